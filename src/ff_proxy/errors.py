@@ -1,0 +1,122 @@
+"""The one exception tree of ff-proxy, and the exit codes it ends in.
+
+::
+
+    FfProxyError
+    ├── ConfigError               options are wrong: every problem at once, exit 2
+    ├── StartupError              cannot start: port or data directory busy, directory not writable; exit 3
+    ├── UpstreamError             Harness SaaS
+    │   ├── UpstreamUnavailable   no answer, a 5xx, a timeout, anything that may be better later
+    │   ├── UpstreamRefused       401, 403 or 404: definite until somebody changes something
+    │   └── UpstreamMalformed     an answer that is not what the API promises
+    ├── StoreError                the place where environments are kept
+    │   ├── StoreUnavailable      it does not answer now
+    │   └── StoreUnusable         it answers, but its content is corrupt or of a newer version; exit 3
+    ├── OfflineDataError          a file of an offline directory: names file and place
+    └── RequestError              what a client asked for is refused: carries the HTTP status
+
+Foreign errors (sockets, HTTP client, SQLite, Redis) are translated into one of these where
+they enter the house, always ``from`` the original.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How the process ends; a supervisor respawns on 1 and gives up on 2 and 3 (PRODUCT §1, §2)."""
+
+    OK = 0
+    CRASH = 1
+    BAD_CONFIGURATION = 2
+    CANNOT_START = 3
+
+
+class FfProxyError(Exception):
+    """Anything that ff-proxy itself raises."""
+
+    exit_code: ExitCode = ExitCode.CRASH
+
+
+class ConfigError(FfProxyError):
+    """Options that cannot be used; ``problems`` holds one sentence each, all of them."""
+
+    exit_code = ExitCode.BAD_CONFIGURATION
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class StartupError(FfProxyError):
+    """The process cannot begin its work; the message says what to change."""
+
+    exit_code = ExitCode.CANNOT_START
+
+
+class UpstreamError(FfProxyError):
+    """Harness SaaS could not be used for what was asked."""
+
+
+class UpstreamUnavailable(UpstreamError):  # noqa: N818  (reads as what it says of the upstream)
+    """No usable answer now: connection, timeout, 429 or 5xx. Worth a retry.
+
+    ``retry_after`` is the number of seconds the server asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UpstreamRefused(UpstreamError):  # noqa: N818  (as above)
+    """SaaS answered 401, 403 or 404 (``status``): definite for this credential or item."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UpstreamMalformed(UpstreamError):  # noqa: N818  (as above)
+    """SaaS answered something that the API does not promise: HTML, wrong types, half a body."""
+
+
+class StoreError(FfProxyError):
+    """The store could not be used."""
+
+
+class StoreUnavailable(StoreError):  # noqa: N818  (reads as what it says of the store)
+    """The store does not answer now; what is in the snapshots keeps being served."""
+
+
+class StoreUnusable(StoreError):  # noqa: N818  (as above)
+    """The store's content is corrupt, or of a newer version than this program."""
+
+    exit_code = ExitCode.CANNOT_START
+
+
+class OfflineDataError(FfProxyError):
+    """A file of an offline directory cannot be used.
+
+    Args:
+        path: the file.
+        problem: what is wrong, in words.
+        place: where in the file (``line 3 column 7``, or a path such as ``[2].variations``), if known.
+    """
+
+    exit_code = ExitCode.CANNOT_START
+
+    def __init__(self, path: str, problem: str, *, place: str | None = None) -> None:
+        super().__init__(f"{path}: {place}: {problem}" if place else f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+        self.place = place
+
+
+class RequestError(FfProxyError):
+    """A client's request is refused with HTTP ``status``; ``retry_after`` in seconds, if it may retry."""
+
+    def __init__(self, status: int, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.retry_after = retry_after

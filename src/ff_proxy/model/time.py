@@ -1,0 +1,15 @@
+"""Time as something that is handed in, so that tests own it."""
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Two readings: ``wall`` for people and the wire, ``monotonic`` for measuring."""
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+        ...
