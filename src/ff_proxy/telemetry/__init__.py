@@ -1,0 +1,11 @@
+"""Our own logs and Prometheus figures. Every room reports here, none reads from here.
+
+One ``Telemetry`` is made per process and handed down; ``null_telemetry`` makes one for tests that keeps
+everything to itself. This room imports only the model and the errors.
+"""
+
+from ff_proxy.telemetry.instruments import Instruments
+from ff_proxy.telemetry.logs import Logger, OnceLog
+from ff_proxy.telemetry.telemetry import Telemetry, null_telemetry
+
+__all__ = ["Instruments", "Logger", "OnceLog", "Telemetry", "null_telemetry"]

@@ -1,0 +1,92 @@
+"""Log lines: JSON to standard output, or plain text on a terminal; repeated trouble is said once."""
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Protocol, TextIO
+
+import structlog
+
+from ff_proxy.model.time import Clock
+
+
+class Logger(Protocol):
+    """What rooms need of a logger: an event in a few words, and facts as keywords."""
+
+    def debug(self, event: str, **facts: object) -> object:
+        """For whoever traces one request."""
+        ...
+
+    def info(self, event: str, **facts: object) -> object:
+        """Something an operator expects to see."""
+        ...
+
+    def warning(self, event: str, **facts: object) -> object:
+        """Something that works but should be looked at."""
+        ...
+
+    def error(self, event: str, **facts: object) -> object:
+        """Something that does not work."""
+        ...
+
+
+def _stringify(_: object, __: str, event: MutableMapping[str, object]) -> Mapping[str, object]:
+    # A fact of ours may be a secret or a record: its own repr decides what is shown.
+    return {
+        name: fact if isinstance(fact, str | int | float | bool | list | dict | None) else str(fact)
+        for name, fact in event.items()
+    }
+
+
+def make_logger(level: str, stream: TextIO | None = None) -> Logger:
+    """A logger that writes lines of ``level`` (DEBUG, INFO, WARNING, ERROR) and above to ``stream``."""
+    out = stream if stream is not None else sys.stdout
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if out.isatty() else structlog.processors.JSONRenderer()
+    )
+    logger: Logger = structlog.wrap_logger(
+        structlog.PrintLogger(out),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            _stringify,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+    )
+    return logger
+
+
+class OnceLog:
+    """Says a thing once, and again only when an interval has passed, with how often it happened since.
+
+    Bounded: it remembers ``capacity`` (event, subject) pairs, the oldest are forgotten first.
+    """
+
+    def __init__(self, logger: Logger, clock: Clock, interval: float = 300.0, capacity: int = 1024) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._interval = interval
+        self._capacity = capacity
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def warning(self, event: str, subject: str = "", **facts: object) -> None:
+        """Log ``event`` about ``subject`` unless that was done within the interval."""
+        key = (event, subject)
+        now = self._clock.monotonic()
+        said = self._said.get(key)
+        if said is not None and now - said[0] < self._interval:
+            self._said[key] = (said[0], said[1] + 1)
+            return
+        if said is None and len(self._said) >= self._capacity:
+            del self._said[next(iter(self._said))]
+        self._said[key] = (now, 0)
+        if subject:
+            facts["subject"] = subject
+        if said is not None and said[1]:
+            facts["repeated"] = said[1]
+        self._logger.warning(event, **facts)
+
+    def forget(self, event: str, subject: str = "") -> bool:
+        """The trouble is over: say it anew next time. ``True`` if it had been said."""
+        return self._said.pop((event, subject), None) is not None

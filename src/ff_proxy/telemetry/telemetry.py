@@ -1,0 +1,52 @@
+"""The one object that rooms report to."""
+
+import io
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from ff_proxy.model.time import Clock
+from ff_proxy.telemetry.instruments import Instruments
+from ff_proxy.telemetry.logs import Logger, OnceLog, make_logger
+
+
+class Telemetry:
+    """A logger per room and the process's figures.
+
+    Args:
+        logger: where lines go.
+        clock: used to space repeated lines.
+        registry: where the figures are registered; a fresh one by default.
+    """
+
+    def __init__(self, logger: Logger, clock: Clock, registry: CollectorRegistry | None = None) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._registry = registry if registry is not None else CollectorRegistry()
+        self.instruments = Instruments(self._registry)
+
+    def logger(self, room: str) -> Logger:
+        """A logger whose lines carry ``component=room``."""
+        bind = getattr(self._logger, "bind", None)
+        bound: Logger = bind(component=room) if bind is not None else self._logger
+        return bound
+
+    def once(self, room: str, interval: float = 300.0) -> OnceLog:
+        """A logger for trouble that repeats; ``interval`` in seconds between two equal lines."""
+        return OnceLog(self.logger(room), self._clock, interval)
+
+    def exposition(self) -> bytes:
+        """The figures as Prometheus text."""
+        return generate_latest(self._registry)
+
+
+class _StoppedClock:
+    def wall(self) -> float:
+        return 0.0
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def null_telemetry() -> Telemetry:
+    """Telemetry that nobody sees: for tests, and for commands that have nothing to report."""
+    return Telemetry(make_logger("ERROR", io.StringIO()), _StoppedClock())
