@@ -1,0 +1,101 @@
+"""What a write becomes: one rule for every adapter, so that item versions never fall.
+
+An item whose content changed is stored under a version above every one its identifier ever had here;
+an item whose content is the same stays the very object it was. (``sdk-contract.md`` §3.4 c: SDKs ignore
+an item whose version is not higher than the one they hold.)
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ff_proxy.model.environment import Domain, EnvironmentConfig, Item
+from ff_proxy.model.wire.normalise import with_version
+from ff_proxy.store.protocol import DropItem, Edit, PutItem
+
+
+def merge(old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentConfig:
+    """``old`` made equal to ``new``; returns ``old`` itself if nothing changes.
+
+    The result carries ``old``'s revision (or ``NEVER``): the adapter sets the next one.
+    """
+    if old is None:
+        return msgspec.structs.replace(new, retired={})
+    retired = dict(old.retired)
+    flags = _merge_items(old.flags, new.flags, retired)
+    segments = _merge_items(old.segments, new.segments, retired)
+    if flags is old.flags and segments is old.segments and new.keys == old.keys and new.info == old.info:
+        return old
+    return EnvironmentConfig(
+        info=new.info,
+        flags=flags,
+        segments=segments,
+        keys=new.keys,
+        revision=old.revision,
+        retired=retired,
+    )
+
+
+def edited(old: EnvironmentConfig, edit: Edit) -> EnvironmentConfig:
+    """``old`` with one edit applied; returns ``old`` itself if the edit changes nothing."""
+    if isinstance(edit, PutItem):
+        return _put(old, edit.item)
+    if isinstance(edit, DropItem):
+        return _drop(old, edit.domain, edit.identifier)
+    return old if edit.keys == old.keys else msgspec.structs.replace(old, keys=edit.keys)
+
+
+def retired_name(domain: Domain, identifier: str) -> str:
+    """The name under which a vanished item's last version is remembered."""
+    return f"{domain.value}:{identifier}"
+
+
+def _put(old: EnvironmentConfig, item: Item) -> EnvironmentConfig:
+    items = old.flags if item.domain is Domain.FLAG else old.segments
+    retired = dict(old.retired)
+    raised = _raised(items.get(item.identifier), item, retired)
+    if raised is items.get(item.identifier):
+        return old
+    return _with_items(old, item.domain, {**items, item.identifier: raised}, retired)
+
+
+def _drop(old: EnvironmentConfig, domain: Domain, identifier: str) -> EnvironmentConfig:
+    items = old.flags if domain is Domain.FLAG else old.segments
+    gone = items.get(identifier)
+    if gone is None:
+        return old
+    kept = {name: item for name, item in items.items() if name != identifier}
+    return _with_items(old, domain, kept, {**old.retired, retired_name(domain, identifier): gone.version})
+
+
+def _with_items(
+    old: EnvironmentConfig, domain: Domain, items: Mapping[str, Item], retired: Mapping[str, int]
+) -> EnvironmentConfig:
+    if domain is Domain.FLAG:
+        return msgspec.structs.replace(old, flags=items, retired=retired)
+    return msgspec.structs.replace(old, segments=items, retired=retired)
+
+
+def _merge_items(
+    old: Mapping[str, Item], new: Mapping[str, Item], retired: dict[str, int]
+) -> Mapping[str, Item]:
+    """The merged mapping (``old`` itself if nothing changed); notes and consumes ``retired`` versions."""
+    merged = {identifier: _raised(old.get(identifier), item, retired) for identifier, item in new.items()}
+    for identifier, item in old.items():
+        if identifier not in merged:
+            retired[retired_name(item.domain, identifier)] = item.version
+    unchanged = len(merged) == len(old) and all(
+        merged[name] is item for name, item in old.items() if name in merged
+    )
+    return old if unchanged else merged
+
+
+def _raised(held: Item | None, item: Item, retired: dict[str, int]) -> Item:
+    if held is None:
+        last = retired.pop(retired_name(item.domain, item.identifier), None)
+        return item if last is None else with_version(item, max(item.version, last + 1))
+    if held.digest == item.digest and item.version <= held.version:
+        return held
+    if held.digest == item.digest:
+        return item
+    return with_version(item, max(item.version, held.version + 1))
