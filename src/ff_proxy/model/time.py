@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two readings: ``wall`` for people and the wire, ``monotonic`` for measuring."""
+    """Two readings, ``wall`` for people and the wire and ``monotonic`` for measuring, and a way to wait."""
 
     def wall(self) -> float:
         """Seconds since the epoch."""
@@ -12,4 +12,8 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds of a clock that never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that long."""
         ...

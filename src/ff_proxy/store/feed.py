@@ -9,7 +9,7 @@ from ff_proxy.store.protocol import Notice
 
 
 class Feed:
-    """Hands each published notice to every watcher; a watcher that is slow sees the newest per environment."""
+    """Hands each notice to every watcher; one that is slow sees the newest per environment."""
 
     def __init__(self) -> None:
         self._watchers: set[_Watcher] = set()

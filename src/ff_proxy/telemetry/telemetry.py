@@ -46,6 +46,9 @@ class _StoppedClock:
     def monotonic(self) -> float:
         return 0.0
 
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError(seconds)
+
 
 def null_telemetry() -> Telemetry:
     """Telemetry that nobody sees: for tests, and for commands that have nothing to report."""
