@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -79,20 +79,13 @@ class Snapshot:
         self.info: Final[EnvironmentInfo] = config.info
         self.revision: Final[Revision] = config.revision
         self.keys: Final[frozenset[SdkKeyHash]] = config.keys
-        self.since: Final = since if previous is None else previous.since
+        self.since: Final[float] = since if previous is None else previous.since
         self._options: Final = options
-        held_flags = {} if previous is None else previous._flags
-        held_segments = {} if previous is None else previous._segments
-        self._flags: Final = {
-            name: held
-            if (held := held_flags.get(name)) is not None and _same(held.item, item)
-            else _Flag(item)
-            for name, item in sorted(config.flags.items())
+        self._flags: Final[Mapping[str, _Flag]] = {
+            name: _kept(previous, _Flag, item) or _Flag(item) for name, item in sorted(config.flags.items())
         }
-        self._segments: Final = {
-            name: held
-            if (held := held_segments.get(name)) is not None and _same(held.item, item)
-            else _Segment(item, options)
+        self._segments: Final[Mapping[str, _Segment]] = {
+            name: _kept(previous, _Segment, item) or _Segment(item, options)
             for name, item in sorted(config.segments.items())
         }
         # Only an engine that exists is worth starting from; holding the snapshot itself would chain them.
@@ -143,7 +136,7 @@ class Snapshot:
 
     def version(self, domain: Domain, identifier: str) -> int | None:
         """The version of an item, or ``None`` if the environment has no such item."""
-        held = self._items(domain).get(identifier)
+        held = self.items(domain).get(identifier)
         return None if held is None else held.item.version
 
     def everything(self) -> tuple[Change, ...]:
@@ -151,7 +144,7 @@ class Snapshot:
         return tuple(
             Change(Action.PATCH, domain, name, held.item.version)
             for domain in (Domain.SEGMENT, Domain.FLAG)
-            for name, held in self._items(domain).items()
+            for name, held in self.items(domain).items()
         )
 
     def changes_since(self, previous: "Snapshot") -> tuple[Change, ...]:
@@ -159,11 +152,20 @@ class Snapshot:
         return tuple(
             change
             for domain in (Domain.SEGMENT, Domain.FLAG)
-            for change in _differences(domain, previous._items(domain), self._items(domain))
+            for change in _differences(domain, previous.items(domain), self.items(domain))
         )
 
-    def _items(self, domain: Domain) -> Mapping[str, _Flag | _Segment]:
+    def items(self, domain: Domain) -> Mapping[str, "_Flag | _Segment"]:
+        """The compiled items of one domain, by identifier, in order."""
         return self._flags if domain is Domain.FLAG else self._segments
+
+
+_Part = TypeVar("_Part", _Flag, _Segment)
+
+
+def _kept(previous: Snapshot | None, part: type[_Part], item: Item) -> _Part | None:
+    held = None if previous is None else previous.items(item.domain).get(item.identifier)
+    return held if isinstance(held, part) and _same(held.item, item) else None
 
 
 def _same(one: Item, other: Item) -> bool:
