@@ -58,6 +58,13 @@ NEVER: Final = Revision("", 0)
 """The revision of an environment that no store has taken in yet."""
 
 
+class RecentChange(msgspec.Struct, frozen=True):
+    """A change and the wall-clock second at which the store took it in."""
+
+    at: float
+    change: Change
+
+
 class EnvironmentInfo(msgspec.Struct, frozen=True):
     """What SaaS says of an environment in its tokens; texts are empty where unknown."""
 
@@ -76,6 +83,7 @@ class EnvironmentConfig(msgspec.Struct, frozen=True):
 
     ``flags`` and ``segments`` are keyed by identifier. ``retired`` remembers the last version of items
     that are gone, so that a re-created one starts above it: no SDK accepts a version that falls.
+    ``since`` (wall-clock seconds) is when the store first took the environment in.
     """
 
     info: EnvironmentInfo
@@ -84,6 +92,7 @@ class EnvironmentConfig(msgspec.Struct, frozen=True):
     keys: frozenset[SdkKeyHash]
     revision: Revision = NEVER
     retired: Mapping[str, int] = {}
+    since: float = 0.0
 
     @property
     def id(self) -> EnvironmentId:

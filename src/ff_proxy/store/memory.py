@@ -8,9 +8,10 @@ from typing import Literal, Self
 
 import msgspec
 
-from ff_proxy.model.environment import EnvironmentConfig, Revision, UpstreamStatus
+from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.target import Target
+from ff_proxy.model.time import Clock
 from ff_proxy.store.feed import Feed
 from ff_proxy.store.memory_queues import MemoryRegistrations, MemoryUsageQueue
 from ff_proxy.store.merge import edited, merge
@@ -20,8 +21,9 @@ from ff_proxy.store.protocol import Edit, Notice, Unknown
 class MemoryConfigs:
     """Environments in a dictionary; ``epoch`` names this life of the process."""
 
-    def __init__(self, epoch: str) -> None:
+    def __init__(self, epoch: str, clock: Clock) -> None:
         self._epoch = epoch
+        self._clock = clock
         self._counter = 0
         self._environments: dict[EnvironmentId, EnvironmentConfig] = {}
         self._statuses: dict[EnvironmentId, UpstreamStatus] = {}
@@ -34,6 +36,11 @@ class MemoryConfigs:
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """See ``ConfigReader``."""
         return self._environments.get(environment)
+
+    async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
+        """See ``ConfigReader``: nothing is older than the process here."""
+        del environment, since
+        return ()
 
     async def replace(self, config: EnvironmentConfig) -> Revision:
         """See ``ConfigWriter``."""
@@ -68,7 +75,8 @@ class MemoryConfigs:
             return new.revision
         self._counter += 1
         revision = Revision(self._epoch, self._counter)
-        self._environments[new.id] = msgspec.structs.replace(new, revision=revision)
+        since = self._clock.wall() if old is None else old.since
+        self._environments[new.id] = msgspec.structs.replace(new, revision=revision, since=since)
         self._feed.publish(Notice(new.id, revision))
         return revision
 
@@ -126,6 +134,7 @@ class MemoryStore:
 
     Args:
         epoch: names this life of the process; a random text in production.
+        clock: says when an environment was first taken in.
         target_capacity: how many targets are kept over all environments.
         usage_capacity: how many usage entries may wait, over all environments.
         registration_capacity: how many target registrations may wait.
@@ -134,12 +143,13 @@ class MemoryStore:
     def __init__(
         self,
         epoch: str,
+        clock: Clock,
         *,
         target_capacity: int = 100_000,
         usage_capacity: int = 100_000,
         registration_capacity: int = 10_000,
     ) -> None:
-        self.configs = MemoryConfigs(epoch)
+        self.configs = MemoryConfigs(epoch, clock)
         self.targets = MemoryTargets(target_capacity)
         self.usage = MemoryUsageQueue(usage_capacity)
         self.registrations = MemoryRegistrations(registration_capacity)

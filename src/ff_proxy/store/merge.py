@@ -33,6 +33,7 @@ def merge(old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentC
         keys=new.keys,
         revision=old.revision,
         retired=retired,
+        since=old.since,
     )
 
 

@@ -20,6 +20,7 @@ from ff_proxy.model.environment import (
     Domain,
     EnvironmentConfig,
     Item,
+    RecentChange,
     Revision,
     UpstreamStatus,
 )
@@ -67,6 +68,14 @@ class ConfigReader(Protocol):
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """One environment whole, or ``None`` if it is not held."""
+        ...
+
+    async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
+        """Changes taken in after ``since`` (wall-clock seconds), oldest first, newest per item.
+
+        What a process that starts late replays to its streams (PRODUCT §6.3). A store whose life is the
+        process's may answer with nothing: whoever was there has heard them.
+        """
         ...
 
 

@@ -64,7 +64,7 @@ class Snapshot:
     same as in ``previous`` are taken over from it, so that a change costs what changed.
 
     Attributes:
-        since: wall-clock seconds when this process first held the environment.
+        since: wall-clock seconds when the store first took the environment in.
     """
 
     def __init__(
@@ -72,14 +72,13 @@ class Snapshot:
         config: EnvironmentConfig,
         options: CompileOptions,
         *,
-        since: float,
         previous: "Snapshot | None" = None,
     ) -> None:
         self.environment: Final[EnvironmentId] = config.id
         self.info: Final[EnvironmentInfo] = config.info
         self.revision: Final[Revision] = config.revision
         self.keys: Final[frozenset[SdkKeyHash]] = config.keys
-        self.since: Final[float] = since if previous is None else previous.since
+        self.since: Final[float] = config.since
         self._options: Final = options
         self._flags: Final[Mapping[str, _Flag]] = {
             name: _kept(previous, _Flag, item) or _Flag(item) for name, item in sorted(config.flags.items())

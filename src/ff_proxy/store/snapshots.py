@@ -145,7 +145,7 @@ class Snapshots:
             if previous is not None:
                 self._drop(previous)
         elif previous is None or previous.revision != config.revision:
-            snapshot = Snapshot(config, self._options, since=self._clock.wall(), previous=previous)
+            snapshot = Snapshot(config, self._options, previous=previous)
             self._swap(previous, snapshot)
 
     def _swap(self, previous: Snapshot | None, snapshot: Snapshot) -> None:
