@@ -2,24 +2,28 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from ff_proxy.errors import StoreError
-from ff_proxy.model.environment import Change, EnvironmentConfig
+from ff_proxy.model.environment import Change
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.model.time import Clock
 from ff_proxy.store.protocol import ChangeSource, ConfigReader
 from ff_proxy.store.snapshot import CompileOptions, Snapshot
 from ff_proxy.telemetry import Telemetry
 
+RECENT: Final = 120.0
+"""How many seconds back a stream that opens now is told of changes (PRODUCT §3 *Streaming*)."""
+
 
 class Announcement(msgspec.Struct, frozen=True):
     """An environment's snapshot was swapped: requests see ``snapshot`` already.
 
-    ``snapshot`` is ``None`` when the environment is gone, ``previous`` when it is new. ``changes`` are
-    the differences of items, ``revoked`` the keys that are valid no more.
+    ``snapshot`` is ``None`` when the environment is gone, ``previous`` when it is new here. ``changes`` are
+    the differences of items (of a new environment: those that the store took in within the last
+    ``RECENT`` seconds, before this process was there), ``revoked`` the keys that are valid no more.
     """
 
     environment: EnvironmentId
@@ -136,24 +140,24 @@ class Snapshots:
                 return  # a read that began after this call has ended already
             covers = gate.asked
             config = await self._source.environment(environment)
+            previous = self._current.get(environment)
+            if config is None:
+                if previous is not None:
+                    self._drop(previous)
+            elif previous is None:
+                recent = await self._source.recent(environment, self._clock.wall() - RECENT)
+                first = Snapshot(config, self._options)
+                self._swap(None, first, tuple(entry.change for entry in recent))
+            elif previous.revision != config.revision:
+                snapshot = Snapshot(config, self._options, previous=previous)
+                self._swap(previous, snapshot, snapshot.changes_since(previous))
             gate.covered = covers
-            self._take(environment, config)
 
-    def _take(self, environment: EnvironmentId, config: EnvironmentConfig | None) -> None:
-        previous = self._current.get(environment)
-        if config is None:
-            if previous is not None:
-                self._drop(previous)
-        elif previous is None or previous.revision != config.revision:
-            snapshot = Snapshot(config, self._options, previous=previous)
-            self._swap(previous, snapshot)
-
-    def _swap(self, previous: Snapshot | None, snapshot: Snapshot) -> None:
+    def _swap(self, previous: Snapshot | None, snapshot: Snapshot, changes: tuple[Change, ...]) -> None:
         before = frozenset[SdkKeyHash]() if previous is None else previous.keys
         self._current[snapshot.environment] = snapshot
         self._keys.update(dict.fromkeys(snapshot.keys - before, snapshot.environment))
         revoked = self._forget_keys(before - snapshot.keys, snapshot.environment)
-        changes = () if previous is None else snapshot.changes_since(previous)
         self._announce(Announcement(snapshot.environment, snapshot, previous, changes, revoked))
 
     def _drop(self, previous: Snapshot) -> None:
