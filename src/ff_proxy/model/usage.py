@@ -1,11 +1,16 @@
 """Counts that SDKs post back, as records that can be merged (PRODUCT §3 *Usage*, §6.13)."""
 
+from typing import Final
+
 import msgspec
 
 from ff_proxy.model.keys import EnvironmentId
 
 Attributes = tuple[tuple[str, str], ...]
 """Key and value pairs in canonical order; a value is the compact JSON text of what the SDK sent."""
+
+MAX_COUNT: Final = 2**53 - 1
+"""No count grows above this: every JSON reader and every store keeps it exactly."""
 
 
 class UsageKey(msgspec.Struct, frozen=True):
@@ -31,3 +36,18 @@ class UsageTarget(msgspec.Struct, frozen=True):
     identifier: str
     name: str
     attributes: Attributes
+
+
+def merged(held: UsageCount, more: UsageCount) -> UsageCount:
+    """Two counts of one key as one: counts add up (to ``MAX_COUNT`` at most), the later timestamp stays."""
+    return UsageCount(held.key, min(held.count + more.count, MAX_COUNT), max(held.timestamp, more.timestamp))
+
+
+def weight(entry: UsageCount | UsageTarget) -> int:
+    """Roughly the bytes of memory that an entry takes: what buffers are bounded by, besides entries."""
+    attributes = entry.key.attributes if isinstance(entry, UsageCount) else entry.attributes
+    return _BASE_WEIGHT + sum(_PAIR_WEIGHT + len(key) + len(text) for key, text in attributes)
+
+
+_BASE_WEIGHT: Final = 300
+_PAIR_WEIGHT: Final = 160

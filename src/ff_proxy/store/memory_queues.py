@@ -1,0 +1,186 @@
+"""The two queues towards SaaS in memory: usage and target registrations."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from itertools import count, islice
+from typing import Final, TypeVar
+
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget, merged, weight
+from ff_proxy.store.fingerprint import fingerprint
+from ff_proxy.store.protocol import Registration, UsageLease
+
+_USAGE_BYTES: Final = 64 * 1024 * 1024
+_REMEMBERED: Final = 50_000
+
+
+class MemoryUsageQueue:
+    """Counts and targets in dictionaries by environment, oldest first.
+
+    Bounded over all environments, leased entries included: ``capacity`` entries and about ``max_bytes``.
+    """
+
+    def __init__(self, capacity: int, max_bytes: int = _USAGE_BYTES) -> None:
+        self._capacity = capacity
+        self._max_bytes = max_bytes
+        self._held = 0
+        self._bytes = 0
+        self._counts: dict[EnvironmentId, dict[UsageKey, UsageCount]] = {}
+        self._targets: dict[EnvironmentId, dict[str, UsageTarget]] = {}
+        self._leases: dict[str, UsageLease] = {}
+        self._ids = count(1)
+
+    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
+        """See ``UsageQueue``."""
+        return sum(not self._add_count(entry) for entry in counts) + sum(
+            not self._add_target(entry) for entry in targets
+        )
+
+    async def pending(self) -> Mapping[EnvironmentId, int]:
+        """See ``UsageQueue``."""
+        waiting: dict[EnvironmentId, int] = {}
+        for held in (self._counts, self._targets):
+            for environment, entries in held.items():
+                waiting[environment] = waiting.get(environment, 0) + len(entries)
+        for lease in self._leases.values():
+            size = len(lease.counts) + len(lease.targets)
+            waiting[lease.environment] = waiting.get(lease.environment, 0) + size
+        return {environment: entries for environment, entries in waiting.items() if entries}
+
+    async def take(self, environment: EnvironmentId, limit: int) -> UsageLease | None:
+        """See ``UsageQueue``; counts go before targets."""
+        counts = _pop(self._counts, environment, limit)
+        targets = _pop(self._targets, environment, limit - len(counts))
+        if not counts and not targets:
+            return None
+        lease = UsageLease(str(next(self._ids)), environment, counts, targets)
+        self._leases[lease.id] = lease
+        return lease
+
+    async def acknowledge(self, lease: UsageLease) -> None:
+        """See ``UsageQueue``; a lease that is settled already is left alone."""
+        self._settle(lease)
+
+    async def release(self, lease: UsageLease) -> None:
+        """See ``UsageQueue``; a target described anew in the meantime keeps its new description."""
+        if not self._settle(lease):
+            return
+        for entry in lease.counts:
+            self._add_count(entry)
+        waiting = self._targets.get(lease.environment, {})
+        for target in lease.targets:
+            if target.identifier not in waiting:
+                self._add_target(target)
+
+    def _settle(self, lease: UsageLease) -> bool:
+        if self._leases.pop(lease.id, None) is None:
+            return False
+        self._held -= len(lease.counts) + len(lease.targets)
+        self._bytes -= sum(map(weight, lease.counts)) + sum(map(weight, lease.targets))
+        return True
+
+    def _add_count(self, entry: UsageCount) -> bool:
+        held = self._counts.setdefault(entry.key.environment, {})
+        known = held.get(entry.key)
+        if known is not None:
+            held[entry.key] = merged(known, entry)
+            return True
+        if not self._reserve(1, weight(entry)):
+            return False
+        held[entry.key] = entry
+        return True
+
+    def _add_target(self, entry: UsageTarget) -> bool:
+        held = self._targets.setdefault(entry.environment, {})
+        known = held.get(entry.identifier)
+        entries, size = (1, weight(entry)) if known is None else (0, weight(entry) - weight(known))
+        if not self._reserve(entries, size):
+            return False
+        held[entry.identifier] = entry
+        return True
+
+    def _reserve(self, entries: int, size: int) -> bool:
+        if self._held + entries > self._capacity or self._bytes + size > self._max_bytes:
+            return False
+        self._held += entries
+        self._bytes += size
+        return True
+
+
+class MemoryRegistrations:
+    """Waiting targets in a dictionary, oldest first, and fingerprints of those sent.
+
+    At most ``capacity`` wait or are being sent; the ``remembered`` latest fingerprints are kept.
+    """
+
+    def __init__(self, capacity: int, remembered: int = _REMEMBERED) -> None:
+        self._capacity = capacity
+        self._remembered = remembered
+        self._waiting: OrderedDict[_Name, Registration] = OrderedDict()
+        self._taken: dict[_Name, bytes] = {}
+        self._sent: OrderedDict[_Name, bytes] = OrderedDict()
+        self._arrived = asyncio.Event()
+
+    async def add(self, registration: Registration) -> bool:
+        """See ``Registrations``; a newer description takes the place of the one that waits."""
+        name = _name(registration)
+        if name in self._waiting:
+            self._waiting[name] = registration
+            return True
+        if fingerprint(registration.target) == self._taken.get(name, self._sent.get(name)):
+            if name in self._sent:
+                self._sent.move_to_end(name)
+            return True
+        if len(self._waiting) + len(self._taken) >= self._capacity:
+            return False
+        self._waiting[name] = registration
+        self._arrived.set()
+        return True
+
+    async def take(self, limit: int) -> Sequence[Registration]:
+        """See ``Registrations``; a target is not taken again while its older description is being sent."""
+        while True:
+            free = list(islice((name for name in self._waiting if name not in self._taken), limit))
+            if free:
+                batch = [self._waiting.pop(name) for name in free]
+                self._taken.update({_name(taken): fingerprint(taken.target) for taken in batch})
+                return batch
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def settle(self, registration: Registration, *, delivered: bool) -> None:
+        """See ``Registrations``; one that is settled already is left alone."""
+        name = _name(registration)
+        content = self._taken.pop(name, None)
+        if content is None:
+            return
+        if delivered:
+            self._sent[name] = content
+            self._sent.move_to_end(name)
+            while len(self._sent) > self._remembered:
+                self._sent.popitem(last=False)
+        else:
+            self._waiting.setdefault(name, registration)
+        if self._waiting:
+            self._arrived.set()
+
+
+_Name = tuple[EnvironmentId, str]
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def _name(registration: Registration) -> _Name:
+    return (registration.environment, registration.target.identifier)
+
+
+def _pop(held: dict[EnvironmentId, dict[_K, _V]], environment: EnvironmentId, limit: int) -> tuple[_V, ...]:
+    entries = held.get(environment)
+    if not entries:
+        return ()
+    names = list(islice(entries, limit))
+    popped = tuple(entries.pop(name) for name in names)
+    if not entries:
+        del held[environment]
+    return popped

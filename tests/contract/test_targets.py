@@ -1,0 +1,70 @@
+"""What every store promises about targets (store/protocol.py)."""
+
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
+from ff_proxy.store.protocol import UNKNOWN, Store
+from tests.support.configs import ENVIRONMENT
+
+OTHER = EnvironmentId("00000000-0000-4000-8000-000000000002")
+ANA = Target("ana", "Ana", {"plan": "gold", "age": 31, "tags": ["a", None]}, anonymous=True)
+
+
+async def test_a_target_is_read_back_whole(store: Store) -> None:
+    """Attributes of every JSON type survive."""
+    await store.targets.put(ENVIRONMENT, ANA)
+    assert await store.targets.get(ENVIRONMENT, "ana") == ANA
+
+
+async def test_targets_belong_to_their_environment(store: Store) -> None:
+    """The same identifier elsewhere is somebody else."""
+    await store.targets.put(ENVIRONMENT, ANA)
+    assert await store.targets.get(OTHER, "ana") is None
+    assert await store.targets.get(ENVIRONMENT, "bo") is None
+
+
+async def test_the_newest_description_wins(store: Store) -> None:
+    """A target is updated, its attributes too."""
+    await store.targets.put(ENVIRONMENT, ANA)
+    newer = Target("ana", "Ana Maria", {})
+    await store.targets.put(ENVIRONMENT, newer)
+    assert await store.targets.get(ENVIRONMENT, "ana") == newer
+
+
+async def test_attributes_stay_where_asked(store: Store) -> None:
+    """A target that says nothing of attributes keeps those it has (PRODUCT §6.5)."""
+    await store.targets.put(ENVIRONMENT, ANA)
+    await store.targets.put(ENVIRONMENT, Target("ana", "Anna"), keep_attributes=True)
+    held = await store.targets.get(ENVIRONMENT, "ana")
+    assert held is not None
+    assert held.name == "Anna"
+    assert held.attributes == ANA.attributes
+    await store.targets.put(ENVIRONMENT, Target("new", "New"), keep_attributes=True)
+    assert await store.targets.get(ENVIRONMENT, "new") == Target("new", "New")
+
+
+async def test_many_are_stored_and_others_stay(store: Store) -> None:
+    """A poll adds to what SDKs told."""
+    await store.targets.put(ENVIRONMENT, ANA)
+    many = [Target(f"t{number}", f"T{number}", {"n": number}) for number in range(500)]
+    await store.targets.put_many(ENVIRONMENT, many)
+    assert await store.targets.get(ENVIRONMENT, "t499") == many[499]
+    assert await store.targets.get(ENVIRONMENT, "ana") == ANA
+
+
+async def test_peek_knows_what_get_knows_or_says_so(store: Store) -> None:
+    """A peek is the truth or no answer, and gives an unchanged target as the same object."""
+    assert store.targets.peek(ENVIRONMENT, "ana") in {None, UNKNOWN}
+    await store.targets.put(ENVIRONMENT, ANA)
+    await store.targets.get(ENVIRONMENT, "ana")
+    first = store.targets.peek(ENVIRONMENT, "ana")
+    if first is not UNKNOWN:
+        assert first == ANA
+        await store.targets.put(ENVIRONMENT, Target("ana", "Ana", dict(ANA.attributes), anonymous=True))
+        assert store.targets.peek(ENVIRONMENT, "ana") is first
+
+
+async def test_odd_identifiers_are_identifiers(store: Store) -> None:
+    """Nothing in an identifier means anything to a store."""
+    for identifier in ("a/b?c#d%20", "{env}", "*", "ünïcødé 日本", "'; --", "a\x00b", "x" * 4000):
+        await store.targets.put(ENVIRONMENT, Target(identifier, "n"))
+        assert await store.targets.get(ENVIRONMENT, identifier) == Target(identifier, "n")
