@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Makes the SDK drivers ready to run: npm packages, the Go and the Java driver. Fast when nothing changed.
+
+Run it by hand (`python tests/sdk/prepare.py [sdk …]`), or let the session fixture of the SDK tests do it.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+NODE = ROOT / "node"
+BROWSER = ROOT / "browser"
+GO = ROOT / "go"
+JAVA = ROOT / "java"
+
+SDK_BUNDLE = BROWSER / "node_modules/@harnessio/ff-javascript-client-sdk/dist/sdk.client-iife.js"
+GO_DRIVER = GO / "target/driver"
+JAVA_CLASSPATH = JAVA / "target/classpath"
+JAVA_CLASSES = JAVA / "target/classes"
+
+BUILD_WITHIN = 600  # seconds for one step, the downloads of a new machine included
+
+
+class PrepareError(Exception):
+    """A driver could not be made ready: the text has the command and the end of what it printed."""
+
+
+def executable(name: str, *elsewhere: str) -> str | None:
+    """The path of a tool, from PATH or from one of the places where distributions put it."""
+    return shutil.which(name) or next((path for path in elsewhere if os.access(path, os.X_OK)), None)
+
+
+def chromium() -> str | None:
+    """The browser that the JavaScript SDK runs in."""
+    return executable("chromium") or executable("chromium-browser") or executable("google-chrome")
+
+
+def go() -> str | None:
+    """The Go tool: its own installer puts it outside PATH."""
+    return executable("go", "/usr/local/go/bin/go")
+
+
+def missing_tools(sdk: str) -> list[str]:
+    """The tools that this SDK's driver needs and this machine lacks."""
+    needed: Mapping[str, Mapping[str, str | None]] = {
+        "python": {},
+        "node": {"node": executable("node"), "npm": executable("npm")},
+        "browser": {"npm": executable("npm"), "chromium": chromium()},
+        "go": {"go": go()},
+        "java": {name: executable(name) for name in ("java", "javac", "mvn")},
+    }
+    return [name for name, path in needed[sdk].items() if path is None]
+
+
+def prepare(sdks: Iterable[str]) -> None:
+    """Make these SDKs' drivers ready; a `PrepareError` says what went wrong.
+
+    Safe to call from several processes at once: the second waits for the first.
+    """
+    with _alone():
+        for sdk in sdks:
+            STEPS[sdk]()
+
+
+def _prepare_python() -> None:
+    """Nothing to build: the SDK is in the environment that runs the tests."""
+
+
+def _prepare_npm(folder: Path) -> None:
+    with _stamped(folder / "node_modules", folder.glob("*.json"), [folder / ".npmrc"]) as stale:
+        if stale:
+            _run([executable("npm") or "npm", "ci", "--ignore-scripts"], folder)
+
+
+def _prepare_go() -> None:
+    with _stamped(GO / "target", GO.glob("go.*"), GO.glob("*.go")) as stale:
+        if stale:
+            _run([go() or "go", "build", "-trimpath", "-o", str(GO_DRIVER), "."], GO)
+
+
+def _prepare_java() -> None:
+    with _stamped(JAVA / "target", [JAVA / "pom.xml"], JAVA.glob("*.java")) as stale:
+        if not stale and all(Path(jar).exists() for jar in java_classpath()):
+            return
+        maven = [executable("mvn") or "mvn", "--batch-mode", "--quiet"]
+        _run([*maven, "dependency:build-classpath", f"-Dmdep.outputFile={JAVA_CLASSPATH}"], JAVA)
+        compiler = [executable("javac") or "javac", "-d", str(JAVA_CLASSES)]
+        _run([*compiler, "-cp", os.pathsep.join(java_classpath()), "Driver.java"], JAVA)
+
+
+def java_classpath() -> list[str]:
+    """The Java SDK and what it needs, as Maven resolved them."""
+    return JAVA_CLASSPATH.read_text().strip().split(os.pathsep)
+
+
+STEPS: Mapping[str, Callable[[], None]] = {
+    "python": _prepare_python,
+    "node": lambda: _prepare_npm(NODE),
+    "browser": lambda: _prepare_npm(BROWSER),
+    "go": _prepare_go,
+    "java": _prepare_java,
+}
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the lock of this folder, so that two test runs do not build into each other."""
+    handle = os.open(ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _stamped(output: Path, *sources: Iterable[Path]) -> Iterator[bool]:
+    """Tell whether the output was made from other sources; record these ones once the step has succeeded."""
+    digest = hashlib.sha256()
+    for source in sorted(path for group in sources for path in group):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    stamp = output / ".stamp"
+    stale = not stamp.is_file() or stamp.read_text() != digest.hexdigest()
+    yield stale
+    output.mkdir(exist_ok=True)
+    stamp.write_text(digest.hexdigest())
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        result = subprocess.run(  # the commands are those of this file
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_WITHIN,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PrepareError(f"{' '.join(command)}: {error}") from error
+    if result.returncode:
+        raise PrepareError(f"{' '.join(command)}: {(result.stdout + result.stderr)[-3000:]}")
+
+
+def main() -> None:
+    """Prepare the named SDKs, or all that this machine has the tools for."""
+    names = sys.argv[1:]
+    for sdk in names or STEPS:
+        missing = missing_tools(sdk)
+        if missing and not names:
+            print(f"{sdk}: left out, this machine lacks {', '.join(missing)}")  # noqa: T201  # a command's output
+            continue
+        prepare([sdk])
+        print(f"{sdk}: ready")  # noqa: T201  # a command's output
+
+
+if __name__ == "__main__":
+    main()
