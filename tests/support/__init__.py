@@ -1,0 +1,1 @@
+"""Doubles and makers that several tests share."""
