@@ -36,9 +36,12 @@ class Distribution(msgspec.Struct, frozen=True):
 
 
 class Serve(msgspec.Struct, frozen=True):
-    """What a rule or the default serves: a distribution, else a variation, else nothing."""
+    """What a rule or the default serves: a distribution, else a variation, else nothing.
 
-    variation: str = ""
+    In a rule a present but empty ``variation`` is not the same as none: it ends the rules (evaluation.md §4).
+    """
+
+    variation: str | None = None
     distribution: Distribution | None = None
 
 

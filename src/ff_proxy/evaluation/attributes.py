@@ -1,0 +1,125 @@
+"""Attribute values as the text that clauses and buckets see (evaluation.md §2)."""
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+from ff_proxy.model.wire.evaluation import json_string
+from ff_proxy.model.wire.text import clean_text
+
+NULL_TEXT: Final = "<nil>"
+"""What a null attribute reads as: the reference prints it so, and clauses can match it."""
+
+_DEEPEST: Final = 100
+"""Levels of nesting that are looked at; what lies deeper reads as null, so that no value ends the stack."""
+
+_EXPONENT_BELOW: Final = -4
+_EXPONENT_FROM: Final = 6
+_JSON_SMALL: Final = 1e-6
+_JSON_LARGE: Final = 1e21
+
+
+def attribute_text(value: object) -> str:
+    """A custom attribute's JSON value → its text; ``""`` for what is no JSON value (NaN, an infinity)."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            number = _float64(value)
+            return "" if number is None else _positional(number)
+        case None:
+            return NULL_TEXT
+        case list() | tuple():
+            return _listed(value, 0)
+        case Mapping():
+            return _json(value, 0)
+        case _:
+            return ""
+
+
+def utf8(text: str) -> bytes:
+    """A text's UTF-8 bytes; a lone surrogate, which UTF-8 cannot hold, counts as U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return str(clean_text(text)).encode()
+
+
+def _float64(number: float) -> float | None:
+    """The number as the reference's decoder holds it, if it can hold it."""
+    try:
+        number = float(number)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _positional(number: float) -> str:
+    """The shortest digits that read back as the same number, without an exponent: ``1``, ``2.5``, ``-0``."""
+    return format(Decimal(repr(number)), "f").removesuffix(".0")
+
+
+def _exponential(number: float) -> str:
+    """The shortest digits with an exponent of at least two: ``1.5e+06``, ``1e-07``."""
+    sign, digits, scale = Decimal(repr(number)).normalize().as_tuple()
+    assert isinstance(scale, int)  # noqa: S101  (finite, so never 'F' or 'N')
+    fraction = "".join(map(str, digits[1:]))
+    exponent = scale + len(digits) - 1
+    return f"{'-' if sign else ''}{digits[0]}{'.' if fraction else ''}{fraction}e{exponent:+03d}"
+
+
+def _plain(value: object, depth: int) -> str:
+    """A value inside a list, as Go's ``%v`` prints it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return _plain_number(value)
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        return _listed(value, depth)
+    if depth < _DEEPEST and isinstance(value, Mapping):
+        entries = sorted((str(name), entry) for name, entry in value.items())
+        return f"map[{' '.join(f'{name}:{_plain(entry, depth + 1)}' for name, entry in entries)}]"
+    return NULL_TEXT
+
+
+def _listed(values: list[object] | tuple[object, ...], depth: int) -> str:
+    return f"[{' '.join(_plain(value, depth + 1) for value in values)}]"
+
+
+def _plain_number(value: float) -> str:
+    number = _float64(value)
+    if number is None:
+        return NULL_TEXT
+    if number and not _EXPONENT_BELOW <= Decimal(repr(number)).adjusted() < _EXPONENT_FROM:
+        return _exponential(number)
+    return _positional(number)
+
+
+def _json(value: object, depth: int) -> str:
+    """A value inside an object, as compact JSON with sorted keys."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json_string(value)
+    if isinstance(value, int | float):
+        return _json_number(value)
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        return f"[{','.join(_json(entry, depth + 1) for entry in value)}]"
+    if depth < _DEEPEST and isinstance(value, Mapping):
+        entries = sorted((str(name), entry) for name, entry in value.items())
+        return f"{{{','.join(f'{json_string(name)}:{_json(entry, depth + 1)}' for name, entry in entries)}}}"
+    return "null"
+
+
+def _json_number(value: float) -> str:
+    number = _float64(value)
+    if number is None:
+        return "null"
+    if number and not _JSON_SMALL <= abs(number) < _JSON_LARGE:
+        return _exponential(number)
+    return _positional(number)

@@ -1,0 +1,133 @@
+"""The engine: one environment's flags and segments, compiled, to be asked about targets."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar, final
+
+from ff_proxy.evaluation.explain import Explanation, explain
+from ff_proxy.evaluation.flags import CompiledFlag, compile_flag
+from ff_proxy.evaluation.outcomes import unknown_flag
+from ff_proxy.evaluation.segments import CompiledSegment, compile_segment
+from ff_proxy.evaluation.view import View
+from ff_proxy.model.evaluation import Evaluation, NoEvaluation
+from ff_proxy.model.feature import FeatureConfig, Segment
+from ff_proxy.model.target import Target
+
+
+@final
+class Engine:
+    """Answers for one state of one environment; made by ``compile_engine``, never changed.
+
+    Every method is total: it takes any target, and ``None`` for none, and gives a result or a reason.
+    """
+
+    def __init__(
+        self,
+        flags: Mapping[str, CompiledFlag],
+        segments: Mapping[str, CompiledSegment],
+        *,
+        and_rules: bool,
+        escape_json: bool,
+    ) -> None:
+        self.flags: Final = flags
+        self.segments: Final = segments
+        self.and_rules: Final = and_rules
+        self.escape_json: Final = escape_json
+        self._ordered: Final = tuple(flag for _, flag in sorted(flags.items(), key=_identifier))
+        self._targeted: Final = tuple(flag.targeted for flag in self._ordered)
+
+    def evaluate(self, flag: str, target: Target | None) -> Evaluation | NoEvaluation:
+        """One flag's variation for a target (evaluation.md §1)."""
+        compiled = self.flags.get(flag)
+        if compiled is None:
+            return unknown_flag(flag)
+        return compiled.evaluate(self._view(target)).evaluation
+
+    def evaluate_all(self, target: Target | None) -> list[Evaluation | NoEvaluation]:
+        """Every flag's variation for a target, ordered by the flags' identifiers."""
+        view = self._view(target)
+        return [flag.evaluate(view).evaluation for flag in self._ordered]
+
+    def evaluate_json(self, flag: str, target: Target | None) -> bytes | NoEvaluation:
+        """One flag's evaluation as the wire's JSON object (evaluation.md §10)."""
+        compiled = self.flags.get(flag)
+        if compiled is None:
+            return unknown_flag(flag)
+        result = compiled.evaluate(self._view(target))
+        return result.evaluation if isinstance(result.evaluation, NoEvaluation) else result.fragment
+
+    def evaluate_all_json(self, target: Target | None) -> tuple[bytes, tuple[NoEvaluation, ...]]:
+        """Every flag's evaluation as the wire's JSON array, in the order of ``evaluate_all``.
+
+        Flags that yield no variation are left out of the array and named in the second part.
+        """
+        view = self._view(target)
+        if target is None:
+            results = [flag.evaluate(view) for flag in self._ordered]
+        else:
+            results = [outcome.settle(view) for outcome in self._targeted]
+        fragments = [result.fragment for result in results]
+        if all(fragments):
+            return b"[%b]" % b",".join(fragments), ()
+        left_out = tuple(
+            result.evaluation for result in results if isinstance(result.evaluation, NoEvaluation)
+        )
+        return b"[%b]" % b",".join(filter(None, fragments)), left_out
+
+    def explain(self, flag: str, target: Target | None) -> Explanation:
+        """What ``evaluate`` answers, with every step that led to it."""
+        return explain(flag, self._view(target))
+
+    def _view(self, target: Target | None) -> View:
+        return View(target, self.flags, self.segments)
+
+
+def compile_engine(
+    flags: Mapping[str, FeatureConfig],
+    segments: Mapping[str, Segment],
+    *,
+    and_rules: bool = True,
+    escape_json: bool = False,
+    previous: Engine | None = None,
+) -> Engine:
+    """An environment's records, by identifier → its engine.
+
+    Args:
+        flags: the environment's flags.
+        segments: the environment's segments.
+        and_rules: false leaves segments' serving rules out (PRODUCT §6.2).
+        escape_json: JSON values are encoded once more in JSON answers (PRODUCT §2 ``json-values``).
+        previous: an engine to take parts from where the record is the same one, or equal.
+    """
+    held_flags: Mapping[str, CompiledFlag] = {}
+    held_segments: Mapping[str, CompiledSegment] = {}
+    if previous is not None and previous.escape_json == escape_json:
+        held_flags = previous.flags
+    if previous is not None and previous.and_rules == and_rules:
+        held_segments = previous.segments
+    return Engine(
+        _compile(flags, held_flags, lambda name, record: compile_flag(name, record, escape_json=escape_json)),
+        _compile(segments, held_segments, lambda _, record: compile_segment(record, and_rules=and_rules)),
+        and_rules=and_rules,
+        escape_json=escape_json,
+    )
+
+
+_Record = TypeVar("_Record", FeatureConfig, Segment)
+_Compiled = TypeVar("_Compiled", CompiledFlag, CompiledSegment)
+
+
+def _compile(
+    records: Mapping[str, _Record],
+    held: Mapping[str, _Compiled],
+    compile_one: Callable[[str, _Record], _Compiled],
+) -> dict[str, _Compiled]:
+    return {
+        name: part
+        if (part := held.get(name)) is not None and (part.record is record or part.record == record)
+        else compile_one(name, record)
+        for name, record in records.items()
+    }
+
+
+def _identifier(entry: tuple[str, CompiledFlag]) -> str:
+    return entry[0]

@@ -1,0 +1,66 @@
+"""Is the target in a segment, or in a list of them? (evaluation.md §8)."""
+
+from ff_proxy.evaluation.view import Fact, View
+
+
+class Member(Fact, frozen=True, cache_hash=True):
+    """The target is in the segment: included, or matched by its rules, and not excluded."""
+
+    segment: str
+
+    def answer(self, view: View) -> bool:
+        """False for a segment that nobody knows."""
+        segment = view.segments.get(self.segment)
+        if segment is None:
+            return False
+        if segment.references:
+            _settle(self.segment, view)
+            return bool(view[self])
+        return segment.holds(view)
+
+
+class MemberOfAny(Fact, frozen=True, cache_hash=True):
+    """The target is in one of several segments, unless an earlier one excludes it."""
+
+    members: tuple[Member, ...]
+
+    def answer(self, view: View) -> bool:
+        """In listed order: an exclusion ends the list at once, an unknown segment does not."""
+        for member in self.members:
+            segment = view.segments.get(member.segment)
+            if segment is None:
+                continue
+            if view.identifier in segment.excluded:
+                return False
+            if view[member]:
+                return True
+        return False
+
+
+def _settle(root: str, view: View) -> None:
+    """Answer ``Member`` of every segment that ``root`` reaches through segments that refer to others.
+
+    Nobody is a member at first; segments are asked until no answer changes. Where references form a
+    circle this gives what evaluation.md §8 wants of a guard: one already on the path does not match.
+    Long chains need no deep stack, and nothing is asked more often than there are segments.
+    """
+    reached = {root: view.segments[root]}
+    waiting = [root]
+    for name in waiting:
+        for reference in reached[name].references:
+            if reference in view.segments and reference not in reached:
+                reached[reference] = view.segments[reference]
+                waiting.append(reference)
+    open_members = [
+        (member, reached[name]) for name in reversed(waiting) if (member := Member(name)) not in view
+    ]
+    view.update((member, False) for member, _ in open_members)
+    settled = False
+    while not settled:
+        settled = True
+        for member, segment in open_members:
+            for asked in segment.lists:
+                view.pop(asked, None)
+            if not view[member] and segment.holds(view):
+                view[member] = True
+                settled = False

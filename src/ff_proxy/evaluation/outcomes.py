@@ -1,0 +1,87 @@
+"""What a flag's steps lead to: a ready result, or a choice that leads to one."""
+
+from dataclasses import dataclass
+
+from ff_proxy.evaluation.bucketing import share_of
+from ff_proxy.evaluation.clauses import Condition, Test
+from ff_proxy.evaluation.view import Bucket, Fact, View
+from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
+from ff_proxy.model.feature import FeatureConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The end of an evaluation, made when the flag was compiled.
+
+    ``variation`` is ``None`` and ``fragment`` (the evaluation's JSON object) empty if there is none.
+    """
+
+    evaluation: Evaluation | NoEvaluation
+    variation: str | None
+    fragment: bytes
+
+    def settle(self, _view: View) -> "Result":
+        """Itself: an end needs no target."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A percentage rollout: ``outcomes`` are those of its shares, in order (evaluation.md §5)."""
+
+    bucket: Bucket
+    totals: tuple[int, ...]
+    outcomes: "tuple[Outcome, ...]"
+
+    def settle(self, view: View) -> Result:
+        """What the share of the target's bucket leads to."""
+        return self.outcomes[share_of(self.totals, view[self.bucket])].settle(view)
+
+
+Step = tuple[Fact, Test, tuple[Condition, ...], "Outcome"]
+"""One condition, further ones that must hold too (mostly none), and what they lead to.
+
+A plain tuple, because the loop over steps is the heart of the engine and takes it apart fastest.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Steps in order: the first whose conditions all hold decides, else ``otherwise`` does."""
+
+    steps: tuple[Step, ...]
+    otherwise: "Outcome"
+
+    def settle(self, view: View) -> Result:
+        """What the first step that holds leads to."""
+        for fact, test, rest, outcome in self.steps:
+            if test(view[fact]):
+                for further, wanted in rest:
+                    if not wanted(view[further]):
+                        break
+                else:
+                    return outcome.settle(view)
+        return self.otherwise.settle(view)
+
+
+Outcome = Result | Rollout | Chain
+"""Anything that settles into a result."""
+
+
+def conclude(flag: str, record: FeatureConfig, variation: str, reason: Reason) -> Evaluation | NoEvaluation:
+    """The evaluation of ``flag`` when ``reason`` names ``variation`` (evaluation.md §1.5).
+
+    The first of several variations with one identifier wins; an unknown one is not passed over.
+    """
+    if not variation:
+        return NoEvaluation(flag, Reason.NO_VARIATION, "no step names a variation")
+    for known in record.variations:
+        if known.identifier == variation:
+            return Evaluation(flag, record.kind, variation, known.value, reason)
+    detail = f"{reason} names {variation!r}, which is not among the flag's variations"
+    return NoEvaluation(flag, Reason.UNKNOWN_VARIATION, detail)
+
+
+def unknown_flag(flag: str) -> NoEvaluation:
+    """The answer about a flag that the environment does not have."""
+    return NoEvaluation(flag, Reason.UNKNOWN_FLAG, "the environment has no such flag")

@@ -1,0 +1,44 @@
+"""Do the flags that a flag depends on have the variations it asks for? (evaluation.md §7)."""
+
+from ff_proxy.evaluation.view import Fact, View
+
+
+class Unmet(Fact, frozen=True, cache_hash=True):
+    """Some prerequisite of the flag, or of a flag it depends on however far, fails."""
+
+    flag: str
+
+    def answer(self, view: View) -> bool:
+        """Walk everything the flag depends on, each flag once.
+
+        One failure anywhere fails all that depend on it, so the order of the walk does not matter and a
+        flag met again, in a diamond or a circle, is simply not walked again: that is the satisfied
+        repetition which evaluation.md §7 asks for.
+        """
+        dependents: dict[str, str] = {}
+        waiting = [self.flag]
+        for flag in waiting:
+            for entry in view.flags[flag].record.prerequisites:
+                wanted = view.flags.get(entry.feature)
+                if wanted is None:
+                    break
+                variation = wanted.own(view).variation
+                if variation is None:
+                    break
+                if variation not in entry.variations or view.get(Unmet(entry.feature)):
+                    return _fail(flag, dependents, view)
+                if entry.feature not in dependents and entry.feature != self.flag:
+                    dependents[entry.feature] = flag
+                    if Unmet(entry.feature) not in view:
+                        waiting.append(entry.feature)
+        view.update((Unmet(flag), False) for flag in waiting)
+        return False
+
+
+def _fail(flag: str, dependents: dict[str, str], view: View) -> bool:
+    """Remember that ``flag`` fails, and with it everything on the way from the root of the walk to it."""
+    view[Unmet(flag)] = True
+    while flag in dependents:
+        flag = dependents[flag]
+        view[Unmet(flag)] = True
+    return True
