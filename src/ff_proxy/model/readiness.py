@@ -1,0 +1,22 @@
+"""How far the upstream side has come: what a readiness probe is answered from."""
+
+import msgspec
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Facts about the configured keys and their environments; texts are for people and name no raw key.
+
+    ``loaded`` counts environments whose configuration is held. ``pending`` names keys and environments
+    that are still being tried, ``refused`` those that SaaS definitely refused. ``degraded`` says what
+    works on old data only; it never makes a loaded proxy unready (PRODUCT §3 ``/health/ready``).
+    """
+
+    loaded: int = 0
+    pending: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Every environment loaded or definitely refused, at least one loaded."""
+        return self.loaded > 0 and not self.pending

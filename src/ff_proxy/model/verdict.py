@@ -1,0 +1,16 @@
+"""What SaaS says of a key that nobody here knows."""
+
+from enum import Enum
+
+
+class KeyVerdict(Enum):
+    """The answer to a key check (PRODUCT §6.4)."""
+
+    ACCEPTED = "accepted"
+    """SaaS knows it, and its environment now lists it."""
+
+    REFUSED = "refused"
+    """Definitely not a key of an environment served here."""
+
+    UNAVAILABLE = "unavailable"
+    """No check is possible now: ask again."""

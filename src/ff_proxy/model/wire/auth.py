@@ -1,0 +1,90 @@
+"""Authentication with SaaS: the body that is posted, the token that comes back, and what the token says.
+
+SaaS's tokens are read, never verified: they come over TLS from the one that made them, and the secret
+they are signed with is SaaS's own (sdk-contract.md §2).
+"""
+
+import base64
+
+import msgspec
+
+from ff_proxy.model.environment import EnvironmentInfo
+from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
+from ff_proxy.model.target import Target
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _AuthTarget(msgspec.Struct):
+    identifier: str
+    name: str
+    anonymous: bool
+    attributes: dict[str, object]
+
+
+class _AuthRequest(msgspec.Struct, rename="camel", omit_defaults=True):
+    api_key: str
+    target: _AuthTarget | None = None
+
+
+class _AuthResponse(msgspec.Struct, rename="camel"):
+    auth_token: str
+
+
+def auth_body(key: SdkKey, target: Target | None = None) -> bytes:
+    """What is posted to ``/client/auth``; with ``target`` SaaS also registers it.
+
+    Raises:
+        ValueError: the key or the target is not text that JSON can carry.
+    """
+    described = None
+    if target is not None:
+        described = _AuthTarget(
+            identifier=target.identifier,
+            name=target.name or target.identifier,
+            anonymous=target.anonymous,
+            attributes=dict(target.attributes),
+        )
+    return _encode(_AuthRequest(api_key=key.reveal(), target=described))
+
+
+def read_auth_token(body: bytes) -> Secret | None:
+    """The token in an answer of ``/client/auth``; ``None`` if the answer holds none."""
+    try:
+        response = msgspec.json.decode(body, type=_AuthResponse)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return Secret(response.auth_token) if response.auth_token else None
+
+
+def read_claims(token: Secret) -> EnvironmentInfo | None:
+    """What a token of SaaS says of its environment; ``None`` if it does not name one.
+
+    A missing cluster is ``"1"``, other claims that are missing or no text are empty.
+    """
+    try:
+        payload = token.reveal().split(".")[1]
+        # Padding is optional on the wire; too much of it is ignored.
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=="))
+    except (IndexError, ValueError, RecursionError):
+        return None
+    if not isinstance(claims, dict):
+        return None
+
+    def text(name: str) -> str:
+        claim = claims.get(name)
+        return claim if isinstance(claim, str) else ""
+
+    if not text("environment"):
+        return None
+    cluster = claims.get("clusterIdentifier")
+    return EnvironmentInfo(
+        id=EnvironmentId(text("environment")),
+        identifier=text("environmentIdentifier"),
+        project=text("project"),
+        project_identifier=text("projectIdentifier"),
+        organization=text("organization"),
+        organization_identifier=text("organizationIdentifier"),
+        account=text("accountID"),
+        cluster=str(cluster) if isinstance(cluster, int) else text("clusterIdentifier") or "1",
+    )

@@ -1,0 +1,168 @@
+"""The API that SaaS offers to SDKs, with us as the SDK (sdk-contract.md §1)."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+from urllib.parse import quote
+
+from ff_proxy.errors import UpstreamMalformed, UpstreamRefused
+from ff_proxy.model.keys import EnvironmentId, SdkKey
+from ff_proxy.model.target import Target
+from ff_proxy.model.wire.auth import auth_body, read_auth_token, read_claims
+from ff_proxy.upstream.answers import Caller, read_json, read_list
+from ff_proxy.upstream.credentials import Session
+from ff_proxy.upstream.http import MEBIBYTE, Request
+
+_AUTH_LIMIT: Final = MEBIBYTE
+_LIST_LIMIT: Final = 256 * MEBIBYTE
+_LIST_SECONDS: Final = 120.0
+_ITEM_SECONDS: Final = 10.0
+_POST_SECONDS: Final = 60.0
+_JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+class ClientApi:
+    """Typed calls of the client, stream and metrics services.
+
+    Args:
+        caller: sends.
+        client_service: base URL for authentication and registration.
+        base_url: base URL for flags, segments and the stream (option ``sdk-base-url``).
+        metric_service: base URL for usage.
+        version: this program's version, which SaaS is told.
+
+    Every method raises ``UpstreamError``.
+    """
+
+    def __init__(
+        self, caller: Caller, *, client_service: str, base_url: str, metric_service: str, version: str
+    ) -> None:
+        self._caller = caller
+        self._client_service = client_service.rstrip("/")
+        self._base_url = base_url.rstrip("/")
+        self._metric_service = metric_service.rstrip("/")
+        self._sdk_info = f"Proxy {version}"
+
+    async def authenticate(
+        self, key: SdkKey, target: Target | None = None, *, deadline: float = 30.0
+    ) -> Session:
+        """A session for ``key``; with ``target`` SaaS registers it. ``deadline`` in seconds."""
+        try:
+            body = auth_body(key, target)
+        except ValueError as error:
+            raise UpstreamRefused(
+                "the key or the target is not text that JSON carries", status=404
+            ) from error
+        request = Request(
+            "POST",
+            f"{self._client_service}/client/auth",
+            "/client/auth",
+            headers=_JSON | {"Harness-SDK-Info": self._sdk_info},
+            body=body,
+            limit=_AUTH_LIMIT,
+            deadline=deadline,
+        )
+        token = read_auth_token(await self._caller.call(request))
+        if token is None:
+            raise UpstreamMalformed(f"{request}: the answer holds no token")
+        environment = read_claims(token)
+        if environment is None:
+            raise UpstreamMalformed(f"{request}: the token names no environment")
+        return Session(key, environment, token)
+
+    async def flags(self, session: Session) -> list[object]:
+        """Every flag as SaaS has it."""
+        request = self._get(session, "feature-configs", limit=_LIST_LIMIT, deadline=_LIST_SECONDS)
+        return read_list(request, await self._caller.call(request))
+
+    async def flag(self, session: Session, identifier: str) -> object:
+        """One flag as SaaS has it; ``UpstreamRefused`` with status 404 if it is gone."""
+        request = self._get(session, "feature-configs", identifier, deadline=_ITEM_SECONDS)
+        return read_json(request, await self._caller.call(request))
+
+    async def segments(self, session: Session, *, and_rules: bool) -> list[object]:
+        """Every segment, as a caller with (``and_rules``) or without ``rules=v2`` gets it (PRODUCT §6.2)."""
+        request = self._get(
+            session, "target-segments", and_rules=and_rules, limit=_LIST_LIMIT, deadline=_LIST_SECONDS
+        )
+        return read_list(request, await self._caller.call(request))
+
+    async def segment(self, session: Session, identifier: str, *, and_rules: bool) -> object:
+        """One segment in either form; ``UpstreamRefused`` with status 404 if it is gone."""
+        request = self._get(
+            session, "target-segments", identifier, and_rules=and_rules, deadline=_ITEM_SECONDS
+        )
+        return read_json(request, await self._caller.call(request))
+
+    def stream(self, session: Session, idle: float) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The environment's events as bytes of an event stream; ``idle`` seconds of silence end it."""
+        request = Request(
+            "GET",
+            f"{self._base_url}/stream",
+            "/stream",
+            environment=session.environment.id,
+            query={"cluster": session.environment.cluster},
+            headers=self._headers(session)
+            | {
+                "API-Key": session.key.reveal(),
+                "Accept": "text/event-stream",
+                "Accept-Encoding": "identity",
+                "Cache-Control": "no-cache",
+            },
+        )
+        return self._caller.stream(request, idle)
+
+    async def post_usage(self, session: Session, body: bytes) -> None:
+        """Hand SaaS a usage body."""
+        await self._caller.call(
+            Request(
+                "POST",
+                f"{self._metric_service}/metrics/{_segment(session.environment.id)}",
+                "/metrics/{env}",
+                environment=session.environment.id,
+                query={"cluster": session.environment.cluster},
+                headers=self._headers(session) | _JSON,
+                body=body,
+                limit=MEBIBYTE,
+                deadline=_POST_SECONDS,
+            )
+        )
+
+    def _get(
+        self,
+        session: Session,
+        kind: str,
+        identifier: str | None = None,
+        *,
+        and_rules: bool = False,
+        limit: int = 16 * MEBIBYTE,
+        deadline: float,
+    ) -> Request:
+        rules = {"rules": "v2"} if and_rules else {}
+        tail, template = ("", "") if identifier is None else (f"/{_segment(identifier)}", "/{id}")
+        environment: EnvironmentId = session.environment.id
+        return Request(
+            "GET",
+            f"{self._base_url}/client/env/{_segment(environment)}/{kind}{tail}",
+            f"/client/env/{{env}}/{kind}{template}",
+            environment=environment,
+            query={"cluster": session.environment.cluster} | rules,
+            headers=self._headers(session) | {"Accept": "application/json"},
+            limit=limit,
+            deadline=deadline,
+        )
+
+    def _headers(self, session: Session) -> dict[str, str]:
+        account = session.environment.account
+        return {
+            "Authorization": f"Bearer {session.token.reveal()}",
+            "Harness-EnvironmentID": session.environment.id,
+            "Harness-SDK-Info": self._sdk_info,
+        } | ({"Harness-AccountID": account} if account else {})
+
+
+def _segment(text: str) -> str:
+    """``text`` as one segment of a path; ``.`` and ``..`` would be taken for directions."""
+    if text in {".", ".."}:
+        return text.replace(".", "%2E")
+    return quote(text, safe="", errors="replace")
