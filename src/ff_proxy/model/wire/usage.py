@@ -32,7 +32,10 @@ class SdkLabels(msgspec.Struct, frozen=True):
 
 
 class UsageReport(msgspec.Struct, frozen=True):
-    """What a posted body holds: usable entries in the order they came, and how many were ``bad``."""
+    """What a posted body holds: usable entries in the order they came, and how many were ``bad``.
+
+    ``sdk`` is what the first of ``counts`` says.
+    """
 
     counts: tuple[UsageCount, ...]
     targets: tuple[UsageTarget, ...]
@@ -73,25 +76,44 @@ _read_target: Final = msgspec.json.Decoder(_Target).decode
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def read_usage(body: bytes, environment: EnvironmentId, received: int) -> UsageReport:
-    """A whole posted body as records of ``environment``.
+class UsageBody:
+    """A posted body whose outermost level is read; its ``entries`` are read by ``reports``.
 
-    ``received`` (epoch milliseconds) stands in for timestamps that are missing or unusable.
+    Args:
+        body: as posted.
+        environment: whose usage it is.
+        received: epoch milliseconds; stands in for timestamps that are missing or unusable.
+
     Raises ``RequestError`` 400 if ``body`` is not a JSON object.
     """
-    everything = len(body) + 1
-    return next(slice_usage(body, environment, received, everything))
+
+    def __init__(self, body: bytes, environment: EnvironmentId, received: int) -> None:
+        outer, self._bad = _outer(body)
+        self._counts = outer.metrics_data or []
+        self._targets = outer.target_data or []
+        self._environment = environment
+        self._received = received
+        self.entries = len(self._counts) + len(self._targets)
+
+    def reports(self, size: int) -> Iterator[UsageReport]:
+        """The whole content in reports of at most ``size`` entries; at least one, empty if need be."""
+        bad = self._bad
+        for start in range(0, max(self.entries, 1), size):
+            end = start + size
+            passed = len(self._counts)
+            counts = [_count(raw, self._environment, self._received) for raw in self._counts[start:end]]
+            raw_targets = self._targets[max(start - passed, 0) : max(end - passed, 0)]
+            targets = [_target(raw, self._environment) for raw in raw_targets]
+            usable = tuple(count for count in counts if count is not None)
+            named = tuple(target for target in targets if target is not None)
+            bad += len(counts) + len(targets) - len(usable) - len(named)
+            yield UsageReport(usable, named, _labels(usable), bad)
+            bad = 0
 
 
-def slice_usage(
-    body: bytes, environment: EnvironmentId, received: int, entries: int
-) -> Iterator[UsageReport]:
-    """As ``read_usage``, in reports of at most ``entries`` each, so that a huge body can be read by and by.
-
-    The outermost level is read at once (so a refusal is raised here); there is always at least one report.
-    """
-    outer, bad = _outer(body)
-    return _slices(outer.metrics_data or [], outer.target_data or [], bad, environment, received, entries)
+def read_usage(body: bytes, environment: EnvironmentId, received: int) -> UsageReport:
+    """A whole posted body at once; see ``UsageBody`` for what goes in and which error comes out."""
+    return next(UsageBody(body, environment, received).reports(len(body) + 1))
 
 
 def encode_count(count: UsageCount) -> bytes:
@@ -163,38 +185,6 @@ def _repaired(body: bytes) -> bytes | None:
         return None
 
 
-def _slices(
-    raw_counts: list[msgspec.Raw],
-    raw_targets: list[msgspec.Raw],
-    bad: int,
-    environment: EnvironmentId,
-    received: int,
-    entries: int,
-) -> Iterator[UsageReport]:
-    sdk = SdkLabels()
-    first = True
-    for start in range(0, max(len(raw_counts) + len(raw_targets), 1), entries):
-        counts = []
-        for raw in raw_counts[start : start + entries]:
-            count = _count(raw, environment, received)
-            if count is None:
-                bad += 1
-            else:
-                counts.append(count)
-        if first and counts:
-            sdk, first = _labels(counts[0].key.attributes), False
-        targets = []
-        rest = max(start - len(raw_counts), 0)
-        for raw in raw_targets[rest : max(start + entries - len(raw_counts), 0)]:
-            target = _target(raw, environment)
-            if target is None:
-                bad += 1
-            else:
-                targets.append(target)
-        yield UsageReport(tuple(counts), tuple(targets), sdk, bad)
-        bad = 0
-
-
 def _count(raw: msgspec.Raw, environment: EnvironmentId, received: int) -> UsageCount | None:
     if memoryview(raw).nbytes > MAX_ENTRY_BYTES:
         return None
@@ -255,8 +245,10 @@ def _whole(value: object) -> int | None:
     return int(value)
 
 
-def _labels(attributes: Attributes) -> SdkLabels:
-    texts = dict(attributes)
+def _labels(counts: tuple[UsageCount, ...]) -> SdkLabels:
+    if not counts:
+        return SdkLabels()
+    texts = dict(counts[0].key.attributes)
     version = texts.get("SDK_VERSION") or texts.get("JAR_VERSION", "")
     return SdkLabels(
         type=_plain(texts.get("SDK_TYPE", "")),

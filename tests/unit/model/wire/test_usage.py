@@ -13,9 +13,9 @@ from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.model.wire.usage import (
     MAX_ENTRY_BYTES,
     SdkLabels,
+    UsageBody,
     UsageReport,
     read_usage,
-    slice_usage,
     write_usage,
 )
 
@@ -232,7 +232,7 @@ def test_the_sdk_is_named_by_its_attributes() -> None:
 
 
 def test_slices_hold_together_what_the_whole_holds() -> None:
-    """Reading by and by loses and doubles nothing; the SDK is named where its first count is."""
+    """Reading by and by loses and doubles nothing; the SDK is named wherever there are counts."""
     body = json.dumps(
         {
             "metricsData": [entry(count=n) for n in range(7)],
@@ -241,19 +241,23 @@ def test_slices_hold_together_what_the_whole_holds() -> None:
     ).encode()
     whole = read_usage(body, ENV, NOW)
 
-    slices = list(slice_usage(body, ENV, NOW, 3))
+    opened = UsageBody(body, ENV, NOW)
+    slices = list(opened.reports(3))
+
+    assert opened.entries == 12
 
     assert [len(part.counts) + len(part.targets) + part.bad for part in slices] == [3, 3, 3, 3]
     assert tuple(count for part in slices for count in part.counts) == whole.counts
     assert tuple(target for part in slices for target in part.targets) == whole.targets
     assert sum(part.bad for part in slices) == whole.bad == 1
     assert whole.sdk == slices[0].sdk == SdkLabels("server", "", "")
+    assert slices[-1].sdk == SdkLabels()
 
 
 def test_an_unreadable_body_is_refused_before_the_first_slice() -> None:
     """The caller learns it at once, not when it comes to reading."""
     with pytest.raises(RequestError):
-        slice_usage(b"nonsense", ENV, NOW, 3)
+        UsageBody(b"nonsense", ENV, NOW)
 
 
 def test_the_body_for_saas_has_the_shape_of_the_contract() -> None:
