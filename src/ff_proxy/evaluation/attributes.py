@@ -21,23 +21,13 @@ _JSON_LARGE: Final = 1e21
 
 
 def attribute_text(value: object) -> str:
-    """A custom attribute's JSON value → its text; ``""`` for what is no JSON value (NaN, an infinity)."""
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            number = _float64(value)
-            return "" if number is None else _positional(number)
-        case None:
-            return NULL_TEXT
-        case list() | tuple():
-            return _listed(value, 0)
-        case Mapping():
-            return _json(value, 0)
-        case _:
-            return ""
+    """A custom attribute's JSON value → its text; ``""`` for a number that a float64 cannot hold."""
+    if isinstance(value, Mapping):
+        return _json(value, 0)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = _float64(value)
+        return "" if number is None else _positional(number)
+    return _plain(value, 0)
 
 
 def utf8(text: str) -> bytes:
@@ -72,14 +62,14 @@ def _exponential(number: float) -> str:
 
 
 def _plain(value: object, depth: int) -> str:
-    """A value inside a list, as Go's ``%v`` prints it."""
+    """A value as Go's ``%v`` prints it, which is how the values of a list read."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return value
     if isinstance(value, int | float):
         return _plain_number(value)
-    if depth < _DEEPEST and isinstance(value, list | tuple):
+    if depth < _DEEPEST and isinstance(value, list):
         return _listed(value, depth)
     if depth < _DEEPEST and isinstance(value, Mapping):
         entries = sorted((str(name), entry) for name, entry in value.items())
@@ -87,7 +77,7 @@ def _plain(value: object, depth: int) -> str:
     return NULL_TEXT
 
 
-def _listed(values: list[object] | tuple[object, ...], depth: int) -> str:
+def _listed(values: list[object], depth: int) -> str:
     return f"[{' '.join(_plain(value, depth + 1) for value in values)}]"
 
 
@@ -108,7 +98,7 @@ def _json(value: object, depth: int) -> str:
         return json_string(value)
     if isinstance(value, int | float):
         return _json_number(value)
-    if depth < _DEEPEST and isinstance(value, list | tuple):
+    if depth < _DEEPEST and isinstance(value, list):
         return f"[{','.join(_json(entry, depth + 1) for entry in value)}]"
     if depth < _DEEPEST and isinstance(value, Mapping):
         entries = sorted((str(name), entry) for name, entry in value.items())

@@ -1,4 +1,4 @@
-"""Percentage rollout: which bucket a value falls into, and which share that bucket is in (evaluation.md §5)."""
+"""Percentage rollout: which bucket a value is in, and which share that bucket is in (evaluation.md §5)."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence

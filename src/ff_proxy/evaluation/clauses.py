@@ -1,6 +1,6 @@
 """Clauses prepared for asking: a fact about the target and a test of its answer (evaluation.md §3)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ff_proxy.evaluation.folding import fold
@@ -15,49 +15,18 @@ Test = Callable[[Any], object]
 Condition = tuple[Fact, Test]
 """A clause, prepared."""
 
-
 SEGMENT_MATCH: Final = "segmentMatch"
 """The operator that asks about segments and not about an attribute."""
 
 
 def prepare(clause: Clause) -> Condition | None:
-    """A clause → its condition, or ``None`` if it can never hold (unknown operator, no values, …).
-
-    An absent attribute reads ``""`` and must not match anything; each test below is false for it by
-    itself, or says so.
-    """
+    """A clause → its condition, or ``None`` if it can never hold (unknown operator, no values, …)."""
     if not clause.values:
         return None
     if clause.op == SEGMENT_MATCH:
         return member_of(clause.values)
-    text = Text(clause.attribute)
-    operand = clause.values[0]
-    match clause.op:
-        case "equal" if operand:
-            return FoldedText(text), frozenset((fold(operand),)).__contains__
-        case "equal_sensitive" if operand:
-            return text, frozenset((operand,)).__contains__
-        case "in" if named := frozenset(filter(None, clause.values)):
-            return text, named.__contains__
-        case "starts_with" | "ends_with" | "contains" if not operand:
-            return text, bool
-        case "starts_with":
-            return text, lambda value: value.startswith(operand)
-        case "ends_with":
-            return text, lambda value: value.endswith(operand)
-        case "contains":
-            return text, lambda value: operand in value
-        case "gt":
-            return text, lambda value: value > operand
-        case "match" if search := compile_pattern(operand):
-            return text, lambda value: value and search(value)
-    return None
-
-
-def member_of(segments: Iterable[str]) -> Condition:
-    """The condition that the target is in one of ``segments`` (evaluation.md §8)."""
-    members = tuple(map(Member, segments))
-    return (members[0] if len(members) == 1 else MemberOfAny(members)), bool
+    operator = _OPERATORS.get(clause.op)
+    return None if operator is None else operator(Text(clause.attribute), clause.values)
 
 
 def prepare_all(clauses: Iterable[Clause]) -> tuple[Condition, ...] | None:
@@ -71,9 +40,69 @@ def prepare_all(clauses: Iterable[Clause]) -> tuple[Condition, ...] | None:
     return tuple(conditions)
 
 
+def member_of(segments: Iterable[str]) -> Condition:
+    """The condition that the target is in one of ``segments`` (evaluation.md §8)."""
+    members = tuple(map(Member, segments))
+    return (members[0] if len(members) == 1 else MemberOfAny(members)), bool
+
+
 def all_hold(conditions: Iterable[Condition], view: View) -> bool:
     """Whether every condition holds; true of none."""
-    for fact, test in conditions:
+    for fact, test in conditions:  # noqa: SIM110  (a loop starts no generator: this is the hot path)
         if not test(view[fact]):
             return False
     return True
+
+
+# Each operator makes a test that is false of "", which stands for an absent attribute and must not match
+# anything. Tests by membership are the containers' own methods: no call from Python to Python.
+
+
+def _equal(text: Text, values: tuple[str, ...]) -> Condition | None:
+    return (FoldedText(text), frozenset((fold(values[0]),)).__contains__) if values[0] else None
+
+
+def _equal_sensitive(text: Text, values: tuple[str, ...]) -> Condition | None:
+    return _in(text, values[:1])
+
+
+def _in(text: Text, values: tuple[str, ...]) -> Condition | None:
+    operands = frozenset(filter(None, values))
+    return (text, operands.__contains__) if operands else None
+
+
+def _starts_with(text: Text, values: tuple[str, ...]) -> Condition:
+    operand = values[0]
+    return text, (lambda value: value.startswith(operand)) if operand else bool
+
+
+def _ends_with(text: Text, values: tuple[str, ...]) -> Condition:
+    operand = values[0]
+    return text, (lambda value: value.endswith(operand)) if operand else bool
+
+
+def _contains(text: Text, values: tuple[str, ...]) -> Condition:
+    operand = values[0]
+    return text, (lambda value: operand in value) if operand else bool
+
+
+def _gt(text: Text, values: tuple[str, ...]) -> Condition:
+    operand = values[0]
+    return text, lambda value: value > operand
+
+
+def _match(text: Text, values: tuple[str, ...]) -> Condition | None:
+    search = compile_pattern(values[0])
+    return None if search is None else (text, lambda value: value and search(value))
+
+
+_OPERATORS: Final[Mapping[str, Callable[[Text, tuple[str, ...]], Condition | None]]] = {
+    "equal": _equal,
+    "equal_sensitive": _equal_sensitive,
+    "starts_with": _starts_with,
+    "ends_with": _ends_with,
+    "contains": _contains,
+    "in": _in,
+    "gt": _gt,
+    "match": _match,
+}

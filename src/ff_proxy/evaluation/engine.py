@@ -112,7 +112,7 @@ def compile_engine(
     )
 
 
-_Record = TypeVar("_Record", FeatureConfig, Segment)
+_Record = TypeVar("_Record")
 _Compiled = TypeVar("_Compiled", CompiledFlag, CompiledSegment)
 
 
@@ -123,7 +123,7 @@ def _compile(
 ) -> dict[str, _Compiled]:
     return {
         name: part
-        if (part := held.get(name)) is not None and (part.record is record or part.record == record)
+        if (part := held.get(name)) is not None and part.record == record
         else compile_one(name, record)
         for name, record in records.items()
     }

@@ -19,7 +19,7 @@ from ff_proxy.model.feature import Clause, Distribution, FeatureConfig, Serve, S
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Something that was looked at: ``holds`` is its outcome where it has one, ``inner`` what it consists of."""
+    """Something that was looked at: ``holds`` is its outcome if it has one, ``inner`` its parts."""
 
     text: str
     holds: bool | None = None

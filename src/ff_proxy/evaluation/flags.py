@@ -1,4 +1,4 @@
-"""Flags, compiled: a record becomes a chain of steps that end in ready results (evaluation.md §1, §4 to §6)."""
+"""Flags, compiled: a record becomes steps that end in ready results (evaluation.md §1, §4 to §6)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

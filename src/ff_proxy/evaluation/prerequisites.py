@@ -19,26 +19,30 @@ class Unmet(Fact, frozen=True, cache_hash=True):
         waiting = [self.flag]
         for flag in waiting:
             for entry in view.flags[flag].record.prerequisites:
-                wanted = view.flags.get(entry.feature)
-                if wanted is None:
+                needed = view.flags.get(entry.feature)
+                if needed is None:
                     break
-                variation = wanted.own(view).variation
+                variation = needed.own(view).variation
                 if variation is None:
                     break
-                if variation not in entry.variations or view.get(Unmet(entry.feature)):
+                if variation not in entry.variations:
                     return _fail(flag, dependents, view)
-                if entry.feature not in dependents and entry.feature != self.flag:
+                if not needed.record.prerequisites or entry.feature in dependents:
+                    continue
+                known = view.get(Unmet(entry.feature))
+                if known:
+                    return _fail(flag, dependents, view)
+                if known is None and entry.feature != self.flag:
                     dependents[entry.feature] = flag
-                    if Unmet(entry.feature) not in view:
-                        waiting.append(entry.feature)
-        view.update((Unmet(flag), False) for flag in waiting)
+                    waiting.append(entry.feature)
+        for flag in dependents:
+            view[Unmet(flag)] = False
         return False
 
 
 def _fail(flag: str, dependents: dict[str, str], view: View) -> bool:
     """Remember that ``flag`` fails, and with it everything on the way from the root of the walk to it."""
-    view[Unmet(flag)] = True
     while flag in dependents:
-        flag = dependents[flag]
         view[Unmet(flag)] = True
+        flag = dependents[flag]
     return True

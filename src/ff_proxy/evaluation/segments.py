@@ -29,7 +29,7 @@ class CompiledSegment:
             return False
         if view.identifier in self.included:
             return True
-        for group in self.groups:
+        for group in self.groups:  # noqa: SIM110  (a loop starts no generator: this is the hot path)
             if all_hold(group, view):
                 return True
         return False
