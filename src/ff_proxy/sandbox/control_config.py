@@ -1,0 +1,230 @@
+"""The part of the control API that shows and changes environments, flags, segments, targets and keys."""
+
+import uuid
+from typing import Any, Final, Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+
+from ff_proxy.errors import RequestError
+from ff_proxy.model.environment import Change, Domain, EnvironmentInfo
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.sandbox.control_routes import control_route, is_announced, read_body
+from ff_proxy.sandbox.environment import Document, Environment
+from ff_proxy.sandbox.keys import Key, KeyType, known_key
+from ff_proxy.sandbox.site import Site
+from ff_proxy.sandbox.state import DEFAULT_ORGANIZATION
+
+_DOMAINS: Final = {"flags": Domain.FLAG, "segments": Domain.SEGMENT}
+_FIELDS: Final = {Domain.FLAG: "feature", Domain.SEGMENT: "identifier"}
+
+
+class Flip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which flag to change, and to what; nothing but the flag toggles its state."""
+
+    flag: str
+    environment: str = ""
+    state: Literal["on", "off"] | None = None
+    serve: str = ""
+
+
+class Flipped(msgspec.Struct, frozen=True):
+    """What a flip came to."""
+
+    environment: str
+    flag: str
+    state: str
+    serve: object
+    version: int
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key to add; its text is made up unless ``key`` gives it, or ``hash`` does without."""
+
+    name: str
+    type: KeyType = "Server"
+    key: str = ""
+    hash: str = ""
+
+    def made(self) -> Key:
+        """The key itself."""
+        if self.hash:
+            return Key(self.name, self.type, SdkKeyHash(self.hash))
+        return known_key(self.name, self.type, self.key or str(uuid.uuid4()))
+
+
+class NewEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An environment to add; what is not given is made up or empty."""
+
+    identifier: str
+    id: str = ""
+    project: str = "sandbox"
+    organization: str = DEFAULT_ORGANIZATION
+    cluster: str = "1"
+    flags: list[dict[str, Any]] = []
+    segments: list[dict[str, Any]] = []
+    targets: list[dict[str, Any]] = []
+    keys: list[NewKey] = []
+
+
+class ConfigControl:
+    """Its handlers over one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._state = site.state
+
+    def routes(self) -> list[BaseRoute]:
+        """Its routes; ``{kind}`` is ``flags`` or ``segments``."""
+        one = "/environments/{environment}"
+        target = one + "/targets/{identifier:path}"
+        item = one + "/{kind}/{identifier:path}"
+        return [
+            control_route("GET", "/environments", self._environments),
+            control_route("POST", "/environments", self._add_environment),
+            control_route("GET", one, self._environment),
+            control_route("DELETE", one, self._remove_environment),
+            control_route("POST", "/flip", self._flip),
+            control_route("GET", one + "/keys", self._keys),
+            control_route("POST", one + "/keys", self._add_key),
+            control_route("DELETE", one + "/keys/{key}", self._revoke_key),
+            control_route("GET", one + "/targets", self._targets),
+            control_route("PUT", target, self._put_target),
+            control_route("DELETE", target, self._drop_target),
+            control_route("GET", one + "/{kind}", self._items),
+            control_route("GET", item, self._item),
+            control_route("PUT", item, self._put_item),
+            control_route("PATCH", item, self._patch_item),
+            control_route("DELETE", item, self._drop_item),
+        ]
+
+    async def _environments(self, _: Request) -> list[dict[str, object]]:
+        return [self._described(environment) for environment in self._state.environments.values()]
+
+    async def _environment(self, request: Request) -> dict[str, object]:
+        return self._described(self._asked(request))
+
+    async def _add_environment(self, request: Request) -> dict[str, object]:
+        new = await read_body(request, NewEnvironment)
+        environment = Environment(
+            EnvironmentInfo(
+                id=EnvironmentId(new.id or str(uuid.uuid4())),
+                identifier=new.identifier,
+                project=str(uuid.uuid5(uuid.NAMESPACE_DNS, new.project)),
+                project_identifier=new.project,
+                organization=str(uuid.uuid5(uuid.NAMESPACE_DNS, new.organization)),
+                organization_identifier=new.organization,
+                account=self._state.account,
+                cluster=new.cluster,
+            ),
+            flags=new.flags,
+            segments=new.segments,
+            targets=new.targets,
+            keys=[key.made() for key in new.keys],
+        )
+        self._state.add(environment)
+        return self._described(environment)
+
+    async def _remove_environment(self, request: Request) -> dict[str, object]:
+        self._site.remove(request.path_params["environment"])
+        return {}
+
+    async def _flip(self, request: Request) -> Flipped:
+        flip = await read_body(request, Flip)
+        environment = (
+            self._state.find(flip.environment) if flip.environment else self._state.with_flag(flip.flag)
+        )
+        change = self._state.flip(
+            environment.info.id,
+            flip.flag,
+            state=flip.state,
+            serve=flip.serve,
+            announce=is_announced(request),
+        )
+        document = environment.flags[flip.flag]
+        return Flipped(
+            environment.info.identifier,
+            flip.flag,
+            document["state"],
+            document.get("defaultServe"),
+            change.version,
+        )
+
+    async def _keys(self, request: Request) -> list[Key]:
+        return self._asked(request).keys
+
+    async def _add_key(self, request: Request) -> Key:
+        key = (await read_body(request, NewKey)).made()
+        self._asked(request).keys.append(key)
+        return key
+
+    async def _revoke_key(self, request: Request) -> Key:
+        return self._site.revoke(request.path_params["environment"], request.path_params["key"])
+
+    async def _targets(self, request: Request) -> list[Document]:
+        return list(self._asked(request).targets.values())
+
+    async def _put_target(self, request: Request) -> Document:
+        environment = self._asked(request)
+        identifier = request.path_params["identifier"]
+        environment.put_target({**await read_body(request, Document), "identifier": identifier})
+        return environment.targets[identifier]
+
+    async def _drop_target(self, request: Request) -> dict[str, object]:
+        if self._asked(request).targets.pop(request.path_params["identifier"], None) is None:
+            raise RequestError(404, "no such target")
+        return {}
+
+    async def _items(self, request: Request) -> list[Document]:
+        return list(self._asked(request).items(_domain(request)).values())
+
+    async def _item(self, request: Request) -> Document:
+        return self._asked(request).item(_domain(request), request.path_params["identifier"])
+
+    async def _put_item(self, request: Request) -> Change:
+        document = await read_body(request, Document)
+        return self._put(request, document)
+
+    async def _patch_item(self, request: Request) -> Change:
+        document = await self._item(request)
+        # The version goes up by itself, unless the patch has something to say about it.
+        return self._put(request, {**document, "version": 0, **await read_body(request, Document)})
+
+    async def _drop_item(self, request: Request) -> Change:
+        identifier = request.path_params["identifier"]
+        environment = request.path_params["environment"]
+        return self._state.drop(environment, _domain(request), identifier, announce=is_announced(request))
+
+    def _put(self, request: Request, document: Document) -> Change:
+        domain = _domain(request)
+        named = {**document, _FIELDS[domain]: request.path_params["identifier"]}
+        return self._state.put(
+            request.path_params["environment"], domain, named, announce=is_announced(request)
+        )
+
+    def _asked(self, request: Request) -> Environment:
+        return self._state.find(request.path_params["environment"])
+
+    def _described(self, environment: Environment) -> dict[str, object]:
+        info = environment.info
+        return {
+            "id": info.id,
+            "identifier": info.identifier,
+            "project": info.project_identifier,
+            "organization": info.organization_identifier,
+            "account": info.account,
+            "cluster": info.cluster,
+            "keys": environment.keys,
+            "flags": {name: document.get("state") for name, document in environment.flags.items()},
+            "segments": list(environment.segments),
+            "targets": len(environment.targets),
+            "streams": self._site.streams.count(info.id),
+        }
+
+
+def _domain(request: Request) -> Domain:
+    try:
+        return _DOMAINS[request.path_params["kind"]]
+    except KeyError:
+        raise RequestError(404, f"there are {' and '.join(_DOMAINS)} here, and keys and targets") from None
