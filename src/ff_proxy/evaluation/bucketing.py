@@ -1,5 +1,6 @@
 """Percentage rollout: which bucket a value is in, and which share that bucket is in (evaluation.md §5)."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -9,8 +10,8 @@ import mmh3
 
 from ff_proxy.evaluation.attributes import utf8
 
-NO_BUCKET: Final = 0
-"""The bucket of a target that has neither the attribute nor an identifier."""
+NO_BUCKET: Final = math.inf
+"""The bucket of a target that has neither the attribute nor an identifier: no share reaches it."""
 
 _BUCKETS: Final = 100
 
@@ -21,16 +22,16 @@ def bucket_of(bucket_by: str, value: str) -> int:
     return hashed % _BUCKETS + 1
 
 
-def running_totals(weights: Iterable[int]) -> tuple[int, ...]:
-    """The totals that buckets are compared with, never falling, so that they can be searched.
+def thresholds(weights: Iterable[int]) -> tuple[int, ...]:
+    """Shares' weights → the running totals that buckets are compared with, for ``share_of``.
 
-    A share whose total is below an earlier one (negative weights) can never be the first to reach a
-    bucket, so the earlier total may stand in its place.
+    The last total is left out, because the last share wins whatever its weight. A total below an
+    earlier one (negative weights) can never be the first to reach a bucket, so the earlier one stands
+    in its place: that keeps them in order.
     """
-    return tuple(accumulate(accumulate(weights), max))
+    return tuple(accumulate(accumulate(weights), max))[:-1]
 
 
-def share_of(totals: Sequence[int], bucket: int) -> int:
-    """The index of the first share whose total reaches ``bucket``; the last if none does, or no bucket."""
-    last = len(totals) - 1
-    return last if bucket == NO_BUCKET else min(bisect_left(totals, bucket), last)
+def share_of(thresholds: Sequence[int], bucket: float) -> int:
+    """The index of the first share whose total reaches ``bucket``, the last if none does."""
+    return bisect_left(thresholds, bucket)

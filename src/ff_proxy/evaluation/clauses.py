@@ -6,7 +6,7 @@ from typing import Any, Final
 from ff_proxy.evaluation.folding import fold
 from ff_proxy.evaluation.membership import Member, MemberOfAny
 from ff_proxy.evaluation.patterns import compile_pattern
-from ff_proxy.evaluation.view import Fact, FoldedText, Text, View
+from ff_proxy.evaluation.view import Fact, FoldedText, Text, View, shared
 from ff_proxy.model.feature import Clause
 
 Test = Callable[[Any], object]
@@ -26,7 +26,7 @@ def prepare(clause: Clause) -> Condition | None:
     if clause.op == SEGMENT_MATCH:
         return member_of(clause.values)
     operator = _OPERATORS.get(clause.op)
-    return None if operator is None else operator(Text(clause.attribute), clause.values)
+    return None if operator is None else operator(shared(Text(clause.attribute)), clause.values)
 
 
 def prepare_all(clauses: Iterable[Clause]) -> tuple[Condition, ...] | None:
@@ -42,8 +42,8 @@ def prepare_all(clauses: Iterable[Clause]) -> tuple[Condition, ...] | None:
 
 def member_of(segments: Iterable[str]) -> Condition:
     """The condition that the target is in one of ``segments`` (evaluation.md §8)."""
-    members = tuple(map(Member, segments))
-    return (members[0] if len(members) == 1 else MemberOfAny(members)), bool
+    members = tuple(shared(Member(segment)) for segment in segments)
+    return shared(members[0] if len(members) == 1 else MemberOfAny(members)), bool
 
 
 def all_hold(conditions: Iterable[Condition], view: View) -> bool:
@@ -59,7 +59,7 @@ def all_hold(conditions: Iterable[Condition], view: View) -> bool:
 
 
 def _equal(text: Text, values: tuple[str, ...]) -> Condition | None:
-    return (FoldedText(text), frozenset((fold(values[0]),)).__contains__) if values[0] else None
+    return (shared(FoldedText(text)), frozenset((fold(values[0]),)).__contains__) if values[0] else None
 
 
 def _equal_sensitive(text: Text, values: tuple[str, ...]) -> Condition | None:

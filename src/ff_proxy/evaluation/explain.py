@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ff_proxy.evaluation.bucketing import NO_BUCKET, running_totals, share_of
+from ff_proxy.evaluation.bucketing import NO_BUCKET, share_of, thresholds
 from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, member_of, prepare
 from ff_proxy.evaluation.membership import Member
 from ff_proxy.evaluation.outcomes import conclude, unknown_flag
@@ -155,7 +155,7 @@ def _share(distribution: Distribution, view: View, steps: list[Step]) -> str:
         steps.append(Step("distribution has no shares"))
         return ""
     bucket = view[Bucket(distribution.bucket_by)]
-    share = shares[share_of(running_totals(share.weight for share in shares), bucket)]
+    share = shares[share_of(thresholds(share.weight for share in shares), bucket)]
     where = "no bucket, the last share" if bucket == NO_BUCKET else f"bucket {bucket} of 100"
     weights = ", ".join(f"{share.variation} {share.weight}%" for share in shares)
     steps.append(Step(f"distribution by {distribution.bucket_by!r} ({weights}): {where}: {share.variation}"))

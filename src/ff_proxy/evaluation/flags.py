@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ff_proxy.evaluation.bucketing import running_totals
+from ff_proxy.evaluation.bucketing import thresholds
 from ff_proxy.evaluation.clauses import member_of, prepare_all
 from ff_proxy.evaluation.outcomes import Chain, Outcome, Result, Rollout, Step, conclude
 from ff_proxy.evaluation.prerequisites import Unmet
-from ff_proxy.evaluation.view import IDENTIFIER, Bucket, View
+from ff_proxy.evaluation.view import IDENTIFIER, Bucket, View, shared
 from ff_proxy.model.evaluation import NoEvaluation, Reason
 from ff_proxy.model.feature import Distribution, FeatureConfig, Serve, ServingRule
 from ff_proxy.model.wire.evaluation import encode_evaluation
@@ -96,8 +96,8 @@ def _rollout(distribution: Distribution, reason: Reason, results: _Results, othe
     if not distribution.variations:
         return otherwise
     return Rollout(
-        Bucket(distribution.bucket_by),
-        running_totals(share.weight for share in distribution.variations),
+        shared(Bucket(distribution.bucket_by)),
+        thresholds(share.weight for share in distribution.variations),
         tuple(
             results.of(share.variation, reason) if share.variation else otherwise
             for share in distribution.variations

@@ -8,15 +8,16 @@ class Member(Fact, frozen=True, cache_hash=True):
 
     segment: str
 
-    def answer(self, view: View) -> bool:
-        """False for a segment that nobody knows."""
+    def answer(self, view: View) -> bool | None:
+        """False for a segment that nobody knows; ``None`` if the segment excludes the target."""
         segment = view.segments.get(self.segment)
         if segment is None:
             return False
         if segment.references:
             _settle(self.segment, view)
-            return bool(view[self])
-        return segment.holds(view)
+            settled: bool | None = view[self]
+            return settled
+        return segment.membership(view)
 
 
 class MemberOfAny(Fact, frozen=True, cache_hash=True):
@@ -27,22 +28,21 @@ class MemberOfAny(Fact, frozen=True, cache_hash=True):
     def answer(self, view: View) -> bool:
         """In listed order: an exclusion ends the list at once, an unknown segment does not."""
         for member in self.members:
-            segment = view.segments.get(member.segment)
-            if segment is None:
-                continue
-            if view.identifier in segment.excluded:
-                return False
-            if view[member]:
+            membership = view[member]
+            if membership:
                 return True
+            if membership is None:
+                return False
         return False
 
 
 def _settle(root: str, view: View) -> None:
     """Answer ``Member`` of every segment that ``root`` reaches through segments that refer to others.
 
-    Nobody is a member at first; segments are asked until no answer changes. Where references form a
-    circle this gives what evaluation.md §8 wants of a guard: one already on the path does not match.
-    Long chains need no deep stack, and nothing is asked more often than there are segments.
+    But for exclusions, which rest on nothing else, the target is a member of none at first; segments are
+    asked until no answer changes. Where references form a circle this gives what evaluation.md §8 wants
+    of a guard: a segment already on the path does not match. Long chains need no deep stack, and there
+    are at most as many rounds as segments.
     """
     reached = {root: view.segments[root]}
     waiting = [root]
@@ -54,13 +54,14 @@ def _settle(root: str, view: View) -> None:
     open_members = [
         (member, reached[name]) for name in reversed(waiting) if (member := Member(name)) not in view
     ]
-    view.update((member, False) for member, _ in open_members)
+    for member, segment in open_members:
+        view[member] = None if view.identifier in segment.excluded else False
     settled = False
     while not settled:
         settled = True
         for member, segment in open_members:
             for asked in segment.lists:
                 view.pop(asked, None)
-            if not view[member] and segment.holds(view):
-                view[member] = True
-                settled = False
+            if view[member] is False:
+                view[member] = segment.membership(view)
+                settled = settled and not view[member]

@@ -30,12 +30,12 @@ class Rollout:
     """A percentage rollout: ``outcomes`` are those of its shares, in order (evaluation.md §5)."""
 
     bucket: Bucket
-    totals: tuple[int, ...]
+    thresholds: tuple[int, ...]
     outcomes: "tuple[Outcome, ...]"
 
     def settle(self, view: View) -> Result:
         """What the share of the target's bucket leads to."""
-        return self.outcomes[share_of(self.totals, view[self.bucket])].settle(view)
+        return self.outcomes[share_of(self.thresholds, view[self.bucket])].settle(view)
 
 
 Step = tuple[Fact, Test, tuple[Condition, ...], "Outcome"]

@@ -23,10 +23,10 @@ class CompiledSegment:
     references: tuple[str, ...]
     lists: tuple[Fact, ...]
 
-    def holds(self, view: View) -> bool:
-        """Whether the target is a member: excluded beats included beats rules."""
+    def membership(self, view: View) -> bool | None:
+        """Whether the target is a member: excluded (``None``) beats included beats rules."""
         if view.identifier in self.excluded:
-            return False
+            return None
         if view.identifier in self.included:
             return True
         for group in self.groups:  # noqa: SIM110  (a loop starts no generator: this is the hot path)
