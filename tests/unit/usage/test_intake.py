@@ -1,0 +1,235 @@
+"""From a posted body into the store's queue."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Self
+
+import pytest
+
+from ff_proxy.errors import RequestError, StoreUnavailable
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.usage import UsageCount, UsageTarget
+from ff_proxy.store.memory_queues import MemoryUsageQueue
+from ff_proxy.telemetry import Telemetry, null_telemetry
+from ff_proxy.usage.intake import NullIntake, UsageIntake
+from tests.support.clock import FakeClock
+
+ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
+
+
+def body(*flags: str, count: int = 1, padding: int = 0) -> bytes:
+    """A post with ``count`` evaluations of each flag; ``padding`` makes each entry that much larger."""
+    counts = [
+        {
+            "count": count,
+            "metricsType": "FFMETRICS",
+            "attributes": [
+                {"key": "featureIdentifier", "value": flag},
+                {"key": "SDK_TYPE", "value": "server"},
+            ],
+            "ignored": "x" * padding,
+        }
+        for flag in flags
+    ]
+    return json.dumps({"metricsData": counts, "targetData": [{"identifier": "x"}]}).encode()
+
+
+class FailingQueue(MemoryUsageQueue):
+    """A queue that can be out of reach, and that can be slow."""
+
+    def __init__(self) -> None:
+        super().__init__(1000)
+        self.fails = False
+        self.merges = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
+        self.merges += 1
+        await self.gate.wait()
+        if self.fails:
+            raise StoreUnavailable("no answer")
+        return await super().merge(counts, targets)
+
+    async def counts(self) -> dict[str, int]:
+        """What waits in the queue, by flag."""
+        lease = await self.take(ENV, 1_000_000)
+        if lease is None:
+            return {}
+        await self.release(lease)
+        return {entry.key.attributes[1][1].strip('"'): entry.count for entry in lease.counts}
+
+
+class Bench:
+    """An intake that runs, and what it is connected to."""
+
+    def __init__(self, **options: int) -> None:
+        self.clock = FakeClock()
+        self.queue = FailingQueue()
+        self.telemetry: Telemetry = null_telemetry()
+        self.intake = UsageIntake(self.queue, self.clock, self.telemetry, **options)
+
+    async def __aenter__(self) -> Self:
+        self.task = asyncio.create_task(self.intake.run())
+        await self.clock.settle()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+    def dropped(self, reason: str) -> float:
+        """How many entries were dropped for that reason."""
+        return float(self.telemetry.instruments.usage_dropped.labels(ENV, reason)._value.get())
+
+
+async def test_posts_are_merged_and_in_the_store_within_the_interval() -> None:
+    """Two posts make one write; the queue is left alone before half a second is over."""
+    async with Bench() as bench:
+        bench.intake.submit(ENV, body("a", "b"))
+        await bench.clock.advance(0.4)
+        bench.intake.submit(ENV, body("a", count=2))
+        assert bench.queue.merges == 0
+
+        await bench.clock.advance(0.2)
+
+        assert await bench.queue.counts() == {"a": 3, "b": 1}
+        assert bench.queue.merges == 2  # counts, then targets
+
+
+async def test_an_idle_intake_does_nothing() -> None:
+    """No timer runs while there is nothing to move."""
+    async with Bench() as bench:
+        await bench.clock.advance(100)
+        assert bench.clock.sleeping == 0
+        assert bench.queue.merges == 0
+
+
+async def test_much_is_moved_at_once() -> None:
+    """A tenth of the capacity does not wait for the interval."""
+    async with Bench(capacity=30) as bench:
+        bench.intake.submit(ENV, body("a", "b", "c"))
+        await bench.clock.settle()
+        assert await bench.queue.counts() == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_an_unreadable_body_is_refused() -> None:
+    """The one error that a caller hears of."""
+    async with Bench() as bench:
+        with pytest.raises(RequestError):
+            bench.intake.submit(ENV, b"nonsense")
+
+
+async def test_bad_entries_are_counted() -> None:
+    """The rest of the post is taken."""
+    async with Bench() as bench:
+        bench.intake.submit(ENV, b'{"metricsData":[null,{}],"targetData":[7]}')
+        bench.intake.submit(ENV, body("a"))
+        await bench.clock.advance(1)
+        assert bench.dropped("bad") == 3
+        assert await bench.queue.counts() == {"a": 1}
+
+
+async def test_what_finds_no_room_is_counted() -> None:
+    """In the process's own buffer, and in the queue."""
+    bench = Bench(capacity=3)
+    bench.intake.submit(ENV, body("a", "b", "c", "d"))
+    assert bench.dropped("no room") == 2
+
+    full = MemoryUsageQueue(1)
+    telemetry = null_telemetry()
+    intake = UsageIntake(full, FakeClock(), telemetry)
+    intake.submit(ENV, body("a", "b"))
+    await intake.flush()
+    assert telemetry.instruments.usage_dropped.labels(ENV, "no room")._value.get() == 2
+
+
+async def test_a_huge_post_is_read_between_other_work() -> None:
+    """Nothing is merged while it is submitted, everything soon after, and others run in between."""
+    flags = [f"f{n}" for n in range(900)]
+    async with Bench() as bench:
+        bench.intake.submit(ENV, body(*flags, padding=200))
+        bench.intake.submit(ENV, body("f0"))
+        turns = 0
+        while not await bench.queue.counts():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns > 4
+        assert await bench.queue.counts() == {flag: 2 if flag == "f0" else 1 for flag in flags}
+
+
+async def test_huge_posts_are_bounded() -> None:
+    """One that finds no room among those that wait to be read is dropped and counted."""
+    posted = body("a", "b", padding=40_000)
+    bench = Bench(max_bytes=len(posted))
+    bench.intake.submit(ENV, posted)
+    bench.intake.submit(ENV, posted)
+    assert bench.dropped("no room") == 3
+    assert await bench.intake.flush()
+    assert await bench.queue.counts() == {"a": 1, "b": 1}
+    bench.intake.submit(ENV, posted)
+    assert bench.dropped("no room") == 3
+
+
+async def test_nothing_is_lost_while_the_store_is_away() -> None:
+    """Counts stay in memory and go on merging; the next attempt takes them all."""
+    async with Bench() as bench:
+        bench.queue.fails = True
+        bench.intake.submit(ENV, body("a"))
+        await bench.clock.advance(1)
+        assert bench.queue.merges == 1
+        bench.intake.submit(ENV, body("a", "b"))
+        bench.queue.fails = False
+        await bench.clock.advance(2)
+        assert await bench.queue.counts() == {"a": 2, "b": 1}
+
+
+async def test_a_store_that_is_away_is_not_asked_in_a_hurry() -> None:
+    """However much waits, there are at most two attempts in a second."""
+    async with Bench(capacity=30) as bench:
+        bench.queue.fails = True
+        for _ in range(20):
+            bench.intake.submit(ENV, body("a", "b", "c"))
+            await bench.clock.advance(0.1)
+        assert bench.queue.merges <= 5
+
+
+async def test_a_cancelled_flush_ends_first() -> None:
+    """Stopping while the store writes neither loses nor doubles a count."""
+    async with Bench() as bench:
+        bench.intake.submit(ENV, body("a"))
+        bench.queue.gate.clear()
+        await bench.clock.advance(1)
+        bench.task.cancel()
+        await bench.clock.settle()
+        bench.queue.gate.set()
+        await asyncio.wait([bench.task])
+        await bench.intake.flush()
+        assert await bench.queue.counts() == {"a": 1}
+
+
+async def test_the_last_counts_are_moved_by_a_flush() -> None:
+    """At shutdown, after the intake was stopped."""
+    async with Bench() as bench:
+        bench.intake.submit(ENV, body("a"))
+        bench.task.cancel()
+        await asyncio.wait([bench.task])
+        assert await bench.intake.flush()
+        assert await bench.queue.counts() == {"a": 1}
+
+
+async def test_posts_are_counted_by_sdk() -> None:
+    """Once a post, small or huge, and also where nothing is kept."""
+    telemetry = null_telemetry()
+    intake = UsageIntake(MemoryUsageQueue(10), FakeClock(), telemetry)
+    for one in (intake, NullIntake(telemetry)):
+        one.submit(ENV, body("a"))
+        one.submit(ENV, body("a", "b", padding=40_000))
+    assert telemetry.instruments.sdk_usage.labels(ENV, "server", "", "")._value.get() == 4
+
+
+async def test_the_null_intake_refuses_what_cannot_be_read() -> None:
+    """An SDK gets the same answer whether its usage is forwarded or not."""
+    with pytest.raises(RequestError):
+        NullIntake(null_telemetry()).submit(ENV, b"[]")
