@@ -9,6 +9,8 @@ import pytest
 
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
+from ff_proxy.store.sqlite import SqliteStore
+from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 
 Opener = Callable[..., AbstractAsyncContextManager[Store]]
@@ -19,7 +21,11 @@ def _memory(_: Path, **sizes: int) -> AbstractAsyncContextManager[Store]:
     return MemoryStore("epoch-1", FakeClock(), **sizes)
 
 
-OPENERS: Final[dict[str, Opener]] = {"memory": _memory}
+def _sqlite(directory: Path, **sizes: int) -> AbstractAsyncContextManager[Store]:
+    return SqliteStore(directory, "epoch-1", FakeClock(), null_telemetry(), name="contract", **sizes)
+
+
+OPENERS: Final[dict[str, Opener]] = {"memory": _memory, "sqlite": _sqlite}
 """Every adapter by name. Adding one here is all it takes."""
 
 

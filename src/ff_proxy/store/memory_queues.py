@@ -33,9 +33,29 @@ class MemoryUsageQueue:
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """See ``UsageQueue``."""
-        return sum(not self._add_count(entry) for entry in counts) + sum(
-            not self._add_target(entry) for entry in targets
+        taken_counts, taken_targets = self.admit(counts, targets)
+        return len(counts) + len(targets) - len(taken_counts) - len(taken_targets)
+
+    def admit(
+        self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+    ) -> tuple[list[UsageCount], list[UsageTarget]]:
+        """Merge, and say which entries there was room for: for adapters that keep a copy elsewhere."""
+        return (
+            [entry for entry in counts if self._add_count(entry)],
+            [entry for entry in targets if self._add_target(entry)],
         )
+
+    def holds(self, lease: UsageLease) -> bool:
+        """Whether the lease is still to be settled."""
+        return lease.id in self._leases
+
+    def outstanding(self) -> tuple[list[UsageCount], list[UsageTarget]]:
+        """Every entry that waits or is leased; a key may come twice, to be added up."""
+        counts = [entry for lease in self._leases.values() for entry in lease.counts]
+        targets = [entry for lease in self._leases.values() for entry in lease.targets]
+        counts.extend(entry for held in self._counts.values() for entry in held.values())
+        targets.extend(entry for held in self._targets.values() for entry in held.values())
+        return counts, targets
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
         """See ``UsageQueue``."""
@@ -118,7 +138,7 @@ class MemoryRegistrations:
         self._capacity = capacity
         self._remembered = remembered
         self._waiting: OrderedDict[_Name, Registration] = OrderedDict()
-        self._taken: dict[_Name, bytes] = {}
+        self._taken: dict[_Name, tuple[Registration, bytes]] = {}
         self._sent: OrderedDict[_Name, bytes] = OrderedDict()
         self._arrived = asyncio.Event()
 
@@ -128,7 +148,8 @@ class MemoryRegistrations:
         if name in self._waiting:
             self._waiting[name] = registration
             return True
-        if fingerprint(registration.target) == self._taken.get(name, self._sent.get(name)):
+        taken = self._taken.get(name)
+        if fingerprint(registration.target) == (taken[1] if taken else self._sent.get(name)):
             if name in self._sent:
                 self._sent.move_to_end(name)
             return True
@@ -144,7 +165,7 @@ class MemoryRegistrations:
             free = list(islice((name for name in self._waiting if name not in self._taken), limit))
             if free:
                 batch = [self._waiting.pop(name) for name in free]
-                self._taken.update({_name(taken): fingerprint(taken.target) for taken in batch})
+                self._taken.update({_name(taken): (taken, fingerprint(taken.target)) for taken in batch})
                 return batch
             self._arrived.clear()
             await self._arrived.wait()
@@ -152,11 +173,11 @@ class MemoryRegistrations:
     async def settle(self, registration: Registration, *, delivered: bool) -> None:
         """See ``Registrations``; one that is settled already is left alone."""
         name = _name(registration)
-        content = self._taken.pop(name, None)
-        if content is None:
+        taken = self._taken.pop(name, None)
+        if taken is None:
             return
         if delivered:
-            self._sent[name] = content
+            self._sent[name] = taken[1]
             self._sent.move_to_end(name)
             while len(self._sent) > self._remembered:
                 self._sent.popitem(last=False)
@@ -164,6 +185,14 @@ class MemoryRegistrations:
             self._waiting.setdefault(name, registration)
         if self._waiting:
             self._arrived.set()
+
+    def waits(self, registration: Registration) -> bool:
+        """Whether this very registration is in the queue, not yet taken."""
+        return self._waiting.get(_name(registration)) is registration
+
+    def outstanding(self) -> list[Registration]:
+        """Every registration that waits or is being sent, the newest description of each target last."""
+        return [*(taken for taken, _ in self._taken.values()), *self._waiting.values()]
 
 
 _Name = tuple[EnvironmentId, str]

@@ -1,0 +1,205 @@
+"""Environments: all of them in memory, every change in the file before it is told."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import msgspec
+
+from ff_proxy.model.environment import (
+    Action,
+    Change,
+    Domain,
+    EnvironmentConfig,
+    EnvironmentInfo,
+    Item,
+    RecentChange,
+    Revision,
+    UpstreamStatus,
+)
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.time import Clock
+from ff_proxy.store.feed import Feed
+from ff_proxy.store.merge import edited, merge, retired_name
+from ff_proxy.store.protocol import Edit, Notice
+from ff_proxy.store.sqlite.database import Database
+from ff_proxy.store.sqlite.durable import DurableCopy, Work
+from ff_proxy.telemetry import OnceLog
+
+_encode: Final = msgspec.json.Encoder().encode
+_ItemRow = tuple[str, str, str, int, str, bytes | None, float]
+
+
+class SqliteConfigs:
+    """Everything about environments; a revision's epoch is this opening of the file."""
+
+    def __init__(self, database: Database, epoch: str, clock: Clock, once: OnceLog) -> None:
+        self._database = database
+        self._copy = DurableCopy(database, once, self._everything)
+        self._epoch = epoch
+        self._clock = clock
+        self._counter = 0
+        self._environments: dict[EnvironmentId, EnvironmentConfig] = {}
+        self._statuses: dict[EnvironmentId, UpstreamStatus] = {}
+        self._feed = Feed()
+        # One write at a time: what is merged must still be what is held when it is committed.
+        self._writing = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Read every environment from the file."""
+        for config in await self._database.run(_read_all):
+            self._counter += 1
+            revision = Revision(self._epoch, self._counter)
+            self._environments[config.id] = msgspec.structs.replace(config, revision=revision)
+
+    async def environments(self) -> Mapping[EnvironmentId, Revision]:
+        """See ``ConfigReader``."""
+        return {name: config.revision for name, config in self._environments.items()}
+
+    async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+        """See ``ConfigReader``."""
+        return self._environments.get(environment)
+
+    async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
+        """See ``ConfigReader``."""
+
+        def read(connection: sqlite3.Connection) -> list[RecentChange]:
+            rows = connection.execute(
+                "SELECT changed, domain, identifier, version, wire IS NULL FROM items"
+                " WHERE environment = ? AND changed > ? ORDER BY changed",
+                (environment, since),
+            )
+            return [
+                RecentChange(
+                    changed,
+                    Change(Action.DELETE if gone else Action.PATCH, Domain(domain), identifier, version),
+                )
+                for changed, domain, identifier, version, gone in rows
+            ]
+
+        return await self._database.run(read)
+
+    async def replace(self, config: EnvironmentConfig) -> Revision:
+        """See ``ConfigWriter``."""
+        async with self._writing:
+            old = self._environments.get(config.id)
+            return await self._commit(old, merge(old, config))
+
+    async def apply(self, environment: EnvironmentId, edit: Edit) -> Revision | None:
+        """See ``ConfigWriter``."""
+        async with self._writing:
+            old = self._environments.get(environment)
+            return None if old is None else await self._commit(old, edited(old, edit))
+
+    async def remove(self, environment: EnvironmentId) -> None:
+        """See ``ConfigWriter``."""
+        async with self._writing:
+            self._statuses.pop(environment, None)
+            if self._environments.pop(environment, None) is None:
+                return
+
+            def forget(connection: sqlite3.Connection) -> None:
+                connection.execute("DELETE FROM environments WHERE id = ?", (environment,))
+                connection.execute("DELETE FROM items WHERE environment = ?", (environment,))
+
+            await self._copy.write(forget)
+            self._feed.publish(Notice(environment, None))
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
+        """See ``ChangeSource``."""
+        return self._feed.watch()
+
+    async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
+        """See ``StatusStore``: it says how things are now, so it is not kept in the file."""
+        self._statuses[environment] = status
+
+    async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
+        """See ``StatusStore``."""
+        return dict(self._statuses)
+
+    async def _commit(self, old: EnvironmentConfig | None, new: EnvironmentConfig) -> Revision:
+        if new is old:
+            return new.revision
+        now = self._clock.wall()
+        self._counter += 1
+        revision = Revision(self._epoch, self._counter)
+        committed = msgspec.structs.replace(new, revision=revision, since=now if old is None else old.since)
+        rows = list(_changed_rows(old, committed, now))
+
+        def write(connection: sqlite3.Connection) -> None:
+            _write_environment(connection, committed)
+            _write_items(connection, rows)
+
+        # In memory first: should the file be behind, what is written then is all that memory holds.
+        self._environments[new.id] = committed
+        await self._copy.write(write)
+        self._feed.publish(Notice(new.id, revision))
+        return revision
+
+    def _everything(self) -> Work:
+        configs = list(self._environments.values())
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM environments")
+            connection.execute("DELETE FROM items")
+            for config in configs:
+                _write_environment(connection, config)
+                _write_items(connection, _changed_rows(None, config, 0.0))
+
+        return write
+
+
+def _write_environment(connection: sqlite3.Connection, config: EnvironmentConfig) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO environments (id, info, keys, since) VALUES (?, ?, ?, ?)",
+        (config.id, _encode(config.info), _encode(sorted(config.keys)), config.since),
+    )
+
+
+def _write_items(connection: sqlite3.Connection, rows: Sequence[_ItemRow] | Iterator[_ItemRow]) -> None:
+    connection.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _changed_rows(old: EnvironmentConfig | None, new: EnvironmentConfig, now: float) -> Iterator[_ItemRow]:
+    """Rows that make the file equal ``new``; what came with a new environment is nobody's change."""
+    for domain, before, after in (
+        (Domain.FLAG, {} if old is None else old.flags, new.flags),
+        (Domain.SEGMENT, {} if old is None else old.segments, new.segments),
+    ):
+        for name, item in after.items():
+            if before.get(name) is not item:
+                changed = 0.0 if old is None else now
+                yield (new.id, domain.value, name, item.version, item.digest, item.wire, changed)
+        for name, item in before.items():
+            if name not in after:
+                yield (new.id, domain.value, name, item.version, item.digest, None, now)
+    if old is None:
+        for name, version in new.retired.items():
+            domain_name, _, identifier = name.partition(":")
+            yield (new.id, domain_name, identifier, version, "", None, 0.0)
+
+
+def _read_all(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
+    parts: dict[str, tuple[dict[str, Item], dict[str, Item], dict[str, int]]] = {}
+    rows = connection.execute("SELECT environment, domain, identifier, version, digest, wire FROM items")
+    for environment, domain_name, identifier, version, digest, wire in rows:
+        flags, segments, retired = parts.setdefault(environment, ({}, {}, {}))
+        domain = Domain(domain_name)
+        if wire is None:
+            retired[retired_name(domain, identifier)] = version
+        else:
+            items = flags if domain is Domain.FLAG else segments
+            items[identifier] = Item(domain, identifier, version, wire, digest)
+    return [
+        EnvironmentConfig(
+            info=msgspec.json.decode(info, type=EnvironmentInfo),
+            flags=parts.get(name, ({}, {}, {}))[0],
+            segments=parts.get(name, ({}, {}, {}))[1],
+            keys=frozenset(SdkKeyHash(key) for key in msgspec.json.decode(keys, type=list[str])),
+            retired=parts.get(name, ({}, {}, {}))[2],
+            since=since,
+        )
+        for name, info, keys, since in connection.execute("SELECT id, info, keys, since FROM environments")
+    ]

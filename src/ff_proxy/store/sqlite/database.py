@@ -1,0 +1,124 @@
+"""One connection on one thread of its own, so that the event loop never waits for the disk."""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from ff_proxy.errors import StartupError, StoreUnavailable, StoreUnusable
+from ff_proxy.store.sqlite.schema import prepare
+
+_Result = TypeVar("_Result")
+
+# How long one piece of work may take before its caller is told that the store does not answer.
+_PATIENCE: Final = 30.0
+
+
+class Database:
+    """A SQLite file in ``directory``, locked against other processes while open.
+
+    ``async with`` opens it. ``run`` executes a function of the connection in one transaction.
+    """
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.path: Final = directory / f"{name}.sqlite"
+        self._lock_path: Final = directory / f"{name}.lock"
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
+        self._connection: sqlite3.Connection | None = None
+        self._lock: int | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._lock = _locked(self._lock_path)
+            self._connection = await self._call(self._open)
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    async def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Run ``work`` in a transaction of its own: committed when it returns, undone when it raises.
+
+        Raises:
+            StoreUnavailable: the file cannot be used now (disk full, I/O error, no answer in time).
+            StoreUnusable: its content is corrupt.
+        """
+
+        def transaction() -> _Result:
+            assert self._connection is not None, "the database is not open"  # noqa: S101  (a programming error)
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return work(self._connection)
+
+        return await self._call(transaction)
+
+    async def _call(self, work: Callable[[], _Result]) -> _Result:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                # A thread cannot be cancelled: the transaction ends one way or the other.
+                return await loop.run_in_executor(self._thread, work)
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                f"{self.path}: no answer from the disk within {_PATIENCE:.0f} s"
+            ) from error
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(f"{self.path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreUnusable(
+                f"{self.path} is damaged ({error}): move it away to begin with an empty store, "
+                "or put a backup in its place"
+            ) from error
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # A killed process loses nothing that was committed; a power cut may lose the last moments.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            prepare(connection, str(self.path))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
+        self._thread.shutdown(wait=False)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _locked(path: Path) -> int:
+    """The lock file's descriptor, held until it is closed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartupError(
+            f"data-dir {path.parent} cannot be written by user id {os.getuid()}: {error.strerror}"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StartupError(
+            f"data-dir {path.parent} is in use by another ff-proxy: give each its own directory, or use Redis"
+        ) from error
+    return descriptor

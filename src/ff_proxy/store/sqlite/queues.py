@@ -1,0 +1,181 @@
+"""Usage and registrations: the queues of memory, with everything outstanding kept in the file as well.
+
+The file knows nothing of leases: what was leased when the process died waits again when it starts.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
+from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
+from ff_proxy.store.memory_queues import MemoryRegistrations, MemoryUsageQueue
+from ff_proxy.store.protocol import Registration, UsageLease
+from ff_proxy.store.sqlite.database import Database
+from ff_proxy.store.sqlite.durable import DurableCopy, Work
+from ff_proxy.telemetry import OnceLog
+
+_encode: Final = msgspec.json.Encoder().encode
+_ADD: Final = (
+    "INSERT INTO usage_counts (key, count, timestamp) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+    " count = min(count + excluded.count, 9007199254740991), timestamp = max(timestamp, excluded.timestamp)"
+)
+_DESCRIBE: Final = "INSERT OR REPLACE INTO usage_targets (environment, identifier, target) VALUES (?, ?, ?)"
+
+
+class SqliteUsageQueue:
+    """Counts outstanding, leased or not, as one row per key."""
+
+    def __init__(self, database: Database, capacity: int, once: OnceLog) -> None:
+        self._database = database
+        self._queue = MemoryUsageQueue(capacity)
+        self._copy = DurableCopy(database, once, self._everything)
+
+    async def load(self) -> None:
+        """Take up what was outstanding when the file was last used."""
+        await self._queue.merge(*await self._database.run(_read_usage))
+
+    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
+        """See ``UsageQueue``: when this returns, a killed process loses none of it."""
+        taken_counts, taken_targets = self._queue.admit(counts, targets)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(_ADD, map(_count_row, taken_counts))
+            connection.executemany(_DESCRIBE, map(_target_row, taken_targets))
+
+        await self._copy.write(write)
+        return len(counts) + len(targets) - len(taken_counts) - len(taken_targets)
+
+    async def pending(self) -> Mapping[EnvironmentId, int]:
+        """See ``UsageQueue``."""
+        return await self._queue.pending()
+
+    async def take(self, environment: EnvironmentId, limit: int) -> UsageLease | None:
+        """See ``UsageQueue``."""
+        return await self._queue.take(environment, limit)
+
+    async def acknowledge(self, lease: UsageLease) -> None:
+        """See ``UsageQueue``."""
+        if not self._queue.holds(lease):
+            return
+        await self._queue.acknowledge(lease)
+
+        def forget(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "UPDATE usage_counts SET count = count - ? WHERE key = ?",
+                [(entry.count, _encode(entry.key)) for entry in lease.counts],
+            )
+            connection.executemany(
+                "DELETE FROM usage_counts WHERE key = ? AND count <= 0",
+                [(_encode(entry.key),) for entry in lease.counts],
+            )
+            connection.executemany(
+                # A target described anew while this lease was on its way is outstanding still.
+                "DELETE FROM usage_targets WHERE environment = ? AND identifier = ? AND target = ?",
+                map(_target_row, lease.targets),
+            )
+
+        await self._copy.write(forget)
+
+    async def release(self, lease: UsageLease) -> None:
+        """See ``UsageQueue``."""
+        await self._queue.release(lease)
+
+    def _everything(self) -> Work:
+        counts, targets = self._queue.outstanding()
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM usage_counts")
+            connection.execute("DELETE FROM usage_targets")
+            connection.executemany(_ADD, map(_count_row, counts))
+            connection.executemany(_DESCRIBE, map(_target_row, targets))
+
+        return write
+
+
+class SqliteRegistrations:
+    """Targets on their way, waiting or being sent, as one row each."""
+
+    def __init__(self, database: Database, capacity: int, once: OnceLog) -> None:
+        self._database = database
+        self._queue = MemoryRegistrations(capacity)
+        self._copy = DurableCopy(database, once, self._everything)
+
+    async def load(self) -> None:
+        """Take up what was on its way when the file was last used."""
+        for registration in await self._database.run(_read_registrations):
+            await self._queue.add(registration)
+
+    async def add(self, registration: Registration) -> bool:
+        """See ``Registrations``."""
+        added = await self._queue.add(registration)
+        if added and self._queue.waits(registration):
+            await self._copy.write(lambda connection: _write_registrations(connection, [registration]))
+        return added
+
+    async def take(self, limit: int) -> Sequence[Registration]:
+        """See ``Registrations``."""
+        return await self._queue.take(limit)
+
+    async def settle(self, registration: Registration, *, delivered: bool) -> None:
+        """See ``Registrations``."""
+        await self._queue.settle(registration, delivered=delivered)
+        if delivered:
+            await self._copy.write(
+                lambda connection: connection.execute(
+                    "DELETE FROM registrations WHERE environment = ? AND identifier = ? AND target = ?",
+                    _registration_row(registration),
+                )
+            )
+
+    def _everything(self) -> Work:
+        outstanding = self._queue.outstanding()
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM registrations")
+            _write_registrations(connection, outstanding)
+
+        return write
+
+
+def _count_row(entry: UsageCount) -> tuple[bytes, int, int]:
+    return _encode(entry.key), entry.count, entry.timestamp
+
+
+def _target_row(entry: UsageTarget) -> tuple[str, str, bytes]:
+    return entry.environment, entry.identifier, _encode(entry)
+
+
+def _registration_row(registration: Registration) -> tuple[str, str, bytes]:
+    return registration.environment, registration.target.identifier, _encode(registration.target)
+
+
+def _read_usage(connection: sqlite3.Connection) -> tuple[list[UsageCount], list[UsageTarget]]:
+    counts = [
+        UsageCount(msgspec.json.decode(key, type=UsageKey), count, timestamp)
+        for key, count, timestamp in connection.execute("SELECT key, count, timestamp FROM usage_counts")
+    ]
+    targets = [
+        msgspec.json.decode(target, type=UsageTarget)
+        for (target,) in connection.execute("SELECT target FROM usage_targets")
+    ]
+    return counts, targets
+
+
+def _read_registrations(connection: sqlite3.Connection) -> list[Registration]:
+    rows = connection.execute("SELECT environment, target FROM registrations ORDER BY seq")
+    return [
+        Registration(EnvironmentId(environment), msgspec.json.decode(target, type=Target))
+        for environment, target in rows
+    ]
+
+
+def _write_registrations(connection: sqlite3.Connection, registrations: Iterable[Registration]) -> None:
+    connection.executemany(
+        "INSERT INTO registrations (environment, identifier, target) VALUES (?, ?, ?)"
+        " ON CONFLICT (environment, identifier) DO UPDATE SET target = excluded.target",
+        map(_registration_row, registrations),
+    )

@@ -1,0 +1,90 @@
+"""The whole adapter."""
+
+import sqlite3
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ff_proxy.model.keys import Secret
+from ff_proxy.model.time import Clock
+from ff_proxy.store.sqlite.configs import SqliteConfigs
+from ff_proxy.store.sqlite.database import Database
+from ff_proxy.store.sqlite.queues import SqliteRegistrations, SqliteUsageQueue
+from ff_proxy.store.sqlite.targets import SqliteTargets
+from ff_proxy.telemetry import Telemetry
+
+
+class SqliteSecrets:
+    """The signing secret, made once per file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def auth_secret(self, candidate: Secret) -> Secret:
+        """See ``SecretStore``."""
+
+        def settle(connection: sqlite3.Connection) -> str:
+            connection.execute("INSERT OR IGNORE INTO secrets VALUES ('auth', ?)", (candidate.reveal(),))
+            secret: str = connection.execute("SELECT secret FROM secrets WHERE name = 'auth'").fetchone()[0]
+            return secret
+
+        return Secret(await self._database.run(settle))
+
+
+class SqliteStore:
+    """A store in ``directory``, opened by ``async with`` and then used by this process alone.
+
+    Args:
+        directory: the data directory; made if it does not exist.
+        epoch: names this opening of the store; a random text in production.
+        clock: says when changes are taken in.
+        telemetry: hears of a directory that cannot be written.
+        name: the files' base name; modes that must not share data have different ones.
+        target_capacity: how many targets are kept, over all environments.
+        target_cache: how many of them in memory.
+        usage_capacity: how many usage entries may be outstanding.
+        registration_capacity: how many target registrations may wait.
+
+    Raises on entry:
+        StartupError: the directory cannot be written, or another process uses it.
+        StoreUnusable: the file is damaged, foreign, or of a newer version.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        epoch: str,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        name: str = "ff-proxy",
+        target_capacity: int = 1_000_000,
+        target_cache: int = 20_000,
+        usage_capacity: int = 100_000,
+        registration_capacity: int = 10_000,
+    ) -> None:
+        once = telemetry.once("store")
+        self._database = Database(directory, name)
+        self.configs = SqliteConfigs(self._database, epoch, clock, once)
+        self.targets = SqliteTargets(self._database, target_capacity, target_cache, once)
+        self.usage = SqliteUsageQueue(self._database, usage_capacity, once)
+        self.registrations = SqliteRegistrations(self._database, registration_capacity, once)
+        self.secrets = SqliteSecrets(self._database)
+
+    async def __aenter__(self) -> Self:
+        await self._database.__aenter__()
+        try:
+            for part in (self.configs, self.targets, self.usage, self.registrations):
+                await part.load()
+        except BaseException:
+            await self._database.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._database.__aexit__(kind, error, trace)
