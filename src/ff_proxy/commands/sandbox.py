@@ -1,0 +1,68 @@
+"""``ff-proxy sandbox``: run a Harness SaaS of one's own until it is told to stop."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Sequence
+from typing import Any, Final, TextIO
+
+from ff_proxy.commands.sandbox_flip import flip
+from ff_proxy.commands.words import read_options, usage
+from ff_proxy.config import kinds
+from ff_proxy.config.option import Option
+from ff_proxy.config.settings import Settings
+from ff_proxy.errors import ExitCode
+from ff_proxy.sandbox.greeting import as_record, greeting
+from ff_proxy.sandbox.seed import default_environments
+from ff_proxy.sandbox.server import serve
+from ff_proxy.sandbox.state import SandboxState
+
+_GROUP: Final = "Sandbox"
+
+# fmt: off
+PORT: Final = Option(
+    "port", _GROUP, kinds.PORT, 7100,
+    "Port to listen on; 0 lets the system choose",
+)
+HOST: Final = Option(
+    "host", _GROUP, kinds.TEXT, "127.0.0.1",
+    "Address to listen on",
+)
+CONFIG_DIR: Final = Option(
+    "config-dir", _GROUP, kinds.FILE, None,
+    "Offline directory to serve instead of the built-in environments",
+)
+AS_JSON: Final = Option(
+    "json", _GROUP, kinds.BOOLEAN, False,
+    "Say one line of JSON when ready, for programs",
+)
+# fmt: on
+OPTIONS: Final[tuple[Option[Any], ...]] = (PORT, HOST, CONFIG_DIR, AS_JSON)
+
+
+def sandbox(argv: Sequence[str], out: TextIO) -> ExitCode:
+    """Run ``ff-proxy sandbox ARGV…`` and write what it says to ``out``.
+
+    Raises ``ConfigError`` for a command line that cannot be used, ``StartupError`` for an address that
+    cannot be had, ``OfflineDataError`` for a directory that cannot be served.
+    """
+    if argv and argv[0] == "flip":
+        return flip(argv[1:], out)
+    settings = read_options(argv, OPTIONS)
+    if settings is None:
+        print(usage("ff-proxy sandbox", OPTIONS), file=out)
+        return ExitCode.OK
+    asyncio.run(_run(settings, out))
+    return ExitCode.OK
+
+
+async def _run(settings: Settings, out: TextIO) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    state = SandboxState(default_environments())
+    async with serve(state, settings[HOST], settings[PORT]) as running:
+        words = json.dumps(as_record(running)) if settings[AS_JSON] else greeting(running)
+        print(words, file=out, flush=True)
+        await stop.wait()
