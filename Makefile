@@ -25,18 +25,17 @@ demo: install
 	$(BIN)/ff-proxy demo
 
 test: install
-	if [ -x tests/sdk/prepare ]; then tests/sdk/prepare; fi
 	$(BIN)/pytest $(ARGS)
 
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy $(wildcard src tests bench)
+	$(BIN)/mypy $(wildcard src tests bench scripts)
 	$(BIN)/lint-imports
-	$(BIN)/python -m ff_proxy.config.listing --check docs/options.md
+	$(BIN)/python scripts/options_page.py --check
 
 docs: install
-	$(BIN)/python -m ff_proxy.config.listing --write docs/options.md
+	$(BIN)/python scripts/options_page.py
 
 bench: install
 	$(BIN)/python -m bench $(ARGS)

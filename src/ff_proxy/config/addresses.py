@@ -1,0 +1,190 @@
+"""Addresses in options: ``host:port``, and the forms in which a Redis can be named (PRODUCT §2)."""
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from ff_proxy.model.keys import Secret
+
+REDIS_PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
+HIGHEST_PORT: Final = 65535
+
+_FORMS: Final = (
+    "must be host:port, redis://host:port, rediss://host:port (TLS), unix:///path/to/socket, "
+    "several of them with commas between (Cluster), or redis+sentinel://host1,host2/service"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A TCP address; an IPv6 host stands without its brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+class RedisTopology(Enum):
+    """What answers at a Redis address."""
+
+    SINGLE = "redis"
+    SOCKET = "unix"
+    CLUSTER = "redis+cluster"
+    SENTINEL = "redis+sentinel"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """Where Redis is, and the credentials and database that its URL named, if it did.
+
+    ``nodes`` are the server, the seeds of the Cluster, or the Sentinels; empty for a socket. ``service`` is
+    the name that the Sentinels know the primary by.
+    """
+
+    topology: RedisTopology
+    nodes: tuple[HostPort, ...] = ()
+    socket: Path | None = None
+    service: str = ""
+    tls: bool = False
+    username: str = ""
+    password: Secret | None = field(default=None)
+    database: int | None = None
+
+    def __str__(self) -> str:
+        scheme = self.topology.value.replace("redis", "rediss", 1) if self.tls else self.topology.value
+        credentials = (
+            f"{self.username}:***@" if self.password else f"{self.username}@" if self.username else ""
+        )
+        place = str(self.socket) if self.socket else ",".join(map(str, self.nodes))
+        service = f"/{self.service}" if self.service else ""
+        database = "" if self.database is None else f"?db={self.database}"
+        return f"{scheme}://{credentials}{place}{service}{database}"
+
+
+def parse_host_port(text: str, default_port: int | None = None) -> HostPort:
+    """Read ``host:port``, ``[ipv6]:port`` or ``:port`` (all interfaces); ``ValueError`` says what must be."""
+    match = re.fullmatch(
+        r"(?:\[(?P<six>[0-9A-Fa-f:.]+)]|(?P<host>[^\s:/@<>\[\]]*))(?::(?P<port>\d{1,5}))?", text
+    )
+    if match is None:
+        raise ValueError("must be host:port")
+    host = match["six"] or match["host"] or "0.0.0.0"  # noqa: S104  (asked for by an empty host, as in Go)
+    port = int(match["port"]) if match["port"] else default_port
+    if port is None or port > HIGHEST_PORT or not text:
+        raise ValueError(f"must be host:port with a port from 0 to {HIGHEST_PORT}")
+    return HostPort(host, port)
+
+
+def parse_redis_address(text: str) -> RedisAddress:
+    """Read any form of PRODUCT §2; ``ValueError`` says what it must be, without any part of ``text``."""
+    if re.match(r"rediss?\+sentinel://", text):
+        return _sentinel(_split(text))
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ValueError(_FORMS)
+    addresses = [_single(part) for part in parts]
+    first = addresses[0]
+    if len(addresses) == 1:
+        return first
+    if any(address.topology is RedisTopology.SOCKET for address in addresses):
+        raise ValueError("must not mix unix:// with other addresses: a Cluster is reached over TCP")
+    return RedisAddress(
+        RedisTopology.CLUSTER,
+        nodes=tuple(dict.fromkeys(node for address in addresses for node in address.nodes)),
+        tls=first.tls,
+        username=first.username,
+        password=first.password,
+        database=first.database,
+    )
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError:  # its message may quote credentials
+        raise ValueError(_FORMS) from None
+
+
+def _single(text: str) -> RedisAddress:
+    if "://" not in text:
+        return RedisAddress(RedisTopology.SINGLE, nodes=(_node(text, REDIS_PORT),))
+    url = _split(text)
+    username, password = _credentials(url)
+    if url.scheme == "unix":
+        if not url.path or url.netloc.rpartition("@")[2]:
+            raise ValueError("must have three slashes and a path after unix:, as in unix:///run/redis.sock")
+        return RedisAddress(
+            RedisTopology.SOCKET,
+            socket=Path(unquote(url.path)),
+            username=username,
+            password=password,
+            database=_database("", url.query),
+        )
+    if url.scheme not in {"redis", "rediss"}:
+        raise ValueError(_FORMS)
+    return RedisAddress(
+        RedisTopology.SINGLE,
+        nodes=(_node(url.netloc.rpartition("@")[2], REDIS_PORT),),
+        tls=url.scheme == "rediss",
+        username=username,
+        password=password,
+        database=_database(url.path.strip("/"), url.query),
+    )
+
+
+def _sentinel(url: SplitResult) -> RedisAddress:
+    username, password = _credentials(url)
+    hosts = [host.strip() for host in url.netloc.rpartition("@")[2].split(",") if host.strip()]
+    service, _, database = url.path.strip("/").partition("/")
+    if not hosts or not service:
+        raise ValueError("must name the Sentinels and the service: redis+sentinel://host1,host2/service")
+    return RedisAddress(
+        RedisTopology.SENTINEL,
+        nodes=tuple(_node(host, SENTINEL_PORT) for host in hosts),
+        service=unquote(service),
+        tls=url.scheme.startswith("rediss"),
+        username=username,
+        password=password,
+        database=_database(database, url.query),
+    )
+
+
+def _node(text: str, default_port: int) -> HostPort:
+    if not text or text.startswith(":"):
+        raise ValueError(_FORMS)
+    try:
+        return parse_host_port(text, default_port)
+    except ValueError:
+        raise ValueError(_FORMS) from None
+
+
+def _credentials(url: SplitResult) -> tuple[str, Secret | None]:
+    username, _, password = url.netloc.rpartition("@")[0].partition(":")
+    return unquote(username), Secret(unquote(password)) if password else None
+
+
+def _database(path: str, query: str) -> int | None:
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    text = parameters.pop("db", path)
+    if parameters:
+        raise ValueError("must not have parameters other than ?db=")
+    if not text:
+        return None
+    if not re.fullmatch(r"\d{1,6}", text, re.ASCII):
+        raise ValueError("must have a number as its database, as in redis://host:6379/2")
+    return int(text)

@@ -1,0 +1,148 @@
+"""The environment, ``.env`` files and TOML files as lists of given values, with the place of each.
+
+None of these functions raises for bad input: what is wrong is in the problems that they return. They quote
+names and places, never a value.
+"""
+
+import io
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dotenv.parser import Binding, parse_stream
+from dotenv.variables import parse_variables
+
+from ff_proxy.config.given import Given, Source, nearest
+from ff_proxy.config.option import Option
+
+ReadFile = Callable[[Path], bytes]
+
+
+@dataclass(slots=True)
+class Reading:
+    """What one source holds, and what is wrong with it."""
+
+    given: list[Given] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def take(self, option: Option[Any], text: str, source: Source, place: str) -> None:
+        """Note a value; one that is empty but for spaces means unset (PRODUCT §2)."""
+        if trimmed := text.strip():
+            self.given.append(Given(option, trimmed, source, place))
+
+
+def from_environment(environ: Mapping[str, str], options: Iterable[Option[Any]]) -> Reading:
+    """The environment variables of ``options``; all others belong to somebody else."""
+    reading = Reading()
+    for option in options:
+        reading.take(
+            option, environ.get(option.env, ""), Source.ENVIRONMENT, f"environment variable {option.env}"
+        )
+    return reading
+
+
+def from_env_file(
+    path: Path, read_file: ReadFile, environ: Mapping[str, str], options: Iterable[Option[Any]]
+) -> Reading:
+    """A ``.env`` file in python-dotenv's format; ``//`` begins a comment line too (PRODUCT §6.11).
+
+    ``${NAME}`` in a value means a variable further up in the file, else one of ``environ``. Variables that
+    are no options are left alone: such files are often shared with other programs.
+    """
+    reading = Reading()
+    text = _read(path, read_file, reading)
+    by_env = {option.env: option for option in options}
+    values = dict(environ)
+    for binding in parse_stream(io.StringIO(_blank_slash_comments(text))):
+        place = f"{path} line {_line_of(binding)}"
+        if binding.error:
+            reading.problems.append(f"{place}: cannot be read: must be NAME=value, or a comment with # or //")
+        if binding.key is None or binding.value is None:
+            continue
+        value = "".join(atom.resolve(values) for atom in parse_variables(binding.value))
+        values[binding.key] = value
+        option = by_env.get(binding.key)
+        if option is not None and not option.in_files:
+            reading.problems.append(f"{option.flag}: cannot be set in a file ({place})")
+        elif option is not None:
+            reading.take(option, value, Source.ENV_FILE, place)
+    return reading
+
+
+def from_toml_file(path: Path, read_file: ReadFile, options: Iterable[Option[Any]]) -> Reading:
+    """A TOML file whose top-level keys are names of flags, ``_`` standing for ``-`` if wished."""
+    reading = Reading()
+    text = _read(path, read_file, reading)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        reading.problems.append(_toml_problem(path, error))
+        return reading
+    by_name = {name: option for option in options for name in option.names}
+    seen: dict[str, str] = {}
+    for key, value in document.items():
+        place = f"{path}{_toml_line(text, key)}"
+        option = by_name.get(key) or by_name.get(key.replace("_", "-"))
+        if option is None:
+            reading.problems.append(f"{key}: no such option{nearest(key, list(by_name))} ({place})")
+        elif not option.in_files:
+            reading.problems.append(f"{option.flag}: cannot be set in a file ({place})")
+        elif option.flag in seen:
+            reading.problems.append(f"{option.flag}: is set twice, also as {seen[option.flag]} ({place})")
+        else:
+            seen[option.flag] = key
+            _take_toml(reading, option, value, place)
+    return reading
+
+
+def _read(path: Path, read_file: ReadFile, reading: Reading) -> str:
+    try:
+        return read_file(path).decode("utf-8-sig")
+    except OSError as error:
+        reading.problems.append(f"{path}: cannot be read: {error.strerror or type(error).__name__}")
+    except UnicodeDecodeError as error:
+        reading.problems.append(f"{path}: cannot be read: must be UTF-8, and byte {error.start} is not")
+    return ""
+
+
+def _blank_slash_comments(text: str) -> str:
+    # Blank lines keep the numbers of the others.
+    return re.sub(r"(?m)^[^\S\r\n]*//[^\r\n]*", "", text)
+
+
+def _line_of(binding: Binding) -> int:
+    original = binding.original.string
+    blank = original[: len(original) - len(original.lstrip())]
+    return binding.original.line + len(re.findall(r"\r\n|\n|\r", blank))
+
+
+def _toml_problem(path: Path, error: tomllib.TOMLDecodeError) -> str:
+    # The parser's words name keys and single characters, never a value.
+    what, _, where = str(error).removesuffix(")").rpartition(" (at ")
+    return f"{path} {where.replace(',', '')}: is not TOML: {what}"
+
+
+def _toml_line(text: str, key: str) -> str:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]|\s*\[+\s*{re.escape(key)}\b", line):
+            return f" line {number}"
+    return ""
+
+
+def _take_toml(reading: Reading, option: Option[Any], value: object, place: str) -> None:
+    match value:
+        case bool():
+            text = "true" if value else "false"
+        case str() | int() | float():
+            text = str(value)
+        case list() if all(isinstance(item, str) for item in value):
+            text = ",".join(value)
+        case _:
+            reading.problems.append(
+                f"{option.flag}: must be a text, a number, a boolean or a list of texts ({place})"
+            )
+            return
+    reading.take(option, text, Source.CONFIG_FILE, place)
