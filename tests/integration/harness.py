@@ -1,0 +1,152 @@
+"""The two ends of an integration test: a sandbox as SaaS, and the proxy as a real process."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
+from typing import Final, Self
+
+import httpx2
+
+from ff_proxy.sandbox.environment import Environment
+from ff_proxy.sandbox.server import RunningSandbox, serve
+from ff_proxy.sandbox.state import SandboxState
+
+READY_WITHIN: Final = 30.0
+EXIT_WITHIN: Final = 20.0
+
+
+class ProxyError(Exception):
+    """The proxy did not start, or did not end as it should: the text has the end of its log."""
+
+
+@contextlib.asynccontextmanager
+async def sandbox(*environments: Environment) -> AsyncIterator[RunningSandbox]:
+    """A SaaS on loopback that serves these environments.
+
+    ``state.flip``, ``state.put`` and ``state.drop`` change what it serves and tell its streams,
+    ``streams.cut`` ends them, ``usage`` is what was posted to it, ``journal`` what was asked of it.
+    """
+    async with serve(SandboxState(environments)) as running:
+        yield running
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def online_options(saas: RunningSandbox, api_keys: Iterable[str]) -> dict[str, str]:
+    """The options of a proxy in front of a sandbox."""
+    return {
+        "account-identifier": saas.state.account,
+        "org-identifier": next(iter(saas.state.environments.values())).info.organization_identifier,
+        "admin-service": saas.admin_url,
+        "admin-service-token": saas.state.admin_token,
+        "api-keys": ",".join(api_keys),
+        "client-service": saas.client_url,
+        "metric-service": saas.client_url,
+        "sdk-base-url": saas.client_url,
+        "sdk-events-url": saas.client_url,
+    }
+
+
+def offline_options(directory: Path) -> dict[str, str]:
+    """The options of a proxy that serves from a directory."""
+    return {"offline": "true", "config-dir": str(directory)}
+
+
+class Proxy:
+    """A proxy as its users run it: a process with options, a port and a log.
+
+    It may be stopped and started again; it keeps its port.
+
+    Args:
+        options: by the names of PRODUCT §2, without a dash.
+        log: the file that its output is appended to.
+    """
+
+    def __init__(self, options: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._options = {"admin-address": "off", "shutdown-delay": "1", **options, "port": str(self.port)}
+        self._process: asyncio.subprocess.Process | None = None
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(cls, options: Mapping[str, str], log: Path) -> AsyncIterator[Self]:
+        """A proxy that is ready; it is stopped at the end, which must go well, and reaped in any case."""
+        proxy = cls(options, log)
+        try:
+            await proxy.start()
+            yield proxy
+            await proxy.stop()
+        finally:
+            await proxy.kill()
+
+    async def start(self) -> None:
+        """Start the process and wait until it is ready."""
+        command = [sys.executable, "-m", "ff_proxy"]
+        for name, value in self._options.items():
+            command.append(f"-{name}={value}")
+        with self.log.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=_environment(),
+            )
+        await self._until_ready(self._process)
+
+    async def stop(self) -> None:
+        """SIGTERM, and wait: the exit code must be 0."""
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(EXIT_WITHIN):
+                status = await process.wait()
+        except TimeoutError:
+            raise ProxyError(f"still running {EXIT_WITHIN} s after SIGTERM\n{self.last_words()}") from None
+        self._process = None
+        if status:
+            raise ProxyError(f"exit status {status}\n{self.last_words()}")
+
+    async def kill(self) -> None:
+        """End it at once, if it runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        self._process = None
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
+        end = time.monotonic() + READY_WITHIN
+        async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
+            while time.monotonic() < end and process.returncode is None:
+                with contextlib.suppress(httpx2.TransportError):
+                    if (await http.get(f"{self.url}/health/ready")).status_code == httpx2.codes.OK:
+                        return
+                await asyncio.sleep(0.05)
+        raise ProxyError(f"not ready, exit status {process.returncode}\n{self.last_words()}")
+
+
+def _environment() -> dict[str, str]:
+    """The environment without what would configure a proxy behind the test's back."""
+    kept = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH"}
+    return {name: value for name, value in os.environ.items() if name in kept}
