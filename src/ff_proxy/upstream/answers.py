@@ -13,9 +13,8 @@ import msgspec
 
 from ff_proxy.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.upstream.http import Request, Transport, origin
+from ff_proxy.upstream.http import DEFINITE, Request, Transport, origin
 
-_DEFINITE: Final = frozenset({401, 403, 404})
 _NOT_FOUND: Final = 404
 _TEMPORARY: Final = frozenset({408, 425, 429})
 _SERVER_ERRORS: Final = range(500, 600)
@@ -37,7 +36,7 @@ class Caller:
 
         Raises:
             UpstreamUnavailable: no answer, 408, 425, 429 or 5xx.
-            UpstreamRefused: 401, 403 or 404 of SaaS.
+            UpstreamRefused: a status that is definite for this request, from SaaS itself.
             UpstreamMalformed: any other answer.
         """
         try:
@@ -108,13 +107,11 @@ def _unusable(request: Request, status: int, headers: Mapping[str, str], body: b
             f"{answered}, a redirect to {origin(headers.get('location', ''))}; "
             "if that is Harness, set the option to the address it redirects to"
         )
-    if status not in _DEFINITE:
+    if status not in request.definite:
         return UpstreamMalformed(answered)
     media = _media_type(headers)
-    if body and ("html" in media or (status == _NOT_FOUND and "json" not in media)):
-        return UpstreamMalformed(
-            f"{answered} with a page that is not of the API; is there a gateway between?"
-        )
+    if status in DEFINITE and body and ("html" in media or (status == _NOT_FOUND and "json" not in media)):
+        return UpstreamMalformed(f"{answered} with a page not of the API; is there a gateway between?")
     return UpstreamRefused(answered, status=status)
 
 

@@ -11,13 +11,15 @@ from ff_proxy.model.target import Target
 from ff_proxy.model.wire.auth import auth_body, read_auth_token, read_claims
 from ff_proxy.upstream.answers import Caller, read_json, read_list
 from ff_proxy.upstream.credentials import Session
-from ff_proxy.upstream.http import MEBIBYTE, Request
+from ff_proxy.upstream.http import DEFINITE, MEBIBYTE, Request
 
 _AUTH_LIMIT: Final = MEBIBYTE
 _LIST_LIMIT: Final = 256 * MEBIBYTE
 _LIST_SECONDS: Final = 120.0
 _ITEM_SECONDS: Final = 10.0
 _POST_SECONDS: Final = 60.0
+# What was posted is at fault: the same body would be answered alike.
+_DEFINITE_FOR_POSTS: Final = DEFINITE | {400, 413, 422}
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -61,6 +63,8 @@ class ClientApi:
             body=body,
             limit=_AUTH_LIMIT,
             deadline=deadline,
+            # For a key alone a 400 is no verdict (PRODUCT §6.4); with a target it is about the target.
+            definite=DEFINITE if target is None else _DEFINITE_FOR_POSTS,
         )
         token = read_auth_token(await self._caller.call(request))
         if token is None:
@@ -125,6 +129,7 @@ class ClientApi:
                 body=body,
                 limit=MEBIBYTE,
                 deadline=_POST_SECONDS,
+                definite=_DEFINITE_FOR_POSTS,
             )
         )
 

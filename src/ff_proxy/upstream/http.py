@@ -19,6 +19,7 @@ import httpx2
 from ff_proxy.errors import StartupError, UpstreamMalformed, UpstreamUnavailable
 
 MEBIBYTE: Final = 1024 * 1024
+DEFINITE: Final = frozenset({401, 403, 404})
 
 _CONNECT_SECONDS: Final = 10.0
 # Asked for and bounded: the streams' count by the environments, the calls' by the pool.
@@ -31,7 +32,8 @@ class Request:
     """One request. ``url`` is complete and percent-encoded but for the query.
 
     ``route`` is the path's template: what logs, errors and figures call this request. ``limit`` is the most
-    bytes of body that are read, ``deadline`` the seconds until the whole answer must be there.
+    bytes of body that are read, ``deadline`` the seconds until the whole answer must be there, ``definite``
+    the statuses that no repetition of this request will change.
     """
 
     method: str
@@ -43,6 +45,7 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     limit: int = 16 * MEBIBYTE
     deadline: float = 30.0
+    definite: frozenset[int] = DEFINITE
 
     def __str__(self) -> str:
         """For messages: method, template and host; never a query, a credential or an identifier."""

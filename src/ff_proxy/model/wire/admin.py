@@ -5,7 +5,7 @@ so that it is never taken for an empty one.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -22,13 +22,13 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 class Page(msgspec.Struct, Generic[Entry], frozen=True):
     """One page of a listing.
 
-    ``entries`` are the usable ones, ``names`` what tells every entry of the page from others, usable or
-    not: a listing is complete when as many names were seen as ``item_count`` says. Counts are ``None``
-    where the server does not say.
+    ``names`` tell every entry of the page from others, ``entries`` has the usable ones by name: a listing
+    is complete when as many names were seen as ``item_count`` says. Counts are ``None`` where the server
+    does not say.
     """
 
-    entries: tuple[Entry, ...]
-    names: tuple[str, ...]
+    entries: Mapping[str, Entry]
+    names: frozenset[str]
     item_count: int | None
     page_count: int | None
 
@@ -58,10 +58,11 @@ def _read(body: bytes, field: str, read: Callable[[dict[str, object]], Entry | N
             return None
     if not isinstance(listed, list):
         return None
-    made = (read(entry) for entry in listed if isinstance(entry, dict))
+    named = {_name(entry): entry for entry in listed}
+    made = ((name, read(entry)) for name, entry in named.items() if isinstance(entry, dict))
     return Page(
-        entries=tuple(entry for entry in made if entry is not None),
-        names=tuple(_name(entry) for entry in listed),
+        entries={name: entry for name, entry in made if entry is not None},
+        names=frozenset(named),
         item_count=_count(doc.get("itemCount")),
         page_count=_count(doc.get("pageCount")),
     )

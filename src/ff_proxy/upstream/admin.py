@@ -1,0 +1,125 @@
+"""The admin API: an environment's hashed keys and targets, page by page, without trusting the pages."""
+
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from ff_proxy.errors import UpstreamMalformed
+from ff_proxy.model.environment import EnvironmentInfo
+from ff_proxy.model.keys import SdkKeyHash, Secret
+from ff_proxy.model.target import Target
+from ff_proxy.model.wire.admin import Page, read_key_page, read_target_page
+from ff_proxy.upstream.answers import Caller
+from ff_proxy.upstream.http import MEBIBYTE, Request
+
+Entry = TypeVar("Entry")
+
+_PAGE_SIZE: Final = 100
+_MOST_PAGES: Final = 1000
+_PAGE_LIMIT: Final = 32 * MEBIBYTE
+
+
+class Listing(msgspec.Struct, Generic[Entry], frozen=True):
+    """What the pages held; ``complete`` is ``True`` only if that is certainly all there is."""
+
+    entries: tuple[Entry, ...]
+    complete: bool
+
+
+class AdminApi:
+    """Listings of the admin service. Every method raises ``UpstreamError``.
+
+    Args:
+        caller: sends.
+        service: base URL (option ``admin-service``).
+        token: sent as ``x-api-key``.
+        account, organization: the identifiers that every listing is asked for with.
+        most_pages: where a listing that does not end is given up.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        *,
+        service: str,
+        token: Secret,
+        account: str,
+        organization: str,
+        most_pages: int = _MOST_PAGES,
+    ) -> None:
+        self._caller = caller
+        self._service = service.rstrip("/")
+        self._token = token
+        self._account = account
+        self._organization = organization
+        self._most_pages = most_pages
+
+    async def keys(self, environment: EnvironmentInfo) -> Listing[SdkKeyHash]:
+        """The hashes of the environment's SDK keys."""
+        return await self._list("/admin/apikey", environment, read_key_page)
+
+    async def targets(self, environment: EnvironmentInfo) -> Listing[Target]:
+        """The environment's targets."""
+        return await self._list("/admin/targets", environment, read_target_page)
+
+    async def _list(
+        self, path: str, environment: EnvironmentInfo, read: Callable[[bytes], Page[Entry] | None]
+    ) -> Listing[Entry]:
+        if not environment.identifier or not environment.project_identifier:
+            raise UpstreamMalformed(
+                f"environment {environment.id}: SaaS's token names no project and environment identifier"
+            )
+        entries: dict[str, Entry] = {}
+        seen: set[str] = set()
+        for number in range(self._most_pages):
+            page = await self._page(path, environment, number, read)
+            fresh = page.names - seen
+            seen |= fresh
+            entries |= page.entries
+            # No new name on a page: the end, or a server that ignores the page number.
+            if not fresh or _is_last(page, number, len(seen)):
+                complete = _is_complete(page, len(seen))
+                return Listing(tuple(entries.values()), complete)
+        return Listing(tuple(entries.values()), complete=False)
+
+    async def _page(
+        self,
+        path: str,
+        environment: EnvironmentInfo,
+        number: int,
+        read: Callable[[bytes], Page[Entry] | None],
+    ) -> Page[Entry]:
+        request = Request(
+            "GET",
+            f"{self._service}{path}",
+            path,
+            environment=environment.id,
+            query={
+                "accountIdentifier": self._account,
+                "orgIdentifier": self._organization,
+                "projectIdentifier": environment.project_identifier,
+                "environmentIdentifier": environment.identifier,
+                "pageNumber": str(number),
+                "pageSize": str(_PAGE_SIZE),
+            },
+            headers={"x-api-key": self._token.reveal(), "Accept": "application/json"},
+            limit=_PAGE_LIMIT,
+        )
+        page = read(await self._caller.call(request))
+        if page is None:
+            raise UpstreamMalformed(f"{request}: the answer is not a page of a listing")
+        return page
+
+
+def _is_last(page: Page[Entry], number: int, seen: int) -> bool:
+    if page.item_count is not None and seen >= page.item_count:
+        return True
+    return page.page_count is not None and number + 1 >= page.page_count
+
+
+def _is_complete(page: Page[Entry], seen: int) -> bool:
+    if page.item_count is not None:
+        # More than announced is a listing that changed while it was read.
+        return seen == page.item_count
+    return not page.names
