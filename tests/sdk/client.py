@@ -118,11 +118,11 @@ class SdkClient(ABC):
         command = {"cmd": "variation", "kind": kind, "flag": flag, "target": target, "default": default}
         return await self.ask(command)
 
-    async def heard(self, *names: str, within: float, after: float = 0.0) -> SdkEvent:
-        """Wait for the first event of one of these names that happened later than `after` (monotonic)."""
+    async def heard(self, *names: str, within: float) -> SdkEvent:
+        """Wait for the first event of one of these names."""
 
         def first() -> SdkEvent | None:
-            return next((e for e in self.events if e.name in names and e.at > after), None)
+            return next((event for event in self.events if event.name in names), None)
 
         try:
             async with asyncio.timeout(within), self._heard:

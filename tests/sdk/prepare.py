@@ -82,7 +82,7 @@ def _prepare_npm(folder: Path) -> None:
 def _prepare_go() -> None:
     with _stamped(GO / "target", GO.glob("go.*"), GO.glob("*.go")) as stale:
         if stale:
-            _run([go() or "go", "build", "-trimpath", "-o", str(GO_DRIVER), "."], GO)
+            _run([go() or "go", "build", "-buildvcs=false", "-trimpath", "-o", str(GO_DRIVER), "."], GO)
 
 
 def _prepare_java() -> None:

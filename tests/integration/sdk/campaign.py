@@ -205,7 +205,7 @@ class Troupe:
     async def _streaming(self, sdk: Sdk, record: Record) -> None:
         async with self._open(sdk, STREAM) as client:
             if not await record.note("ready", client.initialised(within=_START_WITHIN)):
-                raise DriverError(f"{client.name} is not ready")
+                raise DriverError(f"{client.name} is not ready: {client.events}")
             await record.note("streaming", client.heard("streaming", within=_STREAM_WITHIN))
             await record.note("answers", _answers(client))
             visitor = shop.visitor(sdk.name)
@@ -237,7 +237,7 @@ class Troupe:
     async def _polling(self, sdk: Sdk, record: Record) -> None:
         async with self._open(sdk, POLL) as client:
             if not await record.note("ready", client.initialised(within=_START_WITHIN)):
-                raise DriverError(f"{client.name} is not ready")
+                raise DriverError(f"{client.name} is not ready: {client.events}")
             before = client.variation("boolean", shop.POLLED, shop.ALICE, True)
             await record.note("before", before)
             await self._poll.attend(sdk.name)
