@@ -53,6 +53,8 @@ class Fault(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
             raise RequestError(400, f"no route {self.route!r}; there are *, {', '.join(RouteName)}")
         if self.status and not 200 <= self.status <= 599:  # noqa: PLR2004  (what HTTP can carry as an answer)
             raise RequestError(400, f"status {self.status} is not one of 200 to 599")
+        if self.skip < 0 or self.delay_ms < 0 or (self.count is not None and self.count < 1):
+            raise RequestError(400, "skip and delayMs are at least 0, count at least 1")
         if self.body == "error" and not self.status:
             raise RequestError(400, "an error needs a status")
 
