@@ -121,8 +121,9 @@ class Campaign:
     """The targets that SaaS knows in the end, by place and identifier."""
 
     def record(self, place: str, role: str, sdk: Sdk) -> Record:
-        """What one client saw."""
-        return self.records.setdefault((place, role, sdk.name), Record())
+        """What one client saw; why there was none, as a failed assertion, if its place did not come up."""
+        assert (place, role, sdk.name) in self.records, self.trouble
+        return self.records[place, role, sdk.name]
 
 
 class Troupe:
@@ -182,7 +183,7 @@ class Troupe:
             self._campaign.trouble.append(f"{self._place.name}: {error}")
 
     async def _client(self, role: str, sdk: Sdk, program: Callable[[Sdk, Record], Awaitable[None]]) -> None:
-        record = self._campaign.record(self._place.name, role, sdk)
+        record = self._campaign.records[self._place.name, role, sdk.name] = Record()
         await record.note("whole", program(sdk, record))
         acts = {STREAM: (self._flips, self._cut, self._restart, self._relive), POLL: (self._poll,)}
         for act in acts.get(role, ()):
