@@ -11,8 +11,8 @@ WIDTH: Final = 100
 _INDENT: Final = " " * 8
 
 _SOURCES: Final = (
-    "Each option is a flag and an environment variable. Sources, strongest first: flag, environment variable, "
-    "file of environment variables (-env-file), TOML file (-config), default. An empty value means unset; "
+    "Each option is a flag and an environment variable. Sources, strongest first: flag, environment variable,"
+    " file of environment variables (-env-file), TOML file (-config), default. An empty value means unset; "
     "values of api-keys from all sources are joined."
 )
 _FLAGS: Final = (

@@ -1,0 +1,149 @@
+"""The command line: which command, which mode, and the exit code in which it all ends.
+
+A command's module is imported when the command is called: a probe that runs every few seconds loads no
+server.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TextIO
+
+from ff_proxy.config import options, records
+from ff_proxy.config.flags import parse_flags
+from ff_proxy.config.given import nearest
+from ff_proxy.config.listing import as_text
+from ff_proxy.config.load import Loaded, checked
+from ff_proxy.config.settings import Settings, settle
+from ff_proxy.config.validation import missing
+from ff_proxy.errors import ConfigError, ExitCode, FfProxyError
+
+Run = Callable[[Sequence[str], Mapping[str, str], TextIO], ExitCode]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A word after ``ff-proxy`` and what it does with the arguments, the environment and standard output."""
+
+    summary: str
+    run: Run
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Run ``ff-proxy ARGV…`` and return its exit code (see ``ExitCode``); by default this process's own."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    variables = os.environ if environ is None else environ
+    try:
+        return _dispatch(arguments, variables, sys.stdout)
+    except ConfigError as error:
+        sys.stdout.flush()
+        sys.stderr.write("ff-proxy: the configuration cannot be used:\n")
+        sys.stderr.writelines(f"  {problem}\n" for problem in error.problems)
+        return error.exit_code
+    except FfProxyError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"ff-proxy: {error}\n")
+        return error.exit_code
+
+
+def _dispatch(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+    word = _SYNONYMS.get(argv[0], argv[0]) if argv else ""
+    if not word or word.startswith("-"):
+        return _run_mode(argv, environ, out)
+    command = COMMANDS.get(word)
+    if command is None:
+        raise ConfigError(f"{word!r}: no such command{nearest(word, list(COMMANDS))}")
+    return command.run(argv[1:], environ, out)
+
+
+def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+    line = parse_flags(argv, options.ALL)
+    if line.wants_help:
+        return _help(argv, environ, out)
+    settings = settle(line, environ)
+    if settings.nothing_given:
+        _help(argv, environ, out)
+        out.flush()
+        sys.stderr.write(f"ff-proxy: required and missing: {', '.join(o.flag for o in missing(settings))}\n")
+        return ExitCode.BAD_CONFIGURATION
+    loaded = checked(settings)
+    return _mode_runner(loaded)(loaded)
+
+
+def _mode_runner(loaded: Loaded) -> Callable[[Loaded], ExitCode]:
+    module = importlib.import_module(_MODES[type(loaded.options)])
+    runner: Callable[[Loaded], ExitCode] = module.run
+    return runner
+
+
+def _help(_: Sequence[str], __: Mapping[str, str], out: TextIO) -> ExitCode:
+    out.write("ff-proxy: a relay proxy for Harness Feature Flags\n\n")
+    out.write("ff-proxy [flags]            run the proxy\n")
+    out.writelines(f"{f'ff-proxy {name}':<26}  {command.summary}\n" for name, command in COMMANDS.items())
+    out.write(f"\n{as_text(options.ALL)}")
+    return ExitCode.OK
+
+
+def _with_settings(run: Callable[[Settings, TextIO], ExitCode]) -> Run:
+    """A command that looks at the proxy's own options."""
+
+    def read_and_run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+        line = parse_flags(argv, options.ALL)
+        return _help(argv, environ, out) if line.wants_help else run(settle(line, environ), out)
+
+    return read_and_run
+
+
+def _health(settings: Settings, out: TextIO) -> ExitCode:
+    from ff_proxy.commands.probe import health
+
+    return health(settings, out)
+
+
+def _ready(settings: Settings, out: TextIO) -> ExitCode:
+    from ff_proxy.commands.probe import ready
+
+    return ready(settings, out)
+
+
+def _print_config(settings: Settings, out: TextIO) -> ExitCode:
+    from ff_proxy.commands.print_config import print_config
+
+    return print_config(settings, out)
+
+
+def _sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
+    from ff_proxy.commands.sandbox import sandbox
+
+    return sandbox(argv, out)
+
+
+def _version(_: Sequence[str], __: Mapping[str, str], out: TextIO) -> ExitCode:
+    from ff_proxy.commands.version import version
+
+    return version(out)
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "health": Command(
+        "whether the proxy on this machine lives, for container probes", _with_settings(_health)
+    ),
+    "ready": Command("whether it is ready for SDKs, for container probes", _with_settings(_ready)),
+    "print-config": Command(
+        "effective value and source of every option, secrets masked", _with_settings(_print_config)
+    ),
+    "sandbox": Command("a small Harness for development and tests; sandbox flip changes a flag", _sandbox),
+    "version": Command("which version this is", _version),
+    "help": Command("this text", _help),
+}
+_SYNONYMS: Final = {"-version": "version", "--version": "version"}
+
+# The modules of ``modes`` by what they run.
+_MODES: Final[Mapping[type[Any], str]] = {
+    records.OnlineOptions: "ff_proxy.modes.online",
+    records.ReplicaOptions: "ff_proxy.modes.replica",
+    records.OfflineOptions: "ff_proxy.modes.offline",
+    records.GenerateOptions: "ff_proxy.modes.generate",
+}

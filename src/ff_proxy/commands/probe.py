@@ -1,0 +1,67 @@
+"""``ff-proxy health`` and ``ff-proxy ready``: ask the proxy on this machine how it is, for container probes.
+
+They read the same options as the proxy does, so that a container's environment tells them port and TLS.
+"""
+
+import http.client
+import ssl
+from typing import Final, TextIO
+
+from ff_proxy.config import options
+from ff_proxy.config.settings import Settings
+from ff_proxy.errors import ConfigError, ExitCode
+
+HOST: Final = "127.0.0.1"
+PATIENCE: Final = 5.0  # seconds
+_SHOWN: Final = 500
+
+
+def health(settings: Settings, out: TextIO) -> ExitCode:
+    """Whether the process lives; exit code 0 or 1. Raises ``ConfigError`` for unusable options."""
+    return _probe("health", "/health/live", settings, out)
+
+
+def ready(settings: Settings, out: TextIO) -> ExitCode:
+    """Whether SDKs can be sent here; exit code 0 or 1. Raises ``ConfigError`` for unusable options."""
+    return _probe("ready", "/health/ready", settings, out)
+
+
+def _probe(name: str, path: str, settings: Settings, out: TextIO) -> ExitCode:
+    if settings.problems:
+        raise ConfigError(*settings.problems)
+    if not settings[options.PORT]:
+        raise ConfigError("port: must be a port that is known beforehand, 0 is not")
+    try:
+        status, answer = _get(settings, path)
+    except (OSError, http.client.HTTPException) as error:
+        out.write(
+            f"{name}: no answer from {HOST}:{settings[options.PORT]}: {str(error) or type(error).__name__}\n"
+        )
+        return ExitCode.CRASH
+    out.write(f"{name}: {status} {answer}\n")
+    return ExitCode.OK if status == http.client.OK else ExitCode.CRASH
+
+
+def _get(settings: Settings, path: str) -> tuple[int, str]:
+    connection = _connect(settings)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        body = response.read(_SHOWN).decode("utf-8", "replace")
+    finally:
+        connection.close()
+    return response.status, " ".join(body.split())
+
+
+def _connect(settings: Settings) -> http.client.HTTPConnection:
+    port = settings[options.PORT]
+    if not settings[options.TLS_ENABLED]:
+        return http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
+    context = ssl.create_default_context()
+    # The certificate is for the name that SDKs use, and nobody stands between on loopback.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    certificate, key = settings[options.TLS_CERT], settings[options.TLS_KEY]
+    if settings.given(options.TLS_CLIENT_CA) and certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return http.client.HTTPSConnection(HOST, port, timeout=PATIENCE, context=context)
