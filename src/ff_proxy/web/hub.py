@@ -1,0 +1,169 @@
+"""The hub: everything that open SDK streams are sent, and when (PRODUCT §3 Streaming, §6.3, §6.9)."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.time import Clock
+from ff_proxy.store.snapshot import Snapshot
+from ff_proxy.store.snapshots import Announcement, Listener
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.web.stream import Stream
+from ff_proxy.web.stream_channel import Channel
+from ff_proxy.web.stream_departures import Departures
+from ff_proxy.web.stream_sender import Pace, Sender
+
+_DRAIN_STEP: Final = 0.02
+_PRUNE_INTERVAL: Final = 1.0
+
+
+class SnapshotSource(Protocol):
+    """What the hub follows."""
+
+    def get(self, environment: EnvironmentId) -> Snapshot | None:
+        """The environment's snapshot, or ``None`` while it is not loaded."""
+        ...
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` after every swap."""
+        ...
+
+
+class Hub:
+    """Open streams of all environments: announces changes to them, keeps them alive, ends them.
+
+    ``open_transport`` and the announcements only note what is due; ``run`` sends it, in slices.
+
+    Args:
+        snapshots: followed from construction on, so that changes at start can be replayed.
+        clock: ``monotonic`` measures, ``sleep`` waits.
+        telemetry: streams, events and closings are counted per environment.
+        jitter: spreads the ends of streams at shutdown.
+        pace: all times.
+        persistent: the store outlives the process. What changed meanwhile then came as changes, and a
+            stream with an older token needs no more than the replay.
+    """
+
+    name = "hub"
+
+    def __init__(
+        self,
+        snapshots: SnapshotSource,
+        clock: Clock,
+        telemetry: Telemetry,
+        jitter: random.Random,
+        pace: Pace = Pace(),  # noqa: B008  (frozen)
+        *,
+        persistent: bool = False,
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._snapshots = snapshots
+        self._clock = clock
+        self._instruments = telemetry.instruments
+        self._jitter = jitter
+        self._pace = pace
+        self._persistent = persistent
+        self._channels: dict[EnvironmentId, Channel] = {}
+        self._sender = Sender(clock, pace)
+        self._departures: Departures | None = None
+        snapshots.listen(self._announced)
+
+    @property
+    def draining(self) -> bool:
+        """Whether streams are being ended because the process shuts down."""
+        return self._departures is not None
+
+    def __len__(self) -> int:
+        return sum(len(channel.streams) for channel in self._channels.values())
+
+    def open_transport(
+        self,
+        transport: asyncio.Transport,
+        environment: EnvironmentId,
+        key: SdkKeyHash | None,
+        issued_at: float | None,
+        head: bytes,
+        on_closed: Callable[[], None],
+    ) -> None:
+        """Make a connection whose request was accepted an open stream.
+
+        Args:
+            transport: the connection; its protocol is replaced.
+            environment: a loaded one.
+            key: ends the stream when it is revoked; ``None`` if keys are not checked.
+            issued_at: epoch seconds at which the stream's token was issued, if it has one.
+            head: the complete response head, announcing a chunked body and ``Connection: close``.
+            on_closed: called once, when the connection is gone.
+        """
+        channel = self._channel(environment)
+        stream = Stream(transport, channel, key, channel.recent.start, on_closed)
+        channel.join(stream)
+        snapshot = channel.snapshot
+        if (
+            issued_at is not None
+            and snapshot is not None
+            and issued_at < snapshot.since
+            and not self._persistent
+        ):
+            stream.everything = channel.everything()
+        if self._departures is not None:
+            self._departures.add(stream, self._clock.monotonic())
+        self._sender.open(channel, stream, head)
+
+    async def run(self) -> None:
+        """Send what is due until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sender.serve())
+            group.create_task(self._sender.mature())
+            group.create_task(self._sender.beat())
+            group.create_task(self._prune())
+            self.ready.set()
+
+    async def drain(self, seconds: float) -> None:
+        """End every stream, spread over ``seconds``; when it returns, none is open.
+
+        Streams that are opened meanwhile are spread over what is left. ``run`` must be running.
+        """
+        start = self._clock.monotonic()
+        departures = Departures(self._streams(), start, start + seconds, self._jitter)
+        self._departures = departures
+        try:
+            while (now := self._clock.monotonic()) < departures.end:
+                self._sender.end(departures.due(now), "shutdown")
+                await self._clock.sleep(min(_DRAIN_STEP, departures.end - now))
+            self._sender.end(self._streams(), "shutdown")
+            while len(self) and self._clock.monotonic() < departures.end + self._pace.grace:
+                await self._clock.sleep(_DRAIN_STEP)
+        finally:
+            for stream in self._streams():
+                stream.abort()
+
+    def _streams(self) -> list[Stream]:
+        return [stream for channel in self._channels.values() for stream in channel.streams]
+
+    def _channel(self, environment: EnvironmentId) -> Channel:
+        channel = self._channels.get(environment)
+        if channel is None:
+            channel = Channel(environment, self._sender, self._pace.window, self._instruments)
+            channel.snapshot = self._snapshots.get(environment)
+            self._channels[environment] = channel
+        return channel
+
+    def _announced(self, announcement: Announcement) -> None:
+        channel = self._channel(announcement.environment)
+        channel.announce(announcement.snapshot, announcement.changes, self._clock.monotonic())
+        if announcement.snapshot is None:
+            self._sender.end(channel.streams, "removed")
+            del self._channels[announcement.environment]
+        elif announcement.revoked:
+            revoked = announcement.revoked
+            self._sender.end([stream for stream in channel.streams if stream.key in revoked], "revoked")
+
+    async def _prune(self) -> None:
+        while True:
+            await self._clock.sleep(_PRUNE_INTERVAL)
+            now = self._clock.monotonic()
+            for channel in self._channels.values():
+                channel.prune(now)

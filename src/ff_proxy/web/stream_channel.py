@@ -1,0 +1,127 @@
+"""An environment's streams and what they are told."""
+
+from collections import deque
+from collections.abc import Collection
+from typing import Final, Protocol
+
+from ff_proxy.model.environment import Change
+from ff_proxy.store.snapshot import Snapshot
+from ff_proxy.telemetry import Instruments
+from ff_proxy.web.replay import Everything, Recent
+from ff_proxy.web.stream import Stream
+from ff_proxy.web.stream_bytes import Batch
+
+
+class ChannelOwner(Protocol):
+    """What a channel needs of the hub."""
+
+    def schedule(self, channel: "Channel") -> None:
+        """Streams of ``channel`` are ready: serve them in turn with the other channels'."""
+        ...
+
+    def drained(self, stream: Stream) -> None:
+        """The stream's last write has left, after it had been stuck."""
+        ...
+
+    def forget(self, stream: Stream) -> None:
+        """The stream's connection is gone."""
+        ...
+
+
+class Channel:
+    """One environment: its streams, its recent events, its current snapshot.
+
+    Every stream that is not stuck, waiting for its slot or ending is in exactly one of ``idle`` (it has
+    seen everything) and ``ready`` (it gets a write as soon as its turn comes).
+    """
+
+    def __init__(
+        self, environment: str, owner: ChannelOwner, window: float, instruments: Instruments
+    ) -> None:
+        self._owner: Final = owner
+        self._environment: Final = environment
+        self.recent: Final = Recent(window)
+        self.snapshot: Snapshot | None = None
+        self.streams: Final[set[Stream]] = set()
+        self.idle: Final[set[Stream]] = set()
+        self.ready: Final[deque[Stream]] = deque()
+        self.scheduled = False
+        self.sent: Final = instruments.events_sent.labels(environment)
+        self._open: Final = instruments.streams.labels(environment)
+        self._closed: Final = instruments.streams_closed
+        self._everything: Everything | None = None
+
+    def announce(self, snapshot: Snapshot | None, changes: Collection[Change], now: float) -> None:
+        """Requests see ``snapshot`` now; the idle streams become ready if that means something to them."""
+        self.snapshot = snapshot
+        self._everything = None
+        for change in changes:
+            self.recent.append(change, now)
+        if changes and self.idle:
+            self.ready.extend(self.idle)
+            self.idle.clear()
+            self._owner.schedule(self)
+
+    def join(self, stream: Stream) -> None:
+        """Take in a new stream; it is not told anything before ``wake``."""
+        self.streams.add(stream)
+        self._open.inc()
+
+    def wake(self, stream: Stream) -> None:
+        """Write to ``stream`` when its turn comes."""
+        self.ready.append(stream)
+        self._owner.schedule(self)
+
+    def beat(self, stream: Stream) -> None:
+        """Have ``stream`` sent a heartbeat, at once if it is idle."""
+        stream.beat = True
+        if stream in self.idle:
+            self.idle.remove(stream)
+            self.wake(stream)
+
+    def drained(self, stream: Stream) -> None:
+        """Pass it on."""
+        self._owner.drained(stream)
+
+    def lost(self, stream: Stream, reason: str) -> None:
+        """The connection of ``stream`` is gone."""
+        self.streams.discard(stream)
+        self.idle.discard(stream)
+        self._open.dec()
+        self._closed.labels(self._environment, reason).inc()
+        self._owner.forget(stream)
+
+    def everything(self) -> Everything | None:
+        """What a stream gets whose token is older than the data; ``None`` without data."""
+        if self._everything is None and self.snapshot is not None:
+            self._everything = Everything(self.snapshot, self.recent)
+        return self._everything
+
+    def next(self, stream: Stream) -> Batch | None:
+        """What ``stream`` is to be told next, taken as told: news first, then the rest of everything."""
+        batch = self.recent.after(stream.position)
+        if batch is not None:
+            stream.position = batch.position
+            return batch
+        if stream.everything is not None and self.snapshot is not None:
+            batch = stream.everything.after(stream.everything_position, self.snapshot)
+            if batch is None:
+                stream.everything = None
+            else:
+                stream.everything_position = batch.position
+        return batch
+
+    def behind(self, stream: Stream) -> bool:
+        """Whether ``stream`` may have to be told more."""
+        return stream.beat or stream.position != self.recent.end or stream.everything is not None
+
+    def prune(self, now: float) -> None:
+        """Forget the events that are too old to be replayed and that nobody here has still to be told."""
+        if not self.recent.expired(now):
+            return
+        if len(self.idle) == len(self.streams):
+            floor = self.recent.end
+        else:
+            floor = min(stream.position for stream in self.streams)
+        self.recent.prune(now, floor)
+        self._everything = None
