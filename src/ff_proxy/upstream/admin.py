@@ -77,9 +77,14 @@ class AdminApi:
             fresh = page.names - seen
             seen |= fresh
             entries |= page.entries
-            # No new name on a page: the end, or a server that ignores the page number.
-            if not fresh or _is_last(page, number, len(seen)):
-                complete = _is_complete(page, len(seen))
+            counted_out = page.page_count is not None and number + 1 >= page.page_count
+            if page.item_count is not None:
+                # More than announced is a listing that changed while it was read.
+                if len(seen) >= page.item_count or counted_out or not fresh:
+                    return Listing(tuple(entries.values()), len(seen) == page.item_count)
+            elif counted_out or not fresh:
+                # No new name: an empty page is the end, a repeated one a server that ignores the number.
+                complete = not page.names or bool(fresh)
                 return Listing(tuple(entries.values()), complete)
         return Listing(tuple(entries.values()), complete=False)
 
@@ -110,16 +115,3 @@ class AdminApi:
         if page is None:
             raise UpstreamMalformed(f"{request}: the answer is not a page of a listing")
         return page
-
-
-def _is_last(page: Page[Entry], number: int, seen: int) -> bool:
-    if page.item_count is not None and seen >= page.item_count:
-        return True
-    return page.page_count is not None and number + 1 >= page.page_count
-
-
-def _is_complete(page: Page[Entry], seen: int) -> bool:
-    if page.item_count is not None:
-        # More than announced is a listing that changed while it was read.
-        return seen == page.item_count
-    return not page.names

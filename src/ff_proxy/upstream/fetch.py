@@ -28,6 +28,13 @@ class Contents(msgspec.Struct, frozen=True):
     segments: Mapping[str, Item]
 
 
+def _total(read: Callable[[object], Item | Rejected], doc: object) -> Item | Rejected:
+    try:
+        return read(doc)
+    except RecursionError:
+        return Rejected("", "nested too deeply")
+
+
 class Fetcher:
     """Flags and segments of SaaS as items. Every method raises ``UpstreamError``."""
 
@@ -52,15 +59,12 @@ class Fetcher:
         old = {doc.get("identifier"): doc for doc in legacy.result() if isinstance(doc, dict)}
         environment = session.environment.id
 
-        def flag(doc: object) -> Item | Rejected:
-            return normalise_flag(doc)
-
         def segment(doc: object) -> Item | Rejected:
             identifier = doc.get("identifier") if isinstance(doc, dict) else None
             return self._segment(environment, doc, old.get(identifier))
 
         return Contents(
-            flags=await self._items(environment, Domain.FLAG, flags.result(), flag, held),
+            flags=await self._items(environment, Domain.FLAG, flags.result(), normalise_flag, held),
             segments=await self._items(environment, Domain.SEGMENT, segments.result(), segment, held),
         )
 
@@ -68,10 +72,11 @@ class Fetcher:
         """One item; ``None`` if it cannot be read, ``UpstreamRefused`` with status 404 if it is gone."""
         environment = session.environment.id
         if domain is Domain.FLAG:
-            made = normalise_flag(await self._api.flag(session, identifier))
+            made = _total(normalise_flag, await self._api.flag(session, identifier))
         else:
             doc = await self._api.segment(session, identifier, and_rules=True)
-            made = self._segment(environment, doc, await self._legacy(session, identifier))
+            legacy = await self._legacy(session, identifier)
+            made = _total(lambda doc: self._segment(environment, doc, legacy), doc)
         if isinstance(made, Rejected):
             self._reject(environment, domain, msgspec.structs.replace(made, identifier=identifier))
             return None
@@ -99,7 +104,7 @@ class Fetcher:
         items: dict[str, Item] = {}
         unreadable: list[Rejected] = []
         for number, doc in enumerate(docs, 1):
-            made = read(doc)
+            made = _total(read, doc)
             if isinstance(made, Rejected):
                 unreadable.append(made)
             elif made.identifier not in items or items[made.identifier].version < made.version:
@@ -135,7 +140,7 @@ class Fetcher:
             self._once.warning(
                 "legacy segment rules made from servingRules",
                 environment,
-                why="SaaS gave none; SDKs that do not ask for rules=v2 see the first clause of each rule only",
+                why="SaaS gave none; SDKs without rules=v2 see the first clause of each rule only",
             )
         return normalise_segment(doc, legacy)
 

@@ -1,15 +1,17 @@
-"""How often and how patiently: every interval of this room in one record, in seconds."""
+"""How often and how patiently: every interval of this room in one record, and time to keep them by."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
 
 import msgspec
 
-Sleep = Callable[[float], Awaitable[None]]
-"""Waits that many seconds: ``asyncio.sleep``, or a test's clock."""
+from ff_proxy.model.time import Clock
+from ff_proxy.upstream.backoff import Backoff, jittered
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """The intervals an environment is kept in step by.
+    """The intervals, in seconds, that an environment is kept in step by.
 
     ``stream`` is the option ``flag-stream-enabled``; ``poll``, ``keys`` and ``targets`` are the options
     ``flag-poll-interval``, ``api-key-refresh-interval`` and ``target-poll-duration`` (0: never).
@@ -26,3 +28,20 @@ class Pace(msgspec.Struct, frozen=True):
     refused: float = 60.0
     resync: float = 900.0
     grace: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """A clock, a way to wait (``asyncio.sleep``, or a test's clock), and chance."""
+
+    clock: Clock
+    sleep: Callable[[float], Awaitable[None]]
+    random: Random
+
+    async def rest(self, interval: float) -> None:
+        """Wait about ``interval`` seconds: what a hundred environments do must not march in step."""
+        await self.sleep(jittered(self.random, interval))
+
+    def backoff(self) -> Backoff:
+        """A new series of growing waits."""
+        return Backoff(self.random)

@@ -45,7 +45,7 @@ class EnvironmentWriter:
         configs: the store.
         environment: which one.
         ring: its keys; every load carries them.
-        loaded: whether the store holds the environment already.
+        loaded: whether the store holds the environment already; ``loaded`` stays ``True`` afterwards.
     """
 
     def __init__(
@@ -55,9 +55,7 @@ class EnvironmentWriter:
         self._environment = environment
         self._writing = asyncio.Lock()
         self.ring = ring
-        self.loaded = asyncio.Event()
-        if loaded:
-            self.loaded.set()
+        self.loaded = loaded
 
     async def held(self) -> EnvironmentConfig | None:
         """What the store holds now."""
@@ -70,7 +68,7 @@ class EnvironmentWriter:
         async with self._writing:
             # The keys are read inside the lock: a key accepted meanwhile must not be written over.
             await self._configs.replace(EnvironmentConfig(info, flags, segments, self.ring.keys))
-        self.loaded.set()
+        self.loaded = True
 
     async def apply(self, edit: PutItem | DropItem) -> bool:
         """Write one item; ``False`` if the store does not hold the environment (any more)."""

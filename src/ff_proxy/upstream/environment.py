@@ -1,0 +1,177 @@
+"""One environment, kept in step with SaaS: followed while its stream lives, polled while it does not."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamRefused
+from ff_proxy.model.environment import EnvironmentConfig, StreamState
+from ff_proxy.model.keys import SdkKeyHash
+from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.store.protocol import ConfigStore, TargetStore
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.admin import AdminApi
+from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.credentials import Credentials
+from ff_proxy.upstream.fetch import Fetcher
+from ff_proxy.upstream.follow import Follower
+from ff_proxy.upstream.keys import KeyRefresh
+from ff_proxy.upstream.pace import Pace, Rhythm
+from ff_proxy.upstream.refresh import Refresher
+from ff_proxy.upstream.status import StatusReporter
+from ff_proxy.upstream.targets import TargetPoll
+from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all environments work with.
+
+    ``fetching`` and ``listing`` bound how many environments are fetched whole, and listed through the
+    admin API, at the same time.
+    """
+
+    api: ClientApi
+    admin: AdminApi
+    configs: ConfigStore
+    targets: TargetStore
+    telemetry: Telemetry
+    rhythm: Rhythm
+    pace: Pace
+    fetching: asyncio.Semaphore
+    listing: asyncio.Semaphore
+
+
+class Environment:
+    """Keeps one environment's flags, segments, keys and targets in step.
+
+    Args:
+        credentials: its keys and token.
+        held: what the store holds of it already.
+        changed: is called whenever ``loaded``, ``refused`` or ``trouble`` may have changed.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        held: EnvironmentConfig | None,
+        shared: Shared,
+        changed: Callable[[], None],
+    ) -> None:
+        configured = {key.hash for key in credentials.accepted}
+        known = held.keys if held is not None else frozenset()
+        self._writer = EnvironmentWriter(
+            shared.configs, credentials.environment.id, KeyRing(known | configured), loaded=held is not None
+        )
+        self._changed = changed
+        self._pace = shared.pace
+        self._rhythm = shared.rhythm
+        self._status = StatusReporter(
+            credentials.environment.id, shared.configs, shared.rhythm.clock, shared.telemetry
+        )
+        self._refresher = Refresher(
+            credentials=credentials,
+            fetcher=Fetcher(shared.api, shared.telemetry),
+            writer=self._writer,
+            gate=shared.fetching,
+            telemetry=shared.telemetry,
+            rhythm=shared.rhythm,
+            refused=shared.pace.refused,
+            report=self._fetched,
+        )
+        self._follower = Follower(
+            credentials=credentials,
+            api=shared.api,
+            refresher=self._refresher,
+            status=self._status,
+            pace=shared.pace,
+            telemetry=shared.telemetry,
+            rhythm=shared.rhythm,
+        )
+        self._keys = KeyRefresh(
+            admin=shared.admin,
+            credentials=credentials,
+            writer=self._writer,
+            gate=shared.listing,
+            telemetry=shared.telemetry,
+            rhythm=shared.rhythm,
+            interval=shared.pace.keys,
+            lost=self._refresher.refresh_all,
+        )
+        self._targets = TargetPoll(
+            admin=shared.admin,
+            credentials=credentials,
+            targets=shared.targets,
+            gate=shared.listing,
+            telemetry=shared.telemetry,
+            rhythm=shared.rhythm,
+            interval=shared.pace.targets,
+        )
+
+    @property
+    def loaded(self) -> bool:
+        """The store holds the environment."""
+        return self._writer.loaded
+
+    @property
+    def refused(self) -> bool:
+        """SaaS definitely refuses to give the environment."""
+        return isinstance(self._refresher.trouble, UpstreamRefused)
+
+    @property
+    def trouble(self) -> str:
+        """What is not as it should be, for people; empty if nothing."""
+        fetch, status = self._refresher.trouble, self._status.current
+        stream = self._pace.stream and status.state is StreamState.DISCONNECTED
+        reasons = [
+            f"not in step: {fetch}" if fetch is not None else "",
+            f"stream down: {status.detail}" if stream else "",
+            f"keys not refreshed: {self._keys.trouble}" if self._keys.trouble else "",
+        ]
+        return "; ".join(filter(None, reasons))
+
+    async def run(self) -> None:
+        """Keep the environment in step for ever."""
+        await self._status.report(StreamState.INITIALIZING)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._refresher.run())
+            tasks.create_task(self._keys.run())
+            tasks.create_task(self._poll())
+            if self._pace.stream:
+                tasks.create_task(self._follower.run())
+                tasks.create_task(self._fetch_without_stream())
+            else:
+                self._refresher.refresh_all()
+            if self._pace.targets > 0:
+                tasks.create_task(self._targets.run())
+
+    async def accept(self, key: SdkKeyHash) -> KeyVerdict:
+        """One more key that SaaS accepts for this environment; it counts once this returns ``ACCEPTED``."""
+        self._writer.ring.accept(key)
+        try:
+            saved = self._writer.loaded and await self._writer.save_keys()
+        except StoreUnavailable:
+            return KeyVerdict.UNAVAILABLE
+        return KeyVerdict.ACCEPTED if saved else KeyVerdict.UNAVAILABLE
+
+    async def _fetched(self, error: FfProxyError | None) -> None:
+        self._changed()
+        if not self._pace.stream:
+            detail = str(error) if error is not None else f"polling every {self._pace.poll:g} seconds"
+            refused = isinstance(error, UpstreamRefused)
+            await self._status.report(StreamState.DISCONNECTED, detail, refused=refused)
+
+    async def _fetch_without_stream(self) -> None:
+        # A stream that cannot be had must not keep SDKs from their flags.
+        await self._rhythm.sleep(self._pace.grace)
+        if not self._writer.loaded:
+            self._refresher.refresh_all()
+
+    async def _poll(self) -> None:
+        fetched = self._rhythm.clock.monotonic()
+        while True:
+            await self._rhythm.rest(self._pace.poll)
+            now = self._rhythm.clock.monotonic()
+            if not self._follower.alive or now - fetched >= self._pace.resync:
+                fetched = now
+                self._refresher.refresh_all()

@@ -1,0 +1,180 @@
+"""Every configured environment, each on its own: one bad key or slow environment never delays another."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
+from ff_proxy.model.environment import EnvironmentConfig, UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.store.protocol import ConfigStore, TargetStore
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.admin import AdminApi
+from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.credentials import Directory, Session
+from ff_proxy.upstream.environment import Environment, Shared
+from ff_proxy.upstream.pace import Pace, Rhythm
+
+# How many environments are authenticated, fetched whole, and listed at the same time.
+_STARTING: Final = 16
+_FETCHING: Final = 16
+_LISTING: Final = 4
+
+
+class Upstream:
+    """The service that keeps the store in step with SaaS.
+
+    ``ready`` is set once every environment is loaded or definitely refused, and at least one is loaded.
+
+    Args:
+        keys: the configured SDK keys, in any order; several may be of one environment.
+        directory: is filled with the credentials of each environment that lets us in.
+    """
+
+    name = "upstream"
+
+    def __init__(
+        self,
+        *,
+        keys: Sequence[SdkKey],
+        api: ClientApi,
+        admin: AdminApi,
+        configs: ConfigStore,
+        targets: TargetStore,
+        directory: Directory,
+        telemetry: Telemetry,
+        rhythm: Rhythm,
+        pace: Pace,
+    ) -> None:
+        self._api = api
+        self._configs = configs
+        self._directory = directory
+        self._log = telemetry.logger("upstream")
+        self._once = telemetry.once("upstream")
+        self._rhythm = rhythm
+        self._pace = pace
+        self._starting = asyncio.Semaphore(_STARTING)
+        self._shared = Shared(
+            api=api,
+            admin=admin,
+            configs=configs,
+            targets=targets,
+            telemetry=telemetry,
+            rhythm=rhythm,
+            pace=pace,
+            fetching=asyncio.Semaphore(_FETCHING),
+            listing=asyncio.Semaphore(_LISTING),
+        )
+        self._pending: dict[SdkKey, str] = dict.fromkeys(keys, "not tried yet")
+        self._refused: dict[SdkKey, str] = {}
+        self._recalled: dict[SdkKeyHash, EnvironmentId] = {}
+        self._environments: dict[EnvironmentId, Environment] = {}
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep every environment in step for ever."""
+        await self._recall()
+        self._note()
+        async with asyncio.TaskGroup() as tasks:
+            for key in tuple(self._pending):
+                tasks.create_task(self._bring_up(key))
+
+    def readiness(self) -> Readiness:
+        """How far it has come."""
+        loaded = {name for name, environment in self._environments.items() if environment.loaded}
+        pending: list[str] = []
+        refused = [f"key {key.masked}: {why}" for key, why in self._refused.items()]
+        degraded: list[str] = []
+        for key, why in self._pending.items():
+            recalled = self._recalled.get(key.hash)
+            if recalled is None:
+                pending.append(f"key {key.masked}: {why}")
+            else:
+                loaded.add(recalled)
+                degraded.append(f"environment {recalled}: served as stored; {why}")
+        loaded.update(self._recalled[key.hash] for key in self._refused if key.hash in self._recalled)
+        for name, environment in self._environments.items():
+            if not environment.loaded:
+                where = refused if environment.refused else pending
+                where.append(f"environment {name}: {environment.trouble or 'not fetched yet'}")
+            elif environment.trouble:
+                degraded.append(f"environment {name}: {environment.trouble}")
+        return Readiness(len(loaded), tuple(pending), tuple(refused), tuple(degraded))
+
+    async def accept(self, environment: EnvironmentId, key: SdkKeyHash) -> KeyVerdict:
+        """Take in a key that SaaS accepted for ``environment``: what a key check ends in."""
+        served = self._environments.get(environment)
+        if served is None:
+            # While a configured key has not been tried, it may be of this very environment.
+            return KeyVerdict.UNAVAILABLE if self._pending else KeyVerdict.REFUSED
+        return await served.accept(key)
+
+    async def _recall(self) -> None:
+        """Find out which environments the store holds for the configured keys already."""
+        hashes = {key.hash for key in self._pending}
+        try:
+            for name in await self._configs.environments():
+                config = await self._configs.environment(name)
+                if config is not None:
+                    self._recalled |= dict.fromkeys(hashes & config.keys, name)
+            for name in set(self._recalled.values()):
+                # What the store says of the stream is of a former life.
+                since = int(self._rhythm.clock.wall() * 1000)
+                await self._configs.set_status(name, UpstreamStatus(since=since))
+        except StoreUnavailable as error:
+            self._log.warning("stored environments not read", error=str(error))
+
+    async def _bring_up(self, key: SdkKey) -> None:
+        session = await self._authenticate(key)
+        credentials, fresh = self._directory.join(session, self._api.authenticate)
+        name = credentials.environment.id
+        if fresh:
+            held = await self._held(name)
+            self._environments[name] = Environment(credentials, held, self._shared, self._note)
+            self._log.info(
+                "environment found", environment=name, identifier=credentials.environment.identifier
+            )
+        elif name in self._environments:
+            await self._environments[name].accept(key.hash)
+        self._pending.pop(key, None)
+        self._refused.pop(key, None)
+        self._note()
+        if fresh:
+            await self._environments[name].run()
+
+    async def _authenticate(self, key: SdkKey) -> Session:
+        """A session for ``key``, however long it takes."""
+        backoff = self._rhythm.backoff()
+        while True:
+            try:
+                async with self._starting:
+                    return await self._api.authenticate(key)
+            except UpstreamRefused as refused:
+                self._pending.pop(key, None)
+                self._refused[key] = f"refused by SaaS with {refused.status}"
+                self._note()
+                self._complain(key, refused)
+                await self._rhythm.rest(self._pace.refused)
+            except UpstreamError as error:
+                if key in self._pending:
+                    self._pending[key] = str(error)
+                self._complain(key, error)
+                await self._rhythm.sleep(backoff.next(error))
+
+    async def _held(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+        backoff = self._rhythm.backoff()
+        while True:
+            try:
+                return await self._configs.environment(environment)
+            except StoreUnavailable as error:
+                self._once.warning("environment not read from the store", environment, error=str(error))
+                await self._rhythm.sleep(backoff.next(error))
+
+    def _complain(self, key: SdkKey, error: FfProxyError) -> None:
+        self._once.warning("key not authenticated, trying again", key.masked, error=str(error))
+
+    def _note(self) -> None:
+        if self.readiness().ready:
+            self.ready.set()
