@@ -1,7 +1,7 @@
 """The sandbox's environments as one account: who a key belongs to, and who hears of changes."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -19,7 +19,7 @@ DEFAULT_ORGANIZATION: Final = "default"
 DEFAULT_ADMIN_TOKEN: Final = "sandbox-admin-token"  # noqa: S105  (a sandbox has no secrets)
 
 
-class Settings(msgspec.Struct):
+class Settings(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """What may be changed while the sandbox runs.
 
     ``page_size_limit`` caps the pages of the admin API whatever a client asks for; ``usage_body_limit``
@@ -27,9 +27,9 @@ class Settings(msgspec.Struct):
     an idle stream gets a heartbeat.
     """
 
-    page_size_limit: int = 100
-    usage_body_limit: int = 64 * 1024 * 1024
-    heartbeat_seconds: float = 10.0
+    page_size_limit: Annotated[int, msgspec.Meta(ge=1)] = 100
+    usage_body_limit: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
+    heartbeat_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
 
 
 class SandboxState:

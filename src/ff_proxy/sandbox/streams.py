@@ -1,6 +1,7 @@
 """Open SSE streams: who listens, what is sent, and how a stream can be made to fail."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Literal, final
 
 from starlette.types import Receive, Scope, Send
@@ -67,6 +68,7 @@ class Streams:
         self._open: set[Stream] = set()
         self._muted: set[EnvironmentId] = set()
         self._all_muted = False
+        self._changed = asyncio.Event()
 
     def open_streams(self, environment: EnvironmentId | None = None) -> list[Stream]:
         """The open streams, of one environment if given."""
@@ -75,6 +77,11 @@ class Streams:
     def count(self, environment: EnvironmentId | None = None) -> int:
         """How many streams are open."""
         return len(self.open_streams(environment))
+
+    async def until(self, wanted: Callable[[int], bool], environment: EnvironmentId | None = None) -> None:
+        """Wait until the number of open streams is a wanted one; the caller bounds the wait."""
+        while not wanted(self.count(environment)):
+            await self._changed.wait()
 
     def publish(self, environment: EnvironmentId, change: Change) -> None:
         """Announce a change to the environment's streams."""
@@ -131,10 +138,17 @@ class Streams:
     def add(self, stream: Stream) -> None:
         """A stream has been opened."""
         self._open.add(stream)
+        self._wake()
 
     def discard(self, stream: Stream) -> None:
         """A stream has ended."""
         self._open.discard(stream)
+        self._wake()
+
+    def _wake(self) -> None:
+        # Who waits now looks again, who comes later waits for the next change.
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class StreamResponse:
