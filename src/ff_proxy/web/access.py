@@ -1,0 +1,150 @@
+"""Who may do what: a token opens the one environment it was issued for, as long as its key is good."""
+
+from collections.abc import Mapping
+from typing import Final, Protocol, final
+
+import msgspec
+
+from ff_proxy.errors import RequestError
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, hash_key
+from ff_proxy.model.wire.sdk import TokenClaims
+from ff_proxy.store.snapshot import Snapshot
+from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.web.problems import BAD_GATEWAY, RETRY_SOON, UNAVAILABLE
+from ff_proxy.web.tokens import Tokens
+
+_BEARER: Final = b"bearer"
+_FORBIDDEN: Final = 403
+
+
+class Outdated(RequestError):  # noqa: N818  (reads as what it says of the snapshot)
+    """A refusal that may only mean that this process has not caught up with the store yet."""
+
+
+class StreamGrant(msgspec.Struct, frozen=True):
+    """A stream may be opened: ``issued_at`` is when its token was made (epoch seconds), if known."""
+
+    environment: EnvironmentId
+    key: SdkKeyHash | None
+    issued_at: float | None
+
+
+class Access(Protocol):
+    """Checked with every request against the snapshots of that moment.
+
+    ``fields`` are the request's header fields. Every method raises ``RequestError``, and ``Outdated``
+    where catching up with the store could change the answer.
+    """
+
+    def read(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> Snapshot:
+        """May the caller read and evaluate ``environment``? 401, 403, or 502 while it is not loaded."""
+        ...
+
+    def post(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> None:
+        """May the caller post usage of ``environment``? 401 or 403; one not loaded yet is no obstacle."""
+        ...
+
+    def stream(self, fields: Mapping[bytes, bytes]) -> StreamGrant:
+        """May the caller open a stream? 400, 401, 403, 503, in this order (PRODUCT §3)."""
+        ...
+
+
+@final
+class TokenAccess:
+    """The rule: a bearer token of this fleet."""
+
+    def __init__(self, tokens: Tokens, snapshots: Snapshots) -> None:
+        self._tokens = tokens
+        self._snapshots = snapshots
+
+    def read(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> Snapshot:
+        """See ``Access``."""
+        claims = self._claims(fields, environment)
+        snapshot = self._snapshots.get(environment)
+        if snapshot is None:
+            raise not_loaded()
+        _check_key(claims, snapshot)
+        return snapshot
+
+    def post(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> None:
+        """See ``Access``."""
+        claims = self._claims(fields, environment)
+        snapshot = self._snapshots.get(environment)
+        if snapshot is not None:
+            _check_key(claims, snapshot)
+
+    def stream(self, fields: Mapping[bytes, bytes]) -> StreamGrant:
+        """See ``Access``."""
+        key = _stream_key(fields)
+        claims = self._verified(fields)
+        snapshot = self._snapshots.get(claims.environment)
+        if snapshot is None:
+            if self._snapshots.environment_of(key) is not None:
+                raise RequestError(_FORBIDDEN, "the key is of another environment than the token")
+            raise Outdated(UNAVAILABLE, "the environment is not loaded yet", retry_after=RETRY_SOON)
+        _check_key(claims, snapshot)
+        if key not in snapshot.keys:
+            raise Outdated(_FORBIDDEN, "the key is not one of the token's environment")
+        return StreamGrant(claims.environment, key, claims.issued_at)
+
+    def _claims(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> TokenClaims:
+        claims = self._verified(fields)
+        if claims.environment != environment:
+            raise RequestError(_FORBIDDEN, "the token is for another environment")
+        return claims
+
+    def _verified(self, fields: Mapping[bytes, bytes]) -> TokenClaims:
+        scheme, _, token = fields.get(b"authorization", b"").strip().partition(b" ")
+        if scheme.lower() != _BEARER or not token:
+            raise RequestError(401, "a bearer token is missing")
+        claims = self._tokens.verify(token.lstrip())
+        if claims is None:
+            raise RequestError(401, "the token is not valid here")
+        return claims
+
+
+@final
+class OpenAccess:
+    """For ``bypass-auth``: nobody is asked for a token (PRODUCT §6.8)."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+
+    def read(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> Snapshot:
+        """See ``Access``; an environment that is not held is 404."""
+        del fields
+        snapshot = self._snapshots.get(environment)
+        if snapshot is None:
+            raise Outdated(404, "environment not found")
+        return snapshot
+
+    def post(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> None:
+        """See ``Access``."""
+        self.read(fields, environment)
+
+    def stream(self, fields: Mapping[bytes, bytes]) -> StreamGrant:
+        """See ``Access``; the key alone says which environment."""
+        key = _stream_key(fields)
+        environment = self._snapshots.environment_of(key)
+        if environment is None:
+            raise Outdated(_FORBIDDEN, "the key is not known")
+        return StreamGrant(environment, key, None)
+
+
+def not_loaded() -> RequestError:
+    """For data of an environment that is not loaded: SDKs try again after a 502, and give up after a 503."""
+    return Outdated(BAD_GATEWAY, "the environment is not loaded yet", retry_after=RETRY_SOON)
+
+
+def _check_key(claims: TokenClaims, snapshot: Snapshot) -> None:
+    # A token of the Go proxy v1 names no key: it lives while its environment has a live one (PRODUCT §6.1).
+    good = bool(snapshot.keys) if claims.key is None else claims.key in snapshot.keys
+    if not good:
+        raise Outdated(_FORBIDDEN, "the SDK key of this token is not valid any more")
+
+
+def _stream_key(fields: Mapping[bytes, bytes]) -> SdkKeyHash:
+    key = fields.get(b"api-key", b"").strip()
+    if not key:
+        raise RequestError(400, "the API-Key header is missing")
+    return hash_key(key.decode("utf-8", "replace"))

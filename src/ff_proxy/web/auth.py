@@ -1,0 +1,99 @@
+"""``POST /client/auth``: a key is exchanged for a token, and a target described for later (PRODUCT §3)."""
+
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+
+from ff_proxy.errors import RequestError, StoreError
+from ff_proxy.model.keys import EnvironmentId, SdkKey
+from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.model.wire.sdk import AuthRequest, read_auth_request
+from ff_proxy.store.protocol import TargetStore
+from ff_proxy.store.snapshot import Snapshot
+from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.web.bodies import Bodies
+from ff_proxy.web.needs import KeyChecker, Registrar
+from ff_proxy.web.problems import RETRY_SOON, UNAVAILABLE
+from ff_proxy.web.reply import Reply, json_reply
+from ff_proxy.web.tokens import Tokens
+
+_LONGEST_BODY: Final = 1024 * 1024
+_UNREGISTERED: Final = "targets cannot be stored, they are evaluated by identifier alone"
+
+
+class Authenticator:
+    """Issues tokens.
+
+    Args:
+        tokens: makes them.
+        snapshots: know the keys of every loaded environment.
+        checker: asked about keys that no snapshot knows.
+        targets: where described targets are kept.
+        registrar: tells SaaS of them.
+        bodies: reads requests.
+        telemetry: told when targets cannot be kept.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        snapshots: Snapshots,
+        checker: KeyChecker,
+        targets: TargetStore,
+        registrar: Registrar,
+        bodies: Bodies,
+        telemetry: Telemetry,
+    ) -> None:
+        self._tokens = tokens
+        self._snapshots = snapshots
+        self._checker = checker
+        self._targets = targets
+        self._registrar = registrar
+        self._bodies = bodies
+        self._once = telemetry.once("auth")
+
+    async def __call__(self, request: Request) -> Reply:
+        """The reply to one request; raises ``RequestError`` 400, 403, 413 or 503."""
+        asked = read_auth_request(await self._bodies.read(request, _LONGEST_BODY))
+        snapshot = await self._snapshot(asked.key)
+        await self._remember(snapshot.environment, asked)
+        token = self._tokens.issue(snapshot.info, asked.key.hash)
+        return json_reply(200, msgspec.json.encode({"authToken": token}))
+
+    async def _snapshot(self, key: SdkKey) -> Snapshot:
+        snapshot = self._held(key)
+        if snapshot is not None:
+            return snapshot
+        if not self._snapshots.ready.is_set():
+            raise _unavailable("the proxy is starting")
+        verdict = await self._checker.check(key)
+        if verdict is KeyVerdict.REFUSED:
+            raise RequestError(403, "the SDK key is not known here")
+        if verdict is KeyVerdict.UNAVAILABLE:
+            raise _unavailable("the SDK key cannot be checked now")
+        await self._snapshots.resync()
+        snapshot = self._held(key)
+        if snapshot is None:
+            raise _unavailable("the environment of this SDK key is not loaded yet")
+        return snapshot
+
+    def _held(self, key: SdkKey) -> Snapshot | None:
+        environment = self._snapshots.environment_of(key.hash)
+        return None if environment is None else self._snapshots.get(environment)
+
+    async def _remember(self, environment: EnvironmentId, asked: AuthRequest) -> None:
+        if asked.target is None:
+            return
+        try:
+            await self._targets.put(environment, asked.target, keep_attributes=asked.keep_attributes)
+            if not asked.target.anonymous:
+                await self._registrar.register(environment, asked.target)
+        except StoreError as error:
+            # No SDK survives a refused authentication, and every one can do without its attributes.
+            self._once.warning(_UNREGISTERED, environment, error=str(error))
+
+
+def _unavailable(message: str) -> RequestError:
+    return RequestError(UNAVAILABLE, message, retry_after=RETRY_SOON)

@@ -1,0 +1,61 @@
+"""A bounded memory of things that can be made again."""
+
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar, final
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+@final
+class Cache(Generic[_Key, _Value]):
+    """Keeps what was used lately, in two generations, each of at most half of ``capacity``.
+
+    When the young generation is full it becomes the old one, and what was the old one is forgotten:
+    bookkeeping costs nothing on a hit, and everything used since the last turn survives the next.
+
+    Args:
+        capacity: the sum of weights to keep.
+        weigh: the weight of an entry.
+    """
+
+    __slots__ = ("_half", "_old", "_weigh", "_weight", "young")
+
+    def __init__(self, capacity: int, weigh: Callable[[_Key, _Value], int] = lambda _, __: 1) -> None:
+        self._half: Final = capacity // 2
+        self._weigh: Final = weigh
+        self._weight = 0
+        self.young: dict[_Key, _Value] = {}
+        self._old: dict[_Key, _Value] = {}
+
+    def __len__(self) -> int:
+        return len(self.young) + len(self._old)
+
+    def get(self, key: _Key) -> _Value | None:
+        """What is kept under ``key``; it counts as used."""
+        value = self.young.get(key)
+        if value is None and self._old:
+            value = self._old.pop(key, None)
+            if value is not None:
+                self.put(key, value)
+        return value
+
+    def put(self, key: _Key, value: _Value) -> None:
+        """Keep ``value``, unless it alone is heavier than a generation."""
+        weight = self._weigh(key, value)
+        if weight > self._half:
+            return
+        if self._weight + weight > self._half:
+            self._old, self.young, self._weight = self.young, {}, 0
+        if key not in self.young:
+            self._weight += weight
+        self.young[key] = value
+
+    def drop(self, key: _Key) -> None:
+        """Forget ``key``; the weight is regained at the next turn."""
+        self.young.pop(key, None)
+        self._old.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.young, self._old, self._weight = {}, {}, 0

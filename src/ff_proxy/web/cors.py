@@ -1,0 +1,73 @@
+"""What browsers must be told, on every response and before many requests (sdk-contract.md §5.1)."""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from ff_proxy.web.reply import Fields, Reply
+
+_METHODS: Final = b"GET, POST, OPTIONS"
+_HEADERS: Final = (
+    b"Authorization",
+    b"API-Key",
+    b"Cache-Control",
+    b"Content-Type",
+    b"Accept",
+    b"Harness-AccountID",
+    b"Harness-EnvironmentID",
+    b"Harness-SDK-Info",
+    b"Harness-Target",
+    b"If-None-Match",
+    b"User-Agent",
+    b"X-Request-ID",
+)
+_LISTED: Final = frozenset(name.lower() for name in _HEADERS)
+_SAFE_NAME: Final = re.compile(rb"[A-Za-z0-9-]{1,64}")
+_MOST_ECHOED: Final = 32
+# Browsers ask before each distinct evaluations URL; without this they would double the requests.
+_MAX_AGE: Final = b"7200"
+
+
+class Cors:
+    """Which origins may read responses.
+
+    Args:
+        origins: ``*`` for all, else such as ``https://app.example.com``.
+    """
+
+    def __init__(self, origins: Collection[str] = ("*",)) -> None:
+        self._all = "*" in origins
+        self._origins = frozenset(origin.rstrip("/").lower().encode() for origin in origins)
+
+    @property
+    def constant(self) -> bool:
+        """Whether the fields are the same for every request."""
+        return self._all
+
+    def fields(self, origin: bytes | None) -> Fields:
+        """What a response to a request with that ``Origin`` carries besides its own fields."""
+        if self._all:
+            return ((b"access-control-allow-origin", b"*"),)
+        vary = (b"vary", b"Origin")
+        if origin is None or origin.lower() not in self._origins:
+            return (vary,)
+        return ((b"access-control-allow-origin", origin), vary)
+
+    def preflight(self, fields: Mapping[bytes, bytes]) -> Reply:
+        """The answer to OPTIONS: any route, no token; names that SDKs send, and harmless others asked for."""
+        asked = fields.get(b"access-control-request-headers", b"").split(b",")
+        others = [
+            name
+            for name in map(bytes.strip, asked)
+            if _SAFE_NAME.fullmatch(name) and name.lower() not in _LISTED
+        ][:_MOST_ECHOED]
+        return Reply(
+            204,
+            (
+                (b"access-control-allow-methods", _METHODS),
+                (b"access-control-allow-headers", b", ".join((*_HEADERS, *others))),
+                (b"access-control-max-age", _MAX_AGE),
+                (b"allow", _METHODS),
+                (b"vary", b"Access-Control-Request-Headers"),
+            ),
+        )

@@ -1,0 +1,81 @@
+"""Evaluations as bodies, kept for targets that come back."""
+
+import hashlib
+from functools import cached_property
+from typing import Final, final
+
+from ff_proxy.model.environment import Revision
+from ff_proxy.model.evaluation import NoEvaluation, Reason
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
+from ff_proxy.store.body import Body
+from ff_proxy.store.fingerprint import fingerprint
+from ff_proxy.store.snapshot import Snapshot
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.web.cache import Cache
+
+_CAPACITY: Final = 32 * 1024 * 1024
+_OVERHEAD: Final = 1024
+
+
+@final
+class EvaluationBody(Body):
+    """What one target gets; its ETag is a hash of content and target (PRODUCT §6.10)."""
+
+    def __init__(self, content: bytes, target: bytes) -> None:
+        super().__init__(content)
+        self._target = target
+
+    @cached_property
+    def etag(self) -> bytes:
+        """The strong entity tag, quotes included."""
+        digest = hashlib.sha256(self.content)
+        digest.update(self._target)
+        return b'"' + digest.hexdigest()[:32].encode() + b'"'
+
+
+class Evaluations:
+    """Evaluates, and remembers whole lists by target as long as the snapshot is the same.
+
+    Args:
+        telemetry: told of flags that yield no variation.
+        capacity: bytes of remembered lists, over all environments.
+    """
+
+    def __init__(self, telemetry: Telemetry, *, capacity: int = _CAPACITY) -> None:
+        self._unresolved = telemetry.instruments.unresolved
+        self._once = telemetry.once("evaluations")
+        self._kept: Cache[tuple[EnvironmentId, bytes], tuple[Revision, Body]] = Cache(
+            capacity, lambda _, kept: 2 * len(kept[1].content) + _OVERHEAD
+        )
+
+    def all(self, snapshot: Snapshot, target: Target) -> Body:
+        """Every flag's evaluation, as a JSON array ordered by flag."""
+        key = (snapshot.environment, fingerprint(target))
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] == snapshot.revision:
+            return kept[1]
+        content, left_out = snapshot.engine.evaluate_all_json(target)
+        for missing in left_out:
+            self._report(snapshot, missing)
+        body = EvaluationBody(content, key[1])
+        self._kept.put(key, (snapshot.revision, body))
+        return body
+
+    def one(self, snapshot: Snapshot, flag: str, target: Target) -> Body | None:
+        """One flag's evaluation, or ``None`` if there is no such flag or it yields no variation."""
+        content = snapshot.engine.evaluate_json(flag, target)
+        if isinstance(content, NoEvaluation):
+            if content.reason is not Reason.UNKNOWN_FLAG:
+                self._report(snapshot, content)
+            return None
+        return EvaluationBody(content, fingerprint(target))
+
+    def _report(self, snapshot: Snapshot, missing: NoEvaluation) -> None:
+        self._unresolved.labels(snapshot.environment).inc()
+        self._once.warning(
+            "flag yields no variation",
+            f"{snapshot.environment}/{missing.flag}",
+            reason=missing.reason.value,
+            detail=missing.detail,
+        )

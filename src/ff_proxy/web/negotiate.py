@@ -1,0 +1,48 @@
+"""What a request's fields ask of a response: encoding, validators, an id to be echoed."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_TAGS: Final = re.compile(rb'"[^"]*"')
+_QUALITY: Final = re.compile(rb";\s*q\s*=\s*([0-9.]+)")
+_REQUEST_ID: Final = re.compile(rb"[!-~](?:[ -~]{0,198}[!-~])?")
+_GZIP: Final = frozenset({b"gzip", b"x-gzip"})
+
+
+def takes_gzip(accept_encoding: bytes | None) -> bool:
+    """Whether ``Accept-Encoding`` allows gzip (RFC 9110 §12.5.3); its absence does not."""
+    if not accept_encoding:
+        return False
+    star = False
+    for part in accept_encoding.lower().split(b","):
+        coding = part.partition(b";")[0].strip()
+        if coding in _GZIP:
+            return _wanted(part)
+        if coding == b"*":
+            star = _wanted(part)
+    return star
+
+
+def unchanged(if_none_match: bytes | None, etag: bytes) -> bool:
+    """Whether ``If-None-Match`` (a list, weak tags, or ``*``) names ``etag``, by weak comparison."""
+    if if_none_match is None:
+        return False
+    tag = etag.removeprefix(b"W/")
+    return if_none_match == tag or if_none_match.strip() == b"*" or tag in _TAGS.findall(if_none_match)
+
+
+def echoed_id(fields: Mapping[bytes, bytes]) -> bytes | None:
+    """The request's ``X-Request-ID``, if it is one that may stand in a header."""
+    sent = fields.get(b"x-request-id")
+    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else None
+
+
+def _wanted(part: bytes) -> bool:
+    quality = _QUALITY.search(part)
+    if quality is None:
+        return True
+    try:
+        return float(quality[1]) > 0
+    except ValueError:
+        return False

@@ -1,0 +1,75 @@
+"""The proxy's own tokens: made at ``/client/auth``, verified with every request (PRODUCT §3 *Tokens*)."""
+
+from typing import Final
+
+import jwt
+from jwt.algorithms import HMACAlgorithm
+
+from ff_proxy.model.environment import EnvironmentInfo
+from ff_proxy.model.keys import SdkKeyHash, Secret
+from ff_proxy.model.time import Clock
+from ff_proxy.model.wire.sdk import TokenClaims, read_claims, write_claims
+from ff_proxy.web.cache import Cache
+
+_ALGORITHM: Final = "HS256"
+_REMEMBERED: Final = 50_000
+_LONGEST: Final = 8192
+
+
+class _AnySecret(HMACAlgorithm):
+    """HS256 with the operator's secret as it is.
+
+    The library's guards (against short secrets, and against public keys taken for secrets) belong to
+    programs that accept several algorithms; here a fleet's old secret must keep working, whatever it is.
+    """
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key.encode() if isinstance(key, str) else key
+
+    def check_key_length(self, key: bytes) -> str | None:
+        del key
+        return None
+
+
+class Tokens:
+    """Issues and verifies.
+
+    Args:
+        secret: signs; equal on every member of a fleet, and better not changed: no SDK asks for a new token.
+        clock: says when a token was issued.
+        keyless: tokens that name no key, as the Go proxy v1 issued them, are taken too (PRODUCT §6.1).
+    """
+
+    def __init__(self, secret: Secret, clock: Clock, *, keyless: bool = False) -> None:
+        self._secret: Final = secret.reveal().encode("utf-8", "surrogatepass")
+        self._clock = clock
+        self._keyless = keyless
+        self._verified: Cache[bytes, TokenClaims] = Cache(_REMEMBERED)
+        self._jws: Final = jwt.PyJWS(algorithms=[_ALGORITHM])
+        self._jws.unregister_algorithm(_ALGORITHM)
+        self._jws.register_algorithm(_ALGORITHM, _AnySecret(HMACAlgorithm.SHA256))
+
+    def issue(self, info: EnvironmentInfo, key: SdkKeyHash) -> str:
+        """A token for ``key``: never expires, and its payload has no character that an SDK misreads."""
+        payload = write_claims(info, key, self._clock.wall())
+        return self._jws.encode(payload, self._secret, _ALGORITHM, sort_headers=True)
+
+    def verify(self, token: bytes) -> TokenClaims | None:
+        """What a token says, or ``None`` if it is not one of this fleet's.
+
+        Whether its key is still good is not asked here: that can change with every request.
+        """
+        claims = self._verified.get(token)
+        if claims is None and len(token) <= _LONGEST:
+            claims = self._read(token)
+            if claims is not None:
+                self._verified.put(token, claims)
+        return claims
+
+    def _read(self, token: bytes) -> TokenClaims | None:
+        try:
+            payload = self._jws.decode(token, self._secret, algorithms=[_ALGORITHM])
+        except (jwt.InvalidTokenError, NotImplementedError, ValueError):
+            return None
+        claims = read_claims(payload)
+        return claims if claims is not None and (claims.key is not None or self._keyless) else None

@@ -1,0 +1,48 @@
+"""``POST /metrics/{env}``: whatever can be read is taken, and the answer is always the same (PRODUCT §3)."""
+
+from typing import Final
+
+from starlette.requests import Request
+
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.usage.intake import Intake
+from ff_proxy.web.access import Access, Outdated
+from ff_proxy.web.bodies import Bodies, TooLarge
+from ff_proxy.web.needs import Freshness
+from ff_proxy.web.paths import Place
+from ff_proxy.web.reply import Reply, json_reply
+from ff_proxy.web.request import RequestHead
+
+_TAKEN: Final = json_reply(200, b"{}")
+
+
+class UsagePosts:
+    """Takes what SDKs post."""
+
+    def __init__(
+        self, access: Access, freshness: Freshness, intake: Intake, bodies: Bodies, telemetry: Telemetry
+    ) -> None:
+        self._access = access
+        self._freshness = freshness
+        self._intake = intake
+        self._bodies = bodies
+        self._dropped = telemetry.instruments.usage_dropped
+        self._once = telemetry.once("web")
+
+    async def __call__(self, request: Request, place: Place, head: RequestHead) -> Reply:
+        """The reply to one post; raises ``RequestError`` 400, 401 or 403."""
+        try:
+            self._access.post(head.fields, place.environment)
+        except Outdated:
+            await self._freshness.refresh(place.environment)
+            self._access.post(head.fields, place.environment)
+        try:
+            body = await self._bodies.read(request)
+        except TooLarge:
+            # Some SDKs repeat a body that is refused for ever: it is read off instead, and counted.
+            self._dropped.labels(place.environment, "too_large").inc()
+            self._once.warning("a usage body is too large, it is dropped", place.environment)
+            await self._bodies.read_off(request)
+        else:
+            self._intake.submit(place.environment, body)
+        return _TAKEN
