@@ -1,43 +1,94 @@
 """Which stores the contract suites run over: one entry per adapter, and every suite runs over it."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import pytest
 
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
+from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
+from tests.support.redis_server import RedisServer, redis_cluster, redis_server
+
+
+class Servers:
+    """The servers that adapters need, started when the first test asks and shared by all."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self._directory = directory
+        self._stack = stack
+        self._single: RedisServer | None = None
+        self._cluster: list[RedisServer] = []
+
+    def single(self) -> Endpoint:
+        """One Redis."""
+        if self._single is None:
+            self._single = self._stack.enter_context(redis_server(self._directory / "single"))
+        return Endpoint(Topology.SINGLE, (("127.0.0.1", self._single.port),))
+
+    def cluster(self) -> Endpoint:
+        """A Cluster of three primaries."""
+        if not self._cluster:
+            self._cluster = self._stack.enter_context(redis_cluster(self._directory / "cluster"))
+        return Endpoint(Topology.CLUSTER, tuple(("127.0.0.1", server.port) for server in self._cluster))
+
 
 Opener = Callable[..., AbstractAsyncContextManager[Store]]
-"""Opens a store: ``opener(directory, usage_capacity=…, registration_capacity=…)``, sizes as in production."""
+"""Opens a store: ``opener(directory, servers, usage_capacity=…, registration_capacity=…)``."""
 
 
-def _memory(_: Path, **sizes: int) -> AbstractAsyncContextManager[Store]:
+def _memory(_: Path, __: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
     return MemoryStore("epoch-1", FakeClock(), **sizes)
 
 
-def _sqlite(directory: Path, **sizes: int) -> AbstractAsyncContextManager[Store]:
+def _sqlite(directory: Path, _: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
     return SqliteStore(directory, "epoch-1", FakeClock(), null_telemetry(), name="contract", **sizes)
 
 
-OPENERS: Final[dict[str, Opener]] = {"memory": _memory, "sqlite": _sqlite}
+def _redis(_: Path, servers: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
+    # A prefix of its own is as good as a Redis of its own.
+    return RedisStore(
+        servers.single(), uuid4().hex, "epoch-1", FakeClock(), null_telemetry(), member="", **sizes
+    )
+
+
+def _cluster(_: Path, servers: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
+    return RedisStore(
+        servers.cluster(), uuid4().hex, "epoch-1", FakeClock(), null_telemetry(), member="", **sizes
+    )
+
+
+OPENERS: Final[dict[str, Opener]] = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+    "redis": _redis,
+    "redis-cluster": _cluster,
+}
 """Every adapter by name. Adding one here is all it takes."""
 
 
-@pytest.fixture(params=sorted(OPENERS))
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Ended with the session."""
+    with ExitStack() as stack:
+        yield Servers(tmp_path_factory.mktemp("servers"), stack)
+
+
+@pytest.fixture(params=list(OPENERS))
 def stores(
-    request: pytest.FixtureRequest, tmp_path: Path
+    request: pytest.FixtureRequest, tmp_path: Path, servers: Servers
 ) -> Callable[..., AbstractAsyncContextManager[Store]]:
     """A function that opens one fresh store of the adapter under test; keywords limit its queues."""
     opener = OPENERS[request.param]
 
     def open_store(**sizes: int) -> AbstractAsyncContextManager[Store]:
-        return opener(tmp_path, **sizes)
+        return opener(tmp_path, servers, **sizes)
 
     return open_store
 

@@ -1,0 +1,12 @@
+"""The store that a fleet shares: Redis or Valkey, single, behind Sentinel, or a Cluster.
+
+Every key of an environment carries the environment as hash tag, so that a write and its notice are one
+script on one node. Readers keep what they read and fetch only what moved since. ``modes`` opens it; the
+Redis client is known here and nowhere else in the house.
+"""
+
+from ff_proxy.store.redis.connection import Endpoint, Topology
+from ff_proxy.store.redis.lease import Leases
+from ff_proxy.store.redis.store import RedisStore
+
+__all__ = ["Endpoint", "Leases", "RedisStore", "Topology"]

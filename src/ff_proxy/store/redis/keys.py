@@ -1,0 +1,72 @@
+"""The name of every key, in one place (documented for operators in docs/redis.md)."""
+
+import re
+from typing import Final
+
+from ff_proxy.model.keys import EnvironmentId
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.:-]+")
+
+
+class Keys:
+    """Names under one prefix; those of an environment share a hash tag, hence a Cluster slot."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self.environments: Final = f"{prefix}:environments"
+        self.queues: Final = f"{prefix}:queues"
+        self.secret: Final = f"{prefix}:secret"
+        self.notices: Final = f"{prefix}:notices"
+
+    def config(self, environment: EnvironmentId) -> str:
+        """Hash: epoch, counter, fence, info, keys, since, status, removed."""
+        return self._of(environment, "config")
+
+    def items(self, environment: EnvironmentId) -> str:
+        """Hash: ``<domain>:<identifier>`` → version, digest, time of change, JSON."""
+        return self._of(environment, "items")
+
+    def moved(self, environment: EnvironmentId) -> str:
+        """Sorted set: the items by the counter of their last change."""
+        return self._of(environment, "moved")
+
+    def lease(self, environment: EnvironmentId) -> str:
+        """Text with a time to live: who talks to SaaS for the environment, and its fencing number."""
+        return self._of(environment, "lease")
+
+    def targets(self, environment: EnvironmentId) -> str:
+        """Hash: identifier → target."""
+        return self._of(environment, "targets")
+
+    def usage_counts(self, environment: EnvironmentId) -> str:
+        """Hash: usage key → count and timestamp."""
+        return self._of(environment, "usage:counts")
+
+    def usage_targets(self, environment: EnvironmentId) -> str:
+        """Hash: identifier → target seen by server SDKs."""
+        return self._of(environment, "usage:targets")
+
+    def usage_leases(self, environment: EnvironmentId) -> str:
+        """Sorted set: leases on their way to SaaS, by the time at which they come back."""
+        return self._of(environment, "usage:leases")
+
+    def usage_lease(self, environment: EnvironmentId, lease: str) -> str:
+        """Hash: the entries of one lease."""
+        return self._of(environment, f"usage:lease:{lease}")
+
+    def registrations(self, environment: EnvironmentId) -> tuple[str, str, str, str]:
+        """Order and content of waiting targets, those being sent, fingerprints of those sent."""
+        return (
+            self._of(environment, "registrations:order"),
+            self._of(environment, "registrations:waiting"),
+            self._of(environment, "registrations:taken"),
+            self._of(environment, "registrations:sent"),
+        )
+
+    def _of(self, environment: EnvironmentId, part: str) -> str:
+        tag = (
+            environment
+            if _PLAIN.fullmatch(environment)
+            else "x" + environment.encode("utf-8", "replace").hex()
+        )
+        return f"{self._prefix}:{{{tag}}}:{part}"

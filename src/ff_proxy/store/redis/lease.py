@@ -1,0 +1,46 @@
+"""Which member talks to SaaS for an environment (PRODUCT §6.7)."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.redis import scripts
+from ff_proxy.store.redis.connection import Argument, Connection
+from ff_proxy.store.redis.keys import Keys
+
+SECONDS: Final = 6.0
+"""How long a lease lasts without being renewed: a dead holder is replaced after at most so long."""
+
+
+class Leases:
+    """Takes, renews and gives back leases in the name of ``member``, and knows their fencing numbers."""
+
+    def __init__(self, connection: Connection, keys: Keys, member: str) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._member = member
+        self._fences: dict[EnvironmentId, int] = {}
+
+    def fence(self, environment: EnvironmentId) -> int | None:
+        """The fencing number of a lease that this member believes to hold."""
+        return self._fences.get(environment)
+
+    async def take(self, environment: EnvironmentId) -> bool:
+        """Take or renew: whether this member holds the lease now."""
+        arguments: list[Argument] = [self._member, round(SECONDS * 1000)]
+        fence = await self._connection.run(scripts.TAKE_LEASE, [self._keys.lease(environment)], arguments)
+        if fence is None:
+            self._fences.pop(environment, None)
+            return False
+        self._fences[environment] = int(fence)
+        return True
+
+    def forget(self, environment: EnvironmentId) -> None:
+        """Redis did not confirm the lease in time: somebody else may hold it."""
+        self._fences.pop(environment, None)
+
+    async def give_back(self, environments: Sequence[EnvironmentId]) -> None:
+        """Let another member take over at once."""
+        for environment in environments:
+            self._fences.pop(environment, None)
+            await self._connection.run(scripts.DROP_LEASE, [self._keys.lease(environment)], [self._member])

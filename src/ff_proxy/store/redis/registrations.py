@@ -1,0 +1,86 @@
+"""Targets on their way to SaaS, in Redis."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
+from ff_proxy.store.fingerprint import fingerprint
+from ff_proxy.store.protocol import Registration
+from ff_proxy.store.redis import scripts
+from ff_proxy.store.redis.connection import Connection
+from ff_proxy.store.redis.keys import Keys
+
+_encode: Final = msgspec.json.Encoder().encode
+_MARK: Final = 32  # hexadecimal digits of a fingerprint
+_COMEBACK: Final = 120
+_REMEMBERED: Final = 50_000
+# Another member's addition is found by looking; nobody waits for a registration.
+_LOOK_SECONDS: Final = 1.0
+
+
+class RedisRegistrations:
+    """At most ``capacity`` waiting or being sent per environment."""
+
+    def __init__(self, connection: Connection, keys: Keys, capacity: int) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._capacity = capacity
+        self._added = asyncio.Event()
+
+    async def add(self, registration: Registration) -> bool:
+        """See ``Registrations``."""
+        mark = fingerprint(registration.target).hex()
+        await self._connection.do("SADD", self._keys.queues, registration.environment)
+        added = await self._connection.run(
+            scripts.ADD_REGISTRATION,
+            self._keys.registrations(registration.environment),
+            [_field(registration), mark.encode() + _encode(registration.target), mark, self._capacity],
+        )
+        self._added.set()
+        return bool(added)
+
+    async def take(self, limit: int) -> Sequence[Registration]:
+        """See ``Registrations``."""
+        while True:
+            self._added.clear()
+            members = await self._connection.do("SMEMBERS", self._keys.queues)
+            found: list[Registration] = []
+            for environment in sorted(EnvironmentId(member.decode()) for member in members):
+                if len(found) < limit:
+                    found += await self._take_of(environment, limit - len(found))
+            if found:
+                return found
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._added.wait()
+
+    async def settle(self, registration: Registration, *, delivered: bool) -> None:
+        """See ``Registrations``."""
+        await self._connection.run(
+            scripts.SETTLE_REGISTRATION,
+            self._keys.registrations(registration.environment),
+            [
+                _field(registration),
+                fingerprint(registration.target).hex(),
+                "1" if delivered else "0",
+                _REMEMBERED,
+            ],
+        )
+
+    async def _take_of(self, environment: EnvironmentId, limit: int) -> list[Registration]:
+        order, waiting, taken, _ = self._keys.registrations(environment)
+        entries = await self._connection.run(
+            scripts.TAKE_REGISTRATIONS, [order, waiting, taken], [limit, _COMEBACK]
+        )
+        return [
+            Registration(environment, msgspec.json.decode(entry[_MARK:], type=Target)) for entry in entries
+        ]
+
+
+def _field(registration: Registration) -> bytes:
+    return registration.target.identifier.encode("utf-8", "surrogatepass")

@@ -1,0 +1,85 @@
+"""Items as fields of a Redis hash: what a row holds, and how rows become an environment again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from ff_proxy.model.environment import Action, Change, Domain, EnvironmentConfig, Item, RecentChange
+from ff_proxy.store.merge import retired_name
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """An item, or with no ``wire`` the version that a vanished one had.
+
+    ``changed`` is the wall-clock second of its change, 0 for what came with the environment.
+    """
+
+    version: int
+    digest: str
+    changed: float
+    wire: bytes | None
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Row).decode
+
+
+def changed(old: EnvironmentConfig | None, new: EnvironmentConfig, now: float) -> Iterator[tuple[str, bytes]]:
+    """Fields and rows that turn ``old`` into ``new``; of a new environment nothing counts as a change."""
+    for before, after in (
+        ({} if old is None else old.flags, new.flags),
+        ({} if old is None else old.segments, new.segments),
+    ):
+        for name, item in after.items():
+            if before.get(name) is not item:
+                at = 0.0 if old is None else now
+                yield _field(item), _encode(Row(item.version, item.digest, at, item.wire))
+        for name, item in before.items():
+            if name not in after:
+                yield _field(item), _encode(Row(item.version, "", now, None))
+    if old is None:
+        for name, version in new.retired.items():
+            yield name, _encode(Row(version, "", 0.0, None))
+
+
+def applied(
+    fields: Sequence[bytes], held: EnvironmentConfig | None
+) -> tuple[Mapping[str, Item], Mapping[str, Item], Mapping[str, int]]:
+    """Flags, segments and retired versions after ``fields`` (field, row, field, row…) came to ``held``."""
+    flags = {} if held is None else dict(held.flags)
+    segments = {} if held is None else dict(held.segments)
+    retired = {} if held is None else dict(held.retired)
+    for domain, identifier, row in _pairs(fields):
+        items = flags if domain is Domain.FLAG else segments
+        name = retired_name(domain, identifier)
+        if row.wire is None:
+            items.pop(identifier, None)
+            retired[name] = row.version
+        else:
+            items[identifier] = Item(domain, identifier, row.version, row.wire, row.digest)
+            retired.pop(name, None)
+    return flags, segments, retired
+
+
+def recent(fields: Sequence[bytes], since: float) -> Sequence[RecentChange]:
+    """The changes among rows that happened after ``since``, oldest first."""
+    found = [
+        RecentChange(
+            row.changed,
+            Change(Action.DELETE if row.wire is None else Action.PATCH, domain, identifier, row.version),
+        )
+        for domain, identifier, row in _pairs(fields)
+        if row.changed > since
+    ]
+    return sorted(found, key=lambda entry: entry.at)
+
+
+def _field(item: Item) -> str:
+    return retired_name(item.domain, item.identifier)
+
+
+def _pairs(fields: Sequence[bytes]) -> Iterator[tuple[Domain, str, Row]]:
+    for field, row in zip(fields[::2], fields[1::2], strict=True):
+        domain, _, identifier = field.decode().partition(":")
+        yield Domain(domain), identifier, _decode(row)

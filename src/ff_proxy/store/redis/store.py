@@ -1,0 +1,87 @@
+"""The whole adapter."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.time import Clock
+from ff_proxy.store.redis.configs import RedisConfigs
+from ff_proxy.store.redis.connection import Connection, Endpoint
+from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.lease import Leases
+from ff_proxy.store.redis.registrations import RedisRegistrations
+from ff_proxy.store.redis.targets import RedisTargets
+from ff_proxy.store.redis.usage import RedisUsageQueue
+from ff_proxy.telemetry import Telemetry
+
+
+class RedisSecrets:
+    """The fleet's signing secret."""
+
+    def __init__(self, connection: Connection, keys: Keys) -> None:
+        self._connection = connection
+        self._keys = keys
+
+    async def auth_secret(self, candidate: Secret) -> Secret:
+        """See ``SecretStore``; called again with the secret in use, it puts it back into an emptied Redis."""
+        await self._connection.do("SET", self._keys.secret, candidate.reveal(), "NX")
+        stored = await self._connection.do("GET", self._keys.secret)
+        return Secret(stored.decode())
+
+
+def _unfenced(_: EnvironmentId) -> int | None:
+    return 0
+
+
+class RedisStore:
+    """A store at ``endpoint``, shared by every member with the same ``prefix``.
+
+    Args:
+        endpoint: where Redis is.
+        prefix: begins every key.
+        epoch: the epoch of environments that Redis does not know; a random text in production.
+        clock: stamps changes.
+        telemetry: hears of an emptied Redis.
+        member: the name under which this process takes leases; without one nothing is fenced.
+        target_capacity: how many targets are kept per environment.
+        target_cache: how many decoded ones this process keeps.
+        usage_capacity: how many usage entries may be outstanding per environment.
+        registration_capacity: how many target registrations may wait per environment.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        prefix: str,
+        epoch: str,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        member: str = "",
+        target_capacity: int = 1_000_000,
+        target_cache: int = 20_000,
+        usage_capacity: int = 100_000,
+        registration_capacity: int = 10_000,
+    ) -> None:
+        keys = Keys(prefix)
+        self._connection = Connection(endpoint)
+        self.leases = Leases(self._connection, keys, member)
+        fence: Callable[[EnvironmentId], int | None] = self.leases.fence if member else _unfenced
+        once = telemetry.once("store")
+        self.configs = RedisConfigs(self._connection, keys, epoch, clock, once, fence)
+        self.targets = RedisTargets(self._connection, keys, target_capacity, target_cache)
+        self.usage = RedisUsageQueue(self._connection, keys, usage_capacity)
+        self.registrations = RedisRegistrations(self._connection, keys, registration_capacity)
+        self.secrets = RedisSecrets(self._connection, keys)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._connection.close()
