@@ -1,7 +1,7 @@
 """Everything of every configured environment, once: what generate mode writes (PRODUCT §1, §6.12)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -51,14 +51,13 @@ class Collector:
         directory = Directory()
         problems: list[str] = []
         found: list[Credentials] = []
-        sessions = await asyncio.gather(*(self._bounded(self._enter(key, directory)) for key in keys))
-        for entered in sessions:
+        for entered in await self._all(self._enter(key, directory) for key in keys):
             if isinstance(entered, str):
                 problems.append(entered)
             elif entered not in found:
                 found.append(entered)
         collected: list[Collected] = []
-        for outcome in await asyncio.gather(*(self._bounded(self._environment(one)) for one in found)):
+        for outcome in await self._all(self._environment(credentials) for credentials in found):
             if isinstance(outcome, str):
                 problems.append(outcome)
             else:
@@ -67,9 +66,14 @@ class Collector:
             raise UpstreamUnavailable("not everything could be fetched: " + "; ".join(problems))
         return tuple(sorted(collected, key=lambda one: one.config.id))
 
-    async def _bounded(self, work: Awaitable[Answer]) -> Answer:
-        async with self._slots:
-            return await work
+    async def _all(self, works: Iterable[Awaitable[Answer]]) -> list[Answer]:
+        async def bounded(work: Awaitable[Answer]) -> Answer:
+            async with self._slots:
+                return await work
+
+        async with asyncio.TaskGroup() as tasks:
+            started = [tasks.create_task(bounded(work)) for work in works]
+        return [task.result() for task in started]
 
     async def _enter(self, key: SdkKey, directory: Directory) -> Credentials | str:
         try:
