@@ -48,16 +48,19 @@ class Location(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """The environments below a directory, and what was wrong in looking for them."""
+    """The environments below a directory, and what was wrong in looking for them.
+
+    ``disputed`` are environments that two directories claim; they are not among the ``locations``.
+    """
 
     locations: tuple[Location, ...]
+    disputed: frozenset[EnvironmentId]
     problems: tuple[Problem, ...]
 
 
 def find(root: Path) -> Finding:
     """Every environment below ``root``, or that ``root`` is.
 
-    Two directories for one environment are a problem that breaks it: neither is in the result.
     Raises ``OfflineDataError`` if ``root`` is no directory or cannot be read.
     """
     try:
@@ -80,7 +83,8 @@ def find(root: Path) -> Finding:
             twice.add(environment)
             text = f"environment {environment!r} is also in {other.path}; remove one of the two"
             problems.append(Problem(Severity.BROKEN, str(path), "", text))
-    return Finding(tuple(found[name] for name in found if name not in twice), tuple(problems))
+    undisputed = tuple(location for name, location in found.items() if name not in twice)
+    return Finding(undisputed, frozenset(twice), tuple(problems))
 
 
 def signature_of(path: Path) -> Signature:

@@ -1,0 +1,84 @@
+"""The steps on disk that must survive a power cut, each as small as a file system can make it."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_FILE_MODE: Final = 0o644
+_DIRECTORY_MODE: Final = 0o755
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+
+
+class Disk:
+    """Changes files and directories; raises ``OSError``. Tests replace it by one that fails."""
+
+    def make_directory(self, path: Path) -> None:
+        """Make ``path`` and what is missing above it, readable for everybody whatever the umask."""
+        missing = [path, *path.parents]
+        for directory in reversed(missing[: next(n for n, one in enumerate(missing) if one.is_dir())]):
+            directory.mkdir()
+            directory.chmod(_DIRECTORY_MODE)
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a new file, readable for everybody, and wait until it is on the disk."""
+        with path.open("xb") as file:
+            os.fchmod(file.fileno(), _FILE_MODE)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def copy(self, source: Path, destination: Path) -> None:
+        """Copy a file or a whole directory; links stay links."""
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, destination, symlinks=True)
+        else:
+            shutil.copy2(source, destination, follow_symlinks=False)
+
+    def rename(self, source: Path, destination: Path) -> None:
+        """Give ``source`` another name on the same disk, in one step."""
+        source.rename(destination)
+
+    def sync(self, directory: Path) -> None:
+        """Wait until the names in ``directory`` are on the disk."""
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, or a directory with all that is in it; no error if it is not there."""
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_writer(directory: Path) -> Iterator[bool]:
+    """Hold ``directory`` against other writers; ``False`` if one of them holds it now.
+
+    The system lets go when the process ends, however it ends. Where the file system knows no locks,
+    there is nothing to hold.
+    """
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield _locked(handle)
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True

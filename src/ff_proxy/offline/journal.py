@@ -1,0 +1,94 @@
+"""Replacing several directories at once: a journal says what is to be in force from now on.
+
+New directories stand in a hidden staging directory, by number. Writing the journal is the moment in which
+the new state comes into force; then each directory is swapped, and at the end the journal goes. Whoever
+finds a journal whose writer is gone completes it, or, where nothing can be written, reads as if it were
+complete.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ff_proxy.errors import OfflineDataError
+from ff_proxy.offline.disk import Disk
+
+STAGING: Final = ".ff-proxy-staging"
+JOURNAL: Final = ".ff-proxy-journal.json"
+_DRAFT: Final = ".ff-proxy-journal.draft"
+
+
+def staged(root: Path, number: int) -> Path:
+    """Where the directory that will take the place of number ``number`` is made ready."""
+    return root / STAGING / "new" / str(number)
+
+
+def commit(root: Path, directories: Sequence[Path], disk: Disk) -> None:
+    """Bring what is staged into force: number n in the place of the nth of ``directories`` below ``root``."""
+    for number in range(len(directories)):
+        disk.sync(staged(root, number))
+    disk.sync(root / STAGING / "new")
+    disk.sync(root / STAGING)
+    names = [directory.relative_to(root).as_posix() for directory in directories]
+    disk.remove(root / _DRAFT)
+    disk.write(root / _DRAFT, msgspec.json.encode(names))
+    disk.rename(root / _DRAFT, root / JOURNAL)
+    disk.sync(root)
+
+
+def is_committed(root: Path) -> bool:
+    """Whether there is a swap that has not been completed."""
+    return os.path.lexists(root / JOURNAL)
+
+
+def complete(root: Path, disk: Disk) -> None:
+    """Swap what has not been swapped yet, and forget the journal. Nothing happens without one."""
+    if not is_committed(root):
+        return
+    directories = _read(root)
+    disk.make_directory(root / STAGING / "old")
+    for number, directory in enumerate(directories):
+        new, old = staged(root, number), root / STAGING / "old" / str(number)
+        if not new.is_dir():
+            continue  # swapped already
+        if os.path.lexists(directory):
+            disk.remove(old)
+            disk.rename(directory, old)
+        disk.rename(new, directory)
+    for parent in sorted({root, *(directory.parent for directory in directories)}):
+        disk.sync(parent)
+    disk.remove(root / JOURNAL)
+    disk.sync(root)
+    disk.remove(root / STAGING)
+
+
+def discard(root: Path, disk: Disk) -> None:
+    """Remove what was staged and never committed."""
+    if not is_committed(root):
+        disk.remove(root / _DRAFT)
+        disk.remove(root / STAGING)
+
+
+def unswapped(root: Path) -> Mapping[Path, Path]:
+    """Directories that a journal has brought into force, and where they still are."""
+    if not is_committed(root):
+        return {}
+    pairs = ((directory, staged(root, number)) for number, directory in enumerate(_read(root)))
+    return {directory: new for directory, new in pairs if new.is_dir()}
+
+
+def _read(root: Path) -> list[Path]:
+    path = root / JOURNAL
+    try:
+        names = msgspec.json.decode(path.read_bytes(), type=list[str])
+    except FileNotFoundError:
+        return []  # completed by somebody else a moment ago
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise OfflineDataError(str(path), f"this journal of a write cannot be read: {error}") from error
+    directories = [root / name for name in names]
+    if any(".." in directory.parts or root not in directory.parents for directory in directories):
+        raise OfflineDataError(str(path), "this journal of a write names a place outside of the directory")
+    return directories
