@@ -3,7 +3,9 @@
 import asyncio
 import json
 import signal
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 from ff_proxy.commands.sandbox_flip import flip
@@ -12,6 +14,8 @@ from ff_proxy.config import kinds
 from ff_proxy.config.option import Option
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ExitCode
+from ff_proxy.sandbox.directory import environments_in
+from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.greeting import as_record, greeting
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import serve
@@ -52,16 +56,25 @@ def sandbox(argv: Sequence[str], out: TextIO) -> ExitCode:
     if settings is None:
         print(usage("ff-proxy sandbox", OPTIONS), file=out)
         return ExitCode.OK
-    asyncio.run(_run(settings, out))
+    state = SandboxState(_environments(settings[CONFIG_DIR]))
+    asyncio.run(_run(state, settings, out))
     return ExitCode.OK
 
 
-async def _run(settings: Settings, out: TextIO) -> None:
+def _environments(directory: Path | None) -> list[Environment]:
+    if directory is None:
+        return default_environments()
+    environments, problems = environments_in(directory)
+    # Not among what the command says: a program may be reading that.
+    sys.stderr.writelines(f"{problem}\n" for problem in problems)
+    return environments
+
+
+async def _run(state: SandboxState, settings: Settings, out: TextIO) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    state = SandboxState(default_environments())
     async with serve(state, settings[HOST], settings[PORT]) as running:
         words = json.dumps(as_record(running)) if settings[AS_JSON] else greeting(running)
         print(words, file=out, flush=True)
