@@ -41,8 +41,11 @@ def free_port() -> int:
 class RedisServer:
     """One ``redis-server`` process on loopback."""
 
-    def __init__(self, directory: Path, port: int, extra: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, port: int, extra: Sequence[str] = (), sentinel: Path | None = None
+    ) -> None:
         self.port = port
+        self._sentinel = sentinel
         self._directory = directory
         self._extra = list(extra)
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,6 +55,8 @@ class RedisServer:
         self._directory.mkdir(parents=True, exist_ok=True)
         command = [redis_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--appendonly", "no", "--dir", str(self._directory), "--daemonize", "no", *self._extra]
+        if self._sentinel is not None:
+            command = [redis_binary(), str(self._sentinel), "--sentinel"]
         with (self._directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         self._await_start()
@@ -85,9 +90,12 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(directory: Path, extra: Sequence[str] = ()) -> Iterator[RedisServer]:
-    """A running server that is gone afterwards."""
-    server = RedisServer(directory, free_port(), extra)
+def redis_server(
+    directory: Path, extra: Sequence[str] = (), sentinel: tuple[Path, int] | None = None
+) -> Iterator[RedisServer]:
+    """A running server that is gone afterwards; with ``sentinel`` a Sentinel of that file and port."""
+    file, port = sentinel or (None, free_port())
+    server = RedisServer(directory, port, extra, file)
     server.start()
     try:
         yield server
@@ -118,10 +126,10 @@ def redis_cluster(directory: Path, nodes: int = 3) -> Iterator[list[RedisServer]
         share = 16384 // nodes
         for index, server in enumerate(servers):
             last = 16383 if index == nodes - 1 else (index + 1) * share - 1
-            _command(server.port, "CLUSTER", "ADDSLOTSRANGE", str(index * share), str(last))
-            _command(server.port, "CLUSTER", "SET-CONFIG-EPOCH", str(index + 1))
+            redis_command(server.port, "CLUSTER", "ADDSLOTSRANGE", str(index * share), str(last))
+            redis_command(server.port, "CLUSTER", "SET-CONFIG-EPOCH", str(index + 1))
         for server in servers[1:]:
-            _command(server.port, "CLUSTER", "MEET", "127.0.0.1", str(ports[0]), str(buses[0]))
+            redis_command(server.port, "CLUSTER", "MEET", "127.0.0.1", str(ports[0]), str(buses[0]))
         _await_cluster(servers)
         yield servers
     finally:
@@ -132,7 +140,7 @@ def redis_cluster(directory: Path, nodes: int = 3) -> Iterator[list[RedisServer]
 def _await_cluster(servers: Sequence[RedisServer]) -> None:
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end:
-        states = [_command(server.port, "CLUSTER", "INFO") for server in servers]
+        states = [redis_command(server.port, "CLUSTER", "INFO") for server in servers]
         ready = f"cluster_known_nodes:{len(servers)}".encode()
         if all(b"cluster_state:ok" in state and ready in state for state in states):
             return
@@ -140,7 +148,8 @@ def _await_cluster(servers: Sequence[RedisServer]) -> None:
     raise AssertionError("the cluster did not form")
 
 
-def _command(port: int, *words: str) -> bytes:
+def redis_command(port: int, *words: str) -> bytes:
+    """Send one command and return the raw answer; an error fails the test."""
     request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words)
     with socket.create_connection(("127.0.0.1", port), 2.0) as connection:
         connection.sendall(request)

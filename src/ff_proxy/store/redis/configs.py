@@ -27,7 +27,7 @@ from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder().encode
 # A conflict means that another member wrote in between; the lease makes that rare.
-_ATTEMPTS: Final = 10
+_ATTEMPTS: Final = 50
 _REMEMBERED: Final = 2000
 
 _EMPTIED: Final = "Redis lost an environment, serving it from memory"

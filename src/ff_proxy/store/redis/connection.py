@@ -71,12 +71,18 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._client = _client(endpoint)
+        self._sentinel = _sentinel(endpoint) if endpoint.topology is Topology.SENTINEL else None
+        self._client = _client(endpoint, self._sentinel)
 
     async def close(self) -> None:
         """Give back every connection."""
         with translated():
-            await self._client.aclose()
+            if isinstance(self._client, Redis):
+                await self._client.aclose(close_connection_pool=True)
+            else:
+                await self._client.aclose()
+            for asked in self._sentinel.sentinels if self._sentinel is not None else ():
+                await asked.aclose(close_connection_pool=True)
 
     async def do(self, *command: Argument) -> Any:
         """One command; bytes in, bytes out."""
@@ -140,12 +146,21 @@ def translated() -> Iterator[None]:
     """Whatever Redis or the network raises inside becomes ``StoreUnavailable``."""
     try:
         yield
-    except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
-        raise StoreUnavailable(
-            f"Redis refuses the credentials ({error}): check redis-username, redis-password and its ACL"
-        ) from error
     except (RedisError, OSError, TimeoutError) as error:
+        if _is_refusal(error):
+            raise StoreUnavailable(
+                f"Redis refuses the credentials ({error}): check redis-username, redis-password and its ACL"
+            ) from error
         raise StoreUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    # The library wraps a refusal met while connecting in a plain connection error.
+    while error is not None:
+        if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 async def _payloads(pubsub: PubSub) -> AsyncIterator[bytes]:
@@ -156,7 +171,14 @@ async def _payloads(pubsub: PubSub) -> AsyncIterator[bytes]:
             yield payload
 
 
-def _client(endpoint: Endpoint) -> Redis | RedisCluster:
+def _sentinel(endpoint: Endpoint) -> Sentinel:
+    asking = {"socket_timeout": _CONNECT_SECONDS, "socket_connect_timeout": _CONNECT_SECONDS}
+    return Sentinel(  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        list(endpoint.nodes), sentinel_kwargs=asking, **_options(endpoint)
+    )
+
+
+def _client(endpoint: Endpoint, sentinel: Sentinel | None) -> Redis | RedisCluster:
     options = _options(endpoint)
     if endpoint.topology is Topology.CLUSTER:
         del options["db"]
@@ -164,11 +186,7 @@ def _client(endpoint: Endpoint) -> Redis | RedisCluster:
         return RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in endpoint.nodes], **options
         )
-    if endpoint.topology is Topology.SENTINEL:
-        asking = {"socket_timeout": _CONNECT_SECONDS, "socket_connect_timeout": _CONNECT_SECONDS}
-        sentinel = Sentinel(  # type: ignore[no-untyped-call]  # the library leaves it untyped
-            list(endpoint.nodes), sentinel_kwargs=asking, **options
-        )
+    if sentinel is not None:
         return cast("Redis", sentinel.master_for(endpoint.service))
     if endpoint.topology is Topology.SOCKET:
         return Redis(unix_socket_path=endpoint.socket, **options)

@@ -1,0 +1,284 @@
+"""What a shared Redis can do to its members: be emptied, stopped, silent, failed over, or closed to them."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.environment import EnvironmentConfig
+from ff_proxy.model.keys import Secret
+from ff_proxy.model.target import Target
+from ff_proxy.store.protocol import DropItem, PutItem
+from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.telemetry import null_telemetry
+from tests.support.clock import FakeClock
+from tests.support.configs import ENVIRONMENT, config, flag, segment
+from tests.support.redis_server import RedisServer, free_port, redis_command, redis_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis for the module; every test has a prefix of its own."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A fleet of its own."""
+    return uuid4().hex
+
+
+def endpoint(server: RedisServer, **how: object) -> Endpoint:
+    """The server's TCP endpoint."""
+    return Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),), **how)  # type: ignore[arg-type]  # keywords
+
+
+@asynccontextmanager
+async def member(
+    where: Endpoint, prefix: str, name: str = "", epoch: str = "first"
+) -> AsyncIterator[RedisStore]:
+    """One process of a fleet."""
+    async with RedisStore(where, prefix, epoch, FakeClock(), null_telemetry(), member=name) as store:
+        yield store
+
+
+async def held(store: RedisStore) -> EnvironmentConfig:
+    """What the store holds of the environment."""
+    found = await store.configs.environment(ENVIRONMENT)
+    assert found is not None
+    return found
+
+
+async def test_members_read_what_others_write(server: RedisServer, prefix: str) -> None:
+    """Also when they know an older state and fetch only what moved since."""
+    async with member(endpoint(server), prefix) as one, member(endpoint(server), prefix) as other:
+        await one.configs.replace(config(flag("a"), flag("b"), segment()))
+        before = await held(other)
+        await one.configs.apply(ENVIRONMENT, PutItem(flag("a", on=False, version=2)))
+        await one.configs.apply(ENVIRONMENT, DropItem(before.segments["beta"].domain, "beta"))
+        await one.configs.apply(ENVIRONMENT, PutItem(flag("c")))
+        after = await held(other)
+        assert after == await held(one)
+        assert after.flags["b"] is before.flags["b"]
+        assert sorted(after.flags) == ["a", "b", "c"]
+        assert after.retired == {"target-segment:beta": 1}
+
+
+async def test_two_writers_at_once_lose_nothing(server: RedisServer, prefix: str) -> None:
+    """Each write is merged with what the other wrote."""
+    async with member(endpoint(server), prefix) as one, member(endpoint(server), prefix) as other:
+        await one.configs.replace(config())
+        await asyncio.gather(
+            *(
+                store.configs.apply(ENVIRONMENT, PutItem(flag(f"{name}{number}")))
+                for name, store in (("one", one), ("other", other))
+                for number in range(10)
+            )
+        )
+        assert len((await held(one)).flags) == 20
+        assert await held(one) == await held(other)
+
+
+async def test_an_emptied_redis_is_filled_again_by_the_holder(server: RedisServer, prefix: str) -> None:
+    """Everybody goes on serving meanwhile, and versions go on from where they were (PRODUCT §6.6)."""
+    async with (
+        member(endpoint(server), prefix, "holder") as holder,
+        member(endpoint(server), prefix, "other", "second") as other,
+    ):
+        assert await holder.leases.take(ENVIRONMENT)
+        await holder.configs.replace(config(flag(version=7)))
+        before = await held(other)
+        assert redis_command(server.port, "FLUSHALL") == b"+OK\r\n"
+        assert await held(other) == before
+        assert await other.configs.environments() == {ENVIRONMENT: before.revision}
+        assert redis_command(server.port, "DBSIZE") == b":0\r\n"
+        assert await holder.leases.take(ENVIRONMENT)
+        again = await holder.configs.environments()
+        assert again[ENVIRONMENT].counter > before.revision.counter
+        after = await held(other)
+        assert after.revision == again[ENVIRONMENT]
+        assert after.flags == before.flags
+        await holder.configs.replace(config(flag(on=False, version=1)))
+        assert (await held(other)).flags["checkout"].version == 8
+
+
+async def test_a_removed_environment_is_not_put_back(server: RedisServer, prefix: str) -> None:
+    """Gone is not lost."""
+    async with member(endpoint(server), prefix) as one, member(endpoint(server), prefix) as other:
+        await one.configs.replace(config(flag()))
+        await held(other)
+        await one.configs.remove(ENVIRONMENT)
+        assert await other.configs.environment(ENVIRONMENT) is None
+        assert await other.configs.environments() == {}
+
+
+async def test_one_member_holds_the_lease(server: RedisServer, prefix: str) -> None:
+    """Another takes it when it is given back, under a higher number, and the first may not write any more."""
+    async with (
+        member(endpoint(server), prefix, "one") as one,
+        member(endpoint(server), prefix, "two") as two,
+    ):
+        assert await one.leases.take(ENVIRONMENT)
+        assert await one.leases.take(ENVIRONMENT)
+        assert not await two.leases.take(ENVIRONMENT)
+        with pytest.raises(StoreUnavailable, match="another member"):
+            await two.configs.replace(config(flag()))
+        await one.configs.replace(config(flag()))
+        stale = one.leases.fence(ENVIRONMENT)
+        await one.leases.give_back([ENVIRONMENT])
+        assert await two.leases.take(ENVIRONMENT)
+        assert two.leases.fence(ENVIRONMENT) is not None
+        assert stale is not None
+        assert (two.leases.fence(ENVIRONMENT) or 0) > stale
+        await two.configs.apply(ENVIRONMENT, PutItem(flag("two")))
+        # A holder that was asleep and still believes in its lease is stopped by the write itself.
+        one.leases._fences[ENVIRONMENT] = stale
+        with pytest.raises(StoreUnavailable, match="another member"):
+            await one.configs.apply(ENVIRONMENT, PutItem(flag("one")))
+        assert sorted((await held(two)).flags) == ["checkout", "two"]
+
+
+async def test_an_expired_lease_is_taken_over(server: RedisServer, prefix: str) -> None:
+    """A holder that does not renew is replaced."""
+    async with (
+        member(endpoint(server), prefix, "one") as one,
+        member(endpoint(server), prefix, "two") as two,
+    ):
+        assert await one.leases.take(ENVIRONMENT)
+        assert redis_command(server.port, "PEXPIRE", f"{prefix}:{{{ENVIRONMENT}}}:lease", "1") == b":1\r\n"
+        async with asyncio.timeout(5):
+            while not await two.leases.take(ENVIRONMENT):  # noqa: ASYNC110  (Redis tells nobody of an expiry)
+                await asyncio.sleep(0.005)
+        assert not await one.leases.take(ENVIRONMENT)
+        assert one.leases.fence(ENVIRONMENT) is None
+
+
+async def test_a_redis_that_is_gone_is_said_to_be(tmp_path: Path, prefix: str) -> None:
+    """Every call ends in time with one kind of error, and works again afterwards."""
+    with redis_server(tmp_path) as server:
+        async with member(endpoint(server), prefix) as store:
+            await store.configs.replace(config(flag()))
+            before = await held(store)
+            server.stop()
+            async with asyncio.timeout(10):
+                for call in (
+                    store.configs.environments(),
+                    store.configs.environment(ENVIRONMENT),
+                    store.targets.get(ENVIRONMENT, "ana"),
+                    store.usage.take(ENVIRONMENT, 1),
+                    store.secrets.auth_secret(Secret("s")),
+                ):
+                    with pytest.raises(StoreUnavailable, match="Redis"):
+                        await call
+            server.start()
+            await store.targets.put(ENVIRONMENT, Target("ana"))
+            assert await store.targets.get(ENVIRONMENT, "ana") == Target("ana")
+            assert (await held(store)).flags == before.flags
+
+
+async def test_a_watcher_is_told_that_it_may_have_missed_something(tmp_path: Path, prefix: str) -> None:
+    """A lost subscription raises, so that whoever watches reads again."""
+    with redis_server(tmp_path) as server:
+        async with member(endpoint(server), prefix) as store, store.configs.watch() as notices:
+            server.stop()
+            with pytest.raises(StoreUnavailable):
+                async with asyncio.timeout(10):
+                    await anext(notices)
+
+
+async def test_a_socket_a_user_and_a_database(tmp_path: Path, prefix: str) -> None:
+    """An ACL user that may touch one prefix only, over a Unix socket, in database 3."""
+    path = tmp_path / "redis.sock"
+    users = tmp_path / "users.acl"
+    users.write_text(
+        f"user default on nopass ~* &* +@all\nuser proxy on >pa55 ~{prefix}:* &{prefix}:* +@all\n"
+    )
+    rules = ["--unixsocket", str(path), "--aclfile", str(users)]
+    with redis_server(tmp_path, rules) as server:
+        good = Endpoint(
+            Topology.SOCKET, socket=str(path), username="proxy", password=Secret("pa55"), database=3
+        )
+        async with member(good, prefix) as store:
+            await store.configs.replace(config(flag()))
+            assert (await held(store)).flags
+            assert redis_command(server.port, "DBSIZE") == b":0\r\n"
+        for username, password in (("proxy", "wrong"), ("nobody", "pa55")):
+            bad = Endpoint(Topology.SOCKET, socket=str(path), username=username, password=Secret(password))
+            async with member(bad, prefix) as store:
+                with pytest.raises(StoreUnavailable, match="check redis-username") as caught:
+                    await store.configs.environments()
+                assert "pa55" not in str(caught.value)
+        async with member(good, "elsewhere") as store:
+            with pytest.raises(StoreUnavailable, match="ACL"):
+                await store.configs.replace(config(flag()))
+
+
+async def test_sentinels_lead_to_the_new_primary(tmp_path: Path, prefix: str) -> None:
+    """After the primary's death the replica is promoted, and the store goes on with what it holds."""
+    with (
+        redis_server(tmp_path / "primary") as primary,
+        redis_server(tmp_path / "replica", ["--replicaof", "127.0.0.1", str(primary.port)]) as replica,
+    ):
+        port = free_port()
+        file = tmp_path / "sentinel.conf"
+        file.write_text(
+            f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
+        )
+        with redis_server(tmp_path / "sentinel", sentinel=(file, port)):
+            where = Endpoint(Topology.SENTINEL, (("127.0.0.1", port),), service="main")
+            async with member(where, prefix) as store:
+                await store.configs.replace(config(flag(version=3)))
+                await _until(lambda: _replicated(primary, replica))
+                primary.stop()
+                async with asyncio.timeout(25):
+                    while True:
+                        try:
+                            await store.configs.apply(ENVIRONMENT, PutItem(flag(on=False, version=4)))
+                            break
+                        except StoreUnavailable:
+                            await asyncio.sleep(0.1)
+                assert (await held(store)).flags["checkout"].version == 4
+                assert redis_command(replica.port, "DBSIZE") != b":0\r\n"
+
+
+async def test_tls_is_checked_against_the_trusted_authorities(
+    tmp_path: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server whose authority is trusted is used, any other refused."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    await asyncio.to_thread(
+        subprocess.run,
+        [*making, "-keyout", str(key), "-out", str(certificate), "-days", "1", *subject],
+        check=True,
+        capture_output=True,
+    )
+    port = free_port()
+    extra = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+    with redis_server(tmp_path, [*extra, "--tls-auth-clients", "no"]):
+        where = Endpoint(Topology.SINGLE, (("127.0.0.1", port),), tls=True)
+        async with member(where, prefix) as store:
+            with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
+                await store.configs.environments()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        async with member(where, prefix) as store:
+            await store.configs.replace(config(flag()))
+            assert (await held(store)).flags
+
+
+async def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  (another process tells nobody)
+            await asyncio.sleep(0.02)
+
+
+def _replicated(primary: RedisServer, replica: RedisServer) -> bool:
+    return redis_command(primary.port, "DBSIZE") == redis_command(replica.port, "DBSIZE")
