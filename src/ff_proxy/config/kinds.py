@@ -27,6 +27,7 @@ Word = TypeVar("Word", bound=StrEnum)
 OFF: Final = "off"
 HIGHEST_PORT: Final = 65535
 _MASK: Final = "***"
+_URL_FORM: Final = "must be an address such as https://host.example.com/path"
 _SIZE_UNITS: Final = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -109,19 +110,14 @@ def _parse_url(text: str) -> str:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:  # its message may quote credentials
-        usable = False
+        raise ValueError(_URL_FORM) from None
     if not usable or re.search(r"\s", text):
-        raise ValueError("must be an address such as https://host.example.com/path")
+        raise ValueError(_URL_FORM)
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password: it is shown in logs")
     if "?" in text or "#" in text:
         raise ValueError("must be an address without ? and #: paths are added to it")
     return text.rstrip("/")
-
-
-def _show_url(url: str) -> str:
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return parts._replace(netloc=f"{_MASK}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def _parse_size(text: str) -> int:
@@ -202,7 +198,7 @@ KEYS: Final = Kind(
     "keys", _parse_keys, lambda keys: ",".join(key.masked for key in keys), may_quote=False, joined=True
 )
 ORIGINS: Final = Kind("list", _parse_origins, ",".join)
-URL: Final = Kind("URL", _parse_url, _show_url, may_quote=False)
+URL: Final = Kind("URL", _parse_url, str, may_quote=False)
 FILE: Final[Kind[Path | None]] = Kind("path", Path, lambda path: str(path or ""))
 DIRECTORY: Final = Kind("path", Path, str)
 SIZE: Final = Kind("size", _parse_size, _show_size)

@@ -1,0 +1,84 @@
+"""Each type of value reads what it must and refuses the rest in words that say what it must be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ff_proxy.config import kinds
+from ff_proxy.config.addresses import HostPort
+from ff_proxy.config.kinds import Kind
+from ff_proxy.model.keys import SdkKey, Secret
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value", "shown"),
+    [
+        *((kinds.BOOLEAN, text, True, "true") for text in ("1", "t", "T", "TRUE", "true", "True")),
+        *((kinds.BOOLEAN, text, False, "false") for text in ("0", "f", "F", "FALSE", "false", "False")),
+        (kinds.TEXT, "a b", "a b", "a b"),
+        (kinds.PREFIX, "ffp-2:x", "ffp-2:x", "ffp-2:x"),
+        (kinds.SECRET, "s", Secret("s"), "***"),
+        (kinds.KEYS, "abcdefghij, k2,,k2", (SdkKey("abcdefghij"), SdkKey("k2")), "abcd***,***"),
+        (kinds.ORIGINS, "*", ("*",), "*"),
+        (kinds.ORIGINS, "https://a, null ,https://a", ("https://a", "null"), "https://a,null"),
+        (kinds.URL, "https://h:1/p/", "https://h:1/p", "https://h:1/p"),
+        (kinds.URL, "http://[::1]:1", "http://[::1]:1", "http://[::1]:1"),
+        (kinds.FILE, "/a/b", Path("/a/b"), "/a/b"),
+        (kinds.SIZE, "0", 0, "0"),
+        (kinds.SIZE, "1500", 1500, "1500"),
+        (kinds.SIZE, "64MiB", 67108864, "64 MiB"),
+        (kinds.SIZE, "2 kib", 2048, "2 KiB"),
+        (kinds.SIZE, "1 GB", 1000000000, "1000000000"),
+        (kinds.PORT, "65535", 65535, "65535"),
+        (kinds.OPTIONAL_PORT, "0", 0, "0"),
+        (kinds.whole_number(-5), "-5", -5, "-5"),
+        (kinds.seconds(), "0", 0.0, "0"),
+        (kinds.seconds(1), "1.5", 1.5, "1.5"),
+        (kinds.ADMIN_ADDRESS, "off", None, "off"),
+        (kinds.ADMIN_ADDRESS, "[::1]:1", HostPort("::1", 1), "[::1]:1"),
+        (kinds.LOG_LEVEL, "Warn", kinds.LogLevel.WARNING, "WARNING"),
+        (kinds.JSON_VALUES, "Escaped", kinds.JsonValues.ESCAPED, "escaped"),
+    ],
+)
+def test_a_text_is_read_and_its_value_shown(kind: Kind[Any], text: str, value: object, shown: str) -> None:
+    """What is shown holds no secret, and says the same."""
+    assert kind.parse(text) == value
+    assert kind.show(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        *((kinds.BOOLEAN, text) for text in ("yes", "on", "tRUE", "2", "TRue")),
+        (kinds.TEXT, "<string>"),
+        (kinds.PREFIX, "a{b}"),
+        (kinds.PREFIX, "a b"),
+        (kinds.SECRET, "<string>"),
+        (kinds.KEYS, "a b"),
+        (kinds.KEYS, "a,<key>"),
+        (kinds.KEYS, ","),
+        *((kinds.ORIGINS, text) for text in (",", "a.example", "https://a/", "https://a/p", "https://a?x")),
+        *((kinds.URL, text) for text in ("h", "ftp://h", "http://", "http://h:x", "http://[", "http://h:0")),
+        *((kinds.URL, text) for text in ("http://h?x", "http://h/#x", "http://u:p@h", "http://a b")),
+        *((kinds.SIZE, text) for text in ("-1", "1.5", "MiB", "1 TiB", "")),
+        *(
+            (kinds.PORT, text)
+            for text in ("-1", "65536", "7000.0", "x", "1e3", "7_000", "\u0667", "9" * 5000)
+        ),
+        *((kinds.seconds(1), text) for text in ("0.9", "-1", "nan", "inf", "60s", "1m")),
+        *((kinds.ADMIN_ADDRESS, text) for text in ("OFF", "127.0.0.1", "x:y")),
+        (kinds.LOG_LEVEL, "TRACE"),
+        (kinds.JSON_VALUES, "raw"),
+    ],
+)
+def test_the_rest_is_refused_in_words(kind: Kind[Any], text: str) -> None:
+    """The words fit behind the option's name."""
+    with pytest.raises(ValueError, match=r"^must "):
+        kind.parse(text)
+
+
+@pytest.mark.parametrize("kind", [kinds.SECRET, kinds.KEYS, kinds.URL, kinds.REDIS_ADDRESS])
+def test_what_may_hold_a_secret_may_not_be_quoted(kind: Kind[Any]) -> None:
+    """So that no message repeats it."""
+    assert not kind.may_quote
