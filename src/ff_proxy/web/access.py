@@ -15,10 +15,17 @@ from ff_proxy.web.tokens import Tokens
 
 _BEARER: Final = b"bearer"
 _FORBIDDEN: Final = 403
+_NOT_LOADED: Final = "the environment is not loaded yet"
 
 
 class Outdated(RequestError):  # noqa: N818  (reads as what it says of the snapshot)
-    """A refusal that may only mean that this process has not caught up with the store yet."""
+    """A refusal that may only mean that this process has not caught up with the store on ``environment``."""
+
+    def __init__(
+        self, status: int, message: str, environment: EnvironmentId, *, retry_after: int | None = None
+    ) -> None:
+        super().__init__(status, message, retry_after=retry_after)
+        self.environment = environment
 
 
 class StreamGrant(msgspec.Struct, frozen=True):
@@ -62,7 +69,8 @@ class TokenAccess:
         claims = self._claims(fields, environment)
         snapshot = self._snapshots.get(environment)
         if snapshot is None:
-            raise not_loaded()
+            # SDKs try again after a 502, and some give up for good after a 503.
+            raise Outdated(BAD_GATEWAY, _NOT_LOADED, environment, retry_after=RETRY_SOON)
         _check_key(claims, snapshot)
         return snapshot
 
@@ -81,10 +89,10 @@ class TokenAccess:
         if snapshot is None:
             if self._snapshots.environment_of(key) is not None:
                 raise RequestError(_FORBIDDEN, "the key is of another environment than the token")
-            raise Outdated(UNAVAILABLE, "the environment is not loaded yet", retry_after=RETRY_SOON)
+            raise Outdated(UNAVAILABLE, _NOT_LOADED, claims.environment, retry_after=RETRY_SOON)
         _check_key(claims, snapshot)
         if key not in snapshot.keys:
-            raise Outdated(_FORBIDDEN, "the key is not one of the token's environment")
+            raise Outdated(_FORBIDDEN, "the key is not one of the token's environment", claims.environment)
         return StreamGrant(claims.environment, key, claims.issued_at)
 
     def _claims(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> TokenClaims:
@@ -115,7 +123,7 @@ class OpenAccess:
         del fields
         snapshot = self._snapshots.get(environment)
         if snapshot is None:
-            raise Outdated(404, "environment not found")
+            raise Outdated(404, "environment not found", environment)
         return snapshot
 
     def post(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> None:
@@ -127,20 +135,15 @@ class OpenAccess:
         key = _stream_key(fields)
         environment = self._snapshots.environment_of(key)
         if environment is None:
-            raise Outdated(_FORBIDDEN, "the key is not known")
+            raise RequestError(_FORBIDDEN, "the key is not known")
         return StreamGrant(environment, key, None)
-
-
-def not_loaded() -> RequestError:
-    """For data of an environment that is not loaded: SDKs try again after a 502, and give up after a 503."""
-    return Outdated(BAD_GATEWAY, "the environment is not loaded yet", retry_after=RETRY_SOON)
 
 
 def _check_key(claims: TokenClaims, snapshot: Snapshot) -> None:
     # A token of the Go proxy v1 names no key: it lives while its environment has a live one (PRODUCT §6.1).
     good = bool(snapshot.keys) if claims.key is None else claims.key in snapshot.keys
     if not good:
-        raise Outdated(_FORBIDDEN, "the SDK key of this token is not valid any more")
+        raise Outdated(_FORBIDDEN, "the SDK key of this token is not valid any more", claims.environment)
 
 
 def _stream_key(fields: Mapping[bytes, bytes]) -> SdkKeyHash:

@@ -19,21 +19,21 @@ class Cache(Generic[_Key, _Value]):
         weigh: the weight of an entry.
     """
 
-    __slots__ = ("_half", "_old", "_weigh", "_weight", "young")
+    __slots__ = ("_half", "_old", "_weigh", "_weight", "_young")
 
     def __init__(self, capacity: int, weigh: Callable[[_Key, _Value], int] = lambda _, __: 1) -> None:
         self._half: Final = capacity // 2
         self._weigh: Final = weigh
         self._weight = 0
-        self.young: dict[_Key, _Value] = {}
+        self._young: dict[_Key, _Value] = {}
         self._old: dict[_Key, _Value] = {}
 
     def __len__(self) -> int:
-        return len(self.young) + len(self._old)
+        return len(self._young) + len(self._old)
 
     def get(self, key: _Key) -> _Value | None:
         """What is kept under ``key``; it counts as used."""
-        value = self.young.get(key)
+        value = self._young.get(key)
         if value is None and self._old:
             value = self._old.pop(key, None)
             if value is not None:
@@ -46,16 +46,18 @@ class Cache(Generic[_Key, _Value]):
         if weight > self._half:
             return
         if self._weight + weight > self._half:
-            self._old, self.young, self._weight = self.young, {}, 0
-        if key not in self.young:
+            self._old, self._young, self._weight = self._young, {}, 0
+        if key not in self._young:
             self._weight += weight
-        self.young[key] = value
+        self._young[key] = value
+
+    def keep(self, wanted: Callable[[_Value], bool]) -> None:
+        """Forget everything but what is ``wanted``."""
+        self._young = {key: value for key, value in self._young.items() if wanted(value)}
+        self._old = {key: value for key, value in self._old.items() if wanted(value)}
+        self._weight = sum(self._weigh(key, value) for key, value in self._young.items())
 
     def drop(self, key: _Key) -> None:
         """Forget ``key``; the weight is regained at the next turn."""
-        self.young.pop(key, None)
+        self._young.pop(key, None)
         self._old.pop(key, None)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.young, self._old, self._weight = {}, {}, 0

@@ -46,6 +46,7 @@ class ColdRequest(HttpToolsProtocol):
 
     def __init__(self, server: ColdServer, on_response: Callable[[], None], *, last: bool) -> None:
         super().__init__(server.config, server.state, {})
+        self._server = server
         self._on_response = on_response
         self._last = last
         self.whole = False
@@ -79,7 +80,26 @@ class ColdRequest(HttpToolsProtocol):
         self._on_response()
 
     @property
+    def started(self) -> bool:
+        """The response has begun."""
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn declares it set from the start
+        return cycle is not None and cycle.response_started
+
+    @property
     def answered(self) -> bool:
         """The response has been written."""
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn declares it set from the start
+        cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and cycle.response_complete
+
+    def let_go(self) -> None:
+        """The connection ends with this response."""
+        self._last = True
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None:
+            cycle.keep_alive = False
+
+    def release(self, lost: Exception | None) -> None:
+        """The transport is needed no more; with ``lost`` the application learns that its client is gone."""
+        self._server.state.connections.discard(self)
+        if lost is not None:
+            self.connection_lost(lost)

@@ -82,15 +82,6 @@ class HeldKeys:
 
 
 @final
-class NoRegistrar:
-    """For modes that tell SaaS of no targets."""
-
-    async def register(self, environment: EnvironmentId, target: Target) -> None:
-        """Nothing to do."""
-        del environment, target
-
-
-@final
 class NoUsage:
     """For modes that forward no usage: bodies are taken and forgotten."""
 

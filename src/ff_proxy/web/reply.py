@@ -9,26 +9,45 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 JSON: Final = (b"content-type", b"application/json")
 NO_STORE: Final = (b"cache-control", b"no-store")
+_LARGE: Final = 64 * 1024
 
 
 @final
 class Reply:
-    """Status, fields and body. ``date``, CORS and request id are added by whoever sends it."""
+    """Status, fields and body. ``date`` and the common fields are added by whoever sends it."""
 
     def __init__(self, status: int, fields: Fields, body: bytes = b"") -> None:
         self.status: Final = status
         self.fields: Final = fields
         self.body: Final = body
+        self._joined = b""
+        self._joined_with: tuple[bytes, bytes] = (b"", b"")
 
     @cached_property
-    def start(self) -> bytes:
-        """The status line and the beginning of the ``date`` field."""
-        return b"HTTP/1.1 %d %b\r\ndate: " % (self.status, _phrase(self.status))
+    def _start(self) -> bytes:
+        return b"HTTP/1.1 %d %b\r\ndate: " % (self.status, HTTPStatus(self.status).phrase.encode())
 
     @cached_property
-    def lines(self) -> bytes:
-        """The fields as header lines."""
-        return field_lines(self.fields)
+    def _lines(self) -> bytes:
+        return b"\r\n" + field_lines(self.fields)
+
+    def wire(self, date: bytes, tail: bytes) -> bytes:
+        """Everything up to the body, and a small body with it (see ``apart``), as bytes to be written.
+
+        ``tail`` is the common fields' lines with the empty line. The last result is kept for callers that
+        come with the very same ``date`` and ``tail`` objects.
+        """
+        held_date, held_tail = self._joined_with
+        if held_date is not date or held_tail is not tail:
+            body = b"" if self.apart else self.body
+            self._joined = b"".join((self._start, date, self._lines, tail, body))
+            self._joined_with = date, tail
+        return self._joined
+
+    @cached_property
+    def apart(self) -> bool:
+        """Whether the body is so large that copying it costs more than a second buffer to write."""
+        return len(self.body) > _LARGE
 
 
 def field_lines(fields: Fields) -> bytes:
@@ -44,7 +63,3 @@ def json_reply(status: int, body: bytes, *fields: tuple[bytes, bytes]) -> Reply:
 def empty_reply(status: int, *fields: tuple[bytes, bytes]) -> Reply:
     """A response without a body, and saying so."""
     return Reply(status, ((b"content-length", b"0"), NO_STORE, *fields))
-
-
-def _phrase(status: int) -> bytes:
-    return HTTPStatus(status).phrase.encode()

@@ -49,17 +49,18 @@ _GZIP: Final = (b"content-encoding", b"gzip")
 class Answer:
     """A reply, and what it was made of: while all of that is current, the same request gets the same reply.
 
+    ``revision`` is the very object that the snapshot held (none of its bodies is kept alive by it).
     ``stored`` is what the target store held under ``place.target``; it counts if ``looked_up``.
     """
 
-    __slots__ = ("looked_up", "place", "reply", "snapshot", "stored")
+    __slots__ = ("looked_up", "place", "reply", "revision", "stored")
 
     def __init__(
         self, place: Place, reply: Reply, snapshot: Snapshot, stored: Target | None, *, looked_up: bool
     ) -> None:
         self.place: Final = place
         self.reply: Final = reply
-        self.snapshot: Final = snapshot
+        self.revision: Final = snapshot.revision
         self.stored: Final = stored
         self.looked_up: Final = looked_up
 
@@ -181,7 +182,7 @@ class Resources:
         return outcome
 
     def holds(self, answer: Answer) -> bool:
-        """Whether an answer given before is still the one to give; its snapshot is compared by the caller."""
+        """Whether an answer given before is still the one to give; the caller compares ``revision``."""
         place = answer.place
         if not self._freshness.fresh(place.environment, bulk=place.resource in _BULK):
             return False

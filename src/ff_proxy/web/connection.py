@@ -1,0 +1,349 @@
+"""One client's connection: requests one after another, hot ones answered here, others lent to uvicorn."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast, final
+
+from ff_proxy.errors import RequestError
+from ff_proxy.web.cold import ColdRequest
+from ff_proxy.web.head import END, EdgeHead, read_head
+from ff_proxy.web.memo import LONGEST
+from ff_proxy.web.paths import Resource
+from ff_proxy.web.problems import problem
+from ff_proxy.web.reply import Reply
+from ff_proxy.web.resources import READABLE
+
+if TYPE_CHECKING:
+    from ff_proxy.web.edge import Edge
+
+_AHEAD: Final = 64 * 1024
+"""Bytes that a client may send ahead while it is not their turn; then nothing more is read."""
+
+_LINGER: Final = 2
+_TOO_SLOW: Final = "the request took too long to arrive"
+_CLOSE: Final = b"connection: close\r\n\r\n"
+
+
+@final
+class Connection(asyncio.Protocol):
+    """The protocol of a connection until it closes or becomes a stream.
+
+    At any moment it is in the middle of a head (``_buffer``), of a request that is lent out
+    (``_cold``, with ``_owed`` body bytes to come), of an opening stream (``_opening``), or between
+    requests. ``_since`` is the second in which that began, ``_seen`` the last in which bytes came.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_cold",
+        "_edge",
+        "_ending",
+        "_halted",
+        "_opening",
+        "_owed",
+        "_reading",
+        "_received",
+        "_searched",
+        "_seen",
+        "_since",
+        "_transport",
+        "_unsent",
+    )
+
+    def __init__(self, edge: "Edge") -> None:
+        self._edge: Final = edge
+        self._buffer = bytearray()
+        self._searched = 0
+        self._cold: ColdRequest | None = None
+        self._owed = 0
+        self._received = 0
+        self._opening: asyncio.Task[None] | None = None
+        self._halted = False
+        self._ending = False
+        self._reading = True
+        self._seen = self._since = edge.second
+        self._unsent = 0
+        self._transport: asyncio.Transport
+
+    # --- what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self._transport = cast("asyncio.Transport", transport)
+        if not self._edge.admit(self):
+            self._send(self._edge.crowded(), self._edge.plain_tail, close=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._release_cold(exc or ConnectionAbortedError())
+        if self._opening is not None:
+            self._opening.cancel()
+        self._edge.forget(self)
+
+    def eof_received(self) -> bool:
+        """See asyncio; an answer that is being made is still sent, where the transport allows it."""
+        cold = self._cold
+        if cold is None or self._owed != 0 or self._ending or not self._transport.can_write_eof():
+            return False
+        cold.let_go()
+        return True
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self._halted = True
+        self._since = self._edge.second
+        if self._cold is not None:
+            self._cold.pause_writing()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self._halted = False
+        if self._cold is not None:
+            self._cold.resume_writing()
+        self._go_on()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        edge = self._edge
+        self._seen = edge.second
+        if self._buffer or self._cold is not None or self._halted or self._ending or self._opening:
+            self._keep(data)
+            return
+        if len(data) <= LONGEST and (held := edge.memo.find(data)) is not None:
+            held.tally.count += 1
+            reply = held.reply
+            if reply.apart:
+                self._transport.writelines((reply.wire(edge.date, held.tail), reply.body))
+            else:
+                self._transport.write(reply.wire(edge.date, held.tail))
+        elif data.find(END) == len(data) - len(END) and data[:1].isalpha():
+            self._request(data, memo=True)
+        else:
+            self._keep(data)
+
+    # --- from bytes to requests
+
+    def _keep(self, data: bytes) -> None:
+        if self._ending:
+            return
+        cold = self._cold
+        if cold is not None and not self._buffer and 0 <= len(data) <= self._owed:
+            self._feed(cold, data)
+        elif cold is not None and self._owed < 0:
+            cold.feed(data)
+            self._after_feed(cold)
+        else:
+            if not self._buffer:
+                self._since = self._edge.second
+            self._buffer += data
+            self._go_on()
+
+    def _go_on(self) -> None:
+        while self._buffer and not (self._halted or self._ending or self._opening):
+            if self._cold is not None:
+                if self._owed <= 0:
+                    break
+                part = bytes(self._buffer[: self._owed])
+                del self._buffer[: len(part)]
+                self._feed(self._cold, part)
+            else:
+                head = self._cut_head()
+                if head is None:
+                    break
+                self._request(head, memo=False)
+        self._balance()
+
+    def _balance(self) -> None:
+        waiting = self._cold is not None or self._halted or self._opening is not None
+        wanted = not (waiting and len(self._buffer) > _AHEAD)
+        if self._transport.is_closing():
+            return
+        if not wanted:
+            self._transport.pause_reading()
+        elif not self._reading:
+            self._transport.resume_reading()
+        self._reading = wanted
+
+    def _cut_head(self) -> bytes | None:
+        buffer = self._buffer
+        if self._searched == 0:
+            # Some clients end a body with a line end that belongs to nothing (RFC 9112 §2.2).
+            while buffer.startswith(b"\r\n"):
+                del buffer[:2]
+            if buffer[:1] and not buffer[:1].isalpha() and buffer != b"\r":
+                self._refuse(400, "this is not HTTP")
+                return None
+        end = buffer.find(END, max(0, self._searched - len(END)))
+        limit = self._edge.limits.head_bytes
+        if end < 0 and len(buffer) <= limit:
+            self._searched = len(buffer)
+            return None
+        if end < 0 or end > limit:
+            self._refuse(431, "the request's header fields are too large")
+            return None
+        head = bytes(buffer[: end + len(END)])
+        del buffer[: len(head)]
+        self._searched = 0
+        self._since = self._edge.second
+        return head
+
+    def _request(self, data: bytes, *, memo: bool) -> None:
+        if data.count(b"\n") > self._edge.limits.head_fields + 2:
+            self._refuse(431, "the request has too many header fields")
+            return
+        head = read_head(data)
+        if head is None:
+            self._lend(data, -1)
+            return
+        if head.simple:
+            place = self._edge.locate(head.head.path)
+            if place is not None and place.resource in READABLE:
+                reply = self._edge.read(place, head, data if memo else None)
+                if reply is not None:
+                    self._send(reply, self._edge.tail(head.head), close=head.close)
+                    return
+            elif place is not None and place.resource is Resource.STREAM:
+                self._open_stream(head)
+                return
+        self._lend(data, head.length)
+
+    # --- answering here
+
+    def _send(self, reply: Reply, tail: bytes, *, close: bool) -> None:
+        close = close or self._edge.closing
+        if close:
+            tail = tail[:-2] + _CLOSE
+        start = reply.wire(self._edge.date, tail)
+        if reply.apart:
+            self._transport.writelines((start, reply.body))
+        else:
+            self._transport.write(start)
+        if close:
+            self._ending = True
+            self._transport.close()
+
+    def answer(self, reply: Reply, head: EdgeHead) -> None:
+        """Send a reply that took its time."""
+        self._send(reply, self._edge.tail(head.head), close=head.close)
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._release_cold(ConnectionAbortedError())
+        reply = problem(RequestError(status, message))
+        self._transport.write(reply.wire(self._edge.date, self._edge.plain_tail[:-2] + _CLOSE))
+        # What the client still sends is read off for a moment: a reset could overtake the reply.
+        self._ending = True
+        self._buffer.clear()
+        self._since = self._edge.second
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def _open_stream(self, head: EdgeHead) -> None:
+        """Hand the connection to the hub, or refuse."""
+        outcome = self._edge.stream(self, self._transport, head)
+        if isinstance(outcome, Reply):
+            self.answer(outcome, head)
+        elif outcome is not None:
+            self._opening = outcome
+            outcome.add_done_callback(self._opened)
+        else:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """The transport has another protocol now."""
+        self._ending = True
+        self._buffer.clear()
+
+    def _opened(self, _: asyncio.Task[None]) -> None:
+        self._opening = None
+        if not self._transport.is_closing():
+            self._go_on()
+
+    # --- lending out
+
+    def _lend(self, data: bytes, owed: int) -> None:
+        cold = ColdRequest(self._edge.cold, self._on_response, last=owed < 0 or self._edge.closing)
+        cold.connection_made(self._transport)
+        self._cold = cold
+        self._owed = owed
+        self._received = 0
+        self._since = self._edge.second
+        cold.feed(data)
+        if owed < 0 and self._buffer and not cold.broken:
+            cold.feed(bytes(self._buffer))
+            self._buffer.clear()
+        self._after_feed(cold)
+
+    def _feed(self, cold: ColdRequest, body: bytes) -> None:
+        self._owed -= len(body)
+        self._received += len(body)
+        cold.feed(body)
+        self._after_feed(cold)
+
+    def _after_feed(self, cold: ColdRequest) -> None:
+        # Two parsers found the end of the request; if they disagree, nothing after it can be trusted.
+        disagree = self._owed >= 0 and cold.whole is not (self._owed == 0)
+        if cold.broken or disagree:
+            if not cold.started:
+                self._refuse(400, "the request cannot be understood")
+            else:
+                self._transport.close()
+        elif cold.answered:
+            self._on_response()
+
+    def _on_response(self) -> None:
+        cold = self._cold
+        if cold is None or not cold.whole or self._owed > 0 or self._transport.is_closing():
+            return
+        self._release_cold(None)
+        if self._edge.closing:
+            self._transport.close()
+        elif self._buffer:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        self._balance()
+
+    def _release_cold(self, lost: Exception | None) -> None:
+        cold = self._cold
+        if cold is not None:
+            self._cold = None
+            self._owed = 0
+            cold.release(lost)
+
+    # --- time
+
+    def check(self) -> None:
+        """Called once a second: has this taken too long?"""
+        limits, now = self._edge.limits, self._edge.second
+        age = now - self._since
+        if self._halted or self._transport.is_closing():
+            unsent = self._transport.get_write_buffer_size()
+            if unsent != self._unsent:
+                self._unsent, self._since = unsent, now
+            elif age > limits.stall_seconds:
+                self._transport.abort()
+        elif self._ending:
+            if age > _LINGER:
+                self._transport.close()
+        elif self._cold is not None:
+            if not self._cold.whole and age > limits.body_seconds + self._received // limits.body_rate:
+                self._too_slow(self._cold)
+        elif self._buffer:
+            if age > limits.head_seconds:
+                self._refuse(408, _TOO_SLOW)
+        elif self._opening is None and now - self._seen > limits.idle_seconds:
+            self._transport.close()
+
+    def close_if_idle(self) -> None:
+        """The server is going down: end now, or after the request that is being answered."""
+        if self._cold is not None:
+            self._cold.let_go()
+        elif self._opening is None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End at once."""
+        self._transport.abort()
+
+    def _too_slow(self, cold: ColdRequest) -> None:
+        if cold.started:
+            self._transport.abort()
+        else:
+            self._refuse(408, _TOO_SLOW)

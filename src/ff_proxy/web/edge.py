@@ -1,0 +1,233 @@
+"""The fast edge: what all connections share (docs/decisions/0002-the-edge.md)."""
+
+import asyncio
+from email.utils import formatdate
+from typing import Final
+
+from ff_proxy.errors import RequestError
+from ff_proxy.model.time import Clock
+from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.web.access import Access, Outdated, StreamGrant
+from ff_proxy.web.cache import Cache
+from ff_proxy.web.cold import ColdServer
+from ff_proxy.web.connection import Connection
+from ff_proxy.web.cors import Cors
+from ff_proxy.web.counts import Counts
+from ff_proxy.web.envelope import Envelope, common_fields
+from ff_proxy.web.head import EdgeHead
+from ff_proxy.web.limits import Limits
+from ff_proxy.web.memo import Memo
+from ff_proxy.web.needs import Freshness, StreamHub
+from ff_proxy.web.paths import Place, Resource, locate
+from ff_proxy.web.problems import RETRY_SOON, UNAVAILABLE, problem, stream_problem
+from ff_proxy.web.reply import Reply, empty_reply, field_lines
+from ff_proxy.web.request import RequestHead
+from ff_proxy.web.resources import NotNow, Resources
+
+_PLACES: Final = 8192
+_LONGEST_PATH: Final = 512
+_STREAM_FIELDS: Final = (
+    b"\r\ncontent-type: text/event-stream\r\ncache-control: no-cache, no-transform\r\n"
+    b"x-accel-buffering: no\r\nvary: Authorization, API-Key\r\ntransfer-encoding: chunked\r\n"
+)
+_STREAM: Final = Place(Resource.STREAM)
+_OLD_PROXY: Final = "a stream was asked for in HTTP/1.0: let the proxy in front use HTTP/1.1"
+
+
+class Edge:
+    """Makes connections, and answers for them what needs no connection.
+
+    Args:
+        resources: answers reads.
+        access: lets streams in.
+        freshness: catches up before a stream is refused.
+        hub: keeps streams.
+        app: serves everything else.
+        cors: fields for browsers.
+        counts: counts what is answered here.
+        snapshots: followed by the memo.
+        clock: for ``date``.
+        telemetry: told of trouble.
+        limits: bounds.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        access: Access,
+        freshness: Freshness,
+        hub: StreamHub,
+        app: Envelope,
+        cors: Cors,
+        counts: Counts,
+        snapshots: Snapshots,
+        clock: Clock,
+        telemetry: Telemetry,
+        limits: Limits,
+    ) -> None:
+        self.limits: Final = limits
+        self.cold: Final = ColdServer(app)
+        self.memo: Final = Memo(snapshots, resources)
+        self.connections: set[Connection] = set()
+        self.second = 0
+        self.closing = False
+        self._streams = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._resources = resources
+        self._access = access
+        self._freshness = freshness
+        self._hub = hub
+        self._cors = cors
+        self._counts = counts
+        self._clock = clock
+        self._log = telemetry.logger("web")
+        self._once = telemetry.once("web")
+        self._refused = telemetry.instruments.refused_connections
+        self._places: Cache[bytes, Place] = Cache(_PLACES)
+        self.plain_tail: Final = field_lines(cors.fields(None)) + b"\r\n"
+        self.date = b""
+        self._set_date()
+
+    def connection(self) -> Connection:
+        """A protocol for a connection that is being accepted."""
+        return Connection(self)
+
+    def admit(self, connection: Connection) -> bool:
+        """Whether there is room for one more."""
+        if len(self.connections) + self._streams >= self.limits.connections:
+            self._refused.labels("limit").inc()
+            self._once.warning("connection limit reached", limit=self.limits.connections)
+            return False
+        self.connections.add(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone, or is a stream by now."""
+        self.connections.discard(connection)
+
+    @staticmethod
+    def crowded() -> Reply:
+        """What a connection too many is told."""
+        return empty_reply(UNAVAILABLE, (b"retry-after", b"%d" % RETRY_SOON))
+
+    def tick(self) -> None:
+        """A second has passed: move the date, look for connections that take too long."""
+        self.second += 1
+        self._set_date()
+        self._counts.fold()
+        self.memo.sweep()
+        for connection in tuple(self.connections):
+            connection.check()
+
+    def close_idle(self) -> None:
+        """No requests after those that are being answered."""
+        self.closing = True
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+
+    def abort(self) -> None:
+        """End what is left."""
+        for task in self._tasks:
+            task.cancel()
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    def locate(self, path: bytes) -> Place | None:
+        """The place a raw path names."""
+        place = self._places.get(path)
+        if place is None:
+            place = locate(path)
+            if place is not None and len(path) <= _LONGEST_PATH:
+                self._places.put(path, place)
+        return place
+
+    def tail(self, head: RequestHead) -> bytes:
+        """The common fields as lines, and the empty line; the same object where nothing is special."""
+        if b"x-request-id" not in head.fields and (self._cors.constant or b"origin" not in head.fields):
+            return self.plain_tail
+        return field_lines(common_fields(head, self._cors)) + b"\r\n"
+
+    def read(self, place: Place, head: EdgeHead, data: bytes | None) -> Reply | None:
+        """The reply to a read, or ``None`` if it has to take the ordinary way.
+
+        ``data`` is the whole request, if the same bytes may come again.
+        """
+        try:
+            answer = self._resources.answer(place, head.head)
+        except RequestError as refusal:
+            reply = problem(refusal)
+        except Exception as error:  # noqa: BLE001  (the last resort: a client must get an answer)
+            self._log.error("a request failed", path=place.resource.value, error=repr(error))
+            reply = problem(error)
+        else:
+            if isinstance(answer, NotNow):
+                return None
+            reply = answer.reply
+            tail = self.tail(head.head)
+            if data is not None and not head.close and b"x-request-id" not in head.head.fields:
+                self.memo.put(data, answer, tail, self._counts.tally(place, reply.status, "GET"))
+        self._counts.tally(place, reply.status, "GET").count += 1
+        return reply
+
+    def stream(
+        self, connection: Connection, transport: asyncio.Transport, head: EdgeHead
+    ) -> Reply | asyncio.Task[None] | None:
+        """Open a stream: a reply refuses it, a task is still to find out, ``None`` says that it is open."""
+        try:
+            grant = self._access.stream(head.head.fields)
+        except Outdated as refusal:
+            task = asyncio.get_running_loop().create_task(
+                self._stream_later(connection, transport, head, refusal)
+            )
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return task
+        except RequestError as refusal:
+            return self._stream_refused(refusal)
+        return self._stream_opened(connection, transport, head, grant)
+
+    async def _stream_later(
+        self, connection: Connection, transport: asyncio.Transport, head: EdgeHead, refusal: Outdated
+    ) -> None:
+        await self._freshness.refresh(refusal.environment)
+        if transport.is_closing():
+            return
+        try:
+            grant = self._access.stream(head.head.fields)
+        except RequestError as definite:
+            reply: Reply | None = self._stream_refused(definite)
+        else:
+            reply = self._stream_opened(connection, transport, head, grant)
+        if reply is None:
+            connection.let_go()
+        else:
+            connection.answer(reply, head)
+
+    def _stream_refused(self, refusal: RequestError) -> Reply:
+        reply = stream_problem(refusal)
+        self._counts.tally(_STREAM, reply.status, "GET").count += 1
+        return reply
+
+    def _stream_opened(
+        self, connection: Connection, transport: asyncio.Transport, head: EdgeHead, grant: StreamGrant
+    ) -> Reply | None:
+        if head.old:
+            self._once.warning(_OLD_PROXY)
+            return self._stream_refused(RequestError(UNAVAILABLE, _OLD_PROXY, retry_after=RETRY_SOON))
+        self._counts.tally(Place(Resource.STREAM, grant.environment), 200, "GET").count += 1
+        self.forget(connection)
+        self._streams += 1
+        start = b"HTTP/1.1 200 OK\r\ndate: " + self.date + _STREAM_FIELDS
+        wire = start + self.tail(head.head)[:-2] + b"connection: close\r\n\r\n"
+        self._hub.open_transport(
+            transport, grant.environment, grant.key, grant.issued_at, wire, self._stream_closed
+        )
+        return None
+
+    def _stream_closed(self) -> None:
+        self._streams -= 1
+
+    def _set_date(self) -> None:
+        self.date = formatdate(self._clock.wall(), usegmt=True).encode()
+        self.cold.set_date(self.date)

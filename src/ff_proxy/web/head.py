@@ -1,0 +1,73 @@
+"""Reading a request's head at the edge: strictly, or not at all."""
+
+import re
+from typing import Final, final
+
+from ff_proxy.web.request import RequestHead
+
+END: Final = b"\r\n\r\n"
+"""What a head ends with."""
+
+# An absolute target is one through a proxy; what counts is its path (RFC 9112 §3.2.2).
+_LINE: Final = re.compile(
+    rb"([A-Z]{1,20}) (?:[Hh][Tt][Tt][Pp][Ss]?://[^/?# ]+)?"
+    rb"(/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))? HTTP/1\.([01])\r\n"
+)
+_FIELDS: Final = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*\r\n)*\r\n")
+_DIGITS: Final = 18
+
+
+@final
+class EdgeHead:
+    """A head that could be read.
+
+    Attributes:
+        head: what answers depend on.
+        old: it is HTTP/1.0.
+        close: the connection is to end with the response.
+        length: bytes of the body; -1 if that is not for the edge to say.
+        simple: a GET without a body that expects nothing special.
+    """
+
+    __slots__ = ("close", "head", "length", "old", "simple")
+
+    def __init__(self, head: RequestHead, *, old: bool) -> None:
+        fields = head.fields
+        connection = fields.get(b"connection")
+        self.head: Final = head
+        self.old: Final = old
+        self.close: Final = old or (connection is not None and _closes(connection))
+        self.length: Final = _length(fields.get(b"content-length"), fields.get(b"transfer-encoding"))
+        self.simple: Final = (
+            self.length == 0
+            and head.method == "GET"
+            and b"expect" not in fields
+            and b"proxy-connection" not in fields
+        )
+
+
+def read_head(data: bytes) -> EdgeHead | None:
+    """The head in ``data`` (all of it, with its end), or ``None`` if there is anything odd about it."""
+    line = _LINE.match(data)
+    if line is None or _FIELDS.fullmatch(data, line.end()) is None:
+        return None
+    method, path, query, minor = line.groups()
+    fields: dict[bytes, bytes] = {}
+    for text in data[line.end() : -len(END)].split(b"\r\n"):
+        name, _, value = text.partition(b":")
+        name = name.lower()
+        value = value.strip(b" \t")
+        fields[name] = fields[name] + b", " + value if name in fields else value
+    return EdgeHead(RequestHead(method.decode(), path, query or b"", fields), old=minor == b"0")
+
+
+def _closes(connection: bytes) -> bool:
+    return b"close" in map(bytes.strip, connection.lower().split(b","))
+
+
+def _length(length: bytes | None, coding: bytes | None) -> int:
+    if coding is not None:
+        return -1
+    if length is None:
+        return 0
+    return int(length) if length.isdigit() and len(length) <= _DIGITS else -1

@@ -1,0 +1,129 @@
+"""The listener: binds, accepts for the edge, and goes down in phases (PRODUCT §6.9)."""
+
+import asyncio
+import errno
+import socket
+from typing import Final
+
+from ff_proxy.errors import StartupError
+from ff_proxy.model.time import Clock
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.web.edge import Edge
+from ff_proxy.web.health import Gate
+from ff_proxy.web.tls import Tls
+
+_BACKLOG: Final = 4096
+_HANDSHAKE_SECONDS: Final = 10.0
+_STEP: Final = 0.02
+_CERTIFICATES_EVERY: Final = 5
+
+
+def bind(port: int, host: str = "") -> socket.socket:
+    """A listening socket; by default on every address, in both families where the machine has both.
+
+    Raises:
+        StartupError: the port is taken or may not be used.
+    """
+    try:
+        if host or not socket.has_dualstack_ipv6():
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL and not host:  # IPv6 is compiled in, but switched off
+            return bind(port, "0.0.0.0")  # noqa: S104  (what the operator asked for is every address)
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+        raise StartupError(f"port {port} {reason}; choose another one with -port or PORT") from error
+
+
+class Listener:
+    """Owns the listening socket and the seconds that its connections are measured in.
+
+    ``run`` serves until cancelled. Going down: ``not_ready``, then ``stop_accepting``, then ``drain``,
+    then ``close``; each can be called at any time, in this order.
+
+    Args:
+        edge: makes protocols for connections.
+        listening: a bound socket, closed with the listener.
+        gate: told when the process stops wanting requests.
+        clock: time.
+        telemetry: told where it listens.
+        tls: speak TLS.
+    """
+
+    name = "listener"
+
+    def __init__(
+        self,
+        edge: Edge,
+        listening: socket.socket,
+        gate: Gate,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        tls: Tls | None = None,
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._edge = edge
+        self._socket = listening
+        self._gate = gate
+        self._clock = clock
+        self._log = telemetry.logger("web")
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._socket.getsockname()[1])
+
+    async def start(self) -> None:
+        """Accept connections from now on."""
+        context = None if self._tls is None else self._tls.context
+        handshake = None if self._tls is None else _HANDSHAKE_SECONDS
+        self._server = await asyncio.get_running_loop().create_server(
+            self._edge.connection,
+            sock=self._socket,
+            backlog=_BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=handshake,
+        )
+        self._log.info("listening", port=self.port, tls=self._tls is not None)
+        self.ready.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        if self._server is None:
+            await self.start()
+        try:
+            while True:
+                await self._clock.sleep(1)
+                self._edge.tick()
+                if self._tls is not None and self._edge.second % _CERTIFICATES_EVERY == 0:
+                    self._tls.refresh()
+        finally:
+            self.close()
+
+    def not_ready(self) -> None:
+        """Tell load balancers to look elsewhere; everything is still served."""
+        self._gate.draining = True
+
+    def stop_accepting(self) -> None:
+        """No new connections; those that are idle end, the others with their next response."""
+        self.not_ready()
+        if self._server is not None:
+            self._server.close()
+        self._edge.close_idle()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for requests that are being answered, at most so long; then end what is left."""
+        end = self._clock.monotonic() + seconds
+        while self._edge.connections and self._clock.monotonic() < end:
+            await self._clock.sleep(_STEP)
+        self._edge.abort()
+
+    def close(self) -> None:
+        """End everything at once."""
+        self.stop_accepting()
+        self._edge.abort()
+        self._socket.close()
