@@ -1,0 +1,129 @@
+"""Sessions: renewed once for all who need it, with the next key if the last is refused."""
+
+import asyncio
+
+import pytest
+
+from ff_proxy.errors import UpstreamRefused, UpstreamUnavailable
+from ff_proxy.model.keys import EnvironmentId, SdkKey
+from ff_proxy.upstream.credentials import Directory
+from tests.support.saas import ENV, KEY
+from tests.unit.upstream.world import World
+
+SECOND = SdkKey("second-server-key")
+
+
+async def test_a_working_token_is_used(world: World) -> None:
+    """Nothing is renewed without need."""
+    credentials = await world.credentials()
+    assert await credentials.call(world.api.flags) == []
+    assert world.saas.count("/client/auth") == 1
+
+
+async def test_a_refused_token_is_renewed(world: World) -> None:
+    """The call is made again with the new one."""
+    credentials = await world.credentials()
+    old = credentials.session
+    world.saas.expire_tokens()
+    assert await credentials.call(world.api.flags) == []
+    assert credentials.session is not old
+    assert world.saas.count("/client/auth") == 2
+
+
+async def test_many_share_one_renewal(world: World) -> None:
+    """A hundred calls do not make a hundred tokens."""
+    credentials = await world.credentials()
+    world.saas.expire_tokens()
+    await asyncio.gather(*(credentials.call(world.api.flags) for _ in range(100)))
+    assert world.saas.count("/client/auth") == 2
+
+
+async def test_a_404_is_no_matter_of_tokens(world: World) -> None:
+    """An item that is gone costs no renewal."""
+    credentials = await world.credentials()
+    with pytest.raises(UpstreamRefused):
+        await credentials.call(lambda session: world.api.flag(session, "gone"))
+    assert world.saas.count("/client/auth") == 1
+
+
+async def test_keys_are_tried_in_turn(world: World) -> None:
+    """The last good one first; the next if SaaS refuses it."""
+    world.saas.environment(ENV, SECOND)
+    credentials = await world.credentials()
+    credentials.add(SECOND)
+    del world.saas.keys[KEY.reveal()]
+    world.saas.expire_tokens()
+    await credentials.call(world.api.flags)
+    assert credentials.session.key == SECOND
+    assert credentials.accepted == {SECOND}
+    world.saas.expire_tokens()
+    await credentials.call(world.api.flags)
+    assert credentials.session.key == SECOND
+
+
+async def test_all_keys_refused(world: World) -> None:
+    """That is SaaS's definite no."""
+    credentials = await world.credentials()
+    world.saas.keys.clear()
+    with pytest.raises(UpstreamRefused):
+        await credentials.renew(credentials.session)
+    assert credentials.accepted == frozenset()
+
+
+async def test_a_key_that_comes_back(world: World) -> None:
+    """It counts again."""
+    credentials = await world.credentials()
+    world.saas.keys.clear()
+    assert not await credentials.verify(KEY)
+    world.saas.environment()
+    assert await credentials.verify(KEY)
+    assert credentials.accepted == {KEY}
+
+
+async def test_no_verdict_while_saas_is_away(world: World) -> None:
+    """Neither accepted nor refused."""
+    credentials = await world.credentials()
+    world.saas.down = True
+    with pytest.raises(UpstreamUnavailable):
+        await credentials.verify(KEY)
+    with pytest.raises(UpstreamUnavailable):
+        await credentials.renew(credentials.session)
+    assert credentials.accepted == {KEY}
+
+
+async def test_a_key_that_moved_is_refused(world: World) -> None:
+    """Its token must not be used for the environment it was configured for."""
+    credentials = await world.credentials()
+    world.saas.environment("another", KEY)
+    with pytest.raises(UpstreamRefused, match="another environment"):
+        await credentials.renew(credentials.session)
+
+
+async def test_the_environment_is_as_the_newest_token_says(world: World) -> None:
+    """It may be renamed, or move to another cluster."""
+    credentials = await world.credentials()
+    world.saas.claims = {"environmentIdentifier": "renamed"}
+    await credentials.renew(credentials.session)
+    assert credentials.environment.identifier == "renamed"
+
+
+async def test_directory_joins_keys_of_one_environment(world: World) -> None:
+    """The environment is known once."""
+    directory = Directory()
+    world.saas.environment(ENV, SECOND)
+    first, fresh = directory.join(await world.session(), world.api.authenticate)
+    assert fresh
+    second, fresh = directory.join(await world.api.authenticate(SECOND), world.api.authenticate)
+    assert not fresh
+    assert first is second
+    assert first.accepted == {KEY, SECOND}
+    assert directory.find(EnvironmentId(ENV)) is first
+    assert directory.require(EnvironmentId(ENV)) is first
+
+
+def test_directory_of_unknown_environments() -> None:
+    """They may become known."""
+    directory = Directory()
+    assert directory.find(EnvironmentId(ENV)) is None
+    with pytest.raises(UpstreamUnavailable):
+        directory.require(EnvironmentId(ENV))

@@ -1,0 +1,104 @@
+"""What tests of this room have in common: SaaS, a store, time and a log, all in memory."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from random import Random
+from typing import Any
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.environment import EnvironmentConfig, Revision, UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.memory import MemoryConfigs, MemoryTargets
+from ff_proxy.store.protocol import Edit
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.logs import make_logger
+from ff_proxy.upstream.credentials import Credentials, Session
+from ff_proxy.upstream.pace import Rhythm
+from tests.support.clock import FakeClock
+from tests.support.saas import ENV, KEY, FakeSaas, admin_api, client_api
+
+ENVIRONMENT = EnvironmentId(ENV)
+
+
+class Configs(MemoryConfigs):
+    """The memory store, which can be away."""
+
+    def __init__(self) -> None:
+        super().__init__("test", FakeClock())
+        self.away = False
+        self.replaced = 0
+
+    async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+        self._answer()
+        return await super().environment(environment)
+
+    async def replace(self, config: EnvironmentConfig) -> Revision:
+        self._answer()
+        self.replaced += 1
+        return await super().replace(config)
+
+    async def apply(self, environment: EnvironmentId, edit: Edit) -> Revision | None:
+        self._answer()
+        return await super().apply(environment, edit)
+
+    async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
+        self._answer()
+        await super().set_status(environment, status)
+
+    def _answer(self) -> None:
+        if self.away:
+            raise StoreUnavailable("the store is away")
+
+
+class World:
+    """One of each."""
+
+    def __init__(self) -> None:
+        self.saas = FakeSaas()
+        self.clock = FakeClock()
+        self.out = io.StringIO()
+        self.telemetry = Telemetry(make_logger("DEBUG", self.out), self.clock)
+        self.rhythm = Rhythm(self.clock, self.clock.sleep, Random(7))
+        self.api = client_api(self.saas, self.telemetry)
+        self.admin = admin_api(self.saas)
+        self.configs = Configs()
+        self.targets = MemoryTargets(1000)
+
+    @property
+    def log(self) -> str:
+        """All lines logged so far."""
+        return self.out.getvalue()
+
+    async def session(self) -> Session:
+        """A session that SaaS gave."""
+        return await self.api.authenticate(KEY)
+
+    async def credentials(self) -> Credentials:
+        """Credentials with that session."""
+        return Credentials(await self.session(), self.api.authenticate)
+
+    async def config(self) -> EnvironmentConfig:
+        """What the store holds, which it has to."""
+        config = await self.configs.environment(ENVIRONMENT)
+        assert config is not None
+        return config
+
+    async def versions(self) -> dict[str, int]:
+        """Flags and segments held, with their versions."""
+        config = await self.config()
+        items = {**config.flags, **config.segments}
+        return {name: item.version for name, item in items.items()}
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """``work`` as a task for as long as the context lasts; what it raises is raised."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
