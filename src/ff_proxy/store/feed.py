@@ -12,7 +12,8 @@ class Feed:
     """Hands each notice to every watcher; one that is slow sees the newest per environment."""
 
     def __init__(self) -> None:
-        self._watchers: set[_Watcher] = set()
+        # In the order in which they came, which is the order in which they are told.
+        self._watchers: dict[_Watcher, None] = {}
 
     def publish(self, notice: Notice) -> None:
         """Tell every watcher, without waiting for any."""
@@ -23,11 +24,11 @@ class Feed:
     async def watch(self) -> AsyncIterator[AsyncIterator[Notice]]:
         """Subscribe for as long as the context lasts."""
         watcher = _Watcher()
-        self._watchers.add(watcher)
+        self._watchers[watcher] = None
         try:
             yield watcher.notices()
         finally:
-            self._watchers.discard(watcher)
+            del self._watchers[watcher]
 
 
 class _Watcher:

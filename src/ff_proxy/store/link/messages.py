@@ -1,0 +1,213 @@
+"""What goes over the socket: one frame per message, MessagePack behind its length.
+
+Every request is a record of its own type and names the type of its answer; a failure is answered with
+``Failure``. Notices come unasked, once ``Watch`` was sent.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.environment import (
+    EnvironmentConfig,
+    EnvironmentInfo,
+    Item,
+    RecentChange,
+    Revision,
+    UpstreamStatus,
+)
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.target import Target
+from ff_proxy.model.usage import UsageCount, UsageTarget
+from ff_proxy.store.protocol import Notice, Registration, UsageLease
+
+_LENGTH: Final = 4
+_LONGEST: Final = 512 * 1024 * 1024
+
+
+class Environments(msgspec.Struct, frozen=True, tag=True):
+    """``ConfigReader.environments``."""
+
+
+class Environment(msgspec.Struct, frozen=True, tag=True):
+    """``ConfigReader.environment``; ``known`` is what the asker holds of it from this connection."""
+
+    environment: EnvironmentId
+    known: Revision | None
+
+
+class Recent(msgspec.Struct, frozen=True, tag=True):
+    """``ConfigReader.recent``."""
+
+    environment: EnvironmentId
+    since: float
+
+
+class Statuses(msgspec.Struct, frozen=True, tag=True):
+    """``StatusStore.statuses``."""
+
+
+class Watch(msgspec.Struct, frozen=True, tag=True):
+    """Send notices from now on."""
+
+
+class GetTarget(msgspec.Struct, frozen=True, tag=True):
+    """``TargetStore.get``."""
+
+    environment: EnvironmentId
+    identifier: str
+
+
+class PutTarget(msgspec.Struct, frozen=True, tag=True):
+    """``TargetStore.put``."""
+
+    environment: EnvironmentId
+    target: Target
+    keep_attributes: bool
+
+
+class MergeUsage(msgspec.Struct, frozen=True, tag=True):
+    """``UsageQueue.merge``."""
+
+    counts: Sequence[UsageCount]
+    targets: Sequence[UsageTarget]
+
+
+class AddRegistration(msgspec.Struct, frozen=True, tag=True):
+    """``Registrations.add``."""
+
+    registration: Registration
+
+
+class CheckKey(msgspec.Struct, frozen=True, tag=True):
+    """Ask whoever is connected to SaaS about a key that nobody here knows."""
+
+    key: str
+
+
+Request = (
+    Environments
+    | Environment
+    | Recent
+    | Statuses
+    | Watch
+    | GetTarget
+    | PutTarget
+    | MergeUsage
+    | AddRegistration
+    | CheckKey
+)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """An environment as the difference to what the asker holds; ``whole`` if it holds nothing."""
+
+    whole: bool
+    info: EnvironmentInfo
+    revision: Revision
+    keys: frozenset[SdkKeyHash]
+    since: float
+    changed: Sequence[Item]
+    gone_flags: Sequence[str]
+    gone_segments: Sequence[str]
+    retired: Mapping[str, int]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The store at the other end could not do it."""
+
+    problem: str
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """A request under a number that its answer carries."""
+
+    number: int
+    request: Request
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True):
+    """An answer: ``failure`` or ``result`` (MessagePack of the type that the request calls for)."""
+
+    number: int
+    failure: Failure | None
+    result: msgspec.Raw
+
+
+NOTICES: Final = 0
+"""The number under which notices come."""
+
+encode: Final = msgspec.msgpack.Encoder().encode
+decode_asked: Final = msgspec.msgpack.Decoder(Asked).decode
+decode_answered: Final = msgspec.msgpack.Decoder(Answered).decode
+
+
+def decode(result: msgspec.Raw, kind: Any) -> Any:
+    """A result as ``kind``."""
+    return msgspec.msgpack.decode(result, type=kind)
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """One frame's content; raises ``StoreUnavailable`` when the other end is gone."""
+    try:
+        length = int.from_bytes(await reader.readexactly(_LENGTH), "big")
+        if length > _LONGEST:
+            raise StoreUnavailable(f"a message of {length} bytes from another process of this proxy")
+        return await reader.readexactly(length)
+    except (asyncio.IncompleteReadError, OSError) as error:
+        raise StoreUnavailable("the process that holds the store is gone") from error
+
+
+def write_frame(writer: asyncio.StreamWriter, message: object) -> None:
+    """Queue one frame for sending."""
+    content = encode(message)
+    writer.write(len(content).to_bytes(_LENGTH, "big") + content)
+
+
+def difference(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Part:
+    """What turns ``old`` into ``new``, found by identity: the store keeps what does not change."""
+    changed: list[Item] = []
+    gone: list[list[str]] = []
+    for before, after in (
+        ({} if old is None else old.flags, new.flags),
+        ({} if old is None else old.segments, new.segments),
+    ):
+        changed += [item for name, item in after.items() if before.get(name) is not item]
+        gone.append([name for name in before if name not in after])
+    return Part(
+        old is None, new.info, new.revision, new.keys, new.since, changed, gone[0], gone[1], new.retired
+    )
+
+
+__all__ = [
+    "NOTICES",
+    "AddRegistration",
+    "Answered",
+    "Asked",
+    "CheckKey",
+    "Environment",
+    "Environments",
+    "Failure",
+    "GetTarget",
+    "MergeUsage",
+    "Notice",
+    "Part",
+    "PutTarget",
+    "Recent",
+    "RecentChange",
+    "Request",
+    "Statuses",
+    "UpstreamStatus",
+    "UsageLease",
+    "Watch",
+    "decode",
+    "decode_answered",
+    "decode_asked",
+    "difference",
+    "encode",
+    "read_frame",
+    "write_frame",
+]
