@@ -114,6 +114,12 @@ def _print_config(settings: Settings, out: TextIO) -> ExitCode:
     return print_config(settings, out)
 
 
+def _demo(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
+    from ff_proxy.commands.demo import run_here
+
+    return run_here(argv, out)
+
+
 def _sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
     from ff_proxy.commands.sandbox import sandbox
 
@@ -135,6 +141,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "effective value and source of every option, secrets masked", _with_settings(_print_config)
     ),
     "sandbox": Command("a small Harness for development and tests; sandbox flip changes a flag", _sandbox),
+    "demo": Command("a sandbox, the proxy and a real SDK, and a flag that flips", _demo),
     "version": Command("which version this is", _version),
     "help": Command("this text", _help),
 }

@@ -39,6 +39,10 @@ def as_record(sandbox: RunningSandbox) -> dict[str, object]:
         "adminUrl": sandbox.admin_url,
         "adminToken": sandbox.state.admin_token,
         "account": sandbox.state.account,
+        "environments": {
+            environment.info.identifier: environment.info.id
+            for environment in sandbox.state.environments.values()
+        },
         "serverKeys": server_keys(sandbox),
         "proxyOptions": dict(proxy_options(sandbox, server_keys(sandbox))),
     }

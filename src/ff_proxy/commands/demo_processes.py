@@ -1,0 +1,96 @@
+"""The processes of the demo: started, listened to, and always reaped."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, Final, final
+
+from ff_proxy.errors import StartupError
+
+_ENDS_WITHIN: Final = 10.0
+_LAST_LINES: Final = 15
+# Whatever else is in the environment may configure a proxy, or send loopback traffic through another.
+_KEPT: Final = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"})
+
+
+@final
+class Child:
+    """A running process: its lines of JSON, and the end of its log if it fails."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._name = name
+        self._process = process
+        self._log = log
+        self._kept: list[dict[str, Any]] = []
+
+    async def said(self) -> dict[str, Any]:
+        """The next line of JSON that it says; ``StartupError`` when there are no more."""
+        output = self._process.stdout
+        line = await output.readline() if output is not None else b""
+        if not line:
+            raise self.failure("has ended")
+        content: dict[str, Any] = json.loads(line)
+        return content
+
+    async def heard(self, event: str) -> dict[str, Any]:
+        """The next line whose ``event`` is this one; others are kept for whoever asks for them."""
+        while True:
+            for news in self._kept:
+                if news["event"] == event:
+                    self._kept.remove(news)
+                    return news
+            self._kept.append(await self.said())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
+        return self._process.returncode is not None
+
+    def failure(self, what: str) -> StartupError:
+        """What to raise when it let us down: with the last lines of its log."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+        return StartupError("\n".join([f"{self._name} {what}; the end of its log:", *lines]))
+
+
+@contextlib.asynccontextmanager
+async def child(name: str, arguments: Sequence[str], *, speaks_json: bool) -> AsyncIterator[Child]:
+    """Run ``python ARGUMENTS…`` until the context is left: SIGTERM then, SIGKILL if that is of no use.
+
+    It runs in a session of its own, so that Ctrl-C reaches the demo alone, which ends its children in order.
+    """
+    with tempfile.TemporaryDirectory(prefix="ff-proxy-demo-") as directory:
+        log = Path(directory) / "log"
+        with log.open("wb") as errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE if speaks_json else errors,
+                stderr=errors,
+                env={key: value for key, value in os.environ.items() if key in _KEPT},
+                start_new_session=True,
+            )
+        try:
+            yield Child(name, process, log)
+        finally:
+            await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+    try:
+        async with asyncio.timeout(_ENDS_WITHIN):
+            await process.wait()
+    except TimeoutError:
+        pass
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
