@@ -122,11 +122,18 @@ def _setting(option: Option[Any], found: Sequence[Given], problems: list[str]) -
     else:
         text, place = (winner := _strongest(found)).text, winner.place
     try:
-        return Setting(option, option.kind.parse(text), place)
+        return Setting(option, _read(option, text), place)
     except ValueError as error:
         quoted = f", not {text!r}" if option.kind.may_quote else ""
         problems.append(f"{option.flag}: {error}{quoted} ({place})")
         return Setting(option, option.default, place)
+
+
+def _read(option: Option[T], text: str) -> T:
+    if not text.isprintable():
+        # A line break would end an HTTP header, half a character could not be encoded again.
+        raise ValueError("must consist of printable characters in UTF-8")
+    return option.kind.parse(text)
 
 
 def _disagree(found: Sequence[Given]) -> bool:

@@ -43,7 +43,7 @@ def test_an_env_file_in_python_dotenvs_format() -> None:
         "\ufeff# comment\r\n"
         "export PORT=1 # one\r\n"
         "AUTH_SECRET='a # b'\r\n"
-        'ORG_IDENTIFIER="o\\tx"\n'
+        'ORG_IDENTIFIER="o\\"x"\n'
         "HOST=redis\n"
         "REDIS_ADDRESS=${HOST}:${REDIS_PORT:-1}\n"
         "CONFIG_DIR=${ELSEWHERE}/x\n"
@@ -55,7 +55,7 @@ def test_an_env_file_in_python_dotenvs_format() -> None:
     assert values(reading) == {
         "port": "1",
         "auth-secret": "a # b",
-        "org-identifier": "o\tx",
+        "org-identifier": 'o"x',
         "redis-address": "redis:1",
         "config-dir": "/out/x",
         "admin-service": "https://h/a//b",

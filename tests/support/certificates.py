@@ -1,0 +1,29 @@
+"""Certificates for tests of TLS, made by the openssl program."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def make_certificate(directory: Path, name: str = "server") -> tuple[Path, Path]:
+    """A self-signed certificate for loopback and its key, as PEM files in ``directory``.
+
+    It is its own authority, so it also serves as the file that a peer checks it with. Skips the test (which
+    fails it in CI) where there is no openssl.
+    """
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not on PATH")
+    certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            *("-days", "2", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=20,
+    )
+    return certificate, key

@@ -1,0 +1,136 @@
+"""The command line ends in an exit code, and says on the right stream what to do."""
+
+import importlib
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from ff_proxy import __version__, cli
+from ff_proxy.config import options, records
+from ff_proxy.config.load import Loaded
+from ff_proxy.errors import ExitCode, StartupError
+
+
+def test_with_nothing_configured_it_lists_everything_and_what_is_missing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The list on standard output, then one line, exit 2 (PRODUCT §1)."""
+    assert cli.main([], {"PATH": "/bin"}) == ExitCode.BAD_CONFIGURATION
+    out, err = capsys.readouterr()
+    assert all(f"-{option.flag}" in out and option.env in out for option in options.ALL)
+    assert err == (
+        "ff-proxy: required and missing: account-identifier, org-identifier, admin-service-token, api-keys\n"
+    )
+
+
+def test_with_something_configured_it_names_the_problems_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each, exit 2, nothing on standard output."""
+    assert cli.main(["-port=x"], {"ORG_IDENTIFIER": "o"}) == ExitCode.BAD_CONFIGURATION
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(":")[0].strip() for line in err.splitlines()] == [
+        "ff-proxy",
+        "port",
+        "account-identifier",
+        "admin-service-token",
+        "api-keys",
+    ]
+
+
+@pytest.mark.parametrize("argv", [["-h"], ["--help"], ["help"], ["-port", "1", "-help"], ["health", "-h"]])
+def test_help_is_no_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands and options on standard output, exit 0."""
+    assert cli.main(argv, {}) == ExitCode.OK
+    out, err = capsys.readouterr()
+    assert all(f"ff-proxy {name}" in out for name in cli.COMMANDS)
+    assert "-api-keys" in out
+    assert err == ""
+
+
+@pytest.mark.parametrize("argv", [["version"], ["-version"], ["--version"]])
+def test_version_is_one_line(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever people are used to type."""
+    assert cli.main(argv, {}) == ExitCode.OK
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"ff-proxy {__version__} ")
+
+
+def test_an_unknown_command_is_met_with_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """As unknown flags are."""
+    assert cli.main(["helth"], {}) == ExitCode.BAD_CONFIGURATION
+    assert "'helth': no such command; did you mean health?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "mode", "record"),
+    [
+        (["-offline"], "offline", records.OfflineOptions),
+        (["-readReplica", "-redis-address=r:1"], "replica", records.ReplicaOptions),
+    ],
+)
+def test_without_a_command_the_chosen_mode_runs(
+    argv: list[str], mode: str, record: type[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its exit code is the process's."""
+    ran: list[object] = []
+
+    def run(loaded: Loaded) -> ExitCode:
+        ran.append(type(loaded.options))
+        return ExitCode.OK
+
+    monkeypatch.setattr(
+        importlib, "import_module", {f"ff_proxy.modes.{mode}": SimpleNamespace(run=run)}.__getitem__
+    )
+    assert cli.main(argv, {}) == ExitCode.OK
+    assert ran == [record]
+
+
+def test_an_error_of_the_house_ends_in_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its words on standard error, without a traceback."""
+
+    def run(_: Loaded) -> ExitCode:
+        raise StartupError("port 7000 is in use; choose another with -port")
+
+    monkeypatch.setattr(importlib, "import_module", lambda _: SimpleNamespace(run=run))
+    assert cli.main(["-offline"], {}) == ExitCode.CANNOT_START
+    assert capsys.readouterr().err == "ff-proxy: port 7000 is in use; choose another with -port\n"
+
+
+def test_it_runs_as_a_module() -> None:
+    """``python -m ff_proxy`` takes arguments and environment from the process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ff_proxy", "-port=x"],
+        env={"OFFLINE": "true"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == ExitCode.BAD_CONFIGURATION
+    assert done.stderr.splitlines()[1:] == [
+        "  port: must be a whole number from 0 to 65535, not 'x' (flag -port)"
+    ]
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_can_be_asked_for_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which also proves that each finds its module."""
+    assert cli.main([name, "-h"], {}) == ExitCode.OK
+    assert "ff-proxy" in capsys.readouterr().out
+
+
+def test_a_probe_loads_no_server() -> None:
+    """A probe runs every few seconds beside the proxy: it must stay light."""
+    heavy = ("asyncio", "httpx2", "redis", "starlette", "uvicorn")
+    script = (
+        "import sys; from ff_proxy.cli import main; main(['health', '-port=1'], {});"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
