@@ -114,10 +114,24 @@ def _print_config(settings: Settings, out: TextIO) -> ExitCode:
     return print_config(settings, out)
 
 
-def _demo(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
+def _without_options(run: Callable[[TextIO], ExitCode]) -> Run:
+    """A command that has nothing to choose."""
+
+    def check_and_run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+        line = parse_flags(argv, ())
+        if line.wants_help:
+            return _help(argv, environ, out)
+        if line.problems:
+            raise ConfigError(*line.problems)
+        return run(out)
+
+    return check_and_run
+
+
+def _demo(out: TextIO) -> ExitCode:
     from ff_proxy.commands.demo import run_here
 
-    return run_here(argv, out)
+    return run_here([], out)
 
 
 def _sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
@@ -126,7 +140,7 @@ def _sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode
     return sandbox(argv, out)
 
 
-def _version(_: Sequence[str], __: Mapping[str, str], out: TextIO) -> ExitCode:
+def _version(out: TextIO) -> ExitCode:
     from ff_proxy.commands.version import version
 
     return version(out)
@@ -141,8 +155,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "effective value and source of every option, secrets masked", _with_settings(_print_config)
     ),
     "sandbox": Command("a small Harness for development and tests; sandbox flip changes a flag", _sandbox),
-    "demo": Command("a sandbox, the proxy and a real SDK, and a flag that flips", _demo),
-    "version": Command("which version this is", _version),
+    "demo": Command("a sandbox, the proxy and a real SDK, and a flag that flips", _without_options(_demo)),
+    "version": Command("which version this is", _without_options(_version)),
     "help": Command("this text", _help),
 }
 _SYNONYMS: Final = {"-version": "version", "--version": "version"}

@@ -57,6 +57,12 @@ def test_version_is_one_line(argv: list[str], capsys: pytest.CaptureFixture[str]
     assert line.startswith(f"ff-proxy {__version__} ")
 
 
+def test_a_command_without_options_takes_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rather than ignore what somebody means."""
+    assert cli.main(["version", "-port=1"], {}) == ExitCode.BAD_CONFIGURATION
+    assert "-port: no such flag" in capsys.readouterr().err
+
+
 def test_an_unknown_command_is_met_with_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
     """As unknown flags are."""
     assert cli.main(["helth"], {}) == ExitCode.BAD_CONFIGURATION
