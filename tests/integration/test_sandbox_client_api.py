@@ -1,5 +1,6 @@
 """The sandbox's client API over a real socket."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -156,6 +157,31 @@ async def test_usage_is_received(saas: Client) -> None:
     (post,) = saas.sandbox.usage.posts()
     assert (post.cluster, post.body) == ("1", body)
     assert saas.sandbox.state.find("development").targets["yan"]["attributes"] == {"plan": "pro"}
+
+
+@pytest.mark.parametrize(
+    "targets", [None, [None], [{}], [{"identifier": ""}], [{"identifier": "t", "attributes": None}]]
+)
+async def test_odd_targets_in_usage_do_no_harm(saas: Client, targets: object) -> None:
+    """Java and Ruby leave empty entries."""
+    answer = await saas.http.post(
+        f"/metrics/{DEV}", json={"metricsData": None, "targetData": targets}, headers=await saas.login()
+    )
+    assert answer.status_code == 200
+    assert "" not in saas.sandbox.state.find("development").targets
+
+
+async def test_a_client_that_breaks_off_does_no_harm(saas: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """It is journalled nowhere, and nobody is told."""
+    sandbox = saas.sandbox.listener
+    _, writer = await asyncio.open_connection(sandbox.host, sandbox.port)
+    writer.write(b"POST /client/auth HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    await saas.login()
+    assert saas.sandbox.journal.counts() == {"auth": {"200": 1}}
+    assert not caplog.records
 
 
 async def test_usage_without_a_token_or_json_is_refused(saas: Client) -> None:

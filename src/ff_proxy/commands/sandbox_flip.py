@@ -9,7 +9,7 @@ from ff_proxy.commands.words import read_command, usage
 from ff_proxy.config import kinds
 from ff_proxy.config.option import Option
 from ff_proxy.config.settings import Settings
-from ff_proxy.errors import ConfigError, ExitCode, StartupError
+from ff_proxy.errors import ConfigError, ExitCode, RequestError, StartupError
 
 _GROUP: Final = "Flip"
 _PATIENCE: Final = 10.0
@@ -42,8 +42,8 @@ OPTIONS: Final[tuple[Option[Any], ...]] = (ENVIRONMENT, ON, OFF, SERVE, URL)
 def flip(argv: Sequence[str], out: TextIO) -> ExitCode:
     """Run ``ff-proxy sandbox flip ARGV…``; without ``-on``, ``-off`` and ``-serve`` the state is toggled.
 
-    Raises ``ConfigError`` for a command line or a change that the sandbox refuses, ``StartupError`` if
-    there is no sandbox.
+    Raises ``ConfigError`` for a command line that cannot be used, ``RequestError`` for a change that the
+    sandbox refuses, ``StartupError`` if there is no sandbox.
     """
     command = read_command(argv, OPTIONS, words=1)
     if command is None:
@@ -77,6 +77,6 @@ def _ask(settings: Settings, flag: str) -> dict[str, Any]:
             f"no sandbox answers at {settings[URL]}; start one with ff-proxy sandbox, or say -url"
         ) from error
     if answer.status_code != httpx2.codes.OK:
-        raise ConfigError(str(content.get("message", content)))
+        raise RequestError(answer.status_code, str(content.get("message", content)))
     result: dict[str, Any] = content
     return result

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
@@ -15,7 +15,7 @@ from ff_proxy.sandbox.endpoint import Endpoint, authorised, json_response, own_e
 from ff_proxy.sandbox.environment import Document
 from ff_proxy.sandbox.evaluations import Evaluations
 from ff_proxy.sandbox.faults import RouteName
-from ff_proxy.sandbox.received import UsagePost
+from ff_proxy.sandbox.received import UsagePost, objects, pairs
 from ff_proxy.sandbox.site import Site
 
 _AND_RULES: Final = "v2"
@@ -61,7 +61,7 @@ class ClientApi:
         target = body.get("target")
         # A server SDK may send a target without an identifier; anonymous ones are never registered.
         if isinstance(target, dict) and target.get("identifier") and not target.get("anonymous"):
-            environment.put_target(target)
+            environment.put_target({**target, "identifier": str(target["identifier"])})
         return json_response({"authToken": self._site.tokens.issue(environment, known)})
 
     async def _flags(self, request: Request) -> Response:
@@ -105,18 +105,14 @@ class ClientApi:
 
     async def _usage(self, request: Request) -> Response:
         environment = own_environment(self._site, request)
-        try:
-            body = await request.body()
-        except ClientDisconnect:
-            raise RequestError(400, "the body ended early") from None
+        body = await request.body()
         if len(body) > self._site.state.settings.usage_body_limit:
             raise RequestError(413, "the body is too large")
         post = _json_object(body)
         self._site.usage.add(UsagePost(environment.info.id, request.query_params.get("cluster", ""), post))
-        for target in post.get("targetData") or ():
-            pairs = target.get("attributes") or ()
-            attributes = {pair["key"]: pair.get("value") for pair in pairs if "key" in pair}
-            environment.put_target({**target, "attributes": attributes})
+        for target in objects(post.get("targetData")):
+            if isinstance(target.get("identifier"), str) and target["identifier"]:
+                environment.put_target({**target, "attributes": pairs(target.get("attributes"))})
         return json_response({})
 
 

@@ -1,11 +1,12 @@
 """What every route has in common: faults, the journal, errors as SaaS words them, and who is asking."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -51,7 +52,11 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = Request(scope, receive)
+        with contextlib.suppress(ClientDisconnect):
+            await self._serve(Request(scope, receive), send)
+
+    async def _serve(self, request: Request, send: Send) -> None:
+        scope = request.scope
         environment = await _environment_of(self._site, request)
         names = frozenset({environment.info.id, environment.info.identifier} if environment else ())
         noted = False

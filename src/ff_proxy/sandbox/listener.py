@@ -77,6 +77,8 @@ class Listener:
         self._close_socket()
         for protocol in tuple(self._connections.connections):
             Connection(protocol.transport).reset()
+        if self._reopening is not None:
+            self._reopening.cancel()
         if seconds is not None:
             self._reopening = asyncio.get_running_loop().create_task(self._reopen_after(seconds))
 
@@ -84,6 +86,7 @@ class Listener:
         """Accept no more, give answers under way a second to go out, then close every connection."""
         if self._reopening is not None:
             self._reopening.cancel()
+            await asyncio.wait([self._reopening])
         self._close_socket()
         tasks = set(self._connections.tasks)
         if tasks:

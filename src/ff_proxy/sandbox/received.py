@@ -13,6 +13,16 @@ _REQUESTS_KEPT: Final = 1000
 _MASKED: Final = frozenset({"authorization", "api-key", "x-api-key"})
 
 
+def objects(content: object) -> list[dict[str, Any]]:
+    """The objects of what should be a list of objects; SDKs send nulls and odd ones."""
+    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+
+
+def pairs(content: object) -> dict[str, Any]:
+    """A list of ``{"key", "value"}`` as a mapping."""
+    return {pair["key"]: pair.get("value") for pair in objects(content) if isinstance(pair.get("key"), str)}
+
+
 class UsageSum(msgspec.Struct, frozen=True):
     """How often one variation of a flag was given to one target."""
 
@@ -43,11 +53,11 @@ class ReceivedUsage:
         """Count a post; entries without a usable count are kept in the post and left out of the sums."""
         self._posts.append(post)
         self.received += 1
-        for entry in post.body.get("metricsData") or ():
+        for entry in objects(post.body.get("metricsData")):
             count = entry.get("count")
             if not isinstance(count, int):
                 continue
-            said = {pair.get("key"): pair.get("value") for pair in entry.get("attributes") or ()}
+            said = pairs(entry.get("attributes"))
             flag = said.get("featureIdentifier") or said.get("featureName") or ""
             key = (
                 post.environment,

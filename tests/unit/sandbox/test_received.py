@@ -45,9 +45,12 @@ class TestReceivedUsage:
         usage = ReceivedUsage()
         usage.add(UsagePost(ENVIRONMENT, "1", {"metricsData": None}))
         usage.add(UsagePost(ENVIRONMENT, "1", {}))
+        usage.add(
+            UsagePost(ENVIRONMENT, "1", {"metricsData": [None, "x", {"attributes": [None, {"key": []}]}]})
+        )
         usage.add(post({"count": "many"}, {"count": 1, "attributes": None}, {"count": 2, "attributes": [{}]}))
         assert [total.count for total in usage.sums()] == [3]
-        assert len(usage.posts()) == 3
+        assert len(usage.posts()) == 4
 
     def test_a_reset_forgets(self) -> None:
         """Sums, posts and their number."""
