@@ -1,0 +1,109 @@
+"""Running services until they are told to stop, or until one of them fails."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ff_proxy.errors import ExitCode, FfProxyError
+from ff_proxy.model.time import Clock
+from ff_proxy.runtime.signals import Stop
+from ff_proxy.telemetry import Logger
+
+
+class Service(Protocol):
+    """Something that runs for as long as the process does."""
+
+    name: str
+    ready: asyncio.Event
+
+    async def run(self) -> None:
+        """Do the work until cancelled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A step of going down: ``act`` is given the seconds that it may take, and is cut off after them.
+
+    ``seconds`` is what it may take at most; what is left until the deadline may be less.
+    """
+
+    name: str
+    seconds: float
+    act: Callable[[float], Awaitable[object]]
+
+
+async def run_services(
+    services: Sequence[Service],
+    phases: Sequence[Phase],
+    *,
+    deadline: float,
+    stop: Stop,
+    clock: Clock,
+    log: Logger,
+) -> ExitCode:
+    """Run all services in one task group until ``stop``, then the phases in order, then end the services.
+
+    Everything is over within ``deadline`` seconds after the first signal, and at once after a second one.
+    A service that ends or fails by itself ends the process: with the exit code of its error if it is one
+    of ours, else with ``CRASH``.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(_guarded(service), name=service.name) for service in services]
+            await stop.asked.wait()
+            log.info("shutting down", deadline=deadline)
+            await _go_down(phases, deadline, stop, clock, log)
+            for task in running:
+                task.cancel()
+    except* FfProxyError as failures:
+        return _explain(failures, log)
+    except* Exception as failures:
+        for failure in _leaves(failures):
+            log.error("crashed", error=repr(failure))
+        raise
+    log.info("stopped")
+    return ExitCode.OK
+
+
+async def _guarded(service: Service) -> None:
+    await service.run()
+    raise RuntimeError(f"service {service.name} ended by itself")
+
+
+async def _go_down(phases: Sequence[Phase], deadline: float, stop: Stop, clock: Clock, log: Logger) -> None:
+    end = clock.monotonic() + deadline
+    for phase in phases:
+        seconds = max(0.0, min(phase.seconds, end - clock.monotonic()))
+        acting = asyncio.ensure_future(phase.act(seconds))
+        hurry = asyncio.ensure_future(stop.at_once.wait())
+        # A moment more than it was given: an act that keeps to its time ends by itself.
+        limit = asyncio.ensure_future(clock.sleep(seconds + _GRACE))
+        await asyncio.wait({acting, hurry, limit}, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (hurry, limit):
+            waiting.cancel()
+        if not acting.done():
+            log.warning("shutdown phase cut off", phase=phase.name, seconds=seconds)
+            acting.cancel()
+        await asyncio.gather(acting, hurry, limit, return_exceptions=True)
+        if not acting.cancelled() and (error := acting.exception()) is not None:
+            log.error("shutdown phase failed", phase=phase.name, error=repr(error))
+
+
+_GRACE = 0.25
+
+
+def _explain(failures: BaseExceptionGroup[FfProxyError], log: Logger) -> ExitCode:
+    first = _leaves(failures)[0]
+    for failure in _leaves(failures):
+        log.error("cannot go on", error=str(failure))
+    assert isinstance(first, FfProxyError)  # noqa: S101  (that is what the group was split by)
+    return first.exit_code
+
+
+def _leaves(failures: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for failure in failures.exceptions:
+        found += _leaves(failure) if isinstance(failure, BaseExceptionGroup) else [failure]
+    return found
