@@ -85,9 +85,7 @@ def _merge_items(
     for identifier, item in old.items():
         if identifier not in merged:
             retired[retired_name(item.domain, identifier)] = item.version
-    unchanged = len(merged) == len(old) and all(
-        merged[name] is item for name, item in old.items() if name in merged
-    )
+    unchanged = len(merged) == len(old) and all(merged.get(name) is item for name, item in old.items())
     return old if unchanged else merged
 
 

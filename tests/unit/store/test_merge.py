@@ -37,6 +37,14 @@ def test_an_untouched_item_stays_the_same_object() -> None:
     assert msgspec.json.decode(new.flags["b"].wire)["version"] == 2
 
 
+def test_one_gone_and_one_new_is_a_change() -> None:
+    """The count alone does not tell."""
+    held = config(flag("a"))
+    merged = merge(held, config(flag("b")))
+    assert set(merged.flags) == {"b"}
+    assert merged.retired == {"flag:a": 1}
+
+
 def test_key_changes_are_changes() -> None:
     """A new key alone makes a new environment record."""
     old = merge(None, config(flag(), keys=("one",)))
