@@ -5,7 +5,7 @@ import heapq
 from itertools import count
 from typing import Final
 
-_SETTLING: Final = 20
+_SETTLING: Final = 60
 
 
 class FakeClock:

@@ -164,7 +164,7 @@ class Environment:
     async def _fetch_without_stream(self) -> None:
         # A stream that cannot be had must not keep SDKs from their flags.
         await self._rhythm.sleep(self._pace.grace)
-        if not self._writer.loaded:
+        if not self._refresher.begun:
             self._refresher.refresh_all()
 
     async def _poll(self) -> None:

@@ -79,6 +79,7 @@ class Refresher:
         self._backoff = rhythm.backoff()
         self._wake = asyncio.Event()
         self._all_due = False
+        self._begun = False
         self._due: dict[_Key, _Due] = {}
         self._retry: asyncio.Task[None] | None = None
         self._later: set[_Key] = set()
@@ -89,8 +90,14 @@ class Refresher:
         """Why the last whole fetch failed, ``None`` if it did not."""
         return self._trouble
 
+    @property
+    def begun(self) -> bool:
+        """A whole fetch was asked for since the start."""
+        return self._begun
+
     def refresh_all(self) -> None:
         """Fetch everything as soon as possible."""
+        self._begun = True
         self._all_due = True
         self._wake.set()
 
