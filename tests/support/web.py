@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -248,10 +248,8 @@ async def connected(site: Site) -> AsyncIterator[Wire]:
         yield Wire(reader, writer)
     finally:
         writer.close()
-        try:
+        with suppress(ConnectionError):
             await writer.wait_closed()
-        except ConnectionError:
-            pass
 
 
 def message(method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
