@@ -32,7 +32,7 @@ class Engine:
         self.segments: Final = segments
         self.and_rules: Final = and_rules
         self.escape_json: Final = escape_json
-        self._ordered: Final = tuple(flag for _, flag in sorted(flags.items(), key=_identifier))
+        self._ordered: Final = tuple(map(flags.__getitem__, sorted(flags)))
         self._targeted: Final = tuple(flag.targeted for flag in self._ordered)
 
     def evaluate(self, flag: str, target: Target | None) -> Evaluation | NoEvaluation:
@@ -123,11 +123,7 @@ def _compile(
 ) -> dict[str, _Compiled]:
     return {
         name: part
-        if (part := held.get(name)) is not None and part.record == record
+        if (part := held.get(name)) is not None and (part.record is record or part.record == record)
         else compile_one(name, record)
         for name, record in records.items()
     }
-
-
-def _identifier(entry: tuple[str, CompiledFlag]) -> str:
-    return entry[0]

@@ -1,6 +1,5 @@
 """Flags, compiled: a record becomes steps that end in ready results (evaluation.md §1, §4 to §6)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ff_proxy.evaluation.bucketing import thresholds
@@ -52,7 +51,7 @@ def compile_flag(identifier: str, record: FeatureConfig, *, escape_json: bool) -
     failed = results.of(record.off_variation, Reason.PREREQUISITE)
     gate: tuple[Step, ...] = ((Unmet(identifier), bool, (), failed),)
     return CompiledFlag(
-        record, Chain(gate, own_targeted), Chain(gate, own_untargeted), own_targeted, own_untargeted
+        record, Chain({}, gate, own_targeted), Chain({}, gate, own_untargeted), own_targeted, own_untargeted
     )
 
 
@@ -119,7 +118,7 @@ def _ruled(record: FeatureConfig, results: _Results, otherwise: Outcome) -> Outc
             break
         (fact, test), *rest = conditions
         steps.append((fact, test, tuple(rest), outcome))
-    return Chain(tuple(steps), otherwise) if steps else otherwise
+    return Chain({}, tuple(steps), otherwise) if steps else otherwise
 
 
 def _priority(rule: ServingRule) -> int:
@@ -136,20 +135,22 @@ def _served(serve: Serve, results: _Results, otherwise: Outcome) -> Outcome | No
 
 
 def _mapped(record: FeatureConfig, results: _Results, rules: Outcome) -> Outcome:
-    """The variation map in order, then ``rules``; a hit that names no variation ends the map."""
-    steps = tuple(_map_steps(record, results, rules))
-    if not steps:
-        return rules
-    if isinstance(rules, Chain):
-        return Chain(steps + rules.steps, rules.otherwise)
-    return Chain(steps, rules)
+    """The variation map in order, then ``rules``; a hit that names no variation ends the map.
 
-
-def _map_steps(record: FeatureConfig, results: _Results, rules: Outcome) -> Iterator[Step]:
+    Targets are looked up by name as far as no segment comes before them.
+    """
+    named: dict[str, Outcome] = {}
+    steps: list[Step] = []
     for entry in record.variation_map:
-        named = results.of(entry.variation, Reason.TARGET_MAP) if entry.variation else rules
-        if targets := frozenset(filter(None, entry.targets)):
-            yield IDENTIFIER, targets.__contains__, (), named
+        outcome = results.of(entry.variation, Reason.TARGET_MAP) if entry.variation else rules
+        targets = frozenset(filter(None, entry.targets))
+        if steps and targets:
+            steps.append((IDENTIFIER, targets.__contains__, (), outcome))
+        elif targets:
+            named = dict.fromkeys(targets, outcome) | named
         if entry.segments:
-            grouped = results.of(entry.variation, Reason.SEGMENT_MAP) if entry.variation else rules
-            yield *member_of(entry.segments), (), grouped
+            outcome = results.of(entry.variation, Reason.SEGMENT_MAP) if entry.variation else rules
+            steps.append((*member_of(entry.segments), (), outcome))
+    if isinstance(rules, Chain):
+        return Chain(named, (*steps, *rules.steps), rules.otherwise)
+    return Chain(named, tuple(steps), rules) if named or steps else rules

@@ -1,5 +1,6 @@
 """What a flag's steps lead to: a ready result, or a choice that leads to one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ff_proxy.evaluation.bucketing import share_of
@@ -47,20 +48,26 @@ A plain tuple, because the loop over steps is the heart of the engine and takes 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Steps in order: the first whose conditions all hold decides, else ``otherwise`` does."""
+    """Targets that are ``named``, by identifier, then steps in order: the first that holds decides.
 
+    If nothing does, ``otherwise`` does.
+    """
+
+    named: "Mapping[str, Outcome]"
     steps: tuple[Step, ...]
     otherwise: "Outcome"
 
     def settle(self, view: View) -> Result:
-        """What the first step that holds leads to."""
+        """What the name or the first step that holds leads to."""
+        if view.identifier in self.named:
+            return self.named[view.identifier].settle(view)
         for fact, test, rest, outcome in self.steps:
             if test(view[fact]):
                 for further, wanted in rest:
                     if not wanted(view[further]):
                         break
                 else:
-                    return outcome.settle(view)
+                    return outcome if type(outcome) is Result else outcome.settle(view)
         return self.otherwise.settle(view)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ff_proxy.evaluation.clauses import Condition, all_hold, prepare_all
+from ff_proxy.evaluation.clauses import Condition, prepare_all
 from ff_proxy.evaluation.membership import Member, MemberOfAny
 from ff_proxy.evaluation.view import Fact, View
 from ff_proxy.model.feature import Segment
@@ -29,8 +29,11 @@ class CompiledSegment:
             return None
         if view.identifier in self.included:
             return True
-        for group in self.groups:  # noqa: SIM110  (a loop starts no generator: this is the hot path)
-            if all_hold(group, view):
+        for group in self.groups:
+            for fact, test in group:
+                if not test(view[fact]):
+                    break
+            else:
                 return True
         return False
 
