@@ -1,14 +1,17 @@
 """Running services until they are told to stop, or until one of them fails."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from ff_proxy.errors import ExitCode, FfProxyError
 from ff_proxy.model.time import Clock
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import Logger
+
+_GRACE: Final = 0.25
 
 
 class Service(Protocol):
@@ -57,12 +60,8 @@ async def run_services(
             await _go_down(phases, deadline, stop, clock, log)
             for task in running:
                 task.cancel()
-    except* FfProxyError as failures:
-        return _explain(failures, log)
-    except* Exception as failures:
-        for failure in _leaves(failures):
-            log.error("crashed", error=repr(failure))
-        raise
+    except BaseExceptionGroup as failures:
+        return _explain(_leaves(failures), log)
     log.info("stopped")
     return ExitCode.OK
 
@@ -91,15 +90,15 @@ async def _go_down(phases: Sequence[Phase], deadline: float, stop: Stop, clock: 
             log.error("shutdown phase failed", phase=phase.name, error=repr(error))
 
 
-_GRACE = 0.25
-
-
-def _explain(failures: BaseExceptionGroup[FfProxyError], log: Logger) -> ExitCode:
-    first = _leaves(failures)[0]
-    for failure in _leaves(failures):
-        log.error("cannot go on", error=str(failure))
-    assert isinstance(first, FfProxyError)  # noqa: S101  (that is what the group was split by)
-    return first.exit_code
+def _explain(failures: Sequence[BaseException], log: Logger) -> ExitCode:
+    for failure in failures:
+        if isinstance(failure, FfProxyError):
+            log.error("cannot go on", error=str(failure))
+        else:
+            trace = "".join(traceback.format_exception(failure))
+            log.error("crashed, please report this", error=repr(failure), trace=trace)
+    expected = [failure.exit_code for failure in failures if isinstance(failure, FfProxyError)]
+    return expected[0] if len(expected) == len(failures) else ExitCode.CRASH
 
 
 def _leaves(failures: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -1,0 +1,77 @@
+"""Offline: serve a directory, stream its edits, send nothing to anybody."""
+
+from contextlib import AsyncExitStack
+
+from ff_proxy.config.load import Loaded
+from ff_proxy.config.records import OfflineOptions
+from ff_proxy.errors import ExitCode
+from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.modes.process import make_telemetry
+from ff_proxy.modes.running import serve
+from ff_proxy.modes.serving import Needs, compile_options, make_serving
+from ff_proxy.modes.stores import open_store
+from ff_proxy.offline.watch import OfflineWatcher
+from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.runtime.identity import random_name
+from ff_proxy.runtime.loop import run as run_loop
+from ff_proxy.store.memory import MemoryStore
+from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.usage.intake import NullIntake
+from ff_proxy.web.needs import AlwaysFresh, HeldKeys
+from ff_proxy.web.registrar import NoRegistrar
+
+
+def run(loaded: Loaded) -> ExitCode:
+    """Serve until a signal; raises ``FfProxyError`` if that cannot begin."""
+    assert isinstance(loaded.options, OfflineOptions)  # noqa: S101  (cli chose this module by the type)
+    return run_loop(_offline(loaded.options, loaded.warnings))
+
+
+async def _offline(options: OfflineOptions, warnings: tuple[str, ...]) -> ExitCode:
+    clock = SystemClock()
+    telemetry = make_telemetry(options.operation, clock, warnings)
+    async with AsyncExitStack() as stack:
+        # The directory is the truth; a store that outlives us holds secret and targets (PRODUCT §6.8).
+        held = await stack.enter_async_context(MemoryStore(random_name(), clock))
+        kept = await stack.enter_async_context(
+            open_store(options.store, clock, telemetry, namespace="offline")
+        )
+        watcher = OfflineWatcher(options.config_dir, held.configs, kept.targets, clock, telemetry)
+        await watcher.load()
+        snapshots = Snapshots(held.configs, compile_options(options.serving), clock, telemetry)
+        await snapshots.resync()
+
+        def readiness() -> Readiness:
+            return Readiness(loaded=len(snapshots.all()))
+
+        def environments() -> list[EnvironmentId]:
+            # As the Go proxy: offline there is no stream whose state could be told.
+            return []
+
+        secret = options.serving.tokens.secret
+        if secret is None:
+            secret = await kept.secrets.auth_secret(Secret(random_name()))
+        needs = Needs(
+            secret=secret,
+            keyless=options.serving.tokens.secret is not None,
+            targets=kept.targets,
+            statuses=held.configs,
+            checker=HeldKeys(snapshots),
+            registrar=NoRegistrar(),
+            intake=NullIntake(telemetry),
+            freshness=AlwaysFresh(),
+            readiness=readiness,
+            environments=environments,
+        )
+        serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
+        return await serve(
+            options.serving.shutdown,
+            options.operation,
+            serving,
+            [watcher, snapshots],
+            flush=(),
+            readiness=readiness,
+            clock=clock,
+            telemetry=telemetry,
+        )

@@ -1,0 +1,103 @@
+"""Everything that talks to Harness SaaS, put together."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ff_proxy import __version__
+from ff_proxy.config.records import UpstreamOptions
+from ff_proxy.model.time import Clock
+from ff_proxy.store.protocol import ConfigStore, TargetStore
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.admin import AdminApi
+from ff_proxy.upstream.answers import Caller
+from ff_proxy.upstream.checks import KeyChecker
+from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.collect import Collector
+from ff_proxy.upstream.credentials import Directory
+from ff_proxy.upstream.http import HttpTransport
+from ff_proxy.upstream.pace import Pace, Rhythm
+from ff_proxy.upstream.service import Upstream
+from ff_proxy.upstream.sinks import SaasRegistrationSink, SaasUsageSink
+
+
+@dataclass(frozen=True, slots=True)
+class Apis:
+    """The two APIs of SaaS, and the rhythm that they are called in."""
+
+    client: ClientApi
+    admin: AdminApi
+    rhythm: Rhythm
+
+
+@asynccontextmanager
+async def open_apis(options: UpstreamOptions, clock: Clock, telemetry: Telemetry) -> AsyncIterator[Apis]:
+    """The APIs, ready to be called."""
+    async with HttpTransport(f"ff-proxy/{__version__}") as transport:
+        caller = Caller(transport, telemetry)
+        client = ClientApi(
+            caller,
+            client_service=options.client_service,
+            base_url=options.sdk_base_url,
+            metric_service=options.metric_service,
+            version=__version__,
+        )
+        admin = AdminApi(
+            caller,
+            service=options.admin_service,
+            token=options.admin_token,
+            account=options.account,
+            organization=options.organization,
+        )
+        yield Apis(client, admin, Rhythm(clock, clock.sleep, random.SystemRandom()))
+
+
+@dataclass(frozen=True, slots=True)
+class Saas:
+    """The service that keeps the store in step, and what others ask of SaaS."""
+
+    upstream: Upstream
+    checker: KeyChecker
+    usage: SaasUsageSink
+    registrations: SaasRegistrationSink
+
+
+def make_saas(
+    options: UpstreamOptions,
+    apis: Apis,
+    configs: ConfigStore,
+    targets: TargetStore,
+    clock: Clock,
+    telemetry: Telemetry,
+) -> Saas:
+    """Keep ``configs`` and ``targets`` in step with SaaS."""
+    directory = Directory()
+    pace = Pace(
+        stream=options.stream_enabled,
+        poll=options.flag_poll_interval,
+        keys=options.key_refresh_interval,
+        targets=options.target_poll_interval or 0.0,
+    )
+    upstream = Upstream(
+        keys=options.api_keys,
+        api=apis.client,
+        admin=apis.admin,
+        configs=configs,
+        targets=targets,
+        directory=directory,
+        telemetry=telemetry,
+        rhythm=apis.rhythm,
+        pace=pace,
+    )
+    return Saas(
+        upstream,
+        KeyChecker(apis.client, upstream.accept, clock=clock, telemetry=telemetry),
+        SaasUsageSink(apis.client, directory),
+        SaasRegistrationSink(apis.client, directory),
+    )
+
+
+def make_collector(apis: Apis, telemetry: Telemetry) -> Collector:
+    """Fetches everything once."""
+    return Collector(api=apis.client, admin=apis.admin, telemetry=telemetry, rhythm=apis.rhythm)

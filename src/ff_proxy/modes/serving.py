@@ -1,0 +1,98 @@
+"""Everything that SDKs meet, put together: the same for every mode that serves."""
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from ff_proxy.config.kinds import JsonValues
+from ff_proxy.config.records import ServingOptions
+from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.model.time import Clock
+from ff_proxy.store.protocol import StatusStore, TargetStore
+from ff_proxy.store.snapshot import CompileOptions
+from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.usage.intake import Intake
+from ff_proxy.web.access import Access, OpenAccess, TokenAccess
+from ff_proxy.web.app import make_app
+from ff_proxy.web.auth import Authenticator
+from ff_proxy.web.bodies import Bodies
+from ff_proxy.web.cors import Cors
+from ff_proxy.web.counts import Counts
+from ff_proxy.web.edge import Edge
+from ff_proxy.web.evaluations import Evaluations
+from ff_proxy.web.health import Gate, Health
+from ff_proxy.web.hub import Hub
+from ff_proxy.web.limits import Limits, connection_limit
+from ff_proxy.web.needs import Freshness, KeyChecker, Registrar
+from ff_proxy.web.resources import Resources
+from ff_proxy.web.server import Listener, bind
+from ff_proxy.web.tls import Tls
+from ff_proxy.web.tokens import Tokens
+from ff_proxy.web.usage_posts import UsagePosts
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What differs from mode to mode.
+
+    ``keyless`` says whether tokens that name no key are taken; ``environments`` are the ones that
+    ``/health`` speaks of.
+    """
+
+    secret: Secret
+    keyless: bool
+    targets: TargetStore
+    statuses: StatusStore
+    checker: KeyChecker
+    registrar: Registrar
+    intake: Intake
+    freshness: Freshness
+    readiness: Callable[[], Readiness]
+    environments: Callable[[], Collection[EnvironmentId]]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The listener, bound already, and the hub behind it."""
+
+    listener: Listener
+    hub: Hub
+
+
+def compile_options(options: ServingOptions) -> CompileOptions:
+    """How snapshots are compiled."""
+    return CompileOptions(and_rules=options.and_rules, escape_json=options.json_values is JsonValues.ESCAPED)
+
+
+def make_serving(
+    options: ServingOptions, snapshots: Snapshots, needs: Needs, clock: Clock, telemetry: Telemetry
+) -> Serving:
+    """Bind the port and build everything behind it; raises ``StartupError``."""
+    tokens = Tokens(needs.secret, clock, keyless=needs.keyless)
+    access: Access = OpenAccess(snapshots) if options.tokens.bypass else TokenAccess(tokens, snapshots)
+    hub = Hub(snapshots, clock, telemetry, random.SystemRandom())
+    cors = Cors(options.cors_allowed_origins)
+    counts = Counts(telemetry, snapshots)
+    gate = Gate()
+    bodies = Bodies(options.limits.max_body_size)
+    resources = Resources(access, needs.targets, needs.freshness, Evaluations(telemetry), telemetry)
+    app = make_app(
+        resources,
+        Authenticator(tokens, snapshots, needs.checker, needs.targets, needs.registrar, bodies, telemetry),
+        UsagePosts(access, needs.freshness, needs.intake, bodies, telemetry),
+        Health(needs.environments, needs.statuses, needs.readiness, gate, counts, telemetry),
+        cors,
+        counts,
+        clock,
+        telemetry,
+    )
+    limits = Limits(connection_limit(options.limits.max_connections or 0))
+    edge = Edge(
+        resources, access, needs.freshness, hub, app, cors, counts, snapshots, clock, telemetry, limits
+    )
+    tls = options.tls
+    secured = None if tls is None else Tls(tls.certificate, tls.key, tls.client_ca, telemetry)
+    listener = Listener(edge, bind(options.port), gate, clock, telemetry, tls=secured)
+    return Serving(listener, hub)
