@@ -96,16 +96,16 @@ def _with_settings(run: Callable[[Settings, TextIO], ExitCode]) -> Run:
     return read_and_run
 
 
-def _health(settings: Settings, out: TextIO) -> ExitCode:
-    from ff_proxy.commands.probe import health
+def _health(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+    from ff_proxy.commands.probe import flags_of_the_container, health
 
-    return health(settings, out)
+    return _with_settings(health)(argv or flags_of_the_container(), environ, out)
 
 
-def _ready(settings: Settings, out: TextIO) -> ExitCode:
-    from ff_proxy.commands.probe import ready
+def _ready(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+    from ff_proxy.commands.probe import flags_of_the_container, ready
 
-    return ready(settings, out)
+    return _with_settings(ready)(argv or flags_of_the_container(), environ, out)
 
 
 def _print_config(settings: Settings, out: TextIO) -> ExitCode:
@@ -147,10 +147,8 @@ def _version(out: TextIO) -> ExitCode:
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "health": Command(
-        "whether the proxy on this machine lives, for container probes", _with_settings(_health)
-    ),
-    "ready": Command("whether it is ready for SDKs, for container probes", _with_settings(_ready)),
+    "health": Command("whether the proxy on this machine lives, for container probes", _health),
+    "ready": Command("whether it is ready for SDKs, for container probes", _ready),
     "print-config": Command(
         "effective value and source of every option, secrets masked", _with_settings(_print_config)
     ),

@@ -1,10 +1,13 @@
 """``ff-proxy health`` and ``ff-proxy ready``: ask the proxy on this machine how it is, for container probes.
 
-They read the same options as the proxy does, so that a container's environment tells them port and TLS.
+They read the same options as the proxy does, so that a container's environment tells them port and TLS. Where
+they are called without flags, the flags are those of the proxy that the container runs.
 """
 
 import http.client
+import os
 import ssl
+from pathlib import Path
 from typing import Final, TextIO
 
 from ff_proxy.config import options
@@ -24,6 +27,19 @@ def health(settings: Settings, out: TextIO) -> ExitCode:
 def ready(settings: Settings, out: TextIO) -> ExitCode:
     """Whether SDKs can be sent here; exit code 0 or 1. Raises ``ConfigError`` for unusable options."""
     return _probe("ready", "/health/ready", settings, out)
+
+
+def flags_of_the_container(command_line: Path = Path("/proc/1/cmdline")) -> list[str]:
+    """The flags that ``docker run`` gave to the proxy, which a container's probe is not told.
+
+    Empty where process 1 is something else than ``ff-proxy FLAGS…``, or hidden.
+    """
+    try:
+        words = os.fsdecode(command_line.read_bytes()).split("\0")[:-1]
+    except OSError:
+        return []
+    programs = [number for number, word in enumerate(words) if Path(word).name == "ff-proxy"]
+    return words[programs[-1] + 1 :] if programs else []
 
 
 def _probe(name: str, path: str, settings: Settings, out: TextIO) -> ExitCode:

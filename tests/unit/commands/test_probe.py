@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ff_proxy.commands import probe
-from ff_proxy.commands.probe import health, ready
+from ff_proxy.commands.probe import flags_of_the_container, health, ready
 from ff_proxy.config.settings import Settings, read_settings
 from ff_proxy.errors import ConfigError, ExitCode
 from tests.support.certificates import make_certificate
@@ -107,3 +107,29 @@ def test_options_that_cannot_be_used_are_problems() -> None:
         health(read_settings(["-port=x"], {}), io.StringIO())
     with pytest.raises(ConfigError, match="port: must be a port that is known"):
         ready(settings(0), io.StringIO())
+
+
+@pytest.mark.parametrize(
+    ("command_line", "flags"),
+    [
+        (
+            b"/opt/x/bin/python\0/opt/x/bin/ff-proxy\0-port\08000\0-api-keys=\0",
+            ["-port", "8000", "-api-keys="],
+        ),
+        (b"/sbin/docker-init\0--\0ff-proxy\0-tls-enabled\0", ["-tls-enabled"]),
+        (b"ff-proxy\0", []),
+        (b"/lib/systemd/systemd\0--system\0", []),
+        (b"", []),
+    ],
+)
+def test_in_a_container_the_flags_are_those_of_process_one(
+    tmp_path: Path, command_line: bytes, flags: list[str]
+) -> None:
+    """``docker run … -port 8000`` is told to the proxy, and to no probe."""
+    (tmp_path / "cmdline").write_bytes(command_line)
+    assert flags_of_the_container(tmp_path / "cmdline") == flags
+
+
+def test_where_process_one_is_hidden_there_are_no_flags(tmp_path: Path) -> None:
+    """Nor outside Linux."""
+    assert flags_of_the_container(tmp_path / "absent") == []
