@@ -1,0 +1,269 @@
+"""All environments: each on its own, and honest about how far they have come."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from ff_proxy.errors import UpstreamUnavailable
+from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, StreamState
+from ff_proxy.model.keys import EnvironmentId, SdkKey, hash_key
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.upstream.credentials import Directory
+from ff_proxy.upstream.pace import Pace
+from ff_proxy.upstream.service import Upstream
+from tests.support.saas import ENV, KEY, error, flag_doc
+from tests.unit.upstream.world import ENVIRONMENT, World, running
+
+OTHER = EnvironmentId("9c1f0f6e-0000-4000-8000-000000000002")
+OTHER_KEY = SdkKey("other-server-key")
+SECOND_KEY = SdkKey("second-server-key")
+BAD_KEY = SdkKey("badkey-that-is-long")
+FLAGS = "/client/env/{env}/feature-configs"
+
+Make = Callable[..., Upstream]
+
+
+@pytest.fixture
+def make(world: World) -> Make:
+    """The service over the world for some keys."""
+
+    def made(*keys: SdkKey, pace: Pace | None = None) -> Upstream:
+        return Upstream(
+            keys=keys,
+            api=world.api,
+            admin=world.admin,
+            configs=world.configs,
+            targets=world.targets,
+            directory=Directory(),
+            telemetry=world.telemetry,
+            rhythm=world.rhythm,
+            pace=pace or Pace(),
+        )
+
+    return made
+
+
+async def loaded(world: World) -> set[str]:
+    """The environments that the store holds."""
+    return set(await world.configs.environments())
+
+
+async def test_all_environments_come_up(world: World, make: Make) -> None:
+    """And only then it is ready."""
+    world.saas.environment(OTHER, OTHER_KEY).put_flag(flag_doc())
+    service = make(KEY, OTHER_KEY)
+    assert not service.readiness().ready
+    assert service.readiness().loaded == 0
+    async with running(service.run()):
+        await world.clock.advance(2)
+        assert await loaded(world) == {ENV, OTHER}
+        assert service.readiness() == Readiness(loaded=2)
+        assert service.ready.is_set()
+
+
+async def test_two_keys_of_one_environment(world: World, make: Make) -> None:
+    """It is kept in step once, with both keys valid."""
+    world.saas.environment(ENV, SECOND_KEY)
+    world.saas.environments[ENV].hashes.clear()
+    service = make(KEY, SECOND_KEY)
+    async with running(service.run()):
+        await world.clock.advance(2)
+        assert len(world.saas.streams) == 1
+        assert world.saas.count(FLAGS) == 1
+        assert service.readiness() == Readiness(loaded=1, degraded=service.readiness().degraded)
+        config = await world.configs.environment(ENVIRONMENT)
+        assert config is not None
+        assert config.keys == {KEY.hash, SECOND_KEY.hash}
+
+
+async def test_first_key_revoked_second_takes_over(world: World, make: Make) -> None:
+    """Without the environment noticing."""
+    world.saas.environment(ENV, SECOND_KEY)
+    service = make(KEY, SECOND_KEY)
+    async with running(service.run()):
+        await world.clock.advance(20)
+        first = world.saas.streams[-1].request.headers["API-Key"]
+        del world.saas.keys[first]
+        world.saas.expire_tokens()
+        world.saas.streams[-1].end()
+        await world.clock.advance(5)
+        status = (await world.configs.statuses())[ENVIRONMENT]
+        assert status.state is StreamState.CONNECTED
+        assert world.saas.streams[-1].request.headers["API-Key"] != first
+
+
+async def test_bad_key_delays_nobody(world: World, make: Make) -> None:
+    """It is refused, said so without the key, and does not keep the others from being ready."""
+    service = make(BAD_KEY, KEY)
+    async with running(service.run()):
+        await world.clock.advance(2)
+        readiness = service.readiness()
+        assert readiness.ready
+        assert service.ready.is_set()
+        assert readiness.refused == ("key badk***: refused by SaaS with 403",)
+        assert BAD_KEY.reveal() not in world.log
+        assert world.log.count("not authenticated") == 1
+
+
+async def test_refused_key_is_tried_again(world: World, make: Make) -> None:
+    """About every minute; once SaaS takes it, its environment comes up without a restart."""
+    service = make(BAD_KEY, KEY)
+    async with running(service.run()):
+        await world.clock.advance(150)
+        world.saas.environment(OTHER, BAD_KEY)
+        await world.clock.advance(70)
+        assert service.readiness() == Readiness(loaded=2)
+        assert await loaded(world) == {ENV, OTHER}
+
+
+async def test_nothing_but_bad_keys_is_never_ready(world: World, make: Make) -> None:
+    """There is nothing to serve."""
+    service = make(BAD_KEY)
+    async with running(service.run()):
+        await world.clock.advance(600)
+        assert not service.readiness().ready
+        assert not service.ready.is_set()
+
+
+async def test_saas_away_at_start(world: World, make: Make) -> None:
+    """Pending, tried with growing waits, and up when SaaS is back."""
+    world.saas.down = True
+    service = make(KEY)
+    async with running(service.run()):
+        await world.clock.advance(300)
+        (pending,) = service.readiness().pending
+        assert pending == "key b2a1***: connection refused"
+        assert world.saas.count("/client/auth") < 20
+        world.saas.down = False
+        await world.clock.advance(33)
+        assert service.readiness().ready
+
+
+async def test_slow_environment_delays_nobody(world: World, make: Make) -> None:
+    """It is pending by its name."""
+    world.saas.environment(OTHER, OTHER_KEY)
+    world.saas.next[FLAGS] = [error(500)] * 3
+    service = make(KEY, OTHER_KEY)
+    async with running(service.run()):
+        await world.clock.settle()
+        assert not service.readiness().ready
+        assert all("environment" in entry for entry in service.readiness().pending)
+        await world.clock.advance(20)
+        assert service.readiness().loaded == 2
+
+
+async def test_starting_is_bounded(world: World, make: Make) -> None:
+    """A hundred keys are not a hundred requests at once."""
+    keys = [SdkKey(f"server-key-{number}") for number in range(100)]
+    for number, key in enumerate(keys):
+        world.saas.environment(f"env-{number}", key)
+    gate = world.saas.gates["/client/auth"] = asyncio.Event()
+    service = make(*keys)
+    async with running(service.run()):
+        await world.clock.settle()
+        assert world.saas.count("/client/auth") == 16
+        gate.set()
+        for _ in range(30):
+            await world.clock.settle()
+        await world.clock.advance(2)
+        assert service.readiness().loaded == 100
+
+
+async def test_environment_refused_before_it_was_loaded(world: World, make: Make) -> None:
+    """Its key is accepted, its data is not: refused, not pending."""
+    world.saas.environment(OTHER, OTHER_KEY)
+    service = make(KEY)
+    world.saas.always[FLAGS] = error(403)
+    async with running(service.run()):
+        await world.clock.advance(5)
+        (refused,) = service.readiness().refused
+        assert refused.startswith(f"environment {ENV}: not in step")
+        assert service.readiness().pending == ()
+
+
+async def test_losing_saas_afterwards_is_degraded(world: World, make: Make) -> None:
+    """Still ready."""
+    service = make(KEY)
+    async with running(service.run()):
+        await world.clock.advance(20)
+        world.saas.down = True
+        world.saas.streams[-1].end(UpstreamUnavailable("reset"))
+        await world.clock.advance(100)
+        readiness = service.readiness()
+        assert readiness.ready
+        assert readiness.loaded == 1
+        (reason,) = readiness.degraded
+        assert "stream down" in reason
+        assert "keys not refreshed" in reason
+
+
+async def test_wrong_admin_token_is_degraded(world: World, make: Make) -> None:
+    """Flags are served; the operator is told what to look at."""
+    world.saas.always["/admin/apikey"] = error(401)
+    service = make(KEY)
+    async with running(service.run()):
+        await world.clock.advance(2)
+        assert service.readiness().ready
+        assert "admin-service-token refused with 401" in service.readiness().degraded[0]
+
+
+async def test_stored_environments_are_loaded_while_saas_is_away(world: World, make: Make) -> None:
+    """After a restart with a store that survived it; another's environments do not count."""
+    info = EnvironmentInfo(ENVIRONMENT)
+    await world.configs.replace(EnvironmentConfig(info, {}, {}, frozenset({KEY.hash})))
+    stranger = EnvironmentConfig(EnvironmentInfo(OTHER), {}, {}, frozenset({hash_key("stranger")}))
+    await world.configs.replace(stranger)
+    world.saas.down = True
+    service = make(KEY)
+    async with running(service.run()):
+        await world.clock.settle()
+        readiness = service.readiness()
+        assert readiness.ready
+        assert service.ready.is_set()
+        assert readiness.loaded == 1
+        assert readiness.degraded == (f"environment {ENV}: served as stored; connection refused",)
+        status = (await world.configs.statuses())[ENVIRONMENT]
+        assert status.state is StreamState.INITIALIZING
+
+
+async def test_stored_environment_whose_key_is_refused(world: World, make: Make) -> None:
+    """Refused, and served all the same."""
+    info = EnvironmentInfo(ENVIRONMENT)
+    await world.configs.replace(EnvironmentConfig(info, {}, {}, frozenset({BAD_KEY.hash})))
+    service = make(BAD_KEY)
+    async with running(service.run()):
+        await world.clock.settle()
+        assert service.readiness().ready
+        assert service.readiness().refused
+
+
+async def test_store_away_at_start(world: World, make: Make) -> None:
+    """It is waited for."""
+    world.configs.away = True
+    service = make(KEY)
+    async with running(service.run()):
+        await world.clock.advance(10)
+        assert not service.readiness().ready
+        world.configs.away = False
+        await world.clock.advance(31)
+        assert service.readiness().ready
+
+
+async def test_accepting_a_key(world: World, make: Make) -> None:
+    """Of an environment that is served, of one that is not, and of one that may be."""
+    service = make(KEY, OTHER_KEY)
+    world.saas.environment(OTHER, OTHER_KEY)
+    gate = world.saas.gates["/client/auth"] = asyncio.Event()
+    async with running(service.run()):
+        await world.clock.settle()
+        assert await service.accept(ENVIRONMENT, hash_key("x")) is KeyVerdict.UNAVAILABLE
+        assert await service.accept(EnvironmentId("none"), hash_key("x")) is KeyVerdict.UNAVAILABLE
+        gate.set()
+        await world.clock.advance(2)
+        assert await service.accept(ENVIRONMENT, hash_key("x")) is KeyVerdict.ACCEPTED
+        assert await service.accept(EnvironmentId("none"), hash_key("x")) is KeyVerdict.REFUSED
+        config = await world.configs.environment(ENVIRONMENT)
+        assert config is not None
+        assert hash_key("x") in config.keys
