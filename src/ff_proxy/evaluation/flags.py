@@ -1,10 +1,10 @@
 """Flags, compiled: a record becomes steps that end in ready results (evaluation.md §1, §4 to §6)."""
 
-from dataclasses import dataclass
+import msgspec
 
 from ff_proxy.evaluation.bucketing import thresholds
 from ff_proxy.evaluation.clauses import member_of, prepare_all
-from ff_proxy.evaluation.outcomes import Chain, Outcome, Result, Rollout, Step, conclude
+from ff_proxy.evaluation.outcomes import Chain, Gated, Outcome, Result, Rollout, Step, conclude
 from ff_proxy.evaluation.prerequisites import Unmet
 from ff_proxy.evaluation.view import IDENTIFIER, Bucket, View, shared
 from ff_proxy.model.evaluation import NoEvaluation, Reason
@@ -12,8 +12,7 @@ from ff_proxy.model.feature import Distribution, FeatureConfig, Serve, ServingRu
 from ff_proxy.model.wire.evaluation import encode_evaluation
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledFlag:
+class CompiledFlag(msgspec.Struct, frozen=True, gc=False):
     """A flag ready to be asked.
 
     ``targeted`` and ``untargeted`` are its whole evaluation with and without a target, ``own_targeted``
@@ -49,10 +48,8 @@ def compile_flag(identifier: str, record: FeatureConfig, *, escape_json: bool) -
     if not record.prerequisites:
         return CompiledFlag(record, own_targeted, own_untargeted, own_targeted, own_untargeted)
     failed = results.of(record.off_variation, Reason.PREREQUISITE)
-    gate: tuple[Step, ...] = ((Unmet(identifier), bool, (), failed),)
-    return CompiledFlag(
-        record, Chain({}, gate, own_targeted), Chain({}, gate, own_untargeted), own_targeted, own_untargeted
-    )
+    targeted, untargeted = (Gated(Unmet(identifier), failed, own) for own in (own_targeted, own_untargeted))
+    return CompiledFlag(record, targeted, untargeted, own_targeted, own_untargeted)
 
 
 class _Results:

@@ -3,7 +3,7 @@
 from ff_proxy.evaluation.view import Fact, View
 
 
-class Member(Fact, frozen=True, cache_hash=True):
+class Member(Fact, frozen=True, cache_hash=True, gc=False):
     """The target is in the segment: included, or matched by its rules, and not excluded."""
 
     segment: str
@@ -20,7 +20,7 @@ class Member(Fact, frozen=True, cache_hash=True):
         return segment.membership(view)
 
 
-class MemberOfAny(Fact, frozen=True, cache_hash=True):
+class MemberOfAny(Fact, frozen=True, cache_hash=True, gc=False):
     """The target is in one of several segments, unless an earlier one excludes it."""
 
     members: tuple[Member, ...]

@@ -1,7 +1,8 @@
 """What a flag's steps lead to: a ready result, or a choice that leads to one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from ff_proxy.evaluation.bucketing import share_of
 from ff_proxy.evaluation.clauses import Condition, Test
@@ -10,8 +11,7 @@ from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.feature import FeatureConfig
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, gc=False):
     """The end of an evaluation, made when the flag was compiled.
 
     ``variation`` is ``None`` and ``fragment`` (the evaluation's JSON object) empty if there is none.
@@ -26,8 +26,7 @@ class Result:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(msgspec.Struct, frozen=True, gc=False):
     """A percentage rollout: ``outcomes`` are those of its shares, in order (evaluation.md §5)."""
 
     bucket: Bucket
@@ -46,8 +45,7 @@ A plain tuple, because the loop over steps is the heart of the engine and takes 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True, gc=False):
     """Targets that are ``named``, by identifier, then steps in order: the first that holds decides.
 
     If nothing does, ``otherwise`` does.
@@ -71,7 +69,19 @@ class Chain:
         return self.otherwise.settle(view)
 
 
-Outcome = Result | Rollout | Chain
+class Gated(msgspec.Struct, frozen=True, gc=False):
+    """An outcome behind a fact: if it is true of the target, ``failed`` is the end."""
+
+    fact: Fact
+    failed: Result
+    passed: "Outcome"
+
+    def settle(self, view: View) -> Result:
+        """What lies behind, or the failure."""
+        return self.failed if view[self.fact] else self.passed.settle(view)
+
+
+Outcome = Result | Rollout | Chain | Gated
 """Anything that settles into a result."""
 
 

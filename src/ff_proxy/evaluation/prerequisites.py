@@ -3,7 +3,7 @@
 from ff_proxy.evaluation.view import Fact, View
 
 
-class Unmet(Fact, frozen=True, cache_hash=True):
+class Unmet(Fact, frozen=True, cache_hash=True, gc=False):
     """Some prerequisite of the flag, or of a flag it depends on however far, fails."""
 
     flag: str

@@ -1,6 +1,6 @@
 """Segments, compiled (evaluation.md §8)."""
 
-from dataclasses import dataclass
+import msgspec
 
 from ff_proxy.evaluation.clauses import Condition, prepare_all
 from ff_proxy.evaluation.membership import Member, MemberOfAny
@@ -8,8 +8,7 @@ from ff_proxy.evaluation.view import Fact, View
 from ff_proxy.model.feature import Segment
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledSegment:
+class CompiledSegment(msgspec.Struct, frozen=True, gc=False):
     """A segment whose clauses are prepared.
 
     ``references`` are the segments that its own clauses name, ``lists`` the facts about several of them

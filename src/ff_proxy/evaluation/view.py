@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ff_proxy.evaluation.segments import CompiledSegment
 
 
-class Fact(msgspec.Struct, frozen=True, cache_hash=True):
+class Fact(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """Something about a target; equal facts have equal answers."""
 
     def answer(self, view: "View") -> object:
@@ -63,7 +63,7 @@ class View(dict[Fact, Any]):
         return answer
 
 
-class Text(Fact, frozen=True, cache_hash=True):
+class Text(Fact, frozen=True, cache_hash=True, gc=False):
     """An attribute as text, ``""`` if the target has none of that name (evaluation.md §2)."""
 
     attribute: str
@@ -81,7 +81,7 @@ class Text(Fact, frozen=True, cache_hash=True):
         return value if type(value) is str else attribute_text(value)
 
 
-class FoldedText(Fact, frozen=True, cache_hash=True):
+class FoldedText(Fact, frozen=True, cache_hash=True, gc=False):
     """An attribute as text, without the difference between cases."""
 
     text: Text
@@ -91,7 +91,7 @@ class FoldedText(Fact, frozen=True, cache_hash=True):
         return fold(view[self.text])
 
 
-class Bucket(Fact, frozen=True, cache_hash=True):
+class Bucket(Fact, frozen=True, cache_hash=True, gc=False):
     """The target's bucket, 1..100, by the attribute ``bucket_by`` (evaluation.md §5)."""
 
     bucket_by: str
