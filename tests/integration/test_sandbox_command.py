@@ -108,6 +108,22 @@ async def test_it_ends_at_once_with_requests_that_hang() -> None:
         assert seconds < ENDS_WITHIN
 
 
+async def test_connections_can_be_broken() -> None:
+    """On the loop of production as well: streams and requests end with RST."""
+    async with running() as sandbox, httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
+        base, key = sandbox.said["clientUrl"], sandbox.said["serverKeys"][0]
+        token = (await http.post(f"{base}/client/auth", json={"apiKey": key})).json()["authToken"]
+        headers = {"Authorization": f"Bearer {token}", "API-Key": key}
+        async with http.stream("GET", f"{base}/stream", headers=headers) as response:
+            chunks = response.aiter_raw()
+            assert await anext(chunks) == b":\n\n"
+            await http.post(f"{sandbox.said['url']}/sandbox/down", json={"how": "reset"})
+            with pytest.raises(httpx2.ReadError):
+                await anext(chunks)
+        with pytest.raises(httpx2.ReadError):
+            await http.post(f"{base}/client/auth", json={"apiKey": key})
+
+
 async def test_a_flag_is_flipped_from_the_command_line() -> None:
     """And the outcome is said."""
     async with running() as sandbox:

@@ -1,8 +1,6 @@
 """``ff-proxy sandbox``: run a Harness SaaS of one's own until it is told to stop."""
 
-import asyncio
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,8 @@ from ff_proxy.config import kinds
 from ff_proxy.config.option import Option
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ExitCode
+from ff_proxy.runtime.loop import run
+from ff_proxy.runtime.signals import stop_on_signals
 from ff_proxy.sandbox.directory import environments_in
 from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.greeting import as_record, greeting
@@ -57,7 +57,7 @@ def sandbox(argv: Sequence[str], out: TextIO) -> ExitCode:
         print(usage("ff-proxy sandbox", OPTIONS), file=out)
         return ExitCode.OK
     state = SandboxState(_environments(settings[CONFIG_DIR]))
-    asyncio.run(_run(state, settings, out))
+    run(_run(state, settings, out))
     return ExitCode.OK
 
 
@@ -71,11 +71,8 @@ def _environments(directory: Path | None) -> list[Environment]:
 
 
 async def _run(state: SandboxState, settings: Settings, out: TextIO) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with serve(state, settings[HOST], settings[PORT]) as running:
-        words = json.dumps(as_record(running)) if settings[AS_JSON] else greeting(running)
-        print(words, file=out, flush=True)
-        await stop.wait()
+    with stop_on_signals() as stop:
+        async with serve(state, settings[HOST], settings[PORT]) as running:
+            words = json.dumps(as_record(running)) if settings[AS_JSON] else greeting(running)
+            print(words, file=out, flush=True)
+            await stop.asked.wait()
