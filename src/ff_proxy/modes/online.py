@@ -1,0 +1,71 @@
+"""Online: one process, connected to Harness, serving SDKs."""
+
+from contextlib import AsyncExitStack
+
+from ff_proxy.config.load import Loaded
+from ff_proxy.config.records import MemoryStoreOptions, OnlineOptions, StoreOptions
+from ff_proxy.errors import ExitCode
+from ff_proxy.model.keys import Secret
+from ff_proxy.modes.flows import make_flows
+from ff_proxy.modes.process import make_telemetry
+from ff_proxy.modes.running import serve
+from ff_proxy.modes.saas import make_saas, open_apis
+from ff_proxy.modes.serving import Needs, compile_options, make_serving
+from ff_proxy.modes.stores import open_store
+from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.runtime.identity import random_name
+from ff_proxy.runtime.loop import run as run_loop
+from ff_proxy.store.protocol import Store
+from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.web.needs import AlwaysFresh
+from ff_proxy.web.secret import derived_secret
+
+
+def run(loaded: Loaded) -> ExitCode:
+    """Serve until a signal; raises ``FfProxyError`` if that cannot begin."""
+    assert isinstance(loaded.options, OnlineOptions)  # noqa: S101  (cli chose this module by the type)
+    return run_loop(_online(loaded.options, loaded.warnings))
+
+
+async def _online(options: OnlineOptions, warnings: tuple[str, ...]) -> ExitCode:
+    clock = SystemClock()
+    telemetry = make_telemetry(options.operation, clock, warnings)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(options.store, clock, telemetry))
+        apis = await stack.enter_async_context(open_apis(options.upstream, clock, telemetry))
+        saas = make_saas(options.upstream, apis, store.configs, store.targets, clock, telemetry)
+        snapshots = Snapshots(store.configs, compile_options(options.serving), clock, telemetry)
+        flows = make_flows(options, store, saas, clock, telemetry)
+        needs = Needs(
+            secret=await _secret(options, options.store, store),
+            keyless=options.serving.tokens.secret is not None,
+            targets=store.targets,
+            statuses=store.configs,
+            checker=saas.checker,
+            registrar=flows.registrar,
+            intake=flows.intake,
+            freshness=AlwaysFresh(),
+            readiness=saas.upstream.readiness,
+            environments=snapshots.all,
+        )
+        serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
+        return await serve(
+            options.serving.shutdown,
+            options.operation,
+            serving,
+            [snapshots, saas.upstream, *flows.services],
+            flush=flows.flush,
+            readiness=saas.upstream.readiness,
+            clock=clock,
+            telemetry=telemetry,
+        )
+
+
+async def _secret(options: OnlineOptions, kind: StoreOptions, store: Store) -> Secret:
+    """What signs tokens (PRODUCT §6.1)."""
+    if options.serving.tokens.secret is not None:
+        return options.serving.tokens.secret
+    upstream = options.upstream
+    if isinstance(kind, MemoryStoreOptions):
+        return derived_secret(upstream.account, upstream.admin_token, upstream.api_keys)
+    return await store.secrets.auth_secret(Secret(random_name()))
