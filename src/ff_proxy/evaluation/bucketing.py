@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
 
@@ -32,6 +32,5 @@ def thresholds(weights: Iterable[int]) -> tuple[int, ...]:
     return tuple(accumulate(accumulate(weights), max))[:-1]
 
 
-def share_of(thresholds: Sequence[int], bucket: float) -> int:
-    """The index of the first share whose total reaches ``bucket``, the last if none does."""
-    return bisect_left(thresholds, bucket)
+share_of: Final = bisect_left
+"""Of thresholds and a bucket: the index of the first share whose total reaches it, else the last's."""
