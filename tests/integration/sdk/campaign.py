@@ -242,7 +242,7 @@ class Troupe:
             before = client.variation("boolean", shop.POLLED, shop.ALICE, True)
             await record.note("before", before)
             await self._poll.attend(sdk.name)
-            within = sdk.fastest_poll + _CHANGE_WITHIN
+            within = sdk.fastest_poll * sdk.polls_needed + _CHANGE_WITHIN
             await record.note(shop.POLLED, _until_on(client, shop.POLLED, within))
             record.seen["events"] = [event.name for event in client.events]
 
