@@ -5,7 +5,7 @@ from typing import Final, TypeVar, final
 
 from ff_proxy.evaluation.explain import Explanation, explain
 from ff_proxy.evaluation.flags import CompiledFlag, compile_flag
-from ff_proxy.evaluation.outcomes import unknown_flag
+from ff_proxy.evaluation.outcomes import Result, unknown_flag
 from ff_proxy.evaluation.segments import CompiledSegment, compile_segment
 from ff_proxy.evaluation.view import View
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation
@@ -32,8 +32,9 @@ class Engine:
         self.segments: Final = segments
         self.and_rules: Final = and_rules
         self.escape_json: Final = escape_json
-        self._ordered: Final = tuple(map(flags.__getitem__, sorted(flags)))
-        self._targeted: Final = tuple(flag.targeted for flag in self._ordered)
+        ordered = [flags[identifier] for identifier in sorted(flags)]
+        self._targeted: Final = tuple(flag.targeted for flag in ordered)
+        self._untargeted: Final = tuple(flag.untargeted for flag in ordered)
 
     def evaluate(self, flag: str, target: Target | None) -> Evaluation | NoEvaluation:
         """One flag's variation for a target (evaluation.md §1)."""
@@ -44,8 +45,7 @@ class Engine:
 
     def evaluate_all(self, target: Target | None) -> list[Evaluation | NoEvaluation]:
         """Every flag's variation for a target, ordered by the flags' identifiers."""
-        view = self._view(target)
-        return [flag.evaluate(view).evaluation for flag in self._ordered]
+        return [result.evaluation for result in self._settle_all(target)]
 
     def evaluate_json(self, flag: str, target: Target | None) -> bytes | NoEvaluation:
         """One flag's evaluation as the wire's JSON object (evaluation.md §10)."""
@@ -60,11 +60,7 @@ class Engine:
 
         Flags that yield no variation are left out of the array and named in the second part.
         """
-        view = self._view(target)
-        if target is None:
-            results = [flag.evaluate(view) for flag in self._ordered]
-        else:
-            results = [outcome.settle(view) for outcome in self._targeted]
+        results = self._settle_all(target)
         fragments = [result.fragment for result in results]
         if all(fragments):
             return b"[%b]" % b",".join(fragments), ()
@@ -76,6 +72,10 @@ class Engine:
     def explain(self, flag: str, target: Target | None) -> Explanation:
         """What ``evaluate`` answers, with every step that led to it."""
         return explain(flag, self._view(target))
+
+    def _settle_all(self, target: Target | None) -> list[Result]:
+        view = self._view(target)
+        return [outcome.settle(view) for outcome in (self._targeted if target else self._untargeted)]
 
     def _view(self, target: Target | None) -> View:
         return View(target, self.flags, self.segments)
