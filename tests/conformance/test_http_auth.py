@@ -86,8 +86,21 @@ async def test_unknown_claims_are_left_out(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"  ", b"{", b"[]", b'"x"', b"null", b"{}", b'{"apiKey":""}', b'{"apiKey":" "}', b'{"apiKey":7}']
-    + [b"\xff\xfe", b'{"apiKey":null}', b"[" * 100_000],
+    [
+        b"",
+        b"  ",
+        b"{",
+        b"[]",
+        b'"x"',
+        b"null",
+        b"{}",
+        b'{"apiKey":""}',
+        b'{"apiKey":" "}',
+        b'{"apiKey":7}',
+        b'{"apiKey":null}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
 )
 async def test_a_body_that_names_no_key_is_400(site: Site, body: bytes) -> None:
     """In the errors' form; nothing of it is asked upstream."""
@@ -209,6 +222,7 @@ class BrokenTargets(MemoryTargets):
     """A store that is away."""
 
     async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
+        del environment, target, keep_attributes
         raise StoreUnavailable("the store is away")
 
 

@@ -262,7 +262,7 @@ async def test_what_is_unchanged_is_not_sent_again(site: Site, path: str) -> Non
 
 
 async def test_large_bodies_are_compressed_for_those_who_take_it() -> None:
-    """gzip with q=0 is refused; the tag is weak, since the same content has other bytes."""
+    """Even ``gzip`` with q=0 is refused; the tag is weak, since the same content has other bytes."""
     async with serving(Site(), config(*(flag(f"flag-{number}") for number in range(50)))) as site:
         path = f"{ENV}/feature-configs"
         plain = await get(site, path)

@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -223,6 +223,18 @@ class Wire:
         self.writer.write(data)
         await self.writer.drain()
 
+    def stop_reading(self) -> None:
+        """Let the other side's bytes pile up."""
+        self._transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Take them again."""
+        self._transport.resume_reading()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        return cast("asyncio.Transport", self.writer.transport)
+
     async def response(self, *, head: bool = False) -> Response:
         """The next response; ``head`` says that it has no body whatever its length."""
         raw = await self.reader.readuntil(b"\r\n\r\n")
@@ -236,8 +248,12 @@ class Wire:
         return Response(status, fields, body, raw + body)
 
     async def closed(self) -> bytes:
-        """Whatever comes until the other side closes."""
-        return await self.reader.read()
+        """Whatever comes until the other side closes, or resets the connection."""
+        received = b""
+        with suppress(ConnectionResetError):
+            while part := await self.reader.read(65536):
+                received += part
+        return received
 
 
 @asynccontextmanager
@@ -268,3 +284,10 @@ async def ask(
     async with connected(site) as wire:
         await wire.send(message(method, path, headers, body))
         return await wire.response(head=method == "HEAD")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that a server does in its own time."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  (what happens behind a socket sets no event)
+            await asyncio.sleep(0.01)

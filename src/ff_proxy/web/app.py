@@ -114,7 +114,7 @@ def _plain(endpoint: Callable[[], Awaitable[Reply]]) -> Endpoint:
     return answer
 
 
-def _explain(request: Request, error: Exception) -> Response:
+async def _explain(request: Request, error: Exception) -> Response:
     place: Place | None = request.scope[PLACE]
     on_stream = place is not None and place.resource is Resource.STREAM
     return ReplyResponse(stream_problem(error) if on_stream else problem(error))

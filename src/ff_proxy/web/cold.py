@@ -58,9 +58,7 @@ class ColdRequest(HttpToolsProtocol):
         """More bytes of the request."""
         try:
             self.parser.feed_data(data)
-        except HttpParserUpgrade:
-            return  # an upgrade may be ignored (RFC 9110 §7.8): the request was served as it is
-        except HttpParserError:
+        except (HttpParserError, HttpParserUpgrade):
             self.broken = True
 
     def on_headers_complete(self) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from ff_proxy.errors import RequestError
 from ff_proxy.web.cold import ColdRequest
-from ff_proxy.web.head import END, EdgeHead, read_head
+from ff_proxy.web.head import END, EdgeHead, read_head, without_upgrade
 from ff_proxy.web.memo import LONGEST
 from ff_proxy.web.paths import Resource
 from ff_proxy.web.problems import problem
@@ -37,7 +37,6 @@ class Connection(asyncio.Protocol):
         "_cold",
         "_edge",
         "_ending",
-        "_halted",
         "_opening",
         "_owed",
         "_reading",
@@ -45,8 +44,9 @@ class Connection(asyncio.Protocol):
         "_searched",
         "_seen",
         "_since",
-        "_transport",
         "_unsent",
+        "halted",
+        "transport",
     )
 
     def __init__(self, edge: "Edge") -> None:
@@ -57,18 +57,18 @@ class Connection(asyncio.Protocol):
         self._owed = 0
         self._received = 0
         self._opening: asyncio.Task[None] | None = None
-        self._halted = False
+        self.halted = False
         self._ending = False
         self._reading = True
         self._seen = self._since = edge.second
         self._unsent = 0
-        self._transport: asyncio.Transport
+        self.transport: asyncio.Transport
 
     # --- what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
         if not self._edge.admit(self):
             self._send(self._edge.crowded(), self._edge.plain_tail, close=True)
 
@@ -82,21 +82,21 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """See asyncio; an answer that is being made is still sent, where the transport allows it."""
         cold = self._cold
-        if cold is None or self._owed != 0 or self._ending or not self._transport.can_write_eof():
+        if cold is None or self._owed != 0 or self._ending or not self.transport.can_write_eof():
             return False
         cold.let_go()
         return True
 
     def pause_writing(self) -> None:
         """See asyncio."""
-        self._halted = True
+        self.halted = True
         self._since = self._edge.second
         if self._cold is not None:
             self._cold.pause_writing()
 
     def resume_writing(self) -> None:
         """See asyncio."""
-        self._halted = False
+        self.halted = False
         if self._cold is not None:
             self._cold.resume_writing()
         self._go_on()
@@ -105,17 +105,17 @@ class Connection(asyncio.Protocol):
         """See asyncio."""
         edge = self._edge
         self._seen = edge.second
-        if self._buffer or self._cold is not None or self._halted or self._ending or self._opening:
+        if self._buffer or self._cold is not None or self.halted or self._ending or self._opening:
             self._keep(data)
             return
         if len(data) <= LONGEST and (held := edge.memo.find(data)) is not None:
             held.tally.count += 1
             reply = held.reply
             if reply.apart:
-                self._transport.writelines((reply.wire(edge.date, held.tail), reply.body))
+                self.transport.writelines((reply.wire(edge.date, held.tail), reply.body))
             else:
-                self._transport.write(reply.wire(edge.date, held.tail))
-        elif data.find(END) == len(data) - len(END) and data[:1].isalpha():
+                self.transport.write(reply.wire(edge.date, held.tail))
+        elif data.endswith(END) and data.find(END) == len(data) - len(END) and data[:1].isalpha():
             self._request(data, memo=True)
         else:
             self._keep(data)
@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
             self._go_on()
 
     def _go_on(self) -> None:
-        while self._buffer and not (self._halted or self._ending or self._opening):
+        while self._buffer and not (self.halted or self._ending or self._opening):
             if self._cold is not None:
                 if self._owed <= 0:
                     break
@@ -153,14 +153,14 @@ class Connection(asyncio.Protocol):
         self._balance()
 
     def _balance(self) -> None:
-        waiting = self._cold is not None or self._halted or self._opening is not None
+        waiting = self._cold is not None or self.halted or self._opening is not None
         wanted = not (waiting and len(self._buffer) > _AHEAD)
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             return
         if not wanted:
-            self._transport.pause_reading()
+            self.transport.pause_reading()
         elif not self._reading:
-            self._transport.resume_reading()
+            self.transport.resume_reading()
         self._reading = wanted
 
     def _cut_head(self) -> bytes | None:
@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
             elif place is not None and place.resource is Resource.STREAM:
                 self._open_stream(head)
                 return
-        self._lend(data, head.length)
+        self._lend(without_upgrade(data) if b"upgrade" in head.head.fields else data, head.length)
 
     # --- answering here
 
@@ -214,12 +214,12 @@ class Connection(asyncio.Protocol):
             tail = tail[:-2] + _CLOSE
         start = reply.wire(self._edge.date, tail)
         if reply.apart:
-            self._transport.writelines((start, reply.body))
+            self.transport.writelines((start, reply.body))
         else:
-            self._transport.write(start)
+            self.transport.write(start)
         if close:
             self._ending = True
-            self._transport.close()
+            self.transport.close()
 
     def answer(self, reply: Reply, head: EdgeHead) -> None:
         """Send a reply that took its time."""
@@ -228,17 +228,17 @@ class Connection(asyncio.Protocol):
     def _refuse(self, status: int, message: str) -> None:
         self._release_cold(ConnectionAbortedError())
         reply = problem(RequestError(status, message))
-        self._transport.write(reply.wire(self._edge.date, self._edge.plain_tail[:-2] + _CLOSE))
+        self.transport.write(reply.wire(self._edge.date, self._edge.plain_tail[:-2] + _CLOSE))
         # What the client still sends is read off for a moment: a reset could overtake the reply.
         self._ending = True
         self._buffer.clear()
         self._since = self._edge.second
-        if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
 
     def _open_stream(self, head: EdgeHead) -> None:
         """Hand the connection to the hub, or refuse."""
-        outcome = self._edge.stream(self, self._transport, head)
+        outcome = self._edge.stream(self, self.transport, head)
         if isinstance(outcome, Reply):
             self.answer(outcome, head)
         elif outcome is not None:
@@ -254,14 +254,14 @@ class Connection(asyncio.Protocol):
 
     def _opened(self, _: asyncio.Task[None]) -> None:
         self._opening = None
-        if not self._transport.is_closing():
+        if not self.transport.is_closing():
             self._go_on()
 
     # --- lending out
 
     def _lend(self, data: bytes, owed: int) -> None:
         cold = ColdRequest(self._edge.cold, self._on_response, last=owed < 0 or self._edge.closing)
-        cold.connection_made(self._transport)
+        cold.connection_made(self.transport)
         self._cold = cold
         self._owed = owed
         self._received = 0
@@ -285,17 +285,17 @@ class Connection(asyncio.Protocol):
             if not cold.started:
                 self._refuse(400, "the request cannot be understood")
             else:
-                self._transport.close()
+                self.transport.close()
         elif cold.answered:
             self._on_response()
 
     def _on_response(self) -> None:
         cold = self._cold
-        if cold is None or not cold.whole or self._owed > 0 or self._transport.is_closing():
+        if cold is None or not cold.whole or self._owed > 0 or self.transport.is_closing():
             return
         self._release_cold(None)
         if self._edge.closing:
-            self._transport.close()
+            self.transport.close()
         elif self._buffer:
             asyncio.get_running_loop().call_soon(self._go_on)
         self._balance()
@@ -313,15 +313,11 @@ class Connection(asyncio.Protocol):
         """Called once a second: has this taken too long?"""
         limits, now = self._edge.limits, self._edge.second
         age = now - self._since
-        if self._halted or self._transport.is_closing():
-            unsent = self._transport.get_write_buffer_size()
-            if unsent != self._unsent:
-                self._unsent, self._since = unsent, now
-            elif age > limits.stall_seconds:
-                self._transport.abort()
+        if self.halted or self.transport.is_closing():
+            self._check_progress(age)
         elif self._ending:
             if age > _LINGER:
-                self._transport.close()
+                self.transport.close()
         elif self._cold is not None:
             if not self._cold.whole and age > limits.body_seconds + self._received // limits.body_rate:
                 self._too_slow(self._cold)
@@ -329,21 +325,28 @@ class Connection(asyncio.Protocol):
             if age > limits.head_seconds:
                 self._refuse(408, _TOO_SLOW)
         elif self._opening is None and now - self._seen > limits.idle_seconds:
-            self._transport.close()
+            self.transport.close()
+
+    def _check_progress(self, age: int) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._since = unsent, self._edge.second
+        elif age > self._edge.limits.stall_seconds:
+            self.transport.abort()
 
     def close_if_idle(self) -> None:
         """The server is going down: end now, or after the request that is being answered."""
         if self._cold is not None:
             self._cold.let_go()
         elif self._opening is None:
-            self._transport.close()
+            self.transport.close()
 
     def abort(self) -> None:
         """End at once."""
-        self._transport.abort()
+        self.transport.abort()
 
     def _too_slow(self, cold: ColdRequest) -> None:
         if cold.started:
-            self._transport.abort()
+            self.transport.abort()
         else:
             self._refuse(408, _TOO_SLOW)

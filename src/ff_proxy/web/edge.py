@@ -72,7 +72,7 @@ class Edge:
         self.connections: set[Connection] = set()
         self.second = 0
         self.closing = False
-        self._streams = 0
+        self.streams = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._resources = resources
         self._access = access
@@ -95,7 +95,7 @@ class Edge:
 
     def admit(self, connection: Connection) -> bool:
         """Whether there is room for one more."""
-        if len(self.connections) + self._streams >= self.limits.connections:
+        if len(self.connections) + self.streams >= self.limits.connections:
             self._refused.labels("limit").inc()
             self._once.warning("connection limit reached", limit=self.limits.connections)
             return False
@@ -217,7 +217,7 @@ class Edge:
             return self._stream_refused(RequestError(UNAVAILABLE, _OLD_PROXY, retry_after=RETRY_SOON))
         self._counts.tally(Place(Resource.STREAM, grant.environment), 200, "GET").count += 1
         self.forget(connection)
-        self._streams += 1
+        self.streams += 1
         start = b"HTTP/1.1 200 OK\r\ndate: " + self.date + _STREAM_FIELDS
         wire = start + self.tail(head.head)[:-2] + b"connection: close\r\n\r\n"
         self._hub.open_transport(
@@ -226,7 +226,7 @@ class Edge:
         return None
 
     def _stream_closed(self) -> None:
-        self._streams -= 1
+        self.streams -= 1
 
     def _set_date(self) -> None:
         self.date = formatdate(self._clock.wall(), usegmt=True).encode()

@@ -14,6 +14,7 @@ _LINE: Final = re.compile(
     rb"(/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))? HTTP/1\.([01])\r\n"
 )
 _FIELDS: Final = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*\r\n)*\r\n")
+_UPGRADE: Final = re.compile(rb"(?<=\r\n)upgrade:[^\r\n]*\r\n", re.IGNORECASE)
 _DIGITS: Final = 18
 
 
@@ -59,6 +60,14 @@ def read_head(data: bytes) -> EdgeHead | None:
         value = value.strip(b" \t")
         fields[name] = fields[name] + b", " + value if name in fields else value
     return EdgeHead(RequestHead(method.decode(), path, query or b"", fields), old=minor == b"0")
+
+
+def without_upgrade(data: bytes) -> bytes:
+    """The head in ``data`` without an offer to speak something else, which may be ignored (RFC 9110 §7.8).
+
+    The parser that it is lent to would drop the body of a request that makes one.
+    """
+    return _UPGRADE.sub(b"", data)
 
 
 def _closes(connection: bytes) -> bool:

@@ -40,7 +40,7 @@ class Listener:
     """Owns the listening socket and the seconds that its connections are measured in.
 
     ``run`` serves until cancelled. Going down: ``not_ready``, then ``stop_accepting``, then ``drain``,
-    then ``close``; each can be called at any time, in this order.
+    then ``close``; each can be called at any time, in this order. ``port`` is where it listens.
 
     Args:
         edge: makes protocols for connections.
@@ -64,6 +64,7 @@ class Listener:
         tls: Tls | None = None,
     ) -> None:
         self.ready = asyncio.Event()
+        self.port: Final[int] = listening.getsockname()[1]
         self._edge = edge
         self._socket = listening
         self._gate = gate
@@ -71,11 +72,6 @@ class Listener:
         self._log = telemetry.logger("web")
         self._tls = tls
         self._server: asyncio.Server | None = None
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        return int(self._socket.getsockname()[1])
 
     async def start(self) -> None:
         """Accept connections from now on."""
