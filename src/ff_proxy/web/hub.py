@@ -42,8 +42,6 @@ class Hub:
         telemetry: streams, events and closings are counted per environment.
         jitter: spreads the ends of streams at shutdown.
         pace: all times.
-        persistent: the store outlives the process. What changed meanwhile then came as changes, and a
-            stream with an older token needs no more than the replay.
     """
 
     name = "hub"
@@ -55,8 +53,6 @@ class Hub:
         telemetry: Telemetry,
         jitter: random.Random,
         pace: Pace = Pace(),  # noqa: B008  (frozen)
-        *,
-        persistent: bool = False,
     ) -> None:
         self.ready = asyncio.Event()
         self._snapshots = snapshots
@@ -64,7 +60,6 @@ class Hub:
         self._instruments = telemetry.instruments
         self._jitter = jitter
         self._pace = pace
-        self._persistent = persistent
         self._channels: dict[EnvironmentId, Channel] = {}
         self._sender = Sender(clock, pace)
         self._departures: Departures | None = None
@@ -100,14 +95,8 @@ class Hub:
         channel = self._channel(environment)
         stream = Stream(transport, channel, key, channel.recent.start, on_closed)
         channel.join(stream)
-        snapshot = channel.snapshot
-        if (
-            issued_at is not None
-            and snapshot is not None
-            and issued_at < snapshot.since
-            and not self._persistent
-        ):
-            stream.everything = channel.everything()
+        if issued_at is not None:
+            stream.everything = channel.everything(issued_at)
         if self._departures is not None:
             self._departures.add(stream, self._clock.monotonic())
         self._sender.open(channel, stream, head)
@@ -133,8 +122,8 @@ class Hub:
             while (now := self._clock.monotonic()) < departures.end:
                 self._sender.end(departures.due(now), "shutdown")
                 await self._clock.sleep(min(_DRAIN_STEP, departures.end - now))
-            self._sender.end(self._streams(), "shutdown")
             while len(self) and self._clock.monotonic() < departures.end + self._pace.grace:
+                self._sender.end(self._streams(), "shutdown")
                 await self._clock.sleep(_DRAIN_STEP)
         finally:
             for stream in self._streams():

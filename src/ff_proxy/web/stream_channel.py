@@ -4,7 +4,9 @@ from collections import deque
 from collections.abc import Collection
 from typing import Final, Protocol
 
-from ff_proxy.model.environment import Change
+from msgspec import structs
+
+from ff_proxy.model.environment import Action, Change
 from ff_proxy.store.snapshot import Snapshot
 from ff_proxy.telemetry import Instruments
 from ff_proxy.web.replay import Everything, Recent
@@ -56,7 +58,7 @@ class Channel:
         self.snapshot = snapshot
         self._everything = None
         for change in changes:
-            self.recent.append(change, now)
+            self.recent.append(self._as_held(change), now)
         if changes and self.idle:
             self.ready.extend(self.idle)
             self.idle.clear()
@@ -91,9 +93,14 @@ class Channel:
         self._closed.labels(self._environment, reason).inc()
         self._owner.forget(stream)
 
-    def everything(self) -> Everything | None:
-        """What a stream gets whose token is older than the data; ``None`` without data."""
-        if self._everything is None and self.snapshot is not None:
+    def everything(self, issued_at: float) -> Everything | None:
+        """What a stream gets beyond the recent events: all there is, if its token is older than the data.
+
+        Its SDK may then have fetched from a process that knew less (``issued_at`` in epoch seconds).
+        """
+        if self.snapshot is None or issued_at >= self.snapshot.since:
+            return None
+        if self._everything is None:
             self._everything = Everything(self.snapshot, self.recent)
         return self._everything
 
@@ -114,6 +121,13 @@ class Channel:
     def behind(self, stream: Stream) -> bool:
         """Whether ``stream`` may have to be told more."""
         return stream.beat or stream.position != self.recent.end or stream.everything is not None
+
+    def _as_held(self, change: Change) -> Change:
+        # What a store remembers of the time before this process may be of an item that is gone by now;
+        # a patch of it would have the Node SDK fetch it for ever.
+        if self.snapshot is None or self.snapshot.version(change.domain, change.identifier) is not None:
+            return change
+        return structs.replace(change, action=Action.DELETE)
 
     def prune(self, now: float) -> None:
         """Forget the events that are too old to be replayed and that nobody here has still to be told."""
