@@ -1,0 +1,89 @@
+"""Whether a snapshot is certainly as new as a store that others write to (PRODUCT §6.6).
+
+An SDK fetches right after its event, from whichever member the load balancer picks. These checks make
+sure that it does not find the state of before: they ask the store for the environment's revision, at most
+once at a time and for a bounded time, and then catch up. While the store does not answer, what is held is
+served.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from ff_proxy.errors import StoreError
+from ff_proxy.model.environment import Revision
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.time import Clock
+from ff_proxy.store.link.tide import Tide
+from ff_proxy.store.snapshots import RECENT, Announcement, Snapshots
+
+CHECK_SECONDS: Final = 0.05
+
+AskRevision = Callable[[EnvironmentId], Awaitable[Revision | None]]
+
+
+class RevisionFreshness:
+    """For a store on the network: every request that must not go back asks for the revision.
+
+    Bulk reads ask for ``RECENT`` seconds after a change was noticed only: who polls in bulk without having
+    been told of a change cannot tell a moment's delay.
+    """
+
+    def __init__(self, ask: AskRevision, snapshots: Snapshots, clock: Clock) -> None:
+        self._ask = ask
+        self._snapshots = snapshots
+        self._clock = clock
+        self._noticed: dict[EnvironmentId, float] = {}
+        self._checks: dict[EnvironmentId, asyncio.Task[None]] = {}
+        snapshots.listen(self._announced)
+
+    def fresh(self, environment: EnvironmentId, *, bulk: bool) -> bool:
+        """Whether a request may be answered at once."""
+        if not bulk:
+            return False
+        noticed = self._noticed.get(environment)
+        return noticed is None or self._clock.monotonic() - noticed > RECENT
+
+    async def refresh(self, environment: EnvironmentId) -> None:
+        """Catch up, or give up after ``CHECK_SECONDS``; requests at the same time share one check."""
+        check = self._checks.get(environment)
+        if check is None:
+            check = asyncio.create_task(self._check(environment))
+            self._checks[environment] = check
+            check.add_done_callback(lambda _: self._checks.pop(environment, None))
+        # Shielded: who leaves early must not end it for the others.
+        await asyncio.shield(check)
+
+    async def _check(self, environment: EnvironmentId) -> None:
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(CHECK_SECONDS):
+                snapshot = self._snapshots.get(environment)
+                revision = await self._ask(environment)
+                if snapshot is None or (revision is not None and revision != snapshot.revision):
+                    await self._snapshots.refresh(environment)
+
+    def _announced(self, announcement: Announcement) -> None:
+        self._noticed[announcement.environment] = self._clock.monotonic()
+
+
+class TideFreshness:
+    """For a store in another process of this machine: shared memory tells whether anything moved."""
+
+    def __init__(self, tide: Tide, snapshots: Snapshots) -> None:
+        self._tide = tide
+        self._snapshots = snapshots
+        self._seen: dict[EnvironmentId, int] = {}
+
+    def fresh(self, environment: EnvironmentId, *, bulk: bool) -> bool:
+        """Whether nothing was written since the environment was last compared."""
+        del bulk
+        return self._seen.get(environment) == self._tide.environments
+
+    async def refresh(self, environment: EnvironmentId) -> None:
+        """Catch up, or give up after ``CHECK_SECONDS``."""
+        tide = self._tide.environments
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self._snapshots.refresh(environment)
+                self._seen[environment] = tide

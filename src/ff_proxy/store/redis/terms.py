@@ -1,0 +1,77 @@
+"""Leading an environment: work that exactly one member of the fleet does at a time (PRODUCT §6.7)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.time import Clock
+from ff_proxy.store.redis.lease import SECONDS, Leases
+from ff_proxy.telemetry import Telemetry
+
+_RENEW: Final = SECONDS / 3
+_TRY_AGAIN: Final = 1.0
+# A lease that Redis has not confirmed for so long may be another's a moment later.
+_CONFIRMED: Final = SECONDS * 0.75
+_FAREWELL: Final = 1.0
+
+
+class Terms:
+    """Waits for an environment's lease, works while it lasts, and waits again."""
+
+    def __init__(self, leases: Leases, clock: Clock, telemetry: Telemetry) -> None:
+        self._leases = leases
+        self._clock = clock
+        self._log = telemetry.logger("fleet")
+        self._once = telemetry.once("fleet")
+
+    async def lead(self, environment: EnvironmentId, work: Callable[[], Awaitable[None]]) -> None:
+        """Run ``work`` whenever, and only while, this member holds the environment's lease; for ever.
+
+        ``work`` is cancelled when the lease is lost. When this call is cancelled the lease is given back, so
+        that another member takes over at once.
+        """
+        try:
+            while True:
+                await self._until_taken(environment)
+                self._log.info("leading", environment=environment)
+                async with asyncio.TaskGroup() as group:
+                    working = group.create_task(_forever(work))
+                    await self._until_lost(environment)
+                    working.cancel()
+                self._log.warning("no longer leading", environment=environment)
+        finally:
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await self._leases.give_back([environment])
+
+    async def _until_taken(self, environment: EnvironmentId) -> None:
+        while True:
+            try:
+                if await self._leases.take(environment):
+                    return
+            except StoreUnavailable as error:
+                self._once.warning("lease not taken", error=str(error))
+            await self._clock.sleep(_TRY_AGAIN)
+
+    async def _until_lost(self, environment: EnvironmentId) -> None:
+        confirmed = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(_RENEW)
+            try:
+                # Measured from before asking: the lease runs from when Redis hears of it.
+                asked = self._clock.monotonic()
+                if not await self._leases.take(environment):
+                    return
+                confirmed = asked
+            except StoreUnavailable as error:
+                self._once.warning("lease not renewed", error=str(error))
+                if self._clock.monotonic() - confirmed > _CONFIRMED:
+                    self._leases.forget(environment)
+                    return
+
+
+async def _forever(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
