@@ -217,6 +217,31 @@ def test_text_that_utf8_cannot_hold_is_replaced() -> None:
     assert served(offVariation="a\ud800b")["offVariation"] == "a\ufffdb"
 
 
+def test_nonsense_never_widens_a_rule() -> None:
+    """An unreadable clause stays as one that never holds; a rule whose clauses are no list is gone."""
+    good = {"attribute": "plan", "op": "equal", "values": ["gold"]}
+    doc = served(
+        rules=[
+            {"priority": 1, "clauses": [good, "nonsense"], "serve": {"variation": "f"}},
+            {"priority": 2, "clauses": "nonsense", "serve": {"variation": "f"}},
+        ]
+    )
+    assert len(doc["rules"]) == 1
+    assert [clause["op"] for clause in doc["rules"][0]["clauses"]] == ["equal", ""]
+    groups = segment(servingRules=[{"priority": 1, "clauses": [3, good]}, {"priority": 2, "clauses": {}}])
+    assert [[clause["op"] for clause in group["clauses"]] for group in groups["servingRules"]] == [
+        ["", "equal"]
+    ]
+
+
+def test_absurd_depth_is_cut() -> None:
+    """A value nested thousands deep costs its depth, not the process."""
+    deep: object = "x"
+    for _ in range(5000):
+        deep = [deep]
+    assert isinstance(normalise_flag(FLAG | {"novelty": deep}), Item)
+
+
 @given(st.dictionaries(FIELDS | st.text(max_size=5), JSON, max_size=8))
 def test_any_json_is_an_item_or_rejected_and_an_item_is_stable(doc: dict[str, Any]) -> None:
     """Total on bad data; what comes out is what would come out again."""

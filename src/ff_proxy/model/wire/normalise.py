@@ -218,24 +218,41 @@ def _weighted(entry: Json) -> Json | None:
     return entry | {"variation": _text(entry.get("variation")), "weight": _integer(entry.get("weight"))}
 
 
-def _rule(entry: Json) -> Json:
+def _rule(entry: Json) -> Json | None:
+    clauses = _clauses(entry.get("clauses", []))
+    if clauses is None:
+        return None
     return entry | {
         "priority": _integer(entry.get("priority")),
-        "clauses": _objects(entry.get("clauses"), _clause),
+        "clauses": clauses,
         "serve": _serve(entry.get("serve")),
     }
 
 
-def _segment_rule(entry: Json) -> Json:
+def _segment_rule(entry: Json) -> Json | None:
+    clauses = _clauses(entry.get("clauses", []))
+    if clauses is None:
+        return None
     return entry | {
         "ruleId": _text(entry.get("ruleId")),
         "priority": _integer(entry.get("priority")),
-        "clauses": _objects(entry.get("clauses"), _clause),
+        "clauses": clauses,
     }
 
 
+def _clauses(field: object) -> list[Json] | None:
+    """The clauses of one rule, or ``None`` if they are not a list.
+
+    A rule that loses a clause matches more targets, and one without any matches everybody: a clause
+    that cannot be read stays as one that never holds, and a rule without a list goes.
+    """
+    if not isinstance(field, list):
+        return None
+    return [_clause(entry if isinstance(entry, dict) else {}) for entry in field]
+
+
 def _clause(entry: Json) -> Json:
-    return entry | {
+    return {name: part for name, part in entry.items() if part is not None} | {
         "attribute": _text(entry.get("attribute")),
         "op": _text(entry.get("op")),
         "negate": entry.get("negate") is True,

@@ -1,7 +1,10 @@
 """Text on the wire: what stands for a value that should have been text, and text that UTF-8 can hold."""
 
+from typing import Final
+
 import msgspec
 
+_DEEPEST: Final = 100
 _encode = msgspec.json.Encoder().encode
 
 
@@ -17,14 +20,19 @@ def value_text(field: object) -> str:
     return _encode(field).decode()
 
 
-def clean_text(field: object) -> object:
-    """The same JSON value with lone surrogates as U+FFFD, which is what Go's decoder makes of them."""
+def clean_text(field: object, depth: int = 0) -> object:
+    """The same JSON value with lone surrogates as U+FFFD, which is what Go's decoder makes of them.
+
+    What is nested deeper than anything real becomes null.
+    """
     if isinstance(field, str):
         return (
             field if field.isascii() else field.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         )
+    if depth > _DEEPEST:
+        return None
     if isinstance(field, dict):
-        return {clean_text(name): clean_text(part) for name, part in field.items()}
+        return {str(clean_text(name)): clean_text(part, depth + 1) for name, part in field.items()}
     if isinstance(field, list):
-        return [clean_text(part) for part in field]
+        return [clean_text(part, depth + 1) for part in field]
     return field
