@@ -6,8 +6,8 @@ from random import Random
 
 import msgspec
 
+from ff_proxy.model.backoff import Backoff, jittered
 from ff_proxy.model.time import Clock
-from ff_proxy.upstream.backoff import Backoff, jittered
 
 
 class Pace(msgspec.Struct, frozen=True):

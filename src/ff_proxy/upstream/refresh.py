@@ -11,10 +11,10 @@ from typing import Final
 import msgspec
 
 from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
+from ff_proxy.model.backoff import jittered
 from ff_proxy.model.environment import Action, Change, Domain
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.upstream.backoff import jittered
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.fetch import Fetcher
 from ff_proxy.upstream.pace import Rhythm

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from ff_proxy.errors import UpstreamUnavailable
-from ff_proxy.upstream.backoff import CAP, Backoff, delays, jittered
+from ff_proxy.model.backoff import CAP, Backoff, delays, jittered
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,0 +1,191 @@
+"""Usage from the store's queue to SaaS: in bodies that SaaS takes, retried, each environment on its own."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Final
+
+import msgspec
+
+from ff_proxy.errors import StoreError, UpstreamError, UpstreamRefused
+from ff_proxy.model.backoff import Backoff, jittered
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.time import Clock
+from ff_proxy.model.usage import UsageCount, UsageTarget
+from ff_proxy.model.wire.usage import write_usage
+from ff_proxy.store.protocol import UsageLease, UsageQueue
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.usage.sinks import UsageSink
+
+_ENTRIES: Final = 500
+_BODY_BYTES: Final = 256 * 1024
+_AT_ONCE: Final = 16
+# The definite answers that speak of the body, not of us: part of it may still be welcome.
+_INDIGESTIBLE: Final = frozenset({400, 413, 422})
+_TROUBLE: Final = "usage not delivered, kept for later"
+
+
+def _everyones(_: EnvironmentId) -> bool:
+    return True
+
+
+class UsageForwarder:
+    """Sends what waits every ``interval`` seconds; an environment that fails is tried again after a while.
+
+    Args:
+        queue: where counts wait.
+        sink: takes bodies to SaaS.
+        interval: seconds between two rounds (option ``metric-post-duration``).
+        clock: time.
+        random: spreads rounds and retries.
+        telemetry: told of bodies sent, failed and dropped.
+        owns: which environments this process sends for; by default every one.
+    """
+
+    name = "usage forwarder"
+
+    def __init__(
+        self,
+        queue: UsageQueue,
+        sink: UsageSink,
+        interval: float,
+        clock: Clock,
+        random: Random,
+        telemetry: Telemetry,
+        *,
+        owns: Callable[[EnvironmentId], bool] = _everyones,
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._queue = queue
+        self._sink = sink
+        self._interval = interval
+        self._clock = clock
+        self._random = random
+        self._forwarded = telemetry.instruments.usage_forwarded
+        self._dropped = telemetry.instruments.usage_dropped
+        self._log = telemetry.logger("usage")
+        self._once = telemetry.once("usage")
+        self._owns = owns
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._sending: dict[EnvironmentId, asyncio.Lock] = {}
+        self._waiting: dict[EnvironmentId, tuple[Backoff, float]] = {}
+
+    async def run(self) -> None:
+        """Send for ever."""
+        self.ready.set()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._clock.sleep(jittered(self._random, self._interval))
+                for environment in await self._due():
+                    if not self._lock(environment).locked():
+                        group.create_task(self._send_all(environment))
+
+    async def flush(self, seconds: float) -> None:
+        """Send what waits once more, whatever failed before; what is left after ``seconds`` stays queued."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                self._waiting.clear()
+                async with asyncio.TaskGroup() as group:
+                    for environment in await self._due():
+                        group.create_task(self._send_all(environment))
+
+    async def _due(self) -> Sequence[EnvironmentId]:
+        try:
+            pending = await self._queue.pending()
+        except StoreError as error:
+            self._once.warning("usage queue not readable", error=str(error))
+            return ()
+        now = self._clock.monotonic()
+        return [
+            name for name in pending if self._owns(name) and self._waiting.get(name, (None, 0.0))[1] <= now
+        ]
+
+    async def _send_all(self, environment: EnvironmentId) -> None:
+        async with self._lock(environment), self._gate:
+            try:
+                while (lease := await self._queue.take(environment, _ENTRIES)) is not None:
+                    if not await self._deliver(lease):
+                        return
+            except StoreError as error:
+                self._once.warning("usage queue not writable", error=str(error))
+
+    async def _deliver(self, lease: UsageLease) -> bool:
+        """Send one lease and settle it; ``False`` if SaaS is to be left alone for now."""
+        parts = [_Part(lease.counts, lease.targets)]
+        failure: UpstreamError | None = None
+        try:
+            while parts and failure is None:
+                outcome = await self._post(lease.environment, parts[-1])
+                if isinstance(outcome, UpstreamError):
+                    failure = outcome
+                else:
+                    parts[-1:] = outcome
+        finally:
+            # Also when cancelled in the middle: what was sent must not come back, nor the rest be lost.
+            await self._settle(lease, parts)
+        self._note(lease.environment, failure)
+        return failure is None
+
+    async def _post(self, environment: EnvironmentId, part: "_Part") -> "list[_Part] | UpstreamError":
+        """Send one part. Returns what is to be sent in its place (nothing, or halves), or why not now."""
+        body = write_usage(part.counts, part.targets)
+        if len(body) > _BODY_BYTES and len(part) > 1:
+            return part.halves()
+        try:
+            await self._sink.send(environment, body)
+        except UpstreamError as error:
+            self._forwarded.labels(environment, "true").inc()
+            if not isinstance(error, UpstreamRefused) or error.status not in _INDIGESTIBLE:
+                return error
+            if len(part) > 1:
+                return part.halves()
+            self._dropped.labels(environment, "refused").inc()
+            self._once.warning("a usage entry is refused by SaaS and dropped", environment, error=str(error))
+        else:
+            self._forwarded.labels(environment, "false").inc()
+        return []
+
+    async def _settle(self, lease: UsageLease, rest: Sequence["_Part"]) -> None:
+        counts = [entry for part in rest for entry in part.counts]
+        targets = [entry for part in rest for entry in part.targets]
+        if len(counts) == len(lease.counts) and len(targets) == len(lease.targets):
+            await self._queue.release(lease)
+            return
+        if counts or targets:
+            # Before the lease is let go: a crash in between sends it twice rather than never.
+            await self._queue.merge(counts, targets)
+        await self._queue.acknowledge(lease)
+
+    def _note(self, environment: EnvironmentId, failure: UpstreamError | None) -> None:
+        if failure is None:
+            self._waiting.pop(environment, None)
+            if self._once.forget(_TROUBLE, environment):
+                self._log.info("usage delivered again", environment=environment)
+            return
+        self._once.warning(_TROUBLE, environment, error=str(failure))
+        backoff, _ = self._waiting.get(environment, (Backoff(self._random), 0.0))
+        self._waiting[environment] = (backoff, self._clock.monotonic() + backoff.next(failure))
+
+    def _lock(self, environment: EnvironmentId) -> asyncio.Lock:
+        return self._sending.setdefault(environment, asyncio.Lock())
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """Entries that go into one body."""
+
+    counts: tuple[UsageCount, ...]
+    targets: tuple[UsageTarget, ...]
+
+    def __len__(self) -> int:
+        return len(self.counts) + len(self.targets)
+
+    def halves(self) -> "list[_Part]":
+        """The same entries in two parts."""
+        middle = len(self) // 2
+        counted = min(middle, len(self.counts))
+        seen = middle - counted
+        return [
+            _Part(self.counts[:counted], self.targets[:seen]),
+            _Part(self.counts[counted:], self.targets[seen:]),
+        ]
