@@ -155,17 +155,28 @@ class Sender:
 
     async def mature(self) -> None:
         """Wake the streams whose slot has come, until cancelled."""
-        # In order of their last writes but for a slot's length: no stream waits longer than two slots.
         while True:
             await self._waits.wait()
             while self._waiting:
-                now = self._clock.monotonic()
-                while self._waiting and self._waiting[0].written + self._pace.slot <= now:
-                    stream = self._waiting.popleft()
-                    stream.owner.wake(stream)
-                if self._waiting:
-                    await self._clock.sleep(self._waiting[0].written + self._pace.slot - now)
+                pause = self._wake()
+                if pause > 0:
+                    await self._clock.sleep(pause)
             self._waits.clear()
+
+    def _wake(self) -> float:
+        """Wake who is due; the seconds until the next one is, 0 if nobody waits.
+
+        Streams wait in the order of their last writes but for the length of a slot, so that none waits
+        longer than two.
+        """
+        now = self._clock.monotonic()
+        while self._waiting:
+            stream = self._waiting[0]
+            if stream.written + self._pace.slot > now:
+                return stream.written + self._pace.slot - now
+            self._waiting.popleft()
+            stream.owner.wake(stream)
+        return 0.0
 
     async def beat(self) -> None:
         """Have heartbeats sent, and cut off streams that take nothing, until cancelled."""
@@ -176,10 +187,13 @@ class Sender:
             now = self._clock.monotonic()
             due = max(due, now - self._pace.heartbeat)  # after a long pause, one round is enough
             while due <= now:
-                for stream in self._wheel.turn():
-                    stream.owner.beat(stream)
+                self._beat_slot()
                 due += tick
             self._cut_off(now - self._pace.patience)
+
+    def _beat_slot(self) -> None:
+        for stream in self._wheel.turn():
+            stream.owner.beat(stream)
 
     def _cut_off(self, since: float) -> None:
         """Close the streams that have not taken their last write since ``since`` or longer."""
