@@ -1,0 +1,193 @@
+"""Usage reaches SaaS once, whole, and each environment on its own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+
+from ff_proxy.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
+from ff_proxy.store.memory_queues import MemoryUsageQueue
+from ff_proxy.telemetry import null_telemetry
+from ff_proxy.usage.forward import UsageForwarder
+from tests.support.clock import FakeClock
+
+ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
+OTHER = EnvironmentId("b1dc1c9f-5a3f-41d7-8a4e-0c8e2f9e3b22")
+Answer = Callable[[EnvironmentId, bytes], UpstreamError | None]
+
+
+class Saas:
+    """Takes bodies, or answers with an error; remembers the counts it took, by flag."""
+
+    def __init__(self, answer: Answer = lambda _, __: None) -> None:
+        self.answer = answer
+        self.taken: dict[tuple[EnvironmentId, str], int] = {}
+        self.targets: list[str] = []
+        self.bodies: list[bytes] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def send(self, environment: EnvironmentId, body: bytes) -> None:
+        await self.gate.wait()
+        error = self.answer(environment, body)
+        if error is not None:
+            raise error
+        self.bodies.append(body)
+        doc = json.loads(body)
+        for entry in doc["metricsData"]:
+            flag = entry["attributes"][0]["value"]
+            self.taken[environment, flag] = self.taken.get((environment, flag), 0) + entry["count"]
+        self.targets += [target["identifier"] for target in doc["targetData"]]
+
+
+class Setting:
+    """A forwarder between a queue and a SaaS."""
+
+    def __init__(self, saas: Saas) -> None:
+        self.clock = FakeClock()
+        self.queue = MemoryUsageQueue(100_000)
+        self.saas = saas
+        self.telemetry = null_telemetry()
+        self.forwarder = UsageForwarder(self.queue, saas, 60.0, self.clock, Random(1), self.telemetry)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """With the service running."""
+        task = asyncio.create_task(self.forwarder.run())
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def usage(flag: str, count: int = 1, *, environment: EnvironmentId = ENV, padding: str = "") -> UsageCount:
+    """Evaluations of one flag."""
+    attributes = (("featureIdentifier", json.dumps(flag)), ("padding", json.dumps(padding)))
+    return UsageCount(UsageKey(environment, "FFMETRICS", attributes), count, 1_700_000_000_000)
+
+
+async def test_what_waits_is_sent_every_interval() -> None:
+    """Merged counts and targets of both environments, and then nothing is left."""
+    setting = Setting(Saas())
+    async with setting.running():
+        await setting.queue.merge([usage("a", 2), usage("a", 3, environment=OTHER)], [])
+        await setting.queue.merge([usage("a", 5)], [UsageTarget(ENV, "ana", "Ana", ())])
+        await setting.clock.advance(40)
+        assert setting.saas.taken == {}
+        await setting.clock.advance(30)
+        assert setting.saas.taken == {(ENV, "a"): 7, (OTHER, "a"): 3}
+        assert setting.saas.targets == ["ana"]
+        assert await setting.queue.pending() == {}
+
+
+async def test_a_failed_post_is_kept_and_sent_again() -> None:
+    """Nothing is lost and nothing doubled while SaaS is away."""
+    away = True
+    setting = Setting(Saas(lambda _, __: UpstreamUnavailable("away") if away else None))
+    async with setting.running():
+        await setting.queue.merge([usage("a", 2)], [])
+        await setting.clock.advance(70)
+        await setting.queue.merge([usage("a", 3)], [])
+        await setting.clock.advance(70)
+        assert await setting.queue.pending() == {ENV: 1}
+        away = False
+        await setting.clock.advance(140)
+        assert setting.saas.taken == {(ENV, "a"): 5}
+
+
+async def test_one_environment_never_delays_another() -> None:
+    """Neither by failing nor by hanging."""
+    hang = asyncio.Event()
+
+    class Half(Saas):
+        async def send(self, environment: EnvironmentId, body: bytes) -> None:
+            if environment == OTHER:
+                await hang.wait()
+            await super().send(environment, body)
+
+    setting = Setting(Half())
+    async with setting.running():
+        await setting.queue.merge([usage("a"), usage("a", environment=OTHER)], [])
+        await setting.clock.advance(70)
+        await setting.queue.merge([usage("b")], [])
+        await setting.clock.advance(70)
+        assert setting.saas.taken == {(ENV, "a"): 1, (ENV, "b"): 1}
+        hang.set()
+        await setting.clock.advance(1)
+        assert setting.saas.taken[OTHER, "a"] == 1
+
+
+async def test_large_usage_goes_in_several_bodies() -> None:
+    """Each within the limit, together everything once."""
+    setting = Setting(Saas())
+    entries = [usage(f"f{number}", number + 1, padding="x" * 2000) for number in range(700)]
+    await setting.queue.merge(entries, [])
+    await setting.forwarder.flush(5)
+    assert setting.saas.taken == {(ENV, f"f{number}"): number + 1 for number in range(700)}
+    assert max(map(len, setting.saas.bodies)) <= 256 * 1024
+    assert len(setting.saas.bodies) > 5
+
+
+async def test_only_the_entry_that_saas_cannot_digest_is_dropped() -> None:
+    """A 400 halves the body until the culprit is alone; it is counted."""
+    setting = Setting(
+        Saas(lambda _, body: UpstreamRefused("bad", status=400) if b'"poison"' in body else None)
+    )
+    entries = [usage(f"f{number}") for number in range(20)]
+    await setting.queue.merge([*entries, usage("poison")], [UsageTarget(ENV, "ana", "Ana", ())])
+    await setting.forwarder.flush(5)
+    assert setting.saas.taken == {(ENV, f"f{number}"): 1 for number in range(20)}
+    assert setting.saas.targets == ["ana"]
+    assert await setting.queue.pending() == {}
+    assert b'ff_proxy_usage_dropped_total{envID="%s",reason="refused"} 1.0' % ENV.encode() in (
+        setting.telemetry.exposition()
+    )
+
+
+async def test_what_was_sent_before_a_failure_does_not_come_back() -> None:
+    """A batch that fails in the middle is settled by halves."""
+    bodies = 0
+
+    def second_fails(_: EnvironmentId, __: bytes) -> UpstreamError | None:
+        nonlocal bodies
+        bodies += 1
+        return UpstreamUnavailable("away") if bodies == 2 else None
+
+    setting = Setting(Saas(second_fails))
+    await setting.queue.merge([usage(f"f{number}", padding="x" * 2000) for number in range(300)], [])
+    await setting.forwarder.flush(5)
+    assert 0 < len(setting.saas.taken) < 300
+    await setting.forwarder.flush(5)
+    assert setting.saas.taken == {(ENV, f"f{number}"): 1 for number in range(300)}
+
+
+async def test_a_flush_is_bounded_and_keeps_what_it_could_not_send() -> None:
+    """A SaaS that does not answer costs the seconds given, not the counts."""
+    setting = Setting(Saas())
+    setting.saas.gate.clear()
+    await setting.queue.merge([usage("a", 4)], [])
+    async with asyncio.timeout(5):
+        await setting.forwarder.flush(0.05)
+    setting.saas.gate.set()
+    await setting.forwarder.flush(5)
+    assert setting.saas.taken == {(ENV, "a"): 4}
+
+
+async def test_only_own_environments_are_sent() -> None:
+    """In a fleet the holder of the lease sends."""
+    setting = Setting(Saas())
+    forwarder = UsageForwarder(
+        setting.queue,
+        setting.saas,
+        60,
+        setting.clock,
+        Random(1),
+        null_telemetry(),
+        owns=lambda name: name == ENV,
+    )
+    await setting.queue.merge([usage("a"), usage("a", environment=OTHER)], [])
+    await forwarder.flush(5)
+    assert setting.saas.taken == {(ENV, "a"): 1}
+    assert await setting.queue.pending() == {OTHER: 1}
