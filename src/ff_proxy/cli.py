@@ -134,6 +134,18 @@ def _demo(out: TextIO) -> ExitCode:
     return run_here([], out)
 
 
+def _validate(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
+    from ff_proxy.commands.validate import validate
+
+    return validate(argv, out)
+
+
+def _explain(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
+    from ff_proxy.commands.explain import explain
+
+    return explain(argv, out)
+
+
 def _sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
     from ff_proxy.commands.sandbox import sandbox
 
@@ -151,6 +163,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "ready": Command("whether it is ready for SDKs, for container probes", _ready),
     "print-config": Command(
         "effective value and source of every option, secrets masked", _with_settings(_print_config)
+    ),
+    "validate": Command("check an offline directory: every problem with file and place", _validate),
+    "explain": Command(
+        "why a target gets a flag's variation, step by step, from an offline directory", _explain
     ),
     "sandbox": Command("a small Harness for development and tests; sandbox flip changes a flag", _sandbox),
     "demo": Command("a sandbox, the proxy and a real SDK, and a flag that flips", _without_options(_demo)),
