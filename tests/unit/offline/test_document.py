@@ -1,0 +1,94 @@
+"""Reading one file, and saying where it is broken."""
+
+from pathlib import Path
+
+import pytest
+
+from ff_proxy.errors import OfflineDataError
+from ff_proxy.offline.document import read_document
+
+
+def read(tmp_path: Path, content: str | bytes, name: str = "flags.json") -> tuple[object, list[str]]:
+    """The value of a file of this content, and its warnings."""
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    value, problems = read_document(path)
+    return value, [str(problem).removeprefix(f"{path}: ") for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        ("null", None),
+        ("[]", []),
+        (' [1, {"a": "é"}] \n', [1, {"a": "é"}]),
+        (b"\xef\xbb\xbf[1]", [1]),
+        ('["\\ud800"]', ["\ud800"]),
+    ],
+)
+def test_json_is_read(tmp_path: Path, content: str | bytes, value: object) -> None:
+    """Also with a byte order mark, and with half a surrogate pair as JavaScript may write it."""
+    assert read(tmp_path, content) == (value, [])
+
+
+def test_only_the_first_value_is_read_and_the_rest_is_told(tmp_path: Path) -> None:
+    """As the Go proxy reads a file."""
+    value, warnings = read(tmp_path, '[1]\n  {"x": 2}')
+    assert value == [1]
+    assert warnings == ["line 2 column 3: only the first value is read, and here is more"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "it is empty; an empty list is written []"),
+        (" \n", "it is empty; an empty list is written []"),
+        ("[1,\n 2,,]", "line 2 column 4: it is not JSON: Expecting value"),
+        ('[\n{"a": 1\n', "line 3 column 1: it is not JSON: Expecting ',' delimiter"),
+        ("[NaN]", "it is not JSON: NaN is no JSON value"),
+        (b'[\n"\xff"]', "line 2 column 2: it is not UTF-8"),
+        ("[" * 100_000, "it is nested too deeply"),
+    ],
+)
+def test_broken_json_is_told_with_its_place(tmp_path: Path, content: str | bytes, told: str) -> None:
+    """File, line and column."""
+    with pytest.raises(OfflineDataError) as broken:
+        read(tmp_path, content)
+    assert str(broken.value) == f"{tmp_path}/flags.json: {told}"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("- a: 1\n- b: [1,\n", "line 3 column 1: it is not YAML: did not find expected node content"),
+        ("a: \x01", "it is not YAML: "),
+        ("&a [*a]", "it is nested too deeply"),
+        ("[" * 100_000, "it is nested too deeply"),
+        (b"a: \xff", "line 1 column 4: it is not UTF-8"),
+    ],
+)
+def test_broken_yaml_is_told_with_its_place(tmp_path: Path, content: str | bytes, told: str) -> None:
+    """A file that would overflow the parser is refused before it can."""
+    with pytest.raises(OfflineDataError) as broken:
+        read(tmp_path, content, "flags.yaml")
+    assert str(broken.value).startswith(f"{tmp_path}/flags.yaml: {told}")
+
+
+@pytest.mark.parametrize("name", ["flags.yaml", "flags.yml"])
+def test_yaml_is_read(tmp_path: Path, name: str) -> None:
+    """Both suffixes; an empty file is as good as null there."""
+    assert read(tmp_path, "- a: 1", name) == ([{"a": 1}], [])
+    assert read(tmp_path, "# nothing yet", name) == (None, [])
+
+
+def test_only_the_first_yaml_document_is_read(tmp_path: Path) -> None:
+    """The rest is told."""
+    value, warnings = read(tmp_path, "- 1\n---\n- 2\n", "flags.yaml")
+    assert value == [1]
+    assert warnings == ["only the first document is read, and here are more"]
+
+
+def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    """Whatever the system says of it."""
+    with pytest.raises(OfflineDataError, match="it cannot be read: Is a directory"):
+        read_document(tmp_path)
