@@ -91,7 +91,7 @@ def write_claims(info: EnvironmentInfo, key: SdkKeyHash, issued_at: float) -> by
     cluster = info.cluster
     claims = {
         "environment": info.id,
-        **{name: text for name, text in known.items() if text},
+        **{name: clean_text(text) for name, text in known.items() if text},
         "clusterIdentifier": cluster if cluster.isascii() and cluster.isdigit() else "1",
         "apiKey": _KEY_PREFIX + key,
         "iat": int(issued_at),
