@@ -1,4 +1,4 @@
-"""Opening ``/stream`` over the wire (PRODUCT §3; sdk-contract.md §3.1, §3.5); what it then carries is the hub's."""
+"""Opening ``/stream`` over the wire (PRODUCT §3, sdk-contract.md §3.1, §3.5)."""
 
 from collections.abc import AsyncIterator
 

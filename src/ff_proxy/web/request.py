@@ -35,6 +35,6 @@ def join_fields(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 def scope_head(scope: Mapping[str, Any]) -> RequestHead:
     """The head of an ASGI request."""
-    return RequestHead(
-        scope["method"], scope["raw_path"], scope["query_string"], join_fields(scope["headers"])
-    )
+    # llhttp leaves blanks that follow a value to the reader.
+    pairs = ((name, value.strip(b" \t")) for name, value in scope["headers"])
+    return RequestHead(scope["method"], scope["raw_path"], scope["query_string"], join_fields(pairs))

@@ -1,0 +1,78 @@
+"""Tokens that every SDK can read, whatever Harness calls its projects (sdk-contract.md §2)."""
+
+import base64
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ff_proxy.model.environment import EnvironmentInfo
+from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
+from ff_proxy.web.tokens import Tokens
+from tests.support.clock import FakeClock
+
+# The characters that base64url turns into "-" and "_" more often than any other would be.
+TEXTS = st.one_of(
+    st.text(), st.text('?>~\x7f\\"u/ abc'), st.sampled_from(["", "~~~", "???", ">>>>", "\ud83d"])
+)
+INFOS = st.builds(
+    EnvironmentInfo,
+    id=st.text(min_size=1).map(EnvironmentId),
+    identifier=TEXTS,
+    project=TEXTS,
+    project_identifier=TEXTS,
+    organization=TEXTS,
+    organization_identifier=TEXTS,
+    account=TEXTS,
+    cluster=TEXTS,
+)
+SECRETS = st.text(min_size=1).map(Secret)
+
+
+@given(INFOS, SECRETS, st.floats(0, 1e11))
+def test_a_payload_is_read_alike_by_every_decoder(info: EnvironmentInfo, secret: Secret, now: float) -> None:
+    """Those for the standard alphabet skip ``-`` and ``_``; all find the same ASCII JSON."""
+    token = Tokens(secret, FakeClock(now)).issue(info, hash_key("key"))
+    header, payload, signature = token.split(".")
+    assert header
+    assert signature
+    assert not set(payload) & set("-_=")
+    padded = payload + "=" * (-len(payload) % 4)
+    standard = base64.b64decode(padded, validate=True)
+    assert standard == base64.urlsafe_b64decode(padded)
+    assert standard.isascii()
+    claims = json.loads(standard)
+    assert claims["environment"] == info.id
+    assert claims["clusterIdentifier"].isdigit()
+    assert "exp" not in claims
+    assert "nbf" not in claims
+    assert all(isinstance(claim, str) for name, claim in claims.items() if name != "iat")
+
+
+@given(INFOS, SECRETS, st.floats(0, 1e11))
+def test_what_is_issued_is_verified(info: EnvironmentInfo, secret: Secret, now: float) -> None:
+    """By any member with the same secret, whatever its clock says, and by no other."""
+    key = hash_key("key")
+    token = Tokens(secret, FakeClock(now)).issue(info, key).encode()
+    for _ in range(2):
+        claims = Tokens(secret, FakeClock(0)).verify(token)
+        assert claims is not None
+        assert (claims.environment, claims.key, claims.issued_at) == (info.id, key, float(int(now)))
+    assert Tokens(Secret(secret.reveal() + "x"), FakeClock(now)).verify(token) is None
+
+
+@given(INFOS, st.data())
+def test_no_other_text_is_a_token(info: EnvironmentInfo, data: st.DataObject) -> None:
+    """Whatever is changed in a good one, but for bits that its encoding does not use."""
+    tokens = Tokens(Secret("secret"), FakeClock())
+    token = tokens.issue(info, hash_key("key")).encode()
+    position = data.draw(st.integers(0, len(token) - 1))
+    character = data.draw(st.binary(max_size=1))
+    changed = token[:position] + character + token[position + 1 :]
+    same = changed == token or _signature(changed) == _signature(token)
+    assert (tokens.verify(changed) is None) is not same
+
+
+def _signature(token: bytes) -> tuple[bytes, bytes]:
+    signed, _, signature = token.rpartition(b".")
+    return signed, base64.urlsafe_b64decode(signature + b"==")

@@ -1,0 +1,111 @@
+"""Connections without sockets: bytes go straight into the edge's protocol, and what it writes is kept."""
+
+import asyncio
+from collections.abc import Iterable
+
+from ff_proxy.web.connection import Connection
+from tests.support.web import Site
+
+_PATIENCE = 2000
+_QUIET = 4
+
+
+class Pipe(asyncio.Transport):
+    """A transport whose other side takes everything at once, and gives nothing while reading is paused."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self._protocol: asyncio.BaseProtocol = protocol
+        self._closing = False
+        self._reading = True
+        self._waiting = bytearray()
+        self._loop = asyncio.get_running_loop()
+        protocol.connection_made(self)
+
+    def feed(self, data: bytes) -> None:
+        """The other side sends ``data``."""
+        self._waiting += data
+        self._deliver()
+
+    def _deliver(self) -> None:
+        if self._reading and not self._closing and self._waiting:
+            data = bytes(self._waiting)
+            self._waiting.clear()
+            assert isinstance(self._protocol, asyncio.Protocol)
+            self._protocol.data_received(data)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self._closing:
+            self.written += data
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        for data in list_of_data:
+            self.write(data)
+
+    def write_eof(self) -> None:
+        return
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._loop.call_soon(self._protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        self.close()
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def pause_reading(self) -> None:
+        self._reading = False
+
+    def resume_reading(self) -> None:
+        self._reading = True
+        self._loop.call_soon(self._deliver)
+
+    def is_reading(self) -> bool:
+        return self._reading
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        del high, low
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        del name
+        return default
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
+
+
+async def converse(site: Site, parts: Iterable[bytes]) -> bytes:
+    """Everything that comes back for ``parts``; each is sent when what came before has been dealt with."""
+    connection = site.edge.connection()
+    pipe = Pipe(connection)
+    for part in parts:
+        pipe.feed(part)
+        await _settled(connection, pipe)
+    pipe.close()
+    await asyncio.sleep(0)
+    return bytes(pipe.written)
+
+
+async def _settled(connection: Connection, pipe: Pipe) -> None:
+    quiet = 0
+    for _ in range(_PATIENCE):
+        await asyncio.sleep(0)
+        cold = connection._cold
+        waits = cold is not None and not cold.whole
+        over = waits or pipe.is_closing() or (cold is None and connection._opening is None)
+        quiet = quiet + 1 if over else 0
+        if quiet == _QUIET:
+            break
