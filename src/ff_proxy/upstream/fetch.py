@@ -28,6 +28,20 @@ class Contents(msgspec.Struct, frozen=True):
     segments: Mapping[str, Item]
 
 
+async def _all(*questions: Awaitable[list[object]]) -> list[list[object]]:
+    """Every answer, asked for at the same time, or the first error once all have ended.
+
+    No task group: before Python 3.13 it loses a cancellation that comes while it ends in an error, and
+    whoever retries for ever then never stops.
+    """
+    answers: list[list[object]] = []
+    for answer in await asyncio.gather(*questions, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            raise answer
+        answers.append(answer)
+    return answers
+
+
 def _total(read: Callable[[object], Item | Rejected], doc: object) -> Item | Rejected:
     try:
         return read(doc)
@@ -48,15 +62,12 @@ class Fetcher:
 
         An item that cannot be read keeps the form that ``held`` has of it, which is asked only then.
         """
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                flags = tasks.create_task(self._api.flags(session))
-                segments = tasks.create_task(self._api.segments(session, and_rules=True))
-                legacy = tasks.create_task(self._api.segments(session, and_rules=False))
-        except ExceptionGroup as group:
-            # One reason is enough, and callers decide by its type.
-            raise group.exceptions[0] from None
-        old = {doc.get("identifier"): doc for doc in legacy.result() if isinstance(doc, dict)}
+        flags, segments, legacy = await _all(
+            self._api.flags(session),
+            self._api.segments(session, and_rules=True),
+            self._api.segments(session, and_rules=False),
+        )
+        old = {doc.get("identifier"): doc for doc in legacy if isinstance(doc, dict)}
         environment = session.environment.id
 
         def segment(doc: object) -> Item | Rejected:
@@ -64,8 +75,8 @@ class Fetcher:
             return self._segment(environment, doc, old.get(identifier))
 
         return Contents(
-            flags=await self._items(environment, Domain.FLAG, flags.result(), normalise_flag, held),
-            segments=await self._items(environment, Domain.SEGMENT, segments.result(), segment, held),
+            flags=await self._items(environment, Domain.FLAG, flags, normalise_flag, held),
+            segments=await self._items(environment, Domain.SEGMENT, segments, segment, held),
         )
 
     async def item(self, session: Session, domain: Domain, identifier: str) -> Item | None:

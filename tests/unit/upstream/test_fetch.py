@@ -1,5 +1,7 @@
 """Fetching: what is unreadable costs nothing that was good."""
 
+import asyncio
+
 import pytest
 
 from ff_proxy.errors import UpstreamMalformed, UpstreamRefused, UpstreamUnavailable
@@ -67,6 +69,19 @@ async def test_made_legacy_rules_are_mentioned_once(world: World) -> None:
     legacy, _ = segment_forms(contents.segments["s"].wire)
     assert b'"new"' in legacy
     assert world.log.count("made from servingRules") == 1
+
+
+async def test_cancelled_while_failing(world: World) -> None:
+    """A proxy that stops while SaaS fails has to stop."""
+    gate = world.saas.gates[SEGMENTS] = asyncio.Event()
+    world.saas.always[FLAGS] = UpstreamUnavailable("down")
+    fetcher, session = Fetcher(world.api, world.telemetry), await world.session()
+    fetching = asyncio.create_task(fetcher.everything(session, nothing))
+    await world.clock.settle()
+    fetching.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await fetching
 
 
 @pytest.mark.parametrize("route", [FLAGS, SEGMENTS])
