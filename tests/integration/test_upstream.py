@@ -383,8 +383,12 @@ async def test_starts_before_saas_does() -> None:
         proxy = Proxy(saas, transport, FAST)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(proxy.service.run())
-            await asyncio.sleep(0.2)
-            assert len(proxy.service.readiness().pending) == 2
+
+            async def tried() -> bool:
+                pending = proxy.service.readiness().pending
+                return len(pending) == 2 and "not tried yet" not in str(pending)
+
+            await eventually(tried)
             await saas.up()
             async with asyncio.timeout(PATIENCE):
                 await proxy.service.ready.wait()
