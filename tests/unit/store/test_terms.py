@@ -1,0 +1,100 @@
+"""Leading an environment: one at a time, and no longer than the lease is confirmed."""
+
+import asyncio
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.redis.terms import Terms
+from ff_proxy.telemetry import null_telemetry
+from tests.support.clock import FakeClock
+
+ENVIRONMENT = EnvironmentId("3ad4b1c8-31b7-4f5e-9a36-6b0f8f3c1f00")
+
+
+class FakeLeases:
+    """Leases that a test gives and takes."""
+
+    def __init__(self) -> None:
+        self.free = True
+        self.down = False
+        self.held = False
+        self.given_back = 0
+
+    async def take(self, environment: EnvironmentId) -> bool:
+        assert environment == ENVIRONMENT
+        if self.down:
+            raise StoreUnavailable("down")
+        self.held = self.free
+        return self.held
+
+    def forget(self, environment: EnvironmentId) -> None:
+        assert environment == ENVIRONMENT
+        self.held = False
+
+    async def give_back(self, environments: list[EnvironmentId]) -> None:
+        assert environments == [ENVIRONMENT]
+        self.given_back += 1
+
+
+class Office:
+    """Somebody who leads, and counts the times."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.leases = FakeLeases()
+        self.working = 0
+        self.begun = 0
+        terms = Terms(self.leases, self.clock, null_telemetry())  # type: ignore[arg-type]  # a double
+        self.task = asyncio.create_task(terms.lead(ENVIRONMENT, self.work))
+
+    async def work(self) -> None:
+        self.begun += 1
+        self.working += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.working -= 1
+
+    async def end(self) -> None:
+        """Shut down."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def test_work_begins_with_the_lease_and_ends_with_it() -> None:
+    """And begins anew when the lease comes back."""
+    office = Office()
+    office.leases.free = False
+    await office.clock.advance(10)
+    assert office.begun == 0
+    office.leases.free = True
+    await office.clock.advance(1.5)
+    assert office.working == 1
+    office.leases.free = False
+    await office.clock.advance(2.5)
+    assert office.working == 0
+    office.leases.free = True
+    await office.clock.advance(2)
+    assert (office.working, office.begun) == (1, 2)
+    await office.end()
+    assert office.working == 0
+    assert office.leases.given_back == 1
+
+
+async def test_a_short_silence_of_the_store_does_not_end_a_term() -> None:
+    """A longer one does: somebody else may hold the lease by then."""
+    office = Office()
+    await office.clock.advance(1)
+    office.leases.down = True
+    await office.clock.advance(2.5)
+    office.leases.down = False
+    await office.clock.advance(4)
+    assert (office.working, office.begun) == (1, 1)
+    office.leases.down = True
+    await office.clock.advance(8)
+    assert office.working == 0
+    assert not office.leases.held
+    office.leases.down = False
+    await office.clock.advance(2)
+    assert (office.working, office.begun) == (1, 2)
+    await office.end()
