@@ -1,0 +1,122 @@
+"""The proxy's serving half in one process, with changes on request: what ``bench.streams`` measures.
+
+Prints ``<port> <control port>``. A number written to the control port is that many changes, each
+of another flag, written to the store one after the other, as the upstream would.
+"""
+
+import asyncio
+import contextlib
+import sys
+
+from ff_proxy.config.kinds import JsonValues
+from ff_proxy.config.records import LimitOptions, ServingOptions, ShutdownOptions, TokenOptions
+from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item
+from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.model.wire.normalise import normalise_flag
+from ff_proxy.modes.serving import Needs, compile_options, make_serving
+from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.runtime.identity import random_name
+from ff_proxy.runtime.loop import run
+from ff_proxy.store.memory import MemoryStore
+from ff_proxy.store.protocol import PutItem
+from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.telemetry import null_telemetry
+from ff_proxy.usage.intake import NullIntake
+from ff_proxy.web.needs import AlwaysFresh, HeldKeys
+from ff_proxy.web.registrar import NoRegistrar
+
+ENVIRONMENT = EnvironmentId("9a1f4d0c-6c0e-4a54-9a0b-000000000001")
+KEY = "bench-server-key"
+FLAGS = 100
+
+_OPTIONS = ServingOptions(
+    port=0,
+    workers=1,
+    tls=None,
+    cors_allowed_origins=("*",),
+    limits=LimitOptions(max_connections=None, max_body_size=1 << 20),
+    tokens=TokenOptions(secret=Secret("bench"), bypass=False),
+    and_rules=True,
+    json_values=JsonValues.PLAIN,
+    prometheus_port=None,
+    admin=None,
+    shutdown=ShutdownOptions(delay=0, deadline=1),
+)
+
+
+def flag(number: int, version: int) -> Item:
+    """A flag that differs from version to version."""
+    item = normalise_flag(
+        {
+            "feature": f"bench-flag-{number:02}",
+            "project": "bench",
+            "environment": "bench",
+            "kind": "string",
+            "state": "on",
+            "variations": [{"identifier": "one", "value": str(version)}, {"identifier": "two", "value": "2"}],
+            "defaultServe": {"variation": "one"},
+            "offVariation": "two",
+            "version": version,
+        }
+    )
+    assert isinstance(item, Item), item
+    return item
+
+
+async def main() -> None:
+    """Serve until the control connection ends."""
+    clock, telemetry = SystemClock(), null_telemetry()
+    async with MemoryStore(random_name(), clock) as store:
+        flags = [flag(number, 1) for number in range(FLAGS)]
+        await store.configs.replace(
+            EnvironmentConfig(
+                info=EnvironmentInfo(ENVIRONMENT, "bench"),
+                flags={item.identifier: item for item in flags},
+                segments={},
+                keys=frozenset({hash_key(KEY)}),
+            )
+        )
+        snapshots = Snapshots(store.configs, compile_options(_OPTIONS), clock, telemetry)
+        await snapshots.resync()
+        needs = Needs(
+            secret=Secret("bench"),
+            keyless=False,
+            targets=store.targets,
+            statuses=store.configs,
+            checker=HeldKeys(snapshots),
+            registrar=NoRegistrar(),
+            intake=NullIntake(telemetry),
+            freshness=AlwaysFresh(),
+            readiness=lambda: Readiness(loaded=1),
+            environments=lambda: [ENVIRONMENT],
+        )
+        serving = make_serving(_OPTIONS, snapshots, needs, clock, telemetry)
+        over = asyncio.Event()
+        version = 1
+
+        async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal version
+            with contextlib.closing(writer):
+                while line := await reader.readline():
+                    for number in range(int(line)):
+                        version += 1
+                        await store.configs.apply(ENVIRONMENT, PutItem(flag(number, version)))
+            over.set()
+
+        controls = await asyncio.start_server(control, "127.0.0.1", 0)
+        await serving.listener.start()
+        async with controls, asyncio.TaskGroup() as group:
+            services = [group.create_task(s.run()) for s in (snapshots, serving.hub, serving.listener)]
+            await snapshots.ready.wait()
+            # Tokens count whole seconds: one of this second would count as older than the data.
+            await asyncio.sleep(1)
+            sys.stdout.write(f"{serving.listener.port} {controls.sockets[0].getsockname()[1]}\n")
+            sys.stdout.flush()
+            await over.wait()
+            for service in services:
+                service.cancel()
+
+
+if __name__ == "__main__":
+    run(main())
