@@ -98,6 +98,7 @@ class Site:
         freshness: Freshness | None = None,
         targets: TargetStore | None = None,
         tls: Tls | None = None,
+        port: int = 0,
     ) -> None:
         self.clock = clock or SystemClock()
         self.telemetry: Telemetry = null_telemetry()
@@ -150,7 +151,7 @@ class Site:
             self.telemetry,
             limits or Limits(connections=10_000),
         )
-        self.listener = Listener(self.edge, bind(0, HOST), self.gate, self.clock, self.telemetry, tls=tls)
+        self.listener = Listener(self.edge, bind(port, HOST), self.gate, self.clock, self.telemetry, tls=tls)
 
     @property
     def port(self) -> int:

@@ -10,6 +10,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 
+class _EnoughError(Exception):
+    """Makes the parser stop where the one request ends."""
+
+
 @final
 class ColdServer:
     """What uvicorn's protocol needs of a server: this house has its own, which owns sockets and signals."""
@@ -55,11 +59,13 @@ class ColdRequest(HttpToolsProtocol):
         """The parser refused what it was fed."""
 
     def feed(self, data: bytes) -> None:
-        """More bytes of the request."""
+        """More bytes of the request; what comes after its end is not looked at."""
+        if self.whole:
+            return
         try:
             self.parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            self.broken = True
+            self.broken = not self.whole
 
     def on_headers_complete(self) -> None:
         """See uvicorn."""
@@ -71,6 +77,8 @@ class ColdRequest(HttpToolsProtocol):
         """See uvicorn."""
         self.whole = True
         super().on_message_complete()
+        if self._last:
+            raise _EnoughError
 
     def on_response_complete(self) -> None:
         """See uvicorn; timers and what comes next are the edge's."""

@@ -1,12 +1,12 @@
 """One client's connection: requests one after another, hot ones answered here, others lent to uvicorn."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast, final
 
 from ff_proxy.errors import RequestError
 from ff_proxy.web.cold import ColdRequest
 from ff_proxy.web.head import END, EdgeHead, read_head, without_upgrade
-from ff_proxy.web.memo import LONGEST
 from ff_proxy.web.paths import Resource
 from ff_proxy.web.problems import problem
 from ff_proxy.web.reply import Reply
@@ -29,28 +29,35 @@ class Connection(asyncio.Protocol):
 
     At any moment it is in the middle of a head (``_buffer``), of a request that is lent out
     (``_cold``, with ``_owed`` body bytes to come), of an opening stream (``_opening``), or between
-    requests. ``_since`` is the second in which that began, ``_seen`` the last in which bytes came.
+    requests. ``_since`` is the second in which that began, ``_seen`` the last in which something came.
     """
 
     __slots__ = (
+        "_active",
         "_buffer",
         "_cold",
         "_edge",
         "_ending",
+        "_free",
         "_opening",
         "_owed",
         "_reading",
+        "_recall",
         "_received",
         "_searched",
         "_seen",
         "_since",
         "_unsent",
+        "_write",
         "halted",
         "transport",
     )
 
     def __init__(self, edge: "Edge") -> None:
         self._edge: Final = edge
+        self._recall: Final = edge.memo.by_bytes
+        self._free = True
+        self._active = True
         self._buffer = bytearray()
         self._searched = 0
         self._cold: ColdRequest | None = None
@@ -63,12 +70,14 @@ class Connection(asyncio.Protocol):
         self._seen = self._since = edge.second
         self._unsent = 0
         self.transport: asyncio.Transport
+        self._write: Callable[[bytes], None]
 
     # --- what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self.transport = cast("asyncio.Transport", transport)
+        self._write = self.transport.write
         if not self._edge.admit(self):
             self._send(self._edge.crowded(), self._edge.plain_tail, close=True)
 
@@ -90,6 +99,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """See asyncio."""
         self.halted = True
+        self._free = False
         self._since = self._edge.second
         if self._cold is not None:
             self._cold.pause_writing()
@@ -102,23 +112,28 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio."""
-        edge = self._edge
-        self._seen = edge.second
-        if self._buffer or self._cold is not None or self.halted or self._ending or self._opening:
-            self._keep(data)
-            return
-        if len(data) <= LONGEST and (held := edge.memo.find(data)) is not None:
-            held.tally.count += 1
-            reply = held.reply
-            if reply.apart:
-                self.transport.writelines((reply.wire(edge.date, held.tail), reply.body))
-            else:
-                self.transport.write(reply.wire(edge.date, held.tail))
-        elif data.endswith(END) and data.find(END) == len(data) - len(END) and data[:1].isalpha():
-            self._request(data, memo=True)
-        else:
-            self._keep(data)
+        """See asyncio. The first lines are what polling SDKs get to see: every name in them counts."""
+        self._active = True
+        if self._free:
+            held = self._recall(data)
+            if held is not None and held.lease.current and (held.check is None or held.check(held.answer)):
+                held.used = True
+                held.tally.count += 1
+                if held.date is not self._edge.date:
+                    self._edge.redate(held)
+                self._write(held.wire)
+                if held.reply.apart:
+                    self._write(held.reply.body)
+                return
+            if data.endswith(END):
+                if self._edge.repeat(data, self._write):
+                    return
+                if data.find(END) == len(data) - len(END) and data[:1].isalpha():
+                    self._request(data)
+                    self._settle()
+                    return
+        self._keep(data)
+        self._go_on()
 
     # --- from bytes to requests
 
@@ -126,7 +141,7 @@ class Connection(asyncio.Protocol):
         if self._ending:
             return
         cold = self._cold
-        if cold is not None and not self._buffer and 0 <= len(data) <= self._owed:
+        if cold is not None and not self._buffer and len(data) <= self._owed:
             self._feed(cold, data)
         elif cold is not None and self._owed < 0:
             cold.feed(data)
@@ -135,7 +150,6 @@ class Connection(asyncio.Protocol):
             if not self._buffer:
                 self._since = self._edge.second
             self._buffer += data
-            self._go_on()
 
     def _go_on(self) -> None:
         while self._buffer and not (self.halted or self._ending or self._opening):
@@ -149,14 +163,15 @@ class Connection(asyncio.Protocol):
                 head = self._cut_head()
                 if head is None:
                     break
-                self._request(head, memo=False)
-        self._balance()
+                self._request(head)
+        self._settle()
 
-    def _balance(self) -> None:
+    def _settle(self) -> None:
         waiting = self._cold is not None or self.halted or self._opening is not None
-        wanted = not (waiting and len(self._buffer) > _AHEAD)
+        self._free = not (waiting or self._ending or self._buffer or self._edge.closing)
         if self.transport.is_closing():
             return
+        wanted = not (waiting and len(self._buffer) > _AHEAD)
         if not wanted:
             self.transport.pause_reading()
         elif not self._reading:
@@ -186,25 +201,30 @@ class Connection(asyncio.Protocol):
         self._since = self._edge.second
         return head
 
-    def _request(self, data: bytes, *, memo: bool) -> None:
-        if data.count(b"\n") > self._edge.limits.head_fields + 2:
+    def _request(self, data: bytes) -> None:
+        if self._edge.crowded_head(data):
             self._refuse(431, "the request has too many header fields")
             return
         head = read_head(data)
         if head is None:
             self._lend(data, -1)
-            return
-        if head.simple:
-            place = self._edge.locate(head.head.path)
-            if place is not None and place.resource in READABLE:
-                reply = self._edge.read(place, head, data if memo else None)
-                if reply is not None:
-                    self._send(reply, self._edge.tail(head.head), close=head.close)
-                    return
-            elif place is not None and place.resource is Resource.STREAM:
-                self._open_stream(head)
-                return
-        self._lend(without_upgrade(data) if b"upgrade" in head.head.fields else data, head.length)
+        elif not head.simple or not self._hot(head, data):
+            self._lend(without_upgrade(data) if b"upgrade" in head.head.fields else data, head.length)
+
+    def _hot(self, head: EdgeHead, data: bytes) -> bool:
+        place = self._edge.locate(head.head.path)
+        if place is None:
+            return False
+        if place.resource is Resource.STREAM:
+            self._open_stream(head)
+            return True
+        if place.resource not in READABLE:
+            return False
+        reply = self._edge.read(place, head, data)
+        if reply is None:
+            return False
+        self._send(reply, self._edge.tail(head.head), close=head.close)
+        return True
 
     # --- answering here
 
@@ -219,6 +239,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(start)
         if close:
             self._ending = True
+            self._free = False
             self.transport.close()
 
     def answer(self, reply: Reply, head: EdgeHead) -> None:
@@ -231,6 +252,7 @@ class Connection(asyncio.Protocol):
         self.transport.write(reply.wire(self._edge.date, self._edge.plain_tail[:-2] + _CLOSE))
         # What the client still sends is read off for a moment: a reset could overtake the reply.
         self._ending = True
+        self._free = False
         self._buffer.clear()
         self._since = self._edge.second
         if self.transport.can_write_eof() and not self.transport.is_closing():
@@ -250,6 +272,7 @@ class Connection(asyncio.Protocol):
     def let_go(self) -> None:
         """The transport has another protocol now."""
         self._ending = True
+        self._free = False
         self._buffer.clear()
 
     def _opened(self, _: asyncio.Task[None]) -> None:
@@ -298,7 +321,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
         elif self._buffer:
             asyncio.get_running_loop().call_soon(self._go_on)
-        self._balance()
+        self._settle()
 
     def _release_cold(self, lost: Exception | None) -> None:
         cold = self._cold
@@ -312,6 +335,8 @@ class Connection(asyncio.Protocol):
     def check(self) -> None:
         """Called once a second: has this taken too long?"""
         limits, now = self._edge.limits, self._edge.second
+        if self._active:
+            self._active, self._seen = False, now
         age = now - self._since
         if self.halted or self.transport.is_closing():
             self._check_progress(age)
@@ -340,6 +365,7 @@ class Connection(asyncio.Protocol):
             self._cold.let_go()
         elif self._opening is None:
             self.transport.close()
+        self._settle()
 
     def abort(self) -> None:
         """End at once."""

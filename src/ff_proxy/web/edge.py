@@ -1,6 +1,7 @@
 """The fast edge: what all connections share (docs/decisions/0002-the-edge.md)."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import Final
 
@@ -14,16 +15,18 @@ from ff_proxy.web.cold import ColdServer
 from ff_proxy.web.connection import Connection
 from ff_proxy.web.cors import Cors
 from ff_proxy.web.counts import Counts
-from ff_proxy.web.envelope import Envelope, common_fields
+from ff_proxy.web.envelope import Envelope
 from ff_proxy.web.head import EdgeHead
 from ff_proxy.web.limits import Limits
-from ff_proxy.web.memo import Memo
+from ff_proxy.web.memo import Memo, Remembered
 from ff_proxy.web.needs import Freshness, StreamHub
+from ff_proxy.web.negotiate import echoed_id
 from ff_proxy.web.paths import Place, Resource, locate
 from ff_proxy.web.problems import RETRY_SOON, UNAVAILABLE, problem, stream_problem
 from ff_proxy.web.reply import Reply, empty_reply, field_lines
 from ff_proxy.web.request import RequestHead
 from ff_proxy.web.resources import NotNow, Resources
+from ff_proxy.web.sieve import Sieve
 
 _PLACES: Final = 8192
 _LONGEST_PATH: Final = 512
@@ -69,6 +72,9 @@ class Edge:
         self.limits: Final = limits
         self.cold: Final = ColdServer(app)
         self.memo: Final = Memo(snapshots, resources)
+        self._by_lines: Final = self.memo.by_lines
+        self._sift: Final = Sieve().sift
+        self._most_lines: Final = limits.head_fields + 3
         self.connections: set[Connection] = set()
         self.second = 0
         self.closing = False
@@ -143,16 +149,52 @@ class Edge:
         return place
 
     def tail(self, head: RequestHead) -> bytes:
-        """The common fields as lines, and the empty line; the same object where nothing is special."""
-        if b"x-request-id" not in head.fields and (self._cors.constant or b"origin" not in head.fields):
+        """The common fields as lines, and the empty line."""
+        return _with_id(self._tail(head.fields), echoed_id(head.fields))
+
+    def _tail(self, fields: Mapping[bytes, bytes]) -> bytes:
+        if self._cors.constant or b"origin" not in fields:
             return self.plain_tail
-        return field_lines(common_fields(head, self._cors)) + b"\r\n"
+        return field_lines(self._cors.fields(fields[b"origin"])) + b"\r\n"
 
-    def read(self, place: Place, head: EdgeHead, data: bytes | None) -> Reply | None:
-        """The reply to a read, or ``None`` if it has to take the ordinary way.
+    def redate(self, held: Remembered) -> None:
+        """Bring what is written for ``held`` up to date."""
+        held.date = self.date
+        held.wire = held.reply.wire(self.date, held.tail)
 
-        ``data`` is the whole request, if the same bytes may come again.
+    def repeat(self, data: bytes, write: Callable[[bytes], None]) -> bool:
+        """Answer as a request was answered before that differs in nothing that matters.
+
+        ``data`` ends like a head. What is no single head is not answered: an empty line is none of a head's.
         """
+        lines = data.split(b"\r\n")
+        if len(lines) > self._most_lines or (sifted := self._sift(lines)) is None:
+            return False
+        matters, echoed = sifted
+        held = self._by_lines(matters)
+        if held is None or not held.lease.current or (held.check is not None and not held.check(held.answer)):
+            held = self.memo.match(matters)
+            if held is None:
+                return False
+        held.tally.count += 1
+        if echoed is not None:
+            found = echoed_id({b"x-request-id": echoed.partition(b":")[2].strip(b" \t")})
+            write(held.reply.wire(self.date, _with_id(held.tail, found)))
+        else:
+            if held.date is not self.date:
+                self.redate(held)
+            write(held.wire)
+            self.memo.put_exact(data, held)
+        if held.reply.apart:
+            write(held.reply.body)
+        return True
+
+    def crowded_head(self, data: bytes) -> bool:
+        """Whether a head has too many fields."""
+        return data.count(b"\r\n") > self._most_lines - 1
+
+    def read(self, place: Place, head: EdgeHead, data: bytes) -> Reply | None:
+        """The reply to a read, or ``None`` if it has to take the ordinary way; ``data`` is all of it."""
         try:
             answer = self._resources.answer(place, head.head)
         except RequestError as refusal:
@@ -164,9 +206,10 @@ class Edge:
             if isinstance(answer, NotNow):
                 return None
             reply = answer.reply
-            tail = self.tail(head.head)
-            if data is not None and not head.close and b"x-request-id" not in head.head.fields:
-                self.memo.put(data, answer, tail, self._counts.tally(place, reply.status, "GET"))
+            sifted = None if head.close else self._sift(data.split(b"\r\n"))
+            if sifted is not None:
+                tail = self._tail(head.head.fields)
+                self.memo.put(sifted[0], answer, tail, self._counts.tally(place, reply.status, "GET"))
         self._counts.tally(place, reply.status, "GET").count += 1
         return reply
 
@@ -231,3 +274,7 @@ class Edge:
     def _set_date(self) -> None:
         self.date = formatdate(self._clock.wall(), usegmt=True).encode()
         self.cold.set_date(self.date)
+
+
+def _with_id(tail: bytes, echoed: bytes | None) -> bytes:
+    return tail if echoed is None else b"%bx-request-id: %b\r\n\r\n" % (tail[:-2], echoed)

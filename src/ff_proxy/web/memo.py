@@ -1,102 +1,151 @@
-"""From the exact bytes of a request to its answer: polling SDKs send the same bytes again and again."""
+"""Answers that were given before: found by a request's exact bytes, or by the lines of it that matter.
 
+Polling SDKs send the same bytes again and again; others add an id or a trace to each request.
+"""
+
+from collections.abc import Callable
 from typing import Final, final
 
-from ff_proxy.model.environment import Revision
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.snapshots import Announcement, Snapshots
 from ff_proxy.web.cache import Cache
 from ff_proxy.web.counts import Tally
 from ff_proxy.web.reply import Reply
 from ff_proxy.web.resources import Answer, Resources
 
-LONGEST: Final = 4096
-"""Bytes of a request that is still remembered."""
+Lines = tuple[bytes, ...]
 
+_LONGEST: Final = 4096
 _CAPACITY: Final = 16 * 1024 * 1024
-_OVERHEAD: Final = 512
-_WINDOW: Final = 16_384
-_LEAST_HITS: Final = _WINDOW // 20
-_PAUSE: Final = 10 * _WINDOW
+_OVERHEAD: Final = 300
+_LEAST_USED: Final = 20
+_PAUSES: Final = 10
+
+
+@final
+class Lease:
+    """Whether one snapshot is still the one to answer from."""
+
+    __slots__ = ("current",)
+
+    def __init__(self) -> None:
+        self.current = True
 
 
 @final
 class Remembered:
-    """An answer to certain bytes, as long as what it was made of is current."""
+    """An answer, ready to be written; good while ``lease.current`` and ``check`` (if any) say so.
 
-    __slots__ = ("answer", "reply", "revision", "tail", "tally")
+    ``wire`` is up to date for ``date``; a body that stands ``apart`` is written after it.
+    """
 
-    def __init__(self, answer: Answer, tail: bytes, tally: Tally) -> None:
+    __slots__ = ("answer", "check", "date", "lease", "reply", "tail", "tally", "used", "wire")
+
+    def __init__(
+        self,
+        answer: Answer,
+        lease: Lease,
+        check: Callable[[Answer], bool] | None,
+        tail: bytes,
+        tally: Tally,
+    ) -> None:
         self.answer: Final = answer
         self.reply: Final[Reply] = answer.reply
-        self.revision: Final[Revision] = answer.revision
+        self.lease: Final = lease
+        self.check: Final = check
         self.tail: Final = tail
         self.tally: Final = tally
+        self.date = b""
+        self.wire = b""
+        self.used = False
+
+    @property
+    def good(self) -> bool:
+        """Whether it is still the answer to give."""
+        return self.lease.current and (self.check is None or self.check(self.answer))
 
 
 class Memo:
-    """Bounded, and pauses where it is of no use: behind proxies that make every request unique.
+    """Bounded; exact bytes are left alone where they do not come twice, behind proxies that mark requests.
 
     Args:
-        snapshots: tell which revision is current.
-        resources: tell whether the rest of an answer is.
-        capacity: bytes to spend.
+        snapshots: say when an environment's answers are outdated.
+        resources: check the rest of an answer.
+        capacity: bytes to spend, each way.
+
+    Attributes:
+        by_bytes: a bare look-up by exact bytes.
+        by_lines: a bare look-up by the lines that matter. Whether what they find is ``good`` is the
+            caller's to ask.
     """
 
     def __init__(self, snapshots: Snapshots, resources: Resources, *, capacity: int = _CAPACITY) -> None:
-        self._snapshots = snapshots
         self._resources = resources
-        self._kept: Cache[bytes, Remembered] = Cache(capacity, _weigh)
-        self._looked = 0
-        self._hits = 0
+        self._lines: Cache[Lines, Remembered] = Cache(capacity, _weigh)
+        self._bytes: dict[bytes, Remembered] = {}
+        self._capacity = capacity
+        self._weight = 0
+        self._leases: dict[EnvironmentId, Lease] = {}
         self._pausing = 0
-        self._swapped = False
-        snapshots.listen(self._note)
+        self._outdated = False
+        self.by_bytes: Final[Callable[[bytes], Remembered | None]] = self._bytes.get
+        self.by_lines: Final[Callable[[Lines], Remembered | None]] = self._lines.recall
+        snapshots.listen(self._swapped)
 
-    def find(self, data: bytes) -> Remembered | None:
-        """The answer to a request of exactly these bytes, checked to be current."""
-        if self._pausing:
-            self._pausing -= 1
-            return None
-        self._looked += 1
-        if self._looked == _WINDOW:
-            self._judge()
-        held = self._kept.get(data)
-        if held is None:
-            return None
-        if not self._current(held):
-            self._kept.drop(data)
-            return None
-        self._hits += 1
+    def match(self, lines: Lines) -> Remembered | None:
+        """The good answer to a request of which exactly these lines matter."""
+        held = self._lines.get(lines)
+        return held if held is not None and held.good else None
+
+    def put(self, lines: Lines, answer: Answer, tail: bytes, tally: Tally) -> Remembered:
+        """Remember ``answer``; it must have been made in this turn of the event loop."""
+        environment = answer.place.environment
+        lease = self._leases.get(environment)
+        if lease is None:
+            lease = self._leases[environment] = Lease()
+        held = Remembered(answer, lease, self._resources.check_for(answer), tail, tally)
+        self._lines.put(lines, held)
         return held
 
-    def put(self, data: bytes, answer: Answer, tail: bytes, tally: Tally) -> None:
-        """Remember ``answer``."""
-        if not self._pausing and len(data) <= LONGEST:
-            self._kept.put(data, Remembered(answer, tail, tally))
+    def put_exact(self, data: bytes, held: Remembered) -> None:
+        """Remember that these bytes get that answer."""
+        if self._pausing:
+            self._pausing -= 1
+        elif len(data) <= _LONGEST:
+            self._weight += len(data) + _OVERHEAD
+            if self._weight > self._capacity:
+                self._turn()
+            self._bytes[data] = held
 
     def sweep(self) -> None:
         """Forget what swapped snapshots left behind; meant to be called about once a second."""
-        if self._swapped:
-            self._swapped = False
-            self._kept.keep(self._current)
+        if self._outdated:
+            self._outdated = False
+            self._lines.keep(_is_current)
+            for data in [data for data, held in self._bytes.items() if not held.lease.current]:
+                del self._bytes[data]
 
-    def _current(self, held: Remembered) -> bool:
-        snapshot = self._snapshots.get(held.answer.place.environment)
-        return (
-            snapshot is not None and snapshot.revision is held.revision and self._resources.holds(held.answer)
-        )
+    def _turn(self) -> None:
+        # What is still asked for comes back by its lines.
+        used = sum(held.used for held in self._bytes.values())
+        if used * _LEAST_USED < len(self._bytes):
+            self._pausing = len(self._bytes) * _PAUSES
+        self._bytes.clear()
+        self._weight = 0
 
-    def _judge(self) -> None:
-        if self._hits < _LEAST_HITS:
-            self._pausing = _PAUSE
-            self._kept.keep(lambda _: False)
-        self._looked = self._hits = 0
-
-    def _note(self, _: Announcement) -> None:
-        self._swapped = True
+    def _swapped(self, announcement: Announcement) -> None:
+        lease = self._leases.pop(announcement.environment, None)
+        if lease is not None:
+            lease.current = False
+            self._outdated = True
 
 
-def _weigh(data: bytes, held: Remembered) -> int:
-    # Bulk bodies are shared by all who ask; what one target gets is its own.
-    own = 2 * len(held.reply.body) if held.answer.place.target_sent or held.answer.place.item else 0
-    return len(data) + _OVERHEAD + own
+def _is_current(held: Remembered) -> bool:
+    return held.lease.current
+
+
+def _weigh(lines: Lines, held: Remembered) -> int:
+    # Bulk bodies are shared by all who ask; what one target gets, or one item, is held here twice.
+    place = held.answer.place
+    own = 2 * len(held.reply.body) if place.target_sent or place.item else 0
+    return sum(map(len, lines)) + _OVERHEAD + own

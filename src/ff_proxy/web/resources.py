@@ -4,6 +4,7 @@ Both ways of serving ask here, so that they answer alike: the edge takes what ca
 ``in_time`` waits for what cannot.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Final, Literal, final
 from urllib.parse import parse_qsl
@@ -19,7 +20,7 @@ from ff_proxy.store.snapshot import Snapshot
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.access import Access, Outdated
 from ff_proxy.web.evaluations import Evaluations
-from ff_proxy.web.needs import Freshness
+from ff_proxy.web.needs import AlwaysFresh, Freshness
 from ff_proxy.web.negotiate import takes_gzip, unchanged
 from ff_proxy.web.paths import Place, Resource
 from ff_proxy.web.problems import not_found
@@ -47,20 +48,16 @@ _GZIP: Final = (b"content-encoding", b"gzip")
 
 
 class Answer:
-    """A reply, and what it was made of: while all of that is current, the same request gets the same reply.
+    """A reply, and what it was made of besides the snapshot of the moment.
 
-    ``revision`` is the very object that the snapshot held (none of its bodies is kept alive by it).
     ``stored`` is what the target store held under ``place.target``; it counts if ``looked_up``.
     """
 
-    __slots__ = ("looked_up", "place", "reply", "revision", "stored")
+    __slots__ = ("looked_up", "place", "reply", "stored")
 
-    def __init__(
-        self, place: Place, reply: Reply, snapshot: Snapshot, stored: Target | None, *, looked_up: bool
-    ) -> None:
+    def __init__(self, place: Place, reply: Reply, stored: Target | None, *, looked_up: bool) -> None:
         self.place: Final = place
         self.reply: Final = reply
-        self.revision: Final = snapshot.revision
         self.stored: Final = stored
         self.looked_up: Final = looked_up
 
@@ -150,6 +147,7 @@ class Resources:
         self._access = access
         self._targets = targets
         self._freshness = freshness
+        self._always_fresh = isinstance(freshness, AlwaysFresh)
         self._evaluations = evaluations
         self._once = telemetry.once("web")
         self._shelves: WeakKeyDictionary[Snapshot, dict[tuple[Resource, bool], _Forms]] = WeakKeyDictionary()
@@ -168,7 +166,7 @@ class Resources:
         if place.resource in _TARGETED:
             return self._evaluated(place, head, snapshot, known)
         reply = self._configured(place, head, snapshot)
-        return Answer(place, reply, snapshot, None, looked_up=False)
+        return Answer(place, reply, None, looked_up=False)
 
     async def in_time(self, place: Place, head: RequestHead) -> Answer:
         """The same, waiting for what ``answer`` cannot know; raises ``RequestError``."""
@@ -181,8 +179,14 @@ class Resources:
                 known.targets[outcome.target] = await self._stored(place.environment, outcome.target)
         return outcome
 
-    def holds(self, answer: Answer) -> bool:
-        """Whether an answer given before is still the one to give; the caller compares ``revision``."""
+    def check_for(self, answer: Answer) -> Callable[[Answer], bool] | None:
+        """What tells whether ``answer`` is still the one to give while its snapshot is current.
+
+        ``None`` if nothing else could change it.
+        """
+        return None if self._always_fresh and not answer.looked_up else self._holds
+
+    def _holds(self, answer: Answer) -> bool:
         place = answer.place
         if not self._freshness.fresh(place.environment, bulk=place.resource in _BULK):
             return False
@@ -223,7 +227,7 @@ class Resources:
         else:
             body = self._evaluations.one(snapshot, place.item, target)
         reply = _single(body, "evaluation", _VARY_TARGET).reply(head)
-        return Answer(place, reply, snapshot, stored, looked_up=looked_up)
+        return Answer(place, reply, stored, looked_up=looked_up)
 
     def _sent_target(self, place: Place, head: RequestHead) -> Target | None:
         described = head.fields.get(b"harness-target")
