@@ -147,7 +147,9 @@ def _measure(size: int, rounds: int, seconds: int, wanted: list[str]) -> None:
         for scenario in _scenarios(size, paths, token):
             if wanted and not any(part in scenario.name for part in wanted):
                 continue
-            results = {server.name: [] for server in (ours, nginx) if scenario.nginx or server is ours}
+            results: dict[str, list[tuple[float, float]]] = {
+                server.name: [] for server in (ours, nginx) if scenario.nginx or server is ours
+            }
             for _ in range(rounds):
                 for server in (ours, nginx):
                     if server.name in results:

@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
         "_active",
         "_buffer",
         "_cold",
+        "_descriptor",
         "_edge",
         "_ending",
         "_free",
@@ -70,7 +71,8 @@ class Connection(asyncio.Protocol):
         self._seen = self._since = edge.second
         self._unsent = 0
         self.transport: asyncio.Transport
-        self._write: Callable[[bytes], None]
+        self._write: Callable[[bytes | memoryview], None]
+        self._descriptor = -1
 
     # --- what the event loop calls
 
@@ -78,6 +80,9 @@ class Connection(asyncio.Protocol):
         """See asyncio."""
         self.transport = cast("asyncio.Transport", transport)
         self._write = self.transport.write
+        if transport.get_extra_info("sslcontext") is None:
+            plain = transport.get_extra_info("socket")
+            self._descriptor = -1 if plain is None else plain.fileno()
         if not self._edge.admit(self):
             self._send(self._edge.crowded(), self._edge.plain_tail, close=True)
 
@@ -121,12 +126,13 @@ class Connection(asyncio.Protocol):
                 held.tally.count += 1
                 if held.date is not self._edge.date:
                     self._edge.redate(held)
-                self._write(held.wire)
                 if held.reply.apart:
-                    self._write(held.reply.body)
+                    self.put_large(held.wire, held.reply)
+                else:
+                    self._write(held.wire)
                 return
             if data.endswith(END):
-                if self._edge.repeat(data, self._write):
+                if self._edge.repeat(data, self):
                     return
                 if data.find(END) == len(data) - len(END) and data[:1].isalpha():
                     self._request(data)
@@ -228,15 +234,36 @@ class Connection(asyncio.Protocol):
 
     # --- answering here
 
+    def put(self, start: bytes, reply: Reply) -> None:
+        """Write a reply that may be asked for again; ``start`` is its ``wire``."""
+        if reply.apart:
+            self.put_large(start, reply)
+        else:
+            self._write(start)
+
+    def put_large(self, start: bytes, reply: Reply) -> None:
+        """The same for one whose body stands apart."""
+        transport = self.transport
+        sent = 0
+        if self._descriptor >= 0 and not transport.get_write_buffer_size():
+            sealed = self._edge.vault.sealed(reply)
+            if sealed is not None:
+                sent = sealed.send(self._descriptor, start)
+        rest = sent - len(start)
+        if rest < 0:
+            self._write(start[sent:])
+            rest = 0
+        if rest < len(reply.body):
+            self._write(memoryview(reply.body)[rest:] if rest else reply.body)
+
     def _send(self, reply: Reply, tail: bytes, *, close: bool) -> None:
         close = close or self._edge.closing
         if close:
             tail = tail[:-2] + _CLOSE
         start = reply.wire(self._edge.date, tail)
+        self._write(start)
         if reply.apart:
-            self.transport.writelines((start, reply.body))
-        else:
-            self.transport.write(start)
+            self._write(reply.body)
         if close:
             self._ending = True
             self._free = False

@@ -1,7 +1,7 @@
 """The fast edge: what all connections share (docs/decisions/0002-the-edge.md)."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Final
 
@@ -26,9 +26,11 @@ from ff_proxy.web.problems import RETRY_SOON, UNAVAILABLE, problem, stream_probl
 from ff_proxy.web.reply import Reply, empty_reply, field_lines
 from ff_proxy.web.request import RequestHead
 from ff_proxy.web.resources import NotNow, Resources
+from ff_proxy.web.sealed import Vault
 from ff_proxy.web.sieve import Sieve
 
 _PLACES: Final = 8192
+_SEALED: Final = 256
 _LONGEST_PATH: Final = 512
 _STREAM_FIELDS: Final = (
     b"\r\ncontent-type: text/event-stream\r\ncache-control: no-cache, no-transform\r\n"
@@ -71,6 +73,7 @@ class Edge:
     ) -> None:
         self.limits: Final = limits
         self.cold: Final = ColdServer(app)
+        self.vault: Final = Vault(_SEALED)
         self.memo: Final = Memo(snapshots, resources)
         self._by_lines: Final = self.memo.by_lines
         self._sift: Final = Sieve().sift
@@ -162,7 +165,7 @@ class Edge:
         held.date = self.date
         held.wire = held.reply.wire(self.date, held.tail)
 
-    def repeat(self, data: bytes, write: Callable[[bytes], None]) -> bool:
+    def repeat(self, data: bytes, connection: Connection) -> bool:
         """Answer as a request was answered before that differs in nothing that matters.
 
         ``data`` ends like a head. What is no single head is not answered: an empty line is none of a head's.
@@ -179,14 +182,12 @@ class Edge:
         held.tally.count += 1
         if echoed is not None:
             found = echoed_id({b"x-request-id": echoed.partition(b":")[2].strip(b" \t")})
-            write(held.reply.wire(self.date, _with_id(held.tail, found)))
+            connection.put(held.reply.wire(self.date, _with_id(held.tail, found)), held.reply)
         else:
             if held.date is not self.date:
                 self.redate(held)
-            write(held.wire)
+            connection.put(held.wire, held.reply)
             self.memo.put_exact(data, held)
-        if held.reply.apart:
-            write(held.reply.body)
         return True
 
     def crowded_head(self, data: bytes) -> bool:

@@ -4,22 +4,28 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Final, final
 
+from ff_proxy.web.sealed import Sealed
+
 Fields = tuple[tuple[bytes, bytes], ...]
 """Header fields in the order they are sent; names in lower case."""
 
 JSON: Final = (b"content-type", b"application/json")
 NO_STORE: Final = (b"cache-control", b"no-store")
-_LARGE: Final = 64 * 1024
+_LARGE: Final = 16 * 1024
 
 
 @final
 class Reply:
-    """Status, fields and body. ``date`` and the common fields are added by whoever sends it."""
+    """Status, fields and body. ``date`` and the common fields are added by whoever sends it.
+
+    ``sealed`` is the vault's to set.
+    """
 
     def __init__(self, status: int, fields: Fields, body: bytes = b"") -> None:
         self.status: Final = status
         self.fields: Final = fields
         self.body: Final = body
+        self.sealed: Sealed | None = None
         self._joined = b""
         self._joined_with: tuple[bytes, bytes] = (b"", b"")
 
@@ -46,7 +52,7 @@ class Reply:
 
     @cached_property
     def apart(self) -> bool:
-        """Whether the body is so large that copying it costs more than a second buffer to write."""
+        """Whether the body is so large that copying it costs more than writing it by itself."""
         return len(self.body) > _LARGE
 
 
