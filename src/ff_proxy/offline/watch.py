@@ -34,9 +34,7 @@ Notices = Callable[[Path], AsyncIterator[object]]
 
 def system_notices(root: Path) -> AsyncIterator[object]:
     """The operating system's notices of changes below ``root``."""
-    return watchfiles.awatch(
-        root, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS, raise_interrupt=False
-    )
+    return watchfiles.awatch(root, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS)
 
 
 class OfflineWatcher:
