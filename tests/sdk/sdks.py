@@ -22,7 +22,7 @@ class Sdk:
     fastest_poll: int
     """The shortest poll interval, in seconds, that its public options allow."""
     polls_needed: int = field(default=1, kw_only=True)
-    """How many polls it may take to see a change: the Node.js SDK skips one that comes a millisecond early."""
+    """How many polls it may take to see a change: the Node.js SDK skips one that is a millisecond early."""
     usage_at_close: bool
     """Whether closing it posts what it counted; the others post after a minute only (Java: half a minute)."""
     counts_each: bool = True
