@@ -1,4 +1,4 @@
-"""Reads side by side with nginx serving the same bytes: one process each, one after the other, again and again.
+"""Reads side by side with nginx serving the same bytes: one process each, in turns.
 
     python bench/reads.py [--rounds N] [--seconds S] [--scenario NAME ...]
 
@@ -239,7 +239,7 @@ def _nginx(directory: Path) -> Iterator[Server]:
     config = directory / "nginx.conf"
     config.write_text(NGINX.format(directory=directory, host=HOST, port=port))
     if os.getuid() == 0:
-        os.chmod(directory, 0o755)  # its worker is another user
+        directory.chmod(0o755)  # its worker is another user
     with subprocess.Popen(
         ["nginx", "-c", str(config), "-p", str(directory), "-e", str(directory / "error.log")]
     ) as process:

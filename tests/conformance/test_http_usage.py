@@ -93,3 +93,11 @@ async def test_a_client_that_waits_to_be_asked_is_asked(site: Site) -> None:
         assert (await wire.response()).status == 100
         await wire.send(b"{}")
         assert taken(await wire.response())
+
+
+async def test_a_client_that_was_never_asked_starts_anew(site: Site) -> None:
+    """After a refusal nobody knows whether the body or the next request comes: the connection ends."""
+    async with connected(site) as wire:
+        await wire.send(message("POST", PATH, {"Expect": "100-continue", "Content-Length": "2"}))
+        assert (await wire.response()).status == 401
+        assert await wire.closed() == b""

@@ -101,6 +101,7 @@ class Site:
         port: int = 0,
     ) -> None:
         self.clock = clock or SystemClock()
+        self.tls = tls
         self.telemetry: Telemetry = null_telemetry()
         self.store = MemoryStore("life", self.clock)
         self.targets: TargetStore = targets or self.store.targets

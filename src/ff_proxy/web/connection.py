@@ -28,7 +28,7 @@ class Connection(asyncio.Protocol):
     """The protocol of a connection until it closes or becomes a stream.
 
     At any moment it is in the middle of a head (``_buffer``), of a request that is lent out
-    (``_cold``, with ``_owed`` body bytes to come), of an opening stream (``_opening``), or between
+    (``_cold``), of an opening stream (``_opening``), or between
     requests. ``_since`` is the second in which that began, ``_seen`` the last in which something came.
     """
 
@@ -41,14 +41,13 @@ class Connection(asyncio.Protocol):
         "_ending",
         "_free",
         "_opening",
-        "_owed",
         "_reading",
         "_recall",
-        "_received",
         "_searched",
         "_seen",
         "_since",
         "_unsent",
+        "_vault",
         "_write",
         "halted",
         "transport",
@@ -57,13 +56,12 @@ class Connection(asyncio.Protocol):
     def __init__(self, edge: "Edge") -> None:
         self._edge: Final = edge
         self._recall: Final = edge.memo.by_bytes
+        self._vault: Final = edge.vault
         self._free = True
         self._active = True
         self._buffer = bytearray()
         self._searched = 0
         self._cold: ColdRequest | None = None
-        self._owed = 0
-        self._received = 0
         self._opening: asyncio.Task[None] | None = None
         self.halted = False
         self._ending = False
@@ -88,6 +86,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
+        self._descriptor = -1
         self._release_cold(exc or ConnectionAbortedError())
         if self._opening is not None:
             self._opening.cancel()
@@ -96,7 +95,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """See asyncio; an answer that is being made is still sent, where the transport allows it."""
         cold = self._cold
-        if cold is None or self._owed != 0 or self._ending or not self.transport.can_write_eof():
+        if cold is None or cold.hungry or self._ending or not self.transport.can_write_eof():
             return False
         cold.let_go()
         return True
@@ -127,7 +126,7 @@ class Connection(asyncio.Protocol):
                 if held.date is not self._edge.date:
                     self._edge.redate(held)
                 if held.reply.apart:
-                    self.put_large(held.wire, held.reply)
+                    self._vault.write(self.transport, self._descriptor, held.wire, held.reply)
                 else:
                     self._write(held.wire)
                 return
@@ -146,30 +145,22 @@ class Connection(asyncio.Protocol):
     def _keep(self, data: bytes) -> None:
         if self._ending:
             return
-        cold = self._cold
-        if cold is not None and not self._buffer and len(data) <= self._owed:
-            self._feed(cold, data)
-        elif cold is not None and self._owed < 0:
-            cold.feed(data)
-            self._after_feed(cold)
-        else:
-            if not self._buffer:
-                self._since = self._edge.second
-            self._buffer += data
+        if not self._buffer and self._cold is None:
+            self._since = self._edge.second
+        self._buffer += data
 
     def _go_on(self) -> None:
         while self._buffer and not (self.halted or self._ending or self._opening):
-            if self._cold is not None:
-                if self._owed <= 0:
-                    break
-                part = bytes(self._buffer[: self._owed])
-                del self._buffer[: len(part)]
-                self._feed(self._cold, part)
-            else:
+            if self._cold is None:
                 head = self._cut_head()
                 if head is None:
                     break
                 self._request(head)
+            elif self._cold.hungry:
+                self._cold.feed_body(self._buffer)
+                self._fed(self._cold)
+            else:
+                break
         self._settle()
 
     def _settle(self) -> None:
@@ -237,24 +228,9 @@ class Connection(asyncio.Protocol):
     def put(self, start: bytes, reply: Reply) -> None:
         """Write a reply that may be asked for again; ``start`` is its ``wire``."""
         if reply.apart:
-            self.put_large(start, reply)
+            self._vault.write(self.transport, self._descriptor, start, reply)
         else:
             self._write(start)
-
-    def put_large(self, start: bytes, reply: Reply) -> None:
-        """The same for one whose body stands apart."""
-        transport = self.transport
-        sent = 0
-        if self._descriptor >= 0 and not transport.get_write_buffer_size():
-            sealed = self._edge.vault.sealed(reply)
-            if sealed is not None:
-                sent = sealed.send(self._descriptor, start)
-        rest = sent - len(start)
-        if rest < 0:
-            self._write(start[sent:])
-            rest = 0
-        if rest < len(reply.body):
-            self._write(memoryview(reply.body)[rest:] if rest else reply.body)
 
     def _send(self, reply: Reply, tail: bytes, *, close: bool) -> None:
         close = close or self._edge.closing
@@ -310,51 +286,41 @@ class Connection(asyncio.Protocol):
     # --- lending out
 
     def _lend(self, data: bytes, owed: int) -> None:
-        cold = ColdRequest(self._edge.cold, self._on_response, last=owed < 0 or self._edge.closing)
+        cold = ColdRequest(self._edge.cold, self._on_response, owed=owed, last=self._edge.closing)
         cold.connection_made(self.transport)
         self._cold = cold
-        self._owed = owed
-        self._received = 0
         self._since = self._edge.second
-        cold.feed(data)
-        if owed < 0 and self._buffer and not cold.broken:
-            cold.feed(bytes(self._buffer))
-            self._buffer.clear()
-        self._after_feed(cold)
+        cold.feed_head(data)
+        self._fed(cold)
 
-    def _feed(self, cold: ColdRequest, body: bytes) -> None:
-        self._owed -= len(body)
-        self._received += len(body)
-        cold.feed(body)
-        self._after_feed(cold)
-
-    def _after_feed(self, cold: ColdRequest) -> None:
-        # Two parsers found the end of the request; if they disagree, nothing after it can be trusted.
-        disagree = self._owed >= 0 and cold.whole is not (self._owed == 0)
-        if cold.broken or disagree:
-            if not cold.started:
-                self._refuse(400, "the request cannot be understood")
-            else:
+    def _fed(self, cold: ColdRequest) -> None:
+        if cold.mistaken:
+            # Nothing that follows can be trusted.
+            if cold.started:
                 self.transport.close()
+            else:
+                self._refuse(400, "the request cannot be understood")
         elif cold.answered:
             self._on_response()
 
     def _on_response(self) -> None:
         cold = self._cold
-        if cold is None or not cold.whole or self._owed > 0 or self.transport.is_closing():
+        if cold is None or self.transport.is_closing():
             return
-        self._release_cold(None)
-        if self._edge.closing:
+        if cold.held_back:
             self.transport.close()
-        elif self._buffer:
-            asyncio.get_running_loop().call_soon(self._go_on)
-        self._settle()
+        elif cold.over:
+            self._release_cold(None)
+            if self._edge.closing:
+                self.transport.close()
+            elif self._buffer:
+                asyncio.get_running_loop().call_soon(self._go_on)
+            self._settle()
 
     def _release_cold(self, lost: Exception | None) -> None:
         cold = self._cold
         if cold is not None:
             self._cold = None
-            self._owed = 0
             cold.release(lost)
 
     # --- time
@@ -371,7 +337,7 @@ class Connection(asyncio.Protocol):
             if age > _LINGER:
                 self.transport.close()
         elif self._cold is not None:
-            if not self._cold.whole and age > limits.body_seconds + self._received // limits.body_rate:
+            if not self._cold.whole and age > limits.body_seconds + self._cold.received // limits.body_rate:
                 self._too_slow(self._cold)
         elif self._buffer:
             if age > limits.head_seconds:

@@ -1,6 +1,6 @@
 """A whole response, made once and sent by either way."""
 
-from functools import cached_property
+from functools import cache
 from http import HTTPStatus
 from typing import Final, final
 
@@ -18,47 +18,58 @@ _LARGE: Final = 16 * 1024
 class Reply:
     """Status, fields and body. ``date`` and the common fields are added by whoever sends it.
 
-    ``sealed`` is the vault's to set.
+    Attributes:
+        apart: the body is so large that copying it costs more than writing it by itself.
+        sealed: the body for the kernel to send; the vault's to set.
     """
+
+    __slots__ = (
+        "_date",
+        "_start",
+        "_tail",
+        "_wire",
+        "apart",
+        "body",
+        "fields",
+        "sealed",
+        "status",
+    )
 
     def __init__(self, status: int, fields: Fields, body: bytes = b"") -> None:
         self.status: Final = status
         self.fields: Final = fields
         self.body: Final = body
+        self.apart: Final = len(body) > _LARGE
         self.sealed: Sealed | None = None
-        self._joined = b""
-        self._joined_with: tuple[bytes, bytes] = (b"", b"")
-
-    @cached_property
-    def _start(self) -> bytes:
-        return b"HTTP/1.1 %d %b\r\ndate: " % (self.status, HTTPStatus(self.status).phrase.encode())
-
-    @cached_property
-    def _lines(self) -> bytes:
-        return b"\r\n" + field_lines(self.fields)
+        self._start: tuple[bytes, bytes] | None = None
+        self._date = b""
+        self._tail = b""
+        self._wire = b""
 
     def wire(self, date: bytes, tail: bytes) -> bytes:
-        """Everything up to the body, and a small body with it (see ``apart``), as bytes to be written.
+        """Everything up to the body, and a body that is not ``apart`` with it, as bytes to be written.
 
         ``tail`` is the common fields' lines with the empty line. The last result is kept for callers that
         come with the very same ``date`` and ``tail`` objects.
         """
-        held_date, held_tail = self._joined_with
-        if held_date is not date or held_tail is not tail:
+        if self._date is not date or self._tail is not tail:
+            if self._start is None:
+                self._start = _status_line(self.status), field_lines(self.fields)
+            line, fields = self._start
             body = b"" if self.apart else self.body
-            self._joined = b"".join((self._start, date, self._lines, tail, body))
-            self._joined_with = date, tail
-        return self._joined
+            self._wire = b"%bdate: %b\r\n%b%b%b" % (line, date, fields, tail, body)
+            self._date, self._tail = date, tail
+        return self._wire
 
-    @cached_property
-    def apart(self) -> bool:
-        """Whether the body is so large that copying it costs more than writing it by itself."""
-        return len(self.body) > _LARGE
+
+@cache
+def _status_line(status: int) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
 
 
 def field_lines(fields: Fields) -> bytes:
     """Fields as header lines, each with its line end."""
-    return b"".join(b"%b: %b\r\n" % field for field in fields)
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 def json_reply(status: int, body: bytes, *fields: tuple[bytes, bytes]) -> Reply:

@@ -5,7 +5,6 @@ Both ways of serving ask here, so that they answer alike: the edge takes what ca
 """
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Final, Literal, final
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
@@ -86,43 +85,38 @@ _NOTHING: Final = Known()
 
 
 class _Forms:
-    """The replies that one body can become; each is made once."""
+    """The replies that a body can become; each is made once, for those who will ask again."""
+
+    __slots__ = ("_body", "_made", "_vary")
 
     def __init__(self, body: Body, vary: tuple[bytes, bytes]) -> None:
         self._body: Final = body
         self._vary: Final = vary
+        self._made: dict[tuple[bool, bool], Reply] = {}
 
     def reply(self, head: RequestHead) -> Reply:
-        body = self._body
-        zipped = takes_gzip(head.fields.get(b"accept-encoding")) and body.gzip is not None
-        if unchanged(head.fields.get(b"if-none-match"), body.etag):
-            return self.zipped_unchanged if zipped else self.unchanged
-        return self.zipped if zipped else self.plain
+        form = _form(self._body, head)
+        made = self._made.get(form)
+        if made is None:
+            made = self._made[form] = _make(self._body, self._vary, *form)
+        return made
 
-    @cached_property
-    def plain(self) -> Reply:
-        return self._whole(self._body.content, self._body.etag)
 
-    @cached_property
-    def zipped(self) -> Reply:
-        return self._whole(self._body.gzip or b"", self._weak_tag, _GZIP)
+def _form(body: Body, head: RequestHead) -> tuple[bool, bool]:
+    zipped = takes_gzip(head.fields.get(b"accept-encoding")) and body.gzip is not None
+    return zipped, unchanged(head.fields.get(b"if-none-match"), body.etag)
 
-    @cached_property
-    def unchanged(self) -> Reply:
-        return Reply(304, ((b"etag", self._body.etag), _CACHE, self._vary))
 
-    @cached_property
-    def zipped_unchanged(self) -> Reply:
-        return Reply(304, ((b"etag", self._weak_tag), _CACHE, self._vary))
-
-    @property
-    def _weak_tag(self) -> bytes:
-        # The same content in other bytes: only a weak tag may be shared (RFC 9110 §8.8.3.3).
-        return b"W/" + self._body.etag
-
-    def _whole(self, content: bytes, etag: bytes, *fields: tuple[bytes, bytes]) -> Reply:
-        length = (b"content-length", b"%d" % len(content))
-        return Reply(200, (JSON, length, *fields, (b"etag", etag), _CACHE, self._vary), content)
+def _make(body: Body, vary: tuple[bytes, bytes], zipped: bool, same: bool) -> Reply:
+    # Compressed, the same content has other bytes: only a weak tag may be shared (RFC 9110 §8.8.3.3).
+    tag = (b"etag", b"W/" + body.etag if zipped else body.etag)
+    if same:
+        return Reply(304, (tag, _CACHE, vary))
+    content = body.gzip if zipped and body.gzip is not None else body.content
+    length = (b"content-length", b"%d" % len(content))
+    if zipped:
+        return Reply(200, (JSON, length, _GZIP, tag, _CACHE, vary), content)
+    return Reply(200, (JSON, length, tag, _CACHE, vary), content)
 
 
 class Resources:
@@ -194,10 +188,11 @@ class Resources:
 
     def _configured(self, place: Place, head: RequestHead, snapshot: Snapshot) -> Reply:
         if place.resource is Resource.FLAG:
-            return _single(snapshot.flag(place.item), "flag", _VARY).reply(head)
+            return _single(snapshot.flag(place.item), "flag", _VARY, head)
         rules_v2 = place.resource is not Resource.FLAGS and _asks_rules_v2(head.query)
         if place.resource is Resource.SEGMENT:
-            return _single(snapshot.segment(place.item, rules_v2=rules_v2), "segment", _VARY).reply(head)
+            segment = snapshot.segment(place.item, rules_v2=rules_v2)
+            return _single(segment, "segment", _VARY, head)
         return self._bulk_forms(snapshot, place.resource, rules_v2=rules_v2).reply(head)
 
     def _bulk_forms(self, snapshot: Snapshot, resource: Resource, *, rules_v2: bool) -> "_Forms":
@@ -226,7 +221,7 @@ class Resources:
             body: Body | None = self._evaluations.all(snapshot, target)
         else:
             body = self._evaluations.one(snapshot, place.item, target)
-        reply = _single(body, "evaluation", _VARY_TARGET).reply(head)
+        reply = _single(body, "evaluation", _VARY_TARGET, head)
         return Answer(place, reply, stored, looked_up=looked_up)
 
     def _sent_target(self, place: Place, head: RequestHead) -> Target | None:
@@ -254,10 +249,10 @@ class Resources:
             return None
 
 
-def _single(body: Body | None, what: str, vary: tuple[bytes, bytes]) -> _Forms:
+def _single(body: Body | None, what: str, vary: tuple[bytes, bytes], head: RequestHead) -> Reply:
     if body is None:
         raise not_found(what)
-    return _Forms(body, vary)
+    return _make(body, vary, *_form(body, head))
 
 
 def _asks_rules_v2(query: bytes) -> bool:

@@ -1,5 +1,6 @@
 """Large bodies that are sent again and again: the kernel takes them from a nameless file without copying."""
 
+import asyncio
 import os
 import socket
 import weakref
@@ -59,3 +60,19 @@ class Vault:
                 return None
             self._held.add(reply.sealed)
         return reply.sealed
+
+    def write(self, transport: asyncio.Transport, descriptor: int, start: bytes, reply: "Reply") -> None:
+        """Write a reply whose body stands apart, through ``descriptor`` as far as that goes at once.
+
+        ``start`` is its ``wire``; a negative ``descriptor`` says that bytes have to go the transport's way.
+        """
+        sent = 0
+        if descriptor >= 0 and not transport.get_write_buffer_size():
+            sealed = self.sealed(reply)
+            if sealed is not None:
+                sent = sealed.send(descriptor, start)
+        if sent < len(start):
+            transport.write(start[sent:])
+        rest = max(sent - len(start), 0)
+        if rest < len(reply.body):
+            transport.write(memoryview(reply.body)[rest:] if rest else reply.body)

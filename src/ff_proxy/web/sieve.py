@@ -1,4 +1,4 @@
-"""The lines of a head that an answer depends on; the others differ from client to client and do not matter."""
+"""The lines of a head that an answer depends on; what else clients send does not matter."""
 
 import re
 from typing import Final, final

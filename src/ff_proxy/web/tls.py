@@ -56,6 +56,7 @@ class Tls:
     def _make(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
         context.load_cert_chain(self._certificate, self._key)
         if self._client_ca is not None:
             context.load_verify_locations(self._client_ca)

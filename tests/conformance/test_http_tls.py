@@ -1,0 +1,137 @@
+"""The listener with TLS: certificates that change, and clients that must have one (PRODUCT §2)."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from ff_proxy.errors import StartupError
+from ff_proxy.telemetry import null_telemetry
+from ff_proxy.web.tls import Tls
+from tests.support.certificates import make_certificate
+from tests.support.configs import ENVIRONMENT, KEY, config, flag
+from tests.support.web import HOST, Response, Site, Wire, message, serving
+
+FLAGS = f"/client/env/{ENVIRONMENT}/feature-configs"
+
+
+Files = tuple[Path, Path]
+"""A certificate and its key."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Files:
+    """What the proxy shows."""
+    return make_certificate(tmp_path)
+
+
+@pytest.fixture
+async def site(server: Files) -> AsyncIterator[Site]:
+    """A proxy with a body too large for one buffer."""
+    flags = [flag(f"flag-{number}", description="x" * 1000) for number in range(200)]
+    async with serving(Site(tls=Tls(*server, None, null_telemetry())), config(*flags)) as running:
+        yield running
+
+
+@asynccontextmanager
+async def secured(site: Site, client: Files | None = None) -> AsyncIterator[Wire]:
+    """A connection over TLS that believes any server."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if client is not None:
+        context.load_cert_chain(*client)
+    reader, writer = await asyncio.open_connection(HOST, site.port, ssl=context)
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def ask(wire: Wire, site: Site, path: str = FLAGS) -> Response:
+    """The answer to a GET."""
+    await wire.send(message("GET", path, site.bearer()))
+    return await wire.response()
+
+
+async def test_requests_of_all_kinds_are_answered(site: Site) -> None:
+    """Hot ones again and again, cold ones, and a stream."""
+    async with secured(site) as wire:
+        first = await ask(wire, site)
+        for _ in range(3):
+            again = await ask(wire, site)
+            assert (again.status, again.body) == (200, first.body)
+        assert (await ask(wire, site, "/health")).status == 200
+        await wire.send(message("GET", "/stream", site.bearer() | {"API-Key": KEY}))
+        assert (await wire.response()).status == 200
+        assert await wire.reader.readexactly(8) == b"3\r\n:\n\n\r\n"
+
+
+def shown(wire: Wire) -> str:
+    """The certificate that the server showed."""
+    return ssl.DER_cert_to_PEM_cert(wire.writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+
+
+async def test_a_renewed_certificate_is_taken_up(site: Site, server: Files) -> None:
+    """Without a restart, and without a moment in which connections fail."""
+    tls, (certificate, _) = site.tls, server
+    assert tls is not None
+    old = certificate.read_text()
+    async with secured(site) as before:
+        assert shown(before) == old
+        certificate.write_text("half a file")
+        tls.refresh()
+        async with secured(site) as between:
+            assert shown(between) == old
+        make_certificate(certificate.parent)
+        tls.refresh()
+        async with secured(site) as after:
+            assert shown(after) == certificate.read_text() != old
+            assert (await ask(after, site)).status == 200
+        assert (await ask(before, site)).status == 200
+
+
+async def test_clients_may_have_to_show_a_certificate(tmp_path: Path, server: Files) -> None:
+    """One that the given authority signed; no other, and not none."""
+    client, stranger = make_certificate(tmp_path, "client"), make_certificate(tmp_path, "stranger")
+    tls = Tls(*server, client[0], null_telemetry())
+    async with serving(Site(tls=tls), config(flag("a"))) as site:
+        async with secured(site, client) as wire:
+            assert (await ask(wire, site)).status == 200
+        for other in (stranger, None):
+            with pytest.raises((OSError, asyncio.IncompleteReadError)):
+                async with secured(site, other) as wire:
+                    await ask(wire, site)
+
+
+async def test_plain_text_on_a_tls_port_is_hung_up_on(site: Site) -> None:
+    """And others are served on."""
+    reader, writer = await asyncio.open_connection(HOST, site.port)
+    writer.write(message("GET", "/health"))
+    assert b"HTTP" not in await Wire(reader, writer).closed()
+    writer.close()
+    async with secured(site) as wire:
+        assert (await ask(wire, site)).status == 200
+
+
+def test_files_that_cannot_be_used_stop_the_start(tmp_path: Path, server: Files) -> None:
+    """With an error that names them."""
+    certificate, key = server
+    missing = tmp_path / "missing"
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"nonsense")
+    cases: list[tuple[Path, Path, Path | None]] = [
+        (missing, key, None),
+        (certificate, broken, None),
+        (certificate, make_certificate(tmp_path, "other")[1], None),
+        (certificate, key, missing),
+        (certificate, key, broken),
+    ]
+    for shown_file, key_file, authority in cases:
+        with pytest.raises(StartupError, match=shown_file.name):
+            Tls(shown_file, key_file, authority, null_telemetry())
