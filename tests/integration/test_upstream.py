@@ -27,6 +27,7 @@ from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.collect import Collector
 from ff_proxy.upstream.credentials import Directory
 from ff_proxy.upstream.http import HttpTransport
+from ff_proxy.upstream.leadership import SoleLeader
 from ff_proxy.upstream.pace import Pace, Rhythm
 from ff_proxy.upstream.service import Upstream
 from ff_proxy.upstream.sinks import SaasRegistrationSink, SaasUsageSink
@@ -71,6 +72,8 @@ class Proxy:
             telemetry=telemetry,
             rhythm=rhythm,
             pace=pace,
+            leadership=SoleLeader(),
+            served=lambda _: False,
         )
         self.checker = KeyChecker(self.api, self.service.accept, clock=clock, telemetry=telemetry)
         self.usage = SaasUsageSink(self.api, directory)

@@ -1,10 +1,11 @@
 """What flows up: usage and target registrations, from web through the store's queues to SaaS."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ff_proxy.config.records import OnlineOptions
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
 from ff_proxy.modes.saas import Saas
 from ff_proxy.runtime.services import Phase, Service
@@ -27,8 +28,15 @@ class Flows:
     flush: Sequence[Phase]
 
 
-def make_flows(options: OnlineOptions, store: Store, saas: Saas, clock: Clock, telemetry: Telemetry) -> Flows:
-    """Both flows, or stand-ins for those that are switched off."""
+def make_flows(
+    options: OnlineOptions,
+    store: Store,
+    saas: Saas,
+    leads: Callable[[EnvironmentId], bool],
+    clock: Clock,
+    telemetry: Telemetry,
+) -> Flows:
+    """Both flows, or stand-ins for those that are switched off; ``leads`` says whose usage is sent here."""
     services: list[Service] = []
     flush: list[Phase] = []
     intake: Intake = NullIntake(telemetry)
@@ -37,7 +45,7 @@ def make_flows(options: OnlineOptions, store: Store, saas: Saas, clock: Clock, t
     if options.usage.post_interval is not None:
         taken = UsageIntake(store.usage, clock, telemetry)
         forwarder = UsageForwarder(
-            store.usage, saas.usage, options.usage.post_interval, clock, chance, telemetry
+            store.usage, saas.usage, options.usage.post_interval, clock, chance, telemetry, owns=leads
         )
 
         async def deliver(seconds: float) -> None:

@@ -3,21 +3,22 @@
 from contextlib import AsyncExitStack
 
 from ff_proxy.config.load import Loaded
-from ff_proxy.config.records import MemoryStoreOptions, OnlineOptions, StoreOptions
+from ff_proxy.config.records import MemoryStoreOptions, OnlineOptions
 from ff_proxy.errors import ExitCode
 from ff_proxy.model.keys import Secret
+from ff_proxy.model.time import Clock
+from ff_proxy.modes.backing import open_backing
 from ff_proxy.modes.flows import make_flows
 from ff_proxy.modes.process import make_telemetry
 from ff_proxy.modes.running import serve
 from ff_proxy.modes.saas import make_saas, open_apis
 from ff_proxy.modes.serving import Needs, compile_options, make_serving
-from ff_proxy.modes.stores import open_store
+from ff_proxy.modes.stores import kept_secret
 from ff_proxy.runtime.clock import SystemClock
-from ff_proxy.runtime.identity import random_name
 from ff_proxy.runtime.loop import run as run_loop
 from ff_proxy.store.protocol import Store
 from ff_proxy.store.snapshots import Snapshots
-from ff_proxy.web.needs import AlwaysFresh
+from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.secret import derived_secret
 
 
@@ -31,29 +32,39 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...]) -> ExitCode
     clock = SystemClock()
     telemetry = make_telemetry(options.operation, clock, warnings)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(options.store, clock, telemetry))
+        backing = await stack.enter_async_context(open_backing(options.store, clock, telemetry))
+        store = backing.store
         apis = await stack.enter_async_context(open_apis(options.upstream, clock, telemetry))
-        saas = make_saas(options.upstream, apis, store.configs, store.targets, clock, telemetry)
         snapshots = Snapshots(store.configs, compile_options(options.serving), clock, telemetry)
-        flows = make_flows(options, store, saas, clock, telemetry)
+        saas = make_saas(
+            options.upstream,
+            apis,
+            store.configs,
+            store.targets,
+            clock,
+            telemetry,
+            leadership=backing.leadership,
+            served=lambda environment: snapshots.get(environment) is not None,
+        )
+        flows = make_flows(options, store, saas, backing.leads, clock, telemetry)
         needs = Needs(
-            secret=await _secret(options, options.store, store),
+            secret=await _secret(options, store, clock, telemetry),
             keyless=options.serving.tokens.secret is not None,
             targets=store.targets,
             statuses=store.configs,
             checker=saas.checker,
             registrar=flows.registrar,
             intake=flows.intake,
-            freshness=AlwaysFresh(),
+            freshness=backing.freshness(snapshots),
             readiness=saas.upstream.readiness,
-            environments=snapshots.all,
+            environments=saas.upstream.environments,
         )
         serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
         return await serve(
             options.serving.shutdown,
             options.operation,
             serving,
-            [snapshots, saas.upstream, *flows.services],
+            [snapshots, saas.upstream, *flows.services, *backing.services(saas.upstream)],
             flush=flows.flush,
             readiness=saas.upstream.readiness,
             clock=clock,
@@ -61,11 +72,11 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...]) -> ExitCode
         )
 
 
-async def _secret(options: OnlineOptions, kind: StoreOptions, store: Store) -> Secret:
+async def _secret(options: OnlineOptions, store: Store, clock: Clock, telemetry: Telemetry) -> Secret:
     """What signs tokens (PRODUCT §6.1)."""
     if options.serving.tokens.secret is not None:
         return options.serving.tokens.secret
     upstream = options.upstream
-    if isinstance(kind, MemoryStoreOptions):
+    if isinstance(options.store, MemoryStoreOptions):
         return derived_secret(upstream.account, upstream.admin_token, upstream.api_keys)
-    return await store.secrets.auth_secret(Secret(random_name()))
+    return await kept_secret(store, clock, telemetry)

@@ -1,12 +1,13 @@
 """Everything that talks to Harness SaaS, put together."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ff_proxy import __version__
 from ff_proxy.config.records import UpstreamOptions
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
 from ff_proxy.store.protocol import ConfigStore, TargetStore
 from ff_proxy.telemetry import Telemetry
@@ -17,6 +18,7 @@ from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.collect import Collector
 from ff_proxy.upstream.credentials import Directory
 from ff_proxy.upstream.http import HttpTransport
+from ff_proxy.upstream.leadership import Leadership
 from ff_proxy.upstream.pace import Pace, Rhythm
 from ff_proxy.upstream.service import Upstream
 from ff_proxy.upstream.sinks import SaasRegistrationSink, SaasUsageSink
@@ -70,8 +72,11 @@ def make_saas(
     targets: TargetStore,
     clock: Clock,
     telemetry: Telemetry,
+    *,
+    leadership: Leadership,
+    served: Callable[[EnvironmentId], bool],
 ) -> Saas:
-    """Keep ``configs`` and ``targets`` in step with SaaS."""
+    """Keep ``configs`` and ``targets`` in step with SaaS, as far as this process leads."""
     directory = Directory()
     pace = Pace(
         stream=options.stream_enabled,
@@ -89,6 +94,8 @@ def make_saas(
         telemetry=telemetry,
         rhythm=apis.rhythm,
         pace=pace,
+        leadership=leadership,
+        served=served,
     )
     return Saas(
         upstream,

@@ -14,6 +14,8 @@ from ff_proxy.config.records import (
     StoreOptions,
     TemporaryStoreOptions,
 )
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.keys import Secret
 from ff_proxy.model.time import Clock
 from ff_proxy.runtime.identity import random_name
 from ff_proxy.store.memory import MemoryStore
@@ -22,6 +24,7 @@ from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.telemetry import Telemetry
 
+_STORE_SECONDS: Final = 1.0
 _TOPOLOGIES: Final = {
     RedisTopology.SINGLE: Topology.SINGLE,
     RedisTopology.SOCKET: Topology.SOCKET,
@@ -74,3 +77,17 @@ def endpoint(options: RedisStoreOptions) -> Endpoint:
         password=options.password,
         database=options.database,
     )
+
+
+async def kept_secret(store: Store, clock: Clock, telemetry: Telemetry) -> Secret:
+    """The signing secret of a store that outlives the process, waited for (PRODUCT §6.1).
+
+    Without it no token can be issued or verified, so there is nothing to serve before it is there.
+    """
+    once = telemetry.once("store")
+    while True:
+        try:
+            return await store.secrets.auth_secret(Secret(random_name()))
+        except StoreUnavailable as error:
+            once.warning("waiting for the store", error=str(error))
+            await clock.sleep(_STORE_SECONDS)

@@ -1,7 +1,8 @@
 """Every configured environment, each on its own: one bad key or slow environment never delays another."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
@@ -13,8 +14,9 @@ from ff_proxy.store.protocol import ConfigStore, TargetStore
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
-from ff_proxy.upstream.credentials import Directory, Session
+from ff_proxy.upstream.credentials import Credentials, Directory, Session
 from ff_proxy.upstream.environment import Environment, Shared
+from ff_proxy.upstream.leadership import Leadership
 from ff_proxy.upstream.pace import Pace, Rhythm
 
 # How many environments are authenticated, fetched whole, and listed at the same time.
@@ -31,6 +33,8 @@ class Upstream:
     Args:
         keys: the configured SDK keys, in any order; several may be of one environment.
         directory: is filled with the credentials of each environment that lets us in.
+        leadership: says when this process is the one that follows an environment.
+        served: whether SDKs are served an environment already, whoever follows it.
     """
 
     name = "upstream"
@@ -47,7 +51,11 @@ class Upstream:
         telemetry: Telemetry,
         rhythm: Rhythm,
         pace: Pace,
+        leadership: Leadership,
+        served: Callable[[EnvironmentId], bool],
     ) -> None:
+        self._leadership = leadership
+        self._served = served
         self._api = api
         self._configs = configs
         self._directory = directory
@@ -71,6 +79,7 @@ class Upstream:
         self._refused: dict[SdkKey, str] = {}
         self._recalled: dict[SdkKeyHash, EnvironmentId] = {}
         self._environments: dict[EnvironmentId, Environment] = {}
+        self._followed_by_others: set[EnvironmentId] = set()
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -80,6 +89,11 @@ class Upstream:
         async with asyncio.TaskGroup() as tasks:
             for key in tuple(self._pending):
                 tasks.create_task(self._bring_up(key))
+
+    def environments(self) -> frozenset[EnvironmentId]:
+        """The environments that the configured keys are of, as far as is known."""
+        recalled = self._recalled.values()
+        return frozenset({*self._environments, *self._followed_by_others, *recalled})
 
     def readiness(self) -> Readiness:
         """How far it has come."""
@@ -95,6 +109,11 @@ class Upstream:
                 loaded.add(recalled)
                 degraded.append(f"environment {recalled}: served as stored; {why}")
         loaded.update(self._recalled[key.hash] for key in self._refused if key.hash in self._recalled)
+        for name in self._followed_by_others:
+            if self._served(name):
+                loaded.add(name)
+            else:
+                pending.append(f"environment {name}: not in the store yet")
         for name, environment in self._environments.items():
             if not environment.loaded:
                 where = refused if environment.refused else pending
@@ -106,10 +125,19 @@ class Upstream:
     async def accept(self, environment: EnvironmentId, key: SdkKeyHash) -> KeyVerdict:
         """Take in a key that SaaS accepted for ``environment``: what a key check ends in."""
         served = self._environments.get(environment)
+        if served is None and environment in self._followed_by_others:
+            passed = await self._leadership.pass_on(environment, key)
+            return KeyVerdict.ACCEPTED if passed else KeyVerdict.UNAVAILABLE
         if served is None:
             # While a configured key has not been tried, it may be of this very environment.
             return KeyVerdict.UNAVAILABLE if self._pending else KeyVerdict.REFUSED
         return await served.accept(key)
+
+    async def take_in(self, environment: EnvironmentId, key: SdkKeyHash) -> None:
+        """A key that SaaS accepted at another member: of an environment that is led here, it counts now."""
+        served = self._environments.get(environment)
+        if served is not None:
+            await served.accept(key)
 
     async def _recall(self) -> None:
         """Find out which environments the store holds for the configured keys already."""
@@ -131,8 +159,7 @@ class Upstream:
         credentials, fresh = self._directory.join(session, self._api.authenticate)
         name = credentials.environment.id
         if fresh:
-            held = await self._held(name)
-            self._environments[name] = Environment(credentials, held, self._shared, self._note)
+            self._followed_by_others.add(name)
             self._log.info(
                 "environment found", environment=name, identifier=credentials.environment.identifier
             )
@@ -142,7 +169,22 @@ class Upstream:
         self._refused.pop(key, None)
         self._note()
         if fresh:
-            await self._environments[name].run()
+            await self._leadership.lead(name, partial(self._follow, credentials))
+
+    async def _follow(self, credentials: Credentials) -> None:
+        """Keep one environment in step while this process leads it."""
+        name = credentials.environment.id
+        # What the last term knew may be old: everything begins with what the store holds now.
+        held = await self._held(name)
+        environment = Environment(credentials, held, self._shared, self._note)
+        self._environments[name] = environment
+        self._followed_by_others.discard(name)
+        try:
+            self._note()
+            await environment.run()
+        finally:
+            del self._environments[name]
+            self._followed_by_others.add(name)
 
     async def _authenticate(self, key: SdkKey) -> Session:
         """A session for ``key``, however long it takes."""

@@ -11,6 +11,7 @@ from ff_proxy.model.keys import EnvironmentId, SdkKey, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.credentials import Directory
+from ff_proxy.upstream.leadership import SoleLeader
 from ff_proxy.upstream.pace import Pace
 from ff_proxy.upstream.service import Upstream
 from tests.support.saas import ENV, KEY, error, flag_doc
@@ -40,6 +41,8 @@ def make(world: World) -> Make:
             telemetry=world.telemetry,
             rhythm=world.rhythm,
             pace=pace or Pace(),
+            leadership=SoleLeader(),
+            served=lambda _: False,
         )
 
     return made

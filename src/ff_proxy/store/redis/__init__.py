@@ -6,7 +6,8 @@ Redis client is known here and nowhere else in the house.
 """
 
 from ff_proxy.store.redis.connection import Endpoint, Topology
-from ff_proxy.store.redis.lease import Leases
+from ff_proxy.store.redis.fleet import FleetLeadership
+from ff_proxy.store.redis.hints import HintListener
 from ff_proxy.store.redis.store import RedisStore
 
-__all__ = ["Endpoint", "Leases", "RedisStore", "Topology"]
+__all__ = ["Endpoint", "FleetLeadership", "HintListener", "RedisStore", "Topology"]

@@ -17,6 +17,8 @@ class Keys:
         self.queues: Final = f"{prefix}:queues"
         self.secret: Final = f"{prefix}:secret"
         self.notices: Final = f"{prefix}:notices"
+        self.hints: Final = f"{prefix}:hints"
+        self.born: Final = f"{prefix}:born"
 
     def config(self, environment: EnvironmentId) -> str:
         """Hash: epoch, counter, fence, info, keys, since, status, removed."""

@@ -1,7 +1,7 @@
 """Targets on their way to SaaS, in Redis."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -24,12 +24,19 @@ _LOOK_SECONDS: Final = 1.0
 
 
 class RedisRegistrations:
-    """At most ``capacity`` waiting or being sent per environment."""
+    """At most ``capacity`` waiting or being sent per environment.
 
-    def __init__(self, connection: Connection, keys: Keys, capacity: int) -> None:
+    Args:
+        leads: whose registrations this process may take: who leads an environment has a key of it.
+    """
+
+    def __init__(
+        self, connection: Connection, keys: Keys, capacity: int, leads: Callable[[EnvironmentId], bool]
+    ) -> None:
         self._connection = connection
         self._keys = keys
         self._capacity = capacity
+        self._leads = leads
         self._added = asyncio.Event()
 
     async def add(self, registration: Registration) -> bool:
@@ -51,7 +58,7 @@ class RedisRegistrations:
             members = await self._connection.do("SMEMBERS", self._keys.queues)
             found: list[Registration] = []
             for environment in sorted(EnvironmentId(member.decode()) for member in members):
-                if len(found) < limit:
+                if len(found) < limit and self._leads(environment):
                     found += await self._take_of(environment, limit - len(found))
             if found:
                 return found

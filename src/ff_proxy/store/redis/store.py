@@ -4,30 +4,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
 from ff_proxy.store.redis.configs import RedisConfigs
 from ff_proxy.store.redis.connection import Connection, Endpoint
+from ff_proxy.store.redis.hints import KeyHints
+from ff_proxy.store.redis.keeper import Keeper
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.lease import Leases
 from ff_proxy.store.redis.registrations import RedisRegistrations
+from ff_proxy.store.redis.secrets import RedisSecrets
 from ff_proxy.store.redis.targets import RedisTargets
 from ff_proxy.store.redis.usage import RedisUsageQueue
 from ff_proxy.telemetry import Telemetry
-
-
-class RedisSecrets:
-    """The fleet's signing secret."""
-
-    def __init__(self, connection: Connection, keys: Keys) -> None:
-        self._connection = connection
-        self._keys = keys
-
-    async def auth_secret(self, candidate: Secret) -> Secret:
-        """See ``SecretStore``; called again with the secret in use, it puts it back into an emptied Redis."""
-        await self._connection.do("SET", self._keys.secret, candidate.reveal(), "NX")
-        stored = await self._connection.do("GET", self._keys.secret)
-        return Secret(stored.decode())
 
 
 def _unfenced(_: EnvironmentId) -> int | None:
@@ -72,8 +61,12 @@ class RedisStore:
         self.configs = RedisConfigs(self._connection, keys, epoch, clock, once, fence)
         self.targets = RedisTargets(self._connection, keys, target_capacity, target_cache)
         self.usage = RedisUsageQueue(self._connection, keys, usage_capacity)
-        self.registrations = RedisRegistrations(self._connection, keys, registration_capacity)
+        self.registrations = RedisRegistrations(
+            self._connection, keys, registration_capacity, lambda environment: fence(environment) is not None
+        )
         self.secrets = RedisSecrets(self._connection, keys)
+        self.hints = KeyHints(self._connection, keys, self.configs, clock)
+        self.keeper = Keeper(self._connection, keys, self.secrets, self.targets, clock, telemetry)
 
     async def __aenter__(self) -> Self:
         return self

@@ -53,18 +53,31 @@ class RedisTargets:
         for start in range(0, len(targets), _BATCH):
             arguments: list[Argument] = [self._capacity]
             for target in targets[start : start + _BATCH]:
-                arguments += (_field(target.identifier), _encode(target))
+                stored = _encode(target)
+                arguments += (_field(target.identifier), stored)
+                self._remember((environment, target.identifier), stored, target)
             await self._connection.run(scripts.PUT_TARGETS, [self._keys.targets(environment)], arguments)
+
+    async def put_back(self) -> None:
+        """Store what is cached here and Redis does not have: for a Redis that was emptied."""
+        commands = [
+            ("HSETNX", self._keys.targets(environment), _field(identifier), stored)
+            for (environment, identifier), (stored, _) in self._cache.items()
+        ]
+        for start in range(0, len(commands), _BATCH):
+            await self._connection.each(commands[start : start + _BATCH])
+
+    def _remember(self, key: tuple[EnvironmentId, str], stored: bytes, target: Target) -> None:
+        self._cache[key] = (stored, target)
+        self._cache.move_to_end(key)
+        while len(self._cache) > self._cached:
+            self._cache.popitem(last=False)
 
     def _decoded(self, key: tuple[EnvironmentId, str], stored: bytes) -> Target:
         known = self._cache.get(key)
-        if known is None or known[0] != stored:
-            known = (stored, _decode(stored))
-            self._cache[key] = known
-            while len(self._cache) > self._cached:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(key)
-        return known[1]
+        target = known[1] if known is not None and known[0] == stored else _decode(stored)
+        self._remember(key, stored, target)
+        return target
 
 
 def _field(identifier: str) -> bytes:

@@ -1,0 +1,53 @@
+"""What stands behind a serving process: a store of its own, or a fleet's."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ff_proxy.config.records import RedisStoreOptions, StoreOptions
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.time import Clock
+from ff_proxy.modes.stores import open_store, redis_store
+from ff_proxy.runtime.identity import random_name
+from ff_proxy.runtime.services import Service
+from ff_proxy.store.freshness import RevisionFreshness
+from ff_proxy.store.protocol import Store
+from ff_proxy.store.redis import FleetLeadership, HintListener
+from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.leadership import Leadership, SoleLeader
+from ff_proxy.upstream.service import Upstream
+from ff_proxy.web.needs import AlwaysFresh, Freshness
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """A store, and this process's part in who else uses it.
+
+    ``leads`` says which environments this process sends usage for. ``services`` makes what keeps the store's
+    side going, given the upstream.
+    """
+
+    store: Store
+    leadership: Leadership
+    leads: Callable[[EnvironmentId], bool]
+    freshness: Callable[[Snapshots], Freshness]
+    services: Callable[[Upstream], Sequence[Service]]
+
+
+@asynccontextmanager
+async def open_backing(options: StoreOptions, clock: Clock, telemetry: Telemetry) -> AsyncIterator[Backing]:
+    """The backing that the options name, open."""
+    if isinstance(options, RedisStoreOptions):
+        async with redis_store(options, clock, telemetry, member=random_name()) as shared:
+            leadership = FleetLeadership(shared, clock, telemetry)
+            yield Backing(
+                shared,
+                leadership,
+                leadership.leads,
+                lambda snapshots: RevisionFreshness(shared.configs.revision, snapshots, clock),
+                lambda upstream: [shared.keeper, HintListener(shared.hints, upstream.take_in)],
+            )
+    else:
+        async with open_store(options, clock, telemetry) as own:
+            yield Backing(own, SoleLeader(), lambda _: True, lambda _: AlwaysFresh(), lambda _: [])

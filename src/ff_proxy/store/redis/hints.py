@@ -1,0 +1,69 @@
+"""Keys that SaaS accepted at one member, passed on to the one that leads their environment."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.time import Clock
+from ff_proxy.store.redis.configs import RedisConfigs
+from ff_proxy.store.redis.connection import Connection
+from ff_proxy.store.redis.keys import Keys
+
+Take = Callable[[EnvironmentId, SdkKeyHash], Awaitable[object]]
+
+_PATIENCE: Final = 2.0
+_LOOK: Final = 0.05
+_AGAIN: Final = 1.0
+
+
+class KeyHints:
+    """Publishes hints, and waits for their effect; only hashes travel (PRODUCT §6.5)."""
+
+    def __init__(self, connection: Connection, keys: Keys, configs: RedisConfigs, clock: Clock) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._configs = configs
+        self._clock = clock
+
+    async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+        """Tell the leader; ``True`` once the store holds the key, ``False`` if it does not in time."""
+        try:
+            await self._connection.do("PUBLISH", self._keys.hints, f"{environment}\n{key}")
+            end = self._clock.monotonic() + _PATIENCE
+            while self._clock.monotonic() < end:
+                config = await self._configs.environment(environment)
+                if config is not None and key in config.keys:
+                    return True
+                await self._clock.sleep(_LOOK)
+        except StoreUnavailable:
+            pass
+        return False
+
+    async def listen(self, take: Take) -> None:
+        """Call ``take`` for every hint, until cancelled."""
+        while True:
+            try:
+                async with self._connection.subscribed(self._keys.hints) as payloads:
+                    async for payload in payloads:
+                        environment, _, key = payload.decode("utf-8", "replace").partition("\n")
+                        await take(EnvironmentId(environment), SdkKeyHash(key))
+            except StoreUnavailable:
+                await self._clock.sleep(_AGAIN)
+
+
+class HintListener:
+    """The service that takes in what other members pass on."""
+
+    name = "key hints"
+
+    def __init__(self, hints: KeyHints, take: Take) -> None:
+        self.ready = asyncio.Event()
+        self._hints = hints
+        self._take = take
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        self.ready.set()
+        await self._hints.listen(self._take)

@@ -1,0 +1,61 @@
+"""Noticing that Redis was emptied, and putting back what only members know (PRODUCT §6.1, §6.6)."""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.time import Clock
+from ff_proxy.store.redis.connection import Connection
+from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.secrets import RedisSecrets
+from ff_proxy.store.redis.targets import RedisTargets
+from ff_proxy.telemetry import Telemetry
+
+_LOOK_SECONDS: Final = 2.0
+
+
+class Keeper:
+    """The service that looks every two seconds whether a mark is still there.
+
+    Environments are put back by who leads them; this is for what no leader knows: the secret, and the
+    targets that this member has seen.
+    """
+
+    name = "keeper"
+
+    def __init__(
+        self,
+        connection: Connection,
+        keys: Keys,
+        secrets: RedisSecrets,
+        targets: RedisTargets,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._connection = connection
+        self._keys = keys
+        self._secrets = secrets
+        self._targets = targets
+        self._clock = clock
+        self._log = telemetry.logger("store")
+        self._born: bytes | None = None
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        self.ready.set()
+        while True:
+            with suppress(StoreUnavailable):  # whoever needs an answer says so
+                await self.look()
+            await self._clock.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Look once; raises ``StoreUnavailable``."""
+        await self._connection.do("SET", self._keys.born, str(self._clock.wall()), "NX")
+        born = await self._connection.do("GET", self._keys.born)
+        before, self._born = self._born, born
+        if before is not None and before != born:
+            self._log.warning("Redis was emptied, putting back secret and targets")
+            await self._secrets.put_back()
+            await self._targets.put_back()
