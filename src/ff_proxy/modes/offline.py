@@ -66,7 +66,7 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...]) -> ExitCo
         )
         serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
         return await serve(
-            options.serving.shutdown,
+            options.serving,
             options.operation,
             serving,
             [watcher, snapshots],

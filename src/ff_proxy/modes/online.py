@@ -61,7 +61,7 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...]) -> ExitCode
         )
         serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
         return await serve(
-            options.serving.shutdown,
+            options.serving,
             options.operation,
             serving,
             [snapshots, saas.upstream, *flows.services, *backing.services(saas.upstream)],

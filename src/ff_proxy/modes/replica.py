@@ -59,7 +59,7 @@ async def _replica(options: ReplicaOptions, warnings: tuple[str, ...]) -> ExitCo
         )
         serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
         return await serve(
-            options.serving.shutdown,
+            options.serving,
             options.operation,
             serving,
             services,

@@ -1,8 +1,9 @@
 """Running what a mode has put together, and the order in which it goes down (PRODUCT §6.9)."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
-from ff_proxy.config.records import OperationOptions, ShutdownOptions
+from ff_proxy.config.records import OperationOptions, ServingOptions
 from ff_proxy.errors import ExitCode
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.time import Clock
@@ -14,7 +15,7 @@ from ff_proxy.web.heartbeat import Heartbeat
 
 
 async def serve(
-    shutdown: ShutdownOptions,
+    options: ServingOptions,
     operation: OperationOptions,
     serving: Serving,
     services: Sequence[Service],
@@ -40,10 +41,12 @@ async def serve(
         listener.stop_accepting()
         await listener.drain(seconds)
 
+    shutdown = options.shutdown
     left = max(0.0, shutdown.deadline - shutdown.delay)
     phases = [Phase("streams", shutdown.delay, leave), Phase("requests", left / 3, drain), *flush]
-    await listener.start()
-    with stop_on_signals() as stop:
+    figures = telemetry.serve(options.prometheus_port) if options.prometheus_port else nullcontext()
+    with figures, stop_on_signals() as stop:
+        await listener.start()
         return await run_services(
             [*services, hub, listener, *heartbeat],
             phases,

@@ -1,10 +1,12 @@
 """The one object that rooms report to."""
 
 import io
+from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ff_proxy.model.time import Clock
+from ff_proxy.telemetry.exposition import figures_served
 from ff_proxy.telemetry.instruments import Instruments
 from ff_proxy.telemetry.logs import Logger, OnceLog, make_logger
 
@@ -33,6 +35,10 @@ class Telemetry:
     def once(self, room: str, interval: float = 300.0) -> OnceLog:
         """A logger for trouble that repeats; ``interval`` in seconds between two equal lines."""
         return OnceLog(self.logger(room), self._clock, interval)
+
+    def serve(self, port: int) -> AbstractContextManager[None]:
+        """Serve the figures on a port of their own while the context lasts; raises ``StartupError``."""
+        return figures_served(self._registry, port)
 
     def exposition(self) -> bytes:
         """The figures as Prometheus text."""
