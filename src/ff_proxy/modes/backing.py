@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from ff_proxy.config.records import RedisStoreOptions, StoreOptions
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
-from ff_proxy.modes.stores import open_store, redis_store
-from ff_proxy.runtime.identity import random_name
+from ff_proxy.modes.stores import open_store
 from ff_proxy.runtime.services import Service
-from ff_proxy.store.freshness import RevisionFreshness
 from ff_proxy.store.protocol import Store
-from ff_proxy.store.redis import FleetLeadership, HintListener
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.leadership import Leadership, SoleLeader
@@ -39,15 +36,11 @@ class Backing:
 async def open_backing(options: StoreOptions, clock: Clock, telemetry: Telemetry) -> AsyncIterator[Backing]:
     """The backing that the options name, open."""
     if isinstance(options, RedisStoreOptions):
-        async with redis_store(options, clock, telemetry, member=random_name()) as shared:
-            leadership = FleetLeadership(shared, clock, telemetry)
-            yield Backing(
-                shared,
-                leadership,
-                leadership.leads,
-                lambda snapshots: RevisionFreshness(shared.configs.revision, snapshots, clock),
-                lambda upstream: [shared.keeper, HintListener(shared.hints, upstream.take_in)],
-            )
+        # Its client costs megabytes that nobody else should pay.
+        from ff_proxy.modes.shared import open_fleet  # noqa: PLC0415  (see above)
+
+        async with open_fleet(options, clock, telemetry) as fleet:
+            yield fleet
     else:
         async with open_store(options, clock, telemetry) as own:
             yield Backing(own, SoleLeader(), lambda _: True, lambda _: AlwaysFresh(), lambda _: [])

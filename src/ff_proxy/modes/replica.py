@@ -9,7 +9,8 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.modes.process import make_telemetry
 from ff_proxy.modes.running import serve
 from ff_proxy.modes.serving import Needs, compile_options, make_serving
-from ff_proxy.modes.stores import kept_secret, redis_store
+from ff_proxy.modes.shared import redis_store
+from ff_proxy.modes.stores import kept_secret
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.loop import run as run_loop
 from ff_proxy.runtime.services import Phase, Service

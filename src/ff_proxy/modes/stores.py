@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from ff_proxy.config.addresses import RedisTopology
 from ff_proxy.config.records import (
     MemoryStoreOptions,
     RedisStoreOptions,
@@ -20,17 +19,10 @@ from ff_proxy.model.time import Clock
 from ff_proxy.runtime.identity import random_name
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.telemetry import Telemetry
 
 _STORE_SECONDS: Final = 1.0
-_TOPOLOGIES: Final = {
-    RedisTopology.SINGLE: Topology.SINGLE,
-    RedisTopology.SOCKET: Topology.SOCKET,
-    RedisTopology.CLUSTER: Topology.CLUSTER,
-    RedisTopology.SENTINEL: Topology.SENTINEL,
-}
 
 
 @asynccontextmanager
@@ -52,31 +44,11 @@ async def open_store(
             async with SqliteStore(directory, epoch, clock, telemetry, name=name) as sqlite:
                 yield sqlite
         case RedisStoreOptions():
+            # Its client costs megabytes that nobody else should pay.
+            from ff_proxy.modes.shared import redis_store  # noqa: PLC0415  (see above)
+
             async with redis_store(options, clock, telemetry, namespace=namespace) as redis:
                 yield redis
-
-
-def redis_store(
-    options: RedisStoreOptions, clock: Clock, telemetry: Telemetry, *, namespace: str = "", member: str = ""
-) -> RedisStore:
-    """The shared store, to be opened; ``member`` is the name under which it takes leases."""
-    prefix = f"{options.prefix}:{namespace}" if namespace else options.prefix
-    return RedisStore(endpoint(options), prefix, random_name(), clock, telemetry, member=member)
-
-
-def endpoint(options: RedisStoreOptions) -> Endpoint:
-    """Where the options say that Redis is."""
-    address = options.address
-    return Endpoint(
-        topology=_TOPOLOGIES[address.topology],
-        nodes=tuple((node.host, node.port) for node in address.nodes),
-        socket="" if address.socket is None else str(address.socket),
-        service=address.service,
-        tls=address.tls,
-        username=options.username,
-        password=options.password,
-        database=options.database,
-    )
 
 
 async def kept_secret(store: Store, clock: Clock, telemetry: Telemetry) -> Secret:

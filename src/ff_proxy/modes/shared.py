@@ -1,0 +1,60 @@
+"""The store that a fleet shares, and a member's part in the fleet; imported only where Redis is used."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from ff_proxy.config.addresses import RedisTopology
+from ff_proxy.config.records import RedisStoreOptions
+from ff_proxy.model.time import Clock
+from ff_proxy.modes.backing import Backing
+from ff_proxy.runtime.identity import random_name
+from ff_proxy.store.freshness import RevisionFreshness
+from ff_proxy.store.redis import Endpoint, FleetLeadership, HintListener, RedisStore, Topology
+from ff_proxy.telemetry import Telemetry
+
+_TOPOLOGIES: Final = {
+    RedisTopology.SINGLE: Topology.SINGLE,
+    RedisTopology.SOCKET: Topology.SOCKET,
+    RedisTopology.CLUSTER: Topology.CLUSTER,
+    RedisTopology.SENTINEL: Topology.SENTINEL,
+}
+
+
+@asynccontextmanager
+async def open_fleet(
+    options: RedisStoreOptions, clock: Clock, telemetry: Telemetry
+) -> AsyncIterator[Backing]:
+    """The backing of a member that talks to SaaS whenever it leads."""
+    async with redis_store(options, clock, telemetry, member=random_name()) as store:
+        leadership = FleetLeadership(store, clock, telemetry)
+        yield Backing(
+            store,
+            leadership,
+            leadership.leads,
+            lambda snapshots: RevisionFreshness(store.configs.revision, snapshots, clock),
+            lambda upstream: [store.keeper, HintListener(store.hints, upstream.take_in)],
+        )
+
+
+def redis_store(
+    options: RedisStoreOptions, clock: Clock, telemetry: Telemetry, *, namespace: str = "", member: str = ""
+) -> RedisStore:
+    """The shared store, to be opened; ``member`` is the name under which it takes leases."""
+    prefix = f"{options.prefix}:{namespace}" if namespace else options.prefix
+    return RedisStore(endpoint(options), prefix, random_name(), clock, telemetry, member=member)
+
+
+def endpoint(options: RedisStoreOptions) -> Endpoint:
+    """Where the options say that Redis is."""
+    address = options.address
+    return Endpoint(
+        topology=_TOPOLOGIES[address.topology],
+        nodes=tuple((node.host, node.port) for node in address.nodes),
+        socket="" if address.socket is None else str(address.socket),
+        service=address.service,
+        tls=address.tls,
+        username=options.username,
+        password=options.password,
+        database=options.database,
+    )
