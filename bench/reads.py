@@ -117,11 +117,12 @@ def main() -> None:
     parser.add_argument(
         "--scenario", nargs="*", default=[], help="only those whose name contains one of these"
     )
+    parser.add_argument("--ordinary", action="store_true", help="let the ordinary routes answer everything")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--flags", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
-        uvloop.run(_serve(options.serve, options.flags))
+        uvloop.run(_serve(options.serve, options.flags, ordinary=options.ordinary))
         return
     for tool in ("wrk", "nginx"):
         if shutil.which(tool) is None:
@@ -130,13 +131,13 @@ def main() -> None:
         f"{'scenario':<38}{'ours/s':>9}{'nginx/s':>9}{'ratio':>7}{'ours/cpu':>10}{'nginx/cpu':>10}{'ratio':>7}"
     )
     for size in SIZES:
-        _measure(size, options.rounds, options.seconds, options.scenario)
+        _measure(size, options.rounds, options.seconds, options.scenario, ordinary=options.ordinary)
 
 
-def _measure(size: int, rounds: int, seconds: int, wanted: list[str]) -> None:
+def _measure(size: int, rounds: int, seconds: int, wanted: list[str], *, ordinary: bool) -> None:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ours, token = stack.enter_context(_ours(size))
+        ours, token = stack.enter_context(_ours(size, ordinary=ordinary))
         name = _environment(size).id
         paths = [f"/client/env/{name}/{rest}" for rest in ("feature-configs", "target/t1/evaluations")]
         for path in paths:
@@ -218,10 +219,10 @@ def _show(name: str, ours: list[tuple[float, float]], nginx: list[tuple[float, f
 
 
 @contextmanager
-def _ours(size: int) -> Iterator[tuple[Server, str]]:
+def _ours(size: int, *, ordinary: bool) -> Iterator[tuple[Server, str]]:
     port = _free_port()
     with subprocess.Popen(
-        [sys.executable, __file__, "--serve", str(port), "--flags", str(size)],
+        [sys.executable, __file__, "--serve", str(port), "--flags", str(size), *["--ordinary"] * ordinary],
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
@@ -254,12 +255,18 @@ def _nginx(directory: Path) -> Iterator[Server]:
             process.send_signal(signal.SIGTERM)
 
 
-async def _serve(port: int, size: int) -> None:
+async def _serve(port: int, size: int, *, ordinary: bool) -> None:
     site = Site(port=port)
+    if ordinary:
+        site.edge.read = _nothing  # type: ignore[method-assign,assignment]  # so that all of it is lent out
     made = _environment(size)
     async with serving(site, made):
         print(site.token(made.id, "key"), flush=True)
         await asyncio.Event().wait()
+
+
+def _nothing(*_: object) -> None:
+    return None
 
 
 def _environment(size: int) -> EnvironmentConfig:

@@ -190,6 +190,8 @@ def test_cuts_change_nothing(
 ) -> None:
     """Sent at once or in pieces, on either way."""
     sent = b"".join(written(pair, request) for request in several)
+    # What comes in place of a chunk is found to be none before or after the request was answered.
+    assume(b"chunked" not in sent)
     places = [0, *sorted(int(cut * len(sent)) for cut in cuts), len(sent)]
     pieces = [sent[start:end] for start, end in pairwise(places)]
     whole = pair.ask(pair.hot, sent)
