@@ -40,6 +40,9 @@ docs: install
 bench: install
 	$(BIN)/python -m bench $(ARGS)
 
+bench-%: install
+	$(BIN)/python bench/$*.py $(ARGS)
+
 # Kept in step with each other: dev.txt holds exactly the versions of the two others.
 lock: install
 	for step in "runtime.txt pyproject.toml requirements/runtime.in" "build.txt requirements/build.in" "dev.txt requirements/dev.in"; do \

@@ -91,6 +91,7 @@ PORT: Final = Option(
 WORKERS: Final = Option(
     "workers", SERVING, kinds.whole_number(1, 1024), 1,
     "Processes that serve SDKs",
+    standing=Standing.LATER,
 )
 TLS_ENABLED: Final = Option(
     "tls-enabled", SERVING, kinds.BOOLEAN, False,
@@ -140,10 +141,12 @@ BYPASS_AUTH: Final = Option(
 ADMIN_ADDRESS: Final = Option(
     "admin-address", SECURITY, kinds.ADMIN_ADDRESS, HostPort("127.0.0.1", 7001),
     "Address of the status page and admin API, or off; other than loopback needs admin-token",
+    standing=Standing.LATER,
 )
 ADMIN_TOKEN: Final = Option(
     "admin-token", SECURITY, kinds.SECRET, None,
     "Token that the status page and admin API ask for",
+    standing=Standing.LATER,
 )
 
 DATA_DIR: Final = Option(
