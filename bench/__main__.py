@@ -63,7 +63,7 @@ def _page(parts: list[str]) -> str:
     machine = f"{_cores()} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}"
     head = (
         "# Performance\n\n"
-        "Measured, not promised: everything here is what the commands printed, on loopback, with the clients on the\n"
+        "Measured, not promised: what the commands printed, on loopback, with the clients on the\n"
         "same cores. Ratios to the peer in the same run count; absolute figures are those of one machine.\n"
         "`python -m bench --page` writes this page.\n\n"
         f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}, {machine}.\n"
