@@ -313,3 +313,19 @@ async def test_other_methods_are_405(site: Site, method: str, path: str, allow: 
     got = await ask(site, method, path, site.bearer())
     assert (got.status, got.json()["code"], got.field("allow")) == (405, "405", allow)
     assert got.field("access-control-allow-origin") == "*"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_fault_of_ours_is_500(site: Site, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On either way, with nothing of its cause in the answer; and others are served on."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a secret")
+
+    path = f"{ENV}/feature-configs"
+    with monkeypatch.context() as patched:
+        patched.setattr(site.resources, "answer", fail)
+        got = await ask(site, method, path, site.bearer())
+        assert (got.status, got.field("access-control-allow-origin")) == (500, "*")
+        assert b"secret" not in got.raw
+    assert (await get(site, path)).status == 200

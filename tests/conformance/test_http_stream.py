@@ -7,7 +7,7 @@ import pytest
 from ff_proxy.model.keys import EnvironmentId, hash_key
 from ff_proxy.store.protocol import SetKeys
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
-from tests.support.web import Response, Site, Wire, ask, connected, message, serving
+from tests.support.web import Response, Site, Wire, ask, connected, message, serving, until
 
 OTHER = EnvironmentId("11111111-2222-4333-8444-555555555555")
 OTHER_KEY = "the-other-server-key"
@@ -161,3 +161,16 @@ async def test_a_stream_that_ends_makes_room() -> None:
             assert (site.edge.streams, len(site.edge.connections)) == (1, 0)
         while site.edge.streams:
             await site.clock.sleep(0.01)
+
+
+async def test_none_is_opened_on_the_way_down(site: Site) -> None:
+    """By a connection that is still open because something else was being answered on it."""
+    async with connected(site) as wire:
+        body = site.bearer() | {"Content-Length": "2"}
+        await wire.send(message("POST", f"/metrics/{ENVIRONMENT}", body) + b"{")
+        await until(lambda: len(site.edge.connections) == 1)
+        stream = message("GET", "/stream", site.bearer() | {"API-Key": KEY, "Connection": "close"})
+        await wire.send(b"}" + stream)
+        site.edge.closing = True
+        assert (await wire.response()).status == 200
+        assert b"HTTP/1.1 200" not in await wire.closed()

@@ -256,6 +256,8 @@ class Edge:
     def _stream_opened(
         self, connection: Connection, transport: asyncio.Transport, head: EdgeHead, grant: StreamGrant
     ) -> Reply | None:
+        if self.closing:
+            return self._stream_refused(RequestError(UNAVAILABLE, "going down", retry_after=RETRY_SOON))
         if head.old:
             self._once.warning(_OLD_PROXY)
             return self._stream_refused(RequestError(UNAVAILABLE, _OLD_PROXY, retry_after=RETRY_SOON))
