@@ -98,7 +98,8 @@ class Channel:
 
         Its SDK may then have fetched from a process that knew less (``issued_at`` in epoch seconds).
         """
-        if self.snapshot is None or issued_at >= self.snapshot.since:
+        # Tokens count whole seconds: one of the second in which the data came is taken for younger.
+        if self.snapshot is None or issued_at >= int(self.snapshot.since):
             return None
         if self._everything is None:
             self._everything = Everything(self.snapshot, self.recent)
