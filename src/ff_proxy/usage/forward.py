@@ -1,7 +1,7 @@
 """Usage from the store's queue to SaaS: in bodies that SaaS takes, retried, each environment on its own."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Final
@@ -23,6 +23,8 @@ _BODY_BYTES: Final = 256 * 1024
 _AT_ONCE: Final = 16
 # The definite answers that speak of the body, not of us: part of it may still be welcome.
 _INDIGESTIBLE: Final = frozenset({400, 413, 422})
+# Looking for entries that SaaS refuses takes requests: no more than this many before the next pause.
+_REFUSALS: Final = 50
 _TROUBLE: Final = "usage not delivered, kept for later"
 
 
@@ -31,7 +33,7 @@ def _everyones(_: EnvironmentId) -> bool:
 
 
 class UsageForwarder:
-    """Sends what waits every ``interval`` seconds; an environment that fails is tried again after a while.
+    """Sends what waits every ``interval`` seconds; an environment that fails is tried again after a pause.
 
     Args:
         queue: where counts wait.
@@ -69,7 +71,7 @@ class UsageForwarder:
         self._owns = owns
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._sending: dict[EnvironmentId, asyncio.Lock] = {}
-        self._waiting: dict[EnvironmentId, tuple[Backoff, float]] = {}
+        self._busy: set[EnvironmentId] = set()
 
     async def run(self) -> None:
         """Send for ever."""
@@ -77,73 +79,91 @@ class UsageForwarder:
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._clock.sleep(jittered(self._random, self._interval))
-                for environment in await self._due():
-                    if not self._lock(environment).locked():
-                        group.create_task(self._send_all(environment))
+                for environment, entries in (await self._pending()).items():
+                    if environment not in self._busy:
+                        self._busy.add(environment)
+                        group.create_task(self._keep_sending(environment, entries))
 
     async def flush(self, seconds: float) -> None:
         """Send what waits once more, whatever failed before; what is left after ``seconds`` stays queued."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                self._waiting.clear()
-                async with asyncio.TaskGroup() as group:
-                    for environment in await self._due():
-                        group.create_task(self._send_all(environment))
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+                for environment, entries in (await self._pending()).items():
+                    group.create_task(self._send(environment, entries))
 
-    async def _due(self) -> Sequence[EnvironmentId]:
+    async def _pending(self) -> Mapping[EnvironmentId, int]:
         try:
             pending = await self._queue.pending()
         except StoreError as error:
             self._once.warning("usage queue not readable", error=str(error))
-            return ()
-        now = self._clock.monotonic()
-        return [
-            name for name in pending if self._owns(name) and self._waiting.get(name, (None, 0.0))[1] <= now
-        ]
+            return {}
+        return {name: entries for name, entries in pending.items() if self._owns(name)}
 
-    async def _send_all(self, environment: EnvironmentId) -> None:
-        async with self._lock(environment), self._gate:
+    async def _keep_sending(self, environment: EnvironmentId, entries: int) -> None:
+        backoff = Backoff(self._random)
+        try:
+            while self._owns(environment):
+                failure = await self._send(environment, entries)
+                if failure is None:
+                    return
+                await self._clock.sleep(backoff.next(failure))
+        finally:
+            self._busy.discard(environment)
+
+    async def _send(self, environment: EnvironmentId, entries: int) -> UpstreamError | None:
+        """Send about ``entries``, what comes meanwhile is the next round's; returns why it stopped early."""
+        async with self._sending.setdefault(environment, asyncio.Lock()), self._gate:
             try:
-                while (lease := await self._queue.take(environment, _ENTRIES)) is not None:
-                    if not await self._deliver(lease):
-                        return
+                while entries > 0 and (lease := await self._queue.take(environment, _ENTRIES)) is not None:
+                    failure = await self._deliver(lease)
+                    if failure is not None:
+                        return failure
+                    entries -= len(lease.counts) + len(lease.targets)
             except StoreError as error:
                 self._once.warning("usage queue not writable", error=str(error))
+        return None
 
-    async def _deliver(self, lease: UsageLease) -> bool:
-        """Send one lease and settle it; ``False`` if SaaS is to be left alone for now."""
+    async def _deliver(self, lease: UsageLease) -> UpstreamError | None:
+        """Send one lease and settle it; returns why SaaS is to be left alone for now."""
         parts = [_Part(lease.counts, lease.targets)]
         failure: UpstreamError | None = None
+        refusals = 0
         try:
             while parts and failure is None:
-                outcome = await self._post(lease.environment, parts[-1])
-                if isinstance(outcome, UpstreamError):
-                    failure = outcome
-                else:
-                    parts[-1:] = outcome
+                try:
+                    parts[-1:] = await self._post(lease.environment, parts[-1])
+                except UpstreamError as error:
+                    refusals += 1
+                    failure = error
+                    if _is_indigestible(error) and refusals < _REFUSALS:
+                        parts[-1:] = self._without_culprit(parts[-1], lease.environment, error)
+                        failure = None
         finally:
             # Also when cancelled in the middle: what was sent must not come back, nor the rest be lost.
             await self._settle(lease, parts)
         self._note(lease.environment, failure)
-        return failure is None
+        return failure
 
-    async def _post(self, environment: EnvironmentId, part: "_Part") -> "list[_Part] | UpstreamError":
-        """Send one part. Returns what is to be sent in its place (nothing, or halves), or why not now."""
+    async def _post(self, environment: EnvironmentId, part: "_Part") -> "list[_Part]":
+        """Send one part; returns what is to be sent in its place: nothing, or halves if it is too large."""
         body = write_usage(part.counts, part.targets)
         if len(body) > _BODY_BYTES and len(part) > 1:
             return part.halves()
         try:
             await self._sink.send(environment, body)
-        except UpstreamError as error:
+        except UpstreamError:
             self._forwarded.labels(environment, "true").inc()
-            if not isinstance(error, UpstreamRefused) or error.status not in _INDIGESTIBLE:
-                return error
-            if len(part) > 1:
-                return part.halves()
-            self._dropped.labels(environment, "refused").inc()
-            self._once.warning("a usage entry is refused by SaaS and dropped", environment, error=str(error))
-        else:
-            self._forwarded.labels(environment, "false").inc()
+            raise
+        self._forwarded.labels(environment, "false").inc()
+        return []
+
+    def _without_culprit(
+        self, part: "_Part", environment: EnvironmentId, error: UpstreamError
+    ) -> "list[_Part]":
+        if len(part) > 1:
+            return part.halves()
+        self._dropped.labels(environment, "refused").inc()
+        self._once.warning("a usage entry is refused by SaaS and dropped", environment, error=str(error))
         return []
 
     async def _settle(self, lease: UsageLease, rest: Sequence["_Part"]) -> None:
@@ -154,21 +174,21 @@ class UsageForwarder:
             return
         if counts or targets:
             # Before the lease is let go: a crash in between sends it twice rather than never.
-            await self._queue.merge(counts, targets)
+            dropped = await self._queue.merge(counts, targets)
+            if dropped:
+                self._dropped.labels(lease.environment, "no room").inc(dropped)
         await self._queue.acknowledge(lease)
 
     def _note(self, environment: EnvironmentId, failure: UpstreamError | None) -> None:
         if failure is None:
-            self._waiting.pop(environment, None)
             if self._once.forget(_TROUBLE, environment):
                 self._log.info("usage delivered again", environment=environment)
             return
         self._once.warning(_TROUBLE, environment, error=str(failure))
-        backoff, _ = self._waiting.get(environment, (Backoff(self._random), 0.0))
-        self._waiting[environment] = (backoff, self._clock.monotonic() + backoff.next(failure))
 
-    def _lock(self, environment: EnvironmentId) -> asyncio.Lock:
-        return self._sending.setdefault(environment, asyncio.Lock())
+
+def _is_indigestible(error: UpstreamError) -> bool:
+    return isinstance(error, UpstreamRefused) and error.status in _INDIGESTIBLE
 
 
 class _Part(msgspec.Struct, frozen=True):

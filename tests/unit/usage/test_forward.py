@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from random import Random
 
 from ff_proxy.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
@@ -191,3 +192,111 @@ async def test_only_own_environments_are_sent() -> None:
     await forwarder.flush(5)
     assert setting.saas.taken == {(ENV, "a"): 1}
     assert await setting.queue.pending() == {OTHER: 1}
+
+
+async def test_a_failed_post_does_not_wait_for_the_next_round() -> None:
+    """After a pause of seconds it is tried again, however rare the rounds are; pauses grow."""
+    tries: list[float] = []
+
+    def away_for_a_minute(_: EnvironmentId, __: bytes) -> UpstreamError | None:
+        tries.append(setting.clock.monotonic())
+        return UpstreamUnavailable("away") if setting.clock.monotonic() < 130 else None
+
+    setting = Setting(Saas(away_for_a_minute))
+    async with setting.running():
+        await setting.queue.merge([usage("a")], [])
+        await setting.clock.advance(200)
+    assert setting.saas.taken == {(ENV, "a"): 1}
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
+    assert pauses[0] < 2
+    assert 8 < max(pauses) <= 30
+    assert len(tries) < 12
+
+
+async def test_an_environment_that_is_given_up_is_left_to_its_new_owner() -> None:
+    """A process that lost the lease of an environment stops trying to send for it."""
+    mine = True
+    tries = 0
+
+    def away(_: EnvironmentId, __: bytes) -> UpstreamError | None:
+        nonlocal tries
+        tries += 1
+        return UpstreamUnavailable("away")
+
+    setting = Setting(Saas(away))
+    setting.forwarder = UsageForwarder(
+        setting.queue, setting.saas, 60.0, setting.clock, Random(1), setting.telemetry, owns=lambda _: mine
+    )
+    async with setting.running():
+        await setting.queue.merge([usage("a")], [])
+        await setting.clock.advance(100)
+        assert tries > 1
+        mine = False
+        await setting.clock.advance(30)
+        seen = tries
+        await setting.clock.advance(300)
+        assert tries == seen
+
+
+async def test_what_comes_while_it_is_sent_is_the_next_rounds() -> None:
+    """SDKs that never stop posting do not make it send without end."""
+    setting = Setting(Saas())
+
+    class Chatty(Saas):
+        async def send(self, environment: EnvironmentId, body: bytes) -> None:
+            await super().send(environment, body)
+            await setting.queue.merge([usage("a")], [])
+
+    setting = Setting(Chatty())
+    await setting.queue.merge([usage("a")], [])
+    async with setting.running():
+        await setting.clock.advance(70)
+        assert setting.saas.taken == {(ENV, "a"): 1}
+        await setting.clock.advance(60)
+        assert setting.saas.taken == {(ENV, "a"): 2}
+
+
+async def test_a_saas_that_refuses_everything_is_not_hammered() -> None:
+    """Looking for the culprit pauses after fifty refusals, goes on, and comes to its end."""
+    asked = 0
+
+    def refuse(_: EnvironmentId, __: bytes) -> UpstreamError | None:
+        nonlocal asked
+        asked += 1
+        return UpstreamRefused("bad", status=413)
+
+    setting = Setting(Saas(refuse))
+    await setting.queue.merge([usage(f"f{number}") for number in range(300)], [])
+    async with setting.running():
+        while not asked:
+            await setting.clock.advance(0.4)
+        assert asked == 50
+        before = (await setting.queue.pending())[ENV]
+        assert 200 < before < 300
+        await setting.clock.advance(1000)
+        assert await setting.queue.pending() == {}
+    dropped = setting.telemetry.instruments.usage_dropped.labels(ENV, "refused")._value.get()
+    assert dropped == 300
+
+
+async def test_what_finds_no_room_when_it_is_put_back_is_counted() -> None:
+    """A full queue that a half-sent batch returns to."""
+    bodies = 0
+
+    def second_fails(_: EnvironmentId, __: bytes) -> UpstreamError | None:
+        nonlocal bodies
+        bodies += 1
+        return UpstreamUnavailable("away") if bodies == 2 else None
+
+    setting = Setting(Saas(second_fails))
+    setting.queue = MemoryUsageQueue(300)
+    setting.forwarder = UsageForwarder(
+        setting.queue, setting.saas, 60.0, setting.clock, Random(1), setting.telemetry
+    )
+    entries = [usage(f"f{number}", padding="x" * 2000) for number in range(300)]
+    await setting.queue.merge(entries, [])
+    await setting.forwarder.flush(5)
+    left = (await setting.queue.pending()).get(ENV, 0)
+    dropped = setting.telemetry.instruments.usage_dropped.labels(ENV, "no room")._value.get()
+    assert len(setting.saas.taken) + left + dropped == 300
+    assert dropped > 0
