@@ -14,12 +14,17 @@ from ff_proxy.usage.sinks import RegistrationSink
 
 _AT_ONCE: Final = 8
 _TROUBLE: Final = "targets not registered, kept for later"
+_STORE_TROUBLE: Final = "registrations not readable"
 # Definite answers that speak of the target itself: asking again changes nothing.
 _INDIGESTIBLE: Final = frozenset({400, 413, 422})
+# An environment that SaaS has refused for this long is gone: its targets must not fill the queue for ever.
+_GIVEN_UP_SECONDS: Final = 3600.0
 
 
 class RegistrationForwarder:
     """Takes registrations out of the queue, a few at a time, and settles each.
+
+    An environment whose registrations fail rests for a while, and the others go on.
 
     Args:
         queue: where they wait.
@@ -43,47 +48,82 @@ class RegistrationForwarder:
         self._queue = queue
         self._sink = sink
         self._clock = clock
+        self._random = random
         self._backoff = Backoff(random)
+        self._resting: dict[EnvironmentId, _Rest] = {}
         self._outcomes = telemetry.instruments.registrations
         self._log = telemetry.logger("usage")
         self._once = telemetry.once("usage")
 
     async def run(self) -> None:
-        """Forward for ever; after a round in which nothing was delivered it rests a while."""
+        """Forward for ever; after a batch in which nothing was settled for good it rests a while."""
         self.ready.set()
         while True:
+            settled: list[bool] = []
             try:
                 batch = await self._queue.take(_AT_ONCE)
-                delivered = await asyncio.gather(*map(self._forward, batch))
+                settled = await asyncio.gather(*map(self._forward, batch))
             except StoreError as error:
-                self._once.warning("registrations not readable", error=str(error))
-                delivered = []
-            if any(delivered):
+                self._once.warning(_STORE_TROUBLE, error=str(error))
+            if any(settled):
                 self._backoff.reset()
             else:
                 await self._clock.sleep(self._backoff.next())
 
     async def _forward(self, registration: Registration) -> bool:
-        environment = registration.environment
-        failure: UpstreamError | None = None
-        settled = False
+        """Whether the queue is rid of it."""
+        done = False
         try:
-            await self._sink.register(environment, registration.target)
-            settled = True
-        except UpstreamRefused as refused:
-            failure = refused
-            settled = refused.status in _INDIGESTIBLE
-        except UpstreamError as error:
-            failure = error
+            done = await self._deliver(registration)
         finally:
             # Also when cancelled: it must not be taken for being on its way for ever.
-            await self._queue.settle(registration, delivered=settled)
-        self._tell(environment, failure)
-        return settled
+            try:
+                await self._queue.settle(registration, delivered=done)
+            except StoreError as error:
+                self._once.warning(_STORE_TROUBLE, error=str(error))
+                done = False
+        return done
 
-    def _tell(self, environment: EnvironmentId, failure: UpstreamError | None) -> None:
-        self._outcomes.labels(environment, "delivered" if failure is None else "failed").inc()
-        if failure is not None:
-            self._once.warning(_TROUBLE, environment, error=str(failure))
-        elif self._once.forget(_TROUBLE, environment):
+    async def _deliver(self, registration: Registration) -> bool:
+        environment = registration.environment
+        rest = self._resting.get(environment)
+        if rest is not None and rest.until > self._clock.monotonic():
+            return False
+        try:
+            await self._sink.register(environment, registration.target)
+        except UpstreamError as error:
+            self._once.warning(_TROUBLE, environment, error=str(error))
+            return self._is_final(environment, error)
+        self._outcomes.labels(environment, "delivered").inc()
+        self._resting.pop(environment, None)
+        if self._once.forget(_TROUBLE, environment):
             self._log.info("targets registered again", environment=environment)
+        return True
+
+    def _is_final(self, environment: EnvironmentId, error: UpstreamError) -> bool:
+        self._outcomes.labels(environment, "failed").inc()
+        if isinstance(error, UpstreamRefused) and error.status in _INDIGESTIBLE:
+            return True
+        now = self._clock.monotonic()
+        rest = self._resting.setdefault(environment, _Rest(self._random))
+        rest.put_off(now, error)
+        if not isinstance(error, UpstreamRefused):
+            rest.refused_since = None
+            return False
+        if rest.refused_since is None:
+            rest.refused_since = now
+        return now - rest.refused_since > _GIVEN_UP_SECONDS
+
+
+class _Rest:
+    """An environment that is left alone ``until`` a time of the monotonic clock."""
+
+    def __init__(self, random: Random) -> None:
+        self._backoff = Backoff(random)
+        self.until = 0.0
+        self.refused_since: float | None = None
+
+    def put_off(self, now: float, error: UpstreamError) -> None:
+        """Rest longer than the last time; failures of one batch count as one."""
+        if self.until <= now:
+            self.until = now + self._backoff.next(error)
