@@ -12,7 +12,9 @@ from ff_proxy.store.protocol import Registration, Registrations
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.sinks import RegistrationSink
 
+_BATCH: Final = 32
 _AT_ONCE: Final = 8
+_PAUSE: Final = 1.0
 _TROUBLE: Final = "targets not registered, kept for later"
 _STORE_TROUBLE: Final = "registrations not readable"
 # Definite answers that speak of the target itself: asking again changes nothing.
@@ -49,32 +51,34 @@ class RegistrationForwarder:
         self._sink = sink
         self._clock = clock
         self._random = random
-        self._backoff = Backoff(random)
+        self._gate = asyncio.Semaphore(_AT_ONCE)
         self._resting: dict[EnvironmentId, _Rest] = {}
         self._outcomes = telemetry.instruments.registrations
         self._log = telemetry.logger("usage")
         self._once = telemetry.once("usage")
 
     async def run(self) -> None:
-        """Forward for ever; after a batch in which nothing was settled for good it rests a while."""
+        """Forward for ever; after a batch of which the queue kept everything, with a pause."""
         self.ready.set()
         while True:
             settled: list[bool] = []
             try:
-                batch = await self._queue.take(_AT_ONCE)
-                settled = await asyncio.gather(*map(self._forward, batch))
+                batch = await self._queue.take(_BATCH)
+                # Known before the first is sent: one target that fails must not keep back its neighbours.
+                resting = {one.environment for one in batch if self._rests(one.environment)}
+                settled = await asyncio.gather(
+                    *(self._forward(one, rests=one.environment in resting) for one in batch)
+                )
             except StoreError as error:
                 self._once.warning(_STORE_TROUBLE, error=str(error))
-            if any(settled):
-                self._backoff.reset()
-            else:
-                await self._clock.sleep(self._backoff.next())
+            if not any(settled):
+                await self._clock.sleep(_PAUSE)
 
-    async def _forward(self, registration: Registration) -> bool:
+    async def _forward(self, registration: Registration, *, rests: bool) -> bool:
         """Whether the queue is rid of it."""
         done = False
         try:
-            done = await self._deliver(registration)
+            done = not rests and await self._deliver(registration)
         finally:
             # Also when cancelled: it must not be taken for being on its way for ever.
             try:
@@ -86,11 +90,9 @@ class RegistrationForwarder:
 
     async def _deliver(self, registration: Registration) -> bool:
         environment = registration.environment
-        rest = self._resting.get(environment)
-        if rest is not None and rest.until > self._clock.monotonic():
-            return False
         try:
-            await self._sink.register(environment, registration.target)
+            async with self._gate:
+                await self._sink.register(environment, registration.target)
         except UpstreamError as error:
             self._once.warning(_TROUBLE, environment, error=str(error))
             return self._is_final(environment, error)
@@ -99,6 +101,10 @@ class RegistrationForwarder:
         if self._once.forget(_TROUBLE, environment):
             self._log.info("targets registered again", environment=environment)
         return True
+
+    def _rests(self, environment: EnvironmentId) -> bool:
+        rest = self._resting.get(environment)
+        return rest is not None and rest.until > self._clock.monotonic()
 
     def _is_final(self, environment: EnvironmentId, error: UpstreamError) -> bool:
         self._outcomes.labels(environment, "failed").inc()

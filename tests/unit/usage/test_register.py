@@ -98,7 +98,7 @@ async def test_an_environment_that_fails_rests_while_the_others_go_on() -> None:
             await clock.advance(0.3)
         await clock.advance(60)
     assert sorted(saas.known) == sorted(f"t{number}" for number in range(100))
-    assert saas.asked - 100 < 120
+    assert saas.asked - 100 < 300  # at most a batch each time it has rested
 
 
 async def test_an_environment_that_is_refused_for_an_hour_is_given_up() -> None:
