@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from ff_proxy.commands.references import dangling
 from ff_proxy.commands.words import read_command
 from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.offline.directory import DirectoryReading, read_directory
@@ -48,4 +49,5 @@ def validate(argv: Sequence[str], out: TextIO) -> ExitCode:
 
 
 def _problems(reading: DirectoryReading) -> list[Problem]:
-    return [*reading.problems, *(problem for one in reading.readings for problem in one.problems)]
+    found = (problem for one in reading.readings for problem in one.problems)
+    return [*reading.problems, *found, *dangling(reading.readings)]
