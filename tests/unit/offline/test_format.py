@@ -270,3 +270,16 @@ def test_what_the_go_proxy_wrote_survives_a_round_trip(version: str, tmp_path: P
             (directory / name).write_bytes(data)
         (copy,) = (one for one in find(tmp_path).locations if one.environment == location.environment)
         assert loaded(read_environment(copy)) == environment
+
+
+def test_the_example_of_the_documentation_works(tmp_path: Path) -> None:
+    """As it stands in docs/offline.md."""
+    page = (Path(__file__).parents[3] / "docs" / "offline.md").read_text()
+    example = page.split("```yaml\n")[1].split("```")[0]
+    name = example.splitlines()[0].removeprefix("# config/")
+    file = tmp_path / name
+    file.parent.mkdir()
+    file.write_text(example)
+    flag = json.loads(loaded(read_one(tmp_path)).config.flags["dark_mode"].wire)
+    assert (flag["kind"], flag["state"], flag["offVariation"]) == ("boolean", "on", "false")
+    assert [variation["value"] for variation in flag["variations"]] == ["true", "false"]

@@ -255,6 +255,24 @@ async def test_a_volume_that_was_taken_away_changes_nothing(bench: Bench) -> Non
     assert await bench.version() == 2
 
 
+async def test_a_config_map_is_swapped_as_a_whole(tmp_path: Path) -> None:
+    """Kubernetes turns one hidden link around; files and directories on top stay the links they are."""
+    bakery(tmp_path / "..first", version=1)
+    bakery(tmp_path / "..second", version=2)
+    (tmp_path / "..data").symlink_to("..first")
+    (tmp_path / f"env-{ENV}").mkdir()
+    for name in ("auth_config", "feature_config", "segments", "targets"):
+        (tmp_path / f"env-{ENV}" / f"{name}.json").symlink_to(f"../..data/env-{ENV}/{name}.json")
+    bench = Bench(tmp_path)
+    await bench.watcher.load()
+    assert await bench.version() == 1
+    (tmp_path / "..new").symlink_to("..second")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    await bench.watcher.look()
+    assert await bench.version() == 2
+    assert bench.logged("warning") == []
+
+
 async def test_two_directories_for_one_environment_leave_it_as_it_is(bench: Bench) -> None:
     """Told once; when one of them is gone, the other is served."""
     bakery(bench.root / "copy", ENV, version=8)
