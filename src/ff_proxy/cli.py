@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
@@ -19,6 +20,7 @@ from ff_proxy.config.load import Loaded, checked
 from ff_proxy.config.settings import Settings, settle
 from ff_proxy.config.validation import missing
 from ff_proxy.errors import ConfigError, ExitCode, FfProxyError
+from ff_proxy.runtime.standard_files import flush_standard_output, open_standard_files
 
 Run = Callable[[Sequence[str], Mapping[str, str], TextIO], ExitCode]
 
@@ -35,17 +37,20 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     """Run ``ff-proxy ARGV…`` and return its exit code (see ``ExitCode``); by default this process's own."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     variables = os.environ if environ is None else environ
+    open_standard_files()
     try:
         return _dispatch(arguments, variables, sys.stdout)
     except ConfigError as error:
-        sys.stdout.flush()
+        flush_standard_output()
         sys.stderr.write("ff-proxy: the configuration cannot be used:\n")
         sys.stderr.writelines(f"  {problem}\n" for problem in error.problems)
         return error.exit_code
     except FfProxyError as error:
-        sys.stdout.flush()
+        flush_standard_output()
         sys.stderr.write(f"ff-proxy: {error}\n")
         return error.exit_code
+    finally:
+        flush_standard_output()
 
 
 def _dispatch(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
@@ -55,21 +60,31 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
     command = COMMANDS.get(word)
     if command is None:
         raise ConfigError(f"{word!r}: no such command{nearest(word, list(COMMANDS))}")
-    return command.run(argv[1:], environ, out)
+    try:
+        code = command.run(argv[1:], environ, out)
+    except BrokenPipeError:
+        return ExitCode.CRASH  # whoever read has left: there is nobody to tell
+    except OSError as error:
+        raise FfProxyError(f"{word}: {error}") from error
+    if not flush_standard_output():
+        raise FfProxyError("standard output cannot be written to")
+    return code
 
 
 def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+    from ff_proxy.runtime.signals import leave_on_signals
+
     line = parse_flags(argv, options.ALL)
     if line.wants_help:
         return _help(argv, environ, out)
     settings = settle(line, environ)
     if settings.nothing_given:
         _help(argv, environ, out)
-        out.flush()
         sys.stderr.write(f"ff-proxy: required and missing: {', '.join(o.flag for o in missing(settings))}\n")
         return ExitCode.BAD_CONFIGURATION
     loaded = checked(settings)
-    return _mode_runner(loaded)(loaded)
+    with leave_on_signals():
+        return _mode_runner(loaded)(loaded)
 
 
 def _mode_runner(loaded: Loaded) -> Callable[[Loaded], ExitCode]:
@@ -79,10 +94,12 @@ def _mode_runner(loaded: Loaded) -> Callable[[Loaded], ExitCode]:
 
 
 def _help(_: Sequence[str], __: Mapping[str, str], out: TextIO) -> ExitCode:
-    out.write("ff-proxy: a relay proxy for Harness Feature Flags\n\n")
-    out.write("ff-proxy [flags]            run the proxy\n")
-    out.writelines(f"{f'ff-proxy {name}':<26}  {command.summary}\n" for name, command in COMMANDS.items())
-    out.write(f"\n{as_text(options.ALL)}")
+    with suppress(OSError):  # whoever has read enough leaves
+        out.write("ff-proxy: a relay proxy for Harness Feature Flags\n\n")
+        out.write("ff-proxy [flags]            run the proxy\n")
+        out.writelines(f"{f'ff-proxy {name}':<26}  {command.summary}\n" for name, command in COMMANDS.items())
+        out.write(f"\n{as_text(options.ALL)}")
+        out.flush()
     return ExitCode.OK
 
 

@@ -1,6 +1,7 @@
 """Offline: serve a directory, stream its edits, send nothing to anybody."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OfflineOptions
@@ -14,7 +15,8 @@ from ff_proxy.modes.stores import open_store
 from ff_proxy.offline.watch import OfflineWatcher
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.identity import random_name
-from ff_proxy.runtime.loop import run as run_loop
+from ff_proxy.runtime.loop import run_until_told
+from ff_proxy.runtime.signals import Stop
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.usage.intake import NullIntake
@@ -25,10 +27,10 @@ from ff_proxy.web.registrar import NoRegistrar
 def run(loaded: Loaded) -> ExitCode:
     """Serve until a signal; raises ``FfProxyError`` if that cannot begin."""
     assert isinstance(loaded.options, OfflineOptions)  # noqa: S101  (cli chose this module by the type)
-    return run_loop(_offline(loaded.options, loaded.warnings))
+    return run_until_told(partial(_offline, loaded.options, loaded.warnings))
 
 
-async def _offline(options: OfflineOptions, warnings: tuple[str, ...]) -> ExitCode:
+async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Stop) -> ExitCode:
     clock = SystemClock()
     telemetry = make_telemetry(options.operation, clock, warnings)
     async with AsyncExitStack() as stack:
@@ -72,6 +74,7 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...]) -> ExitCo
             [watcher, snapshots],
             flush=(),
             readiness=readiness,
+            stop=stop,
             clock=clock,
             telemetry=telemetry,
         )

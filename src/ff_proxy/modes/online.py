@@ -1,6 +1,7 @@
 """Online: one process, connected to Harness, serving SDKs."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import MemoryStoreOptions, OnlineOptions
@@ -15,7 +16,8 @@ from ff_proxy.modes.saas import make_saas, open_apis
 from ff_proxy.modes.serving import Needs, compile_options, make_serving
 from ff_proxy.modes.stores import kept_secret
 from ff_proxy.runtime.clock import SystemClock
-from ff_proxy.runtime.loop import run as run_loop
+from ff_proxy.runtime.loop import run_until_told
+from ff_proxy.runtime.signals import Stop
 from ff_proxy.store.protocol import Store
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry
@@ -25,10 +27,10 @@ from ff_proxy.web.secret import derived_secret
 def run(loaded: Loaded) -> ExitCode:
     """Serve until a signal; raises ``FfProxyError`` if that cannot begin."""
     assert isinstance(loaded.options, OnlineOptions)  # noqa: S101  (cli chose this module by the type)
-    return run_loop(_online(loaded.options, loaded.warnings))
+    return run_until_told(partial(_online, loaded.options, loaded.warnings))
 
 
-async def _online(options: OnlineOptions, warnings: tuple[str, ...]) -> ExitCode:
+async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop) -> ExitCode:
     clock = SystemClock()
     telemetry = make_telemetry(options.operation, clock, warnings)
     async with AsyncExitStack() as stack:
@@ -67,6 +69,7 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...]) -> ExitCode
             [snapshots, saas.upstream, *flows.services, *backing.services(saas.upstream)],
             flush=flows.flush,
             readiness=saas.upstream.readiness,
+            stop=stop,
             clock=clock,
             telemetry=telemetry,
         )

@@ -1,6 +1,7 @@
 """Replica: serve what others put into the shared Redis; never talk to Harness."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import ReplicaOptions
@@ -12,8 +13,9 @@ from ff_proxy.modes.serving import Needs, compile_options, make_serving
 from ff_proxy.modes.shared import redis_store
 from ff_proxy.modes.stores import kept_secret
 from ff_proxy.runtime.clock import SystemClock
-from ff_proxy.runtime.loop import run as run_loop
+from ff_proxy.runtime.loop import run_until_told
 from ff_proxy.runtime.services import Phase, Service
+from ff_proxy.runtime.signals import Stop
 from ff_proxy.store.freshness import RevisionFreshness
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.usage.intake import Intake, NullIntake, UsageIntake
@@ -24,10 +26,10 @@ from ff_proxy.web.registrar import QueueRegistrar
 def run(loaded: Loaded) -> ExitCode:
     """Serve until a signal; raises ``FfProxyError`` if that cannot begin."""
     assert isinstance(loaded.options, ReplicaOptions)  # noqa: S101  (cli chose this module by the type)
-    return run_loop(_replica(loaded.options, loaded.warnings))
+    return run_until_told(partial(_replica, loaded.options, loaded.warnings))
 
 
-async def _replica(options: ReplicaOptions, warnings: tuple[str, ...]) -> ExitCode:
+async def _replica(options: ReplicaOptions, warnings: tuple[str, ...], stop: Stop) -> ExitCode:
     clock = SystemClock()
     telemetry = make_telemetry(options.operation, clock, warnings)
     async with AsyncExitStack() as stack:
@@ -66,6 +68,7 @@ async def _replica(options: ReplicaOptions, warnings: tuple[str, ...]) -> ExitCo
             services,
             flush=flush,
             readiness=readiness,
+            stop=stop,
             clock=clock,
             telemetry=telemetry,
         )

@@ -9,7 +9,7 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.time import Clock
 from ff_proxy.modes.serving import Serving
 from ff_proxy.runtime.services import Phase, Service, run_services
-from ff_proxy.runtime.signals import stop_on_signals
+from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.heartbeat import Heartbeat
 
@@ -22,6 +22,7 @@ async def serve(
     *,
     flush: Sequence[Phase],
     readiness: Callable[[], Readiness],
+    stop: Stop,
     clock: Clock,
     telemetry: Telemetry,
 ) -> ExitCode:
@@ -45,7 +46,7 @@ async def serve(
     left = max(0.0, shutdown.deadline - shutdown.delay)
     phases = [Phase("streams", shutdown.delay, leave), Phase("requests", left / 3, drain), *flush]
     figures = telemetry.serve(options.prometheus_port) if options.prometheus_port else nullcontext()
-    with figures, stop_on_signals() as stop:
+    with figures:
         await listener.start()
         return await run_services(
             [*services, hub, listener, *heartbeat],

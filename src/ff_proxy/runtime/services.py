@@ -52,6 +52,7 @@ async def run_services(
     A service that ends or fails by itself ends the process: with the exit code of its error if it is one
     of ours, else with ``CRASH``.
     """
+    stop.taken_over = True
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(_guarded(service), name=service.name) for service in services]
@@ -62,6 +63,8 @@ async def run_services(
                 task.cancel()
     except BaseExceptionGroup as failures:
         return _explain(_leaves(failures), log)
+    finally:
+        stop.taken_over = False
     log.info("stopped")
     return ExitCode.OK
 
@@ -79,13 +82,14 @@ async def _go_down(phases: Sequence[Phase], deadline: float, stop: Stop, clock: 
         hurry = asyncio.ensure_future(stop.at_once.wait())
         # A moment more than it was given: an act that keeps to its time ends by itself.
         limit = asyncio.ensure_future(clock.sleep(seconds + _GRACE))
-        await asyncio.wait({acting, hurry, limit}, return_when=asyncio.FIRST_COMPLETED)
-        for waiting in (hurry, limit):
-            waiting.cancel()
-        if not acting.done():
-            log.warning("shutdown phase cut off", phase=phase.name, seconds=seconds)
-            acting.cancel()
-        await asyncio.gather(acting, hurry, limit, return_exceptions=True)
+        try:
+            await asyncio.wait({acting, hurry, limit}, return_when=asyncio.FIRST_COMPLETED)
+            if not acting.done():
+                log.warning("shutdown phase cut off", phase=phase.name, seconds=seconds)
+        finally:
+            for waiting in (acting, hurry, limit):
+                waiting.cancel()
+            await asyncio.gather(acting, hurry, limit, return_exceptions=True)
         if not acting.cancelled() and (error := acting.exception()) is not None:
             log.error("shutdown phase failed", phase=phase.name, error=repr(error))
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from typing import Protocol, TextIO
 
 import structlog
@@ -38,6 +39,21 @@ def _stringify(_: object, __: str, event: MutableMapping[str, object]) -> Mappin
     }
 
 
+class _Lines:
+    """Where lines go. One that cannot be written is lost: a full disk must not end a proxy that serves."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def msg(self, line: str) -> None:
+        """Write a line and send it off."""
+        with suppress(OSError, ValueError):
+            self._out.write(f"{line}\n")
+            self._out.flush()
+
+    debug = info = warning = error = msg
+
+
 def make_logger(level: str, stream: TextIO | None = None) -> Logger:
     """A logger that writes lines of ``level`` (DEBUG, INFO, WARNING, ERROR) and above to ``stream``."""
     out = stream if stream is not None else sys.stdout
@@ -45,7 +61,7 @@ def make_logger(level: str, stream: TextIO | None = None) -> Logger:
         structlog.dev.ConsoleRenderer() if out.isatty() else structlog.processors.JSONRenderer()
     )
     logger: Logger = structlog.wrap_logger(
-        structlog.PrintLogger(out),
+        _Lines(out),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),

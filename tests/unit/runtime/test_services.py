@@ -1,0 +1,234 @@
+"""Services until a signal, then phases, all of it within the deadline (PRODUCT §6.9)."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from io import StringIO
+
+from ff_proxy.errors import ExitCode, StartupError, StoreUnavailable
+from ff_proxy.runtime.services import Phase, Service, run_services
+from ff_proxy.runtime.signals import Stop
+from ff_proxy.telemetry.logs import make_logger
+from tests.support.clock import FakeClock
+
+DEADLINE = 9.0
+
+
+class Quiet:
+    """A service that runs until it is cancelled, and notes that."""
+
+    def __init__(self, name: str = "quiet") -> None:
+        self.name = name
+        self.ready = asyncio.Event()
+        self.ended = False
+
+    async def run(self) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.ended = True
+
+
+class Failing:
+    """A service that ends as soon as it is told, with an error or without."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.name = "failing"
+        self.ready = asyncio.Event()
+        self.go = asyncio.Event()
+        self._error = error
+
+    async def run(self) -> None:
+        await self.go.wait()
+        if self._error is not None:
+            raise self._error
+
+
+class World:
+    """Services being run on a clock of the test."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.stop = Stop()
+        self.out = StringIO()
+        self.acted: list[tuple[str, float]] = []
+
+    def run(self, services: Sequence[Service], phases: Sequence[Phase]) -> asyncio.Task[ExitCode]:
+        log = make_logger("INFO", self.out)
+        return asyncio.create_task(
+            run_services(services, phases, deadline=DEADLINE, stop=self.stop, clock=self.clock, log=log)
+        )
+
+    def phase(self, name: str, seconds: float, act: Callable[[float], Awaitable[object]]) -> Phase:
+        async def noted(given: float) -> None:
+            self.acted.append((name, given))
+            await act(given)
+
+        return Phase(name, seconds, noted)
+
+    def said(self, event: str) -> list[dict[str, object]]:
+        lines = [json.loads(line) for line in self.out.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+
+async def hang(_: float) -> None:
+    """A phase that does not keep to its time."""
+    await asyncio.get_running_loop().create_future()
+
+
+async def test_phases_run_in_order_and_services_last_until_their_end() -> None:
+    """Each gets its own seconds; only then are the services cancelled."""
+    world, service = World(), Quiet()
+
+    async def still_serving(_: float) -> None:
+        await asyncio.sleep(0)
+        assert not service.ended
+
+    running = world.run(
+        [service], [world.phase("one", 3, still_serving), world.phase("two", 2, still_serving)]
+    )
+    await world.clock.settle()
+    assert not running.done()
+    world.stop.ask()
+    assert await running is ExitCode.OK
+    assert world.acted == [("one", 3), ("two", 2)]
+    assert service.ended
+    assert [line["deadline"] for line in world.said("shutting down")] == [DEADLINE]
+    assert len(world.said("stopped")) == 1
+
+
+async def test_what_is_left_of_the_deadline_is_what_a_phase_gets() -> None:
+    """However much it asks for."""
+    world = World()
+
+    async def take_seven(_: float) -> None:
+        await world.clock.sleep(7)
+
+    running = world.run([Quiet()], [world.phase("one", 8, take_seven), world.phase("two", 60, hang)])
+    world.stop.ask()
+    await world.clock.advance(DEADLINE + 0.5)
+    assert await running is ExitCode.OK
+    assert world.acted == [("one", 8), ("two", 2)]
+
+
+async def test_a_phase_that_hangs_is_cut_off() -> None:
+    """It is told, and the next one has its turn; the whole ends in time."""
+    world, service = World(), Quiet()
+    cancelled = []
+
+    async def hang_and_tell(seconds: float) -> None:
+        try:
+            await hang(seconds)
+        finally:
+            cancelled.append(True)
+
+    running = world.run(
+        [service], [world.phase("one", 3, hang_and_tell), world.phase("two", 60, hang_and_tell)]
+    )
+    world.stop.ask()
+    await world.clock.advance(DEADLINE + 1)
+    assert await running is ExitCode.OK
+    assert [(line["phase"], line["seconds"]) for line in world.said("shutdown phase cut off")] == [
+        ("one", 3),
+        ("two", DEADLINE - 3.25),
+    ]
+    assert cancelled == [True, True]
+    assert service.ended
+
+
+async def test_a_second_signal_ends_every_phase_at_once() -> None:
+    """No time passes at all."""
+    world = World()
+    running = world.run([Quiet()], [world.phase("one", 3, hang), world.phase("two", 3, hang)])
+    world.stop.ask()
+    await world.clock.settle()
+    assert [name for name, _ in world.acted] == ["one"]
+    world.stop.ask()
+    assert await running is ExitCode.OK
+    assert [name for name, _ in world.acted] == ["one", "two"]
+    assert world.clock.monotonic() == 0
+
+
+async def test_a_phase_that_fails_is_told_and_the_rest_goes_on() -> None:
+    """Usage is flushed though streams could not be ended."""
+    world = World()
+
+    async def fail(_: float) -> None:
+        raise StoreUnavailable("away")
+
+    async def work(_: float) -> None:
+        await asyncio.sleep(0)
+
+    running = world.run([Quiet()], [world.phase("one", 3, fail), world.phase("two", 3, work)])
+    world.stop.ask()
+    assert await running is ExitCode.OK
+    assert [name for name, _ in world.acted] == ["one", "two"]
+    (line,) = world.said("shutdown phase failed")
+    assert "away" in str(line["error"])
+
+
+async def test_a_service_that_fails_ends_the_process_with_the_exit_code_of_its_error() -> None:
+    """The others are cancelled; no phase runs, since nobody asked for an end."""
+    for error, code, said in (
+        (StartupError("no port"), ExitCode.CANNOT_START, "cannot go on"),
+        (OSError("what"), ExitCode.CRASH, "crashed, please report this"),
+    ):
+        world, other, failing = World(), Quiet(), Failing(error)
+        running = world.run([other, failing], [world.phase("one", 3, hang)])
+        failing.go.set()
+        assert await running is code
+        assert other.ended
+        assert world.acted == []
+        assert not world.said("stopped")
+        (line,) = world.said(said)
+        assert str(error) in str(line["error"])
+
+
+async def test_an_expected_error_is_told_without_a_trace() -> None:
+    """It is one line that says what to do."""
+    world, failing = World(), Failing(StartupError("no port"))
+    running = world.run([failing], [])
+    failing.go.set()
+    await running
+    (line,) = world.said("cannot go on")
+    assert line["error"] == "no port"
+    assert "Traceback" not in world.out.getvalue()
+
+
+async def test_a_service_that_ends_by_itself_is_a_crash() -> None:
+    """It was to run for as long as the process."""
+    world, failing = World(), Failing(None)
+    running = world.run([Quiet(), failing], [])
+    failing.go.set()
+    assert await running is ExitCode.CRASH
+    assert "failing ended by itself" in world.out.getvalue()
+
+
+async def test_a_service_that_fails_on_the_way_down_leaves_nothing_running() -> None:
+    """The phase that it interrupts is cancelled with everything else."""
+    world, failing = World(), Failing(StartupError("gone"))
+    ended = []
+
+    async def hang_and_tell(seconds: float) -> None:
+        try:
+            await hang(seconds)
+        finally:
+            ended.append(True)
+
+    running = world.run([failing], [world.phase("one", 3, hang_and_tell)])
+    world.stop.ask()
+    await world.clock.settle()
+    failing.go.set()
+    assert await running is ExitCode.CANNOT_START
+    assert ended == [True]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_whoever_runs_services_takes_over_signals() -> None:
+    """From then on a signal does not cancel anything."""
+    world = World()
+    running = world.run([Quiet()], [])
+    await world.clock.settle()
+    assert world.stop.taken_over
+    world.stop.ask()
+    assert await running is ExitCode.OK
