@@ -1,84 +1,68 @@
-"""Run the benchmarks one after another, and keep what they print with the machine they ran on.
+"""Measure ff-proxy beside its peers, print the figures, and keep them with the machine they were taken on.
 
-    python -m bench [NAME ...] [--page]
+    python -m bench [NAME ...] [--quick] [--only TEXT ...] [--peer FILE ...]
 
-Without names: all that the machine has tools for. ``--page`` writes docs/performance.md.
+Without names: all that this machine has the tools for, within a quarter of an hour; what was measured is then
+kept in bench/results. ``make bench`` and ``make bench-NAME`` do the same; QUICK=1 stands for ``--quick``.
 """
 
 import argparse
-import platform
-import shutil
-import subprocess
+import os
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-BENCHMARKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "evaluation": ("A flag, and all flags, for a target; beside the Python SDK's evaluator.", ()),
-    "reads": ("Reads, beside nginx serving the same bytes.", ("wrk", "nginx")),
-    "streams": ("One change to every open stream, beside the least that a C server can do.", ("gcc",)),
-    "propagation": ("From a flip at Harness to a fetch that sees it, through the proxy.", ()),
-    "startup": ("From the command to ready, and memory then.", ()),
-}
+from bench.common.machine import commit, machine
+from bench.common.plan import BenchError, Plan
+from bench.common.processes import raise_file_limit
+from bench.common.results import Report, Table, write_report
+from bench.common.text import as_text, not_measured
+from bench.suite import BENCHMARKS
 
 
-def main() -> None:
-    """Measure, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    """Measure, print, keep; returns 1 if a benchmark could not be carried out."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--page", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="only see whether everything works")
+    parser.add_argument(
+        "--only", nargs="*", default=[], metavar="TEXT", help="rows with one of these in them"
+    )
+    parser.add_argument("--peer", nargs="*", default=[], type=Path, metavar="FILE", help="see bench/peers")
+    parser.add_argument("--keep", action="store_true", help="keep the results even if not all was measured")
     given = parser.parse_args()
     unknown = set(given.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    parts = []
-    for name in given.names or BENCHMARKS:
-        about, tools = BENCHMARKS[name]
-        missing = [tool for tool in tools if shutil.which(tool) is None]
-        if missing:
-            print(f"{name}: NOT MEASURED, this machine has no {' and no '.join(missing)}", flush=True)
+    quick = given.quick or os.environ.get("QUICK", "") not in {"", "0"}
+    plan = Plan(quick, tuple(given.only), tuple(given.peer))
+    raise_file_limit()
+    names = given.names or list(BENCHMARKS)
+    outcomes, failed = [], []
+    for name in names:
+        print(f"== {name}: {BENCHMARKS[name].about}", flush=True)
+        try:
+            outcome = BENCHMARKS[name].run(plan, _show)
+        except BenchError as error:
+            failed.append(name)
+            print(f"FAILED: {error}\n", flush=True)
             continue
-        print(f"== {name}: {about}", flush=True)
-        run = subprocess.run(
-            [sys.executable, str(ROOT / "bench" / f"{name}.py")],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        print(run.stdout, flush=True)
-        parts.append(f"## {name}\n\n{about}\n\n```\n$ make bench-{name}\n{run.stdout.rstrip()}\n```\n")
-    if given.page:
-        (ROOT / "docs" / "performance.md").write_text(_page(parts), encoding="utf-8")
+        print(not_measured(outcome) if outcome.missing else f"took {outcome.seconds:.0f} s", "\n", flush=True)
+        outcomes.append(outcome)
+    if given.keep or (not quick and not plan.only and not failed and names == list(BENCHMARKS)):
+        measured = f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}"
+        path = write_report(Report(measured, commit(), quick, machine(), tuple(outcomes)))
+        print(f"kept in {path}")
+    if failed:
+        print(f"could not be carried out: {', '.join(failed)}")
+    return 1 if failed else 0
 
 
-def _page(parts: list[str]) -> str:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-    ).stdout.strip()
-    model = next(
-        (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown"
-    )
-    machine = f"{_cores()} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}"
-    head = (
-        "# Performance\n\n"
-        "Measured, not promised: what the commands printed, on loopback, with the clients on the\n"
-        "same cores. Ratios to the peer in the same run count; absolute figures are those of one machine.\n"
-        "`python -m bench --page` writes this page.\n\n"
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}, {machine}.\n"
-    )
-    return "\n".join([head, *parts])
-
-
-def _cpuinfo() -> list[str]:
-    info = Path("/proc/cpuinfo")
-    return info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-
-
-def _cores() -> int:
-    return sum(line.startswith("processor") for line in _cpuinfo()) or 1
+def _show(table: Table) -> None:
+    print(f"\n{as_text(table)}\n", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

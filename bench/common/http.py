@@ -1,0 +1,54 @@
+"""One HTTP request at a time: to look at what is about to be measured."""
+
+import http.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.common.plan import BenchError
+from bench.common.processes import HOST
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; the names of ``fields`` are in lower case."""
+
+    status: int
+    fields: Mapping[str, str]
+    body: bytes
+
+
+def ask(
+    port: int, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+) -> Answer:
+    """The answer to one request; raises ``OSError`` or ``http.client.HTTPException`` if there is none."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=10)
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        response = connection.getresponse()
+        content = response.read()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, content)
+    finally:
+        connection.close()
+
+
+def expect(
+    status: int,
+    port: int,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> Answer:
+    """The same, but any other status is a ``BenchError``."""
+    answer = ask(port, method, path, headers, body)
+    if answer.status != status:
+        raise BenchError(f"{method} {path}: {answer.status} instead of {status}: {answer.body[:300]!r}")
+    return answer
+
+
+def answers(port: int, path: str) -> bool:
+    """Whether a GET of ``path`` gives 200 now."""
+    try:
+        return ask(port, "GET", path).status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False

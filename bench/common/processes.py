@@ -1,0 +1,126 @@
+"""Servers as processes of their own: started, waited for, looked at, and always ended."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.common.plan import BenchError
+
+HOST = "127.0.0.1"
+_TICKS = os.sysconf("SC_CLK_TCK")
+_READY_WITHIN = 60.0
+_KEPT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"})
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server on loopback; what its children use counts as its own."""
+
+    name: str
+    pid: int
+    port: int
+
+    def cpu(self) -> float:
+        """Seconds of CPU used so far, in user space and in the kernel."""
+        return sum(_cpu(pid) for pid in _family(self.pid))
+
+    def resident(self) -> float:
+        """Kilobytes in memory; what several processes share counts once for each."""
+        return sum(_kilobytes(pid, "status", "VmRSS") for pid in _family(self.pid))
+
+
+@contextmanager
+def running(
+    name: str,
+    command: Sequence[str],
+    port: int,
+    *,
+    env: Mapping[str, str] | None = None,
+    ready: Callable[[], bool] | None = None,
+) -> Iterator[Server]:
+    """A server for as long as the context lasts; it is there when ``ready`` (by default: it listens).
+
+    Its environment is ``env`` and what a process needs anyway, so that nothing configures it unseen.
+    Raises ``BenchError`` with the end of its log if it does not start.
+    """
+    inherited = {key: value for key, value in os.environ.items() if key in _KEPT}
+    ready = ready or (lambda: listens(port))
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as log,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**inherited, **(env or {})}
+        ) as process,
+    ):
+        try:
+            _await_ready(name, process, ready, lambda: _tail(log.fileno()))
+            yield Server(name, process.pid, port)
+        finally:
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    """Ask a process to stop, and end it if it does not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def raise_file_limit() -> int:
+    """Let this process and its children open as many files as the system allows; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
+    return hard
+
+
+def _await_ready(
+    name: str, process: subprocess.Popen[bytes], ready: Callable[[], bool], tail: Callable[[], str]
+) -> None:
+    limit = time.monotonic() + _READY_WITHIN
+    while not ready():
+        if process.poll() is not None or time.monotonic() > limit:
+            raise BenchError(f"{name} is not ready, exit status {process.poll()}:\n{tail()}")
+        time.sleep(0.01)
+
+
+def _tail(log: int) -> str:
+    size = os.fstat(log).st_size
+    return os.pread(log, 4000, max(0, size - 4000)).decode(errors="replace")
+
+
+def _family(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [pid, *(member for child in listed.split() for member in _family(int(child)))]
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _kilobytes(pid: int, file: str, field: str) -> float:
+    lines = Path(f"/proc/{pid}/{file}").read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(field))

@@ -1,0 +1,102 @@
+"""The proxy as its users run it: a process in front of a Harness, which a sandbox plays in another one."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.common.environments import Made, write_offline
+from bench.common.http import answers, expect
+from bench.common.processes import HOST, Server, free_port, running
+
+_FF_PROXY = (sys.executable, "-m", "ff_proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Saas:
+    """A running sandbox; ``options`` are those of a proxy in front of it, by name."""
+
+    server: Server
+    options: Mapping[str, str]
+
+    def flip(self, flag: str, made: Made) -> None:
+        """Change a flag, as somebody would at Harness."""
+        body = json.dumps({"flag": flag, "environment": made.id}).encode()
+        expect(200, self.server.port, "POST", "/sandbox/flip", body=body)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A running proxy, the Harness that it follows, and what both hold as an offline ``directory``."""
+
+    proxy: Server
+    saas: Saas
+    directory: Path
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def token(self, made: Made) -> str:
+        """A token for an environment; always the same one."""
+        if made.name not in self.tokens:
+            body = json.dumps({"apiKey": made.key}).encode()
+            answer = expect(200, self.proxy.port, "POST", "/client/auth", body=body)
+            self.tokens[made.name] = json.loads(answer.body)["authToken"]
+        return self.tokens[made.name]
+
+    def bearer(self, made: Made) -> dict[str, str]:
+        """The header field that carries it."""
+        return {"Authorization": f"Bearer {self.token(made)}"}
+
+
+@contextmanager
+def sandbox(directory: Path, environments: Sequence[Made]) -> Iterator[Saas]:
+    """A Harness with the environments of an offline directory."""
+    port = free_port()
+    command = [*_FF_PROXY, "sandbox", "-config-dir", str(directory), "-port", str(port)]
+    url = f"http://{HOST}:{port}"
+    options = {
+        "account-identifier": "sandbox_account",
+        "org-identifier": "default",
+        "admin-service": f"{url}/gateway/cf",
+        "admin-service-token": "sandbox-admin-token",
+        "api-keys": ",".join(made.key for made in environments),
+        "client-service": f"{url}/api/1.0",
+        "metric-service": f"{url}/api/1.0",
+        "sdk-base-url": f"{url}/api/1.0",
+        "sdk-events-url": f"{url}/api/1.0",
+    }
+    with running("sandbox", command, port) as server:
+        yield Saas(server, options)
+
+
+@contextmanager
+def proxy(options: Mapping[str, str], name: str = "ff-proxy") -> Iterator[Server]:
+    """A proxy with these options, ready."""
+    port = free_port()
+    given = {
+        "port": str(port),
+        "admin-address": "off",
+        "shutdown-delay": "0",
+        "log-level": "WARNING",
+        **options,
+    }
+    # As a variable, since there may be more keys than a line of arguments can hold.
+    keys = {"API_KEYS": given.pop("api-keys")} if "api-keys" in given else {}
+    command = [*_FF_PROXY, *(f"-{option}={value}" for option, value in given.items())]
+    with running(name, command, port, env=keys, ready=lambda: answers(port, "/health/ready")) as server:
+        yield server
+
+
+@contextmanager
+def site(environments: Sequence[Made], **options: str) -> Iterator[Site]:
+    """A proxy in front of a Harness with these environments; underscores in ``options`` stand for dashes."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        # A server of another user may have to read it.
+        directory.chmod(0o755)
+        write_offline(directory, environments)
+        chosen = {option.replace("_", "-"): value for option, value in options.items()}
+        with sandbox(directory, environments) as saas, proxy({**saas.options, **chosen}) as server:
+            yield Site(server, saas, directory)
