@@ -85,11 +85,13 @@ class UsageForwarder:
                         group.create_task(self._keep_sending(environment, entries))
 
     async def flush(self, seconds: float) -> None:
-        """Send what waits once more, whatever failed before; what is left after ``seconds`` stays queued."""
+        """Send what waits, for up to ``seconds``; what is left then stays queued, and is told."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
                 for environment, entries in (await self._pending()).items():
-                    group.create_task(self._send(environment, entries))
+                    group.create_task(self._insist(environment, entries))
+        for environment, entries in (await self._pending()).items():
+            self._log.warning("usage not delivered in time", environment=environment, entries=entries)
 
     async def _pending(self) -> Mapping[EnvironmentId, int]:
         try:
@@ -98,6 +100,12 @@ class UsageForwarder:
             self._once.warning("usage queue not readable", error=str(error))
             return {}
         return {name: entries for name, entries in pending.items() if self._owns(name)}
+
+    async def _insist(self, environment: EnvironmentId, entries: int) -> None:
+        """Send about ``entries``, with pauses after failures, until done or cancelled."""
+        backoff = Backoff(self._random)
+        while (failure := await self._send(environment, entries)) is not None:
+            await self._clock.sleep(backoff.next(failure))
 
     async def _keep_sending(self, environment: EnvironmentId, entries: int) -> None:
         backoff = Backoff(self._random)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from io import StringIO
 from itertools import pairwise
 from random import Random
 
@@ -11,7 +12,8 @@ from ff_proxy.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.memory_queues import MemoryUsageQueue
-from ff_proxy.telemetry import null_telemetry
+from ff_proxy.telemetry import Telemetry, null_telemetry
+from ff_proxy.telemetry.logs import make_logger
 from ff_proxy.usage.forward import UsageForwarder
 from tests.support.clock import FakeClock
 
@@ -158,7 +160,7 @@ async def test_what_was_sent_before_a_failure_does_not_come_back() -> None:
 
     setting = Setting(Saas(second_fails))
     await setting.queue.merge([usage(f"f{number}", padding="x" * 2000) for number in range(300)], [])
-    await setting.forwarder.flush(5)
+    await setting.forwarder.flush(0.2)
     assert 0 < len(setting.saas.taken) < 300
     await setting.forwarder.flush(5)
     assert setting.saas.taken == {(ENV, f"f{number}"): 1 for number in range(300)}
@@ -174,6 +176,39 @@ async def test_a_flush_is_bounded_and_keeps_what_it_could_not_send() -> None:
     setting.saas.gate.set()
     await setting.forwarder.flush(5)
     assert setting.saas.taken == {(ENV, "a"): 4}
+
+
+async def test_a_flush_uses_the_time_it_has() -> None:
+    """A SaaS that fails at first gets another chance; the other environments do not wait for that."""
+    tries = 0
+
+    def first_two_fail(environment: EnvironmentId, _: bytes) -> UpstreamError | None:
+        nonlocal tries
+        tries += environment == ENV
+        return UpstreamUnavailable("away") if environment == ENV and tries < 3 else None
+
+    setting = Setting(Saas(first_two_fail))
+    await setting.queue.merge([usage("a", 4), usage("a", 2, environment=OTHER)], [])
+    flushing = asyncio.create_task(setting.forwarder.flush(60))
+    await setting.clock.settle()
+    assert setting.saas.taken == {(OTHER, "a"): 2}
+    await setting.clock.advance(4)
+    await flushing
+    assert setting.saas.taken == {(ENV, "a"): 4, (OTHER, "a"): 2}
+
+
+async def test_what_a_flush_leaves_is_told() -> None:
+    """With a memory store it is lost with the process: somebody must be able to know."""
+    lines = StringIO()
+    saas = Saas(lambda _, __: UpstreamUnavailable("away"))
+    queue = MemoryUsageQueue(100)
+    clock = FakeClock()
+    telemetry = Telemetry(make_logger("INFO", lines), clock)
+    await queue.merge([usage("a"), usage("b")], [])
+    await UsageForwarder(queue, saas, 60, clock, Random(1), telemetry).flush(0.05)
+    said = [json.loads(line) for line in lines.getvalue().splitlines()]
+    left = [line for line in said if line["event"] == "usage not delivered in time"]
+    assert [(line["environment"], line["entries"]) for line in left] == [(ENV, 2)]
 
 
 async def test_only_own_environments_are_sent() -> None:
