@@ -88,7 +88,7 @@ def make_serving(
         clock,
         telemetry,
     )
-    limits = Limits(connection_limit(options.limits.max_connections or 0))
+    limits = Limits(connection_limit(options.limits.max_connections or 0, telemetry.logger("web")))
     edge = Edge(
         resources, access, needs.freshness, hub, app, cors, counts, snapshots, clock, telemetry, limits
     )

@@ -5,7 +5,6 @@ import socket
 import pytest
 
 from ff_proxy.errors import StartupError
-from ff_proxy.web.limits import connection_limit
 from ff_proxy.web.server import bind
 
 
@@ -30,9 +29,3 @@ def test_an_address_that_is_not_ours_is_an_error() -> None:
     """Not a traceback."""
     with pytest.raises(StartupError, match="cannot be used"):
         bind(0, "192.0.2.1")
-
-
-def test_connections_are_limited_by_files() -> None:
-    """Unless they are configured."""
-    assert connection_limit(7) == 7
-    assert connection_limit(0) >= 1
