@@ -1,21 +1,15 @@
 """CPU time of evaluating flags, beside the Python SDK's evaluator in the same run.
 
-    python bench/evaluation.py [--rounds N] [environment.json ...]
-
-Without files it measures the shared environment beside the project, where present, and one that it makes
-up. Each round measures both evaluators one after the other on every target, so that whatever else the
-machine does falls on both; medians over the rounds are printed, in CPU time of this process. Nothing
-about a target is kept between passes, so each is as new as a client's first request.
+Each round measures both evaluators on every target, in turns, in CPU time of this process. Nothing about a
+target is kept between passes, so each is as new as a client's first request.
 """
 
-import argparse
 import gc
 import json
 import logging
-import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,41 +20,55 @@ import featureflags.openapi.config.models.feature_config as sdk_feature
 import featureflags.openapi.config.models.segment as sdk_segment
 import featureflags.repository as sdk_repository
 
+from bench.common.figures import Figure
+from bench.common.plan import Plan
+from bench.common.results import Column, Row, Table
+from bench.common.turns import in_turns
+from bench.generate import environment
 from ff_proxy.evaluation import Engine, compile_engine
 from ff_proxy.model.wire.config import read_feature, read_segment, read_target
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, Python looks in its own directory only
-
-from bench.generate import environment
-
 SHARED = Path(__file__).parents[2] / "shared" / "vectors" / "bench-env-100x5x20.json"
+
+_ABOUT = (
+    "Microseconds of CPU for a target that was never seen. Compiling is from decoded JSON; after a change,"
+    " one flag of the environment is another and the rest is taken over."
+)
+
+_COLUMNS = (Column("CPU µs", 1, spread=True), Column("each", 2))
 
 Doc = dict[str, Any]
 Pass = Callable[[], int]
 """Evaluates for every target and says how many evaluations that were."""
 
 
-def main() -> None:
-    """Measure what the command line names."""
-    parser = argparse.ArgumentParser(description="measure the evaluation engine")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("files", type=Path, nargs="*")
-    options = parser.parse_args()
+def measure(plan: Plan) -> Iterator[Table]:
+    """One table for each environment."""
     logging.disable(logging.CRITICAL)  # the SDK warns of every bucket that falls back to the identifier
-    environments = {path.name: json.loads(path.read_bytes()) for path in options.files}
-    if not environments:
-        if SHARED.is_file():
-            environments[SHARED.name] = json.loads(SHARED.read_bytes())
-        else:
-            print(f"not measured, because it is not there: {SHARED.name} of the shared vectors")
-        environments["generated, seed 1"] = environment(1)
-    for name, docs in environments.items():
-        measure(name, docs, options.rounds)
+    try:
+        for name, docs in _environments(plan):
+            yield Table(
+                f"Evaluation, {name}",
+                _ABOUT,
+                (Column("CPU µs", 1, spread=True), Column("each", 2)),
+                _rows(plan, docs),
+            )
+    finally:
+        logging.disable(logging.NOTSET)
 
 
-def measure(name: str, docs: Doc, rounds: int) -> None:
-    """Print one environment's figures."""
-    engine, seconds = compiled(docs)
+def _environments(plan: Plan) -> Iterator[tuple[str, Doc]]:
+    if plan.quick:
+        yield "5 flags", environment(1, flags=5, targets=5)
+        return
+    if SHARED.is_file():
+        yield f"{SHARED.stem} of the shared vectors", json.loads(SHARED.read_bytes())
+    yield "100 flags, 5 rules each", environment(1)
+    yield "1,000 flags, 5 rules each", environment(1, flags=1000, targets=10)
+
+
+def _rows(plan: Plan, docs: Doc) -> tuple[Row, ...]:
+    engine, _ = compiled(docs)
     targets = [read_target(doc) for doc in docs["targets"]]
     flags = sorted(engine.flags)
 
@@ -80,34 +88,31 @@ def measure(name: str, docs: Doc, rounds: int) -> None:
                 engine.evaluate_json(flag, target)
         return len(targets) * len(flags)
 
-    sdk = sdk_pass(docs)
-    ours_all, ours_records, ours_one, sdk_all = interleaved((all_json, all_records, single, sdk), rounds)
-    print(f"{name}: {len(flags)} flags, {len(engine.segments)} segments, {len(targets)} targets")
-    row("decoded JSON to engine", seconds)
-    row("engine after one change", recompiling(docs, engine))
-    row("one flag, as JSON", ours_one)
-    row("all flags, as JSON", ours_all, len(flags))
-    row("all flags, as records", ours_records, len(flags))
-    row("all flags, Python SDK", sdk_all, len(flags))
-    print(f"  Python SDK / all as JSON  {sdk_all / ours_all:9.1f} times")
+    rounds = plan.pick(15, 1)
+    passes = [partial(_timed, one) for one in (single, all_json, all_records, sdk_pass(docs))]
+    one, ours, records, sdk = in_turns(passes, rounds, warm_up=True)
+    ratios = Figure.of(theirs / own for theirs, own in zip(sdk, ours, strict=True))
+    compiling = Figure.of(compiled(docs)[1] * 1e6 for _ in range(rounds))
+    return (
+        Row("one flag, as JSON", (Figure.of(one), None)),
+        Row("all flags, as JSON", (Figure.of(ours), _each(ours, len(flags)))),
+        Row("all flags, as records", (Figure.of(records), _each(records, len(flags)))),
+        Row("all flags, Python SDK", (Figure.of(sdk), _each(sdk, len(flags)))),
+        Row("Python SDK / all as JSON, times", (ratios, None)),
+        Row("compiling all", (compiling, None)),
+        Row("compiling after one change", (recompiling(docs, engine, plan.pick(100, 3)), None)),
+    )
 
 
-def row(label: str, seconds: float, evaluations: int = 0) -> None:
-    """Print one figure, and its share for each evaluation if it stands for several."""
-    each = f" {seconds * 1e6 / evaluations:8.2f} µs each" if evaluations else ""
-    print(f"  {label:25} {seconds * 1e6:9.1f} µs{each}")
+def _each(times: list[float], flags: int) -> Figure:
+    return Figure.of(time / flags for time in times)
 
 
-def interleaved(passes: tuple[Pass, ...], rounds: int) -> list[float]:
-    """Each pass's median CPU seconds for one evaluation, all of them measured in turn in every round."""
-    taken: list[list[float]] = [[] for _ in passes]
-    for _ in range(rounds + 1):
-        for times, one_pass in zip(taken, passes, strict=True):
-            gc.collect()
-            started = time.process_time()
-            count = one_pass()
-            times.append((time.process_time() - started) / count)
-    return [statistics.median(times[1:]) for times in taken]  # the first round warms up
+def _timed(one_pass: Pass) -> float:
+    gc.collect()
+    started = time.process_time()
+    count = one_pass()
+    return (time.process_time() - started) * 1e6 / count
 
 
 def compiled(docs: Doc) -> tuple[Engine, float]:
@@ -120,18 +125,18 @@ def compiled(docs: Doc) -> tuple[Engine, float]:
     return engine, time.process_time() - started
 
 
-def recompiling(docs: Doc, engine: Engine) -> float:
-    """CPU seconds to compile the environment again when one flag has changed."""
+def recompiling(docs: Doc, engine: Engine, changes: int) -> Figure:
+    """CPU microseconds to compile the environment again when one flag has changed."""
     flags = {name: flag.record for name, flag in engine.flags.items()}
     segments = {name: segment.record for name, segment in engine.segments.items()}
     times = []
-    for version in range(100):
+    for version in range(changes):
         doc = docs["flags"][version % len(docs["flags"])]
         flags[doc["feature"]] = read_feature(doc | {"version": 1000 + version})
         started = time.process_time()
         engine = compile_engine(flags, segments, previous=engine)
-        times.append(time.process_time() - started)
-    return statistics.median(times)
+        times.append((time.process_time() - started) * 1e6)
+    return Figure.of(times)
 
 
 def sdk_pass(docs: Doc) -> Pass:
@@ -156,7 +161,3 @@ def sdk_pass(docs: Doc) -> Pass:
         return len(targets)
 
     return every_flag
-
-
-if __name__ == "__main__":
-    main()

@@ -40,5 +40,10 @@ class Benchmark:
 
 BENCHMARKS = {
     one.name: one
-    for one in (Benchmark("reads", "What SDKs read, beside nginx serving the same bytes.", ("wrk", "nginx")),)
+    for one in (
+        Benchmark("evaluation", "A flag, and all flags, for a target, beside the Python SDK's evaluator."),
+        Benchmark("reads", "What SDKs read, beside nginx serving the same bytes.", ("wrk", "nginx")),
+        Benchmark("posts", "What SDKs send: authentication and usage.", ("wrk",)),
+        Benchmark("usage", "CPU time of taking usage in."),
+    )
 }
