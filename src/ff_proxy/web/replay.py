@@ -39,7 +39,7 @@ class Recent:
         self._entries: list[_Entry] = []
         self._newest: dict[tuple[Domain, str], _Entry] = {}
         self._batches: dict[int, Batch | None] = {}
-        self._end = 0
+        self.end = 0
 
     def __len__(self) -> int:
         return len(self._newest)
@@ -50,12 +50,7 @@ class Recent:
     @property
     def start(self) -> int:
         """The position of a stream that has seen nothing of what is kept."""
-        return self._entries[0].position - 1 if self._entries else self._end
-
-    @property
-    def end(self) -> int:
-        """The position of a stream that has seen everything."""
-        return self._end
+        return self._entries[0].position - 1 if self._entries else self.end
 
     def append(self, change: Change, now: float) -> None:
         """Take in a change that was announced at ``now`` (monotonic seconds)."""
@@ -63,8 +58,8 @@ class Recent:
         older = self._newest.get(item)
         if older is not None:
             older.superseded = True
-        self._end += 1
-        entry = _Entry(item, self._end, event_chunk(change), now)
+        self.end += 1
+        entry = _Entry(item, self.end, event_chunk(change), now)
         self._newest[item] = entry
         self._entries.append(entry)
         if len(self._entries) > 2 * len(self._newest) + _SPARE:
@@ -73,7 +68,7 @@ class Recent:
 
     def after(self, position: int) -> Batch | None:
         """The next write for a stream at ``position``; ``None`` if it has seen everything."""
-        if position == self._end:
+        if position == self.end:
             return None
         if position not in self._batches:
             first = bisect_right(self._entries, position, key=_by_position)

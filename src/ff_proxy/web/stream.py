@@ -41,7 +41,7 @@ class Stream(asyncio.Protocol):
         key: the SDK key it was opened with, if keys are checked.
         position: up to where the stream was told of its environment's recent events.
         everything: what it still gets beyond them, from ``everything_position`` on, if anything.
-        written: monotonic seconds of its last write.
+        due: monotonic seconds before which nothing more is written to it.
         stuck: its last write still waits in the transport's buffer.
         beat: a heartbeat is due.
         ending: why it ended or is about to; empty while it is open. Nothing is sent from then on.
@@ -53,6 +53,7 @@ class Stream(asyncio.Protocol):
         "_on_closed",
         "_transport",
         "beat",
+        "due",
         "ending",
         "everything",
         "everything_position",
@@ -61,7 +62,6 @@ class Stream(asyncio.Protocol):
         "position",
         "slot",
         "stuck",
-        "written",
     )
 
     def __init__(
@@ -80,7 +80,7 @@ class Stream(asyncio.Protocol):
         self.position = position
         self.everything: Everything | None = None
         self.everything_position = 0
-        self.written = 0.0
+        self.due = 0.0
         self.stuck = False
         self.beat = False
         self.ending = ""

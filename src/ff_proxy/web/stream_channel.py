@@ -119,10 +119,6 @@ class Channel:
                 stream.everything_position = batch.position
         return batch
 
-    def behind(self, stream: Stream) -> bool:
-        """Whether ``stream`` may have to be told more."""
-        return stream.beat or stream.position != self.recent.end or stream.everything is not None
-
     def _as_held(self, change: Change) -> Change:
         # What a store remembers of the time before this process may be of an item that is gone by now;
         # a patch of it would have the Node SDK fetch it for ever.

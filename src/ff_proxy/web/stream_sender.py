@@ -48,6 +48,7 @@ class Sender:
     def __init__(self, clock: Clock, pace: Pace) -> None:
         self._clock = clock
         self._pace = pace
+        self._slot = pace.slot
         self._scheduled: deque[Channel] = deque()
         self._ending: dict[Stream, None] = {}
         self._work = asyncio.Event()
@@ -110,44 +111,39 @@ class Sender:
             stream.finish()
 
     def _serve_slice(self, channel: Channel) -> None:
+        """Write once to each of a slice of the ready streams, as far as they may be written to."""
         now = self._clock.monotonic()
         ready = channel.ready
         sent = 0
         for _ in range(min(_SLICE, len(ready))):
-            sent += self._send(channel, ready.popleft(), now)
+            stream = ready.popleft()
+            if stream.ending:
+                continue
+            if stream.due > now:
+                self._wait(stream)
+            elif stream.beat:
+                stream.beat = False
+                self._write(channel, stream, HEARTBEAT_CHUNK, now)
+            elif (batch := channel.next(stream)) is not None:
+                self._write(channel, stream, batch.data, now)
+                sent += batch.events
+            else:
+                channel.idle.add(stream)
         if sent:
             channel.sent.inc(sent)
         channel.scheduled = False
         if ready:
             self.schedule(channel)
 
-    def _send(self, channel: Channel, stream: Stream, now: float) -> int:
-        """Write once to ``stream``, if it may be written to; the number of events that it was told."""
-        if stream.ending:
-            return 0
-        if stream.written + self._pace.slot > now:
-            self._wait(stream)
-            return 0
-        if stream.beat:
-            stream.beat = False
-            self._write(channel, stream, HEARTBEAT_CHUNK, now)
-            return 0
-        batch = channel.next(stream)
-        if batch is None:
-            channel.idle.add(stream)
-            return 0
-        self._write(channel, stream, batch.data, now)
-        return batch.events
-
     def _write(self, channel: Channel, stream: Stream, data: bytes, now: float) -> None:
-        stream.written = now
+        stream.due = now + self._slot
         stream.write(data)
         if stream.stuck:
             self._stuck[stream] = now
-        elif channel.behind(stream):
-            self._wait(stream)
-        else:
+        elif stream.position == channel.recent.end and stream.everything is None:
             channel.idle.add(stream)
+        else:
+            self._wait(stream)
 
     def _wait(self, stream: Stream) -> None:
         self._waiting.append(stream)
@@ -172,8 +168,8 @@ class Sender:
         now = self._clock.monotonic()
         while self._waiting:
             stream = self._waiting[0]
-            if stream.written + self._pace.slot > now:
-                return stream.written + self._pace.slot - now
+            if stream.due > now:
+                return stream.due - now
             self._waiting.popleft()
             stream.owner.wake(stream)
         return 0.0
