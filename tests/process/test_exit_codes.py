@@ -1,15 +1,14 @@
 """How the process ends when it cannot begin: code, one clear message, never a trace (PRODUCT §1, §2)."""
 
-import asyncio
 import json
 import os
 import socket
-import sys
 from pathlib import Path
 
 from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import free_port, online_options, sandbox
+from tests.support.commands import Command, as_flags, run
 from tests.support.sdk_like import KEYS
 
 ONLINE = [
@@ -18,30 +17,6 @@ ONLINE = [
     "-admin-service-token=t0p-secret",
     "-api-keys=raw-key-1",
 ]
-
-
-async def run(*arguments: str, seconds: float = 20.0, **environ: str) -> tuple[int, str]:
-    """Run ff-proxy to its end: exit code, and everything it said."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ff_proxy", *arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **environ},
-    )
-    try:
-        async with asyncio.timeout(seconds):
-            said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    text = said.decode()
-    assert "Traceback" not in text
-    assert "t0p-secret" not in text
-    assert "raw-key-1" not in text
-    return process.returncode, text
 
 
 async def test_nothing_configured_lists_everything() -> None:
@@ -104,32 +79,22 @@ async def test_a_missing_directory_and_unusable_certificates(tmp_path: Path) -> 
 async def test_a_data_directory_in_use_is_refused(tmp_path: Path) -> None:
     """Exit 3, with what to do instead."""
     (tmp_path / "env-e1").mkdir()
-    data = tmp_path / "data"
-    one = [sys.executable, "-m", "ff_proxy", "-offline", f"-config-dir={tmp_path}", f"-data-dir={data}"]
-    first = await asyncio.create_subprocess_exec(
-        *one, f"-port={free_port()}", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    try:
-        assert first.stdout is not None
-        async with asyncio.timeout(15):
-            while b"listening" not in await first.stdout.readline():
-                pass
-        code, said = await run(
-            "-offline", f"-config-dir={tmp_path}", f"-data-dir={data}", f"-port={free_port()}"
-        )
-        assert code == 3
-        assert "in use by another ff-proxy" in said
-    finally:
-        first.kill()
-        await first.communicate()
+    one = ["-offline", f"-config-dir={tmp_path}", f"-data-dir={tmp_path / 'data'}", "-shutdown-delay=0"]
+    first = Command(*one, f"-port={free_port()}")
+    await first.start()
+    await first.until("listening")
+    code, said = await run(*one, f"-port={free_port()}")
+    assert code == 3
+    assert "in use by another ff-proxy" in said
+    await first.kill()
 
 
 async def test_generate_writes_everything_or_nothing(tmp_path: Path) -> None:
     """Exit 0 and a directory that serves; or non-zero and the older one untouched."""
     target = tmp_path / "config"
     async with sandbox(*default_environments()) as saas:
-        options = [f"-{name}={value}" for name, value in online_options(saas, KEYS.values()).items()]
-        generate = [*options, "-generate-offline-config", f"-config-dir={target}"]
+        online = as_flags(online_options(saas, KEYS.values()))
+        generate = [*online, "-generate-offline-config", f"-config-dir={target}"]
         code, said = await run(*generate)
         assert code == 0, said
         assert len(list(target.glob("env-*"))) == 3
@@ -152,8 +117,8 @@ async def test_generate_needs_a_directory_it_can_write(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     async with sandbox(*default_environments()) as saas:
-        options = [f"-{name}={value}" for name, value in online_options(saas, KEYS.values()).items()]
-        code, said = await run(*options, "-generate-offline-config", f"-config-dir={blocked / 'below'}")
+        online = as_flags(online_options(saas, KEYS.values()))
+        code, said = await run(*online, "-generate-offline-config", f"-config-dir={blocked / 'below'}")
         assert code == 3
         assert f"user id {os.getuid()}" in said
         assert saas.journal.count("auth") == 0
