@@ -45,5 +45,8 @@ BENCHMARKS = {
         Benchmark("reads", "What SDKs read, beside nginx serving the same bytes.", ("wrk", "nginx")),
         Benchmark("posts", "What SDKs send: authentication and usage.", ("wrk",)),
         Benchmark("usage", "CPU time of taking usage in."),
+        Benchmark(
+            "streams", "A change to every open stream, beside the least that a C server can do.", ("gcc",)
+        ),
     )
 }

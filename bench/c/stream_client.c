@@ -1,13 +1,19 @@
 /* Opens streams, has the server announce changes, and says when the last stream had been told.
  *
- *   stream_client PORT CONTROL_PORT STREAMS EVENTS ROUNDS GAP_MS < request
+ *   stream_client PORT CONTROL_PORT STREAMS EVENTS ROUNDS GAP_MS SLOW [FETCH_BYTES] < request
  *
  * The request (standard input) is sent on every connection to PORT. A stream is open when its first
  * heartbeat record has arrived. "open <seconds>" is printed then, and a line is awaited from the file
  * descriptor 3, so that the server's memory can be read. Then, per round, "<EVENTS>\n" is written to
- * CONTROL_PORT and "round <first ms> <median ms> <last ms> <lost>" printed: the times from that write to
- * the moment at which the first, half, and all of the streams had every event, and how many events never
- * came.
+ * CONTROL_PORT and "round <first ms> <median ms> <p99 ms> <last ms> <lost>" printed: the times from that
+ * write to the moment at which the first, half, 99 % and all of the streams had every event, and how many
+ * events never came.
+ *
+ * SLOW more streams are opened, with a small receive buffer, that are never read again; they do not count.
+ *
+ * With FETCH_BYTES, the last that many bytes of standard input are another request, which each stream's
+ * client sends on a second connection when it has every event, as an SDK fetches what changed; the times
+ * are then those at which the responses had come.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -29,8 +35,10 @@ static const char HEARTBEAT[] = ":\n\n";
 static const char EVENT[] = "data: {";
 
 struct stream {
-    int fd, open, beat, match;
+    int fd, open, beat, match, slow;
     long told;
+    struct stream *fetch; /* the second connection; its own `fetch` is null */
+    long left;            /* of a second connection: bytes of the response to come, -1 before its head */
 };
 
 static double now_ms(void) {
@@ -44,7 +52,7 @@ static void die(const char *what) {
     exit(1);
 }
 
-static int dial(int port, int number) {
+static int dial(int port, int number, int slow) {
     int fd = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
     struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET};
     if (fd < 0) die("socket");
@@ -53,6 +61,8 @@ static int dial(int port, int number) {
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     to.sin_port = htons(port);
     setsockopt(fd, IPPROTO_IP, 24 /* IP_BIND_ADDRESS_NO_PORT */, &yes, sizeof yes);
+    int small = 2048;
+    if (slow) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0) die("bind");
     if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0) die("connect");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
@@ -77,44 +87,69 @@ static int compare(const void *one, const void *other) {
     return (difference > 0) - (difference < 0);
 }
 
+static void watch(int poll, struct stream *stream) {
+    struct epoll_event wanted = {.events = EPOLLIN, .data.ptr = stream};
+    fcntl(stream->fd, F_SETFL, O_NONBLOCK);
+    epoll_ctl(poll, EPOLL_CTL_ADD, stream->fd, &wanted);
+}
+
+/* Whether the response on a second connection is complete now; its head must come in one piece. */
+static int fetched(struct stream *second, char *data, ssize_t size) {
+    if (second->left < 0) {
+        data[size] = 0;
+        char *body = strstr(data, "\r\n\r\n"), *length = strcasestr(data, "\r\ncontent-length:");
+        if (!body || !length || strncmp(data, "HTTP/1.1 200", 12)) die("a fetch was refused");
+        second->left = atol(length + 17);
+        size -= body + 4 - data;
+    }
+    second->left -= size;
+    return second->left == 0;
+}
+
 int main(int argc, char **argv) {
-    static char request[BUFFER], buffer[BUFFER];
+    static char request[BUFFER], buffer[BUFFER + 1];
     static struct epoll_event ready[BATCH];
-    if (argc != 7) return 2;
+    if (argc != 8 && argc != 9) return 2;
     int port = atoi(argv[1]), control_port = atoi(argv[2]), streams = atoi(argv[3]);
-    int events = atoi(argv[4]), rounds = atoi(argv[5]), gap = atoi(argv[6]);
-    size_t length = fread(request, 1, sizeof request, stdin);
-    struct stream *all = calloc(streams, sizeof *all);
+    int events = atoi(argv[4]), rounds = atoi(argv[5]), gap = atoi(argv[6]), slow = atoi(argv[7]);
+    ssize_t fetch = argc == 9 ? atoi(argv[8]) : 0;
+    ssize_t length = (ssize_t)fread(request, 1, sizeof request, stdin) - fetch;
+    struct stream *all = calloc(streams + slow, sizeof *all), *seconds = calloc(streams, sizeof *seconds);
     double *times = calloc(streams, sizeof *times);
-    int poll = epoll_create1(0), opened = 0, dialled = 0;
+    int poll = epoll_create1(0), opened = 0, dialled = 0, number = 0;
 
     double start = now_ms();
-    while (opened < streams) {
-        for (int i = 0; i < 64 && dialled < streams; i++, dialled++) {
+    while (opened < streams + slow) {
+        for (int i = 0; i < 64 && dialled < streams + slow; i++, dialled++) {
             struct stream *stream = &all[dialled];
-            struct epoll_event wanted = {.events = EPOLLIN, .data.ptr = stream};
-            stream->fd = dial(port, dialled);
-            if (write(stream->fd, request, length) != (ssize_t)length) die("write");
-            fcntl(stream->fd, F_SETFL, O_NONBLOCK);
-            epoll_ctl(poll, EPOLL_CTL_ADD, stream->fd, &wanted);
+            stream->slow = dialled >= streams;
+            stream->fd = dial(port, number++, stream->slow);
+            if (write(stream->fd, request, length) != length) die("write");
+            watch(poll, stream);
         }
-        int n = epoll_wait(poll, ready, BATCH, dialled < streams ? 0 : WAITS);
-        if (n == 0 && dialled == streams) die("streams do not open");
+        int n = epoll_wait(poll, ready, BATCH, dialled < streams + slow ? 0 : WAITS);
+        if (n == 0 && dialled == streams + slow) die("streams do not open");
         for (int i = 0; i < n; i++) {
             struct stream *stream = ready[i].data.ptr;
-            ssize_t size = read(stream->fd, buffer, sizeof buffer);
+            ssize_t size = read(stream->fd, buffer, BUFFER);
             if (size <= 0) die("a stream ended");
             if (!stream->open && count(HEARTBEAT, &stream->beat, buffer, size)) {
                 stream->open = 1;
                 opened++;
+                if (stream->slow) epoll_ctl(poll, EPOLL_CTL_DEL, stream->fd, NULL);
             }
         }
     }
     printf("open %.3f\n", (now_ms() - start) / 1e3);
     fflush(stdout);
     if (read(3, buffer, 1) < 1) return 1;
+    for (int i = 0; fetch && i < streams; i++) {
+        all[i].fetch = &seconds[i];
+        seconds[i].fd = dial(port, number++, 0);
+        watch(poll, &seconds[i]);
+    }
 
-    int control = dial(control_port, 0);
+    int control = dial(control_port, 0, 0);
     for (int round = 0; round < rounds; round++) {
         int told = 0;
         long expected = (long)streams * events, got = 0;
@@ -122,10 +157,10 @@ int main(int argc, char **argv) {
         double until = now_ms() + gap;
         for (int n; until > now_ms() && (n = epoll_wait(poll, ready, BATCH, gap)) > 0;)
             for (int i = 0; i < n; i++)
-                if (read(((struct stream *)ready[i].data.ptr)->fd, buffer, sizeof buffer) <= 0) die("ended");
+                if (read(((struct stream *)ready[i].data.ptr)->fd, buffer, BUFFER) <= 0) die("ended");
         for (int i = 0; i < streams; i++) all[i].told = all[i].match = 0;
 
-        int size = snprintf(buffer, sizeof buffer, "%d\n", events);
+        int size = snprintf(buffer, BUFFER, "%d\n", events);
         start = now_ms();
         if (write(control, buffer, size) != size) die("control");
         while (told < streams) {
@@ -133,18 +168,31 @@ int main(int argc, char **argv) {
             if (n <= 0) break;
             for (int i = 0; i < n; i++) {
                 struct stream *stream = ready[i].data.ptr;
-                ssize_t count_read = read(stream->fd, buffer, sizeof buffer);
+                ssize_t count_read = read(stream->fd, buffer, BUFFER);
                 if (count_read < 0 && errno == EAGAIN) continue;
-                if (count_read <= 0) die("a stream ended");
+                if (count_read <= 0) die("a connection ended");
+                if (fetch && !stream->fetch) {
+                    if (fetched(stream, buffer, count_read)) times[told++] = now_ms() - start;
+                    continue;
+                }
                 long found = count(EVENT, &stream->match, buffer, count_read);
                 got += found;
                 stream->told += found;
-                if (found && stream->told == events) times[told++] = now_ms() - start;
+                if (!found || stream->told != events) continue;
+                if (!fetch) {
+                    times[told++] = now_ms() - start;
+                } else {
+                    stream->fetch->left = -1;
+                    if (write(stream->fetch->fd, request + length, fetch) != fetch) die("fetch");
+                }
             }
         }
         qsort(times, told, sizeof *times, compare);
-        printf("round %.2f %.2f %.2f %ld\n", told ? times[0] : 0, told ? times[told / 2] : 0,
-               told ? times[told - 1] : 0, expected - got);
+        if (told)
+            printf("round %.2f %.2f %.2f %.2f %ld\n", times[0], times[told / 2], times[(told - 1) * 99 / 100],
+                   times[told - 1], expected - got);
+        else
+            printf("round 0 0 0 0 %ld\n", expected - got);
         fflush(stdout);
     }
     return 0;
