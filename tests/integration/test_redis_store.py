@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.model.environment import EnvironmentConfig
+from ff_proxy.model.environment import EnvironmentConfig, StreamState, UpstreamStatus
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import DropItem, PutItem
@@ -106,6 +106,134 @@ async def test_an_emptied_redis_is_filled_again_by_the_holder(server: RedisServe
         assert after.flags == before.flags
         await holder.configs.replace(config(flag(on=False, version=1)))
         assert (await held(other)).flags["checkout"].version == 8
+
+
+async def test_a_failover_that_lost_writes_takes_nobody_back(server: RedisServer, prefix: str) -> None:
+    """Members serve what they have seen, and who leads writes it back under a revision of its own."""
+    part = f"{prefix}:{{{ENVIRONMENT}}}:"
+    async with (
+        member(endpoint(server), prefix, "leader") as leader,
+        member(endpoint(server), prefix, "other", "second") as other,
+    ):
+        assert await leader.leases.take(ENVIRONMENT)
+        await leader.configs.replace(config(flag("a"), flag("b")))
+        for name in ("config", "items", "moved"):
+            redis_command(server.port, "COPY", f"{part}{name}", f"{part}{name}:old")
+        await leader.configs.apply(ENVIRONMENT, PutItem(flag("a", on=False, version=2)))
+        await leader.configs.apply(ENVIRONMENT, DropItem(flag("b").domain, "b"))
+        seen = await held(other)
+        for name in ("config", "items", "moved"):
+            redis_command(server.port, "COPY", f"{part}{name}:old", f"{part}{name}", "REPLACE")
+        assert await held(other) == seen
+        assert (await other.configs.environments())[ENVIRONMENT] == seen.revision
+        back = (await leader.configs.environments())[ENVIRONMENT]
+        assert back.counter > seen.revision.counter
+        assert (await held(other)).revision == back
+        assert (await held(other)).flags == seen.flags
+        async with member(endpoint(server), prefix, "third") as third:
+            assert (await held(third)).flags == seen.flags
+            assert (await held(third)).retired == seen.retired
+
+
+async def test_a_new_term_begins_an_epoch(server: RedisServer, prefix: str) -> None:
+    """So that no revision ever names two states, whatever a failover lost."""
+    async with (
+        member(endpoint(server), prefix, "one") as one,
+        member(endpoint(server), prefix, "two") as two,
+    ):
+        assert await one.leases.take(ENVIRONMENT)
+        first = await one.configs.replace(config(flag()))
+        second = await one.configs.apply(ENVIRONMENT, PutItem(flag("b")))
+        assert second is not None
+        assert second.epoch == first.epoch
+        await one.leases.give_back([ENVIRONMENT])
+        assert await two.leases.take(ENVIRONMENT)
+        assert await two.configs.replace(config(flag(), flag("b"))) == second, "nothing has changed"
+        third = await two.configs.apply(ENVIRONMENT, PutItem(flag("c")))
+        assert third is not None
+        assert third.epoch != first.epoch
+        assert third.counter > second.counter
+        assert await held(one) == await held(two)
+
+
+async def test_a_slower_clock_does_not_lock_a_leader_out(server: RedisServer, prefix: str) -> None:
+    """After a failover to a machine whose clock is behind, numbers still grow."""
+    async with member(endpoint(server), prefix, "one") as one, member(endpoint(server), prefix, "two") as two:
+        assert await one.leases.take(ENVIRONMENT)
+        await one.configs.replace(config(flag()))
+        far = str(4_000_000_000_000_000)
+        redis_command(server.port, "HSET", f"{prefix}:{{{ENVIRONMENT}}}:config", "fence", far)
+        redis_command(server.port, "DEL", f"{prefix}:{{{ENVIRONMENT}}}:lease")
+        assert await two.leases.take(ENVIRONMENT)
+        await two.configs.apply(ENVIRONMENT, PutItem(flag("b")))
+        assert sorted((await held(two)).flags) == ["b", "checkout"]
+
+
+async def test_statuses_are_their_leaders_word(server: RedisServer, prefix: str) -> None:
+    """Others cannot give it, and it ends with the lease; an emptied Redis is told again."""
+    connected = UpstreamStatus(StreamState.CONNECTED, 5)
+    async with (
+        member(endpoint(server), prefix, "leader") as leader,
+        member(endpoint(server), prefix, "other") as other,
+        member(endpoint(server), prefix) as replica,
+    ):
+        assert await leader.leases.take(ENVIRONMENT)
+        await leader.configs.replace(config(flag()))
+        await leader.configs.set_status(ENVIRONMENT, connected)
+        await other.configs.set_status(ENVIRONMENT, UpstreamStatus())
+        for store in (leader, other, replica):
+            assert await store.configs.statuses() == {ENVIRONMENT: connected}
+        redis_command(server.port, "FLUSHALL")
+        assert await leader.leases.take(ENVIRONMENT)
+        await leader.configs.environments()
+        assert await replica.configs.statuses() == {ENVIRONMENT: connected}
+        await leader.leases.give_back([ENVIRONMENT])
+        after = (await replica.configs.statuses())[ENVIRONMENT]
+        assert after.state is StreamState.INITIALIZING
+
+
+async def test_targets_survive_a_redis_that_is_away(tmp_path: Path, prefix: str) -> None:
+    """What this member knows is served, what it could not store is stored later (no target is lost)."""
+    with redis_server(tmp_path) as server:
+        async with (
+            member(endpoint(server), prefix) as store,
+            member(endpoint(server), prefix) as other,
+        ):
+            known, late = Target("known", "", {"a": 1}), Target("late", "", {"b": 2})
+            await store.targets.put(ENVIRONMENT, known)
+            server.stop()
+            assert await store.targets.get(ENVIRONMENT, "known") == known
+            with pytest.raises(StoreUnavailable, match="not stored yet"):
+                await store.targets.put(ENVIRONMENT, late)
+            assert await store.targets.get(ENVIRONMENT, "late") == late
+            server.start()
+            assert await store.targets.get(ENVIRONMENT, "known") == known, "Redis was emptied"
+            await store.keeper.look()
+            assert await other.targets.get(ENVIRONMENT, "late") == late
+
+
+async def test_a_silent_redis_holds_nobody_up(tmp_path: Path, prefix: str) -> None:
+    """Half-open: a known target is answered within a moment, an unknown one within a second."""
+    with redis_server(tmp_path) as server:
+        async with member(endpoint(server), prefix) as store:
+            known = Target("known", "", {"a": 1})
+            await store.targets.put(ENVIRONMENT, known)
+            server.pause(on=True)
+            try:
+                begun = asyncio.get_running_loop().time()
+                found = await asyncio.gather(*(store.targets.get(ENVIRONMENT, "known") for _ in range(500)))
+                assert set(map(id, found)) == {id(found[0])}
+                assert asyncio.get_running_loop().time() - begun < 0.4
+                asked = [store.targets.get(ENVIRONMENT, f"unknown{number}") for number in range(200)]
+                outcomes = await asyncio.gather(*asked, return_exceptions=True)
+                assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+                with pytest.raises(StoreUnavailable, match="not stored yet"):
+                    await store.targets.put(ENVIRONMENT, Target("new"))
+                assert asyncio.get_running_loop().time() - begun < 4
+            finally:
+                server.pause(on=False)
+            await store.keeper.look()
+            assert await store.targets.get(ENVIRONMENT, "new") == Target("new")
 
 
 async def test_a_removed_environment_is_not_put_back(server: RedisServer, prefix: str) -> None:

@@ -19,6 +19,8 @@ from ff_proxy.store.link.tide import Tide
 from ff_proxy.store.snapshots import RECENT, Announcement, Snapshots
 
 CHECK_SECONDS: Final = 0.05
+# Another process of this machine answers within a millisecond; to go back because it is busy would be worse.
+_LINK_SECONDS: Final = 1.0
 
 AskRevision = Callable[[EnvironmentId], Awaitable[Revision | None]]
 
@@ -35,6 +37,7 @@ class RevisionFreshness:
         self._snapshots = snapshots
         self._clock = clock
         self._noticed: dict[EnvironmentId, float] = {}
+        self._asking: dict[EnvironmentId, asyncio.Lock] = {}
         self._checks: dict[EnvironmentId, asyncio.Task[None]] = {}
         snapshots.listen(self._announced)
 
@@ -46,22 +49,34 @@ class RevisionFreshness:
         return noticed is None or self._clock.monotonic() - noticed > RECENT
 
     async def refresh(self, environment: EnvironmentId) -> None:
-        """Catch up, or give up after ``CHECK_SECONDS``; requests at the same time share one check."""
+        """Catch up, or give up after ``CHECK_SECONDS``; requests at the same time share one check.
+
+        One at a time is under way. A request that comes meanwhile shares the next: what was asked before it
+        came may have been answered before the change that it was told of.
+        """
         check = self._checks.get(environment)
         if check is None:
-            check = asyncio.create_task(self._check(environment))
-            self._checks[environment] = check
-            check.add_done_callback(lambda _: self._checks.pop(environment, None))
+            check = self._checks[environment] = asyncio.create_task(self._check(environment))
         # Shielded: who leaves early must not end it for the others.
         await asyncio.shield(check)
 
     async def _check(self, environment: EnvironmentId) -> None:
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(CHECK_SECONDS):
-                snapshot = self._snapshots.get(environment)
-                revision = await self._ask(environment)
-                if snapshot is None or (revision is not None and revision != snapshot.revision):
-                    await self._snapshots.refresh(environment)
+                try:
+                    await self._asking.setdefault(environment, asyncio.Lock()).acquire()
+                finally:
+                    del self._checks[environment]
+                try:
+                    await self._compare(environment)
+                finally:
+                    self._asking[environment].release()
+
+    async def _compare(self, environment: EnvironmentId) -> None:
+        snapshot = self._snapshots.get(environment)
+        revision = await self._ask(environment)
+        if snapshot is None or (revision is not None and revision != snapshot.revision):
+            await self._snapshots.refresh(environment)
 
     def _announced(self, announcement: Announcement) -> None:
         self._noticed[announcement.environment] = self._clock.monotonic()
@@ -81,9 +96,9 @@ class TideFreshness:
         return self._seen.get(environment) == self._tide.environments
 
     async def refresh(self, environment: EnvironmentId) -> None:
-        """Catch up, or give up after ``CHECK_SECONDS``."""
+        """Catch up, or give up after a second: a process that is gone says so at once."""
         tide = self._tide.environments
         with suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(CHECK_SECONDS):
+            async with asyncio.timeout(_LINK_SECONDS):
                 await self._snapshots.refresh(environment)
                 self._seen[environment] = tide

@@ -62,6 +62,32 @@ async def test_requests_at_the_same_time_share_a_check() -> None:
     assert member.asked == 1
 
 
+async def test_a_request_that_comes_during_a_check_has_the_next() -> None:
+    """The answer that is under way may be older than the change which the request was told of."""
+    member = Member()
+    asked = asyncio.Event()
+    late = asyncio.Event()
+
+    async def slow(environment: EnvironmentId) -> Revision | None:
+        revision = await member.revision(environment)
+        asked.set()
+        await late.wait()
+        return revision
+
+    freshness = RevisionFreshness(slow, member.snapshots, member.clock)
+    await member.store.configs.replace(config(flag()))
+    await member.snapshots.refresh(ENVIRONMENT)
+    early = asyncio.create_task(freshness.refresh(ENVIRONMENT))
+    await asked.wait()
+    await member.store.configs.apply(ENVIRONMENT, PutItem(flag(on=False, version=2)))
+    told = [asyncio.create_task(freshness.refresh(ENVIRONMENT)) for _ in range(3)]
+    await asyncio.sleep(0)
+    late.set()
+    await asyncio.gather(early, *told)
+    assert b'"state":"off"' in member.served()
+    assert member.asked == 2
+
+
 async def test_a_store_that_does_not_answer_costs_a_moment() -> None:
     """What is held is served then."""
     member = Member()

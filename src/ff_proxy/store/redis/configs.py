@@ -31,17 +31,19 @@ _ATTEMPTS: Final = 50
 _REMEMBERED: Final = 2000
 
 _EMPTIED: Final = "Redis lost an environment, serving it from memory"
+_WENT_BACK: Final = "Redis went back to an older state, serving what is in memory"
 
 
 class RedisConfigs:
     """Everything about environments.
 
     What was read or written last is kept: a read fetches what moved since, and if Redis has lost an
-    environment (``FLUSHALL``, an empty failover) it is served from here, and put back by whoever may
-    write it (PRODUCT §6.6).
+    environment (``FLUSHALL``, an empty failover) or its last changes (a failover that lost writes) it is
+    served from here, and put back by whoever may write it (PRODUCT §6.6).
 
     Args:
-        epoch: the epoch that an environment is given if Redis knows none; a random text in production.
+        epoch: the epoch that an environment is given if Redis knows none; a random text in production. The
+            first write under a new lease begins an epoch of its own, so that a revision is never used twice.
         fence: the fencing number of an environment's lease, 0 where there are no leases; ``None`` if this
             member does not hold it.
     """
@@ -62,6 +64,7 @@ class RedisConfigs:
         self._once = once
         self._fence = fence
         self._held: dict[EnvironmentId, EnvironmentConfig] = {}
+        self._reported: dict[EnvironmentId, UpstreamStatus] = {}
         self._reading: dict[EnvironmentId, asyncio.Lock] = {}
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
@@ -76,10 +79,11 @@ class RedisConfigs:
             for name, (epoch, counter, removed) in zip(names, states, strict=True)
             if epoch is not None and removed is None
         }
-        for name in [name for name in self._held if name not in found]:
-            config = await self.environment(name)
-            if config is not None:
-                found[name] = config.revision
+        for name, held in list(self._held.items()):
+            if name not in found or _is_older(found[name], held.revision):
+                config = await self.environment(name)
+                if config is not None:
+                    found[name] = config.revision
         return found
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
@@ -130,18 +134,28 @@ class RedisConfigs:
         return self._watching()
 
     async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
-        """See ``StatusStore``."""
+        """See ``StatusStore``; only who leads an environment knows it, the word of others is not taken."""
+        fence = self._fence(environment)
+        if fence is None:
+            return
+        self._reported[environment] = status
         await self._connection.do("SADD", self._keys.environments, environment)
-        await self._connection.do("HSET", self._keys.config(environment), "status", _encode(status))
+        await self._connection.do(
+            "HSET", self._keys.config(environment), "status", _encode(status), "reporter", fence
+        )
 
     async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
-        """See ``StatusStore``."""
+        """See ``StatusStore``; what was reported under a lease counts for as long as that lasts."""
         members = await self._connection.do("SMEMBERS", self._keys.environments)
         names = [EnvironmentId(member.decode()) for member in members]
-        found = await self._connection.each([("HGET", self._keys.config(name), "status") for name in names])
+        questions: list[tuple[Argument, ...]] = []
+        for name in names:
+            questions.append(("HMGET", self._keys.config(name), "status", "reporter"))
+            questions.append(("GET", self._keys.lease(name)))
+        found = await self._connection.each(questions)
         return {
-            name: msgspec.json.decode(status, type=UpstreamStatus)
-            for name, status in zip(names, found, strict=True)
+            name: rows.status(status, int(reporter or 0), lease)
+            for name, (status, reporter), lease in zip(names, found[::2], found[1::2], strict=True)
             if status is not None
         }
 
@@ -158,20 +172,26 @@ class RedisConfigs:
             self._held.pop(environment, None)
             return None
         if kind == "absent":
-            return None if held is None else await self._put_back(held)
+            return None if held is None else await self._put_back(held, NEVER, _EMPTIED)
+        found = Revision(answer[1].decode(), int(answer[2]))
+        if held is not None and _is_older(found, held.revision):
+            return await self._put_back(held, found, _WENT_BACK)
         config = _decoded(answer[1:], held if kind == "part" else None)
         self._held[environment] = config
         return config
 
-    async def _put_back(self, held: EnvironmentConfig) -> EnvironmentConfig:
-        self._once.warning(_EMPTIED, subject=held.id)
+    async def _put_back(self, held: EnvironmentConfig, found: Revision, why: str) -> EnvironmentConfig:
+        self._once.warning(why, subject=held.id)
         if self._fence(held.id) is None:
             return held
         # Nothing is merged: what every member serves is what goes back, under a counter above it.
-        written = await self._commit(None, held, least=held.revision.counter)
-        if written is not None:
-            self._once.forget(_EMPTIED, subject=held.id)
-        return written or held
+        written = await self._commit(None, held, found, least=held.revision.counter)
+        if written is None:
+            return held
+        self._once.forget(why, subject=held.id)
+        if held.id in self._reported:
+            await self.set_status(held.id, self._reported[held.id])
+        return written
 
     async def _write(
         self,
@@ -186,24 +206,24 @@ class RedisConfigs:
                     return None
                 if new is old:
                     return new.revision
-                written = await self._commit(old, new, least=0)
+                written = await self._commit(old, new, NEVER if old is None else old.revision, least=0)
                 if written is not None:
                     return written.revision
         raise StoreUnavailable(f"environment {environment} is being written by others all the time")
 
     async def _commit(
-        self, old: EnvironmentConfig | None, new: EnvironmentConfig, *, least: int
+        self, old: EnvironmentConfig | None, new: EnvironmentConfig, expected: Revision, *, least: int
     ) -> EnvironmentConfig | None:
-        """Write the difference; ``None`` if somebody else wrote first."""
+        """Write the difference to what is there at ``expected``; ``None`` if somebody else wrote first."""
         now = self._clock.wall()
         since = new.since if old is None and new.since else now if old is None else old.since
-        expected = NEVER if old is None else old.revision
         await self._connection.do("SADD", self._keys.environments, new.id)
+        fence = self._own_fence(new.id)
         arguments: list[Argument] = [
             expected.epoch,
             str(expected.counter),
-            self._own_fence(new.id),
-            self._epoch,
+            fence,
+            str(fence) if fence else self._epoch,
             str(least),
             self._keys.notices,
             new.id,
@@ -232,6 +252,11 @@ class RedisConfigs:
 
     def _of(self, environment: EnvironmentId) -> list[str]:
         return [self._keys.config(environment), self._keys.items(environment), self._keys.moved(environment)]
+
+
+def _is_older(found: Revision, held: Revision) -> bool:
+    """Whether ``found`` is a state before ``held``, as a failover leaves that lost the last writes."""
+    return found.epoch == held.epoch and found.counter < held.counter
 
 
 def _fenced(environment: EnvironmentId) -> StoreUnavailable:

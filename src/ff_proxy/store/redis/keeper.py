@@ -19,7 +19,7 @@ class Keeper:
     """The service that looks every two seconds whether a mark is still there.
 
     Environments are put back by who leads them; this is for what no leader knows: the secret, and the
-    targets that this member has seen.
+    targets that this member has seen, or could not store while Redis was away.
     """
 
     name = "keeper"
@@ -59,3 +59,4 @@ class Keeper:
             self._log.warning("Redis was emptied, putting back secret and targets")
             await self._secrets.put_back()
             await self._targets.put_back()
+        await self._targets.pay()

@@ -1,4 +1,4 @@
-"""The name of every key, in one place (documented for operators in docs/redis.md)."""
+"""The name of every key, in one place (documented for operators in docs/storage.md)."""
 
 import re
 from typing import Final
@@ -21,7 +21,7 @@ class Keys:
         self.born: Final = f"{prefix}:born"
 
     def config(self, environment: EnvironmentId) -> str:
-        """Hash: epoch, counter, fence, info, keys, since, status, removed."""
+        """Hash: epoch, counter, fence, info, keys, since, status and its reporter, removed."""
         return self._of(environment, "config")
 
     def items(self, environment: EnvironmentId) -> str:

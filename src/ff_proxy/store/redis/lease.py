@@ -28,7 +28,8 @@ class Leases:
     async def take(self, environment: EnvironmentId) -> bool:
         """Take or renew: whether this member holds the lease now."""
         arguments: list[Argument] = [self._member, round(SECONDS * 1000)]
-        fence = await self._connection.run(scripts.TAKE_LEASE, [self._keys.lease(environment)], arguments)
+        keys = [self._keys.lease(environment), self._keys.config(environment)]
+        fence = await self._connection.run(scripts.TAKE_LEASE, keys, arguments)
         if fence is None:
             self._fences.pop(environment, None)
             return False

@@ -5,7 +5,16 @@ from typing import Final
 
 import msgspec
 
-from ff_proxy.model.environment import Action, Change, Domain, EnvironmentConfig, Item, RecentChange
+from ff_proxy.model.environment import (
+    Action,
+    Change,
+    Domain,
+    EnvironmentConfig,
+    Item,
+    RecentChange,
+    StreamState,
+    UpstreamStatus,
+)
 from ff_proxy.store.merge import retired_name
 
 
@@ -73,6 +82,18 @@ def recent(fields: Sequence[bytes], since: float) -> Sequence[RecentChange]:
         if row.changed > since
     ]
     return sorted(found, key=lambda entry: entry.at)
+
+
+def status(stored: bytes, reporter: int, lease: bytes | None) -> UpstreamStatus:
+    """A status as it was reported under the lease with the number ``reporter`` (0: without one).
+
+    Once that lease is over, nobody knows: whoever leads next begins anew.
+    """
+    reported = msgspec.json.decode(stored, type=UpstreamStatus)
+    current = 0 if lease is None else int(lease.rpartition(b"|")[2])
+    if reporter in {0, current}:
+        return reported
+    return UpstreamStatus(StreamState.INITIALIZING, reported.since, detail="nobody follows Harness here now")
 
 
 def _field(item: Item) -> str:

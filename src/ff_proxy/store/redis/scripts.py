@@ -9,13 +9,13 @@ from ff_proxy.store.redis.connection import Script
 
 COMMIT: Final = Script("""
 -- KEYS: config, items, moved
--- ARGV: expected epoch, expected counter, fence, epoch if there is none, least counter,
+-- ARGV: expected epoch, expected counter, fence, epoch if there is none or the fence is new, least counter,
 --       channel, environment, info, keys, since, then field and row of every changed item
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'fence')
 local epoch, counter = state[1] or '', tonumber(state[2] or '0')
 if tonumber(ARGV[3]) < tonumber(state[3] or '0') then return {'fenced'} end
 if epoch ~= ARGV[1] or (epoch ~= '' and counter ~= tonumber(ARGV[2])) then return {'moved'} end
-if epoch == '' then epoch = ARGV[4] end
+if epoch == '' or tonumber(ARGV[3]) > tonumber(state[3] or '0') then epoch = ARGV[4] end
 local following = string.format('%.0f', math.max(counter, tonumber(ARGV[5])) + 1)
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'counter', following, 'fence', ARGV[3],
            'info', ARGV[8], 'keys', ARGV[9], 'since', ARGV[10])
@@ -61,7 +61,7 @@ local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'fence', 'removed
 if not state[1] or state[4] then return 0 end
 if tonumber(ARGV[1]) < tonumber(state[3] or '0') then return -1 end
 redis.call('DEL', KEYS[2], KEYS[3])
-redis.call('HDEL', KEYS[1], 'info', 'keys', 'status')
+redis.call('HDEL', KEYS[1], 'info', 'keys', 'status', 'reporter')
 redis.call('HSET', KEYS[1], 'removed', '1', 'counter', string.format('%.0f', tonumber(state[2]) + 1))
 redis.call('PUBLISH', ARGV[2], ARGV[3])
 return 1
@@ -262,7 +262,8 @@ return 1
 """)
 
 TAKE_LEASE: Final = Script("""
--- KEYS: lease; ARGV: member, milliseconds; answers the fencing number, or nothing if another member holds it
+-- KEYS: lease, config; ARGV: member, milliseconds
+-- Answers the fencing number, or nothing if another member holds the lease.
 local held = redis.call('GET', KEYS[1])
 if held then
   local member, fence = string.match(held, '^(.*)|(%d+)$')
@@ -271,8 +272,9 @@ if held then
   return fence
 end
 local time = redis.call('TIME')
--- The clock only grows, also over a flush: an earlier holder's number is always lower.
-local fence = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
+-- The clock grows, also over a flush; after a failover to a slower one, the last number does.
+local last = tonumber(redis.call('HGET', KEYS[2], 'fence') or '0')
+local fence = string.format('%.0f', math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), last + 1))
 redis.call('SET', KEYS[1], ARGV[1] .. '|' .. fence, 'PX', ARGV[2])
 return fence
 """)

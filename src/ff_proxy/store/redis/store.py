@@ -77,4 +77,5 @@ class RedisStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.targets.close()
         await self._connection.close()

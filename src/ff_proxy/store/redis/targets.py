@@ -1,28 +1,38 @@
 """Targets in Redis, a hash per environment."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import UNKNOWN, Unknown
 from ff_proxy.store.redis import scripts
 from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.lookups import Lookups
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 _decode: Final = msgspec.json.Decoder(Target).decode
 _BATCH: Final = 500
+# How long a look-up waits where something is at hand that can be served instead (PRODUCT §6.6).
+_KNOWN_SECONDS: Final = 0.05
+# How long an SDK's authentication waits for its target to be stored.
+_PUT_SECONDS: Final = 1.0
+_OWED: Final = 10_000
+_Key = tuple[EnvironmentId, str]
 
 
 class RedisTargets:
     """At most ``capacity`` targets per environment, beyond which Redis forgets some at random.
 
-    Another member may have stored a newer description at any time, so a look-up always asks Redis; what
-    is ``cached`` here only saves decoding, and keeps an unchanged target the same object.
+    Another member may have stored a newer description at any time, so a look-up always asks Redis. What is
+    ``cached`` here saves decoding, keeps an unchanged target the same object, and is served while Redis does
+    not answer or has lost it. What could not be stored is owed, and counts here until it is.
     """
 
     def __init__(self, connection: Connection, keys: Keys, capacity: int, cached: int) -> None:
@@ -30,7 +40,9 @@ class RedisTargets:
         self._keys = keys
         self._capacity = capacity
         self._cached = cached
-        self._cache: OrderedDict[tuple[EnvironmentId, str], tuple[bytes, Target]] = OrderedDict()
+        self._cache: OrderedDict[_Key, tuple[bytes, Target]] = OrderedDict()
+        self._owed: OrderedDict[_Key, Target] = OrderedDict()
+        self._lookups = Lookups(connection)
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``: only Redis knows."""
@@ -38,15 +50,49 @@ class RedisTargets:
         return UNKNOWN
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
-        """See ``TargetStore``."""
-        stored = await self._connection.do("HGET", self._keys.targets(environment), _field(identifier))
-        return None if stored is None else self._decoded((environment, identifier), stored)
+        """See ``TargetStore``; bounded to half a second, and to a moment for what is cached."""
+        key = (environment, identifier)
+        if key in self._owed:
+            return self._owed[key]
+        known = self._cache.get(key)
+        try:
+            async with asyncio.timeout(None if known is None else _KNOWN_SECONDS):
+                stored = await self._lookups.get(self._keys.targets(environment), _field(identifier))
+        except (StoreUnavailable, TimeoutError):
+            if known is None:
+                raise
+            return known[1]
+        if stored is not None:
+            return self._decoded(key, stored)
+        # Targets are never deleted but for want of room: a Redis that does not have it was emptied.
+        return None if known is None else known[1]
 
     async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
-        """See ``TargetStore``."""
-        if keep_attributes and (held := await self.get(environment, target.identifier)) is not None:
+        """See ``TargetStore``; bounded, and stored later if Redis does not answer now."""
+        key = (environment, target.identifier)
+        if keep_attributes and (held := await self.get(*key)) is not None:
             target = msgspec.structs.replace(target, attributes=held.attributes)
-        await self.put_many(environment, [target])
+        try:
+            async with asyncio.timeout(_PUT_SECONDS):
+                await self.put_many(environment, [target])
+        except (StoreUnavailable, TimeoutError) as error:
+            self._owed[key] = target
+            while len(self._owed) > _OWED:
+                self._owed.popitem(last=False)
+            why = str(error) or "no answer in time"
+            raise StoreUnavailable(f"target not stored yet ({why})") from error
+        self._owed.pop(key, None)
+
+    async def pay(self) -> None:
+        """Store what could not be stored when it came."""
+        for key, target in list(self._owed.items()):
+            await self.put_many(key[0], [target])
+            if self._owed.get(key) is target:
+                del self._owed[key]
+
+    async def close(self) -> None:
+        """Ask no more."""
+        await self._lookups.close()
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
         """See ``TargetStore``."""
@@ -67,13 +113,13 @@ class RedisTargets:
         for start in range(0, len(commands), _BATCH):
             await self._connection.each(commands[start : start + _BATCH])
 
-    def _remember(self, key: tuple[EnvironmentId, str], stored: bytes, target: Target) -> None:
+    def _remember(self, key: _Key, stored: bytes, target: Target) -> None:
         self._cache[key] = (stored, target)
         self._cache.move_to_end(key)
         while len(self._cache) > self._cached:
             self._cache.popitem(last=False)
 
-    def _decoded(self, key: tuple[EnvironmentId, str], stored: bytes) -> Target:
+    def _decoded(self, key: _Key, stored: bytes) -> Target:
         known = self._cache.get(key)
         target = known[1] if known is not None and known[0] == stored else _decode(stored)
         self._remember(key, stored, target)
