@@ -53,10 +53,11 @@ class LinkServer:
             server = await asyncio.start_unix_server(connected, self._path)
             self.ready.set()
             try:
-                async with server:
-                    await self._count_environments()
+                await self._count_environments()
             finally:
-                # Workers' tasks end with the group; nobody new comes in meanwhile.
+                # Not waited for: from Python 3.12 on that takes until every worker is gone, and their tasks
+                # end with the group.
+                server.close()
                 with suppress(FileNotFoundError):
                     self._path.unlink()
 
