@@ -7,6 +7,7 @@ of another flag, written to the store one after the other, as the upstream would
 import asyncio
 import contextlib
 import sys
+from functools import partial
 
 from ff_proxy.config.kinds import JsonValues
 from ff_proxy.config.records import LimitOptions, ServingOptions, ShutdownOptions, TokenOptions
@@ -15,6 +16,7 @@ from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.wire.normalise import normalise_flag
 from ff_proxy.modes.serving import Needs, compile_options, make_serving
+from ff_proxy.modes.stores import signing_secret
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.identity import random_name
 from ff_proxy.runtime.loop import run
@@ -80,7 +82,7 @@ async def main() -> None:
         snapshots = Snapshots(store.configs, compile_options(_OPTIONS), clock, telemetry)
         await snapshots.resync()
         needs = Needs(
-            secret=Secret("bench"),
+            secret=partial(signing_secret, _OPTIONS.tokens, store, clock, telemetry),
             keyless=False,
             targets=store.targets,
             statuses=store.configs,
@@ -107,7 +109,8 @@ async def main() -> None:
         controls = await asyncio.start_server(control, "127.0.0.1", 0)
         await serving.listener.start()
         async with controls, asyncio.TaskGroup() as group:
-            services = [group.create_task(s.run()) for s in (snapshots, serving.hub, serving.listener)]
+            running = (snapshots, serving.entrance, serving.hub, serving.listener)
+            services = [group.create_task(service.run()) for service in running]
             await snapshots.ready.wait()
             # Tokens count whole seconds: one of this second would count as older than the data.
             await asyncio.sleep(1)

@@ -95,6 +95,11 @@ class Proxy:
 
     async def start(self) -> None:
         """Start the process and wait until it is ready."""
+        await self.launch()
+        await self.until_ready()
+
+    async def launch(self) -> None:
+        """Start the process."""
         command = [sys.executable, "-m", "ff_proxy"]
         for name, value in self._options.items():
             command.append(f"-{name}={value}")
@@ -106,7 +111,6 @@ class Proxy:
                 stderr=output,
                 env=_environment(),
             )
-        await self._until_ready(self._process)
 
     async def stop(self) -> None:
         """SIGTERM, and wait: the exit code must be 0."""
@@ -135,7 +139,10 @@ class Proxy:
         """The end of its log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
 
-    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
+    async def until_ready(self) -> None:
+        """Wait until the process that was launched is ready."""
+        process = self._process
+        assert process is not None
         end = time.monotonic() + READY_WITHIN
         async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
             while time.monotonic() < end and process.returncode is None:

@@ -73,12 +73,16 @@ class Proxy:
             rhythm=rhythm,
             pace=pace,
             leadership=SoleLeader(),
-            served=lambda _: False,
+            served=lambda name: name in self.store.configs._environments,
         )
         self.checker = KeyChecker(self.api, self.service.accept, clock=clock, telemetry=telemetry)
         self.usage = SaasUsageSink(self.api, directory)
         self.registrations = SaasRegistrationSink(self.api, directory)
         self.collector = Collector(api=self.api, admin=admin, telemetry=telemetry, rhythm=rhythm)
+
+    async def ready(self) -> bool:
+        """Whether everything is loaded."""
+        return self.service.readiness().ready
 
     async def flag(self, identifier: str) -> bytes | None:
         """A flag of the development environment as the store holds it."""
@@ -125,8 +129,7 @@ async def upstream(pace: Pace = FAST) -> AsyncIterator[Proxy]:
         proxy = Proxy(saas, transport, pace)
         running = asyncio.create_task(proxy.service.run())
         try:
-            async with asyncio.timeout(PATIENCE):
-                await proxy.service.ready.wait()
+            await eventually(proxy.ready)
             yield proxy
         finally:
             running.cancel()
@@ -393,8 +396,7 @@ async def test_starts_before_saas_does() -> None:
 
             await eventually(tried)
             await saas.up()
-            async with asyncio.timeout(PATIENCE):
-                await proxy.service.ready.wait()
+            await eventually(proxy.ready)
             running.cancel()
 
 

@@ -95,7 +95,16 @@ def redis_server(
 ) -> Iterator[RedisServer]:
     """A running server that is gone afterwards; with ``sentinel`` a Sentinel of that file and port."""
     file, port = sentinel or (None, free_port())
-    server = RedisServer(directory, port, extra, file)
+    with redis_server_at(directory, port, extra, file) as server:
+        yield server
+
+
+@contextmanager
+def redis_server_at(
+    directory: Path, port: int, extra: Sequence[str] = (), sentinel: Path | None = None
+) -> Iterator[RedisServer]:
+    """The same on a port that is known before it runs."""
+    server = RedisServer(directory, port, extra, sentinel)
     server.start()
     try:
         yield server

@@ -28,6 +28,7 @@ from ff_proxy.web.bodies import Bodies
 from ff_proxy.web.cors import Cors
 from ff_proxy.web.counts import Counts
 from ff_proxy.web.edge import Edge
+from ff_proxy.web.entrance import Issuer, Shut
 from ff_proxy.web.evaluations import Evaluations
 from ff_proxy.web.health import Gate, Health
 from ff_proxy.web.hub import Hub
@@ -92,6 +93,7 @@ class Site:
         clock: Clock | None = None,
         bypass: bool = False,
         keyless: bool = False,
+        shut: bool = False,
         origins: Collection[str] = ("*",),
         limits: Limits | None = None,
         max_body: int = 1024 * 1024,
@@ -116,6 +118,9 @@ class Site:
         self.hub = Hub(self.snapshots, self.clock, self.telemetry, random.Random(1))
         fresh = freshness or AlwaysFresh()
         access: Access = OpenAccess(self.snapshots) if bypass else TokenAccess(self.tokens, self.snapshots)
+        issuer: Issuer = self.tokens
+        if shut:
+            access = issuer = Shut()
         bodies = Bodies(max_body)
         counts = Counts(self.telemetry, self.snapshots)
         cors = Cors(origins)
@@ -123,7 +128,7 @@ class Site:
         app = make_app(
             self.resources,
             Authenticator(
-                self.tokens, self.snapshots, self.keys, self.targets, self.registrar, bodies, self.telemetry
+                issuer, self.snapshots, self.keys, self.targets, self.registrar, bodies, self.telemetry
             ),
             UsagePosts(access, fresh, self.posts, bodies, self.telemetry),
             Health(

@@ -111,10 +111,12 @@ class StreamState(StrEnum):
 class UpstreamStatus(msgspec.Struct, frozen=True):
     """How an environment's upstream is doing.
 
-    ``since`` is in epoch milliseconds; ``refused`` is SaaS's definite no; ``detail`` is for people.
+    ``since`` is in epoch milliseconds; ``refused`` is SaaS's definite no; ``detail`` is for people, as is
+    ``trouble``: what keeps the environment from being in step, empty if nothing does.
     """
 
     state: StreamState = StreamState.INITIALIZING
     since: int = 0
     refused: bool = False
     detail: str = ""
+    trouble: str = ""

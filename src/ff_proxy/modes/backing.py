@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ff_proxy.config.records import RedisStoreOptions, StoreOptions
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.time import Clock
 from ff_proxy.modes.stores import open_store
 from ff_proxy.runtime.services import Service
@@ -21,8 +22,8 @@ from ff_proxy.web.needs import AlwaysFresh, Freshness
 class Backing:
     """A store, and this process's part in who else uses it.
 
-    ``leads`` says which environments this process sends usage for. ``services`` makes what keeps the store's
-    side going, given the upstream.
+    ``leads`` says which environments this process sends usage for. Given the upstream, ``services`` makes
+    what keeps the store's side going, and ``readiness`` says how far both sides have come.
     """
 
     store: Store
@@ -30,6 +31,7 @@ class Backing:
     leads: Callable[[EnvironmentId], bool]
     freshness: Callable[[Snapshots], Freshness]
     services: Callable[[Upstream], Sequence[Service]]
+    readiness: Callable[[Upstream], Readiness]
 
 
 @asynccontextmanager
@@ -43,4 +45,11 @@ async def open_backing(options: StoreOptions, clock: Clock, telemetry: Telemetry
             yield fleet
     else:
         async with open_store(options, clock, telemetry) as own:
-            yield Backing(own, SoleLeader(), lambda _: True, lambda _: AlwaysFresh(), lambda _: [])
+            yield Backing(
+                own,
+                SoleLeader(),
+                leads=lambda _: True,
+                freshness=lambda _: AlwaysFresh(),
+                services=lambda _: [],
+                readiness=lambda upstream: upstream.readiness(),
+            )

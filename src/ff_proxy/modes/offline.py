@@ -6,12 +6,12 @@ from functools import partial
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OfflineOptions
 from ff_proxy.errors import ExitCode
-from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.modes.process import make_telemetry
 from ff_proxy.modes.running import serve
 from ff_proxy.modes.serving import Needs, compile_options, make_serving
-from ff_proxy.modes.stores import open_store
+from ff_proxy.modes.stores import open_store, signing_secret
 from ff_proxy.offline.watch import OfflineWatcher
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.identity import random_name
@@ -51,11 +51,8 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Sto
             # As the Go proxy: offline there is no stream whose state could be told.
             return []
 
-        secret = options.serving.tokens.secret
-        if secret is None:
-            secret = await kept.secrets.auth_secret(Secret(random_name()))
         needs = Needs(
-            secret=secret,
+            secret=partial(signing_secret, options.serving.tokens, kept, clock, telemetry),
             keyless=options.serving.tokens.secret is not None,
             targets=kept.targets,
             statuses=held.configs,
@@ -73,7 +70,6 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Sto
             serving,
             [watcher, snapshots],
             flush=(),
-            readiness=readiness,
             stop=stop,
             clock=clock,
             telemetry=telemetry,

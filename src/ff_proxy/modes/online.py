@@ -14,7 +14,7 @@ from ff_proxy.modes.process import make_telemetry
 from ff_proxy.modes.running import serve
 from ff_proxy.modes.saas import make_saas, open_apis
 from ff_proxy.modes.serving import Needs, compile_options, make_serving
-from ff_proxy.modes.stores import kept_secret
+from ff_proxy.modes.stores import signing_secret
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.loop import run_until_told
 from ff_proxy.runtime.signals import Stop
@@ -50,7 +50,7 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
         )
         flows = make_flows(options, store, saas, backing.leads, clock, telemetry)
         needs = Needs(
-            secret=await _secret(options, store, clock, telemetry),
+            secret=partial(_secret, options, store, clock, telemetry),
             keyless=options.serving.tokens.secret is not None,
             targets=store.targets,
             statuses=store.configs,
@@ -58,7 +58,7 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
             registrar=flows.registrar,
             intake=flows.intake,
             freshness=backing.freshness(snapshots),
-            readiness=saas.upstream.readiness,
+            readiness=lambda: backing.readiness(saas.upstream),
             environments=saas.upstream.environments,
         )
         serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
@@ -68,7 +68,6 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
             serving,
             [snapshots, saas.upstream, *flows.services, *backing.services(saas.upstream)],
             flush=flows.flush,
-            readiness=saas.upstream.readiness,
             stop=stop,
             clock=clock,
             telemetry=telemetry,
@@ -77,9 +76,7 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
 
 async def _secret(options: OnlineOptions, store: Store, clock: Clock, telemetry: Telemetry) -> Secret:
     """What signs tokens (PRODUCT §6.1)."""
-    if options.serving.tokens.secret is not None:
-        return options.serving.tokens.secret
-    upstream = options.upstream
-    if isinstance(options.store, MemoryStoreOptions):
+    tokens, upstream = options.serving.tokens, options.upstream
+    if tokens.secret is None and isinstance(options.store, MemoryStoreOptions):
         return derived_secret(upstream.account, upstream.admin_token, upstream.api_keys)
-    return await kept_secret(store, clock, telemetry)
+    return await signing_secret(tokens, store, clock, telemetry)

@@ -11,12 +11,13 @@ from ff_proxy.modes.process import make_telemetry
 from ff_proxy.modes.running import serve
 from ff_proxy.modes.serving import Needs, compile_options, make_serving
 from ff_proxy.modes.shared import redis_store
-from ff_proxy.modes.stores import kept_secret
+from ff_proxy.modes.stores import signing_secret
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.loop import run_until_told
 from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.store.freshness import RevisionFreshness
+from ff_proxy.store.outlook import Outlook
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.usage.intake import Intake, NullIntake, UsageIntake
 from ff_proxy.web.needs import HeldKeys
@@ -35,7 +36,8 @@ async def _replica(options: ReplicaOptions, warnings: tuple[str, ...], stop: Sto
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(redis_store(options.store, clock, telemetry))
         snapshots = Snapshots(store.configs, compile_options(options.serving), clock, telemetry)
-        services: list[Service] = [snapshots, store.keeper]
+        outlook = Outlook(store.configs, clock)
+        services: list[Service] = [snapshots, store.keeper, outlook]
         flush: list[Phase] = []
         intake: Intake = NullIntake(telemetry)
         if options.usage.post_interval is not None:
@@ -45,12 +47,11 @@ async def _replica(options: ReplicaOptions, warnings: tuple[str, ...], stop: Sto
             flush.append(Phase("usage", options.serving.shutdown.deadline, lambda _: taken.flush()))
 
         def readiness() -> Readiness:
-            return Readiness(loaded=len(snapshots.all()))
+            return outlook.added_to(Readiness(loaded=len(snapshots.all())), snapshots.all())
 
-        secret = options.serving.tokens.secret
         needs = Needs(
-            secret=secret if secret is not None else await kept_secret(store, clock, telemetry),
-            keyless=secret is not None,
+            secret=partial(signing_secret, options.serving.tokens, store, clock, telemetry),
+            keyless=options.serving.tokens.secret is not None,
             targets=store.targets,
             statuses=store.configs,
             checker=HeldKeys(snapshots),
@@ -67,7 +68,6 @@ async def _replica(options: ReplicaOptions, warnings: tuple[str, ...], stop: Sto
             serving,
             services,
             flush=flush,
-            readiness=readiness,
             stop=stop,
             clock=clock,
             telemetry=telemetry,

@@ -1,11 +1,10 @@
 """Running what a mode has put together, and the order in which it goes down (PRODUCT §6.9)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 from ff_proxy.config.records import OperationOptions, ServingOptions
 from ff_proxy.errors import ExitCode
-from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.time import Clock
 from ff_proxy.modes.serving import Serving
 from ff_proxy.runtime.services import Phase, Service, run_services
@@ -21,7 +20,6 @@ async def serve(
     services: Sequence[Service],
     *,
     flush: Sequence[Phase],
-    readiness: Callable[[], Readiness],
     stop: Stop,
     clock: Clock,
     telemetry: Telemetry,
@@ -29,7 +27,7 @@ async def serve(
     """Serve until a signal; ``flush`` comes last, and has what is left until the deadline."""
     listener, hub = serving.listener, serving.hub
     heartbeat: list[Service] = (
-        [Heartbeat(readiness, operation.heartbeat_interval, clock, telemetry)]
+        [Heartbeat(serving.readiness, operation.heartbeat_interval, clock, telemetry)]
         if operation.heartbeat_interval
         else []
     )
@@ -49,7 +47,7 @@ async def serve(
     with figures:
         await listener.start()
         return await run_services(
-            [*services, hub, listener, *heartbeat],
+            [*services, serving.entrance, hub, listener, *heartbeat],
             phases,
             deadline=shutdown.deadline,
             stop=stop,

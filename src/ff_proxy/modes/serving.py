@@ -1,7 +1,7 @@
 """Everything that SDKs meet, put together: the same for every mode that serves."""
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from ff_proxy.config.kinds import JsonValues
@@ -21,6 +21,7 @@ from ff_proxy.web.bodies import Bodies
 from ff_proxy.web.cors import Cors
 from ff_proxy.web.counts import Counts
 from ff_proxy.web.edge import Edge
+from ff_proxy.web.entrance import Entrance
 from ff_proxy.web.evaluations import Evaluations
 from ff_proxy.web.health import Gate, Health
 from ff_proxy.web.hub import Hub
@@ -37,11 +38,11 @@ from ff_proxy.web.usage_posts import UsagePosts
 class Needs:
     """What differs from mode to mode.
 
-    ``keyless`` says whether tokens that name no key are taken; ``environments`` are the ones that
-    ``/health`` speaks of.
+    ``secret`` is asked once, after the port is bound, and may take as long as it needs. ``keyless`` says
+    whether tokens that name no key are taken; ``environments`` are the ones that ``/health`` speaks of.
     """
 
-    secret: Secret
+    secret: Callable[[], Awaitable[Secret]]
     keyless: bool
     targets: TargetStore
     statuses: StatusStore
@@ -55,10 +56,12 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The listener, bound already, and the hub behind it."""
+    """The listener, bound already, what is behind it, and how far it has come."""
 
     listener: Listener
     hub: Hub
+    entrance: Entrance
+    readiness: Callable[[], Readiness]
 
 
 def compile_options(options: ServingOptions) -> CompileOptions:
@@ -70,8 +73,15 @@ def make_serving(
     options: ServingOptions, snapshots: Snapshots, needs: Needs, clock: Clock, telemetry: Telemetry
 ) -> Serving:
     """Bind the port and build everything behind it; raises ``StartupError``."""
-    tokens = Tokens(needs.secret, clock, keyless=needs.keyless)
-    access: Access = OpenAccess(snapshots) if options.tokens.bypass else TokenAccess(tokens, snapshots)
+
+    async def tokens() -> Tokens:
+        return Tokens(await needs.secret(), clock, keyless=needs.keyless)
+
+    def readiness() -> Readiness:
+        return entrance.added_to(needs.readiness())
+
+    entrance = Entrance(tokens, lambda made: TokenAccess(made, snapshots))
+    access: Access = OpenAccess(snapshots) if options.tokens.bypass else entrance
     hub = Hub(snapshots, clock, telemetry, random.SystemRandom())
     cors = Cors(options.cors_allowed_origins)
     counts = Counts(telemetry, snapshots)
@@ -80,9 +90,9 @@ def make_serving(
     resources = Resources(access, needs.targets, needs.freshness, Evaluations(telemetry), telemetry)
     app = make_app(
         resources,
-        Authenticator(tokens, snapshots, needs.checker, needs.targets, needs.registrar, bodies, telemetry),
+        Authenticator(entrance, snapshots, needs.checker, needs.targets, needs.registrar, bodies, telemetry),
         UsagePosts(access, needs.freshness, needs.intake, bodies, telemetry),
-        Health(needs.environments, needs.statuses, needs.readiness, gate, counts, telemetry),
+        Health(needs.environments, needs.statuses, readiness, gate, counts, telemetry),
         cors,
         counts,
         clock,
@@ -95,4 +105,4 @@ def make_serving(
     tls = options.tls
     secured = None if tls is None else Tls(tls.certificate, tls.key, tls.client_ca, telemetry)
     listener = Listener(edge, bind(options.port), gate, clock, telemetry, tls=secured)
-    return Serving(listener, hub)
+    return Serving(listener, hub, entrance, readiness)

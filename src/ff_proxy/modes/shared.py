@@ -6,12 +6,15 @@ from typing import Final
 
 from ff_proxy.config.addresses import RedisTopology
 from ff_proxy.config.records import RedisStoreOptions
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.time import Clock
 from ff_proxy.modes.backing import Backing
 from ff_proxy.runtime.identity import random_name
 from ff_proxy.store.freshness import RevisionFreshness
+from ff_proxy.store.outlook import Outlook
 from ff_proxy.store.redis import Endpoint, FleetLeadership, HintListener, RedisStore, Topology
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.service import Upstream
 
 _TOPOLOGIES: Final = {
     RedisTopology.SINGLE: Topology.SINGLE,
@@ -28,12 +31,19 @@ async def open_fleet(
     """The backing of a member that talks to SaaS whenever it leads."""
     async with redis_store(options, clock, telemetry, member=random_name()) as store:
         leadership = FleetLeadership(store, clock, telemetry)
+        outlook = Outlook(store.configs, clock)
+
+        def readiness(upstream: Upstream) -> Readiness:
+            followed = [name for name in upstream.environments() if not leadership.leads(name)]
+            return outlook.added_to(upstream.readiness(), followed)
+
         yield Backing(
             store,
             leadership,
-            leadership.leads,
-            lambda snapshots: RevisionFreshness(store.configs.revision, snapshots, clock),
-            lambda upstream: [store.keeper, HintListener(store.hints, upstream.take_in)],
+            leads=leadership.leads,
+            freshness=lambda snapshots: RevisionFreshness(store.configs.revision, snapshots, clock),
+            services=lambda upstream: [store.keeper, outlook, HintListener(store.hints, upstream.take_in)],
+            readiness=readiness,
         )
 
 

@@ -12,6 +12,7 @@ from ff_proxy.config.records import (
     SqliteStoreOptions,
     StoreOptions,
     TemporaryStoreOptions,
+    TokenOptions,
 )
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import Secret
@@ -51,11 +52,10 @@ async def open_store(
                 yield redis
 
 
-async def kept_secret(store: Store, clock: Clock, telemetry: Telemetry) -> Secret:
-    """The signing secret of a store that outlives the process, waited for (PRODUCT §6.1).
-
-    Without it no token can be issued or verified, so there is nothing to serve before it is there.
-    """
+async def signing_secret(options: TokenOptions, store: Store, clock: Clock, telemetry: Telemetry) -> Secret:
+    """What signs tokens: the configured secret, or the one in the store, waited for (PRODUCT §6.1)."""
+    if options.secret is not None:
+        return options.secret
     once = telemetry.once("store")
     while True:
         try:

@@ -1,7 +1,6 @@
 """One environment, kept in step with SaaS: followed while its stream lives, polled while it does not."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamRefused
@@ -48,7 +47,6 @@ class Environment:
     Args:
         credentials: its keys and token.
         held: what the store holds of it already.
-        changed: is called whenever ``loaded``, ``refused`` or ``trouble`` may have changed.
     """
 
     def __init__(
@@ -56,18 +54,20 @@ class Environment:
         credentials: Credentials,
         held: EnvironmentConfig | None,
         shared: Shared,
-        changed: Callable[[], None],
     ) -> None:
         configured = {key.hash for key in credentials.accepted}
         known = held.keys if held is not None else frozenset()
         self._writer = EnvironmentWriter(
             shared.configs, credentials.environment.id, KeyRing(known | configured), loaded=held is not None
         )
-        self._changed = changed
         self._pace = shared.pace
         self._rhythm = shared.rhythm
         self._status = StatusReporter(
-            credentials.environment.id, shared.configs, shared.rhythm.clock, shared.telemetry
+            credentials.environment.id,
+            shared.configs,
+            shared.rhythm.clock,
+            shared.telemetry,
+            lambda: self.trouble,
         )
         self._refresher = Refresher(
             credentials=credentials,
@@ -155,11 +155,12 @@ class Environment:
         return KeyVerdict.ACCEPTED if saved else KeyVerdict.UNAVAILABLE
 
     async def _fetched(self, error: FfProxyError | None) -> None:
-        self._changed()
         if not self._pace.stream:
             detail = str(error) if error is not None else f"polling every {self._pace.poll:g} seconds"
             refused = isinstance(error, UpstreamRefused)
             await self._status.report(StreamState.DISCONNECTED, detail, refused=refused)
+        else:
+            await self._status.repeat()
 
     async def _fetch_without_stream(self) -> None:
         # A stream that cannot be had must not keep SDKs from their flags.
@@ -171,6 +172,7 @@ class Environment:
         fetched = self._rhythm.clock.monotonic()
         while True:
             await self._rhythm.rest(self._pace.poll)
+            await self._status.repeat()  # of keys that cannot be refreshed nobody else tells
             now = self._rhythm.clock.monotonic()
             if not self._follower.alive or now - fetched >= self._pace.resync:
                 fetched = now

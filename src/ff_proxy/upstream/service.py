@@ -28,7 +28,7 @@ _LISTING: Final = 4
 class Upstream:
     """The service that keeps the store in step with SaaS.
 
-    ``ready`` is set once every environment is loaded or definitely refused, and at least one is loaded.
+    ``ready`` is set once it works; ``readiness`` says how far that has come.
 
     Args:
         keys: the configured SDK keys, in any order; several may be of one environment.
@@ -84,8 +84,8 @@ class Upstream:
 
     async def run(self) -> None:
         """Keep every environment in step for ever."""
+        self.ready.set()
         await self._recall()
-        self._note()
         async with asyncio.TaskGroup() as tasks:
             for key in tuple(self._pending):
                 tasks.create_task(self._bring_up(key))
@@ -96,7 +96,7 @@ class Upstream:
         return frozenset({*self._environments, *self._followed_by_others, *recalled})
 
     def readiness(self) -> Readiness:
-        """How far it has come."""
+        """How far it has come; what the store holds counts once it is served here."""
         loaded = {name for name, environment in self._environments.items() if environment.loaded}
         pending: list[str] = []
         refused = [f"key {key.masked}: {why}" for key, why in self._refused.items()]
@@ -109,17 +109,16 @@ class Upstream:
                 loaded.add(recalled)
                 degraded.append(f"environment {recalled}: served as stored; {why}")
         loaded.update(self._recalled[key.hash] for key in self._refused if key.hash in self._recalled)
-        for name in self._followed_by_others:
-            if self._served(name):
-                loaded.add(name)
-            else:
-                pending.append(f"environment {name}: not in the store yet")
+        loaded |= self._followed_by_others
         for name, environment in self._environments.items():
             if not environment.loaded:
                 where = refused if environment.refused else pending
                 where.append(f"environment {name}: {environment.trouble or 'not fetched yet'}")
             elif environment.trouble:
                 degraded.append(f"environment {name}: {environment.trouble}")
+        ahead = {name for name in loaded if not self._served(name)}
+        loaded -= ahead
+        pending += [f"environment {name}: not taken from the store yet" for name in sorted(ahead)]
         return Readiness(len(loaded), tuple(pending), tuple(refused), tuple(degraded))
 
     async def accept(self, environment: EnvironmentId, key: SdkKeyHash) -> KeyVerdict:
@@ -167,7 +166,6 @@ class Upstream:
             await self._environments[name].accept(key.hash)
         self._pending.pop(key, None)
         self._refused.pop(key, None)
-        self._note()
         if fresh:
             await self._leadership.lead(name, partial(self._follow, credentials))
 
@@ -176,11 +174,10 @@ class Upstream:
         name = credentials.environment.id
         # What the last term knew may be old: everything begins with what the store holds now.
         held = await self._held(name)
-        environment = Environment(credentials, held, self._shared, self._note)
+        environment = Environment(credentials, held, self._shared)
         self._environments[name] = environment
         self._followed_by_others.discard(name)
         try:
-            self._note()
             await environment.run()
         finally:
             del self._environments[name]
@@ -196,7 +193,6 @@ class Upstream:
             except UpstreamRefused as refused:
                 self._pending.pop(key, None)
                 self._refused[key] = f"refused by SaaS with {refused.status}"
-                self._note()
                 self._complain(key, refused)
                 await self._rhythm.rest(self._pace.refused)
             except UpstreamError as error:
@@ -216,7 +212,3 @@ class Upstream:
 
     def _complain(self, key: SdkKey, error: FfProxyError) -> None:
         self._once.warning("key not authenticated, trying again", key.masked, error=str(error))
-
-    def _note(self) -> None:
-        if self.readiness().ready:
-            self.ready.set()

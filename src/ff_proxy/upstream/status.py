@@ -1,5 +1,9 @@
 """Telling everyone how an environment's upstream is doing: status store, figures, log."""
 
+from collections.abc import Callable
+
+import msgspec
+
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
@@ -9,10 +13,18 @@ from ff_proxy.telemetry import Telemetry
 
 
 class StatusReporter:
-    """One environment's status; it is written when it changes, and again if the store was away."""
+    """One environment's status; it is written when it changes, and again if the store was away.
+
+    ``trouble`` says what is wrong beside the stream's state, given the state that is being reported.
+    """
 
     def __init__(
-        self, environment: EnvironmentId, store: StatusStore, clock: Clock, telemetry: Telemetry
+        self,
+        environment: EnvironmentId,
+        store: StatusStore,
+        clock: Clock,
+        telemetry: Telemetry,
+        trouble: Callable[[], str],
     ) -> None:
         self._environment = environment
         self._store = store
@@ -22,6 +34,7 @@ class StatusReporter:
         self._gauge = telemetry.instruments.upstream_connected.labels(environment)
         self._current = UpstreamStatus(since=self._now())
         self._saved = False
+        self._trouble = trouble
 
     @property
     def current(self) -> UpstreamStatus:
@@ -42,6 +55,14 @@ class StatusReporter:
                 refused=refused,
                 detail=detail,
             )
+        await self._save(old)
+
+    async def repeat(self) -> None:
+        """Something else than the stream may be in trouble, or out of it."""
+        await self._save(self._current)
+
+    async def _save(self, old: UpstreamStatus) -> None:
+        self._current = msgspec.structs.replace(self._current, trouble=self._trouble())
         if self._saved and self._current == old:
             return
         try:

@@ -83,7 +83,7 @@ class TokenAccess:
 
     def stream(self, fields: Mapping[bytes, bytes]) -> StreamGrant:
         """See ``Access``."""
-        key = _stream_key(fields)
+        key = stream_key(fields)
         claims = self._verified(fields)
         snapshot = self._snapshots.get(claims.environment)
         if snapshot is None:
@@ -132,7 +132,7 @@ class OpenAccess:
 
     def stream(self, fields: Mapping[bytes, bytes]) -> StreamGrant:
         """See ``Access``; the key alone says which environment."""
-        key = _stream_key(fields)
+        key = stream_key(fields)
         environment = self._snapshots.environment_of(key)
         if environment is None:
             raise RequestError(_FORBIDDEN, "the key is not known")
@@ -146,7 +146,8 @@ def _check_key(claims: TokenClaims, snapshot: Snapshot) -> None:
         raise Outdated(_FORBIDDEN, "the SDK key of this token is not valid any more", claims.environment)
 
 
-def _stream_key(fields: Mapping[bytes, bytes]) -> SdkKeyHash:
+def stream_key(fields: Mapping[bytes, bytes]) -> SdkKeyHash:
+    """The key that a stream is asked for with; raises ``RequestError`` 400 if there is none."""
     key = fields.get(b"api-key", b"").strip()
     if not key:
         raise RequestError(400, "the API-Key header is missing")

@@ -14,10 +14,10 @@ from ff_proxy.store.snapshot import Snapshot
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.bodies import Bodies
+from ff_proxy.web.entrance import Issuer
 from ff_proxy.web.needs import KeyChecker, Registrar
 from ff_proxy.web.problems import RETRY_SOON, UNAVAILABLE
 from ff_proxy.web.reply import Reply, json_reply
-from ff_proxy.web.tokens import Tokens
 
 _LONGEST_BODY: Final = 1024 * 1024
 _UNREGISTERED: Final = "targets cannot be stored, they are evaluated by identifier alone"
@@ -27,7 +27,7 @@ class Authenticator:
     """Issues tokens.
 
     Args:
-        tokens: makes them.
+        issuer: makes them.
         snapshots: know the keys of every loaded environment.
         checker: asked about keys that no snapshot knows.
         targets: where described targets are kept.
@@ -38,7 +38,7 @@ class Authenticator:
 
     def __init__(
         self,
-        tokens: Tokens,
+        issuer: Issuer,
         snapshots: Snapshots,
         checker: KeyChecker,
         targets: TargetStore,
@@ -46,7 +46,7 @@ class Authenticator:
         bodies: Bodies,
         telemetry: Telemetry,
     ) -> None:
-        self._tokens = tokens
+        self._issuer = issuer
         self._snapshots = snapshots
         self._checker = checker
         self._targets = targets
@@ -58,8 +58,8 @@ class Authenticator:
         """The reply to one request; raises ``RequestError`` 400, 403, 413 or 503."""
         asked = read_auth_request(await self._bodies.read(request, _LONGEST_BODY))
         snapshot = await self._snapshot(asked.key)
+        token = self._issuer.issue(snapshot.info, asked.key.hash)
         await self._remember(snapshot.environment, asked)
-        token = self._tokens.issue(snapshot.info, asked.key.hash)
         return json_reply(200, msgspec.json.encode({"authToken": token}))
 
     async def _snapshot(self, key: SdkKey) -> Snapshot:

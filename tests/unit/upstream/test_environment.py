@@ -42,7 +42,7 @@ def start(world: World) -> Start:
         )
         credentials = await world.credentials()
         held = await world.configs.environment(ENVIRONMENT)
-        environment = Environment(credentials, held, shared, lambda: None)
+        environment = Environment(credentials, held, shared)
         async with running(environment.run()):
             await world.clock.settle()
             yield environment

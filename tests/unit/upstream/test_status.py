@@ -7,7 +7,7 @@ from tests.unit.upstream.world import ENVIRONMENT, World
 
 def reporter(world: World) -> StatusReporter:
     """A reporter over the world."""
-    return StatusReporter(ENVIRONMENT, world.configs, world.clock, world.telemetry)
+    return StatusReporter(ENVIRONMENT, world.configs, world.clock, world.telemetry, lambda: world.trouble)
 
 
 async def stored(world: World) -> UpstreamStatus:
@@ -50,3 +50,20 @@ async def test_store_that_is_away(world: World) -> None:
     world.configs.away = False
     await status.report(StreamState.CONNECTED)
     assert (await stored(world)).state is StreamState.CONNECTED
+
+
+async def test_trouble_beside_the_stream(world: World) -> None:
+    """Is written when it comes and when it goes, and no more often."""
+    status = reporter(world)
+    await status.report(StreamState.CONNECTED)
+    world.trouble = "keys not refreshed"
+    await status.repeat()
+    assert await stored(world) == status.current
+    assert (status.current.state, status.current.trouble) == (StreamState.CONNECTED, "keys not refreshed")
+    world.configs.away = True
+    await status.repeat()
+    world.trouble = ""
+    await status.repeat()
+    world.configs.away = False
+    await status.repeat()
+    assert (await stored(world)).trouble == ""

@@ -47,6 +47,10 @@ class Configs(MemoryConfigs):
         self._answer()
         await super().set_status(environment, status)
 
+    def holds(self, environment: EnvironmentId) -> bool:
+        """As a snapshot that follows at once."""
+        return environment in self._environments
+
     def _answer(self) -> None:
         if self.away:
             raise StoreUnavailable("the store is away")
@@ -65,6 +69,8 @@ class World:
         self.admin = admin_api(self.saas)
         self.configs = Configs()
         self.targets = MemoryTargets(1000)
+        self.trouble = ""
+        self.lagging = False
 
     @property
     def log(self) -> str:

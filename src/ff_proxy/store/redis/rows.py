@@ -93,7 +93,8 @@ def status(stored: bytes, reporter: int, lease: bytes | None) -> UpstreamStatus:
     current = 0 if lease is None else int(lease.rpartition(b"|")[2])
     if reporter in {0, current}:
         return reported
-    return UpstreamStatus(StreamState.INITIALIZING, reported.since, detail="nobody follows Harness here now")
+    nobody = "nobody follows Harness for it now"
+    return UpstreamStatus(StreamState.INITIALIZING, reported.since, detail=nobody, trouble=nobody)
 
 
 def _field(item: Item) -> str:

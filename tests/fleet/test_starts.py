@@ -1,0 +1,85 @@
+"""Starting while something is away: alive at once, ready when there is something to serve."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from ff_proxy.sandbox.seed import default_environments
+from tests.integration.harness import Proxy, online_options, sandbox
+from tests.support.redis_server import free_port, redis_server_at
+from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
+
+
+@asynccontextmanager
+async def launched(options: dict[str, str], log: Path) -> AsyncIterator[tuple[Proxy, httpx2.AsyncClient]]:
+    """A proxy that listens, ready or not; it has to go down well in the end."""
+    proxy = Proxy({"shutdown-delay": "0"} | options, log)
+    async with httpx2.AsyncClient(base_url=proxy.url, trust_env=False, timeout=10.0) as http:
+
+        async def listening() -> bool:
+            try:
+                return (await http.get("/health/live")).status_code == 200
+            except httpx2.TransportError:
+                return False
+
+        try:
+            await proxy.launch()
+            await eventually(listening)
+            yield proxy, http
+            await proxy.stop()
+        finally:
+            await proxy.kill()
+
+
+async def readiness(http: httpx2.AsyncClient) -> tuple[int, Any]:
+    """Status and text of the readiness probe."""
+    answer = await http.get("/health/ready")
+    return answer.status_code, answer.json()
+
+
+async def test_redis_down_at_the_start(tmp_path: Path) -> None:
+    """A probe finds it alive, and told why it is not ready; SDKs are told to come again (PRODUCT §3)."""
+    port = free_port()
+    shared = {"redis-address": f"127.0.0.1:{port}"}
+    async with (
+        sandbox(*default_environments()) as saas,
+        launched(online_options(saas, KEYS.values()) | shared, tmp_path / "one.log") as (one, of_one),
+        launched({"read-replica": "true"} | shared, tmp_path / "replica.log") as (replica, of_replica),
+    ):
+        for http in (of_one, of_replica):
+            status, told = await readiness(http)
+            assert (status, told["status"]) == (503, "starting")
+            assert "secret" in str(told["reasons"])
+            answer = await http.post("/client/auth", json={"apiKey": KEYS[DEV]})
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            answer = await http.get(
+                f"/client/env/{DEV}/feature-configs", headers={"Authorization": "Bearer x"}
+            )
+            assert answer.status_code == 502
+            answer = await http.get("/stream", headers={"Authorization": "Bearer x", "API-Key": KEYS[DEV]})
+            assert (answer.status_code, answer.content) == (503, b"")
+
+            async def explained(http: httpx2.AsyncClient = http) -> bool:
+                return "store is away" in str(await readiness(http))
+
+            await eventually(explained)
+        with redis_server_at(tmp_path / "redis", port):
+            async with asyncio.timeout(20):
+                await one.until_ready()
+                await replica.until_ready()
+            for proxy in (one, replica):
+                async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
+                    assert (await client.get("/feature-configs")).status_code == 200
+    for log in (one.log, replica.log):
+        assert log.read_text().count("waiting for the store") == 1
+
+
+async def test_a_start_without_redis_can_be_ended(tmp_path: Path) -> None:
+    """By a signal, in order, however long Redis stays away."""
+    shared = {"redis-address": f"127.0.0.1:{free_port()}", "read-replica": "true"}
+    async with launched(shared, tmp_path / "log") as (_, http):
+        assert (await readiness(http))[0] == 503
