@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 from ff_proxy.errors import RequestError
 from ff_proxy.web.cold import ColdRequest
 from ff_proxy.web.head import END, EdgeHead, read_head, without_upgrade
+from ff_proxy.web.noise import Noise
 from ff_proxy.web.paths import Resource
 from ff_proxy.web.problems import problem
 from ff_proxy.web.reply import Reply
@@ -30,6 +31,7 @@ class Connection(asyncio.Protocol):
     At any moment it is in the middle of a head (``_buffer``), of a request that is lent out
     (``_cold``), of an opening stream (``_opening``), or between
     requests. ``_since`` is the second in which that began, ``_seen`` the last in which something came.
+    ``noise`` is what differed in its latest requests without mattering.
     """
 
     __slots__ = (
@@ -50,6 +52,7 @@ class Connection(asyncio.Protocol):
         "_vault",
         "_write",
         "halted",
+        "noise",
         "transport",
     )
 
@@ -69,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._seen = self._since = edge.second
         self._unsent = 0
         self.transport: asyncio.Transport
+        self.noise: Noise | None = None
         self._write: Callable[[bytes | memoryview], None]
         self._descriptor = -1
 

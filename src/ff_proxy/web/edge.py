@@ -20,14 +20,14 @@ from ff_proxy.web.head import EdgeHead
 from ff_proxy.web.limits import Limits
 from ff_proxy.web.memo import Memo, Remembered
 from ff_proxy.web.needs import Freshness, StreamHub
-from ff_proxy.web.negotiate import echoed_id
+from ff_proxy.web.negotiate import echoed_id, request_id
 from ff_proxy.web.paths import Place, Resource, locate
 from ff_proxy.web.problems import RETRY_SOON, UNAVAILABLE, problem, stream_problem
 from ff_proxy.web.reply import Reply, empty_reply, field_lines
 from ff_proxy.web.request import RequestHead
 from ff_proxy.web.resources import NotNow, Resources
 from ff_proxy.web.sealed import Vault
-from ff_proxy.web.sieve import Sieve
+from ff_proxy.web.sieve import MOST_NOISE, Sieve
 
 _PLACES: Final = 8192
 _SEALED: Final = 256
@@ -75,8 +75,9 @@ class Edge:
         self.cold: Final = ColdServer(app)
         self.vault: Final = Vault(_SEALED)
         self.memo: Final = Memo(snapshots, resources)
+        self._by_rest: Final = self.memo.by_rest
         self._by_lines: Final = self.memo.by_lines
-        self._sift: Final = Sieve().sift
+        self._sieve: Final = Sieve()
         self._most_lines: Final = limits.head_fields + 3
         self.connections: set[Connection] = set()
         self.second = 0
@@ -170,25 +171,38 @@ class Edge:
 
         ``data`` ends like a head. What is no single head is not answered: an empty line is none of a head's.
         """
+        noise = connection.noise
+        if noise is not None and (cut := noise.cut(data)) is not None:
+            held = self._by_rest(cut[0])
+            if held is not None and held.good:
+                self._repeat(held, data, cut[1], connection)
+                return True
         lines = data.split(b"\r\n")
-        if len(lines) > self._most_lines or (sifted := self._sift(lines)) is None:
+        if len(lines) > self._most_lines or (sifted := self._sieve.sift(lines)) is None:
             return False
-        matters, echoed = sifted
+        matters, echoed, noisy = sifted
         held = self._by_lines(matters)
         if held is None or not held.lease.current or (held.check is not None and not held.check(held.answer)):
             held = self.memo.match(matters)
             if held is None:
                 return False
+        if noisy and len(lines) + MOST_NOISE <= self._most_lines:
+            noise = connection.noise = self._sieve.noise(noisy, echoed)
+            if noise is not None and (cut := noise.cut(data)) is not None:
+                self.memo.put_without_noise(cut[0], held)
+        self._repeat(held, data, None if echoed is None else echoed.partition(b":")[2], connection)
+        return True
+
+    def _repeat(self, held: Remembered, data: bytes, echoed: bytes | None, connection: Connection) -> None:
         held.tally.count += 1
         if echoed is not None:
-            found = echoed_id({b"x-request-id": echoed.partition(b":")[2].strip(b" \t")})
-            connection.put(held.reply.wire(self.date, _with_id(held.tail, found)), held.reply)
-        else:
-            if held.date is not self.date:
-                self.redate(held)
-            connection.put(held.wire, held.reply)
-            self.memo.put_exact(data, held)
-        return True
+            tail = _with_id(held.tail, request_id(echoed.strip(b" \t")))
+            connection.put(held.reply.once(self.date, tail), held.reply)
+            return
+        if held.date is not self.date:
+            self.redate(held)
+        connection.put(held.wire, held.reply)
+        self.memo.put_exact(data, held)
 
     def crowded_head(self, data: bytes) -> bool:
         """Whether a head has too many fields."""
@@ -207,7 +221,7 @@ class Edge:
             if isinstance(answer, NotNow):
                 return None
             reply = answer.reply
-            sifted = None if head.close else self._sift(data.split(b"\r\n"))
+            sifted = None if head.close else self._sieve.sift(data.split(b"\r\n"))
             if sifted is not None:
                 tail = self._tail(head.head.fields)
                 self.memo.put(sifted[0], answer, tail, self._counts.tally(place, reply.status, "GET"))

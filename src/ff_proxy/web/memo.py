@@ -1,6 +1,7 @@
-"""Answers that were given before: found by a request's exact bytes, or by the lines of it that matter.
+"""Answers that were given before: found by a request's bytes, or by the lines of it that matter.
 
-Polling SDKs send the same bytes again and again; others add an id or a trace to each request.
+Polling SDKs send the same bytes again and again; others, and proxies between, add an id or a trace to each
+request, and are known by the rest of their bytes.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from ff_proxy.web.resources import Answer, Resources
 Lines = tuple[bytes, ...]
 
 _LONGEST: Final = 4096
-_CAPACITY: Final = 16 * 1024 * 1024
+_CAPACITY: Final = 32 * 1024 * 1024
 _OVERHEAD: Final = 300
 _LEAST_USED: Final = 20
 _PAUSES: Final = 10
@@ -36,10 +37,11 @@ class Lease:
 class Remembered:
     """An answer, ready to be written; good while ``lease.current`` and ``check`` (if any) say so.
 
-    ``wire`` is up to date for ``date``; a body that stands ``apart`` is written after it.
+    ``wire`` is up to date for ``date``; a body that stands ``apart`` is written after it. ``weight`` is about
+    how many bytes it occupies.
     """
 
-    __slots__ = ("answer", "check", "date", "lease", "reply", "tail", "tally", "used", "wire")
+    __slots__ = ("answer", "check", "date", "lease", "reply", "tail", "tally", "used", "weight", "wire")
 
     def __init__(
         self,
@@ -58,6 +60,9 @@ class Remembered:
         self.date = b""
         self.wire = b""
         self.used = False
+        # Bulk bodies are shared by all who ask; what one target gets, or one item, is held here twice.
+        own = answer.place.target_sent or answer.place.item
+        self.weight: Final = _OVERHEAD + (2 * len(answer.reply.body) if own else 0)
 
     @property
     def good(self) -> bool:
@@ -75,13 +80,14 @@ class Memo:
 
     Attributes:
         by_bytes: a bare look-up by exact bytes.
-        by_lines: a bare look-up by the lines that matter. Whether what they find is ``good`` is the
-            caller's to ask.
+        by_rest: one by what is left of the bytes when noise has been cut out.
+        by_lines: one by the lines that matter. Whether what they find is ``good`` is the caller's to ask.
     """
 
     def __init__(self, snapshots: Snapshots, resources: Resources, *, capacity: int = _CAPACITY) -> None:
         self._resources = resources
         self._lines: Cache[Lines, Remembered] = Cache(capacity, _weigh)
+        self._rests: Cache[bytes, Remembered] = Cache(capacity, lambda rest, held: len(rest) + held.weight)
         self._bytes: dict[bytes, Remembered] = {}
         self._capacity = capacity
         self._weight = 0
@@ -89,6 +95,7 @@ class Memo:
         self._pausing = 0
         self._outdated = False
         self.by_bytes: Final[Callable[[bytes], Remembered | None]] = self._bytes.get
+        self.by_rest: Final[Callable[[bytes], Remembered | None]] = self._rests.get
         self.by_lines: Final[Callable[[Lines], Remembered | None]] = self._lines.recall
         snapshots.listen(self._swapped)
 
@@ -107,12 +114,17 @@ class Memo:
         self._lines.put(lines, held)
         return held
 
+    def put_without_noise(self, rest: bytes, held: Remembered) -> None:
+        """Remember that requests of which these bytes are left get that answer."""
+        if len(rest) <= _LONGEST:
+            self._rests.put(rest, held)
+
     def put_exact(self, data: bytes, held: Remembered) -> None:
         """Remember that these bytes get that answer."""
         if self._pausing:
             self._pausing -= 1
         elif len(data) <= _LONGEST:
-            self._weight += len(data) + _OVERHEAD
+            self._weight += len(data) + held.weight
             if self._weight > self._capacity:
                 self._turn()
             self._bytes[data] = held
@@ -122,6 +134,7 @@ class Memo:
         if self._outdated:
             self._outdated = False
             self._lines.keep(_is_current)
+            self._rests.keep(_is_current)
             for data in [data for data, held in self._bytes.items() if not held.lease.current]:
                 del self._bytes[data]
 
@@ -145,7 +158,4 @@ def _is_current(held: Remembered) -> bool:
 
 
 def _weigh(lines: Lines, held: Remembered) -> int:
-    # Bulk bodies are shared by all who ask; what one target gets, or one item, is held here twice.
-    place = held.answer.place
-    own = 2 * len(held.reply.body) if place.target_sent or place.item else 0
-    return sum(map(len, lines)) + _OVERHEAD + own
+    return sum(map(len, lines)) + held.weight

@@ -35,7 +35,12 @@ def unchanged(if_none_match: bytes | None, etag: bytes) -> bool:
 def echoed_id(fields: Mapping[bytes, bytes]) -> bytes | None:
     """The request's ``X-Request-ID``, if it is one that may stand in a header."""
     sent = fields.get(b"x-request-id")
-    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else None
+    return None if sent is None else request_id(sent)
+
+
+def request_id(sent: bytes) -> bytes | None:
+    """An id as it was sent, if it is one that may stand in a header."""
+    return sent if _REQUEST_ID.fullmatch(sent) else None
 
 
 def _wanted(part: bytes) -> bool:

@@ -53,13 +53,16 @@ class Reply:
         come with the very same ``date`` and ``tail`` objects.
         """
         if self._date is not date or self._tail is not tail:
-            if self._start is None:
-                self._start = _status_line(self.status), field_lines(self.fields)
-            line, fields = self._start
-            body = b"" if self.apart else self.body
-            self._wire = b"%bdate: %b\r\n%b%b%b" % (line, date, fields, tail, body)
+            self._wire = self.once(date, tail)
             self._date, self._tail = date, tail
         return self._wire
+
+    def once(self, date: bytes, tail: bytes) -> bytes:
+        """The same for a ``tail`` that nobody will come with again: it is not kept."""
+        if self._start is None:
+            self._start = _status_line(self.status), field_lines(self.fields)
+        line, fields = self._start
+        return b"%bdate: %b\r\n%b%b%b" % (line, date, fields, tail, b"" if self.apart else self.body)
 
 
 @cache

@@ -4,11 +4,13 @@ import re
 from typing import Final, final
 
 from ff_proxy.web.cache import Cache
+from ff_proxy.web.noise import Noise
 
 _PLAIN: Final = 0
 _SIGNIFICANT: Final = 1
 _ECHOED: Final = 2
-_ODD: Final = 3
+_NOISE: Final = 3
+_ODD: Final = 4
 
 _NAMES: Final = {
     b"x-request-id": _ECHOED,
@@ -35,30 +37,35 @@ _CAPACITY: Final = 4 * 1024 * 1024
 _OVERHEAD: Final = 100
 _NAMES_KEPT: Final = 1000
 _LINES_PER_NAME: Final = 256
+_NOISES_KEPT: Final = 1000
+MOST_NOISE: Final = 8
+"""So many lines of a head are taken for noise at most."""
 
 
 @final
 class Sieve:
     """Sifts heads; lines seen before are not read again.
 
-    A name that comes with ever new values, such as a trace's, is not worth remembering lines of.
+    A name that comes with ever new values, such as a trace's, is not worth remembering lines of: it is noise.
     """
 
-    __slots__ = ("_learned", "_lines", "_recall")
+    __slots__ = ("_learned", "_lines", "_noises", "_recall")
 
     def __init__(self) -> None:
         self._lines: Final[Cache[bytes, int]] = Cache(_CAPACITY, lambda line, _: len(line) + _OVERHEAD)
         self._recall: Final = self._lines.recall
         self._learned: Final[dict[bytes, int]] = {}
+        self._noises: Final[dict[tuple[bytes, ...], Noise]] = {}
 
-    def sift(self, lines: list[bytes]) -> tuple[tuple[bytes, ...], bytes | None] | None:
-        """What matters of a head's ``lines``, and the one that holds an id to be echoed, if there is one.
+    def sift(self, lines: list[bytes]) -> tuple[tuple[bytes, ...], bytes | None, list[bytes]] | None:
+        """A head's ``lines``: those that matter, the one that holds an id to be echoed, and the noise.
 
         ``None`` if a line is not one that could stand in a head.
         """
         recall = self._recall
         matters = [lines[0]]
         echoed = None
+        noise = []
         for line in lines[1:-2]:
             kind = recall(line)
             if kind is None:
@@ -67,11 +74,22 @@ class Sieve:
                 continue
             if kind == _SIGNIFICANT:
                 matters.append(line)
-            elif kind == _ODD or echoed is not None:
+            elif kind == _ODD or (kind == _ECHOED and echoed is not None):
                 return None
             else:
-                echoed = line
-        return tuple(matters), echoed
+                noise.append(line)
+                if kind == _ECHOED:
+                    echoed = line
+        return tuple(matters), echoed, noise
+
+    def noise(self, lines: list[bytes], echoed: bytes | None) -> Noise | None:
+        """The fields of ``lines`` as noise; connections whose clients are alike share it."""
+        names = tuple(line.partition(b":")[0] for line in lines)
+        noise = self._noises.get(names)
+        if noise is None and 0 < len(names) <= MOST_NOISE and len(self._noises) < _NOISES_KEPT:
+            noise = Noise(names, None if echoed is None else echoed.partition(b":")[0])
+            self._noises[names] = noise
+        return noise
 
     def _learn(self, line: bytes) -> int:
         match = _LINE.fullmatch(line)
@@ -79,7 +97,9 @@ class Sieve:
             return _ODD
         name = match[1]
         kind = _NAMES.get(name.lower(), _PLAIN)
-        if kind == _SIGNIFICANT or (kind == _PLAIN and self._worthwhile(name)):
+        if kind == _PLAIN and not self._worthwhile(name):
+            return _NOISE
+        if kind != _ECHOED:
             self._lines.put(line, kind)
         return kind
 

@@ -40,15 +40,17 @@ def put(site: Site, memo: Memo, name: bytes, place: Place) -> Remembered:
     """Remember it by lines and by bytes."""
     held = memo.put((name,), answer(site, place), b"\r\n", Tally())
     memo.put_exact(name, held)
+    memo.put_without_noise(name, held)
     return held
 
 
 async def test_it_is_found_both_ways(site: Site) -> None:
-    """And nothing else is."""
+    """Whichever way one looks; and nothing else is."""
     memo = Memo(site.snapshots, site.resources)
     held = put(site, memo, b"one", FLAGS)
-    assert memo.by_bytes(b"one") is memo.by_lines((b"one",)) is memo.match((b"one",)) is held
-    assert memo.by_bytes(b"two") is memo.match((b"two",)) is None
+    assert memo.by_bytes(b"one") is memo.by_rest(b"one") is memo.match((b"one",)) is held
+    assert memo.by_lines((b"one",)) is held
+    assert memo.by_bytes(b"two") is memo.by_rest(b"two") is memo.match((b"two",)) is None
 
 
 async def test_a_swapped_snapshot_outdates_its_answers(site: Site) -> None:
@@ -64,8 +66,8 @@ async def test_a_swapped_snapshot_outdates_its_answers(site: Site) -> None:
     assert memo.match((b"one",)) is None
     assert other.good
     memo.sweep()
-    assert memo.by_bytes(b"one") is None
-    assert memo.by_bytes(b"two") is memo.match((b"two",)) is other
+    assert memo.by_bytes(b"one") is memo.by_rest(b"one") is None
+    assert memo.by_bytes(b"two") is memo.by_rest(b"two") is memo.match((b"two",)) is other
     assert put(site, memo, b"one", FLAGS).good
 
 
@@ -85,14 +87,26 @@ async def test_a_changed_target_outdates_its_answers(site: Site) -> None:
 
 
 async def test_it_is_bounded(site: Site) -> None:
-    """In bytes, both ways; what is too long is not remembered by its bytes."""
+    """In bytes, every way; what is too long is not remembered by its bytes."""
     memo = Memo(site.snapshots, site.resources, capacity=100_000)
     for number in range(1000):
         put(site, memo, b"%d" % number, FLAGS)
     assert 0 < len(memo._bytes) < 400
     assert 0 < len(memo._lines) < 400
+    assert 0 < len(memo._rests) < 400
     put(site, memo, b"x" * 5000, FLAGS)
-    assert memo.by_bytes(b"x" * 5000) is None
+    assert memo.by_bytes(b"x" * 5000) is memo.by_rest(b"x" * 5000) is None
+
+
+async def test_what_one_target_gets_weighs_in_full(site: Site) -> None:
+    """However it is remembered; what all get is shared, and does not."""
+    memo = Memo(site.snapshots, site.resources)
+    shared, own = put(site, memo, b"one", FLAGS), put(site, memo, b"two", EVALUATIONS)
+    assert own.weight - shared.weight == 2 * len(own.reply.body) > 0
+    small = Memo(site.snapshots, site.resources, capacity=10 * own.weight)
+    for number in range(100):
+        put(site, small, b"%d" % number, EVALUATIONS)
+    assert max(len(small._bytes), len(small._lines), len(small._rests)) <= 10
 
 
 async def test_it_pauses_where_nothing_comes_twice(site: Site) -> None:
