@@ -4,6 +4,7 @@ import asyncio
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.redis.lease import ANSWER_SECONDS, SECONDS
 from ff_proxy.store.redis.terms import Terms
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
@@ -14,15 +15,18 @@ ENVIRONMENT = EnvironmentId("3ad4b1c8-31b7-4f5e-9a36-6b0f8f3c1f00")
 class FakeLeases:
     """Leases that a test gives and takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
         self.free = True
         self.down = False
         self.held = False
         self.given_back = 0
+        self.patience = 0.0
 
     async def take(self, environment: EnvironmentId) -> bool:
         assert environment == ENVIRONMENT
         if self.down:
+            await self.clock.sleep(self.patience)
             raise StoreUnavailable("down")
         self.held = self.free
         return self.held
@@ -41,7 +45,7 @@ class Office:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.leases = FakeLeases()
+        self.leases = FakeLeases(self.clock)
         self.working = 0
         self.begun = 0
         terms = Terms(self.leases, self.clock, null_telemetry())  # type: ignore[arg-type]  # a double
@@ -97,4 +101,16 @@ async def test_a_short_silence_of_the_store_does_not_end_a_term() -> None:
     office.leases.down = False
     await office.clock.advance(2)
     assert (office.working, office.begun) == (1, 2)
+    await office.end()
+
+
+async def test_a_term_ends_before_its_lease() -> None:
+    """However slowly the store says nothing: another member may begin once the lease is over."""
+    office = Office()
+    await office.clock.advance(1)
+    assert office.working == 1
+    office.leases.down = True
+    office.leases.patience = ANSWER_SECONDS
+    await office.clock.advance(SECONDS - 1.1)
+    assert office.working == 0
     await office.end()

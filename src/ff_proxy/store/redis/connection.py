@@ -3,7 +3,7 @@
 import hashlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import Enum
 from typing import Any, Final, cast
 
@@ -120,7 +120,8 @@ class Connection:
                 await pubsub.subscribe(channel)
             yield _payloads(pubsub)
         finally:
-            with translated():
+            # Whoever is being cancelled must hear of that, and of nothing that goes wrong while it leaves.
+            with suppress(StoreUnavailable), translated():
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # the library leaves it untyped
                 if client is not self._client:
                     await client.aclose()

@@ -1,8 +1,10 @@
 """Which member talks to SaaS for an environment (PRODUCT §6.7)."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.redis import scripts
 from ff_proxy.store.redis.connection import Argument, Connection
@@ -10,6 +12,9 @@ from ff_proxy.store.redis.keys import Keys
 
 SECONDS: Final = 6.0
 """How long a lease lasts without being renewed: a dead holder is replaced after at most so long."""
+
+ANSWER_SECONDS: Final = 1.0
+"""How long Redis may take to answer: a holder that hears nothing has to stop before its lease is over."""
 
 
 class Leases:
@@ -26,10 +31,17 @@ class Leases:
         return self._fences.get(environment)
 
     async def take(self, environment: EnvironmentId) -> bool:
-        """Take or renew: whether this member holds the lease now."""
+        """Take or renew: whether this member holds the lease now.
+
+        Raises ``StoreUnavailable`` after ``ANSWER_SECONDS`` at the latest.
+        """
         arguments: list[Argument] = [self._member, round(SECONDS * 1000)]
         keys = [self._keys.lease(environment), self._keys.config(environment)]
-        fence = await self._connection.run(scripts.TAKE_LEASE, keys, arguments)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                fence = await self._connection.run(scripts.TAKE_LEASE, keys, arguments)
+        except TimeoutError as error:
+            raise StoreUnavailable("Redis: no answer in time") from error
         if fence is None:
             self._fences.pop(environment, None)
             return False

@@ -58,19 +58,21 @@ class Terms:
 
     async def _until_lost(self, environment: EnvironmentId) -> None:
         confirmed = self._clock.monotonic()
+        pause = _RENEW
         while True:
-            await self._clock.sleep(_RENEW)
+            await self._clock.sleep(pause)
             try:
                 # Measured from before asking: the lease runs from when Redis hears of it.
                 asked = self._clock.monotonic()
                 if not await self._leases.take(environment):
                     return
-                confirmed = asked
+                confirmed, pause = asked, _RENEW
             except StoreUnavailable as error:
                 self._once.warning("lease not renewed", error=str(error))
                 if self._clock.monotonic() - confirmed > _CONFIRMED:
                     self._leases.forget(environment)
                     return
+                pause = _TRY_AGAIN
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:

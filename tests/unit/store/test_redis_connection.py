@@ -1,0 +1,52 @@
+"""The border to the Redis library: whoever is cancelled ends, whatever the library says at that moment."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio.client import PubSub
+
+from ff_proxy.store.redis import Endpoint, Topology
+from ff_proxy.store.redis.connection import Connection
+
+
+@pytest.fixture
+async def connection() -> AsyncIterator[Connection]:
+    """To a Redis that nothing is sent to."""
+    made = Connection(Endpoint(Topology.SINGLE, (("127.0.0.1", 1),)))
+    yield made
+    await made.close()
+
+
+async def test_a_watcher_that_leaves_hears_of_nothing_else(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that retries for ever would never end: it would take the trouble of leaving for the store's."""
+
+    async def subscribe(_: PubSub, *channels: str) -> None:
+        assert channels == ("notices",)
+
+    async def never(_: PubSub, **how: object) -> None:
+        del how
+        await asyncio.Event().wait()
+
+    async def stuck(_: PubSub) -> None:
+        raise TimeoutError("Timed out closing connection")
+
+    monkeypatch.setattr(PubSub, "subscribe", subscribe)
+    monkeypatch.setattr(PubSub, "get_message", never)
+    monkeypatch.setattr(PubSub, "aclose", stuck)
+    watching = asyncio.Event()
+
+    async def watch() -> None:
+        async with connection.subscribed("notices") as payloads:
+            watching.set()
+            async for _ in payloads:
+                pass
+
+    task = asyncio.create_task(watch())
+    await watching.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
