@@ -57,7 +57,7 @@ async def _replica(options: ReplicaOptions, warnings: tuple[str, ...], stop: Sto
             checker=HeldKeys(snapshots),
             registrar=QueueRegistrar(store.registrations, telemetry),
             intake=intake,
-            freshness=RevisionFreshness(store.configs.revision, snapshots, clock),
+            freshness=RevisionFreshness(store.configs.revision, snapshots, clock, telemetry),
             readiness=readiness,
             environments=snapshots.all,
         )

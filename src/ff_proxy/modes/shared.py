@@ -41,7 +41,9 @@ async def open_fleet(
             store,
             leadership,
             leads=leadership.leads,
-            freshness=lambda snapshots: RevisionFreshness(store.configs.revision, snapshots, clock),
+            freshness=lambda snapshots: RevisionFreshness(
+                store.configs.revision, snapshots, clock, telemetry
+            ),
             services=lambda upstream: [store.keeper, outlook, HintListener(store.hints, upstream.take_in)],
             readiness=readiness,
         )

@@ -17,6 +17,7 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
 from ff_proxy.store.link.tide import Tide
 from ff_proxy.store.snapshots import RECENT, Announcement, Snapshots
+from ff_proxy.telemetry import Telemetry
 
 CHECK_SECONDS: Final = 0.05
 # Another process of this machine answers within a millisecond; to go back because it is busy would be worse.
@@ -32,7 +33,8 @@ class RevisionFreshness:
     been told of a change cannot tell a moment's delay.
     """
 
-    def __init__(self, ask: AskRevision, snapshots: Snapshots, clock: Clock) -> None:
+    def __init__(self, ask: AskRevision, snapshots: Snapshots, clock: Clock, telemetry: Telemetry) -> None:
+        self._late = telemetry.instruments.checks_late
         self._ask = ask
         self._snapshots = snapshots
         self._clock = clock
@@ -61,7 +63,7 @@ class RevisionFreshness:
         await asyncio.shield(check)
 
     async def _check(self, environment: EnvironmentId) -> None:
-        with suppress(StoreError, TimeoutError):
+        try:
             async with asyncio.timeout(CHECK_SECONDS):
                 try:
                     await self._asking.setdefault(environment, asyncio.Lock()).acquire()
@@ -71,6 +73,8 @@ class RevisionFreshness:
                     await self._compare(environment)
                 finally:
                     self._asking[environment].release()
+        except (StoreError, TimeoutError):
+            self._late.labels(environment).inc()
 
     async def _compare(self, environment: EnvironmentId) -> None:
         snapshot = self._snapshots.get(environment)

@@ -51,6 +51,12 @@ class Instruments:
             ("envID", "reason"),
             registry=registry,
         )
+        self.checks_late = Counter(
+            "ff_proxy_revision_checks_late",
+            "Requests of which the store did not say in time whether anything newer is there.",
+            ("envID",),
+            registry=registry,
+        )
         self.streams = Gauge("ff_proxy_sdk_streams", "SDK streams open now.", ("envID",), registry=registry)
         self.events_sent = Counter(
             "ff_proxy_sse_publish", "Events written to SDK streams.", ("environment",), registry=registry

@@ -23,7 +23,8 @@ class Member:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore("life", self.clock)
-        self.snapshots = Snapshots(self.store.configs, CompileOptions(), self.clock, null_telemetry())
+        self.telemetry = null_telemetry()
+        self.snapshots = Snapshots(self.store.configs, CompileOptions(), self.clock, self.telemetry)
         self.asked = 0
         self.answer = asyncio.Event()
         self.answer.set()
@@ -43,7 +44,7 @@ class Member:
 async def test_a_check_finds_what_another_member_wrote() -> None:
     """An SDK that fetches right after its event does not find the state of before."""
     member = Member()
-    freshness = RevisionFreshness(member.revision, member.snapshots, member.clock)
+    freshness = RevisionFreshness(member.revision, member.snapshots, member.clock, member.telemetry)
     await member.store.configs.replace(config(flag()))
     await freshness.refresh(ENVIRONMENT)
     assert b'"state":"on"' in member.served()
@@ -56,7 +57,7 @@ async def test_a_check_finds_what_another_member_wrote() -> None:
 async def test_requests_at_the_same_time_share_a_check() -> None:
     """One question, however many ask."""
     member = Member()
-    freshness = RevisionFreshness(member.revision, member.snapshots, member.clock)
+    freshness = RevisionFreshness(member.revision, member.snapshots, member.clock, member.telemetry)
     await member.store.configs.replace(config(flag()))
     await asyncio.gather(*(freshness.refresh(ENVIRONMENT) for _ in range(100)))
     assert member.asked == 1
@@ -74,7 +75,7 @@ async def test_a_request_that_comes_during_a_check_has_the_next() -> None:
         await late.wait()
         return revision
 
-    freshness = RevisionFreshness(slow, member.snapshots, member.clock)
+    freshness = RevisionFreshness(slow, member.snapshots, member.clock, member.telemetry)
     await member.store.configs.replace(config(flag()))
     await member.snapshots.refresh(ENVIRONMENT)
     early = asyncio.create_task(freshness.refresh(ENVIRONMENT))
@@ -89,9 +90,9 @@ async def test_a_request_that_comes_during_a_check_has_the_next() -> None:
 
 
 async def test_a_store_that_does_not_answer_costs_a_moment() -> None:
-    """What is held is served then."""
+    """What is held is served then, and that is counted."""
     member = Member()
-    freshness = RevisionFreshness(member.revision, member.snapshots, member.clock)
+    freshness = RevisionFreshness(member.revision, member.snapshots, member.clock, member.telemetry)
     await member.store.configs.replace(config(flag()))
     await freshness.refresh(ENVIRONMENT)
     member.answer.clear()
@@ -102,14 +103,16 @@ async def test_a_store_that_does_not_answer_costs_a_moment() -> None:
     async def broken(_: EnvironmentId) -> Revision | None:
         raise StoreUnavailable("down")
 
-    await RevisionFreshness(broken, member.snapshots, member.clock).refresh(ENVIRONMENT)
+    await RevisionFreshness(broken, member.snapshots, member.clock, member.telemetry).refresh(ENVIRONMENT)
     assert b'"state":"on"' in member.served()
+    late = f'ff_proxy_revision_checks_late_total{{envID="{ENVIRONMENT}"}} 2.0'
+    assert late in member.telemetry.exposition().decode()
 
 
 async def test_bulk_reads_ask_for_a_while_after_a_change() -> None:
     """Polling SDKs that were told of nothing are served at once."""
     member = Member()
-    freshness = RevisionFreshness(member.revision, member.snapshots, member.clock)
+    freshness = RevisionFreshness(member.revision, member.snapshots, member.clock, member.telemetry)
     assert freshness.fresh(ENVIRONMENT, bulk=True)
     await member.store.configs.replace(config(flag()))
     await freshness.refresh(ENVIRONMENT)
