@@ -1,9 +1,10 @@
 # install: .venv with everything pinned    demo: see it work          test: the whole suite
 # lint: style, types, order of the rooms   bench: measure             docs: regenerate docs/options.md
+#                                          bench-NAME: one of them    page: write docs/performance.md
 # lock: pin again what pyproject.toml and requirements/*.in ask for
 
 .DELETE_ON_ERROR:
-.PHONY: install demo test lint docs bench lock clean
+.PHONY: install demo test lint docs bench page lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,7 +42,10 @@ bench: install
 	$(BIN)/python -m bench $(ARGS)
 
 bench-%: install
-	$(BIN)/python bench/$*.py $(ARGS)
+	$(BIN)/python -m bench $* $(ARGS)
+
+page: install
+	$(BIN)/python -m bench --page
 
 # Kept in step with each other: dev.txt holds exactly the versions of the two others.
 lock: install

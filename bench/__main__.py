@@ -1,9 +1,11 @@
 """Measure ff-proxy beside its peers, print the figures, and keep them with the machine they were taken on.
 
-    python -m bench [NAME ...] [--quick] [--only TEXT ...] [--peer FILE ...]
+    python -m bench [NAME ...] [--quick] [--only TEXT ...] [--peer FILE ...] [--keep]
+    python -m bench --page [--check]
 
-Without names: all that this machine has the tools for, within a quarter of an hour; what was measured is then
-kept in bench/results. ``make bench`` and ``make bench-NAME`` do the same; QUICK=1 stands for ``--quick``.
+Without names: all that this machine has the tools for, within twenty minutes; what was measured is then kept
+in bench/results, and docs/performance.md is written from the newest file there. ``make bench`` and
+``make bench-NAME`` do the same; QUICK=1 stands for ``--quick``.
 """
 
 import argparse
@@ -13,15 +15,43 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.common.machine import commit, machine
-from bench.common.plan import BenchError, Plan
-from bench.common.processes import raise_file_limit
-from bench.common.results import Report, Table, write_report
+from bench.common.plan import Plan
+from bench.common.processes import interruptible, raise_file_limit
+from bench.common.results import Outcome, Report, Table, latest_report, write_report
 from bench.common.text import as_text, not_measured
+from bench.page import PAGE, page
 from bench.suite import BENCHMARKS
+
+_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Measure, print, keep; returns 1 if a benchmark could not be carried out."""
+    """Measure, print, keep; returns 1 if a benchmark could not be carried out or the page is out of date."""
+    given = _arguments()
+    if given.page:
+        return _check_page() if given.check else _write_page()
+    quick = given.quick or os.environ.get("QUICK", "") not in {"", "0"}
+    plan = Plan(quick, tuple(given.only), tuple(given.peer))
+    names = given.names or list(BENCHMARKS)
+    raise_file_limit()
+    try:
+        with interruptible():
+            outcomes = [_measured(name, plan) for name in names]
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing is kept, and every server was ended")
+        return _INTERRUPTED
+    if given.keep or (names == list(BENCHMARKS) and not quick and not plan.only):
+        measured = f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}"
+        path = write_report(Report(measured, commit(), quick, machine(), tuple(outcomes)))
+        print(f"kept in {path}")
+        _write_page()
+    failed = [outcome.name for outcome in outcomes if outcome.failed]
+    if failed:
+        print(f"could not be carried out: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -32,36 +62,42 @@ def main() -> int:
     )
     parser.add_argument("--peer", nargs="*", default=[], type=Path, metavar="FILE", help="see bench/peers")
     parser.add_argument("--keep", action="store_true", help="keep the results even if not all was measured")
+    parser.add_argument("--page", action="store_true", help="write docs/performance.md, and measure nothing")
+    parser.add_argument("--check", action="store_true", help="only say whether that page is up to date")
     given = parser.parse_args()
     unknown = set(given.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    quick = given.quick or os.environ.get("QUICK", "") not in {"", "0"}
-    plan = Plan(quick, tuple(given.only), tuple(given.peer))
-    raise_file_limit()
-    names = given.names or list(BENCHMARKS)
-    outcomes, failed = [], []
-    for name in names:
-        print(f"== {name}: {BENCHMARKS[name].about}", flush=True)
-        try:
-            outcome = BENCHMARKS[name].run(plan, _show)
-        except BenchError as error:
-            failed.append(name)
-            print(f"FAILED: {error}\n", flush=True)
-            continue
-        print(not_measured(outcome) if outcome.missing else f"took {outcome.seconds:.0f} s", "\n", flush=True)
-        outcomes.append(outcome)
-    if given.keep or (not quick and not plan.only and not failed and names == list(BENCHMARKS)):
-        measured = f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}"
-        path = write_report(Report(measured, commit(), quick, machine(), tuple(outcomes)))
-        print(f"kept in {path}")
-    if failed:
-        print(f"could not be carried out: {', '.join(failed)}")
-    return 1 if failed else 0
+    if given.check and not given.page:
+        parser.error("--check goes with --page")
+    return given
+
+
+def _measured(name: str, plan: Plan) -> Outcome:
+    print(f"== {name}: {BENCHMARKS[name].about}", flush=True)
+    outcome = BENCHMARKS[name].run(plan, _show)
+    if outcome.missing or outcome.failed:
+        print(not_measured(outcome), "\n", flush=True)
+    else:
+        print(f"took {outcome.seconds:.0f} s\n", flush=True)
+    return outcome
 
 
 def _show(table: Table) -> None:
     print(f"\n{as_text(table)}\n", flush=True)
+
+
+def _write_page() -> int:
+    PAGE.write_text(page(latest_report()[1]), encoding="utf-8")
+    return 0
+
+
+def _check_page() -> int:
+    path, report = latest_report()
+    if PAGE.read_text(encoding="utf-8") == page(report):
+        return 0
+    print(f"docs/performance.md is not what {path.name} gives: run make page, and commit it")
+    return 1
 
 
 if __name__ == "__main__":

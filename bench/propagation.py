@@ -1,67 +1,106 @@
-"""From a flip at Harness to the event at an SDK, through the proxy.
+"""From a flip at Harness to the new value in an SDK, through the proxy, with other streams beside it.
 
-    python bench/propagation.py [--flips 30] [--streams 1000]
-
-The sandbox plays Harness, in this process; the proxy is a process of its own. Printed are milliseconds from
-the flip until a stream's event was followed by a fetch that has the new version: with one stream open, and
-with many (the one that is measured among them).
+The sandbox plays Harness in a process of its own. The SDK is the Python one as applications use it; the
+other streams belong to a program that fetches the flag whenever it is told of a change, as SDKs do.
 """
 
-import argparse
-import asyncio
-import resource
-import statistics
-import sys
-import tempfile
+import logging
 import time
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, Python looks in its own directory only
+from featureflags.client import CfClient
+from featureflags.config import Config
+from featureflags.evaluations.auth_target import Target
 
-from ff_proxy.sandbox.seed import default_environments
-from tests.integration.harness import Proxy, online_options, sandbox
-from tests.support.sdk_like import DEV, KEYS, SdkLike
+from bench.common.control import control_port
+from bench.common.environments import Made
+from bench.common.figures import Figure, percentile
+from bench.common.plan import BenchError, Plan
+from bench.common.processes import HOST
+from bench.common.results import Column, Row, Table
+from bench.common.site import Site, site
+from bench.common.streams import Clients, Programs, compiled
+
+_MADE = Made("propagation", 100)
+_TARGET = Target("somebody")
+_SDK_WITHIN = 10.0
+_ABOUT = (
+    "Milliseconds from the request to flip a flag until the Python SDK gives the new value, and until the"
+    " first, half, 99 % and all of the other streams were told and had fetched the flag."
+)
+_COLUMNS = (
+    Column("Python SDK, half ms", 1),
+    Column("Python SDK, p99 ms", 1),
+    Column("Python SDK, all ms", 1),
+    Column("first ms", 1),
+    Column("half ms", 1),
+    Column("p99 ms", 1),
+    Column("all ms", 1, spread=True),
+)
 
 
-async def measure(flips: int, streams: int, directory: Path) -> list[float]:
-    """Milliseconds of each flip."""
-    took = []
-    async with sandbox(*default_environments()) as saas, AsyncExitStack() as stack:
-        options = online_options(saas, KEYS.values())
-        proxy = await stack.enter_async_context(Proxy.running(options, directory / f"{streams}.log"))
-        client = await stack.enter_async_context(SdkLike.connected(proxy.url, KEYS[DEV]))
-        await saas.streams.until(lambda count: count == len(KEYS))
-        for _ in range(streams - 1):
-            await stack.enter_async_context(client.stream())
-        stream = await stack.enter_async_context(client.stream())
-        for _ in range(flips):
+def measure(plan: Plan) -> Iterator[Table]:
+    """The table; raises ``BenchError`` if a change does not arrive."""
+    logging.disable(logging.CRITICAL)  # the SDK logs every event
+    try:
+        with compiled() as programs:
+            rows = tuple(_row(programs, plan, streams) for streams in plan.pick((1, 1000), (2,)))
+        yield Table("From a flip at Harness to the new value", _ABOUT, _COLUMNS, rows)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _row(programs: Programs, plan: Plan, streams: int) -> Row:
+    took: list[float] = []
+    with site([_MADE]) as own, _sdk(own) as sdk:
+        # A token counts as older than the data that came in its second, and is told of all of it.
+        time.sleep(1)
+        flag = _MADE.switch()
+        served = cycle(("two", "one"))
+
+        def flip(_: int) -> None:
+            value = next(served)
             begun = time.perf_counter()
-            change = saas.state.flip("development", "dark_mode")
-            while (await stream.event())["version"] != change.version:
-                pass
-            answer = await client.get("/feature-configs/dark_mode")
+            own.saas.flip(flag, _MADE, value)
+            while sdk.bool_variation(flag, _TARGET, value != "one") != (value == "one"):
+                if time.perf_counter() - begun > _SDK_WITHIN:
+                    raise BenchError(f"the SDK did not hear of a change within {_SDK_WITHIN:.0f} s")
+                time.sleep(0.0005)
             took.append((time.perf_counter() - begun) * 1000)
-            assert answer.json()["version"] == change.version
-            await asyncio.sleep(0.1)
-    return took
+
+        flip(1)  # whatever is done once only is done now
+        took.clear()
+        with control_port(flip) as control:
+            clients = Clients(own.proxy, control, _stream(own), streams, fetch=_fetch(own, flag))
+            given = clients.run(programs, plan.pick(200, 3), gap=plan.pick(100, 300)).rounds
+    if any(one.lost for one in given):
+        raise BenchError(f"{sum(one.lost for one in given)} events never came")
+    figures = [Figure.of(took), Figure.of([percentile(took, 0.99)]), Figure.of([max(took)])]
+    figures += [
+        Figure.of(values)
+        for values in zip(*((one.first, one.half, one.most, one.last) for one in given), strict=True)
+    ]
+    return Row(f"{streams:,} stream{'s' if streams > 1 else ''}", tuple(figures))
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--flips", type=int, default=30)
-    parser.add_argument("--streams", type=int, default=1000)
-    given = parser.parse_args()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
-    print(f"{'streams':>8} {'median ms':>10} {'p99 ms':>8} {'max ms':>8}")
-    with tempfile.TemporaryDirectory() as directory:
-        for streams in (1, given.streams):
-            took = sorted(asyncio.run(measure(given.flips, streams, Path(directory))))
-            high = took[min(len(took) - 1, round(len(took) * 0.99))]
-            print(f"{streams:>8} {statistics.median(took):>10.1f} {high:>8.1f} {took[-1]:>8.1f}")
+@contextmanager
+def _sdk(own: Site) -> Iterator[CfClient]:
+    url = f"http://{HOST}:{own.proxy.port}/api/1.0"
+    sdk = CfClient(_MADE.key, config=Config(base_url=url, events_url=url, enable_analytics=False))
+    try:
+        sdk.wait_for_initialization()
+        if not sdk.is_initialized():
+            raise BenchError("the Python SDK did not initialise")
+        yield sdk
+    finally:
+        sdk.close()
 
 
-if __name__ == "__main__":
-    main()
+def _stream(own: Site) -> bytes:
+    return own.raw(_MADE, "/stream?cluster=1", {"Accept": "text/event-stream", "API-Key": _MADE.key})
+
+
+def _fetch(own: Site, flag: str) -> bytes:
+    return own.raw(_MADE, f"/client/env/{_MADE.id}/feature-configs/{flag}?cluster=1", {})

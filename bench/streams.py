@@ -13,9 +13,9 @@ from functools import partial
 from bench.common.figures import Figure
 from bench.common.http import expect
 from bench.common.plan import Plan
-from bench.common.processes import raise_file_limit
+from bench.common.processes import controlled, raise_file_limit
 from bench.common.results import Column, Row, Table
-from bench.common.streams import Clients, Programs, Round, Streamed, compiled, controlled
+from bench.common.streams import Clients, Programs, Round, Streamed, compiled
 from bench.common.turns import in_turns
 from bench.stream_server import ENVIRONMENT, KEY
 

@@ -1,13 +1,13 @@
 /* Opens streams, has the server announce changes, and says when the last stream had been told.
  *
- *   stream_client PORT CONTROL_PORT STREAMS EVENTS ROUNDS GAP_MS SLOW [FETCH_BYTES] < request
+ *   stream_client PORT CONTROL_PORT STREAMS EVENTS ROUNDS GAP_MS SLOW GO [FETCH_BYTES] < request
  *
  * The request (standard input) is sent on every connection to PORT. A stream is open when its first
- * heartbeat record has arrived. "open <seconds>" is printed then, and a line is awaited from the file
- * descriptor 3, so that the server's memory can be read. Then, per round, "<EVENTS>\n" is written to
+ * heartbeat record has arrived. "open <seconds>" is printed then, and a byte is awaited from the file
+ * descriptor GO, so that the server's memory can be read. Then, per round, "<EVENTS>\n" is written to
  * CONTROL_PORT and "round <first ms> <median ms> <p99 ms> <last ms> <lost>" printed: the times from that
  * write to the moment at which the first, half, 99 % and all of the streams had every event, and how many
- * events never came.
+ * events never came. A round is over when all came, or five seconds after the last that did.
  *
  * SLOW more streams are opened, with a small receive buffer, that are never read again; they do not count.
  *
@@ -29,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 512, BUFFER = 65536, WAITS = 10000 };
+enum { BATCH = 512, BUFFER = 65536, WAITS = 10000, OPENS_WITHIN = 120000, NEXT_WITHIN = 5000 };
 
 static const char HEARTBEAT[] = ":\n\n";
 static const char EVENT[] = "data: {";
@@ -109,10 +109,10 @@ static int fetched(struct stream *second, char *data, ssize_t size) {
 int main(int argc, char **argv) {
     static char request[BUFFER], buffer[BUFFER + 1];
     static struct epoll_event ready[BATCH];
-    if (argc != 8 && argc != 9) return 2;
+    if (argc != 9 && argc != 10) return 2;
     int port = atoi(argv[1]), control_port = atoi(argv[2]), streams = atoi(argv[3]);
-    int events = atoi(argv[4]), rounds = atoi(argv[5]), gap = atoi(argv[6]), slow = atoi(argv[7]);
-    ssize_t fetch = argc == 9 ? atoi(argv[8]) : 0;
+    int events = atoi(argv[4]), rounds = atoi(argv[5]), gap = atoi(argv[6]), slow = atoi(argv[7]), go = atoi(argv[8]);
+    ssize_t fetch = argc == 10 ? atoi(argv[9]) : 0;
     ssize_t length = (ssize_t)fread(request, 1, sizeof request, stdin) - fetch;
     struct stream *all = calloc(streams + slow, sizeof *all), *seconds = calloc(streams, sizeof *seconds);
     double *times = calloc(streams, sizeof *times);
@@ -128,7 +128,7 @@ int main(int argc, char **argv) {
             watch(poll, stream);
         }
         int n = epoll_wait(poll, ready, BATCH, dialled < streams + slow ? 0 : WAITS);
-        if (n == 0 && dialled == streams + slow) die("streams do not open");
+        if ((n == 0 && dialled == streams + slow) || now_ms() - start > OPENS_WITHIN) die("streams do not open");
         for (int i = 0; i < n; i++) {
             struct stream *stream = ready[i].data.ptr;
             ssize_t size = read(stream->fd, buffer, BUFFER);
@@ -142,7 +142,7 @@ int main(int argc, char **argv) {
     }
     printf("open %.3f\n", (now_ms() - start) / 1e3);
     fflush(stdout);
-    if (read(3, buffer, 1) < 1) return 1;
+    if (read(go, buffer, 1) < 1) return 1;
     for (int i = 0; fetch && i < streams; i++) {
         all[i].fetch = &seconds[i];
         seconds[i].fd = dial(port, number++, 0);
@@ -163,24 +163,27 @@ int main(int argc, char **argv) {
         int size = snprintf(buffer, BUFFER, "%d\n", events);
         start = now_ms();
         if (write(control, buffer, size) != size) die("control");
-        while (told < streams) {
-            int n = epoll_wait(poll, ready, BATCH, WAITS);
-            if (n <= 0) break;
+        double newest = start;
+        while (told < streams && now_ms() - newest < NEXT_WITHIN) {
+            int n = epoll_wait(poll, ready, BATCH, NEXT_WITHIN / 10);
             for (int i = 0; i < n; i++) {
                 struct stream *stream = ready[i].data.ptr;
                 ssize_t count_read = read(stream->fd, buffer, BUFFER);
                 if (count_read < 0 && errno == EAGAIN) continue;
                 if (count_read <= 0) die("a connection ended");
                 if (fetch && !stream->fetch) {
-                    if (fetched(stream, buffer, count_read)) times[told++] = now_ms() - start;
+                    newest = now_ms();
+                    if (fetched(stream, buffer, count_read)) times[told++] = newest - start;
                     continue;
                 }
                 long found = count(EVENT, &stream->match, buffer, count_read);
+                if (!found) continue;
+                newest = now_ms();
                 got += found;
                 stream->told += found;
-                if (!found || stream->told != events) continue;
+                if (stream->told != events) continue;
                 if (!fetch) {
-                    times[told++] = now_ms() - start;
+                    times[told++] = newest - start;
                 } else {
                     stream->fetch->left = -1;
                     if (write(stream->fetch->fd, request + length, fetch) != fetch) die("fetch");

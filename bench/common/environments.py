@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.generate import environment
+from bench.generate import Doc, environment
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item
 from ff_proxy.model.keys import EnvironmentId, hash_key
 from ff_proxy.model.target import Target
@@ -33,9 +33,21 @@ class Made:
         """Its text; servers know the hash."""
         return f"bench-{self.name}-key"
 
+    def docs(self) -> Doc:
+        """Flags, segments and targets as they travel."""
+        return environment(flags=self.flags, rules=self.rules, segments=self.segments)
+
+    def switch(self) -> str:
+        """A boolean flag that gives a target without attributes what it serves by default."""
+        return next(
+            str(flag["feature"])
+            for flag in self.docs()["flags"]
+            if flag["kind"] == "boolean" and flag["state"] == "on" and "prerequisites" not in flag
+        )
+
     def config(self) -> EnvironmentConfig:
-        """All of it."""
-        doc = environment(flags=self.flags, rules=self.rules, segments=self.segments)
+        """All of it, as the proxy's rooms know it."""
+        doc = self.docs()
         flags = [item for flag in doc["flags"] if isinstance(item := normalise_flag(flag), Item)]
         segments = [item for one in doc["segments"] if isinstance(item := normalise_segment(one), Item)]
         return EnvironmentConfig(

@@ -1,14 +1,16 @@
-"""Servers as processes of their own: started, waited for, looked at, and always ended."""
+"""Servers as processes of their own: started, waited for, looked at, and always ended with their children."""
 
 import os
+import random
 import resource
+import select
 import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from bench.common.plan import BenchError
 HOST = "127.0.0.1"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _READY_WITHIN = 60.0
+_PORTS_WITHIN = 30.0
+_END_WITHIN = 15.0
 _KEPT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"})
 
 
@@ -36,6 +40,10 @@ class Server:
         """Kilobytes in memory; what several processes share counts once for each."""
         return sum(_kilobytes(pid, "status", "VmRSS") for pid in _family(self.pid))
 
+    def processes(self) -> int:
+        """How many they are."""
+        return len(_family(self.pid))
+
 
 @contextmanager
 def running(
@@ -53,34 +61,88 @@ def running(
     """
     inherited = {key: value for key, value in os.environ.items() if key in _KEPT}
     ready = ready or (lambda: listens(port))
-    with (
-        tempfile.TemporaryFile("w+", errors="replace") as log,
-        subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**inherited, **(env or {})}
-        ) as process,
-    ):
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        process = _started(
+            name, command, stdout=log.fileno(), stderr=log.fileno(), env={**inherited, **(env or {})}
+        )
+        with process:
+            try:
+                _await_ready(name, process, ready, lambda: _tail(log.fileno()))
+                yield Server(name, process.pid, port)
+            finally:
+                end(process)
+
+
+@contextmanager
+def controlled(name: str, command: Sequence[str]) -> Iterator[tuple[Server, int]]:
+    """A server that prints its port and its control port; it is ended afterwards.
+
+    Raises ``BenchError`` if it does not. Nobody connects to the control port but who controls it.
+    """
+    process = _started(name, command, stdout=subprocess.PIPE)
+    with process:
         try:
-            _await_ready(name, process, ready, lambda: _tail(log.fileno()))
-            yield Server(name, process.pid, port)
+            assert process.stdout is not None
+            said = select.select([process.stdout], [], [], _PORTS_WITHIN)[0]
+            ports = process.stdout.readline().split() if said else []
+            if len(ports) != 2:
+                raise BenchError(f"{name} did not start; above is what it said, if anything")
+            yield Server(name, process.pid, int(ports[0])), int(ports[1])
         finally:
             end(process)
 
 
-def end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
-    """Ask a process to stop, and end it if it does not."""
-    process.send_signal(signal.SIGTERM)
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process to stop, and end it and whatever it started if it does not."""
+    process.terminate()
     try:
-        process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_END_WITHIN)
+    finally:
+        # It leads a group of its own: children that outlived it are in there.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with all its servers."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def within(seconds: float, what: str) -> Iterator[None]:
+    """Raises ``BenchError`` in the context once it has lasted so long, whatever it waits for."""
+
+    def over(*_: object) -> None:
+        raise BenchError(f"{what} was not over within {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody uses now, below those that the system gives to clients."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = random.randrange(10_000, 32_000)
+            probe.bind((HOST, port))
+            return port
 
 
 def listens(port: int) -> bool:
@@ -94,6 +156,22 @@ def raise_file_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
     return hard
+
+
+def _started(
+    name: str,
+    command: Sequence[str],
+    *,
+    stdout: int,
+    stderr: int | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, start_new_session=True
+        )
+    except OSError as error:
+        raise BenchError(f"{name} cannot be started: {error}") from error
 
 
 def _await_ready(

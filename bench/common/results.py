@@ -40,12 +40,17 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """One benchmark's tables; ``missing`` names the tools for want of which it was not measured."""
+    """One benchmark's tables.
+
+    ``missing`` names the tools for want of which it was not measured, ``failed`` says what went wrong after
+    the tables that are there.
+    """
 
     name: str
     seconds: float
     tables: tuple[Table, ...] = ()
     missing: tuple[str, ...] = ()
+    failed: str = ""
 
 
 class Machine(msgspec.Struct, frozen=True):

@@ -22,9 +22,9 @@ class Saas:
     server: Server
     options: Mapping[str, str]
 
-    def flip(self, flag: str, made: Made) -> None:
-        """Change a flag, as somebody would at Harness."""
-        body = json.dumps({"flag": flag, "environment": made.id}).encode()
+    def flip(self, flag: str, made: Made, serve: str) -> None:
+        """Change what a flag serves by default, as somebody would at Harness."""
+        body = json.dumps({"flag": flag, "environment": made.id, "serve": serve}).encode()
         expect(200, self.server.port, "POST", "/sandbox/flip", body=body)
 
 
@@ -49,6 +49,12 @@ class Site:
         """The header field that carries it."""
         return {"Authorization": f"Bearer {self.token(made)}"}
 
+    def raw(self, made: Made, path: str, headers: Mapping[str, str]) -> bytes:
+        """A GET with a token, as it goes over the wire."""
+        fields = {"Host": "bench", **self.bearer(made), **headers}
+        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        return "\r\n".join([*lines, "", ""]).encode()
+
 
 @contextmanager
 def sandbox(directory: Path, environments: Sequence[Made]) -> Iterator[Saas]:
@@ -69,6 +75,21 @@ def sandbox(directory: Path, environments: Sequence[Made]) -> Iterator[Saas]:
     }
     with running("sandbox", command, port) as server:
         yield Saas(server, options)
+
+
+def nowhere(keys: Sequence[str]) -> dict[str, str]:
+    """The options of a proxy whose Harness cannot be reached."""
+    away = f"http://{HOST}:1"
+    services = ("admin-service", "client-service", "metric-service", "sdk-base-url", "sdk-events-url")
+    return {
+        "account-identifier": "bench",
+        "org-identifier": "bench",
+        "admin-service-token": "bench",
+        "api-keys": ",".join(keys),
+        # That it is away is said by the thousand.
+        "log-level": "ERROR",
+        **dict.fromkeys(services, away),
+    }
 
 
 @contextmanager

@@ -4,12 +4,13 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from bench.common.plan import BenchError
-from bench.common.processes import Server, listens
+from bench.common.processes import Server
 
 _SOURCES = Path(__file__).parents[1] / "c"
 
@@ -36,7 +37,7 @@ class Streamed:
     opened: float
     kilobytes: float
     cpu: float
-    rounds: Sequence[Round]
+    rounds: list[Round]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +65,36 @@ class Clients:
     def run(self, programs: "Programs", rounds: int, gap: int = 300) -> Streamed:
         """Open all, and announce ``rounds`` times with ``gap`` milliseconds in between."""
         connections = (self.streams + self.slow) + (self.streams if self.fetch else 0)
-        arguments = [self.server.port, self.control, self.streams, self.events, rounds, gap, self.slow]
-        if self.fetch:
-            arguments.append(len(self.fetch))
         before = self.server.resident()
         go, told = os.pipe()
-        # The client waits on descriptor 3 until the memory has been read.
-        with subprocess.Popen(
-            ["sh", "-c", f'exec "$0" "$@" 3<&{go}', str(programs.client), *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(go,),
-        ) as client:
-            assert client.stdin is not None
-            assert client.stdout is not None
-            try:
-                client.stdin.write(self.request + self.fetch)
-                client.stdin.close()
-                lines = iter(client.stdout)
-                opened = float(_words(lines, "open", connections)[0])
-                kilobytes = (self.server.resident() - before) / (self.streams + self.slow)
-                used = self.server.cpu()
-                os.write(told, b"!")
-                given = [_round(_words(lines, "round", connections)) for _ in range(rounds)]
-                cpu = (self.server.cpu() - used) / rounds
-            finally:
-                os.close(go)
-                os.close(told)
-                client.kill()
+        # The client waits for a byte from ``go`` until the memory has been read.
+        numbers = [self.server.port, self.control, self.streams, self.events, rounds, gap, self.slow, go]
+        if self.fetch:
+            numbers.append(len(self.fetch))
+        with tempfile.TemporaryFile() as log:
+            client = subprocess.Popen(
+                [programs.client, *map(str, numbers)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                pass_fds=(go,),
+            )
+            with client:
+                try:
+                    said = _Said(
+                        client, log, f"the client of {connections} connections to {self.server.name}"
+                    )
+                    said.begin(self.request + self.fetch)
+                    opened = float(said.words("open")[0])
+                    kilobytes = (self.server.resident() - before) / (self.streams + self.slow)
+                    used = self.server.cpu()
+                    os.write(told, b"!")
+                    given = [_round(said.words("round")) for _ in range(rounds)]
+                    cpu = (self.server.cpu() - used) / rounds
+                finally:
+                    os.close(go)
+                    os.close(told)
+                    client.kill()
         return Streamed(opened, kilobytes, cpu, given)
 
 
@@ -114,28 +117,29 @@ def compiled() -> Iterator[Programs]:
         yield programs
 
 
-@contextlib.contextmanager
-def controlled(name: str, command: Sequence[str]) -> Iterator[tuple[Server, int]]:
-    """A server that prints its port and its control port; it is ended afterwards."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            ports = process.stdout.readline().split()
-            if len(ports) != 2 or not listens(int(ports[1])):
-                raise BenchError(f"{name} did not start")
-            yield Server(name, process.pid, int(ports[0])), int(ports[1])
-        finally:
-            process.terminate()
-            process.wait(timeout=10)
+class _Said:
+    """The lines of a client; a failed one is a ``BenchError`` with its complaint."""
 
+    def __init__(self, client: subprocess.Popen[bytes], log: IO[bytes], name: str) -> None:
+        self._client = client
+        self._log = log
+        self._name = name
 
-def _words(lines: Iterator[bytes], expected: str, connections: int) -> list[str]:
-    word, *others = next(lines, b"-").decode().split()
-    if word != expected:
-        raise BenchError(
-            f"the client of {connections} connections failed; is the limit of open files too low?"
-        )
-    return others
+    def begin(self, requests: bytes) -> None:
+        assert self._client.stdin is not None
+        # If it has ended already, its first line will be missing.
+        with contextlib.suppress(BrokenPipeError):
+            self._client.stdin.write(requests)
+            self._client.stdin.close()
+
+    def words(self, expected: str) -> list[str]:
+        assert self._client.stdout is not None
+        word, *others = self._client.stdout.readline().decode().split() or [""]
+        if word != expected:
+            self._client.wait(timeout=10)
+            self._log.seek(0)
+            raise BenchError(f"{self._name} failed: {self._log.read(500).decode(errors='replace').strip()}")
+        return others
 
 
 def _round(words: list[str]) -> Round:

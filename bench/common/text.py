@@ -1,6 +1,6 @@
 """Tables for people: aligned on a terminal, and as Markdown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from bench.common.figures import Figure
 from bench.common.results import Column, Outcome, Table
@@ -13,15 +13,21 @@ def as_text(table: Table) -> str:
 
 def as_markdown(table: Table) -> str:
     """A table with its title and what it is about."""
-    grid = [_headings(table), *_cells(table)]
     rule = ["---", *("---:" for _ in table.columns)]
-    lines = [f"| {' | '.join(row)} |" for row in (grid[0], rule, *grid[1:])]
+    lines = lines_of([_headings(table), rule, *_cells(table)])
     return "\n".join([f"**{table.title}.** {table.about}", "", *lines])
 
 
+def lines_of(grid: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table in Markdown; the second row is the rule below the headings."""
+    return (f"| {' | '.join(row)} |" for row in grid)
+
+
 def not_measured(outcome: Outcome) -> str:
-    """Why there are no tables."""
-    return f"NOT MEASURED: this machine has no {' and no '.join(outcome.missing)}"
+    """Why there are no tables, or not all of them."""
+    if outcome.missing:
+        return f"NOT MEASURED: this machine has no {' and no '.join(outcome.missing)}"
+    return f"FAILED: {outcome.failed}"
 
 
 def _headings(table: Table) -> list[str]:
