@@ -59,5 +59,11 @@ BENCHMARKS = {
         ),
         Benchmark("propagation", "From a flip at Harness to the new value in an SDK.", ("gcc",)),
         Benchmark("startup", "From the command to ready, from SQLite and from Redis, and memory then."),
+        Benchmark(
+            "connections", "What connections, streams and TLS cost, and the bytes they carry.", ("wrk",)
+        ),
+        Benchmark(
+            "fleet", "What members ask of Redis, and how soon one replaces another.", ("redis-server",)
+        ),
     )
 }

@@ -1,0 +1,213 @@
+"""What a fleet costs its Redis: commands, bytes, CPU for each thing that happens; and how fast it recovers.
+
+Everything is counted by Redis itself, less what the fleet asks of it when nothing happens.
+"""
+
+import json
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from string import ascii_uppercase
+
+from bench.common.environments import Made, write_offline
+from bench.common.figures import Figure
+from bench.common.http import ask, expect
+from bench.common.plan import BenchError, Plan
+from bench.common.processes import Server
+from bench.common.redis_counts import Counted, CountingRedis, counting_redis
+from bench.common.results import Column, Row, Table
+from bench.common.site import Saas, proxy, sandbox
+from bench.posts import usage_body
+
+ENVIRONMENTS = 20
+COUNTS = 200
+_FLAGS = 100
+_FLUSH = 0.6
+"""Seconds between two posts of usage: longer than they are gathered, so that each is handed on by itself."""
+_VARIATIONS = ("one", "two", "three")
+_LONG = 30.0
+_LOOK = 0.02
+
+_COLUMNS = (
+    Column("commands", 2),
+    Column("bytes in"),
+    Column("bytes out"),
+    Column("CPU µs", 1, spread=True),
+)
+_ABOUT = (
+    "What Redis counts for one of each: commands (those in scripts too), bytes received and sent, CPU time."
+    " A second of members is what they ask when nothing happens; all else is without that. Requests come one"
+    " at a time: under load, several share what is asked for them. Usage is also sent to Harness from there."
+)
+_ABOUT_HELD = "Bytes of Redis' memory for each."
+_ABOUT_RECOVERY = (
+    "Seconds from the kill -9 of the member that follows Harness until a flip of the same moment is served by"
+    " another one."
+)
+
+
+class _Fleet:
+    """A Redis, a Harness, and members that come one by one."""
+
+    def __init__(self, plan: Plan, stack: ExitStack, environments: int) -> None:
+        self.plan = plan
+        self.members: list[Server] = []
+        self.mades = [Made(f"fleet-{letter}", _FLAGS) for letter in ascii_uppercase[:environments]]
+        self._stack = stack
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        write_offline(directory, self.mades)
+        self.redis: CountingRedis = stack.enter_context(counting_redis())
+        self.saas: Saas = stack.enter_context(sandbox(directory, self.mades))
+        self._idle = Counted(0, 0, 0, 0, 1)
+
+    @property
+    def made(self) -> Made:
+        """The environment in which things happen."""
+        return self.mades[0]
+
+    def join(self) -> Server:
+        """One more member."""
+        options = {**self.saas.options, "redis-address": self.redis.address, "metric-post-duration": "1"}
+        member = self._stack.enter_context(proxy(options, f"member {len(self.members) + 1}"))
+        self.members.append(member)
+        _wait("a member does not serve", lambda: self._serves(member))
+        return member
+
+    def _serves(self, member: Server) -> bool:
+        """Whether it knows every environment."""
+        return all(ask(member.port, *_auth({"apiKey": made.key})).status == 200 for made in self.mades)
+
+    def idle(self) -> Row:
+        """What is asked in a second in which nothing happens; from now on it does not count."""
+        time.sleep(self.plan.pick(3.0, 0.5))  # what a member does once, when it has started, is over then
+        seconds = self.plan.pick(10.0, 1.0)
+        given = self.redis.during(lambda: time.sleep(seconds))
+        self._idle = given.each(given.seconds)
+        count = f"{len(self.members)} member{'s' if len(self.members) != 1 else ''}"
+        more = f"{len(self.mades)} environment{'s' if len(self.mades) > 1 else ''}"
+        return _row(f"a second of {count}, {more}", [self._idle])
+
+    def each(self, label: str, step: Callable[[str], object], count: int, pause: float) -> Row:
+        """What one ``step`` comes to; each is given a text that differs from all others."""
+
+        def several(number: int) -> None:
+            for place in range(count):
+                step(f"{number}-{place}")
+                time.sleep(pause)  # so that no two are handled together
+            time.sleep(1.0)  # what they have set off is done by then
+
+        given = [self.redis.during(lambda n=n: several(n)) for n in range(self.plan.pick(3, 1))]  # type: ignore[misc]
+        return _row(label, [one.less(self._idle, one.seconds).each(count) for one in given])
+
+    def token(self, target: str | None = None) -> str:
+        """A token from the youngest member, for a target if one is named."""
+        asked: dict[str, object] = {"apiKey": self.made.key}
+        if target is not None:
+            attributes = {"plan": "team", "country": "DE"}
+            asked["target"] = {"identifier": target, "name": target, "attributes": attributes}
+        answer = expect(200, self.members[-1].port, *_auth(asked))
+        token: str = json.loads(answer.body)["authToken"]
+        return token
+
+
+def measure(plan: Plan) -> Iterator[Table]:
+    """The tables; raises ``BenchError`` if the fleet does not do its part."""
+    with _fleet(plan, 1) as alone:
+        rows = [alone.idle()]
+        alone.join()
+        rows += [alone.idle()]
+    with _fleet(plan, plan.pick(ENVIRONMENTS, 2)) as many:
+        held = many.redis.memory()
+        many.join()
+        rows += [many.idle()]
+        flag = (many.redis.memory() - held) / sum(made.flags for made in many.mades)
+        rows += [_changes(many)]
+        many.join()
+        rows += [many.idle(), _changes(many), *_reads(many)]
+        held = many.redis.memory()
+        count = plan.pick(100, 5)
+        rows += [many.each("authentication of a new target", many.token, count, _LOOK)]
+        target = max(0.0, many.redis.memory() - held) / (count * plan.pick(3, 1))
+        rows += [_posts(many, 1, "usage of 1 count"), _posts(many, COUNTS, f"usage of {COUNTS} counts")]
+    yield Table("What is asked of Redis", _ABOUT, _COLUMNS, tuple(rows))
+    items = tuple(Row(name, (Figure.of([size]),)) for name, size in (("flag", flag), ("target", target)))
+    yield Table("What Redis holds", _ABOUT_HELD, (Column("bytes"),), items)
+    taken = Row("leader killed", (Figure.of(_takeover(plan) for _ in range(plan.pick(3, 1))),))
+    yield Table("Take-over", _ABOUT_RECOVERY, (Column("s", 2, spread=True),), (taken,))
+
+
+@contextmanager
+def _fleet(plan: Plan, environments: int) -> Iterator[_Fleet]:
+    with ExitStack() as stack:
+        yield _Fleet(plan, stack, environments)
+
+
+def _row(label: str, given: Sequence[Counted]) -> Row:
+    figures = (
+        Figure.of(one.commands for one in given),
+        Figure.of(one.received for one in given),
+        Figure.of(one.sent for one in given),
+        Figure.of(one.cpu * 1e6 for one in given),
+    )
+    return Row(label, figures)
+
+
+def _changes(fleet: _Fleet) -> Row:
+    label = f"a change, {len(fleet.members)} member{'s' if len(fleet.members) > 1 else ''}"
+    count = fleet.plan.pick(50, 3)
+
+    def change(name: str) -> None:
+        again, number = name.split("-")
+        fleet.saas.flip(f"feature-{number}", fleet.made, _VARIATIONS[int(again)])
+
+    return fleet.each(label, change, count, 0.05)
+
+
+def _reads(fleet: _Fleet) -> Iterator[Row]:
+    port, count = fleet.members[-1].port, fleet.plan.pick(200, 5)
+    base, bearer = f"/client/env/{fleet.made.id}", {"Authorization": f"Bearer {fleet.token('user-1')}"}
+    for label, resource in (
+        ("a flag fetched", "feature-configs/feature-1"),
+        ("evaluations of a known target", "target/user-1/evaluations"),
+    ):
+        path = f"{base}/{resource}"
+        yield fleet.each(label, lambda _, path=path: expect(200, port, "GET", path, bearer), count, 0.005)  # type: ignore[misc]
+
+
+def _posts(fleet: _Fleet, counts: int, label: str) -> Row:
+    port, bearer = fleet.members[-1].port, {"Authorization": f"Bearer {fleet.token()}"}
+
+    def post(name: str) -> None:
+        body = usage_body(counts, f"{label}-{name}").encode()
+        expect(200, port, "POST", f"/metrics/{fleet.made.id}", bearer, body)
+
+    return fleet.each(f"{label} handed on", post, fleet.plan.pick(8, 2), _FLUSH)
+
+
+def _takeover(plan: Plan) -> float:
+    with _fleet(plan, 1) as fleet:
+        leader, other = fleet.join(), fleet.join()
+        path = f"/client/env/{fleet.made.id}/feature-configs/feature-1"
+        bearer = {"Authorization": f"Bearer {fleet.token()}"}
+        before = expect(200, other.port, "GET", path, bearer).fields["etag"]
+        killed = time.monotonic()
+        os.kill(leader.pid, signal.SIGKILL)
+        fleet.saas.flip("feature-1", fleet.made, "two")
+        _wait("nobody takes over", lambda: ask(other.port, "GET", path, bearer).fields.get("etag") != before)
+        return time.monotonic() - killed
+
+
+def _auth(asked: dict[str, object]) -> tuple[str, str, None, bytes]:
+    return "POST", "/client/auth", None, json.dumps(asked).encode()
+
+
+def _wait(trouble: str, until: Callable[[], bool]) -> None:
+    end = time.monotonic() + _LONG
+    while not until():
+        if time.monotonic() > end:
+            raise BenchError(trouble)
+        time.sleep(_LOOK)
