@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from ff_proxy.errors import RequestError
 from ff_proxy.web.cold import ColdRequest
-from ff_proxy.web.head import END, EdgeHead, read_head, without_upgrade
+from ff_proxy.web.head import END, EdgeHead, read_head, sifted_head, without_upgrade
 from ff_proxy.web.noise import Noise
 from ff_proxy.web.paths import Resource
 from ff_proxy.web.problems import problem
 from ff_proxy.web.reply import Reply
 from ff_proxy.web.resources import READABLE
+from ff_proxy.web.sieve import Sifted
 
 if TYPE_CHECKING:
     from ff_proxy.web.edge import Edge
@@ -137,9 +138,11 @@ class Connection(asyncio.Protocol):
             if data.endswith(END):
                 if self._edge.repeat(data, self):
                     return
-                if data.find(END) == len(data) - len(END) and data[:1].isalpha():
-                    self._request(data)
-                    self._settle()
+                sifted = self._edge.sift(data)
+                if sifted is not None:
+                    if not self._edge.repeat_sifted(sifted, data, self):
+                        self._request(data, sifted)
+                        self._settle()
                     return
         self._keep(data)
         self._go_on()
@@ -202,17 +205,19 @@ class Connection(asyncio.Protocol):
         self._since = self._edge.second
         return head
 
-    def _request(self, data: bytes) -> None:
-        if self._edge.crowded_head(data):
-            self._refuse(431, "the request has too many header fields")
-            return
-        head = read_head(data)
+    def _request(self, data: bytes, sifted: Sifted | None = None) -> None:
+        if sifted is None:
+            if self._edge.crowded_head(data):
+                self._refuse(431, "the request has too many header fields")
+                return
+            sifted = self._edge.sift(data)
+        head = read_head(data) if sifted is None else sifted_head(sifted[0], sifted[1])
         if head is None:
             self._lend(data, -1)
-        elif not head.simple or not self._hot(head, data):
+        elif not head.simple or not self._hot(head, sifted):
             self._lend(without_upgrade(data) if b"upgrade" in head.head.fields else data, head.length)
 
-    def _hot(self, head: EdgeHead, data: bytes) -> bool:
+    def _hot(self, head: EdgeHead, sifted: Sifted | None) -> bool:
         place = self._edge.locate(head.head.path)
         if place is None:
             return False
@@ -221,7 +226,7 @@ class Connection(asyncio.Protocol):
             return True
         if place.resource not in READABLE:
             return False
-        reply = self._edge.read(place, head, data)
+        reply = self._edge.read(place, head, sifted)
         if reply is None:
             return False
         self._send(reply, self._edge.tail(head.head), close=head.close)

@@ -25,9 +25,9 @@ from ff_proxy.web.paths import Place, Resource, locate
 from ff_proxy.web.problems import RETRY_SOON, UNAVAILABLE, problem, stream_problem
 from ff_proxy.web.reply import Reply, empty_reply, field_lines
 from ff_proxy.web.request import RequestHead
-from ff_proxy.web.resources import NotNow, Resources
+from ff_proxy.web.resources import Answer, NotNow, Resources
 from ff_proxy.web.sealed import Vault
-from ff_proxy.web.sieve import MOST_NOISE, Sieve
+from ff_proxy.web.sieve import MOST_NOISE, Sieve, Sifted
 
 _PLACES: Final = 8192
 _SEALED: Final = 256
@@ -148,7 +148,8 @@ class Edge:
         place = self._places.get(path)
         if place is None:
             place = locate(path)
-            if place is not None and len(path) <= _LONGEST_PATH:
+            # Of targets there are too many to keep, and their answers are remembered as a whole.
+            if place is not None and not place.target_sent and len(path) <= _LONGEST_PATH:
                 self._places.put(path, place)
         return place
 
@@ -167,26 +168,36 @@ class Edge:
         held.wire = held.reply.wire(self.date, held.tail)
 
     def repeat(self, data: bytes, connection: Connection) -> bool:
-        """Answer as a request was answered before that differs in nothing that matters.
+        """Answer as a request was answered before that differs in nothing but noise.
 
-        ``data`` ends like a head. What is no single head is not answered: an empty line is none of a head's.
+        ``data`` ends like a head. What is no single head is not answered: nothing is left of it that was.
         """
         noise = connection.noise
-        if noise is not None and (cut := noise.cut(data)) is not None:
-            held = self._by_rest(cut[0])
-            if held is not None and held.good:
-                self._repeat(held, data, cut[1], connection)
-                return True
-        lines = data.split(b"\r\n")
-        if len(lines) > self._most_lines or (sifted := self._sieve.sift(lines)) is None:
+        if noise is None or (cut := noise.cut(data)) is None:
             return False
+        held = self._by_rest(cut[0])
+        if held is None or not held.good:
+            return False
+        self._repeat(held, data, cut[1], connection)
+        return True
+
+    def sift(self, data: bytes) -> Sifted | None:
+        """What matters of a head, and what does not; ``data`` ends like one.
+
+        ``None`` if it is no single head of well-formed fields: an empty line is none of a head's.
+        """
+        lines = data.split(b"\r\n")
+        return None if len(lines) > self._most_lines else self._sieve.sift(lines)
+
+    def repeat_sifted(self, sifted: Sifted, data: bytes, connection: Connection) -> bool:
+        """Answer as a request was answered before that differs in nothing that matters."""
         matters, echoed, noisy = sifted
         held = self._by_lines(matters)
-        if held is None or not held.lease.current or (held.check is not None and not held.check(held.answer)):
+        if held is None or not held.good:
             held = self.memo.match(matters)
             if held is None:
                 return False
-        if noisy and len(lines) + MOST_NOISE <= self._most_lines:
+        if noisy and data.count(b"\r\n") + MOST_NOISE <= self._most_lines:
             noise = connection.noise = self._sieve.noise(noisy, echoed)
             if noise is not None and (cut := noise.cut(data)) is not None:
                 self.memo.put_without_noise(cut[0], held)
@@ -208,24 +219,25 @@ class Edge:
         """Whether a head has too many fields."""
         return data.count(b"\r\n") > self._most_lines - 1
 
-    def read(self, place: Place, head: EdgeHead, data: bytes) -> Reply | None:
-        """The reply to a read, or ``None`` if it has to take the ordinary way; ``data`` is all of it."""
+    def read(self, place: Place, head: EdgeHead, sifted: Sifted | None) -> Reply | None:
+        """The reply to a read, or ``None`` if it has to take the ordinary way."""
+        answer: Answer | None = None
         try:
-            answer = self._resources.answer(place, head.head)
+            outcome = self._resources.answer(place, head.head)
         except RequestError as refusal:
             reply = problem(refusal)
         except Exception as error:  # noqa: BLE001  (the last resort: a client must get an answer)
             self._log.error("a request failed", path=place.resource.value, error=repr(error))
             reply = problem(error)
         else:
-            if isinstance(answer, NotNow):
+            if isinstance(outcome, NotNow):
                 return None
+            answer = outcome
             reply = answer.reply
-            sifted = None if head.close else self._sieve.sift(data.split(b"\r\n"))
-            if sifted is not None:
-                tail = self._tail(head.head.fields)
-                self.memo.put(sifted[0], answer, tail, self._counts.tally(place, reply.status, "GET"))
-        self._counts.tally(place, reply.status, "GET").count += 1
+        tally = self._counts.tally(place, reply.status, "GET")
+        tally.count += 1
+        if answer is not None and answer.recurs and sifted is not None and not head.close:
+            self.memo.put(sifted[0], answer, self._tail(head.head.fields), tally)
         return reply
 
     def stream(

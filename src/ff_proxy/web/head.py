@@ -1,6 +1,7 @@
 """Reading a request's head at the edge: strictly, or not at all."""
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 from ff_proxy.web.request import RequestHead
@@ -11,7 +12,7 @@ END: Final = b"\r\n\r\n"
 # An absolute target is one through a proxy; what counts is its path (RFC 9112 §3.2.2).
 _LINE: Final = re.compile(
     rb"([A-Z]{1,20}) (?:[Hh][Tt][Tt][Pp][Ss]?://[^/?# ]+)?"
-    rb"(/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))? HTTP/1\.([01])\r\n"
+    rb"(/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))? HTTP/1\.([01])"
 )
 _FIELDS: Final = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*\r\n)*\r\n")
 _UPGRADE: Final = re.compile(rb"(?<=\r\n)upgrade:[^\r\n]*\r\n", re.IGNORECASE)
@@ -49,17 +50,15 @@ class EdgeHead:
 
 def read_head(data: bytes) -> EdgeHead | None:
     """The head in ``data`` (all of it, with its end), or ``None`` if there is anything odd about it."""
-    line = _LINE.match(data)
-    if line is None or _FIELDS.fullmatch(data, line.end()) is None:
+    line, _, fields = data.partition(b"\r\n")
+    if _FIELDS.fullmatch(fields) is None:
         return None
-    method, path, query, minor = line.groups()
-    fields: dict[bytes, bytes] = {}
-    for text in data[line.end() : -len(END)].split(b"\r\n"):
-        name, _, value = text.partition(b":")
-        name = name.lower()
-        value = value.strip(b" \t")
-        fields[name] = fields[name] + b", " + value if name in fields else value
-    return EdgeHead(RequestHead(method.decode(), path, query or b"", fields), old=minor == b"0")
+    return _head(line, fields[: -len(END)].split(b"\r\n") if len(fields) > len(END) else ())
+
+
+def sifted_head(matters: Sequence[bytes], echoed: bytes | None) -> EdgeHead | None:
+    """The head of which the sieve has left these lines: no field that matters is missing."""
+    return _head(matters[0], matters[1:] if echoed is None else (*matters[1:], echoed))
 
 
 def without_upgrade(data: bytes) -> bytes:
@@ -68,6 +67,20 @@ def without_upgrade(data: bytes) -> bytes:
     The parser that it is lent to would drop the body of a request that makes one.
     """
     return _UPGRADE.sub(b"", data)
+
+
+def _head(line: bytes, lines: Iterable[bytes]) -> EdgeHead | None:
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    method, path, query, minor = match.groups()
+    fields: dict[bytes, bytes] = {}
+    for text in lines:
+        name, _, value = text.partition(b":")
+        name = name.lower()
+        value = value.strip(b" \t")
+        fields[name] = fields[name] + b", " + value if name in fields else value
+    return EdgeHead(RequestHead(method.decode(), path, query or b"", fields), old=minor == b"0")
 
 
 def _closes(connection: bytes) -> bool:

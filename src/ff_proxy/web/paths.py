@@ -72,17 +72,17 @@ def locate(path: bytes) -> Place | None:
     match = _PATTERN.fullmatch(path)
     if match is None:
         return None
-    named = match.groupdict()
-    if named["plain"] is not None:
-        return Place(_PLAIN[_SLASHES.sub(b"/", named["plain"])])
-    if named["usage"] is not None:
-        return Place(Resource.USAGE, EnvironmentId(decoded(named["usage"])))
-    environment = EnvironmentId(decoded(named["env"]))
-    if named["target"] is not None:
-        return _evaluation(environment, named["target"], named["evaluated"])
-    if named["flags"] is not None:
-        return _item(Resource.FLAGS, Resource.FLAG, environment, named["flag"])
-    return _item(Resource.SEGMENTS, Resource.SEGMENT, environment, named["segment"])
+    env, flags, flag, segment, target, evaluated, usage, plain = match.groups()
+    if plain is not None:
+        return Place(_PLAIN[_SLASHES.sub(b"/", plain)])
+    if usage is not None:
+        return Place(Resource.USAGE, EnvironmentId(decoded(usage)))
+    environment = EnvironmentId(decoded(env))
+    if target is not None:
+        return _evaluation(environment, target, evaluated)
+    if flags is not None:
+        return _item(Resource.FLAGS, Resource.FLAG, environment, flag)
+    return _item(Resource.SEGMENTS, Resource.SEGMENT, environment, segment)
 
 
 def decoded(sent: bytes) -> str:

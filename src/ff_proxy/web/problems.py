@@ -1,5 +1,6 @@
 """From what went wrong to what a client is told: one table, one form (PRODUCT §3)."""
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -20,9 +21,13 @@ _encode: Final = msgspec.json.Encoder().encode
 def problem(error: Exception) -> Reply:
     """The JSON reply for an error; what is not expected says nothing of its cause."""
     refusal = refused(error)
-    text = refusal.message
-    body = _encode({"code": str(refusal.status), "message": text, "error": text})
-    return json_reply(refusal.status, body, *_fields(refusal, error))
+    return _told(refusal.status, refusal.message, _fields(refusal, error))
+
+
+@lru_cache(maxsize=128)
+def _told(status: int, text: str, fields: Fields) -> Reply:
+    body = _encode({"code": str(status), "message": text, "error": text})
+    return json_reply(status, body, *fields)
 
 
 def stream_problem(error: Exception) -> Reply:

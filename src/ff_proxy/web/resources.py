@@ -49,16 +49,20 @@ _GZIP: Final = (b"content-encoding", b"gzip")
 class Answer:
     """A reply, and what it was made of besides the snapshot of the moment.
 
-    ``stored`` is what the target store held under ``place.target``; it counts if ``looked_up``.
+    ``stored`` is what the target store held under ``place.target``; it counts if ``looked_up``. ``recurs``
+    says whether it is likely to be asked for again: most targets come once, those that come twice come often.
     """
 
-    __slots__ = ("looked_up", "place", "reply", "stored")
+    __slots__ = ("looked_up", "place", "recurs", "reply", "stored")
 
-    def __init__(self, place: Place, reply: Reply, stored: Target | None, *, looked_up: bool) -> None:
+    def __init__(
+        self, place: Place, reply: Reply, stored: Target | None, *, looked_up: bool, recurs: bool = True
+    ) -> None:
         self.place: Final = place
         self.reply: Final = reply
         self.stored: Final = stored
         self.looked_up: Final = looked_up
+        self.recurs: Final = recurs
 
 
 @final
@@ -217,12 +221,14 @@ class Resources:
                 return NotNow(place.target)
             stored = held
             target = held if held is not None else Target(place.target, place.target)
+        recurs = True
         if place.resource is Resource.EVALUATIONS:
-            body: Body | None = self._evaluations.all(snapshot, target)
+            body: Body | None
+            body, recurs = self._evaluations.all(snapshot, target)
         else:
             body = self._evaluations.one(snapshot, place.item, target)
         reply = _single(body, "evaluation", _VARY_TARGET, head)
-        return Answer(place, reply, stored, looked_up=looked_up)
+        return Answer(place, reply, stored, looked_up=looked_up, recurs=recurs)
 
     def _sent_target(self, place: Place, head: RequestHead) -> Target | None:
         described = head.fields.get(b"harness-target")

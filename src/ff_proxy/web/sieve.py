@@ -41,6 +41,9 @@ _NOISES_KEPT: Final = 1000
 MOST_NOISE: Final = 8
 """So many lines of a head are taken for noise at most."""
 
+Sifted = tuple[tuple[bytes, ...], bytes | None, list[bytes]]
+"""The lines that matter (the request's own first), the one that holds an id to be echoed, and the noise."""
+
 
 @final
 class Sieve:
@@ -57,11 +60,8 @@ class Sieve:
         self._learned: Final[dict[bytes, int]] = {}
         self._noises: Final[dict[tuple[bytes, ...], Noise]] = {}
 
-    def sift(self, lines: list[bytes]) -> tuple[tuple[bytes, ...], bytes | None, list[bytes]] | None:
-        """A head's ``lines``: those that matter, the one that holds an id to be echoed, and the noise.
-
-        ``None`` if a line is not one that could stand in a head.
-        """
+    def sift(self, lines: list[bytes]) -> Sifted | None:
+        """A head's ``lines`` sifted; ``None`` if one is not such as could stand in a head."""
         recall = self._recall
         matters = [lines[0]]
         echoed = None

@@ -1,9 +1,11 @@
 """Heads are read strictly, or not at all; and sifted for what matters."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ff_proxy.web.head import EdgeHead, read_head, without_upgrade
-from ff_proxy.web.sieve import Sieve
+from ff_proxy.web.head import EdgeHead, read_head, sifted_head, without_upgrade
+from ff_proxy.web.sieve import Sieve, Sifted
 
 
 def read(*fields: str, line: str = "GET /a?b HTTP/1.1") -> EdgeHead | None:
@@ -124,7 +126,7 @@ def test_an_offer_to_upgrade_is_taken_out() -> None:
     assert without_upgrade(head) == b"POST / HTTP/1.1\r\nX-Upgrade: a\r\nConnection: Upgrade\r\n\r\n"
 
 
-def sift(sieve: Sieve, *fields: bytes) -> tuple[tuple[bytes, ...], bytes | None, list[bytes]] | None:
+def sift(sieve: Sieve, *fields: bytes) -> Sifted | None:
     """What matters of a head, and what does not."""
     return sieve.sift([b"GET / HTTP/1.1", *fields, b"", b""])
 
@@ -141,6 +143,31 @@ def test_what_matters_is_told_from_what_does_not() -> None:
         )
     assert sift(sieve, b"X-Request-ID: e", b"x-request-id: f") is None
     assert sift(sieve, b"Host: a", b"", b"GET / HTTP/1.1") is None
+
+
+NAMES = st.sampled_from(
+    ["Authorization", "AUTHORIZATION", "Origin", "If-None-Match", "Connection", "X-Request-ID", "Expect", "X"]
+)
+VALUES = st.sampled_from(["", " a ", "b", "close", "\tc\t"])
+
+
+@given(st.lists(st.tuples(NAMES, VALUES).map(":".join)), st.sampled_from(["GET", "PUT"]))
+def test_what_is_left_of_a_head_is_read_alike(fields: list[str], method: str) -> None:
+    """An edge may look at the fields that matter, and finds in them what the whole head says."""
+    lines = [text.encode() for text in (f"{method} /a?b HTTP/1.1", *fields, "", "")]
+    whole = read_head(b"\r\n".join(lines))
+    sifted = Sieve().sift(lines)
+    assert whole is not None
+    if sifted is None:
+        assert sum(field.startswith("X-Request-ID") for field in fields) > 1
+        return
+    part = sifted_head(sifted[0], sifted[1])
+    assert part is not None
+    assert part.head.fields.items() <= whole.head.fields.items()
+    assert set(whole.head.fields) - set(part.head.fields) <= {b"x"}
+    assert [getattr(part, name) for name in ("close", "old", "length", "simple")] == [
+        getattr(whole, name) for name in ("close", "old", "length", "simple")
+    ]
 
 
 def test_ever_new_values_are_not_remembered() -> None:
