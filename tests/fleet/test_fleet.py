@@ -1,201 +1,189 @@
-"""Members and a replica around one Redis: one of them talks to SaaS, all of them serve (issue: a fleet)."""
+"""Two members and a replica on one Redis: whatever one of them was told, all of them know."""
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import AsyncExitStack
 
 import pytest
+import pytest_asyncio
 
 from ff_proxy.sandbox.keys import known_key
-from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
-from tests.integration.harness import Proxy, online_options, sandbox
-from tests.support.redis_server import RedisServer, redis_command, redis_server
+from tests.sdk.client import SdkClient, SdkOptions
+from tests.sdk.prepare import missing_tools, prepare
+from tests.sdk.sdks import NODEJS, PYTHON, Sdk, launcher
+from tests.support.fleet import TICK, WAYS, Fleet, Witness, fleet
+from tests.support.log_scan import scan
+from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
 
-QUICK = {
-    "flag-poll-interval": "1",
-    "api-key-refresh-interval": "60",
-    "shutdown-delay": "0",
-    "metric-post-duration": "1",
-}
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ENGLISH = {"identifier": "zed", "attributes": {"country": "GB"}}
+GERMAN = {"identifier": "zed", "attributes": {"country": "DE"}}
+TICKS = 60
 
 
-@dataclass
-class Fleet:
-    """Two members and a replica, all ready."""
-
-    saas: RunningSandbox
-    redis: RedisServer
-    one: Proxy
-    two: Proxy
-    replica: Proxy
-
-    @property
-    def members(self) -> list[Proxy]:
-        """Everybody who serves."""
-        return [self.one, self.two, self.replica]
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+    """One fleet for the module: nothing here breaks it."""
+    place = tmp_path_factory.mktemp("fleet")
+    with redis_server(place / "redis") as redis:
+        async with fleet(place, f"127.0.0.1:{redis.port}") as started:
+            yield started
+    scan(place)
 
 
-@asynccontextmanager
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    """Started one after another, and stopped well."""
-    with redis_server(tmp_path / "redis") as redis:
-        async with AsyncExitStack() as stack:
-            saas = await stack.enter_async_context(sandbox(*default_environments()))
-            shared = {"redis-address": f"127.0.0.1:{redis.port}", "shutdown-delay": "0"}
-            online = online_options(saas, KEYS.values()) | QUICK | shared
-            one = await stack.enter_async_context(Proxy.running(online, tmp_path / "one.log"))
-            two = await stack.enter_async_context(Proxy.running(online, tmp_path / "two.log"))
-            replica = await stack.enter_async_context(
-                Proxy.running({"read-replica": "true"} | shared, tmp_path / "replica.log")
-            )
-            yield Fleet(saas, redis, one, two, replica)
-    for proxy in (one, two, replica):
-        assert "Traceback" not in proxy.log.read_text()
-
-
-async def hears(client: SdkLike, version: int, stack: AsyncExitStack) -> asyncio.Task[float]:
-    """A task that ends when the client's stream has told of that version of dark_mode."""
-    stream = await stack.enter_async_context(client.stream())
-
-    async def listen() -> float:
-        while True:
-            event = await stream.event()
-            if event["identifier"] == "dark_mode" and event["version"] >= version:
-                answer = await client.get("/feature-configs/dark_mode")
-                assert answer.json()["version"] >= event["version"], "an event, then a fetch, went backwards"
-                return time.monotonic()
-
-    return asyncio.create_task(listen())
-
-
-async def version_of(client: SdkLike) -> int:
-    """The version of dark_mode that is served."""
-    version: int = (await client.get("/feature-configs/dark_mode")).json()["version"]
-    return version
-
-
-async def test_a_fleet_serves_as_one(tmp_path: Path) -> None:
-    """One connection up; tokens, targets and flips are everybody's; usage adds up."""
-    async with fleet(tmp_path) as running, AsyncExitStack() as stack:
-        await running.saas.streams.until(lambda count: count == 3)
-        clients = [
+@pytest_asyncio.fixture(loop_scope="module")
+async def clients(running: Fleet) -> AsyncIterator[list[SdkLike]]:
+    """One at each member."""
+    async with AsyncExitStack() as stack:
+        yield [
             await stack.enter_async_context(SdkLike.connected(proxy.url, KEYS[DEV]))
             for proxy in running.members
         ]
-        # A token of one is good at all; a target authenticated on one evaluates on another.
-        one, two, replica = clients
-        await one.authenticate({"identifier": "zed", "attributes": {"plan": "enterprise", "country": "DE"}})
-        values = {await client.value("checkout_flow", "zed") for client in clients}
-        assert len(values) == 1
-        for client in (two, replica):
-            client.token = one.token
-            assert (await client.get("/feature-configs")).status_code == 200
-        # A flip reaches all, each through its own stream, and is what each then serves.
-        before = await version_of(one)
-        waiting = [await hears(client, before + 1, stack) for client in clients]
-        running.saas.state.flip("development", "dark_mode")
-        async with asyncio.timeout(10):
-            await asyncio.gather(*waiting)
-        # Usage posted anywhere arrives once.
-        for _ in range(5):
+
+
+async def test_one_member_is_connected_to_saas(running: Fleet) -> None:
+    """For each environment; and all say that they are well."""
+    assert running.saas.streams.count() == len(KEYS)
+    assert await running.leader() in {running.one, running.two}
+    for proxy in running.members:
+        async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
+
+            async def well(client: SdkLike = client) -> bool:
+                told = (await client.http.get("/health/ready")).json()
+                return bool(told == {"status": "ready", "reasons": []})
+
+            await eventually(well)
+            health = (await client.http.get("/health")).json()
+            assert {one["streamStatus"]["state"] for one in health["environments"]} == {"CONNECTED"}
+
+
+async def test_tokens_and_targets_are_everybodys(clients: list[SdkLike]) -> None:
+    """A target is evaluated everywhere as it was described last, wherever that was."""
+    for teller in clients:
+        for target, currency in ((GERMAN, "EUR"), (ENGLISH, "USD")):
+            await teller.authenticate(target)
             for client in clients:
-                await client.post_usage("dark_mode", 2)
-
-        async def arrived() -> bool:
-            return sum(entry.count for entry in running.saas.usage.sums()) >= 30
-
-        await eventually(arrived, 20)
-        await asyncio.sleep(1.5)
-        assert sum(entry.count for entry in running.saas.usage.sums()) == 30
-        # A key that SaaS knows and nobody here yet works at the member that does not lead.
-        added = known_key("second", "Server", "brand-new-server-key")
-        running.saas.state.find("development").keys.append(added)
-        for proxy in (running.two, running.one):
-            async with SdkLike.connected(proxy.url, added.text) as newcomer:
-                assert newcomer.environment == DEV
+                client.token = teller.token
+                assert currency in await client.value("price_display", "zed")
 
 
-@pytest.mark.timeout(60)
-async def test_a_dead_leader_is_replaced(tmp_path: Path) -> None:
-    """Kill -9 under load: the next flip arrives at the others within seconds (a lease lasts six)."""
-    async with fleet(tmp_path) as running, AsyncExitStack() as stack:
-        await running.saas.streams.until(lambda count: count == 3)
-        leader = next(p for p in (running.one, running.two) if '"leading"' in p.log.read_text())
-        others = [proxy for proxy in running.members if proxy is not leader]
-        clients = [await stack.enter_async_context(SdkLike.connected(p.url, KEYS[DEV])) for p in others]
-        before = await version_of(clients[0])
-        waiting = [await hears(client, before + 1, stack) for client in clients]
-        await leader.kill()
-        running.saas.state.flip("development", "dark_mode")
-        killed = time.monotonic()
-        async with asyncio.timeout(20):
-            heard = await asyncio.gather(*waiting)
-        # The lease (6 s), the next try (1 s), and what it takes to connect and fetch.
-        assert max(heard) - killed < 15
+async def test_a_new_key_works_at_every_member(running: Fleet) -> None:
+    """Those that do not lead have it taken in by the one that does; a replica knows it from then on."""
+    added = known_key("second", "Server", "brand-new-server-key")
+    running.saas.state.find(DEV).keys.append(added)
+    leader = await running.leader()
+    assert leader is not None
+    follower = next(proxy for proxy in (running.one, running.two) if proxy is not leader)
+    for proxy in (follower, leader, running.replica):
+        async with SdkLike.connected(proxy.url, added.text) as newcomer:
+            assert newcomer.environment == DEV
+
+
+async def test_no_member_goes_backwards(running: Fleet, clients: list[SdkLike]) -> None:
+    """Told of a change by one member, an SDK finds it at every other, however it asks (PRODUCT §6.6)."""
+    witness = Witness()
+    chance = random.Random(6)
+    behind: list[str] = []
+
+    async def listen(client: SdkLike, stack: AsyncExitStack) -> None:
+        stream = await stack.enter_async_context(client.stream())
+        while witness.newest < last:
+            event = await stream.event()
+            if event["identifier"] != TICK:
+                continue
+            other = chance.choice(clients)
+            found = await other.get(f"/feature-configs/{TICK}")
+            if found.json()["version"] < event["version"]:
+                behind.append(f"{other.url}: {found.json()['version']} after an event of {event['version']}")
+            for way in WAYS:
+                await witness.read(chance.choice(clients), way)
+
+    running.ticker.tick()
+    for client in clients:
+        # A change has been noticed by every member: from now on bulk reads are checked as well.
+        await eventually(lambda client=client: _has(client, running.ticker.number))
+    last = running.ticker.number + TICKS
+    async with asyncio.timeout(25), AsyncExitStack() as stack:
+        listening = [asyncio.create_task(listen(client, stack)) for client in clients * 2]
+        while running.ticker.number < last:
+            running.ticker.tick()
+            await asyncio.sleep(0.03)
+        await asyncio.gather(*listening)
+    late = await running.late_checks()
+    assert len(behind) + len(witness.wrong) <= late, (behind, witness.wrong)
+    for client in clients:
+        assert {await witness.read(client, way) for way in WAYS} == {last}
+
+
+async def test_usage_posted_anywhere_arrives_once(running: Fleet, clients: list[SdkLike]) -> None:
+    """Merged in Redis, sent by the member that leads."""
+    running.saas.usage.reset()
+    for _ in range(20):
         for client in clients:
-            assert await version_of(client) == before + 1
-        await leader.start()
+            assert (await client.post_usage("dark_mode", 2)).status_code == 200
+    await eventually(lambda: _arrived(running, "dark_mode", 120))
+    rounds = running.saas.usage.received
+    await clients[0].post_usage("one_click_payment", 1)
+    await eventually(lambda: _arrived(running, "one_click_payment", 1))
+    assert running.saas.usage.received > rounds, "another round was sent"
+    assert _counted(running, "dark_mode") == 120
 
 
-@pytest.mark.timeout(60)
-async def test_redis_stopped_and_emptied(tmp_path: Path) -> None:
-    """No read fails, no stream ends; afterwards it is filled again and changes flow."""
-    async with fleet(tmp_path) as running, AsyncExitStack() as stack:
-        await running.saas.streams.until(lambda count: count == 3)
-        clients = [
-            await stack.enter_async_context(SdkLike.connected(proxy.url, KEYS[DEV]))
-            for proxy in running.members
-        ]
-        await clients[0].authenticate({"identifier": "zed", "attributes": {"plan": "enterprise"}})
-        value = await clients[1].value("checkout_flow", "zed")
-        before = await version_of(clients[0])
-        waiting = [await hears(client, before + 1, stack) for client in clients]
-        running.redis.stop()
-        end = time.monotonic() + 6
-        while time.monotonic() < end:
-            client = random.choice(clients)
-            for path in ("/feature-configs", "/target-segments", "/target/somebody/evaluations"):
-                assert (await client.get(path)).status_code == 200, path
-            assert (await client.http.get("/health/ready")).status_code == 200
-            assert (await client.post_usage("dark_mode", 1)).status_code == 200
-        running.redis.start()
+@pytest.mark.timeout(120)  # on a new machine the packages of the SDKs are installed first
+async def test_real_sdks_at_different_members(
+    running: Fleet, clients: list[SdkLike], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """They see each other's flips at once, and SaaS gets exactly what they counted."""
+    missing = missing_tools(NODEJS.name)
+    if missing:
+        pytest.skip(f"this machine lacks {', '.join(missing)}")
+    await asyncio.to_thread(prepare, [PYTHON.name, NODEJS.name])
+    running.saas.usage.reset()
+    somebody = {"identifier": "somebody", "name": "Somebody"}
+    placed: list[tuple[str, Sdk, str]] = [
+        ("python-one", PYTHON, running.one.url),
+        ("node-two", NODEJS, running.two.url),
+        ("python-replica", PYTHON, running.replica.url),
+        ("node-replica", NODEJS, running.replica.url),
+    ]
+    async with (
+        launcher([PYTHON, NODEJS], tmp_path_factory.mktemp("sdks")) as start,
+        AsyncExitStack() as stack,
+    ):
 
-        async def filled() -> bool:
-            return b"environments" in redis_command(running.redis.port, "KEYS", "ffp:environments")
+        async def opened(name: str, sdk: Sdk, url: str) -> SdkClient:
+            options = SdkOptions(KEYS[DEV], url, url, somebody)
+            return await stack.enter_async_context(start.client(sdk, name, options))
 
-        await eventually(filled, 20)
-        running.saas.state.flip("development", "dark_mode")
-        async with asyncio.timeout(20):
-            await asyncio.gather(*waiting)
-        assert await clients[2].value("checkout_flow", "zed") == value, "a target was lost with Redis"
-        for proxy in running.members:
-            said = proxy.log.read_text()
-            assert said.count("store unavailable, serving what is loaded") <= 1
+        sdks = [await opened(*place) for place in placed]
+        for sdk in sdks:
+            assert await sdk.initialised(within=30)
+            await sdk.heard("streaming", within=30)
+        for _ in range(3):
+            new = str(running.ticker.tick())
+            await asyncio.gather(
+                *(sdk.until("string", TICK, somebody, "none", expected=new, within=15) for sdk in sdks)
+            )
+        for sdk in sdks:
+            for _ in range(5):
+                assert await sdk.variation("boolean", "dark_mode", somebody, default=False) is not None
+    # Closed, each has posted what it counted.
+    await eventually(lambda: _arrived(running, "dark_mode", 5 * len(placed)))
+    await clients[0].post_usage("new_search", 1)
+    await eventually(lambda: _arrived(running, "new_search", 1))
+    assert _counted(running, "dark_mode") == 5 * len(placed)
 
 
-async def test_members_start_without_saas_from_a_filled_redis(tmp_path: Path) -> None:
-    """They serve at once, ready says degraded, and they recover by themselves."""
-    with redis_server(tmp_path / "redis") as redis:
-        async with sandbox(*default_environments()) as saas:
-            options = online_options(saas, KEYS.values()) | QUICK
-            options["redis-address"] = f"127.0.0.1:{redis.port}"
-            async with Proxy.running(options, tmp_path / "first.log"):
-                pass
-            saas.down()
-            async with Proxy.running(options, tmp_path / "second.log") as proxy:
-                async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
-                    assert (await client.get("/feature-configs")).status_code == 200
-                    ready = await client.http.get("/health/ready")
-                    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
-                    await saas.up()
+def _counted(running: Fleet, flag: str) -> int:
+    return sum(entry.count for entry in running.saas.usage.sums() if entry.flag == flag)
 
-                    async def recovered() -> bool:
-                        return bool((await client.http.get("/health/ready")).json()["status"] == "ready")
 
-                    await eventually(recovered, 25)
+async def _arrived(running: Fleet, flag: str, count: int) -> bool:
+    return _counted(running, flag) >= count
+
+
+async def _has(client: SdkLike, number: int) -> bool:
+    return await WAYS["evaluated"](client) == number

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import Proxy, online_options, sandbox
-from tests.support.redis_server import free_port, redis_server_at
+from tests.support.fleet import QUICK, TICK, Ticker
+from tests.support.ports import free_port
+from tests.support.redis_server import redis_server, redis_server_at
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
 
 
@@ -83,3 +86,49 @@ async def test_a_start_without_redis_can_be_ended(tmp_path: Path) -> None:
     shared = {"redis-address": f"127.0.0.1:{free_port()}", "read-replica": "true"}
     async with launched(shared, tmp_path / "log") as (_, http):
         assert (await readiness(http))[0] == 503
+
+
+@pytest.mark.parametrize("kind", ["redis", "sqlite"])
+async def test_saas_down_at_the_start(tmp_path: Path, kind: str) -> None:
+    """With a filled store: serves at once, says what is stale, and is in step by itself when SaaS is back.
+
+    The tokens of the former life are good, its targets are known, and what changed meanwhile is an event.
+    """
+    async with AsyncExitStack() as stack:
+        saas = await stack.enter_async_context(sandbox(*default_environments()))
+        kept = {"data-dir": str(tmp_path / "data")}
+        if kind == "redis":
+            redis = stack.enter_context(redis_server(tmp_path / "redis"))
+            kept = {"redis-address": f"127.0.0.1:{redis.port}"}
+        options = online_options(saas, KEYS.values()) | QUICK | kept
+        ticker = Ticker(saas)
+        async with (
+            Proxy.running(options, tmp_path / "first.log") as first,
+            SdkLike.connected(first.url, KEYS[DEV]) as client,
+        ):
+            await client.authenticate({"identifier": "zed", "attributes": {"country": "DE"}})
+            token = client.token
+            stored = (await client.get("/feature-configs")).content
+        saas.down()
+        async with AsyncExitStack() as second:
+            proxy, http = await second.enter_async_context(launched(options, tmp_path / "second.log"))
+            await proxy.until_ready()
+            client = await second.enter_async_context(SdkLike.connected(proxy.url, KEYS[DEV]))
+            client.token = token
+            assert (await client.get("/feature-configs")).content == stored
+            assert "EUR" in await client.value("price_display", "zed")
+            status, told = await readiness(http)
+            assert (status, told["status"]) == (200, "degraded")
+            assert any("served as stored" in reason for reason in told["reasons"])
+            async with client.stream() as stream:
+                ticker.tick()
+                await saas.up()
+                async with asyncio.timeout(25):
+                    while (await stream.event())["identifier"] != TICK:
+                        pass
+            assert await client.value(TICK) == str(ticker.number)
+
+            async def recovered() -> bool:
+                return bool((await readiness(http))[1] == {"status": "ready", "reasons": []})
+
+            await eventually(recovered, 25)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -16,6 +15,7 @@ import httpx2
 from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.server import RunningSandbox, serve
 from ff_proxy.sandbox.state import SandboxState
+from tests.support.ports import free_port
 
 READY_WITHIN: Final = 30.0
 EXIT_WITHIN: Final = 20.0
@@ -34,14 +34,6 @@ async def sandbox(*environments: Environment) -> AsyncIterator[RunningSandbox]:
     """
     async with serve(SandboxState(environments)) as running:
         yield running
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def online_options(saas: RunningSandbox, api_keys: Iterable[str]) -> dict[str, str]:

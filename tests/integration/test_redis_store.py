@@ -18,7 +18,8 @@ from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag, segment
-from tests.support.redis_server import RedisServer, free_port, redis_command, redis_server
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer, redis_command, redis_server
 
 
 @pytest.fixture(scope="module")

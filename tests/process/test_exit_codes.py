@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.seed import default_environments
-from tests.integration.harness import free_port, online_options, sandbox
+from tests.integration.harness import online_options, sandbox
 from tests.support.commands import Command, as_flags, run
+from tests.support.ports import free_port
 from tests.support.sdk_like import KEYS
 
 ONLINE = [

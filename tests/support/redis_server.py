@@ -13,6 +13,8 @@ from typing import Final
 
 import pytest
 
+from tests.support.ports import free_port
+
 _START_SECONDS: Final = 15.0
 
 
@@ -28,14 +30,6 @@ def redis_binary() -> str:
             if candidate.exists():
                 return str(candidate)
     pytest.skip("no redis-server on PATH: install Debian's redis-server")
-
-
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class RedisServer:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio.client import PubSub
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.store.redis import Endpoint, Topology
-from ff_proxy.store.redis.connection import Connection
+from ff_proxy.store.redis.connection import Connection, translated
 
 
 @pytest.fixture
@@ -50,3 +51,11 @@ async def test_a_watcher_that_leaves_hears_of_nothing_else(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_a_connection_that_ends_between_two_steps() -> None:
+    """The event loop's complaint is one more connection error; other mistakes stay what they are."""
+    with pytest.raises(StoreUnavailable, match="closed"), translated():
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+    with pytest.raises(RuntimeError, match="bug"), translated():
+        raise RuntimeError("a bug")

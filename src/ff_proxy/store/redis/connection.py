@@ -153,6 +153,11 @@ def translated() -> Iterator[None]:
                 f"Redis refuses the credentials ({error}): check redis-username, redis-password and its ACL"
             ) from error
         raise StoreUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
+    except RuntimeError as error:
+        # What uvloop says of a connection that ended between two steps of the library.
+        if "closed" not in str(error):
+            raise
+        raise StoreUnavailable("Redis: the connection was closed") from error
 
 
 def _is_refusal(error: BaseException | None) -> bool:

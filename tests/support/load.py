@@ -1,0 +1,125 @@
+"""People who use a fleet without a pause, while its members come and go."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import httpx2
+
+from tests.integration.harness import Proxy
+from tests.support.fleet import WAYS, Witness
+from tests.support.sdk_like import DEV, KEYS, SdkLike
+
+POSTED: Final = "posted"
+_PAUSE: Final = 0.02
+
+
+class Mortal:
+    """A member that is killed and started again.
+
+    ``life`` tells what its users may hold against it: what happens within one and the same (0: none).
+    """
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.life = 1
+        self._lives = 1
+
+    async def die(self) -> None:
+        """``kill -9``."""
+        self.life = 0
+        await self.proxy.kill()
+
+    async def rise(self) -> None:
+        """Start again, until it is ready."""
+        await self.proxy.start()
+        self._lives += 1
+        self.life = self._lives
+
+
+class Load:
+    """Reads in every way, evaluates targets described before, posts usage.
+
+    Args:
+        members: everybody who serves.
+        seed: of its choices.
+        shared: what one member was told has to be known at the others at once; without it, because the store
+            that they share is away now and then, only at that member.
+
+    Attributes:
+        targets: identifiers of targets that members have taken in, all of them in Germany.
+        tried: how many posts were sent, answered or not.
+        posts: when a post was taken, and by which member.
+        answers: how many requests were answered.
+    """
+
+    def __init__(self, members: Sequence[Mortal], seed: int, *, shared: bool = True) -> None:
+        together = Witness()
+        self._witnesses = {member: together if shared else Witness() for member in members}
+        known: list[str] = []
+        self._known = {member: known if shared else [] for member in members}
+        self.targets: list[str] = []
+        self.tried = 0
+        self.posts: list[tuple[float, Mortal]] = []
+        self.answers = 0
+        self._members = members
+        self._chance = random.Random(seed)
+        self._over = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """For as long as the context lasts; a wrong answer to anybody is raised here."""
+        tasks = [asyncio.create_task(self._use(member)) for member in self._members]
+        try:
+            yield
+            # In the middle of a post nobody could say whether it counts.
+            self._over = True
+            async with asyncio.timeout(20):
+                await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def wrong(self) -> list[str]:
+        """Answers that were older than what somebody had been told before."""
+        return [wrong for witness in {*self._witnesses.values()} for wrong in witness.wrong]
+
+    async def _use(self, member: Mortal) -> None:
+        while not self._over:
+            life = member.life
+            try:
+                async with SdkLike.connected(member.proxy.url, KEYS[DEV]) as client:
+                    while not self._over:
+                        await self._turn(member, client)
+                        await asyncio.sleep(_PAUSE)
+            except (httpx2.TransportError, AssertionError):
+                if life and life == member.life:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
+    async def _turn(self, member: Mortal, client: SdkLike) -> None:
+        for way in WAYS:
+            await self._witnesses[member].read(client, way)
+        newcomer = f"newcomer-{self._chance.getrandbits(64):x}"
+        await client.authenticate({"identifier": newcomer, "attributes": {"country": "DE"}})
+        self.targets.append(newcomer)
+        self._known[member].append(newcomer)
+        known = self._chance.choice(self._known[member])
+        assert "EUR" in await client.value("price_display", known), f"{known} is not known at {client.url}"
+        self.tried += 1
+        answer = await client.post_usage(POSTED, 1)
+        assert answer.status_code == 200
+        self.posts.append((time.monotonic(), member))
+        self.answers += len(WAYS) + 3
+
+    async def seen_by_all(self, number: int) -> None:
+        """Wait until every member serves that value of the ticker's flag; the caller bounds it."""
+        for member in self._members:
+            async with SdkLike.connected(member.proxy.url, KEYS[DEV]) as client:
+                while await WAYS["by id"](client) < number:  # noqa: ASYNC110  (another process tells nobody)
+                    await asyncio.sleep(_PAUSE)
