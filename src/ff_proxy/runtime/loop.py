@@ -7,14 +7,15 @@ from typing import TypeVar
 import uvloop
 
 from ff_proxy.errors import ExitCode
+from ff_proxy.runtime.collector import short_pauses
 from ff_proxy.runtime.signals import Stop, stop_on_signals
 
 _Result = TypeVar("_Result")
 
 
 def run(main: Coroutine[object, object, _Result]) -> _Result:
-    """Run ``main`` to its end on uvloop."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    """Run ``main`` to its end on uvloop, with short pauses."""
+    with short_pauses(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 
 
