@@ -8,10 +8,11 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from string import ascii_uppercase
+from types import MappingProxyType
 
 from bench.common.environments import Made, write_offline
 from bench.common.figures import Figure
@@ -31,6 +32,7 @@ _FLUSH = 0.6
 _VARIATIONS = ("one", "two", "three")
 _LONG = 30.0
 _LOOK = 0.02
+_TARGET_BYTES = 150
 
 _COLUMNS = (
     Column("commands", 2),
@@ -41,7 +43,7 @@ _COLUMNS = (
 _ABOUT = (
     "What Redis counts for one of each: commands (those in scripts too), bytes received and sent, CPU time."
     " A second of members is what they ask when nothing happens; all else is without that. Requests come one"
-    " at a time: under load, several share what is asked for them. Usage is also sent to Harness from there."
+    " at a time: under load, several share what is asked for them."
 )
 _ABOUT_HELD = "Bytes of Redis' memory for each."
 _ABOUT_RECOVERY = (
@@ -53,8 +55,9 @@ _ABOUT_RECOVERY = (
 class _Fleet:
     """A Redis, a Harness, and members that come one by one."""
 
-    def __init__(self, plan: Plan, stack: ExitStack, environments: int) -> None:
+    def __init__(self, plan: Plan, stack: ExitStack, environments: int, options: Mapping[str, str]) -> None:
         self.plan = plan
+        self._options = options
         self.members: list[Server] = []
         self.mades = [Made(f"fleet-{letter}", _FLAGS) for letter in ascii_uppercase[:environments]]
         self._stack = stack
@@ -62,7 +65,7 @@ class _Fleet:
         write_offline(directory, self.mades)
         self.redis: CountingRedis = stack.enter_context(counting_redis())
         self.saas: Saas = stack.enter_context(sandbox(directory, self.mades))
-        self._idle = Counted(0, 0, 0, 0, 1)
+        self.quiet = Counted(0, 0, 0, 0, 1)
 
     @property
     def made(self) -> Made:
@@ -71,7 +74,7 @@ class _Fleet:
 
     def join(self) -> Server:
         """One more member."""
-        options = {**self.saas.options, "redis-address": self.redis.address, "metric-post-duration": "1"}
+        options = {**self.saas.options, "redis-address": self.redis.address, **self._options}
         member = self._stack.enter_context(proxy(options, f"member {len(self.members) + 1}"))
         self.members.append(member)
         _wait("a member does not serve", lambda: self._serves(member))
@@ -86,10 +89,10 @@ class _Fleet:
         time.sleep(self.plan.pick(3.0, 0.5))  # what a member does once, when it has started, is over then
         seconds = self.plan.pick(10.0, 1.0)
         given = self.redis.during(lambda: time.sleep(seconds))
-        self._idle = given.each(given.seconds)
+        self.quiet = given.each(given.seconds)
         count = f"{len(self.members)} member{'s' if len(self.members) != 1 else ''}"
         more = f"{len(self.mades)} environment{'s' if len(self.mades) > 1 else ''}"
-        return _row(f"a second of {count}, {more}", [self._idle])
+        return _row(f"a second of {count}, {more}", [self.quiet])
 
     def each(self, label: str, step: Callable[[str], object], count: int, pause: float) -> Row:
         """What one ``step`` comes to; each is given a text that differs from all others."""
@@ -101,7 +104,7 @@ class _Fleet:
             time.sleep(1.0)  # what they have set off is done by then
 
         given = [self.redis.during(lambda n=n: several(n)) for n in range(self.plan.pick(3, 1))]  # type: ignore[misc]
-        return _row(label, [one.less(self._idle, one.seconds).each(count) for one in given])
+        return _row(label, [one.less(self.quiet, one.seconds).each(count) for one in given])
 
     def token(self, target: str | None = None) -> str:
         """A token from the youngest member, for a target if one is named."""
@@ -132,7 +135,12 @@ def measure(plan: Plan) -> Iterator[Table]:
         count = plan.pick(100, 5)
         rows += [many.each("authentication of a new target", many.token, count, _LOOK)]
         target = max(0.0, many.redis.memory() - held) / (count * plan.pick(3, 1))
-        rows += [_posts(many, 1, "usage of 1 count"), _posts(many, COUNTS, f"usage of {COUNTS} counts")]
+        rows += [_put_back(many)]
+        rows += [_posts(many, 1, "handed on")]
+    with _fleet(plan, 1, {"metric-post-duration": "1"}) as sending:
+        sending.join()
+        sending.idle()
+        rows += [_posts(sending, count, "handed on and sent") for count in (1, COUNTS)]
     yield Table("What is asked of Redis", _ABOUT, _COLUMNS, tuple(rows))
     items = tuple(Row(name, (Figure.of([size]),)) for name, size in (("flag", flag), ("target", target)))
     yield Table("What Redis holds", _ABOUT_HELD, (Column("bytes"),), items)
@@ -141,9 +149,11 @@ def measure(plan: Plan) -> Iterator[Table]:
 
 
 @contextmanager
-def _fleet(plan: Plan, environments: int) -> Iterator[_Fleet]:
+def _fleet(
+    plan: Plan, environments: int, options: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[_Fleet]:
     with ExitStack() as stack:
-        yield _Fleet(plan, stack, environments)
+        yield _Fleet(plan, stack, environments, options)
 
 
 def _row(label: str, given: Sequence[Counted]) -> Row:
@@ -178,14 +188,24 @@ def _reads(fleet: _Fleet) -> Iterator[Row]:
         yield fleet.each(label, lambda _, path=path: expect(200, port, "GET", path, bearer), count, 0.005)  # type: ignore[misc]
 
 
-def _posts(fleet: _Fleet, counts: int, label: str) -> Row:
+def _put_back(fleet: _Fleet) -> Row:
+    """As members do with the targets that they remember, when Redis was emptied."""
+    kept = [(f"user-{number}", "x" * _TARGET_BYTES) for number in range(fleet.plan.pick(20_000, 500))]
+    given = [
+        fleet.redis.during(lambda: fleet.redis.keep("bench", kept)) for _ in range(fleet.plan.pick(3, 1))
+    ]
+    return _row("a target put back", [one.less(fleet.quiet, one.seconds).each(len(kept)) for one in given])
+
+
+def _posts(fleet: _Fleet, counts: int, done: str) -> Row:
     port, bearer = fleet.members[-1].port, {"Authorization": f"Bearer {fleet.token()}"}
 
     def post(name: str) -> None:
-        body = usage_body(counts, f"{label}-{name}").encode()
+        body = usage_body(counts, f"user-{name}").encode()
         expect(200, port, "POST", f"/metrics/{fleet.made.id}", bearer, body)
 
-    return fleet.each(f"{label} handed on", post, fleet.plan.pick(8, 2), _FLUSH)
+    label = f"usage of {counts} count{'s' if counts > 1 else ''} {done}"
+    return fleet.each(label, post, fleet.plan.pick(8, 2), _FLUSH)
 
 
 def _takeover(plan: Plan) -> float:

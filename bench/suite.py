@@ -62,6 +62,7 @@ BENCHMARKS = {
         Benchmark(
             "connections", "What connections, streams and TLS cost, and the bytes they carry.", ("wrk",)
         ),
+        Benchmark("storms", "A storm of reconnects, for real and as bench.capacity simulates it."),
         Benchmark(
             "fleet", "What members ask of Redis, and how soon one replaces another.", ("redis-server",)
         ),

@@ -1,7 +1,7 @@
 """A Redis of our own, and what it counts of the work that it does."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,6 +9,8 @@ from redis import Redis
 
 from bench.common.processes import HOST
 from bench.common.redis import redis_server
+
+_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,15 @@ class CountingRedis:
         before = self._now()
         what()
         return self._since(before).less(self._own)
+
+    def keep(self, name: str, fields: Sequence[tuple[str, str]]) -> None:
+        """Set fields of a hash that it does not have yet, 500 at a time, and forget the hash."""
+        for start in range(0, len(fields), _BATCH):
+            pipeline = self._client.pipeline(transaction=False)
+            for field, value in fields[start : start + _BATCH]:
+                pipeline.hsetnx(name, field, value)
+            pipeline.execute()
+        self._client.unlink(name)
 
     def memory(self) -> float:
         """Bytes that it has allocated."""

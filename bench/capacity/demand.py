@@ -1,0 +1,144 @@
+"""A fleet in which nothing unusual happens: what its SDKs take, in closed form.
+
+Every function takes a case and unit costs; CPU is in cores (seconds of CPU per second), all rates per second.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.capacity.case import POLL_SECONDS, Case
+from bench.capacity.units import Asked, Units
+
+HEARTBEAT_SECONDS = 14.0
+FLUSHES = 2.0
+"""A member hands on usage every half second."""
+ROUND_TRIP = 0.0005
+"""Seconds, an assumption. A member has one check under way at a time; who comes meanwhile shares the next."""
+_KINDS = 6
+"""Kinds and versions of SDKs whose counts do not merge with each other: an assumption."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What happens each second in the whole fleet.
+
+    Attributes:
+        polls: bulk reads of flags and target groups.
+        news: streams told of an event.
+        flags: single flags fetched.
+        evaluations: single evaluations fetched.
+        posts: of usage.
+        counts: in those posts.
+        heartbeats: on streams.
+        arrivals: client SDKs that authenticate, read every evaluation and open a stream.
+    """
+
+    polls: float
+    news: float
+    flags: float
+    evaluations: float
+    posts: float
+    counts: float
+    heartbeats: float
+    arrivals: float
+
+
+def rates(case: Case) -> Rates:
+    """What the SDKs of ``case`` do each second."""
+    changes = case.changes / 60
+    return Rates(
+        polls=case.polling / POLL_SECONDS,
+        news=case.streams * changes,
+        flags=case.server * changes,
+        evaluations=case.client * changes,
+        posts=case.sdks / POLL_SECONDS,
+        counts=case.sdks / POLL_SECONDS * case.counts,
+        heartbeats=case.streams / HEARTBEAT_SECONDS,
+        arrivals=case.client / (case.session * 60) if case.session else 0.0,
+    )
+
+
+def cpu(case: Case, units: Units) -> Mapping[str, float]:
+    """Cores that each thing takes, over all members."""
+    rate = rates(case)
+    handshake = units.handshake if case.tls else 0.0
+    arrival = units.auth + units.evaluations.at(case.flags) + units.stream + units.connection + 2 * handshake
+    return {
+        "polls": rate.polls * (units.poll.at(case.flags) + units.groups),
+        "events": rate.news * units.event,
+        "fetches after events": rate.flags * units.flag + rate.evaluations * units.evaluation,
+        "heartbeats": rate.heartbeats * units.heartbeat,
+        "usage": rate.posts * units.post + rate.counts * units.count,
+        "arrivals": rate.arrivals * arrival,
+    }
+
+
+def sent(case: Case, units: Units) -> float:
+    """Bytes a second that all members send to SDKs, compressed, without what TCP and TLS add."""
+    rate = rates(case)
+    return (
+        rate.polls * (units.body.at(case.flags) + units.groups_body)
+        + rate.news * units.event_body
+        + rate.flags * units.flag_body
+        + rate.evaluations * units.evaluation_body
+        + rate.arrivals * units.evaluations_body.at(case.flags)
+    )
+
+
+def memory(case: Case, units: Units) -> tuple[float, float]:
+    """Bytes of a member that holds no stream, and of each stream.
+
+    With several cores there is a worker for each and a process that follows Harness, each with all flags.
+    """
+    processes = 1 if case.member.cores == 1 else case.member.cores + 1
+    held = units.environment_bytes + case.flags * units.flag_bytes
+    stream = units.stream_bytes + (units.tls_bytes if case.tls else 0.0)
+    return processes * (units.process_bytes + case.environments * held), stream
+
+
+def news_seconds(case: Case, units: Units, members: float) -> float:
+    """Seconds of a member's CPU, over its cores, until all of its SDKs have been told and have fetched."""
+    spare = case.member.cores * max(0.05, 1 - sum(cpu(case, units).values()) / members / case.member.cores)
+    own = 1 / members / case.environments
+    fetches = case.server * units.flag + case.client * units.evaluation
+    return own * (case.streams * units.event + fetches) / spare
+
+
+def redis(case: Case, units: Units, members: float) -> Asked:
+    """What Redis does in a second, all nodes together."""
+    cost, rate = units.redis, rates(case)
+    changes = case.changes / 60 * case.environments
+    asked = cost.member * members + cost.led * case.environments
+    asked += cost.followed * (case.environments * (members - 1))
+    asked += cost.change * changes + cost.told * (changes * (members - 1))
+    # Whoever comes while a check is under way shares the next one.
+    burst = news_seconds(case, units, members) / ROUND_TRIP
+    fetches = rate.flags + rate.evaluations
+    asked += cost.fetch * min(fetches, changes * members * max(1.0, burst))
+    # Every target is looked up by itself.
+    asked += (cost.evaluation - cost.fetch) * (rate.evaluations + rate.arrivals)
+    asked += cost.auth * rate.arrivals
+    asked += cost.post * (members * min(FLUSHES * case.environments, rate.posts / members))
+    return asked + cost.count * handed_on(case, members)
+
+
+def handed_on(case: Case, members: float) -> float:
+    """Counts a second that members hand on to Redis: those of the same flag, variation and target are merged.
+
+    Server SDKs name one target for all; client SDKs each its own.
+    """
+    posted = (case.polling + case.server) / POLL_SECONDS * case.counts
+    differing = members * FLUSHES * case.environments * case.counts * _KINDS
+    return min(posted, differing) + case.client / POLL_SECONDS * case.counts
+
+
+def waiting(case: Case) -> float:
+    """Counts that wait for Harness in one environment when a round begins."""
+    own = case.counts * _KINDS if case.polling + case.server else 0
+    return own + case.client * case.counts / case.environments * min(1.0, case.sending / POLL_SECONDS)
+
+
+def redis_memory(case: Case, units: Units) -> float:
+    """Bytes for flags, and for as many targets as there are client SDKs at a time."""
+    flags = case.environments * case.flags * units.redis.flag_bytes
+    return flags + case.client * units.redis.target_bytes

@@ -1,0 +1,247 @@
+"""What happens to fleets: each scenario, simulated for a case with its unit costs."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from bench.capacity import demand, limits
+from bench.capacity.case import Case
+from bench.capacity.engine import Engine, Worker
+from bench.capacity.news import Spread, Stage, spread
+from bench.capacity.sdks import Step
+from bench.capacity.storm import Costs, Proxy, Storm, Told, crowd
+from bench.capacity.units import Units
+
+SEED = 20
+DRAIN_SECONDS = 3.0
+"""Over which a proxy that is asked to stop ends its streams (option ``shutdown-delay``)."""
+KEEPER_SECONDS = 2.0
+"""Between two looks of a member whether Redis was emptied."""
+REMEMBERED = 20_000
+"""Targets that a member remembers."""
+_BATCH = 500
+_BATCHES = 10
+_PAUSE = 15.0
+"""Seconds from a new member's start to the end of the next: an assumption."""
+_ALIKE = 8
+"""Members that stand for all where all fare alike."""
+_LEAST_SPEED = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A case with its members: those that it needs, and some to spare."""
+
+    case: Case
+    units: Units
+    members: int
+
+    @property
+    def background(self) -> float:
+        """Cores of a member that are used all the time."""
+        return sum(demand.cpu(self.case, self.units).values()) / self.members
+
+    @property
+    def speed(self) -> float:
+        """Cores of a member that are free."""
+        return max(_LEAST_SPEED * self.case.member.cores, self.case.member.cores - self.background)
+
+    @property
+    def room(self) -> float:
+        """Streams that a member can take: each SDK has another connection, and there is its memory."""
+        empty, stream = demand.memory(self.case, self.units)
+        share = self.case.streams / self.case.connections
+        files = (self.case.member.files - limits.RESERVED_FILES) * share
+        return min(files, (self.case.member.memory - empty) / stream)
+
+    @property
+    def costs(self) -> Costs:
+        """Seconds of CPU of each request in a storm."""
+        case, units = self.case, self.units
+        handshake = units.handshake if case.tls else 0.0
+        return {
+            Step.POLL: units.poll.at(case.flags) + units.groups,
+            Step.EVALUATIONS: units.evaluations.at(case.flags),
+            Step.AUTH: units.auth,
+            Step.OPEN: units.stream_of_many + handshake,
+        }
+
+    @property
+    def ready(self) -> float:
+        """Seconds from a start to ready."""
+        return max(
+            self.units.ready.points[0][1], self.units.ready.at(self.case.environments * self.case.flags)
+        )
+
+    def proxies(self, count: int, *, spare: float = 1.0) -> list[Proxy]:
+        """So many members; ``spare`` is the part of their background that goes on."""
+        speed = self.case.member.cores - self.background * spare
+        return [Proxy(max(_LEAST_SPEED, speed), self.room) for _ in range(count)]
+
+
+def fleet(case: Case, units: Units) -> Fleet | None:
+    """The fleet that ``case`` needs, with a tenth to spare; ``None`` if no number of members is enough."""
+    least = limits.members(case, units)
+    if math.isinf(least):
+        return None
+    # With a tenth of all away, as a rolling deploy has it, the others are enough.
+    return Fleet(case, units, int(least) + max(1, math.ceil(least / (_BATCHES - 1))))
+
+
+Stormy = Callable[[Fleet], Told]
+Newsy = Callable[[Fleet], Spread]
+
+
+def member_dies(given: Fleet, *, jitter: bool = True) -> Told:
+    """One member is killed: its connections break, and its SDKs find the others."""
+    storm, members = _one_of_all(given, jitter=jitter)
+    storm.end_all(members[0], 0.0)
+    return storm.run()
+
+
+def member_stops(given: Fleet) -> Told:
+    """One member is asked to stop: it ends its streams one by one."""
+    storm, members = _one_of_all(given)
+    storm.end_all(members[0], DRAIN_SECONDS)
+    return storm.run()
+
+
+def member_vanishes(given: Fleet) -> Told:
+    """One member's machine is gone without a word: SDKs notice when heartbeats do not come."""
+    storm, members = _one_of_all(given)
+    storm.silence(members[0])
+    return storm.run()
+
+
+def all_restart(given: Fleet, *, jitter: bool = True) -> Told:
+    """All members are killed at once, and are there again as soon as they are ready."""
+    count = min(_ALIKE, given.members)
+    # Nothing else goes on while nobody is connected.
+    members = given.proxies(count, spare=0.0)
+    chance = Random(SEED)
+    storm = Storm(given.costs, members, chance, jitter=jitter)
+    share = given.case.streaming * count / given.members
+    storm.settle(crowd(given.case.mix, share, chance), members)
+    for member in members:
+        storm.end_all(member, 0.0)
+        storm.engine.at(given.ready, storm.begin, member)
+    return storm.run()
+
+
+def rolling_deploy(given: Fleet, *, fewest: bool = False) -> Told:
+    """Members are replaced by tenths, each after the last one's new members are ready."""
+    count = min(_BATCHES, given.members)
+    members = given.proxies(count)
+    chance = Random(SEED)
+    storm = Storm(given.costs, members, chance, fewest=fewest)
+    share = given.case.streaming * count / given.members
+    storm.settle(crowd(given.case.mix, share, chance), members)
+    begin = 0.0
+    for member in members:
+        storm.engine.at(begin, storm.end_all, member, DRAIN_SECONDS)
+        up = begin + DRAIN_SECONDS + given.ready
+        storm.engine.at(up, storm.begin, member)
+        begin = up + _PAUSE
+    return storm.run()
+
+
+def flip(given: Fleet, changes: int = 1) -> Spread:
+    """So many flags are changed in one moment."""
+    return spread(_stage(given, _told(given, 0.0)), changes)
+
+
+def burst(given: Fleet) -> Spread:
+    """Ten flags are changed in one moment."""
+    return flip(given, 10)
+
+
+def leader_dies(given: Fleet) -> Spread:
+    """A flag is changed at the moment at which the member that follows Harness is killed."""
+    return spread(_stage(given, _told(given, given.units.takeover)))
+
+
+def redis_lost(given: Fleet) -> Spread:
+    """Redis comes back empty after a while in which a flag was changed; the times are from its return.
+
+    Every member puts back the targets that it remembers; the lease is taken anew, the change is written, and
+    members read it between what is put back.
+    """
+    engine, redis, chance = Engine(), Worker(1.0), Random(SEED)
+    work = _BATCH * given.units.redis.kept.cpu
+    remembered = min(REMEMBERED, given.case.client / given.case.environments / given.members)
+
+    def put_back(left: float) -> None:
+        if left > 0:
+            engine.at(redis.serve(engine.now, work), put_back, left - _BATCH)
+
+    for _ in range(given.members):
+        engine.at(chance.uniform(0, KEEPER_SECONDS), put_back, remembered)
+    told: list[float] = []
+    for place in _places(given):
+        # Whoever is told asks Redis in turn with all others.
+        due = given.units.takeover + given.units.redis.change.cpu + given.units.redis.told.cpu * place
+        engine.at(due, lambda: told.append(redis.serve(engine.now, given.units.redis.told.cpu)))
+    engine.run(until=1e9)
+    return spread(_stage(given, told))
+
+
+def _told(given: Fleet, first: float) -> Sequence[float]:
+    """When the simulated members know of a change: Redis answers one after another."""
+    redis = given.units.redis
+    return [first + redis.change.cpu + redis.told.cpu * place for place in _places(given)]
+
+
+def _places(given: Fleet) -> Sequence[float]:
+    """Of the simulated members, in the order in which Redis answers all."""
+    count = min(_ALIKE, given.members)
+    return [given.members / count * (place + 1) for place in range(count)]
+
+
+def _stage(given: Fleet, told: Sequence[float]) -> Stage:
+    case, units = given.case, given.units
+    streams = case.streams / case.environments / given.members
+    fetch = (case.server * units.flag + case.client * units.evaluation) / max(1.0, case.streams)
+    check = units.redis.fetch.cpu if case.server >= case.client else units.redis.evaluation.cpu
+    return Stage(told, given.members / len(told), streams, given.speed, units.event, fetch, check)
+
+
+def _one_of_all(given: Fleet, *, jitter: bool = True) -> tuple[Storm, list[Proxy]]:
+    """Members of which only the first one's SDKs matter; the others hold theirs."""
+    members = given.proxies(max(2, given.members))
+    chance = Random(SEED)
+    storm = Storm(given.costs, members, chance, jitter=jitter)
+    storm.settle(crowd(given.case.mix, given.case.streaming / len(members), chance), members[:1])
+    for member in members[1:]:
+        member.streams = given.case.streams / len(members)
+    return storm, members
+
+
+STORMS: Mapping[str, Stormy] = {
+    "a member is killed": member_dies,
+    "a member is killed, and all come back at once": lambda given: member_dies(given, jitter=False),
+    "a member is asked to stop": member_stops,
+    "a member's machine vanishes": member_vanishes,
+    "rolling deploy, members in turn": rolling_deploy,
+    "rolling deploy, to the fewest streams": lambda given: rolling_deploy(given, fewest=True),
+    "all members restart": all_restart,
+    "all restart, and all come back at once": lambda given: all_restart(given, jitter=False),
+}
+NEWS: Mapping[str, Newsy] = {
+    "one flip": flip,
+    "ten flips in one moment": burst,
+    "a flip as the leader dies": leader_dies,
+    "a flip while Redis is away": redis_lost,
+}
+
+
+def storms(given: Fleet) -> Iterator[tuple[str, Told]]:
+    """All of what makes SDKs lose their streams."""
+    for name, happens in STORMS.items():
+        yield name, happens(given)
+
+
+def news(given: Fleet) -> Iterator[tuple[str, Spread]]:
+    """All of what SDKs are told."""
+    for name, happens in NEWS.items():
+        yield name, happens(given)
