@@ -14,7 +14,6 @@ from featureflags.client import CfClient
 from featureflags.config import Config
 from featureflags.evaluations.auth_target import Target
 
-from bench.common.control import control_port
 from bench.common.environments import Made
 from bench.common.figures import Figure, percentile
 from bench.common.plan import BenchError, Plan
@@ -22,6 +21,7 @@ from bench.common.processes import HOST
 from bench.common.results import Column, Row, Table
 from bench.common.site import Site, site
 from bench.common.streams import Clients, Programs, compiled
+from bench.common.threads import control_port
 
 _MADE = Made("propagation", 100)
 _TARGET = Target("somebody")

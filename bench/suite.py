@@ -58,6 +58,7 @@ BENCHMARKS = {
             "streams", "A change to every open stream, beside the least that a C server can do.", ("gcc",)
         ),
         Benchmark("propagation", "From a flip at Harness to the new value in an SDK.", ("gcc",)),
+        Benchmark("changes", "What one change costs as the environment grows.", ("gcc",)),
         Benchmark("startup", "From the command to ready, from SQLite and from Redis, and memory then."),
         Benchmark(
             "connections", "What connections, streams and TLS cost, and the bytes they carry.", ("wrk",)

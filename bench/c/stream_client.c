@@ -1,11 +1,12 @@
 /* Opens streams, has the server announce changes, and says when the last stream had been told.
  *
- *   stream_client PORT CONTROL_PORT STREAMS EVENTS ROUNDS GAP_MS SLOW GO [FETCH_BYTES] < request
+ *   stream_client PORT CONTROL_PORT STREAMS EVENTS ROUNDS GAP_MS SLOW WINDOW GO [FETCH_BYTES] < request
  *
- * The request (standard input) is sent on every connection to PORT. A stream is open when its first
- * heartbeat record has arrived. "open <seconds>" is printed then, and a byte is awaited from the file
- * descriptor GO, so that the server's memory can be read. Then, per round, "<EVENTS>\n" is written to
- * CONTROL_PORT and "round <first ms> <median ms> <p99 ms> <last ms> <lost>" printed: the times from that
+ * The request (standard input) is sent on every connection to PORT, with at most WINDOW of them waiting for
+ * an answer. A stream is open when its first heartbeat record has arrived; one that the server ends before
+ * all are open is opened again. "open <seconds> <opened again>" is printed then, and a byte is awaited from
+ * the file descriptor GO, so that the server's memory can be read. Then, per round, "<EVENTS>\n" is written
+ * to CONTROL_PORT and "round <first ms> <median ms> <p99 ms> <last ms> <lost>" printed: the times from that
  * write to the moment at which the first, half, 99 % and all of the streams had every event, and how many
  * events never came. A round is over when all came, or five seconds after the last that did.
  *
@@ -33,6 +34,9 @@ enum { BATCH = 512, BUFFER = 65536, WAITS = 10000, OPENS_WITHIN = 120000, NEXT_W
 
 static const char HEARTBEAT[] = ":\n\n";
 static const char EVENT[] = "data: {";
+
+static char request[BUFFER];
+static ssize_t length;
 
 struct stream {
     int fd, open, beat, match, slow;
@@ -93,6 +97,12 @@ static void watch(int poll, struct stream *stream) {
     epoll_ctl(poll, EPOLL_CTL_ADD, stream->fd, &wanted);
 }
 
+static void begin(int poll, struct stream *stream, int port, int number) {
+    stream->fd = dial(port, number, stream->slow);
+    if (write(stream->fd, request, length) != length) die("write");
+    watch(poll, stream);
+}
+
 /* Whether the response on a second connection is complete now; its head must come in one piece. */
 static int fetched(struct stream *second, char *data, ssize_t size) {
     if (second->left < 0) {
@@ -107,32 +117,37 @@ static int fetched(struct stream *second, char *data, ssize_t size) {
 }
 
 int main(int argc, char **argv) {
-    static char request[BUFFER], buffer[BUFFER + 1];
+    static char buffer[BUFFER + 1];
     static struct epoll_event ready[BATCH];
-    if (argc != 9 && argc != 10) return 2;
+    if (argc != 10 && argc != 11) return 2;
     int port = atoi(argv[1]), control_port = atoi(argv[2]), streams = atoi(argv[3]);
-    int events = atoi(argv[4]), rounds = atoi(argv[5]), gap = atoi(argv[6]), slow = atoi(argv[7]), go = atoi(argv[8]);
-    ssize_t fetch = argc == 10 ? atoi(argv[9]) : 0;
-    ssize_t length = (ssize_t)fread(request, 1, sizeof request, stdin) - fetch;
+    int events = atoi(argv[4]), rounds = atoi(argv[5]), gap = atoi(argv[6]), slow = atoi(argv[7]);
+    int window = atoi(argv[8]), go = atoi(argv[9]), again = 0;
+    ssize_t fetch = argc == 11 ? atoi(argv[10]) : 0;
+    length = (ssize_t)fread(request, 1, sizeof request, stdin) - fetch;
     struct stream *all = calloc(streams + slow, sizeof *all), *seconds = calloc(streams, sizeof *seconds);
     double *times = calloc(streams, sizeof *times);
     int poll = epoll_create1(0), opened = 0, dialled = 0, number = 0;
 
     double start = now_ms();
     while (opened < streams + slow) {
-        for (int i = 0; i < 64 && dialled < streams + slow; i++, dialled++) {
-            struct stream *stream = &all[dialled];
-            stream->slow = dialled >= streams;
-            stream->fd = dial(port, number++, stream->slow);
-            if (write(stream->fd, request, length) != length) die("write");
-            watch(poll, stream);
+        for (; dialled - opened < window && dialled < streams + slow; dialled++) {
+            all[dialled].slow = dialled >= streams;
+            begin(poll, &all[dialled], port, number++);
         }
-        int n = epoll_wait(poll, ready, BATCH, dialled < streams + slow ? 0 : WAITS);
-        if ((n == 0 && dialled == streams + slow) || now_ms() - start > OPENS_WITHIN) die("streams do not open");
+        int n = epoll_wait(poll, ready, BATCH, WAITS);
+        if (n == 0 || now_ms() - start > OPENS_WITHIN) die("streams do not open");
         for (int i = 0; i < n; i++) {
             struct stream *stream = ready[i].data.ptr;
             ssize_t size = read(stream->fd, buffer, BUFFER);
-            if (size <= 0) die("a stream ended");
+            if (size <= 0) {
+                close(stream->fd);
+                opened -= stream->open;
+                stream->open = stream->beat = 0;
+                if (again++ == streams) die("streams end again and again");
+                begin(poll, stream, port, number++);
+                continue;
+            }
             if (!stream->open && count(HEARTBEAT, &stream->beat, buffer, size)) {
                 stream->open = 1;
                 opened++;
@@ -140,7 +155,7 @@ int main(int argc, char **argv) {
             }
         }
     }
-    printf("open %.3f\n", (now_ms() - start) / 1e3);
+    printf("open %.3f %d\n", (now_ms() - start) / 1e3, again);
     fflush(stdout);
     if (read(go, buffer, 1) < 1) return 1;
     for (int i = 0; fetch && i < streams; i++) {

@@ -11,7 +11,13 @@ from pathlib import Path
 from bench.common.results import Machine
 
 _PACKAGES = ("uvloop", "httptools", "msgspec", "uvicorn", "starlette", "redis", "hiredis", "mmh3")
-_PROGRAMS = (("nginx", "-v"), ("wrk", "-v"), ("redis-server", "--version"), ("gcc", "--version"))
+_PROGRAMS = {
+    "nginx": "-v",
+    "wrk": "-v",
+    "redis-server": "--version",
+    "pushpin": "--version",
+    "gcc": "--version",
+}
 _ROOT = Path(__file__).parents[2]
 
 
@@ -19,7 +25,7 @@ def machine() -> Machine:
     """This machine, now."""
     versions = {"python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in ("ff-proxy", *_PACKAGES)}
-    for program, argument in _PROGRAMS:
+    for program, argument in _PROGRAMS.items():
         if shutil.which(program):
             versions[program] = _version(program, argument)
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -70,11 +70,11 @@ class RunningPeer:
             return None
         words = self._words(made)
         return Request(
-            _filled(asked.path, words),
-            {name: _filled(value, words) for name, value in asked.headers.items()}
+            filled(asked.path, words),
+            {name: filled(value, words) for name, value in asked.headers.items()}
             | {name: value for name, value in ours.headers.items() if name != "Authorization"},
             asked.method,
-            None if asked.body is None else _filled(asked.body, words),
+            None if asked.body is None else filled(asked.body, words),
             ours.several,
         )
 
@@ -99,8 +99,8 @@ class RunningPeer:
             raise BenchError(f"{self.peer.name}: a token is asked for, and [token] does not say where")
         if made.name not in self.tokens:
             words = {"environment": made.id, "key": made.key, "flags": str(made.flags)}
-            sent = _filled(source.body, words).encode()
-            answer = expect(200, self.server.port, "POST", _filled(source.path, words), body=sent)
+            sent = filled(source.body, words).encode()
+            answer = expect(200, self.server.port, "POST", filled(source.path, words), body=sent)
             self.tokens[made.name] = json.loads(answer.body)[source.field]
         return self.tokens[made.name]
 
@@ -123,11 +123,11 @@ def running_peer(path: Path, site: Site) -> Iterator[RunningPeer]:
         port = free_port()
         words = {"port": str(port), "work": str(work), "config": str(site.directory)}
         for file, template in peer.files.items():
-            (work / file).write_text(_filled((path.parent / template).read_text(encoding="utf-8"), words))
-        command = [_filled(word, words) for word in peer.command]
+            (work / file).write_text(filled((path.parent / template).read_text(encoding="utf-8"), words))
+        command = [filled(word, words) for word in peer.command]
         if shutil.which(command[0]) is None:
             raise BenchError(f"{peer.name}: there is no {command[0]}")
-        env = {key: _filled(value, words) for key, value in peer.env.items()}
+        env = {key: filled(value, words) for key, value in peer.env.items()}
         with running(peer.name, command, port, env=env) as server:
             yield RunningPeer(peer, server, work)
 
@@ -137,7 +137,8 @@ def _with_token(request: Request, token: str) -> Request:
     return Request(request.path, headers, request.method, request.body, request.several)
 
 
-def _filled(text: str, words: Mapping[str, str]) -> str:
+def filled(text: str, words: Mapping[str, str]) -> str:
+    """``text`` with what stands for its words in braces; other braces stay."""
     # Not str.format: bodies and configuration files are full of braces.
     for word, value in words.items():
         text = text.replace("{" + word + "}", value)

@@ -111,13 +111,12 @@ def proxy(options: Mapping[str, str], name: str = "ff-proxy") -> Iterator[Server
 
 
 @contextmanager
-def site(environments: Sequence[Made], **options: str) -> Iterator[Site]:
-    """A proxy in front of a Harness with these environments; underscores in ``options`` stand for dashes."""
+def site(environments: Sequence[Made], options: Mapping[str, str] | None = None) -> Iterator[Site]:
+    """A proxy with ``options`` besides the usual, in front of a Harness with these environments."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         # A server of another user may have to read it.
         directory.chmod(0o755)
         write_offline(directory, environments)
-        chosen = {option.replace("_", "-"): value for option, value in options.items()}
-        with sandbox(directory, environments) as saas, proxy({**saas.options, **chosen}) as server:
+        with sandbox(directory, environments) as saas, proxy({**saas.options, **(options or {})}) as server:
             yield Site(server, saas, directory)

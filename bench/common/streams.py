@@ -51,6 +51,8 @@ class Clients:
         streams: how many are opened.
         events: changes in a round.
         slow: streams beside them that are never read.
+        window: how many wait for their opening at a time.
+        patient: whether streams that end while others open are opened again; if not, that is an error.
         fetch: sent by each client when it was told, on another connection; times are then of the responses.
     """
 
@@ -60,6 +62,8 @@ class Clients:
     streams: int
     events: int = 1
     slow: int = 0
+    window: int = 256
+    patient: bool = False
     fetch: bytes = b""
 
     def run(self, programs: "Programs", rounds: int, gap: int = 300) -> Streamed:
@@ -68,7 +72,8 @@ class Clients:
         before = self.server.resident()
         go, told = os.pipe()
         # The client waits for a byte from ``go`` until the memory has been read.
-        numbers = [self.server.port, self.control, self.streams, self.events, rounds, gap, self.slow, go]
+        numbers = [self.server.port, self.control, self.streams, self.events, rounds, gap, self.slow]
+        numbers += [self.window, go]
         if self.fetch:
             numbers.append(len(self.fetch))
         with tempfile.TemporaryFile() as log:
@@ -85,7 +90,9 @@ class Clients:
                         client, log, f"the client of {connections} connections to {self.server.name}"
                     )
                     said.begin(self.request + self.fetch)
-                    opened = float(said.words("open")[0])
+                    opened, again = said.words("open")
+                    if int(again) and not self.patient:
+                        raise BenchError(f"{self.server.name} ended {again} streams while others opened")
                     kilobytes = (self.server.resident() - before) / (self.streams + self.slow)
                     used = self.server.cpu()
                     os.write(told, b"!")
@@ -95,7 +102,7 @@ class Clients:
                     os.close(go)
                     os.close(told)
                     client.kill()
-        return Streamed(opened, kilobytes, cpu, given)
+        return Streamed(float(opened), kilobytes, cpu, given)
 
 
 @dataclass(frozen=True, slots=True)
