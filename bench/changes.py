@@ -56,12 +56,11 @@ def _row(programs: Programs, plan: Plan, flags: int, options: Mapping[str, str])
     with site([made], options) as own, _flips(own, made) as control:
         # A token counts as older than the data that came in its second, and is told of all of it.
         time.sleep(1)
-        stream = own.raw(made, "/stream?cluster=1", {"Accept": "text/event-stream", "API-Key": made.key})
         fetch = own.raw(made, path, {})
         size = len(expect(200, own.proxy.port, "GET", path, own.bearer(made)).body) / 1e3
 
         def run(fetch: bytes) -> Streamed:
-            clients = Clients(own.proxy, control, stream, 1, fetch=fetch)
+            clients = Clients(own.proxy, control, own.stream(made), 1, fetch=fetch)
             given = clients.run(programs, plan.pick(100, 3), gap=20)
             if any(one.lost for one in given.rounds):
                 raise BenchError("a change never arrived")

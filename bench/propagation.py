@@ -73,7 +73,7 @@ def _row(programs: Programs, plan: Plan, streams: int) -> Row:
         flip(1)  # whatever is done once only is done now
         took.clear()
         with control_port(flip) as control:
-            clients = Clients(own.proxy, control, _stream(own), streams, fetch=_fetch(own, flag))
+            clients = Clients(own.proxy, control, own.stream(_MADE), streams, fetch=_fetch(own, flag))
             given = clients.run(programs, plan.pick(200, 3), gap=plan.pick(100, 300)).rounds
     if any(one.lost for one in given):
         raise BenchError(f"{sum(one.lost for one in given)} events never came")
@@ -96,10 +96,6 @@ def _sdk(own: Site) -> Iterator[CfClient]:
         yield sdk
     finally:
         sdk.close()
-
-
-def _stream(own: Site) -> bytes:
-    return own.raw(_MADE, "/stream?cluster=1", {"Accept": "text/event-stream", "API-Key": _MADE.key})
 
 
 def _fetch(own: Site, flag: str) -> bytes:

@@ -55,6 +55,10 @@ class Site:
         lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
         return "\r\n".join([*lines, "", ""]).encode()
 
+    def stream(self, made: Made) -> bytes:
+        """What opens a stream."""
+        return self.raw(made, "/stream?cluster=1", {"Accept": "text/event-stream", "API-Key": made.key})
+
 
 @contextmanager
 def sandbox(directory: Path, environments: Sequence[Made]) -> Iterator[Saas]:
@@ -111,12 +115,21 @@ def proxy(options: Mapping[str, str], name: str = "ff-proxy") -> Iterator[Server
 
 
 @contextmanager
-def site(environments: Sequence[Made], options: Mapping[str, str] | None = None) -> Iterator[Site]:
-    """A proxy with ``options`` besides the usual, in front of a Harness with these environments."""
+def site(
+    environments: Sequence[Made], given: Mapping[str, str] | None = None, **options: str
+) -> Iterator[Site]:
+    """A proxy in front of a Harness with these environments.
+
+    Its options are those ``given`` and ``options``, in which underscores stand for dashes.
+    """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         # A server of another user may have to read it.
         directory.chmod(0o755)
         write_offline(directory, environments)
-        with sandbox(directory, environments) as saas, proxy({**saas.options, **(options or {})}) as server:
+        chosen = {option.replace("_", "-"): value for option, value in options.items()}
+        with (
+            sandbox(directory, environments) as saas,
+            proxy({**saas.options, **(given or {}), **chosen}) as server,
+        ):
             yield Site(server, saas, directory)
