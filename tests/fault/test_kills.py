@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.support.fleet import Fleet, fleet
+from tests.support.fleet import Fleet, counted, fleet
 from tests.support.load import POSTED, Load, Mortal
 from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
@@ -56,7 +56,7 @@ async def test_kill_9_of_every_kind(tmp_path: Path, record_property: Callable[[s
                         assert "EUR" in await client.value("price_display", target), (seed, target)
             least = len(load.posts) - sum(_at_risk(load, *death) for death in deaths)
             await eventually(lambda: _enough(running, redis.port, least), 20)
-            assert _received(running) <= load.tried, seed
+            assert counted(running.saas, POSTED) <= load.tried, seed
 
 
 async def _keep_ticking(running: Fleet) -> None:
@@ -68,10 +68,6 @@ async def _keep_ticking(running: Fleet) -> None:
 def _at_risk(load: Load, died: float, victim: Mortal) -> int:
     """How many posts the dead may have taken and not handed on."""
     return sum(member is victim and died - LOST_SECONDS < at <= died for at, member in load.posts)
-
-
-def _received(running: Fleet) -> int:
-    return sum(entry.count for entry in running.saas.usage.sums() if entry.flag == POSTED)
 
 
 def _on_their_way(port: int) -> int:
@@ -87,4 +83,4 @@ def _on_their_way(port: int) -> int:
 
 
 async def _enough(running: Fleet, port: int, least: int) -> bool:
-    return _received(running) + _on_their_way(port) >= least
+    return counted(running.saas, POSTED) + _on_their_way(port) >= least

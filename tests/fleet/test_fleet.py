@@ -12,7 +12,7 @@ from ff_proxy.sandbox.keys import known_key
 from tests.sdk.client import SdkClient, SdkOptions
 from tests.sdk.prepare import missing_tools, prepare
 from tests.sdk.sdks import NODEJS, PYTHON, Sdk, launcher
-from tests.support.fleet import TICK, WAYS, Fleet, Witness, fleet
+from tests.support.fleet import TICK, WAYS, Fleet, Witness, counted, fleet, posted
 from tests.support.log_scan import scan
 from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
@@ -124,12 +124,12 @@ async def test_usage_posted_anywhere_arrives_once(running: Fleet, clients: list[
     for _ in range(20):
         for client in clients:
             assert (await client.post_usage("dark_mode", 2)).status_code == 200
-    await eventually(lambda: _arrived(running, "dark_mode", 120))
+    await eventually(lambda: posted(running.saas, "dark_mode", 120))
     rounds = running.saas.usage.received
     await clients[0].post_usage("one_click_payment", 1)
-    await eventually(lambda: _arrived(running, "one_click_payment", 1))
+    await eventually(lambda: posted(running.saas, "one_click_payment", 1))
     assert running.saas.usage.received > rounds, "another round was sent"
-    assert _counted(running, "dark_mode") == 120
+    assert counted(running.saas, "dark_mode") == 120
 
 
 @pytest.mark.timeout(120)  # on a new machine the packages of the SDKs are installed first
@@ -171,18 +171,10 @@ async def test_real_sdks_at_different_members(
             for _ in range(5):
                 assert await sdk.variation("boolean", "dark_mode", somebody, default=False) is not None
     # Closed, each has posted what it counted.
-    await eventually(lambda: _arrived(running, "dark_mode", 5 * len(placed)))
+    await eventually(lambda: posted(running.saas, "dark_mode", 5 * len(placed)))
     await clients[0].post_usage("new_search", 1)
-    await eventually(lambda: _arrived(running, "new_search", 1))
-    assert _counted(running, "dark_mode") == 5 * len(placed)
-
-
-def _counted(running: Fleet, flag: str) -> int:
-    return sum(entry.count for entry in running.saas.usage.sums() if entry.flag == flag)
-
-
-async def _arrived(running: Fleet, flag: str, count: int) -> bool:
-    return _counted(running, flag) >= count
+    await eventually(lambda: posted(running.saas, "new_search", 1))
+    assert counted(running.saas, "dark_mode") == 5 * len(placed)
 
 
 async def _has(client: SdkLike, number: int) -> bool:

@@ -57,6 +57,16 @@ class Fleet:
         return found
 
 
+def counted(saas: RunningSandbox, flag: str) -> int:
+    """How often SaaS was told that the flag was evaluated."""
+    return sum(entry.count for entry in saas.usage.sums() if entry.flag == flag)
+
+
+async def posted(saas: RunningSandbox, flag: str, count: int) -> bool:
+    """Whether that many have arrived."""
+    return counted(saas, flag) >= count
+
+
 async def figures(proxy: Proxy) -> str:
     """What a member gives Prometheus."""
     async with httpx2.AsyncClient(trust_env=False) as http:

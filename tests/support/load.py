@@ -3,15 +3,16 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import httpx2
 
 from tests.integration.harness import Proxy
-from tests.support.fleet import WAYS, Witness
+from tests.support.fleet import TICK, WAYS, Witness
 from tests.support.sdk_like import DEV, KEYS, SdkLike
+from tests.support.streams import StreamClient
 
 POSTED: Final = "posted"
 _PAUSE: Final = 0.02
@@ -123,3 +124,66 @@ class Load:
             async with SdkLike.connected(member.proxy.url, KEYS[DEV]) as client:
                 while await WAYS["by id"](client) < number:  # noqa: ASYNC110  (another process tells nobody)
                     await asyncio.sleep(_PAUSE)
+
+
+class Listeners:
+    """One SDK's stream at each member, open all the time; no event may take it back."""
+
+    def __init__(self, streams: Mapping[Proxy, tuple[SdkLike, StreamClient]]) -> None:
+        self._heard = dict.fromkeys(streams, 0)
+        self._changed = asyncio.Condition()
+        self.tasks = [
+            asyncio.create_task(self._listen(proxy, client, stream))
+            for proxy, (client, stream) in streams.items()
+        ]
+
+    async def until_heard(self, number: int, *proxies: Proxy) -> None:
+        """Wait until each (of ``proxies``, if any are given) was told of that value of the ticker's flag.
+
+        A stream that ends fails the test; the caller bounds the wait.
+        """
+        waiting = asyncio.create_task(self._until_heard(number, proxies or tuple(self._heard)))
+        try:
+            await asyncio.wait([waiting, *self.tasks], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        for task in self.tasks:
+            if task.done():
+                task.result()
+
+    async def _until_heard(self, number: int, proxies: Sequence[Proxy]) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: min(self._heard[proxy] for proxy in proxies) >= number)
+
+    async def _listen(self, proxy: Proxy, client: SdkLike, stream: StreamClient) -> None:
+        version = 0
+        while True:
+            event = await stream.event()
+            if event["identifier"] != TICK:
+                continue
+            assert event["version"] > version, f"{event['version']} after {version}"
+            version = event["version"]
+            value = int(await client.value(TICK))
+            assert value >= self._heard[proxy], f"{value} after {self._heard[proxy]}"
+            async with self._changed:
+                self._heard[proxy] = value
+                self._changed.notify_all()
+
+
+@asynccontextmanager
+async def used(members: Sequence[Proxy], seed: int, *, shared: bool) -> AsyncIterator[tuple[Load, Listeners]]:
+    """Members under load (see ``Load``), and a stream at each; whoever is refused anything fails the test."""
+    async with AsyncExitStack() as stack:
+        streams = {}
+        for proxy in members:
+            client = await stack.enter_async_context(SdkLike.connected(proxy.url, KEYS[DEV]))
+            streams[proxy] = (client, await stack.enter_async_context(client.stream()))
+        listeners = Listeners(streams)
+        load = Load([Mortal(proxy) for proxy in members], seed, shared=shared)
+        try:
+            async with load.running():
+                yield load, listeners
+        finally:
+            for task in listeners.tasks:
+                task.cancel()
+            await asyncio.gather(*listeners.tasks, return_exceptions=True)

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -107,6 +107,24 @@ def redis_server_at(
 
 
 @contextmanager
+def redis_sentinel(directory: Path) -> Iterator[tuple[RedisServer, RedisServer, int]]:
+    """A primary, its replica, and the port of a Sentinel that knows them as ``main`` and promotes quickly."""
+    with (
+        redis_server(directory / "primary", ["--repl-diskless-sync-delay", "0"]) as primary,
+        redis_server(directory / "replica", ["--replicaof", "127.0.0.1", str(primary.port)]) as replica,
+    ):
+        _await(lambda: b"master_link_status:up" in redis_command(replica.port, "INFO", "replication"))
+        port = free_port()
+        file = directory / "sentinel.conf"
+        file.write_text(
+            f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
+        )
+        with redis_server_at(directory / "sentinel", port, sentinel=file):
+            yield primary, replica, port
+
+
+@contextmanager
 def redis_cluster(directory: Path, nodes: int = 3) -> Iterator[list[RedisServer]]:
     """A Cluster whose slots are spread evenly over ``nodes`` primaries."""
     ports = [free_port() for _ in range(nodes)]
@@ -133,22 +151,26 @@ def redis_cluster(directory: Path, nodes: int = 3) -> Iterator[list[RedisServer]
             redis_command(server.port, "CLUSTER", "SET-CONFIG-EPOCH", str(index + 1))
         for server in servers[1:]:
             redis_command(server.port, "CLUSTER", "MEET", "127.0.0.1", str(ports[0]), str(buses[0]))
-        _await_cluster(servers)
+        _await(lambda: _formed(servers))
         yield servers
     finally:
         for server in servers:
             server.stop()
 
 
-def _await_cluster(servers: Sequence[RedisServer]) -> None:
+def _formed(servers: Sequence[RedisServer]) -> bool:
+    states = [redis_command(server.port, "CLUSTER", "INFO") for server in servers]
+    ready = f"cluster_known_nodes:{len(servers)}".encode()
+    return all(b"cluster_state:ok" in state and ready in state for state in states)
+
+
+def _await(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end:
-        states = [redis_command(server.port, "CLUSTER", "INFO") for server in servers]
-        ready = f"cluster_known_nodes:{len(servers)}".encode()
-        if all(b"cluster_state:ok" in state and ready in state for state in states):
+        if condition():
             return
         time.sleep(0.05)
-    raise AssertionError("the cluster did not form")
+    raise AssertionError("the servers have not found each other")
 
 
 def redis_command(port: int, *words: str) -> bytes:

@@ -132,6 +132,21 @@ class Environment:
 
     async def run(self) -> None:
         """Keep the environment in step for ever."""
+        try:
+            await self._keep()
+        finally:
+            self._status.end()
+
+    async def accept(self, key: SdkKeyHash) -> KeyVerdict:
+        """One more key that SaaS accepts for this environment; it counts once this returns ``ACCEPTED``."""
+        self._writer.ring.accept(key)
+        try:
+            saved = self._writer.loaded and await self._writer.save_keys()
+        except StoreUnavailable:
+            return KeyVerdict.UNAVAILABLE
+        return KeyVerdict.ACCEPTED if saved else KeyVerdict.UNAVAILABLE
+
+    async def _keep(self) -> None:
         await self._status.report(StreamState.INITIALIZING)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._refresher.run())
@@ -144,15 +159,6 @@ class Environment:
                 self._refresher.refresh_all()
             if self._pace.targets > 0:
                 tasks.create_task(self._targets.run())
-
-    async def accept(self, key: SdkKeyHash) -> KeyVerdict:
-        """One more key that SaaS accepts for this environment; it counts once this returns ``ACCEPTED``."""
-        self._writer.ring.accept(key)
-        try:
-            saved = self._writer.loaded and await self._writer.save_keys()
-        except StoreUnavailable:
-            return KeyVerdict.UNAVAILABLE
-        return KeyVerdict.ACCEPTED if saved else KeyVerdict.UNAVAILABLE
 
     async def _fetched(self, error: FfProxyError | None) -> None:
         if not self._pace.stream:

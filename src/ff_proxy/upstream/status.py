@@ -57,6 +57,10 @@ class StatusReporter:
             )
         await self._save(old)
 
+    def end(self) -> None:
+        """Nobody follows the environment here any more."""
+        self._gauge.set(False)
+
     async def repeat(self) -> None:
         """Something else than the stream may be in trouble, or out of it."""
         await self._save(self._current)

@@ -40,6 +40,9 @@ async def test_log_and_gauge(world: World) -> None:
     await status.report(StreamState.DISCONNECTED, "gone")
     assert world.log.count("upstream disconnected") == 1
     assert f'ff_proxy_stream_health{{envID="{ENVIRONMENT}"}} 0.0' in world.telemetry.exposition().decode()
+    await status.report(StreamState.CONNECTED)
+    status.end()
+    assert f'ff_proxy_stream_health{{envID="{ENVIRONMENT}"}} 0.0' in world.telemetry.exposition().decode()
 
 
 async def test_store_that_is_away(world: World) -> None:

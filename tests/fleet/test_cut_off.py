@@ -1,0 +1,77 @@
+"""Members that do not hear what happens, for a while or from the beginning: nothing is lost to their SDKs."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import Proxy
+from tests.support.fleet import TICK, Fleet, fleet
+from tests.support.load import used
+from tests.support.redis_server import redis_server
+from tests.support.relay import Relay
+from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
+
+
+async def degraded(proxy: Proxy) -> None:
+    """Wait until the member says that Redis is away, which costs it no request."""
+    async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
+
+        async def told() -> bool:
+            answer = await client.http.get("/health/ready")
+            assert answer.status_code == 200
+            return "store is away" in str(answer.json()["reasons"])
+
+        await eventually(told)
+
+
+async def joins_late(running: Fleet, redis: int, place: Path, token: str) -> None:
+    """An SDK comes with the token it got elsewhere, before the flip, to a member that starts after it."""
+    options = {"read-replica": "true", "shutdown-delay": "0", "redis-address": f"127.0.0.1:{redis}"}
+    async with (
+        Proxy.running(options, place / "late.log") as late,
+        SdkLike.connected(late.url, KEYS[DEV]) as client,
+    ):
+        client.token = token
+        async with client.stream() as stream, asyncio.timeout(10):
+            while (await stream.event())["identifier"] != TICK:
+                pass
+        assert await client.value(TICK) == str(running.ticker.number)
+
+
+@pytest.mark.timeout(90)
+async def test_cut_off_members_lose_nothing(tmp_path: Path) -> None:
+    """The one that leads, one that follows, one that hears no notices, and one that was not there yet."""
+    with redis_server(tmp_path / "redis") as redis:
+        async with Relay.to(redis.port) as left, Relay.to(redis.port) as right:
+            wires = {"one": f"127.0.0.1:{left.port}", "two": f"127.0.0.1:{right.port}"}
+            async with fleet(tmp_path, f"127.0.0.1:{redis.port}", **wires) as running:
+                leader = await running.leader()
+                wire, others = (
+                    (left, [running.two, running.replica])
+                    if leader is running.one
+                    else (right, [running.one, running.replica])
+                )
+                assert leader is not None
+                async with (
+                    used(running.members, seed=3, shared=False) as (load, listeners),
+                    SdkLike.connected(running.replica.url, KEYS[DEV]) as early,
+                    asyncio.timeout(60),
+                ):
+                    # Who leads is cut off: another follows Harness instead, and what it hears arrives.
+                    wire.cut()
+                    await listeners.until_heard(running.ticker.tick(), *others)
+                    await degraded(leader)
+                    wire.mend()
+                    await listeners.until_heard(running.ticker.number)
+                    # Who follows is cut off: it serves what it has, and makes up for it.
+                    assert await running.leader() is not leader
+                    wire.cut()
+                    await listeners.until_heard(running.ticker.tick(), *others)
+                    wire.mend()
+                    await listeners.until_heard(running.ticker.number)
+                    # Notices get lost: revisions are compared all the same.
+                    wire.deafen()
+                    await listeners.until_heard(running.ticker.tick())
+                    await joins_late(running, redis.port, tmp_path, early.token)
+                assert load.wrong == []
