@@ -14,7 +14,7 @@ from tests.support.load import POSTED, Load, Mortal
 from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
 
-KILLS = 7
+KILLS = 6
 # What a member has taken and not yet handed on: half a second's worth, and the time that the handing takes.
 LOST_SECONDS = 1.0
 
