@@ -20,8 +20,9 @@ from ff_proxy.store.snapshots import RECENT, Announcement, Snapshots
 from ff_proxy.telemetry import Telemetry
 
 CHECK_SECONDS: Final = 0.05
-# Another process of this machine answers within a millisecond; to go back because it is busy would be worse.
-_LINK_SECONDS: Final = 1.0
+# Another process of this machine answers within a millisecond, or is being started again: to go back because
+# of that would be worse than to wait. Of one that is away for long the link says so at once.
+_LINK_SECONDS: Final = 3.0
 
 AskRevision = Callable[[EnvironmentId], Awaitable[Revision | None]]
 
@@ -97,11 +98,11 @@ class TideFreshness:
     def fresh(self, environment: EnvironmentId, *, bulk: bool) -> bool:
         """Whether nothing was written since the environment was last compared."""
         del bulk
-        return self._seen.get(environment) == self._tide.environments
+        return self._seen.get(environment) == self._tide.environment(environment)
 
     async def refresh(self, environment: EnvironmentId) -> None:
-        """Catch up, or give up after a second: a process that is gone says so at once."""
-        tide = self._tide.environments
+        """Catch up, or give up after ``_LINK_SECONDS``."""
+        tide = self._tide.environment(environment)
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(_LINK_SECONDS):
                 await self._snapshots.refresh(environment)

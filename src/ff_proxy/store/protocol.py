@@ -110,15 +110,19 @@ class ChangeSource(Protocol):
         ...
 
 
-class StatusStore(Protocol):
-    """How each environment's upstream is doing: written where the upstream is, read by every member."""
-
-    async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
-        """Note the environment's status."""
-        ...
+class StatusReader(Protocol):
+    """How each environment's upstream is doing, as every member sees it."""
 
     async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
         """The last status of every environment that has one."""
+        ...
+
+
+class StatusStore(StatusReader, Protocol):
+    """The same, written where the upstream is."""
+
+    async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
+        """Note the environment's status."""
         ...
 
 
@@ -131,7 +135,7 @@ class Unknown(Enum):
 UNKNOWN: Final = Unknown.UNKNOWN
 
 
-class TargetStore(Protocol):
+class Targets(Protocol):
     """Targets by environment and identifier: bounded, updated not replaced, shared where the store is."""
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
@@ -150,6 +154,10 @@ class TargetStore(Protocol):
         """Store ``target``; with ``keep_attributes`` attributes already stored for it stay (PRODUCT §6.5)."""
         ...
 
+
+class TargetStore(Targets, Protocol):
+    """The same, as the upstream sees it."""
+
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
         """Store many at once, as polled from the admin service; others stay."""
         ...
@@ -164,12 +172,16 @@ class UsageLease(msgspec.Struct, frozen=True):
     targets: tuple[UsageTarget, ...]
 
 
-class UsageQueue(Protocol):
-    """Usage on its way to SaaS (PRODUCT §3 *Usage*): merged by key, bounded, at least once."""
+class UsageTaker(Protocol):
+    """Where usage is handed in."""
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """Add counts up with what waits; returns how many entries had to be dropped for room."""
         ...
+
+
+class UsageQueue(UsageTaker, Protocol):
+    """Usage on its way to SaaS (PRODUCT §3 *Usage*): merged by key, bounded, at least once."""
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
         """How many entries wait, by environment, leased ones included."""
@@ -198,12 +210,16 @@ class Registration(msgspec.Struct, frozen=True):
     target: Target
 
 
-class Registrations(Protocol):
-    """Targets on their way to SaaS: bounded, one waiting entry per environment and identifier."""
+class RegistrationTaker(Protocol):
+    """Where targets are handed in."""
 
     async def add(self, registration: Registration) -> bool:
         """Queue it unless an equal one was sent before; ``False`` if there was no room."""
         ...
+
+
+class Registrations(RegistrationTaker, Protocol):
+    """Targets on their way to SaaS: bounded, one waiting entry per environment and identifier."""
 
     async def take(self, limit: int) -> Sequence[Registration]:
         """Up to ``limit`` waiting ones, oldest first, waiting for the first; the caller settles each."""

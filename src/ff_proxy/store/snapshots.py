@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -53,7 +54,8 @@ class Snapshots:
     """Every environment's current snapshot, by id and by SDK key.
 
     A notice only says where to look: the store's revision decides, and is compared on a timer as well, so
-    that a lost notice costs one ``interval`` (seconds) and never correctness.
+    that a lost notice costs one ``interval`` (seconds) and never correctness. A store that has gone away is
+    looked for again after ``retry`` seconds.
     """
 
     name = "snapshots"
@@ -66,6 +68,7 @@ class Snapshots:
         telemetry: Telemetry,
         *,
         interval: float = 5.0,
+        retry: float = 5.0,
     ) -> None:
         self.ready = asyncio.Event()
         self._source = source
@@ -74,6 +77,7 @@ class Snapshots:
         self._log = telemetry.logger("snapshots")
         self._once = telemetry.once("snapshots")
         self._interval = interval
+        self._retry = retry
         self._current: dict[EnvironmentId, Snapshot] = {}
         self._keys: dict[SdkKeyHash, EnvironmentId] = {}
         self._listeners: list[Listener] = []
@@ -101,6 +105,11 @@ class Snapshots:
             group.create_task(self._follow())
             group.create_task(self._compare())
 
+    async def begin(self) -> None:
+        """Load what the store holds, if it answers: for who must not serve less than others do meanwhile."""
+        with suppress(StoreError):
+            await self.resync()
+
     async def _follow(self) -> None:
         while True:
             try:
@@ -111,7 +120,7 @@ class Snapshots:
                         await self.refresh(notice.environment)
             except StoreError as error:
                 self._once.warning("store unavailable, serving what is loaded", error=str(error))
-                await self._clock.sleep(self._interval)
+                await self._clock.sleep(self._retry)
 
     async def _compare(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from ff_proxy.errors import StoreError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
 from ff_proxy.model.wire.usage import UsageBody, UsageReport
-from ff_proxy.store.protocol import UsageQueue
+from ff_proxy.store.protocol import UsageTaker
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.buffer import Batch, Buffer
 from ff_proxy.usage.sdks import SdkCounter
@@ -53,7 +53,7 @@ class UsageIntake:
 
     def __init__(
         self,
-        queue: UsageQueue,
+        queue: UsageTaker,
         clock: Clock,
         telemetry: Telemetry,
         *,

@@ -9,7 +9,7 @@ from ff_proxy.errors import RequestError, StoreError
 from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.model.wire.sdk import AuthRequest, read_auth_request
-from ff_proxy.store.protocol import TargetStore
+from ff_proxy.store.protocol import Targets
 from ff_proxy.store.snapshot import Snapshot
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry
@@ -41,7 +41,7 @@ class Authenticator:
         issuer: Issuer,
         snapshots: Snapshots,
         checker: KeyChecker,
-        targets: TargetStore,
+        targets: Targets,
         registrar: Registrar,
         bodies: Bodies,
         telemetry: Telemetry,

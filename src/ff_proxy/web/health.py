@@ -9,7 +9,7 @@ from ff_proxy.errors import StoreError
 from ff_proxy.model.environment import UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.store.protocol import StatusStore
+from ff_proxy.store.protocol import StatusReader
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.counts import Counts
 from ff_proxy.web.problems import UNAVAILABLE
@@ -42,7 +42,7 @@ class Health:
     def __init__(
         self,
         environments: Callable[[], Collection[EnvironmentId]],
-        statuses: StatusStore,
+        statuses: StatusReader,
         readiness: Callable[[], Readiness],
         gate: Gate,
         counts: Counts,

@@ -4,7 +4,7 @@ from typing import final
 
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
-from ff_proxy.store.protocol import Registration, Registrations
+from ff_proxy.store.protocol import Registration, RegistrationTaker
 from ff_proxy.telemetry import Telemetry
 
 
@@ -12,7 +12,7 @@ from ff_proxy.telemetry import Telemetry
 class QueueRegistrar:
     """Puts targets into the store's queue; where there is no room they are dropped and counted."""
 
-    def __init__(self, queue: Registrations, telemetry: Telemetry) -> None:
+    def __init__(self, queue: RegistrationTaker, telemetry: Telemetry) -> None:
         self._queue = queue
         self._registrations = telemetry.instruments.registrations
 

@@ -14,7 +14,7 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.model.wire.sdk import read_target_header
 from ff_proxy.store.body import Body
-from ff_proxy.store.protocol import TargetStore, Unknown
+from ff_proxy.store.protocol import Targets, Unknown
 from ff_proxy.store.snapshot import Snapshot
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.access import Access, Outdated
@@ -137,7 +137,7 @@ class Resources:
     def __init__(
         self,
         access: Access,
-        targets: TargetStore,
+        targets: Targets,
         freshness: Freshness,
         evaluations: Evaluations,
         telemetry: Telemetry,

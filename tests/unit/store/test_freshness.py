@@ -1,7 +1,6 @@
 """Whether a snapshot may be served without asking, and catching up where not (PRODUCT §6.6)."""
 
 import asyncio
-from pathlib import Path
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import Revision
@@ -124,19 +123,19 @@ async def test_bulk_reads_ask_for_a_while_after_a_change() -> None:
     assert not freshness.fresh(ENVIRONMENT, bulk=False)
 
 
-async def test_shared_memory_tells_without_asking(tmp_path: Path) -> None:
+async def test_shared_memory_tells_without_asking() -> None:
     """Nothing is asked until the counter moves; then once."""
     member = Member()
-    with Tide.create(tmp_path / "tide") as tide:
+    with Tide() as tide:
         freshness = TideFreshness(tide, member.snapshots)
         await member.store.configs.replace(config(flag()))
-        tide.environments_moved()
+        tide.environment_moved(ENVIRONMENT)
         assert not freshness.fresh(ENVIRONMENT, bulk=True)
         await freshness.refresh(ENVIRONMENT)
         assert freshness.fresh(ENVIRONMENT, bulk=False)
         assert b'"state":"on"' in member.served()
         await member.store.configs.apply(ENVIRONMENT, PutItem(flag(on=False, version=2)))
-        tide.environments_moved()
+        tide.environment_moved(ENVIRONMENT)
         assert not freshness.fresh(ENVIRONMENT, bulk=False)
         await freshness.refresh(ENVIRONMENT)
         assert b'"state":"off"' in member.served()

@@ -1,21 +1,26 @@
 """A worker sees the sync process's store, and knows without asking when it moved."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import StreamState, UpstreamStatus
-from ff_proxy.model.keys import EnvironmentId, SdkKey
+from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey
-from ff_proxy.store.link import LinkServer, LinkStore, Tide
+from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.store.link import CountedTargets, LinkServer, LinkState, LinkStore, Offer, State, Tide
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import UNKNOWN, DropItem, Notice, PutItem, Registration
-from ff_proxy.telemetry import null_telemetry
+from ff_proxy.store.snapshot import CompileOptions, Snapshot
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag, segment
 
@@ -24,21 +29,38 @@ class Pair:
     """A store with its server, and one worker."""
 
     def __init__(self, directory: Path) -> None:
-        self.socket = directory / "link.sock"
-        self.page = directory / "tide"
+        self.socket = directory / "link"
+        self.tide = Tide()
+        self.clock = SystemClock()
         self.store = MemoryStore("life", FakeClock())
-        self.tide = Tide.create(self.page)
-        self.worker = LinkStore(self.socket, Tide.open(self.page))
+        self.targets = CountedTargets(self.store.targets, self.tide)
+        self.worker = LinkStore(self.socket, self.tide, self.clock)
         self.asked: list[SdkKey] = []
+        self.state = State(Readiness(pending=("not yet",)), frozenset([ENVIRONMENT]), frozenset())
 
-    async def check(self, key: SdkKey) -> str:
+    async def check(self, key: SdkKey) -> KeyVerdict:
         self.asked.append(key)
-        return "refused"
+        return KeyVerdict.REFUSED
+
+    async def secret(self) -> Secret:
+        return Secret("signs")
+
+    async def tell(self) -> State:
+        return self.state
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """The sync process's end, for a while."""
-        server = LinkServer(self.socket, self.store, self.tide, self.check, null_telemetry())
+        offer = Offer(
+            self.store.configs,
+            self.targets,
+            self.store.usage,
+            self.store.registrations,
+            self.check,
+            self.secret,
+            self.tell,
+        )
+        server = LinkServer(self.socket, offer, self.tide, self.clock)
         running = asyncio.create_task(server.run())
         await server.ready.wait()
         yield
@@ -50,7 +72,7 @@ class Pair:
 async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     """Connected, and closed in the end."""
     made = Pair(tmp_path)
-    with made.tide, made.worker.tide:
+    with made.tide:
         async with made.serving(), made.worker:
             yield made
 
@@ -85,36 +107,118 @@ async def test_environments_are_read_whole_and_then_by_difference(pair: Pair) ->
     assert await pair.worker.configs.environment(ENVIRONMENT) is None
 
 
-async def test_notices_reach_the_worker_after_the_tide_moved(pair: Pair) -> None:
-    """Whoever hears a notice finds the counter moved already."""
-    before = pair.worker.tide.environments
+async def test_nobody_is_told_of_a_change_before_the_tide_has_counted_it(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by a notice nor by a read, which may come before it."""
+    before = pair.tide.environment(ENVIRONMENT)
     async with pair.worker.configs.watch() as notices:
         revision = await pair.store.configs.replace(config(flag()))
         async with asyncio.timeout(5):
             assert await anext(notices) == Notice(ENVIRONMENT, revision)
-        assert pair.worker.tide.environments > before
+        told = pair.tide.environment(ENVIRONMENT)
+        assert told > before
+    # A notice that is late: what is read now is nobody's news yet.
+    monkeypatch.setattr(pair.store.configs._feed, "publish", lambda _: None)
+    await pair.store.configs.apply(ENVIRONMENT, PutItem(flag(version=2)))
+    assert pair.tide.environment(ENVIRONMENT) == told
+    assert await pair.worker.configs.environment(ENVIRONMENT) is not None
+    read = pair.tide.environment(ENVIRONMENT)
+    assert read > told
+    await pair.store.configs.remove(ENVIRONMENT)
+    assert await pair.worker.configs.environments() == {}
+    assert pair.tide.environment(ENVIRONMENT) > read
 
 
 async def test_a_lost_connection_is_told_and_made_again(tmp_path: Path) -> None:
-    """Watchers hear of it, calls fail meanwhile, and afterwards everything is read anew."""
+    """Watchers hear of it; calls wait for a moment, and what is asked then is answered."""
     pair = Pair(tmp_path)
-    with pair.tide, pair.worker.tide:
+    with pair.tide:
         async with pair.worker:
-            with pytest.raises(StoreUnavailable, match="not there"):
-                await pair.worker.configs.environments()
             async with pair.serving():
                 await pair.store.configs.replace(config(flag()))
-                assert await pair.worker.configs.environment(ENVIRONMENT) is not None
+                before = await pair.worker.configs.environment(ENVIRONMENT)
                 async with pair.worker.configs.watch() as notices:
                     waiting = asyncio.ensure_future(anext(notices))
                     await asyncio.sleep(0)
-                    pair.worker._line._writer.close()  # type: ignore[union-attr]  # it is connected
-                    with pytest.raises(StoreUnavailable, match="gone"):
+                    pair.worker._line._connection._writer.close()  # type: ignore[union-attr]  # it is connected
+                    with pytest.raises(StoreUnavailable, match="away"):
                         async with asyncio.timeout(5):
                             await waiting
+            asking = asyncio.create_task(pair.worker.configs.environment(ENVIRONMENT))
+            await asyncio.sleep(0)
+            moved = pair.tide.environment(ENVIRONMENT)
             async with pair.serving():
-                held = await pair.worker.configs.environment(ENVIRONMENT)
-                assert held == await pair.store.configs.environment(ENVIRONMENT)
+                assert pair.tide.environment(ENVIRONMENT) > moved, "a new life has everybody compare"
+                assert await asking == await pair.store.configs.environment(ENVIRONMENT) == before
+
+
+async def test_who_is_away_for_long_is_not_waited_for(tmp_path: Path) -> None:
+    """Known targets are served meanwhile, and what was handed over then is delivered afterwards."""
+    pair = Pair(tmp_path)
+    clock = FakeClock()
+    pair.worker = LinkStore(pair.socket, pair.tide, clock)
+    targets = pair.worker.targets
+    with pair.tide:
+        async with pair.worker:
+            async with pair.serving():
+                await clock.advance(1)
+                await targets.put(ENVIRONMENT, Target("ana", "Ana", {"a": 1}))
+                known = await targets.get(ENVIRONMENT, "ana")
+            await until(lambda: pair.worker._line._connection is None)
+            await clock.advance(4)
+            async with asyncio.timeout(1):
+                pair.tide.target_moved(ENVIRONMENT, "ana")
+                assert targets.peek(ENVIRONMENT, "ana") is UNKNOWN
+                assert await targets.get(ENVIRONMENT, "ana") is known
+                with pytest.raises(StoreUnavailable, match="away"):
+                    await targets.get(ENVIRONMENT, "bob")
+                for target, keep in ((Target("ana", "Anna"), True), (Target("bob", "Bob", {"b": 2}), False)):
+                    with pytest.raises(StoreUnavailable, match="away"):
+                        await targets.put(ENVIRONMENT, target, keep_attributes=keep)
+                assert await targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"a": 1})
+                assert targets.peek(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
+                assert await pair.worker.check(SdkKey("any")) is KeyVerdict.UNAVAILABLE
+            async with pair.serving():
+                await clock.advance(1)
+                await until(lambda: pair.worker._line._connection is not None)
+                await targets.pay()
+                assert await pair.store.targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"a": 1})
+                assert await pair.store.targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
+                assert await targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
+
+
+async def test_counts_are_never_handed_over_twice_by_the_line_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows whether they arrived: whoever holds them decides. Anything else is asked again."""
+    pair = Pair(tmp_path)
+    reached = asyncio.Event()
+    monkeypatch.setattr(pair.store.usage, "merge", _never(reached))
+    monkeypatch.setattr(pair.store.registrations, "add", _never(reached))
+    with pair.tide:
+        async with pair.worker:
+            async with pair.serving():
+                merging = asyncio.create_task(pair.worker.usage.merge([], []))
+                await reached.wait()
+                reached.clear()
+                adding = asyncio.create_task(
+                    pair.worker.registrations.add(Registration(ENVIRONMENT, Target("ana")))
+                )
+                await reached.wait()
+            with pytest.raises(StoreUnavailable):
+                await merging
+            pair.store = MemoryStore("another life", FakeClock())
+            async with pair.serving():
+                assert await adding
+
+
+def _never(reached: asyncio.Event) -> Callable[..., Awaitable[Any]]:
+    async def act(*_: object) -> None:
+        reached.set()
+        await asyncio.get_running_loop().create_future()
+
+    return act
 
 
 async def test_targets_are_known_without_asking_until_they_move(pair: Pair) -> None:
@@ -122,7 +226,7 @@ async def test_targets_are_known_without_asking_until_they_move(pair: Pair) -> N
     assert pair.worker.targets.peek(ENVIRONMENT, "ana") is UNKNOWN
     assert await pair.worker.targets.get(ENVIRONMENT, "ana") is None
     assert pair.worker.targets.peek(ENVIRONMENT, "ana") is None
-    async with LinkStore(pair.socket, pair.worker.tide) as other:
+    async with LinkStore(pair.socket, pair.tide, pair.clock) as other:
         await other.targets.put(ENVIRONMENT, Target("ana", "Ana", {"a": 1}))
     assert pair.worker.targets.peek(ENVIRONMENT, "ana") is UNKNOWN
     found = await pair.worker.targets.get(ENVIRONMENT, "ana")
@@ -144,8 +248,9 @@ async def test_what_sdks_send_goes_up(pair: Pair) -> None:
     registration = Registration(ENVIRONMENT, Target("ana", "Ana", {"x": None}))
     assert await pair.worker.registrations.add(registration)
     assert list(await pair.store.registrations.take(5)) == [registration]
-    assert await pair.worker.check_key(SdkKey("unknown-key")) == "refused"
+    assert await pair.worker.check(SdkKey("unknown-key")) is KeyVerdict.REFUSED
     assert pair.asked == [SdkKey("unknown-key")]
+    assert await pair.worker.secrets.auth_secret(Secret("another")) == Secret("signs")
     status = UpstreamStatus(StreamState.CONNECTED, 7)
     await pair.store.configs.set_status(ENVIRONMENT, status)
     assert await pair.worker.configs.statuses() == {ENVIRONMENT: status}
@@ -156,22 +261,152 @@ async def test_many_workers_and_calls_at_once(pair: Pair) -> None:
     """Answers find their questions."""
     for number in range(50):
         await pair.store.targets.put(ENVIRONMENT, Target(f"t{number}", str(number)))
-    workers = [LinkStore(pair.socket, pair.worker.tide) for _ in range(4)]
-    found = await asyncio.gather(
-        *(worker.targets.get(ENVIRONMENT, f"t{number}") for number in range(50) for worker in workers)
-    )
+    async with AsyncExitStack() as stack:
+        workers = [
+            await stack.enter_async_context(LinkStore(pair.socket, pair.tide, pair.clock)) for _ in range(4)
+        ]
+        found = await asyncio.gather(
+            *(worker.targets.get(ENVIRONMENT, f"t{number}") for number in range(50) for worker in workers)
+        )
     assert [target.name for target in found if target] == [
         str(number) for number in range(50) for _ in workers
     ]
-    for worker in workers:
-        await worker.__aexit__(None, None, None)
 
 
-def test_the_tide_counts_apart(tmp_path: Path) -> None:
+async def test_polled_targets_move_the_tide_where_they_changed(pair: Pair) -> None:
+    """A poll that brings what is known costs no worker a question."""
+    for name in ("ana", "bob"):
+        await pair.targets.put(ENVIRONMENT, Target(name))
+        await pair.worker.targets.get(ENVIRONMENT, name)
+    await pair.targets.put_many(ENVIRONMENT, [Target("ana"), Target("bob", "Bob")])
+    assert pair.worker.targets.peek(ENVIRONMENT, "ana") == Target("ana")
+    assert pair.worker.targets.peek(ENVIRONMENT, "bob") is UNKNOWN
+    assert await pair.worker.targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob")
+
+
+async def test_a_target_that_is_read_while_it_is_written_is_counted(pair: Pair) -> None:
+    """One worker must not see the new one and another, asked next, the old one."""
+    await pair.targets.put(ENVIRONMENT, Target("ana", "old"))
+    store, go = pair.store.targets, asyncio.Event()
+    put = store.put
+
+    async def slow(environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
+        await put(environment, target, keep_attributes=keep_attributes)
+        await go.wait()
+
+    store.put = slow  # type: ignore[method-assign]
+    async with LinkStore(pair.socket, pair.tide, pair.clock) as other:
+        assert await other.targets.get(ENVIRONMENT, "ana") == Target("ana", "old")
+        putting = asyncio.create_task(pair.worker.targets.put(ENVIRONMENT, Target("ana", "new")))
+        while await pair.worker.targets.get(ENVIRONMENT, "ana") != Target("ana", "new"):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert other.targets.peek(ENVIRONMENT, "ana") is UNKNOWN
+        go.set()
+        await putting
+
+
+async def test_the_last_worker_to_leave_is_noticed(tmp_path: Path) -> None:
+    """Then everything that they held has been handed over."""
+    pair = Pair(tmp_path)
+    offer = Offer(
+        pair.store.configs,
+        pair.targets,
+        pair.store.usage,
+        pair.store.registrations,
+        pair.check,
+        pair.secret,
+        pair.tell,
+    )
+    server = LinkServer(pair.socket, offer, pair.tide, pair.clock)
+    running = asyncio.create_task(server.run())
+    await server.ready.wait()
+    await server.until_alone()
+    async with pair.worker:
+        await pair.worker.state()
+        waiting = asyncio.create_task(server.until_alone())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+    async with asyncio.timeout(5):
+        await waiting
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+class Loaded:
+    """Snapshots of which only the presence counts."""
+
+    def __init__(self) -> None:
+        self.names: set[EnvironmentId] = set()
+
+    def get(self, environment: EnvironmentId) -> Snapshot | None:
+        return Snapshot(config(flag()), CompileOptions()) if environment in self.names else None
+
+
+async def test_a_worker_is_ready_once_both_have_loaded_and_stays_so(pair: Pair) -> None:
+    """The sync process decides, the worker catches up; afterwards only degraded."""
+    loaded = Loaded()
+    clock = FakeClock()
+    state = LinkState(pair.worker, loaded, clock)
+    assert not state.readiness().ready
+    assert state.environments() == frozenset()
+    await state.look()
+    assert state.readiness().pending == ("not yet",)
+    assert state.environments() == {ENVIRONMENT}
+    pair.state = State(Readiness(loaded=1), frozenset([ENVIRONMENT]), frozenset([ENVIRONMENT]))
+    await state.look()
+    assert not state.readiness().ready
+    assert ENVIRONMENT in state.readiness().pending[0]
+    loaded.names.add(ENVIRONMENT)
+    await state.look()
+    assert state.readiness() == Readiness(loaded=1)
+    # A sync process that begins anew.
+    pair.state = State(Readiness(pending=("key: not tried yet",)), frozenset(), frozenset([ENVIRONMENT]))
+    await state.look()
+    assert state.readiness() == Readiness(loaded=1, degraded=("key: not tried yet",))
+
+
+async def test_a_sync_process_that_is_away_makes_a_worker_degraded(tmp_path: Path) -> None:
+    """Not unready: it serves what it has."""
+    pair = Pair(tmp_path)
+    clock = FakeClock()
+    worker = LinkStore(pair.socket, pair.tide, clock)
+    loaded = Loaded()
+    loaded.names.add(ENVIRONMENT)
+    pair.state = State(Readiness(loaded=1), frozenset([ENVIRONMENT]), frozenset([ENVIRONMENT]))
+    state = LinkState(worker, loaded, clock)
+    with pair.tide:
+        async with worker:
+            async with pair.serving():
+                await clock.advance(1)
+                await state.look()
+                assert state.readiness().ready
+            await until(lambda: worker._line._connection is None)
+            await clock.advance(4)
+            await state.look()
+    assert state.readiness().ready
+    assert "away" in state.readiness().degraded[0]
+
+
+def test_the_tide_counts_apart() -> None:
     """Targets of one name in two environments have counters of their own (but for chance)."""
     other = EnvironmentId("00000000-0000-4000-8000-000000000002")
-    with Tide.create(tmp_path / "page") as tide, Tide.open(tmp_path / "page") as seen:
+    with Tide() as tide:
         tide.target_moved(ENVIRONMENT, "ana")
-        assert seen.targets(ENVIRONMENT, "ana") == 1
-        assert seen.targets(other, "ana") == 0
-        assert seen.environments == 0
+        assert tide.target(ENVIRONMENT, "ana") == 1
+        assert tide.target(other, "ana") == 0
+        tide.environment_moved(other)
+        assert (tide.environment(other), tide.environment(ENVIRONMENT)) == (1, 0)
+        tide.everything_moved()
+        assert tide.target(ENVIRONMENT, "ana") == 2
+        assert tide.environment(ENVIRONMENT) == 1
+
+
+def test_the_tide_is_shared_with_children() -> None:
+    """What one process counts, another sees."""
+    with Tide() as tide:
+        child = os.fork()
+        if not child:
+            tide.environment_moved(ENVIRONMENT)
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert tide.environment(ENVIRONMENT) == 1

@@ -1,50 +1,62 @@
 """A worker's end: the store of the sync process, as a store."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from itertools import count
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
+
+import msgspec
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import EnvironmentConfig, Item, RecentChange, Revision, UpstreamStatus
-from ff_proxy.model.keys import EnvironmentId, SdkKey
+from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
 from ff_proxy.model.target import Target
+from ff_proxy.model.time import Clock
 from ff_proxy.model.usage import UsageCount, UsageTarget
-from ff_proxy.store.feed import Feed
+from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.link import messages
+from ff_proxy.store.link.line import Line
 from ff_proxy.store.link.tide import Tide
 from ff_proxy.store.protocol import UNKNOWN, Notice, Registration, Unknown
 
-_ANSWER_SECONDS: Final = 10.0
 _CACHED: Final = 20_000
+_OWED: Final = 10_000
+_Key = tuple[EnvironmentId, str]
 
 
 class LinkStore:
     """What a worker needs of a store: it reads environments, and hands up what SDKs send.
 
-    The connection is made when first needed and made again when lost; while there is none, calls raise
-    ``StoreUnavailable``, and watchers are told to look again once there is one.
+    ``async with`` keeps it connected. While the sync process is away, calls wait a moment (see ``Line``) and
+    then raise ``StoreUnavailable``, and watchers are told to look again once it is back.
     """
 
-    def __init__(self, path: Path, tide: Tide) -> None:
-        line = _Line(path)
+    def __init__(self, path: Path, tide: Tide, clock: Clock) -> None:
+        line = Line(path, clock)
         self._line = line
-        self.tide: Final = tide
         self.configs: Final = LinkConfigs(line)
         self.targets: Final = LinkTargets(line, tide)
         self.usage: Final = LinkUsage(line)
         self.registrations: Final = LinkRegistrations(line)
+        self.secrets: Final = LinkSecrets(line)
 
-    async def check_key(self, key: SdkKey) -> str:
-        """The name of the verdict that the sync process has on ``key``."""
-        verdict: str = await self._line.ask(messages.CheckKey(key.reveal()), str)
+    async def check(self, key: SdkKey) -> KeyVerdict:
+        """What the sync process finds out about ``key``; never raises."""
+        try:
+            verdict: KeyVerdict = await self._line.ask(messages.CheckKey(key.reveal()), KeyVerdict)
+        except StoreUnavailable:
+            return KeyVerdict.UNAVAILABLE
         return verdict
 
+    async def state(self) -> messages.State:
+        """How the sync process is doing."""
+        state: messages.State = await self._line.ask(messages.AskState(), messages.State)
+        return state
+
     async def __aenter__(self) -> Self:
+        await self._line.__aenter__()
         return self
 
     async def __aexit__(
@@ -53,100 +65,15 @@ class LinkStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._line.close()
-
-
-class _Line:
-    """One connection, shared by every call."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[messages.Answered]] = {}
-        self._writer: asyncio.StreamWriter | None = None
-        self._listening: asyncio.Task[None] | None = None
-        self._opening = asyncio.Lock()
-        self._watched = False
-        self.feed = Feed()
-        self.lives = 0
-
-    async def ask(self, request: messages.Request, kind: Any) -> Any:
-        """The answer to one request, as ``kind``."""
-        writer = await self._open()
-        number = next(self._numbers)
-        answer: asyncio.Future[messages.Answered] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        try:
-            messages.write_frame(writer, messages.Asked(number, request))
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                await writer.drain()
-                answered = await answer
-        except TimeoutError as error:
-            raise StoreUnavailable("the process that holds the store does not answer") from error
-        except OSError as error:
-            raise StoreUnavailable("the process that holds the store is gone") from error
-        finally:
-            self._waiting.pop(number, None)
-        if answered.failure is not None:
-            raise StoreUnavailable(answered.failure.problem)
-        return messages.decode(answered.result, kind)
-
-    async def watch(self) -> None:
-        """See that notices reach ``feed`` on this connection."""
-        if not self._watched:
-            await self.ask(messages.Watch(), None)
-            self._watched = True
-
-    async def wait_for_end(self) -> None:
-        """Return when the connection that is open now is lost."""
-        listening = self._listening
-        if listening is not None:
-            await asyncio.wait([listening])
-
-    async def close(self) -> None:
-        """End the connection."""
-        listening, self._listening = self._listening, None
-        if listening is not None:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
-
-    async def _open(self) -> asyncio.StreamWriter:
-        async with self._opening:
-            if self._writer is None:
-                try:
-                    reader, self._writer = await asyncio.open_unix_connection(self._path)
-                except OSError as error:
-                    raise StoreUnavailable("the process that holds the store is not there") from error
-                self.lives += 1
-                self._watched = False
-                self._listening = asyncio.create_task(self._listen(reader, self._writer))
-            return self._writer
-
-    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                answered = messages.decode_answered(await messages.read_frame(reader))
-                if answered.number == messages.NOTICES:
-                    self.feed.publish(messages.decode(answered.result, Notice))
-                elif (answer := self._waiting.get(answered.number)) is not None and not answer.done():
-                    answer.set_result(answered)
-        except StoreUnavailable as error:
-            for answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(error)
-        finally:
-            self._writer = None
-            writer.close()
+        await self._line.__aexit__(kind, error, trace)
 
 
 class LinkConfigs:
     """Environments as the other process holds them; what was read is kept, and only differences travel."""
 
-    def __init__(self, line: _Line) -> None:
+    def __init__(self, line: Line) -> None:
         self._line = line
         self._held: dict[EnvironmentId, EnvironmentConfig] = {}
-        self._life = 0
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``."""
@@ -157,15 +84,11 @@ class LinkConfigs:
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """See ``ConfigReader``."""
-        if self._life != self._line.lives:
-            # Another connection: the other end does not know what was given over the last one.
-            self._held.clear()
         held = self._held.get(environment)
         known = None if held is None else held.revision
         part: messages.Part | None = await self._line.ask(
             messages.Environment(environment, known), messages.Part | None
         )
-        self._life = self._line.lives
         if part is None:
             self._held.pop(environment, None)
             return None
@@ -187,39 +110,47 @@ class LinkConfigs:
         )
         return found
 
-    @asynccontextmanager
-    async def _watching(self) -> AsyncIterator[AsyncIterator[Notice]]:
-        async with self._line.feed.watch() as notices:
-            await self._line.watch()
-            yield _until_lost(notices, self._line)
-
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
         """See ``ChangeSource``; the iterator raises ``StoreUnavailable`` when the connection is lost."""
-        return self._watching()
+        return self._line.watch()
 
 
 class LinkTargets:
-    """Targets that the other process keeps; the tide tells whether one that was read is still the truth."""
+    """Targets that the other process keeps; the tide tells whether one that was read is still the truth.
 
-    def __init__(self, line: _Line, tide: Tide) -> None:
+    What could not be handed over is owed, and counts here until ``pay`` has done so.
+    """
+
+    def __init__(self, line: Line, tide: Tide) -> None:
         self._line = line
         self._tide = tide
-        self._cache: OrderedDict[tuple[EnvironmentId, str], tuple[int, Target | None]] = OrderedDict()
+        self._cache: OrderedDict[_Key, tuple[int, Target | None]] = OrderedDict()
+        self._owed: OrderedDict[_Key, messages.PutTarget] = OrderedDict()
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``."""
-        cached = self._cache.get((environment, identifier))
-        if cached is None or cached[0] != self._tide.targets(environment, identifier):
+        key = (environment, identifier)
+        if key in self._owed:
+            return self._owed[key].target
+        cached = self._cache.get(key)
+        if cached is None or cached[0] != self._tide.target(environment, identifier):
             return UNKNOWN
         return cached[1]
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
-        """See ``TargetStore``."""
-        before = self._tide.targets(environment, identifier)
-        found: Target | None = await self._line.ask(
-            messages.GetTarget(environment, identifier), Target | None
-        )
+        """See ``TargetStore``; what was read before is the answer while the other process is away."""
         key = (environment, identifier)
+        before = self._tide.target(environment, identifier)
+        try:
+            found: Target | None = await self._line.ask(
+                messages.GetTarget(environment, identifier), Target | None
+            )
+        except StoreUnavailable:
+            if key in self._owed:
+                return self._owed[key].target
+            if key in self._cache:
+                return self._cache[key][1]
+            raise
         cached = self._cache.get(key)
         if cached is not None and cached[1] == found:
             found = cached[1]  # the same object for as long as it is unchanged
@@ -231,31 +162,67 @@ class LinkTargets:
 
     async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
         """See ``TargetStore``."""
-        await self._line.ask(messages.PutTarget(environment, target, keep_attributes), None)
+        key = (environment, target.identifier)
+        request = messages.PutTarget(environment, target, keep_attributes)
+        try:
+            await self._line.ask(request, None)
+        except StoreUnavailable:
+            self._owe(key, request)
+            raise
+        self._owed.pop(key, None)
+
+    async def pay(self) -> None:
+        """Hand over what could not be handed over when it came; raises ``StoreUnavailable``."""
+        for key, request in list(self._owed.items()):
+            await self._line.ask(request, None)
+            if self._owed.get(key) is request:
+                del self._owed[key]
+
+    def _owe(self, key: _Key, request: messages.PutTarget) -> None:
+        known = self._cache.get(key)
+        if request.keep_attributes and known is not None and known[1] is not None:
+            merged = msgspec.structs.replace(request.target, attributes=known[1].attributes)
+            request = msgspec.structs.replace(request, target=merged)
+        self._owed[key] = request
+        self._owed.move_to_end(key)
+        while len(self._owed) > _OWED:
+            self._owed.popitem(last=False)
 
 
 class LinkUsage:
     """The way up for counts."""
 
-    def __init__(self, line: _Line) -> None:
+    def __init__(self, line: Line) -> None:
         self._line = line
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """See ``UsageQueue``."""
-        dropped: int = await self._line.ask(messages.MergeUsage(counts, targets), int)
+        dropped: int = await self._line.ask(messages.MergeUsage(counts, targets), int, again=False)
         return dropped
 
 
 class LinkRegistrations:
     """The way up for targets."""
 
-    def __init__(self, line: _Line) -> None:
+    def __init__(self, line: Line) -> None:
         self._line = line
 
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``."""
         added: bool = await self._line.ask(messages.AddRegistration(registration), bool)
         return added
+
+
+class LinkSecrets:
+    """The signing secret as the other process has it."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def auth_secret(self, candidate: Secret) -> Secret:
+        """See ``SecretStore``; there is always one already."""
+        del candidate
+        return Secret(await self._line.ask(messages.AskSecret(), str))
 
 
 def _joined(held: EnvironmentConfig | None, part: messages.Part) -> EnvironmentConfig:
@@ -268,23 +235,3 @@ def _joined(held: EnvironmentConfig | None, part: messages.Part) -> EnvironmentC
     for item in part.changed:
         (flags if item.domain.value == "flag" else segments)[item.identifier] = item
     return EnvironmentConfig(part.info, flags, segments, part.keys, part.revision, part.retired, part.since)
-
-
-async def _until_lost(notices: AsyncIterator[Notice], line: _Line) -> AsyncIterator[Notice]:
-    ended = asyncio.ensure_future(line.wait_for_end())
-    try:
-        while True:
-            following = asyncio.ensure_future(_following(notices))
-            try:
-                await asyncio.wait([ended, following], return_when=asyncio.FIRST_COMPLETED)
-                if not following.done():
-                    raise StoreUnavailable("the process that holds the store is gone")
-                yield following.result()
-            finally:
-                following.cancel()
-    finally:
-        ended.cancel()
-
-
-async def _following(notices: AsyncIterator[Notice]) -> Notice:
-    return await anext(notices)

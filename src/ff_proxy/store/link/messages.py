@@ -20,6 +20,7 @@ from ff_proxy.model.environment import (
     UpstreamStatus,
 )
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageTarget
 from ff_proxy.store.protocol import Notice, Registration, UsageLease
@@ -88,6 +89,14 @@ class CheckKey(msgspec.Struct, frozen=True, tag=True):
     key: str
 
 
+class AskSecret(msgspec.Struct, frozen=True, tag=True):
+    """The secret that signs tokens."""
+
+
+class AskState(msgspec.Struct, frozen=True, tag=True):
+    """How the sync process is doing."""
+
+
 Request = (
     Environments
     | Environment
@@ -99,7 +108,20 @@ Request = (
     | MergeUsage
     | AddRegistration
     | CheckKey
+    | AskSecret
+    | AskState
 )
+
+
+class State(msgspec.Struct, frozen=True):
+    """How the sync process is doing: ``held`` are the environments that it holds.
+
+    ``environments`` are those that ``/health`` speaks of.
+    """
+
+    readiness: Readiness
+    environments: frozenset[EnvironmentId]
+    held: frozenset[EnvironmentId]
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -186,6 +208,8 @@ __all__ = [
     "NOTICES",
     "AddRegistration",
     "Answered",
+    "AskSecret",
+    "AskState",
     "Asked",
     "CheckKey",
     "Environment",
@@ -199,6 +223,7 @@ __all__ = [
     "Recent",
     "RecentChange",
     "Request",
+    "State",
     "Statuses",
     "UpstreamStatus",
     "UsageLease",

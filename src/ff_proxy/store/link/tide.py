@@ -1,11 +1,11 @@
 """Counters in shared memory: one writer counts its writes, readers see at once that something moved.
 
 A counter is eight bytes at an aligned place, written by one process only; readers compare for equality.
+Several environments or targets may share a counter: who finds it moved looks, and finds nothing new.
 """
 
 import mmap
-import os
-from pathlib import Path
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,39 +13,21 @@ import mmh3
 
 from ff_proxy.model.keys import EnvironmentId
 
-_STRIPES: Final = 8192
+_ENVIRONMENTS: Final = 1024
+_TARGETS: Final = 8192
 _BYTES: Final = 8
 
 
 class Tide:
-    """The page at ``path``: one counter for environments, and stripes for targets.
+    """Memory that a process shares with the children it forks afterwards.
 
-    The sync process calls ``create`` and then ``environments_moved`` and ``target_moved``; workers call
-    ``open`` and compare.
+    The sync process calls the methods that move, and its successor calls ``everything_moved``, since nobody
+    knows what was done just before the end; workers compare.
     """
 
-    def __init__(self, page: mmap.mmap) -> None:
-        self._page = page
-        self._counters: memoryview = memoryview(page).cast("Q")
-
-    @classmethod
-    def create(cls, path: Path) -> Self:
-        """A fresh page at ``path``, all counters at zero."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.ftruncate(descriptor, (1 + _STRIPES) * _BYTES)
-            return cls(mmap.mmap(descriptor, 0))
-        finally:
-            os.close(descriptor)
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """The page that another process created."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return cls(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
-        finally:
-            os.close(descriptor)
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, (_ENVIRONMENTS + _TARGETS) * _BYTES)
+        self._counters: memoryview = memoryview(self._page).cast("Q")
 
     def __enter__(self) -> Self:
         return self
@@ -59,26 +41,40 @@ class Tide:
         self._counters.release()
         self._page.close()
 
-    @property
-    def environments(self) -> int:
-        """Changes with every write to any environment."""
-        count: int = self._counters[0]
+    def environment(self, environment: EnvironmentId) -> int:
+        """Changes with every write to this environment."""
+        count: int = self._counters[_environment_stripe(environment)]
         return count
 
-    def environments_moved(self) -> None:
-        """Count a write to an environment."""
-        self._counters[0] += 1
+    def environment_moved(self, environment: EnvironmentId) -> None:
+        """Count a write to an environment: before anybody is told of it."""
+        self._counters[_environment_stripe(environment)] += 1
 
-    def targets(self, environment: EnvironmentId, identifier: str) -> int:
-        """Changes with every write to this target (and to some others)."""
-        count: int = self._counters[_stripe(environment, identifier)]
+    def target(self, environment: EnvironmentId, identifier: str) -> int:
+        """Changes with every write to this target."""
+        count: int = self._counters[_target_stripe(environment, identifier)]
         return count
 
     def target_moved(self, environment: EnvironmentId, identifier: str) -> None:
         """Count a write to a target."""
-        self._counters[_stripe(environment, identifier)] += 1
+        self._counters[_target_stripe(environment, identifier)] += 1
+
+    def everything_moved(self) -> None:
+        """Have everybody compare everything."""
+        for stripe in range(_ENVIRONMENTS + _TARGETS):
+            self._counters[stripe] += 1
 
 
-def _stripe(environment: EnvironmentId, identifier: str) -> int:
-    name = f"{environment}\0{identifier}".encode("utf-8", "surrogatepass")
-    return 1 + mmh3.hash(name, 0, signed=False) % _STRIPES
+@lru_cache(_ENVIRONMENTS)
+def _environment_stripe(environment: EnvironmentId) -> int:
+    # Asked with every request.
+    return _hashed(environment) % _ENVIRONMENTS
+
+
+def _target_stripe(environment: EnvironmentId, identifier: str) -> int:
+    return _ENVIRONMENTS + _hashed(f"{environment}\0{identifier}") % _TARGETS
+
+
+def _hashed(name: str) -> int:
+    hashed: int = mmh3.hash(name.encode("utf-8", "surrogatepass"), 0, signed=False)
+    return hashed
