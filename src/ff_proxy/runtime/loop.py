@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import uvloop
@@ -20,20 +21,26 @@ def run(main: Coroutine[object, object, _Result]) -> _Result:
 
 
 def run_until_told(
-    main: Callable[[Stop], Coroutine[object, object, ExitCode]], *, unfinished: ExitCode = ExitCode.OK
+    main: Callable[[Stop], Coroutine[object, object, ExitCode]],
+    *,
+    unfinished: ExitCode = ExitCode.OK,
+    listen: Callable[[], AbstractContextManager[Stop]] = stop_on_signals,
 ) -> ExitCode:
     """Run ``main`` on uvloop with signals being heard from its beginning to its end.
 
     A signal cancels it, and a second one what it still does then, unless it has taken over: a start may
     take for ever, such as one that waits for a store. ``unfinished`` is the exit code if it was cancelled.
+    ``listen`` hears something else than signals.
     """
-    return run(_watched(main, unfinished))
+    return run(_watched(main, unfinished, listen))
 
 
 async def _watched(
-    main: Callable[[Stop], Coroutine[object, object, ExitCode]], unfinished: ExitCode
+    main: Callable[[Stop], Coroutine[object, object, ExitCode]],
+    unfinished: ExitCode,
+    listen: Callable[[], AbstractContextManager[Stop]],
 ) -> ExitCode:
-    with stop_on_signals() as stop:
+    with listen() as stop:
         working = asyncio.create_task(main(stop))
         for signalled in (stop.asked, stop.at_once):
             waiting = asyncio.create_task(signalled.wait())

@@ -48,7 +48,8 @@ async def run_services(
 ) -> ExitCode:
     """Run all services in one task group until ``stop``, then the phases in order, then end the services.
 
-    Everything is over within ``deadline`` seconds after the first signal, and at once after a second one.
+    Everything is over within ``deadline`` seconds after the first signal (or the seconds that ``stop``
+    names), and at once after a second one.
     A service that ends or fails by itself ends the process: with the exit code of its error if it is one
     of ours, else with ``CRASH``.
     """
@@ -57,8 +58,9 @@ async def run_services(
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(_guarded(service), name=service.name) for service in services]
             await stop.asked.wait()
-            log.info("shutting down", deadline=deadline)
-            await _go_down(phases, deadline, stop, clock, log)
+            seconds = deadline if stop.seconds is None else stop.seconds
+            log.info("shutting down", deadline=round(seconds, 3))
+            await _go_down(phases, seconds, stop, clock, log)
             for task in running:
                 task.cancel()
     except BaseExceptionGroup as failures:

@@ -14,16 +14,22 @@ class Stop:
     """What has been asked: ``asked`` by a first signal, ``at_once`` by a second one.
 
     ``taken_over`` says that somebody goes down in phases when asked, and is not to be cancelled.
+    ``seconds`` is how long that may take if whoever asked has said so.
     """
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.at_once = asyncio.Event()
         self.taken_over = False
+        self.seconds: float | None = None
 
-    def ask(self) -> None:
-        """A signal came."""
-        (self.at_once if self.asked.is_set() else self.asked).set()
+    def ask(self, seconds: float | None = None) -> None:
+        """A signal came, or something that means the same."""
+        if self.asked.is_set():
+            self.at_once.set()
+            return
+        self.seconds = seconds
+        self.asked.set()
 
 
 @contextmanager
