@@ -82,7 +82,7 @@ async def main() -> None:
         snapshots = Snapshots(store.configs, compile_options(_OPTIONS), clock, telemetry)
         await snapshots.resync()
         needs = Needs(
-            secret=partial(signing_secret, _OPTIONS.tokens, store, clock, telemetry),
+            secret=partial(signing_secret, _OPTIONS.tokens, store.secrets, clock, telemetry),
             keyless=False,
             targets=store.targets,
             statuses=store.configs,

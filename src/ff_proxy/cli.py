@@ -88,9 +88,14 @@ def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
 
 
 def _mode_runner(loaded: Loaded) -> Callable[[Loaded], ExitCode]:
-    module = importlib.import_module(_MODES[type(loaded.options)])
+    module = importlib.import_module(_module_of(loaded.options))
     runner: Callable[[Loaded], ExitCode] = module.run
     return runner
+
+
+def _module_of(chosen: records.ModeOptions) -> str:
+    alone = isinstance(chosen, records.GenerateOptions) or chosen.serving.workers == 1
+    return _MODES[type(chosen)] if alone else "ff_proxy.modes.workers"
 
 
 def _help(_: Sequence[str], __: Mapping[str, str], out: TextIO) -> ExitCode:

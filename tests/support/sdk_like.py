@@ -25,18 +25,19 @@ KEYS: Final = {
 class SdkLike:
     """One authenticated client of a proxy at ``url``."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, *, keep_alive: bool = True) -> None:
         self.url = url
         self.key = key
         self.token = ""
         self.environment = ""
-        self.http = httpx2.AsyncClient(base_url=url, trust_env=False, timeout=10.0)
+        limits = httpx2.Limits(max_keepalive_connections=None if keep_alive else 0)
+        self.http = httpx2.AsyncClient(base_url=url, trust_env=False, timeout=10.0, limits=limits)
 
     @classmethod
     @asynccontextmanager
-    async def connected(cls, url: str, key: str) -> AsyncIterator[Self]:
-        """Authenticated, and closed in the end."""
-        client = cls(url, key)
+    async def connected(cls, url: str, key: str, *, keep_alive: bool = True) -> AsyncIterator[Self]:
+        """Authenticated, and closed in the end; without ``keep_alive`` each request has a connection."""
+        client = cls(url, key, keep_alive=keep_alive)
         async with client.http:
             await client.authenticate()
             yield client

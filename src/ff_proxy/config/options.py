@@ -90,8 +90,7 @@ PORT: Final = Option(
 )
 WORKERS: Final = Option(
     "workers", SERVING, kinds.whole_number(1, 1024), 1,
-    "Processes that serve SDKs",
-    standing=Standing.LATER,
+    "Processes that serve SDKs; with more than one, a further one talks to Harness",
 )
 TLS_ENABLED: Final = Option(
     "tls-enabled", SERVING, kinds.BOOLEAN, False,

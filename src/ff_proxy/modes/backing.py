@@ -8,7 +8,9 @@ from ff_proxy.config.records import RedisStoreOptions, StoreOptions
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.time import Clock
-from ff_proxy.modes.stores import open_store
+from ff_proxy.modes.common import Common
+from ff_proxy.modes.stores import NOWHERE, open_store
+from ff_proxy.runtime.identity import random_name
 from ff_proxy.runtime.services import Service
 from ff_proxy.store.protocol import Store
 from ff_proxy.store.snapshots import Snapshots
@@ -35,16 +37,20 @@ class Backing:
 
 
 @asynccontextmanager
-async def open_backing(options: StoreOptions, clock: Clock, telemetry: Telemetry) -> AsyncIterator[Backing]:
-    """The backing that the options name, open."""
+async def open_backing(
+    options: StoreOptions, clock: Clock, telemetry: Telemetry, common: Common | None = None
+) -> AsyncIterator[Backing]:
+    """The backing that the options name, open; ``common`` is what we share with other processes of ours."""
     if isinstance(options, RedisStoreOptions):
         # Its client costs megabytes that nobody else should pay.
         from ff_proxy.modes.shared import open_fleet  # noqa: PLC0415  (see above)
 
-        async with open_fleet(options, clock, telemetry) as fleet:
+        member = random_name() if common is None else common.member
+        async with open_fleet(options, clock, telemetry, member) as fleet:
             yield fleet
     else:
-        async with open_store(options, clock, telemetry) as own:
+        temporary = NOWHERE if common is None else common.directory
+        async with open_store(options, clock, telemetry, temporary=temporary) as own:
             yield Backing(
                 own,
                 SoleLeader(),

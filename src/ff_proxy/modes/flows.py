@@ -4,12 +4,12 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ff_proxy.config.records import OnlineOptions
+from ff_proxy.config.records import OnlineOptions, ShutdownOptions, UsageOptions
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
 from ff_proxy.modes.saas import Saas
 from ff_proxy.runtime.services import Phase, Service
-from ff_proxy.store.protocol import Store
+from ff_proxy.store.protocol import RegistrationTaker, Store, UsageTaker
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.forward import UsageForwarder
 from ff_proxy.usage.intake import Intake, NullIntake, UsageIntake
@@ -19,45 +19,57 @@ from ff_proxy.web.registrar import NoRegistrar, QueueRegistrar
 
 
 @dataclass(frozen=True, slots=True)
-class Flows:
-    """Where web hands things in, the services that take them on, and the last steps before the end."""
+class Taking:
+    """Where web hands usage in, the services that take it into the store, and their last step."""
 
     intake: Intake
-    registrar: Registrar
     services: Sequence[Service]
     flush: Sequence[Phase]
 
 
-def make_flows(
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """The services that take things from the store to SaaS, and their last step."""
+
+    services: Sequence[Service]
+    flush: Sequence[Phase]
+
+
+def take_usage(
+    options: UsageOptions, shutdown: ShutdownOptions, queue: UsageTaker, clock: Clock, telemetry: Telemetry
+) -> Taking:
+    """Usage into the store, or a stand-in if it is switched off."""
+    if options.post_interval is None:
+        return Taking(NullIntake(telemetry), (), ())
+    taken = UsageIntake(queue, clock, telemetry)
+    return Taking(taken, [taken], [Phase("usage taken", shutdown.deadline, lambda _: taken.flush())])
+
+
+def take_targets(options: OnlineOptions, queue: RegistrationTaker, telemetry: Telemetry) -> Registrar:
+    """Targets into the store's queue, or a stand-in if SaaS is to be told of none."""
+    return QueueRegistrar(queue, telemetry) if options.upstream.forward_targets else NoRegistrar()
+
+
+def forward(
     options: OnlineOptions,
     store: Store,
     saas: Saas,
     leads: Callable[[EnvironmentId], bool],
     clock: Clock,
     telemetry: Telemetry,
-) -> Flows:
-    """Both flows, or stand-ins for those that are switched off; ``leads`` says whose usage is sent here."""
+) -> Forwarding:
+    """Both from the store to SaaS, as far as they are wanted; ``leads`` says whose usage is sent here."""
     services: list[Service] = []
     flush: list[Phase] = []
-    intake: Intake = NullIntake(telemetry)
-    registrar: Registrar = NoRegistrar()
     chance = random.SystemRandom()
     if options.usage.post_interval is not None:
-        taken = UsageIntake(store.usage, clock, telemetry)
         forwarder = UsageForwarder(
             store.usage, saas.usage, options.usage.post_interval, clock, chance, telemetry, owns=leads
         )
-
-        async def deliver(seconds: float) -> None:
-            await taken.flush()
-            await forwarder.flush(seconds)
-
-        intake = taken
-        services += [taken, forwarder]
-        flush.append(Phase("usage", options.serving.shutdown.deadline, deliver))
+        services.append(forwarder)
+        flush.append(Phase("usage", options.serving.shutdown.deadline, forwarder.flush))
     if options.upstream.forward_targets:
-        registrar = QueueRegistrar(store.registrations, telemetry)
         services.append(
             RegistrationForwarder(store.registrations, saas.registrations, clock, chance, telemetry)
         )
-    return Flows(intake, registrar, services, flush)
+    return Forwarding(services, flush)

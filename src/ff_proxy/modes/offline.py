@@ -52,7 +52,7 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Sto
             return []
 
         needs = Needs(
-            secret=partial(signing_secret, options.serving.tokens, kept, clock, telemetry),
+            secret=partial(signing_secret, options.serving.tokens, kept.secrets, clock, telemetry),
             keyless=options.serving.tokens.secret is not None,
             targets=kept.targets,
             statuses=held.configs,

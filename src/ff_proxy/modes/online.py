@@ -4,24 +4,19 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from ff_proxy.config.load import Loaded
-from ff_proxy.config.records import MemoryStoreOptions, OnlineOptions
+from ff_proxy.config.records import OnlineOptions
 from ff_proxy.errors import ExitCode
-from ff_proxy.model.keys import Secret
-from ff_proxy.model.time import Clock
 from ff_proxy.modes.backing import open_backing
-from ff_proxy.modes.flows import make_flows
+from ff_proxy.modes.flows import forward, take_targets, take_usage
 from ff_proxy.modes.process import make_telemetry
 from ff_proxy.modes.running import serve
 from ff_proxy.modes.saas import make_saas, open_apis
+from ff_proxy.modes.secrets import online_secret
 from ff_proxy.modes.serving import Needs, compile_options, make_serving
-from ff_proxy.modes.stores import signing_secret
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.loop import run_until_told
 from ff_proxy.runtime.signals import Stop
-from ff_proxy.store.protocol import Store
 from ff_proxy.store.snapshots import Snapshots
-from ff_proxy.telemetry import Telemetry
-from ff_proxy.web.secret import derived_secret
 
 
 def run(loaded: Loaded) -> ExitCode:
@@ -48,35 +43,29 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
             leadership=backing.leadership,
             served=lambda environment: snapshots.get(environment) is not None,
         )
-        flows = make_flows(options, store, saas, backing.leads, clock, telemetry)
+        taking = take_usage(options.usage, options.serving.shutdown, store.usage, clock, telemetry)
+        forwarding = forward(options, store, saas, backing.leads, clock, telemetry)
         needs = Needs(
-            secret=partial(_secret, options, store, clock, telemetry),
+            secret=partial(online_secret, options, store.secrets, clock, telemetry),
             keyless=options.serving.tokens.secret is not None,
             targets=store.targets,
             statuses=store.configs,
             checker=saas.checker,
-            registrar=flows.registrar,
-            intake=flows.intake,
+            registrar=take_targets(options, store.registrations, telemetry),
+            intake=taking.intake,
             freshness=backing.freshness(snapshots),
             readiness=lambda: backing.readiness(saas.upstream),
             environments=saas.upstream.environments,
         )
         serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
+        flows = (*taking.services, *forwarding.services)
         return await serve(
             options.serving,
             options.operation,
             serving,
-            [snapshots, saas.upstream, *flows.services, *backing.services(saas.upstream)],
-            flush=flows.flush,
+            [snapshots, saas.upstream, *flows, *backing.services(saas.upstream)],
+            flush=(*taking.flush, *forwarding.flush),
             stop=stop,
             clock=clock,
             telemetry=telemetry,
         )
-
-
-async def _secret(options: OnlineOptions, store: Store, clock: Clock, telemetry: Telemetry) -> Secret:
-    """What signs tokens (PRODUCT §6.1)."""
-    tokens, upstream = options.serving.tokens, options.upstream
-    if tokens.secret is None and isinstance(options.store, MemoryStoreOptions):
-        return derived_secret(upstream.account, upstream.admin_token, upstream.api_keys)
-    return await signing_secret(tokens, store, clock, telemetry)

@@ -1,6 +1,7 @@
 """Everything that SDKs meet, put together: the same for every mode that serves."""
 
 import random
+import socket
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from ff_proxy.config.records import ServingOptions
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.time import Clock
-from ff_proxy.store.protocol import StatusStore, TargetStore
+from ff_proxy.store.protocol import StatusReader, Targets
 from ff_proxy.store.snapshot import CompileOptions
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry
@@ -44,8 +45,8 @@ class Needs:
 
     secret: Callable[[], Awaitable[Secret]]
     keyless: bool
-    targets: TargetStore
-    statuses: StatusStore
+    targets: Targets
+    statuses: StatusReader
     checker: KeyChecker
     registrar: Registrar
     intake: Intake
@@ -70,9 +71,15 @@ def compile_options(options: ServingOptions) -> CompileOptions:
 
 
 def make_serving(
-    options: ServingOptions, snapshots: Snapshots, needs: Needs, clock: Clock, telemetry: Telemetry
+    options: ServingOptions,
+    snapshots: Snapshots,
+    needs: Needs,
+    clock: Clock,
+    telemetry: Telemetry,
+    *,
+    listening: socket.socket | None = None,
 ) -> Serving:
-    """Bind the port and build everything behind it; raises ``StartupError``."""
+    """Build everything behind ``listening``, by default behind the port; raises ``StartupError``."""
 
     async def tokens() -> Tokens:
         return Tokens(await needs.secret(), clock, keyless=needs.keyless)
@@ -102,7 +109,13 @@ def make_serving(
     edge = Edge(
         resources, access, needs.freshness, hub, app, cors, counts, snapshots, clock, telemetry, limits
     )
-    tls = options.tls
-    secured = None if tls is None else Tls(tls.certificate, tls.key, tls.client_ca, telemetry)
-    listener = Listener(edge, bind(options.port), gate, clock, telemetry, tls=secured)
+    secured = make_tls(options, telemetry)
+    own = bind(options.port) if listening is None else listening
+    listener = Listener(edge, own, gate, clock, telemetry, tls=secured)
     return Serving(listener, hub, entrance, readiness)
+
+
+def make_tls(options: ServingOptions, telemetry: Telemetry) -> Tls | None:
+    """TLS as the options want it; raises ``StartupError``."""
+    tls = options.tls
+    return None if tls is None else Tls(tls.certificate, tls.key, tls.client_ca, telemetry)

@@ -26,10 +26,10 @@ _TOPOLOGIES: Final = {
 
 @asynccontextmanager
 async def open_fleet(
-    options: RedisStoreOptions, clock: Clock, telemetry: Telemetry
+    options: RedisStoreOptions, clock: Clock, telemetry: Telemetry, member: str
 ) -> AsyncIterator[Backing]:
     """The backing of a member that talks to SaaS whenever it leads."""
-    async with redis_store(options, clock, telemetry, member=random_name()) as store:
+    async with redis_store(options, clock, telemetry, member=member) as store:
         leadership = FleetLeadership(store, clock, telemetry)
         outlook = Outlook(store.configs, clock)
 

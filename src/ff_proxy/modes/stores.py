@@ -1,6 +1,5 @@
 """The store that the options name."""
 
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,28 +18,34 @@ from ff_proxy.model.keys import Secret
 from ff_proxy.model.time import Clock
 from ff_proxy.runtime.identity import random_name
 from ff_proxy.store.memory import MemoryStore
-from ff_proxy.store.protocol import Store
+from ff_proxy.store.protocol import SecretStore, Store
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.telemetry import Telemetry
 
+NOWHERE: Final = Path("/nonexistent")
 _STORE_SECONDS: Final = 1.0
 
 
 @asynccontextmanager
 async def open_store(
-    options: StoreOptions, clock: Clock, telemetry: Telemetry, *, namespace: str = ""
+    options: StoreOptions,
+    clock: Clock,
+    telemetry: Telemetry,
+    *,
+    namespace: str = "",
+    temporary: Path = NOWHERE,
 ) -> AsyncIterator[Store]:
-    """The store, open; ``namespace`` keeps a mode's data apart from another's in the same place."""
+    """The store, open; ``namespace`` keeps a mode's data apart from another's in the same place.
+
+    ``temporary`` is the directory of ``TemporaryStoreOptions``, whose processes share it.
+    """
     epoch = random_name()
     match options:
         case MemoryStoreOptions():
             async with MemoryStore(epoch, clock) as memory:
                 yield memory
-        case TemporaryStoreOptions():
-            with tempfile.TemporaryDirectory(prefix="ff-proxy-") as directory:
-                async with SqliteStore(Path(directory), epoch, clock, telemetry) as temporary:
-                    yield temporary
-        case SqliteStoreOptions(directory):
+        case TemporaryStoreOptions() | SqliteStoreOptions():
+            directory = options.directory if isinstance(options, SqliteStoreOptions) else temporary
             name = f"ff-proxy-{namespace}" if namespace else "ff-proxy"
             async with SqliteStore(directory, epoch, clock, telemetry, name=name) as sqlite:
                 yield sqlite
@@ -52,14 +57,16 @@ async def open_store(
                 yield redis
 
 
-async def signing_secret(options: TokenOptions, store: Store, clock: Clock, telemetry: Telemetry) -> Secret:
+async def signing_secret(
+    options: TokenOptions, secrets: SecretStore, clock: Clock, telemetry: Telemetry
+) -> Secret:
     """What signs tokens: the configured secret, or the one in the store, waited for (PRODUCT §6.1)."""
     if options.secret is not None:
         return options.secret
     once = telemetry.once("store")
     while True:
         try:
-            return await store.secrets.auth_secret(Secret(random_name()))
+            return await secrets.auth_secret(Secret(random_name()))
         except StoreUnavailable as error:
             once.warning("waiting for the store", error=str(error))
             await clock.sleep(_STORE_SECONDS)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -104,11 +103,6 @@ class Snapshots:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             group.create_task(self._compare())
-
-    async def begin(self) -> None:
-        """Load what the store holds, if it answers: for who must not serve less than others do meanwhile."""
-        with suppress(StoreError):
-            await self.resync()
 
     async def _follow(self) -> None:
         while True:

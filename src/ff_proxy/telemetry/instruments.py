@@ -10,7 +10,10 @@ _BYTES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
 
 class Instruments:
-    """The figures, on the registry that is handed in."""
+    """The figures, on the registry that is handed in.
+
+    ``multiprocess_mode`` says what becomes of a gauge when several processes have it (see ``shared``).
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
@@ -57,7 +60,13 @@ class Instruments:
             ("envID",),
             registry=registry,
         )
-        self.streams = Gauge("ff_proxy_sdk_streams", "SDK streams open now.", ("envID",), registry=registry)
+        self.streams = Gauge(
+            "ff_proxy_sdk_streams",
+            "SDK streams open now.",
+            ("envID",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.events_sent = Counter(
             "ff_proxy_sse_publish", "Events written to SDK streams.", ("environment",), registry=registry
         )
@@ -72,6 +81,7 @@ class Instruments:
             "1 while the environment's SaaS stream is connected.",
             ("envID",),
             registry=registry,
+            multiprocess_mode="livemax",
         )
         self.upstream_requests = Counter(
             "ff_proxy_to_client_service_requests",

@@ -54,13 +54,16 @@ class _Lines:
     debug = info = warning = error = msg
 
 
-def make_logger(level: str, stream: TextIO | None = None) -> Logger:
-    """A logger that writes lines of ``level`` (DEBUG, INFO, WARNING, ERROR) and above to ``stream``."""
+def make_logger(level: str, stream: TextIO | None = None, process: str = "") -> Logger:
+    """A logger that writes lines of ``level`` (DEBUG, INFO, WARNING, ERROR) and above to ``stream``.
+
+    Every line carries ``process`` if there is one.
+    """
     out = stream if stream is not None else sys.stdout
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if out.isatty() else structlog.processors.JSONRenderer()
     )
-    logger: Logger = structlog.wrap_logger(
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         _Lines(out),
         processors=[
             structlog.processors.add_log_level,
@@ -70,7 +73,7 @@ def make_logger(level: str, stream: TextIO | None = None) -> Logger:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
     )
-    return logger
+    return logger.bind(process=process) if process else logger
 
 
 class OnceLog:

@@ -1,6 +1,7 @@
 """The one object that rooms report to."""
 
 import io
+import socket
 from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,13 +19,22 @@ class Telemetry:
         logger: where lines go.
         clock: used to space repeated lines.
         registry: where the figures are registered; a fresh one by default.
+        shown: what is given out; by default these figures and no others.
     """
 
-    def __init__(self, logger: Logger, clock: Clock, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self,
+        logger: Logger,
+        clock: Clock,
+        registry: CollectorRegistry | None = None,
+        *,
+        shown: CollectorRegistry | None = None,
+    ) -> None:
         self._logger = logger
         self._clock = clock
-        self._registry = registry if registry is not None else CollectorRegistry()
-        self.instruments = Instruments(self._registry)
+        registered = registry if registry is not None else CollectorRegistry()
+        self._shown = shown if shown is not None else registered
+        self.instruments = Instruments(registered)
 
     def logger(self, room: str) -> Logger:
         """A logger whose lines carry ``component=room``."""
@@ -36,13 +46,13 @@ class Telemetry:
         """A logger for trouble that repeats; ``interval`` in seconds between two equal lines."""
         return OnceLog(self.logger(room), self._clock, interval)
 
-    def serve(self, port: int) -> AbstractContextManager[None]:
-        """Serve the figures on a port of their own while the context lasts; raises ``StartupError``."""
-        return figures_served(self._registry, port)
+    def serve(self, listening: socket.socket) -> AbstractContextManager[None]:
+        """Serve the figures on a socket of their own while the context lasts."""
+        return figures_served(self._shown, listening)
 
     def exposition(self) -> bytes:
         """The figures as Prometheus text."""
-        return generate_latest(self._registry)
+        return generate_latest(self._shown)
 
 
 class _StoppedClock:

@@ -72,11 +72,16 @@ class Entrance:
 
     async def run(self) -> None:
         """Wait for the secret, open, and stay until cancelled."""
+        if not self.ready.is_set():
+            await self.open()
+        await asyncio.get_running_loop().create_future()
+
+    async def open(self) -> None:
+        """Wait for the secret and open."""
         tokens = await self._awaited()
         self._issuer = tokens
         self._access = self._opened(tokens)
         self.ready.set()
-        await asyncio.get_running_loop().create_future()
 
     def read(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> Snapshot:
         """See ``Access``."""

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import sys
 from typing import Final
 
 from ff_proxy.errors import StartupError
@@ -18,8 +19,10 @@ _STEP: Final = 0.02
 _CERTIFICATES_EVERY: Final = 5
 
 
-def bind(port: int, host: str = "") -> socket.socket:
+def bind(port: int, host: str = "", *, shared: bool = False) -> socket.socket:
     """A listening socket; by default on every address, in both families where the machine has both.
+
+    ``shared`` is for one of several sockets of ours on that port, among which the system spreads connections.
 
     Raises:
         StartupError: the port is taken or may not be used.
@@ -27,13 +30,31 @@ def bind(port: int, host: str = "") -> socket.socket:
     try:
         if host or not socket.has_dualstack_ipv6():
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-        return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+            return socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=shared)
+        return socket.create_server(
+            ("", port), family=socket.AF_INET6, backlog=_BACKLOG, reuse_port=shared, dualstack_ipv6=True
+        )
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL and not host:  # IPv6 is compiled in, but switched off
-            return bind(port, "0.0.0.0")  # noqa: S104  (what the operator asked for is every address)
+            return bind(port, "0.0.0.0", shared=shared)  # noqa: S104  (the operator asked for every address)
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
         raise StartupError(f"port {port} {reason}; choose another one with -port or PORT") from error
+
+
+def bind_each(port: int, processes: int) -> list[socket.socket]:
+    """A listening socket for each of our processes on one port; raises ``StartupError``.
+
+    Where the system spreads connections evenly among sockets, each gets its own: long-lived streams do not
+    gather at the process that happens to accept fastest, and what waits in a socket survives its process.
+    Elsewhere all of them get the same one.
+    """
+    # Not shared at first: it is to fail if somebody else has the port, ourselves included.
+    first = bind(port)
+    if not sys.platform.startswith("linux"):
+        return [first] * processes
+    taken = first.getsockname()[1]
+    first.close()
+    return [bind(taken, shared=True) for _ in range(processes)]
 
 
 class Listener:

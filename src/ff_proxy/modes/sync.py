@@ -1,0 +1,166 @@
+"""The sync process: everything of a mode but serving; workers reach its store over the link."""
+
+import socket
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+from ff_proxy.config.records import (
+    OfflineOptions,
+    OnlineOptions,
+    ShutdownOptions,
+    SqliteStoreOptions,
+)
+from ff_proxy.errors import ExitCode
+from ff_proxy.model.keys import SdkKey
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.model.time import Clock
+from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.modes.backing import open_backing
+from ff_proxy.modes.common import Common
+from ff_proxy.modes.flows import forward
+from ff_proxy.modes.process import make_part_telemetry
+from ff_proxy.modes.running import figures, heartbeat, last_seconds
+from ff_proxy.modes.saas import make_saas, open_apis
+from ff_proxy.modes.secrets import online_secret
+from ff_proxy.modes.stores import open_store, signing_secret
+from ff_proxy.offline.watch import OfflineWatcher
+from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.runtime.control import stop_on_control
+from ff_proxy.runtime.loop import run_until_told
+from ff_proxy.runtime.services import Phase, Service, run_services
+from ff_proxy.runtime.signals import Stop
+from ff_proxy.store.held import Held
+from ff_proxy.store.link import CountedTargets, LinkServer, Offer, State
+from ff_proxy.telemetry import Telemetry
+
+
+def run(
+    options: OnlineOptions | OfflineOptions, common: Common, shown: socket.socket | None, pipe: int
+) -> ExitCode:
+    """Be the sync process until told through ``pipe``; ``shown`` is where figures are served, if anywhere."""
+    main = (
+        partial(_online, options, common, shown)
+        if isinstance(options, OnlineOptions)
+        else partial(_offline, options, common, shown)
+    )
+    code = run_until_told(main, listen=partial(stop_on_control, pipe))
+    common.remove_if_orphaned()
+    return code
+
+
+async def _online(
+    options: OnlineOptions, common: Common, shown: socket.socket | None, stop: Stop
+) -> ExitCode:
+    clock = SystemClock()
+    telemetry = make_part_telemetry(options.operation, clock, common.figures, "sync")
+    async with AsyncExitStack() as stack:
+        backing = await stack.enter_async_context(open_backing(options.store, clock, telemetry, common))
+        store = backing.store
+        apis = await stack.enter_async_context(open_apis(options.upstream, clock, telemetry))
+        targets = CountedTargets(store.targets, common.tide)
+        held = Held(store.configs, clock)
+        saas = make_saas(
+            options.upstream,
+            apis,
+            store.configs,
+            targets,
+            clock,
+            telemetry,
+            leadership=backing.leadership,
+            served=lambda environment: environment in held.names,
+        )
+        forwarding = forward(options, store, saas, backing.leads, clock, telemetry)
+
+        async def state() -> State:
+            await held.look()
+            mine = frozenset(saas.upstream.environments())
+            return State(backing.readiness(saas.upstream), mine, held.names & mine)
+
+        offer = Offer(
+            configs=store.configs,
+            targets=targets,
+            usage=store.usage,
+            registrations=store.registrations,
+            check_key=saas.checker.check,
+            secret=partial(online_secret, options, store.secrets, clock, telemetry),
+            state=state,
+        )
+        link = LinkServer(common.link, offer, common.tide, clock)
+        stack.enter_context(figures(shown, telemetry))
+        return await _run(
+            link,
+            [
+                held,
+                saas.upstream,
+                *forwarding.services,
+                *backing.services(saas.upstream),
+                *heartbeat(options.operation, lambda: backing.readiness(saas.upstream), clock, telemetry),
+            ],
+            forwarding.flush,
+            options.serving.shutdown,
+            stop,
+            clock,
+            telemetry,
+        )
+
+
+async def _offline(
+    options: OfflineOptions, common: Common, shown: socket.socket | None, stop: Stop
+) -> ExitCode:
+    clock = SystemClock()
+    telemetry = make_part_telemetry(options.operation, clock, common.figures, "sync")
+    async with AsyncExitStack() as stack:
+        # The directory is the truth. In a file, a version that was made up here outlives this process.
+        held = await stack.enter_async_context(
+            open_store(SqliteStoreOptions(common.directory), clock, telemetry, namespace="directory")
+        )
+        kept = await stack.enter_async_context(
+            open_store(options.store, clock, telemetry, namespace="offline", temporary=common.directory)
+        )
+        targets = CountedTargets(kept.targets, common.tide)
+        watcher = OfflineWatcher(options.config_dir, held.configs, targets, clock, telemetry)
+        await watcher.load()
+
+        async def check_key(_: SdkKey) -> KeyVerdict:
+            return KeyVerdict.REFUSED if await held.configs.environments() else KeyVerdict.UNAVAILABLE
+
+        async def state() -> State:
+            names = frozenset(await held.configs.environments())
+            # As the Go proxy: offline there is no stream whose state /health could tell.
+            return State(Readiness(loaded=len(names)), frozenset(), names)
+
+        offer = Offer(
+            configs=held.configs,
+            targets=targets,
+            usage=held.usage,
+            registrations=held.registrations,
+            check_key=check_key,
+            secret=partial(signing_secret, options.serving.tokens, kept.secrets, clock, telemetry),
+            state=state,
+        )
+        link = LinkServer(common.link, offer, common.tide, clock)
+        stack.enter_context(figures(shown, telemetry))
+        return await _run(link, [watcher], (), options.serving.shutdown, stop, clock, telemetry)
+
+
+async def _run(
+    link: LinkServer,
+    services: Sequence[Service],
+    flush: Sequence[Phase],
+    shutdown: ShutdownOptions,
+    stop: Stop,
+    clock: Clock,
+    telemetry: Telemetry,
+) -> ExitCode:
+    """Until told; workers have handed over everything when they are gone, and then it is sent on."""
+    patience = shutdown.deadline - last_seconds(shutdown)
+    gone = Phase("workers", patience, lambda _: link.until_alone())
+    return await run_services(
+        [link, *services],
+        [gone, *flush],
+        deadline=shutdown.deadline,
+        stop=stop,
+        clock=clock,
+        log=telemetry.logger("runtime"),
+    )
