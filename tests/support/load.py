@@ -34,6 +34,11 @@ class Mortal:
         self.life = 0
         await self.proxy.kill()
 
+    async def leave(self) -> None:
+        """End in order."""
+        self.life = 0
+        await self.proxy.stop()
+
     async def rise(self) -> None:
         """Start again, until it is ready."""
         await self.proxy.start()

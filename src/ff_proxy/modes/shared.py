@@ -44,7 +44,11 @@ async def open_fleet(
             freshness=lambda snapshots: RevisionFreshness(
                 store.configs.revision, snapshots, clock, telemetry
             ),
-            services=lambda upstream: [store.keeper, outlook, HintListener(store.hints, upstream.take_in)],
+            services=lambda upstream: [
+                store.keeper,
+                outlook,
+                HintListener(store.hints, upstream.take_in, leadership.freed),
+            ],
             readiness=readiness,
         )
 

@@ -9,11 +9,12 @@ from ff_proxy.errors import StoreError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
 from ff_proxy.model.wire.usage import UsageBody, UsageReport
+from ff_proxy.store.pause import sleep_unless
 from ff_proxy.store.protocol import UsageTaker
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.buffer import Batch, Buffer
 from ff_proxy.usage.sdks import SdkCounter
-from ff_proxy.usage.steps import finish, sleep_unless
+from ff_proxy.usage.steps import finish
 
 _AT_ONCE_BYTES: Final = 64 * 1024
 _SLICE: Final = 200

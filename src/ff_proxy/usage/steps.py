@@ -1,10 +1,8 @@
-"""Two ways to wait that asyncio leaves out: until either of two things, and in spite of a cancellation."""
+"""A way to wait that asyncio leaves out: in spite of a cancellation."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import TypeVar
-
-from ff_proxy.model.time import Clock
 
 _T = TypeVar("_T")
 
@@ -27,14 +25,3 @@ async def finish(step: Coroutine[object, object, _T], grace: float) -> _T:
         if not running.cancelled():
             running.exception()  # seen: the cancellation is what the caller has to hear of
         raise
-
-
-async def sleep_unless(event: asyncio.Event, clock: Clock, seconds: float) -> None:
-    """Wait until ``seconds`` are over or ``event`` is set, whichever is first."""
-    waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(seconds))]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)

@@ -22,6 +22,11 @@ class FakeLeases:
         self.held = False
         self.given_back = 0
         self.patience = 0.0
+        self.remaining = 1.0
+
+    def left(self, environment: EnvironmentId) -> float:
+        assert environment == ENVIRONMENT
+        return self.remaining
 
     async def take(self, environment: EnvironmentId) -> bool:
         assert environment == ENVIRONMENT
@@ -48,8 +53,8 @@ class Office:
         self.leases = FakeLeases(self.clock)
         self.working = 0
         self.begun = 0
-        terms = Terms(self.leases, self.clock, null_telemetry())  # type: ignore[arg-type]  # a double
-        self.task = asyncio.create_task(terms.lead(ENVIRONMENT, self.work))
+        self.terms = Terms(self.leases, self.clock, null_telemetry())  # type: ignore[arg-type]  # a double
+        self.task = asyncio.create_task(self.terms.lead(ENVIRONMENT, self.work))
 
     async def work(self) -> None:
         self.begun += 1
@@ -83,6 +88,30 @@ async def test_work_begins_with_the_lease_and_ends_with_it() -> None:
     await office.end()
     assert office.working == 0
     assert office.leases.given_back == 1
+
+
+async def test_a_lease_is_taken_when_it_runs_out_or_is_given_back() -> None:
+    """Redis is not asked in between, however many wait."""
+    office = Office()
+    office.leases.free = False
+    office.leases.remaining = 5.0
+    await office.clock.advance(1)
+    office.leases.free = True
+    await office.clock.advance(3.9)
+    assert office.working == 0
+    await office.clock.advance(0.2)
+    assert office.working == 1
+    office.leases.free = False
+    await office.clock.advance(3)
+    assert office.working == 0
+    office.leases.free = True
+    office.terms.freed(EnvironmentId("another"))
+    await office.clock.settle()
+    assert office.working == 0
+    office.terms.freed(ENVIRONMENT)
+    await office.clock.settle()
+    assert office.working == 1
+    await office.end()
 
 
 async def test_a_short_silence_of_the_store_does_not_end_a_term() -> None:

@@ -1,10 +1,10 @@
-"""Waiting for either of two things, and finishing in spite of a cancellation."""
+"""Finishing in spite of a cancellation."""
 
 import asyncio
 
 import pytest
 
-from ff_proxy.usage.steps import finish, sleep_unless
+from ff_proxy.usage.steps import finish
 from tests.support.clock import FakeClock
 
 
@@ -95,20 +95,3 @@ async def test_a_second_cancellation_does_not_wait_for_the_grace() -> None:
         await task
     await FakeClock.settle()
     assert ended.is_set()
-
-
-async def test_sleep_unless_ends_with_the_time_or_the_event() -> None:
-    """And leaves nothing behind."""
-    clock, event = FakeClock(), asyncio.Event()
-    task = asyncio.create_task(sleep_unless(event, clock, 5))
-    await clock.advance(4.9)
-    assert not task.done()
-    await clock.advance(0.2)
-    assert task.done()
-
-    task = asyncio.create_task(sleep_unless(event, clock, 5))
-    await clock.settle()
-    event.set()
-    await clock.settle()
-    assert task.done()
-    assert clock.sleeping == 0

@@ -24,6 +24,10 @@ class FleetLeadership:
         """Have the leader take in a key that SaaS accepted here; ``True`` once the store holds it."""
         return await self._store.hints.pass_on(environment, key)
 
+    def freed(self, environment: EnvironmentId) -> None:
+        """Another member gave the environment's lease back."""
+        self._terms.freed(environment)
+
     def leads(self, environment: EnvironmentId) -> bool:
         """Whether this member believes to hold the environment's lease."""
         return self._store.leases.fence(environment) is not None

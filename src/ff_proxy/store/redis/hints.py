@@ -1,4 +1,4 @@
-"""Keys that SaaS accepted at one member, passed on to the one that leads their environment."""
+"""What members tell each other: keys that SaaS accepted at one, for who leads, and leases given back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,6 +12,7 @@ from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.keys import Keys
 
 Take = Callable[[EnvironmentId, SdkKeyHash], Awaitable[object]]
+Freed = Callable[[EnvironmentId], None]
 
 _PATIENCE: Final = 2.0
 _LOOK: Final = 0.05
@@ -41,29 +42,33 @@ class KeyHints:
             pass
         return False
 
-    async def listen(self, take: Take) -> None:
-        """Call ``take`` for every hint, until cancelled."""
+    async def listen(self, take: Take, freed: Freed) -> None:
+        """Call ``take`` for every key and ``freed`` for every lease, until cancelled."""
         while True:
             try:
                 async with self._connection.subscribed(self._keys.hints) as payloads:
                     async for payload in payloads:
                         environment, _, key = payload.decode("utf-8", "replace").partition("\n")
-                        await take(EnvironmentId(environment), SdkKeyHash(key))
+                        if key:
+                            await take(EnvironmentId(environment), SdkKeyHash(key))
+                        else:
+                            freed(EnvironmentId(environment))
             except StoreUnavailable:
                 await self._clock.sleep(_AGAIN)
 
 
 class HintListener:
-    """The service that takes in what other members pass on."""
+    """The service that takes in what other members tell."""
 
-    name = "key hints"
+    name = "hints"
 
-    def __init__(self, hints: KeyHints, take: Take) -> None:
+    def __init__(self, hints: KeyHints, take: Take, freed: Freed) -> None:
         self.ready = asyncio.Event()
         self._hints = hints
         self._take = take
+        self._freed = freed
 
     async def run(self) -> None:
         """Listen until cancelled."""
         self.ready.set()
-        await self._hints.listen(self._take)
+        await self._hints.listen(self._take, self._freed)

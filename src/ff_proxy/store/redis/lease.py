@@ -25,10 +25,15 @@ class Leases:
         self._keys = keys
         self._member = member
         self._fences: dict[EnvironmentId, int] = {}
+        self._left: dict[EnvironmentId, float] = {}
 
     def fence(self, environment: EnvironmentId) -> int | None:
         """The fencing number of a lease that this member believes to hold."""
         return self._fences.get(environment)
+
+    def left(self, environment: EnvironmentId) -> float:
+        """For how many seconds another member held the lease when it was last asked for, if not renewed."""
+        return self._left.get(environment, 0.0)
 
     async def take(self, environment: EnvironmentId) -> bool:
         """Take or renew: whether this member holds the lease now.
@@ -39,13 +44,14 @@ class Leases:
         keys = [self._keys.lease(environment), self._keys.config(environment)]
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                fence = await self._connection.run(scripts.TAKE_LEASE, keys, arguments)
+                answer = await self._connection.run(scripts.TAKE_LEASE, keys, arguments)
         except TimeoutError as error:
             raise StoreUnavailable("Redis: no answer in time") from error
-        if fence is None:
+        if isinstance(answer, int):
             self._fences.pop(environment, None)
+            self._left[environment] = max(answer, 0) / 1000
             return False
-        self._fences[environment] = int(fence)
+        self._fences[environment] = int(answer)
         return True
 
     def forget(self, environment: EnvironmentId) -> None:
@@ -53,7 +59,8 @@ class Leases:
         self._fences.pop(environment, None)
 
     async def give_back(self, environments: Sequence[EnvironmentId]) -> None:
-        """Let another member take over at once."""
+        """Let another member take over at once: all of them are told."""
         for environment in environments:
             self._fences.pop(environment, None)
-            await self._connection.run(scripts.DROP_LEASE, [self._keys.lease(environment)], [self._member])
+            arguments: list[Argument] = [self._member, self._keys.hints, environment]
+            await self._connection.run(scripts.DROP_LEASE, [self._keys.lease(environment)], arguments)

@@ -263,11 +263,11 @@ return 1
 
 TAKE_LEASE: Final = Script("""
 -- KEYS: lease, config; ARGV: member, milliseconds
--- Answers the fencing number, or nothing if another member holds the lease.
+-- Answers the fencing number as text; if another member holds the lease, for how many milliseconds yet.
 local held = redis.call('GET', KEYS[1])
 if held then
   local member, fence = string.match(held, '^(.*)|(%d+)$')
-  if member ~= ARGV[1] then return false end
+  if member ~= ARGV[1] then return redis.call('PTTL', KEYS[1]) end
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return fence
 end
@@ -280,8 +280,11 @@ return fence
 """)
 
 DROP_LEASE: Final = Script("""
--- KEYS: lease; ARGV: member
+-- KEYS: lease; ARGV: member, channel, environment
 local held = redis.call('GET', KEYS[1])
-if held and string.match(held, '^(.*)|%d+$') == ARGV[1] then redis.call('DEL', KEYS[1]) end
+if held and string.match(held, '^(.*)|%d+$') == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+  redis.call('PUBLISH', ARGV[2], ARGV[3])
+end
 return 1
 """)

@@ -8,6 +8,7 @@ from typing import Final
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
+from ff_proxy.store.pause import sleep_unless
 from ff_proxy.store.redis.lease import SECONDS, Leases
 from ff_proxy.telemetry import Telemetry
 
@@ -15,6 +16,8 @@ _RENEW: Final = SECONDS / 3
 _TRY_AGAIN: Final = 1.0
 # A lease that Redis has not confirmed for so long may be another's a moment later.
 _CONFIRMED: Final = SECONDS * 0.75
+# Redis ends a lease a moment after it has run out.
+_BEAT: Final = 0.05
 _FAREWELL: Final = 1.0
 
 
@@ -26,6 +29,13 @@ class Terms:
         self._clock = clock
         self._log = telemetry.logger("fleet")
         self._once = telemetry.once("fleet")
+        self._free: dict[EnvironmentId, asyncio.Event] = {}
+
+    def freed(self, environment: EnvironmentId) -> None:
+        """Somebody gave the environment's lease back: there is no need to wait until it runs out."""
+        free = self._free.get(environment)
+        if free is not None:
+            free.set()
 
     async def lead(self, environment: EnvironmentId, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` whenever, and only while, this member holds the environment's lease; for ever.
@@ -48,13 +58,18 @@ class Terms:
                     await self._leases.give_back([environment])
 
     async def _until_taken(self, environment: EnvironmentId) -> None:
+        free = self._free.setdefault(environment, asyncio.Event())
         while True:
+            free.clear()
+            pause = _TRY_AGAIN
             try:
                 if await self._leases.take(environment):
                     return
             except StoreUnavailable as error:
                 self._once.warning("lease not taken", error=str(error))
-            await self._clock.sleep(_TRY_AGAIN)
+            else:
+                pause = self._leases.left(environment) + _BEAT
+            await sleep_unless(free, self._clock, pause)
 
     async def _until_lost(self, environment: EnvironmentId) -> None:
         confirmed = self._clock.monotonic()
