@@ -1,6 +1,6 @@
 # install: .venv with everything pinned    demo: see it work          test: the whole suite
 # lint: style, types, order of the rooms   bench: measure             docs: regenerate docs/options.md
-#                                          bench-NAME: one of them    page: write docs/performance.md
+#                                          bench-NAME: one of them    page: write docs/performance.md, docs/capacity.md
 # lock: pin again what pyproject.toml and requirements/*.in ask for
 
 .DELETE_ON_ERROR:

@@ -11,9 +11,11 @@ in bench/results, and docs/performance.md is written from the newest file there.
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.capacity import page as capacity
 from bench.common.machine import commit, machine
 from bench.common.plan import Plan
 from bench.common.processes import interruptible, raise_file_limit
@@ -62,8 +64,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--peer", nargs="*", default=[], type=Path, metavar="FILE", help="see bench/peers")
     parser.add_argument("--keep", action="store_true", help="keep the results even if not all was measured")
-    parser.add_argument("--page", action="store_true", help="write docs/performance.md, and measure nothing")
-    parser.add_argument("--check", action="store_true", help="only say whether that page is up to date")
+    parser.add_argument("--page", action="store_true", help="write the pages in docs, and measure nothing")
+    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
     given = parser.parse_args()
     unknown = set(given.names) - set(BENCHMARKS)
     if unknown:
@@ -88,16 +90,23 @@ def _show(table: Table) -> None:
 
 
 def _write_page() -> int:
-    PAGE.write_text(page(latest_report()[1]), encoding="utf-8")
+    for path, text in _pages(latest_report()[1]).items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 
 def _check_page() -> int:
-    path, report = latest_report()
-    if PAGE.read_text(encoding="utf-8") == page(report):
-        return 0
-    print(f"docs/performance.md is not what {path.name} gives: run make page, and commit it")
-    return 1
+    results, report = latest_report()
+    outdated = [
+        path.name for path, text in _pages(report).items() if path.read_text(encoding="utf-8") != text
+    ]
+    for name in outdated:
+        print(f"docs/{name} is not what {results.name} gives: run make page, and commit it")
+    return 1 if outdated else 0
+
+
+def _pages(report: Report) -> Mapping[Path, str]:
+    return {PAGE: page(report), capacity.PAGE: capacity.page(report)}
 
 
 if __name__ == "__main__":

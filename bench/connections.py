@@ -52,12 +52,6 @@ def measure(plan: Plan) -> Iterator[Table]:
     yield Table("Bytes", _ABOUT_BYTES, (Column("bytes"), Column("gzip")), tuple(bodies))
 
 
-def stream_request(own: Site, made: Made) -> bytes:
-    """What opens a stream, as server SDKs send it."""
-    fields = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "API-Key": made.key}
-    return own.raw(made, "/stream?cluster=1", fields)
-
-
 def until_streams(server: Server, wanted: int) -> None:
     """Wait until a proxy has that many streams open; raises ``BenchError`` if it does not come to that."""
     end = time.monotonic() + _LONG
@@ -78,15 +72,21 @@ def _requests(own: Site, plan: Plan) -> Iterator[Row]:
         ("request, connection kept", {}),
         ("request, new connection", {"Connection": "close"}),
     )
+    # Before there was any load, whose memory would be used again.
+    held, count = own.proxy.resident(), plan.pick(4000, 100)
+    delays = [number * _APART for number in range(count)]
+    with crowd(own.proxy.port, own.raw(_MADE, path, {}), delays, until=b"\r\n\r\n"):
+        kept: Figure | None = Figure.of([(own.proxy.resident() - held) / count])
     for label, more in ways:
         asked = Request(path, own.bearer(_MADE) | more)
         runs = [load(own.proxy, asked, 1) for _ in range(plan.pick(5, 1))]
-        yield Row(label, (Figure.of(1e6 / run.per_cpu for run in runs), None))
+        yield Row(label, (Figure.of(1e6 / run.per_cpu for run in runs), kept))
+        kept = None
 
 
 def _streams(own: Site, plan: Plan) -> Iterator[Row]:
     count, seconds = plan.pick((8000, _PERIOD), (100, 0.5))
-    request = stream_request(own, _MADE)
+    request = own.stream(_MADE)
     idle = _used(own.proxy, seconds)
     alone, together, memory, beating = [], [], [], []
     for _ in range(plan.pick(2, 1)):
@@ -130,7 +130,7 @@ def _body(own: Site, made: Made, label: str, resource: str) -> Row:
 
 
 def _event(own: Site) -> Row:
-    request = stream_request(own, _MADE)
+    request = own.stream(_MADE)
     with crowd(own.proxy.port, request, [0.0]) as opened:
         stream = opened.sockets[0]
         stream.settimeout(_LONG)
@@ -151,7 +151,7 @@ def _encrypted(own: Site, plan: Plan) -> Iterator[Row]:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # the client's part is not measured
-    request = stream_request(own, _MADE)
+    request = own.stream(_MADE)
     with _tls_proxy(own.directory, context) as server:
         used, held = server.cpu(), server.resident()
         streams: list[ssl.SSLSocket] = []

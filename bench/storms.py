@@ -16,7 +16,7 @@ from bench.common.plan import Plan
 from bench.common.processes import raise_file_limit
 from bench.common.results import Column, Row, Table
 from bench.common.site import Site, site
-from bench.connections import stream_request, until_streams
+from bench.connections import until_streams
 
 _MADE = Made("storm", 100)
 _SEED = 20
@@ -58,7 +58,7 @@ def measure(plan: Plan) -> Iterator[Table]:
 def _real(own: Site, delays: Sequence[float]) -> tuple[_Times, float]:
     """When streams are open that are asked for after ``delays``, and the seconds of CPU that it took."""
     before = own.proxy.cpu()
-    with real_crowd(own.proxy.port, stream_request(own, _MADE), delays) as opened:
+    with real_crowd(own.proxy.port, own.stream(_MADE), delays) as opened:
         used = own.proxy.cpu() - before
         times = [delay + wait for delay, wait in zip(delays, opened.waits, strict=True)]
     until_streams(own.proxy, 0)

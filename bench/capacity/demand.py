@@ -86,22 +86,28 @@ def sent(case: Case, units: Units) -> float:
 
 
 def memory(case: Case, units: Units) -> tuple[float, float]:
-    """Bytes of a member that holds no stream, and of each stream.
+    """Bytes of a member to which nobody is connected, and of all that SDKs are connected by.
 
     With several cores there is a worker for each and a process that follows Harness, each with all flags.
     """
     processes = 1 if case.member.cores == 1 else case.member.cores + 1
     held = units.environment_bytes + case.flags * units.flag_bytes
-    stream = units.stream_bytes + (units.tls_bytes if case.tls else 0.0)
-    return processes * (units.process_bytes + case.environments * held), stream
+    connected = case.streams * units.stream_bytes + case.sdks * units.connection_bytes
+    if case.tls:
+        connected += case.connections * units.tls_bytes
+    return processes * (units.process_bytes + case.environments * held), connected
+
+
+def news_work(case: Case, units: Units) -> float:
+    """Seconds of CPU, of all members, for one environment's SDKs to be told of a change and to fetch."""
+    fetches = case.server * units.flag + case.client * units.evaluation
+    return (case.streams * units.event + fetches) / case.environments
 
 
 def news_seconds(case: Case, units: Units, members: float) -> float:
-    """Seconds of a member's CPU, over its cores, until all of its SDKs have been told and have fetched."""
-    spare = case.member.cores * max(0.05, 1 - sum(cpu(case, units).values()) / members / case.member.cores)
-    own = 1 / members / case.environments
-    fetches = case.server * units.flag + case.client * units.evaluation
-    return own * (case.streams * units.event + fetches) / spare
+    """Seconds that this takes so many members, with what else they have to do."""
+    spare = max(0.05 * case.member.cores, case.member.cores - sum(cpu(case, units).values()) / members)
+    return news_work(case, units) / members / spare
 
 
 def redis(case: Case, units: Units, members: float) -> Asked:

@@ -21,6 +21,8 @@ USAGE_BODY = 500
 HARNESS_SECONDS = 0.1
 """For Harness to answer: an assumption."""
 REDIS_HEADROOM = 0.5
+_FILLED = 0.8
+"""The part of memory and files that is meant to be in use: load is never quite even."""
 _MOST = 1e9
 
 
@@ -44,15 +46,17 @@ class Limit:
 def needs(case: Case, units: Units) -> Sequence[Need]:
     """Members needed for each reason, most first."""
     member = case.member
-    empty, stream = demand.memory(case, units)
-    room = member.memory * 0.8 - empty
+    empty, connected = demand.memory(case, units)
+    room = member.memory * _FILLED - empty
     cores = sum(demand.cpu(case, units).values())
     found = [
         Need("CPU", cores / (member.cores * member.headroom)),
-        Need("memory", case.streams * stream / room if room > 0 else math.inf),
-        Need("open files", case.connections / max(1, member.files - RESERVED_FILES)),
+        Need("memory", connected / room if room > 0 else math.inf),
+        Need("open files", case.connections / max(1, (member.files - RESERVED_FILES) * _FILLED)),
         Need("network", demand.sent(case, units) / (member.network * member.headroom)),
-        Need("a change within its time", _for_news(case, units, cores / (member.cores * member.headroom))),
+        Need(
+            "a change within its time", (demand.news_work(case, units) / case.within + cores) / member.cores
+        ),
     ]
     return sorted(found, key=lambda need: -need.members)
 
@@ -131,24 +135,6 @@ def carried(case: Case, units: Units) -> tuple[float, str]:
     """How many times the SDKs of ``case`` one member carries, and what is used up then."""
     factor = _largest(lambda times: needs(case.times(times), units)[0].members <= 1)
     return factor, needs(case.times(factor * 1.01), units)[0].reason
-
-
-def _for_news(case: Case, units: Units, least: float) -> float:
-    """Members with which a change is everywhere in time."""
-    if not case.streaming:
-        return 0.0
-    low = max(least, 1e-9)
-    # The more members, the more of each is free: no formula, but what is wanted is monotonic.
-    high = max(low, 1.0)
-    while demand.news_seconds(case, units, high) > case.within:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        if demand.news_seconds(case, units, middle) > case.within:
-            low = middle
-        else:
-            high = middle
-    return high
 
 
 def _largest(holds: Callable[[float], bool]) -> float:

@@ -104,6 +104,7 @@ def _units(read: _Reader) -> Units:
         event=read.figure("streams", streams, _OURS, "CPU ms") / 1e3 / _CROWD,
         heartbeat=connections("heartbeat"),
         stream_bytes=read.figure("streams", streams, _OURS, "kB/stream") * _KILO,
+        connection_bytes=max(0.0, kilobytes("request, connection kept")),
         tls_bytes=max(0.0, kilobytes("stream opened, TLS") - kilobytes("stream opened")),
         process_bytes=process,
         environment_bytes=environment,

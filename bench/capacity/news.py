@@ -13,7 +13,7 @@ _SLOT = 0.022
 """Seconds between two writes to the same stream."""
 _CHECK = 0.05
 """Seconds that a fetch waits at most for Redis to say whether anything moved."""
-_SHOWN = 1500
+_SHOWN = 800
 """Streams of a member that are simulated one by one; beyond, each stands for several."""
 
 

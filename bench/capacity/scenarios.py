@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from bench.capacity import demand, limits
@@ -22,7 +22,7 @@ REMEMBERED = 20_000
 """Targets that a member remembers."""
 _BATCH = 500
 _BATCHES = 10
-_PAUSE = 15.0
+PAUSE_SECONDS = 15.0
 """Seconds from a new member's start to the end of the next: an assumption."""
 _ALIKE = 8
 """Members that stand for all where all fare alike."""
@@ -50,10 +50,9 @@ class Fleet:
     @property
     def room(self) -> float:
         """Streams that a member can take: each SDK has another connection, and there is its memory."""
-        empty, stream = demand.memory(self.case, self.units)
-        share = self.case.streams / self.case.connections
-        files = (self.case.member.files - limits.RESERVED_FILES) * share
-        return min(files, (self.case.member.memory - empty) / stream)
+        empty, connected = demand.memory(self.case, self.units)
+        files = (self.case.member.files - limits.RESERVED_FILES) / self.case.connections
+        return self.case.streams * min(files, (self.case.member.memory - empty) / connected)
 
     @property
     def costs(self) -> Costs:
@@ -126,7 +125,7 @@ def all_restart(given: Fleet, *, jitter: bool = True) -> Told:
     for member in members:
         storm.end_all(member, 0.0)
         storm.engine.at(given.ready, storm.begin, member)
-    return storm.run()
+    return _for_all(storm.run(), given, count)
 
 
 def rolling_deploy(given: Fleet, *, fewest: bool = False) -> Told:
@@ -142,8 +141,8 @@ def rolling_deploy(given: Fleet, *, fewest: bool = False) -> Told:
         storm.engine.at(begin, storm.end_all, member, DRAIN_SECONDS)
         up = begin + DRAIN_SECONDS + given.ready
         storm.engine.at(up, storm.begin, member)
-        begin = up + _PAUSE
-    return storm.run()
+        begin = up + PAUSE_SECONDS
+    return _for_all(storm.run(), given, count)
 
 
 def flip(given: Fleet, changes: int = 1) -> Spread:
@@ -169,7 +168,7 @@ def redis_lost(given: Fleet) -> Spread:
     """
     engine, redis, chance = Engine(), Worker(1.0), Random(SEED)
     work = _BATCH * given.units.redis.kept.cpu
-    remembered = min(REMEMBERED, given.case.client / given.case.environments / given.members)
+    remembered = min(REMEMBERED, given.case.client / given.members) / given.case.nodes
 
     def put_back(left: float) -> None:
         if left > 0:
@@ -206,6 +205,18 @@ def _stage(given: Fleet, told: Sequence[float]) -> Stage:
     return Stage(told, given.members / len(told), streams, given.speed, units.event, fetch, check)
 
 
+def _for_all(told: Told, given: Fleet, count: int) -> Told:
+    """What so many members came to, as that of all."""
+    times = given.members / count
+    return replace(
+        told,
+        sdks=told.sdks * times,
+        back=told.back * times,
+        refused=told.refused * times,
+        given_up=told.given_up * times,
+    )
+
+
 def _one_of_all(given: Fleet, *, jitter: bool = True) -> tuple[Storm, list[Proxy]]:
     """Members of which only the first one's SDKs matter; the others hold theirs."""
     members = given.proxies(max(2, given.members))
@@ -231,7 +242,7 @@ NEWS: Mapping[str, Newsy] = {
     "one flip": flip,
     "ten flips in one moment": burst,
     "a flip as the leader dies": leader_dies,
-    "a flip while Redis is away": redis_lost,
+    "a flip while Redis is away, after its return": redis_lost,
 }
 
 

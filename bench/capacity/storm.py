@@ -12,7 +12,7 @@ from bench.common.figures import percentile
 Costs = Mapping[Step, float]
 """Seconds of a member's CPU for each request; a stream's with its connection."""
 
-AGENTS = 6000
+AGENTS = 3000
 """SDKs that are simulated one by one at most; beyond, each stands for several."""
 _NOW = always(0)
 _SECOND = always(1)

@@ -100,6 +100,7 @@ class Units:
         event: one event on one stream.
         heartbeat: one heartbeat on one stream.
         stream_bytes: memory of a stream.
+        connection_bytes: memory of a connection that waits for the next request.
         tls_bytes: memory of a connection through TLS, beside that.
         process_bytes: memory of a process that holds nothing.
         environment_bytes: memory of an environment.
@@ -130,6 +131,7 @@ class Units:
     event: float
     heartbeat: float
     stream_bytes: float
+    connection_bytes: float
     tls_bytes: float
     process_bytes: float
     environment_bytes: float

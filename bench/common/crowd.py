@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bench.common.plan import BenchError
 from bench.common.processes import HOST
 
-_HEARTBEAT = b":\n\n"
+HEARTBEAT = b":\n\n"
 _PATIENCE = 30.0
 _SOURCES = 4
 """Loopback addresses that connections come from: one has too few ports for many of them."""
@@ -29,17 +29,18 @@ class _Caller:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Open streams; ``waits`` are the seconds from each one's time to its first heartbeat, in order."""
+    """Open streams; ``waits`` are the seconds from each one's time to what it waited for, in order."""
 
     sockets: Sequence[socket.socket]
     waits: Sequence[float]
 
 
 @contextmanager
-def crowd(port: int, request: bytes, delays: Sequence[float]) -> Iterator[Crowd]:
+def crowd(port: int, request: bytes, delays: Sequence[float], until: bytes = HEARTBEAT) -> Iterator[Crowd]:
     """Streams that are opened ``delays`` seconds after now, and closed when the context ends.
 
-    Raises ``BenchError`` if one is refused or none opens for half a minute.
+    One is open when ``until`` has come on it. Raises ``BenchError`` if one is refused, or none opens for half
+    a minute.
     """
     order = sorted(range(len(delays)), key=delays.__getitem__)
     callers: dict[int, _Caller] = {}
@@ -62,7 +63,7 @@ def crowd(port: int, request: bytes, delays: Sequence[float]) -> Iterator[Crowd]
             due = begun + delays[order[dialled]] - now if dialled < len(order) else 1.0
             for number, _ in poll.poll(max(0.0, min(due, 1.0))):
                 caller = callers[number]
-                if _goes_on(caller, request, poll):
+                if _goes_on(caller, request, until, poll):
                     moved = time.monotonic()
                     waits[caller.place] = moved - caller.due
                     opened.append(caller.sock)
@@ -88,7 +89,7 @@ def _dial(port: int, place: int) -> socket.socket:
     return sock
 
 
-def _goes_on(caller: _Caller, request: bytes, poll: select.epoll) -> bool:
+def _goes_on(caller: _Caller, request: bytes, until: bytes, poll: select.epoll) -> bool:
     """One step of a connection that is ready for it; whether its stream is open now."""
     if not caller.sent:
         caller.sock.sendall(request)
@@ -99,4 +100,4 @@ def _goes_on(caller: _Caller, request: bytes, poll: select.epoll) -> bool:
     caller.received += data
     if not data or not b"HTTP/1.1 200".startswith(caller.received[:12]):
         raise BenchError(f"a stream was refused: {caller.received[:200]!r}")
-    return _HEARTBEAT in caller.received
+    return until in caller.received

@@ -43,6 +43,7 @@ _FLAT: Final[dict[str, dict[tuple[str, str, str], float]]] = {
         ("Connections", "stream opened, TLS", "CPU µs"): 480,
         ("Connections", "heartbeat", "CPU µs"): 8.8,
         ("Connections", "stream opened", "kB"): 1.3,
+        ("Connections", "request, connection kept", "kB"): 3,
         ("Connections", "stream opened, TLS", "kB"): 44,
         ("Bytes", "flags, 10", "gzip"): 1_100,
         ("Bytes", "flags, 100", "gzip"): 6_000,

@@ -1,0 +1,147 @@
+"""Work out a fleet of your own, or write docs/capacity.md.
+
+    python -m bench.capacity --server-sdks 20000 --client-sdks 200000 --flags 300 --changes 2
+    python -m bench.capacity --page [--check]
+
+Unit costs are those of the newest file in bench/results, or of the one named by --results.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.capacity import demand, events, limits
+from bench.capacity.case import Case, Member
+from bench.capacity.measured import LackingError, read_units
+from bench.capacity.page import PAGE, page
+from bench.capacity.scenarios import fleet
+from bench.capacity.sizing import member_words
+from bench.capacity.units import Units
+from bench.capacity.wording import number, seconds, share, size, table
+from bench.common.results import Report, latest_report, read_report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print, or write the page; 1 if figures are lacking or the page is out of date."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    report = _report(given.results)
+    if given.page or given.check:
+        return _page(report, check=given.check)
+    if report is None:
+        print("no results: run `make bench` first, or name a file with --results")
+        return 1
+    try:
+        units = read_units(report)
+    except LackingError as error:
+        print(f"the results lack: {error}")
+        return 1
+    case = _case(given)
+    if not case.sdks:
+        parser.error("how many SDKs? --polling-sdks, --server-sdks, --client-sdks")
+    print("\n\n".join(answer(case, units)))
+    return 0
+
+
+def answer(case: Case, units: Units) -> list[str]:
+    """What a fleet needs, what is in use then, and what happens to it, as texts."""
+    needs = [[need.reason, number(need.members)] for need in limits.needs(case, units)]
+    parts = [f"members of {member_words(case.member)}:", table(["for", "members"], needs)]
+    given = fleet(case, units)
+    if given is None:
+        return [*parts, "No number of members is enough: give each more memory."]
+    parts.append(f"**{given.members:,} members**, with some to spare. CPU, over all of them:")
+    used = demand.cpu(case, units)
+    parts.append(table(["", "cores"], [[name, number(cores)] for name, cores in used.items()]))
+    asked = demand.redis(case, units, given.members)
+    parts.append(
+        f"They hold {number(case.streams)} streams, send {size(demand.sent(case, units))} a second, and ask"
+        f" Redis {number(asked.commands)} commands and {size(asked.bytes)} a second, {share(asked.cpu)} of a"
+        f" core; it holds {size(demand.redis_memory(case, units))}. Harness has {case.environments:,} streams"
+        " of them."
+    )
+    if case.streaming:
+        reached = demand.news_seconds(case, units, given.members)
+        parts.append(f"A change is with everyone within {seconds(reached)}.")
+    bounds = [[limit.name, share(limit.used), limit.then] for limit in limits.limits(case, units)]
+    parts += ["What more members do not help against:", table(["", "in use", "beyond it"], bounds)]
+    if case.streaming:
+        parts += ["Simulated:", events.storms(given), events.news(given)]
+    return parts
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.capacity",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    one, member = Case(), Member()
+    parser.add_argument("--polling-sdks", type=float, default=0, metavar="N", help="server SDKs that poll")
+    parser.add_argument("--server-sdks", type=float, default=0, metavar="N", help="server SDKs that stream")
+    parser.add_argument("--client-sdks", type=float, default=0, metavar="N", help="client SDKs that stream")
+    parser.add_argument("--environments", type=int, default=one.environments, help="they are spread over")
+    parser.add_argument("--flags", type=int, default=one.flags, help="in each environment")
+    parser.add_argument("--changes", type=float, default=one.changes, help="a minute, in each environment")
+    parser.add_argument("--counts", type=int, default=one.counts, help="in a post of usage")
+    parser.add_argument("--sending", type=float, default=one.sending, help="metric-post-duration, seconds")
+    parser.add_argument("--session", type=float, default=0, help="minutes that client SDKs stay; 0: for ever")
+    parser.add_argument("--tls", action="store_true", help="SDKs talk to the proxies through TLS")
+    parser.add_argument(
+        "--within", type=float, default=one.within, help="seconds for a change to be everywhere"
+    )
+    parser.add_argument("--cores", type=int, default=member.cores, help="of each member")
+    parser.add_argument("--memory", type=float, default=member.memory / 1e9, help="of each member, GB")
+    parser.add_argument("--files", type=int, default=member.files, help="each member's limit of open files")
+    parser.add_argument("--network", type=float, default=1, help="of each member, Gbit/s")
+    parser.add_argument(
+        "--headroom", type=float, default=member.headroom, help="share of the CPU to be in use"
+    )
+    parser.add_argument("--nodes", type=int, default=one.nodes, help="of Redis")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="of `make bench`")
+    parser.add_argument("--page", action="store_true", help="write docs/capacity.md")
+    parser.add_argument("--check", action="store_true", help="only say whether that page is up to date")
+    return parser
+
+
+def _case(given: argparse.Namespace) -> Case:
+    return Case(
+        polling=given.polling_sdks,
+        server=given.server_sdks,
+        client=given.client_sdks,
+        environments=given.environments,
+        flags=given.flags,
+        changes=given.changes,
+        counts=given.counts,
+        sending=given.sending,
+        session=given.session,
+        tls=given.tls,
+        within=given.within,
+        member=Member(given.cores, given.memory * 1e9, given.files, given.network * 1e9 / 8, given.headroom),
+        nodes=given.nodes,
+    )
+
+
+def _report(path: Path | None) -> Report | None:
+    if path is not None:
+        return read_report(path)
+    try:
+        return latest_report()[1]
+    except FileNotFoundError:
+        return None
+
+
+def _page(report: Report | None, *, check: bool) -> int:
+    text = page(report)
+    if not check:
+        PAGE.write_text(text, encoding="utf-8")
+        return 0
+    if PAGE.read_text(encoding="utf-8") == text:
+        return 0
+    print("docs/capacity.md is not what the newest results give: run `make page`, and commit it")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

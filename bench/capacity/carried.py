@@ -1,0 +1,130 @@
+"""The page's first part: what one core, one gigabyte and one Redis carry, and how that grows."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bench.capacity import demand, limits
+from bench.capacity.case import Case
+from bench.capacity.examples import KINDS, SESSION, SMALL
+from bench.capacity.steady import steady
+from bench.capacity.units import Units
+from bench.capacity.wording import micros, number, seconds, share, size, table
+
+_FLAGS = (10, 100, 1000, 5000)
+_HALF = 0.5
+
+
+def members_carry(units: Units) -> Iterator[str]:
+    """What each thing that a member has is enough for."""
+    yield "## What one core, one gigabyte and one network carry"
+    yield (
+        "SDKs for which each is enough by itself: with half of the core and of the network in use, 100 flags"
+        " in one environment, one change a minute, 10 counts in each post of usage, client SDKs that stay"
+        f" {SESSION:.0f} minutes. The last column is a member of 1 core, 2 GB, 65,536 files and 1 Gbit/s."
+    )
+    rows = []
+    for name, case in [*KINDS.items(), *_through_tls()]:
+        found = {need.reason: need.members for need in limits.needs(replace(case, member=SMALL), units)}
+        gigabyte = 1e9 / demand.memory(case, units)[1] * case.sdks
+        fits = [case.sdks / found[reason] if found[reason] else float("inf") for reason in _REASONS]
+        factor, reason = limits.carried(replace(case, member=SMALL), units)
+        member = f"**{number(case.sdks * factor)}**, then {reason}"
+        rows.append([name, number(fits[0]), number(gigabyte), *map(number, fits[1:]), member])
+    yield table(["", "one core", "1 GB for connections", "65,536 files", "1 Gbit/s", "one member"], rows)
+    yield (
+        "A process holds"
+        f" {size(units.process_bytes)} before anything else, {size(units.environment_bytes)} for each"
+        f" environment and {size(units.flag_bytes)} for each flag in it; with several workers each of them"
+        f" does. A stream takes {size(units.stream_bytes)}, through TLS {size(units.tls_bytes)} more."
+    )
+
+
+_REASONS = ("CPU", "open files", "network")
+
+
+def _through_tls() -> Iterator[tuple[str, Case]]:
+    name = "client SDKs that stream"
+    yield f"{name}, TLS", replace(KINDS[name], tls=True)
+
+
+def redis_carries(units: Units) -> Iterator[str]:
+    """What Redis is enough for."""
+    redis = units.redis
+    yield "## What one Redis carries"
+    yield "With half of its one core in use, for one of these alone:"
+    told = [redis.change.cpu + redis.told.cpu * (count - 1) for count in (10, 100, 1000)]
+    rows = [
+        ["members, 1 environment, nothing happens", number(_HALF / (redis.member + redis.followed).cpu)],
+        ["members, 100 environments", number(_HALF / (redis.member + redis.followed * 100).cpu)],
+        ["changes a second, 10 members", number(_HALF / told[0])],
+        ["changes a second, 100 members", number(_HALF / told[1])],
+        ["changes a second, 1,000 members", number(_HALF / told[2])],
+        ["evaluations of known targets a second, each by itself", number(_HALF / redis.evaluation.cpu)],
+        ["new targets a second", number(_HALF / redis.auth.cpu)],
+        ["counts of usage a second, none of which merge", number(_HALF / redis.count.cpu)],
+        ["flags in 1 GB", number(1e9 / redis.flag_bytes)],
+        ["targets in 1 GB", number(1e9 / redis.target_bytes)],
+    ]
+    yield table(["", "at most"], rows)
+    yield (
+        f"A change is {number(redis.change.commands)} commands and {size(redis.change.bytes)} for the member"
+        f" that writes it, {number(redis.told.commands)} commands and {size(redis.told.bytes)} for each other"
+        " one. A Cluster shares the work out by environment: it helps as far as there are several, and one"
+        " environment is never on more than one node. If the member that follows Harness dies, another one"
+        f" does after {seconds(units.takeover)}."
+    )
+
+
+def growth(units: Units) -> Iterator[str]:
+    """How cost grows with flags, targets, SDKs and changes."""
+    yield "## How cost grows"
+    rows = []
+    for flags in _FLAGS:
+        held = units.environment_bytes + flags * units.flag_bytes
+        row = [
+            micros(units.poll.at(flags)),
+            size(units.body.at(flags)),
+            micros(units.evaluations.at(flags)),
+            size(held),
+        ]
+        rows.append([f"{flags:,} flags", *row])
+    headings = ["", "CPU of a poll", "its body, gzip", "CPU of all evaluations", "memory of the environment"]
+    yield table(headings, rows)
+    yield (
+        "CPU in cores, over all members; `N` SDKs, `C` changes a minute in each environment, `U` counts in a"
+        " post:"
+    )
+    beat = f"N / 14 * {micros(units.heartbeat)}"
+    flag, evaluation = micros(units.event + units.flag), micros(units.event + units.evaluation)
+    arrival = micros(units.auth + units.evaluations.at(100) + units.stream + units.connection)
+    rows = [
+        ["server SDKs that poll", f"`N / 60 * {micros(units.poll.at(100) + units.groups)}`, 100 flags"],
+        ["server SDKs that stream", f"`{beat} + N * C / 60 * {flag}`"],
+        ["client SDKs that stream", f"`{beat} + N * C / 60 * {evaluation}`"],
+        ["client SDKs that stay M minutes, besides", f"`N / (60 * M) * {arrival}`, 100 flags"],
+        ["usage of each", f"`N / 60 * ({micros(units.post)} + U * {micros(units.count)})`"],
+    ]
+    yield table(["", "cores"], rows)
+    yield (
+        "With flags grow polls, evaluations of everything, memory and start-up; single fetches and events do"
+        " not. With targets grows Redis' memory, and with those that are new, its work. With SDKs everything"
+        " grows in proportion, but for what Redis is asked about revisions: members share those questions."
+        " With changes grow events and fetches, and for Redis changes times members. No official SDK asks"
+        " with an ETag, so that 304s save nothing with them."
+    )
+    yield _queueing(units)
+
+
+def _queueing(units: Units) -> str:
+    case = replace(KINDS["client SDKs that stream"], member=SMALL)
+    whole = sum(demand.cpu(case, units).values())
+    rows = []
+    for used in (0.3, 0.5, 0.7, 0.9):
+        load = steady(case.times(used / whole), units, 1, seconds=120)
+        rows.append([share(used), number(case.sdks * used / whole), seconds(load.half), seconds(load.most)])
+    headings = ["CPU in use", "client SDKs on one core", "half wait at most", "99 % wait at most"]
+    about = (
+        "Simulated, requests wait for their turn as follows; what makes them wait is a change, which concerns"
+        " everybody at once:"
+    )
+    return f"{about}\n\n{table(headings, rows)}"

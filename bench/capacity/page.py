@@ -1,0 +1,117 @@
+"""docs/capacity.md: written from results and the model, never by hand."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.capacity import limits, scenarios
+from bench.capacity.carried import growth, members_carry, redis_carries
+from bench.capacity.demand import ROUND_TRIP
+from bench.capacity.events import happenings, reality
+from bench.capacity.measured import LackingError, read_units
+from bench.capacity.sizing import breaks, sizes
+from bench.capacity.unit_costs import unit_costs
+from bench.capacity.units import Units
+from bench.capacity.wording import seconds
+from bench.common.results import Report
+
+PAGE = Path(__file__).parents[2] / "docs" / "capacity.md"
+
+_INTRODUCTION = """\
+# Capacity
+
+How large a fleet must be, what one core, one gigabyte and one Redis carry, and what breaks first. Measured
+are the unit costs; everything else on this page is worked out of them by the model in `bench/capacity`, which
+also simulates what is not steady. `make page` writes it from the newest file in `bench/results`. For your own
+fleet:
+
+    python -m bench.capacity --server-sdks 20000 --client-sdks 200000 --flags 300 --changes 2
+    python -m bench.capacity --help"""
+
+_PARTS: tuple[Callable[[Units], Iterator[str]], ...] = (
+    members_carry,
+    redis_carries,
+    sizes,
+    breaks,
+    happenings,
+    growth,
+)
+
+
+def page(report: Report | None) -> str:
+    """The whole page, in Markdown; where figures are lacking it says which."""
+    return "\n\n".join([_INTRODUCTION, *_body(report)]) + "\n"
+
+
+def _body(report: Report | None) -> Iterator[str]:
+    if report is None:
+        yield "**There are no results yet: `make bench` measures what this page is made of.**"
+        yield from _assumptions()
+        return
+    yield (
+        f"Measured {report.measured}, commit {report.commit}, on {report.machine.cores} cores of"
+        f" {report.machine.processor}, {report.machine.memory_gb} GB."
+    )
+    if report.quick:
+        yield "**A quick run: it shows that everything works, and its figures mean nothing.**"
+    try:
+        units = read_units(report)
+    except LackingError as error:
+        yield "**Nothing can be worked out: these figures are not in the results.**"
+        yield "\n".join(f"- {', '.join(wanted)}" for wanted in error.wanted)
+        yield from _assumptions()
+        return
+    for part in _PARTS:
+        yield from part(units)
+    yield from reality(report)
+    yield from unit_costs(units)
+    yield from _assumptions()
+
+
+def _assumptions() -> Iterator[str]:
+    yield "## What this assumes"
+    yield "\n".join(
+        f"- {line}"
+        for line in (
+            (
+                "Costs are those of the machine named above, on loopback: another processor has others, and"
+                " TCP over a network costs somewhat more. Flags are the made-up ones of `bench/generate.py`,"
+                " with a rule each, and compress better than real ones."
+            ),
+            (
+                "SDKs poll and post usage every 60 seconds, streams carry a heartbeat every 14; SDKs keep one"
+                " connection for requests beside their stream, .NET two streams. Server SDKs are Python, Go,"
+                " Node, Java and .NET in equal parts, client SDKs JavaScript (three of five), Android and"
+                " iOS."
+            ),
+            (
+                "Changes are of flags. A change of a target group has server SDKs fetch that group, but"
+                " client SDKs every evaluation again: count it as one change for the former, and look at the"
+                " CPU of all evaluations for the latter."
+            ),
+            (
+                "Work is shared evenly over members and over the cores of a member, and done in the order in"
+                " which it comes. Costs per request do not depend on load, but for streams that are opened in"
+                " a crowd, which is measured."
+            ),
+            (
+                f"A round trip to Redis takes {seconds(ROUND_TRIP)}, Harness answers within"
+                f" {seconds(limits.HARNESS_SECONDS)}, a balancer knows at once which members are up. None of"
+                " this is measured."
+            ),
+            (
+                "A fleet's time to start is measured from a data directory; between two steps of a rolling"
+                f" deploy are {seconds(scenarios.PAUSE_SECONDS)}."
+            ),
+            (
+                f"An SDK's part in usage is {limits.USAGE_CAPACITY:,} counts that wait in an environment at"
+                f" most; {limits.TARGET_CAPACITY:,} targets are kept in each. What is dropped beyond is"
+                " counted."
+            ),
+            (
+                "Valid where the figures were measured and in proportion beyond: 10 to 1,000 flags (a"
+                " straight line up to 5,000), up to some 20,000 streams in one process, 20 environments, two"
+                " members. What a thousand members or ten million SDKs do for real, nobody has measured: the"
+                " simulation says what follows if each behaves as one does."
+            ),
+        )
+    )
