@@ -1,5 +1,6 @@
 """Tokens that every SDK can read, whatever Harness calls its projects (sdk-contract.md §2)."""
 
+import asyncio
 import base64
 import json
 
@@ -59,6 +60,23 @@ def test_what_is_issued_is_verified(info: EnvironmentInfo, secret: Secret, now: 
         assert claims is not None
         assert (claims.environment, claims.key, claims.issued_at) == (info.id, key, float(int(now)))
     assert Tokens(Secret(secret.reveal() + "x"), FakeClock(now)).verify(token) is None
+
+
+@given(INFOS, INFOS)
+def test_the_same_second_gives_the_same_token(info: EnvironmentInfo, other: EnvironmentInfo) -> None:
+    """For the same key of the same environment; whatever differs is in the token."""
+    clock = FakeClock(1000.0)
+    tokens = Tokens(Secret("secret"), clock)
+    token = tokens.issue(info, hash_key("key"))
+    assert tokens.issue(info, hash_key("key")) == token
+    assert tokens.issue(info, hash_key("another")) != token
+    assert tokens.issue(other, hash_key("key")) == Tokens(Secret("secret"), clock).issue(
+        other, hash_key("key")
+    )
+    asyncio.run(clock.advance(1.0))
+    later = tokens.verify(tokens.issue(info, hash_key("key")).encode())
+    assert later is not None
+    assert later.issued_at == int(clock.wall()) == 1001
 
 
 @given(INFOS, st.data())

@@ -4,18 +4,20 @@ import hashlib
 import zlib
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 _LEAST_COMPRESSED: Final = 1024
 _GZIP: Final = 31  # zlib's window bits for a gzip wrapper
-_LEVEL: Final = 6
 
 
 class Body:
     """JSON bytes with their ETag and, when first asked for, their gzip form.
 
-    The ETag is a hash of the content, so it is equal on every member of a fleet (PRODUCT §6.10).
+    The ETag is a hash of the content, so it is equal on every member of a fleet (PRODUCT §6.10). ``effort``
+    is zlib's level: how hard to try to make the gzip form small.
     """
+
+    effort: ClassVar = 6
 
     def __init__(self, content: bytes) -> None:
         self.content: Final = content
@@ -35,6 +37,5 @@ class Body:
         """The content compressed, or ``None`` where that would not make it smaller."""
         if len(self.content) < _LEAST_COMPRESSED:
             return None
-        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-        packed = packer.compress(self.content) + packer.flush()
+        packed = zlib.compress(self.content, self.effort, _GZIP)
         return packed if len(packed) < len(self.content) else None

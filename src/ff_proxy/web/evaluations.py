@@ -21,7 +21,12 @@ _OVERHEAD: Final = 1024
 
 @final
 class EvaluationBody(Body):
-    """What one target gets; its ETag is a hash of content and target (PRODUCT §6.10)."""
+    """What one target gets; its ETag is a hash of content and target (PRODUCT §6.10).
+
+    Most are sent once, so compressing them must not cost more than evaluating.
+    """
+
+    effort = 3
 
     def __init__(self, content: bytes, target: bytes) -> None:
         super().__init__(content)

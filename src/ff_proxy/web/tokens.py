@@ -16,6 +16,7 @@ from ff_proxy.web.cache import Cache
 
 _ALGORITHM: Final = "HS256"
 _REMEMBERED: Final = 50_000
+_ISSUED: Final = 2000
 _LONGEST: Final = 8192
 _PADDING: Final = b"=="
 
@@ -48,15 +49,25 @@ class Tokens:
         self._secret: Final = secret.reveal().encode("utf-8", "surrogatepass")
         self._clock = clock
         self._keyless = keyless
+        self._issued: Cache[SdkKeyHash, tuple[EnvironmentInfo, int, str]] = Cache(_ISSUED)
         self._verified: Cache[bytes, TokenClaims] = Cache(_REMEMBERED)
         self._jws: Final = jwt.PyJWS(algorithms=[_ALGORITHM])
         self._jws.unregister_algorithm(_ALGORITHM)
         self._jws.register_algorithm(_ALGORITHM, _AnySecret(HMACAlgorithm.SHA256))
 
     def issue(self, info: EnvironmentInfo, key: SdkKeyHash) -> str:
-        """A token for ``key``: never expires, and its payload has no character that an SDK misreads."""
-        payload = write_claims(info, key, self._clock.wall())
-        return self._jws.encode(payload, self._secret, _ALGORITHM, sort_headers=True)
+        """A token for ``key``: never expires, and its payload has no character that an SDK misreads.
+
+        Whoever asks in the same second gets the same one: many do when a network comes back.
+        """
+        issued_at = int(self._clock.wall())
+        held = self._issued.get(key)
+        if held is not None and held[:2] == (info, issued_at):
+            return held[2]
+        payload = write_claims(info, key, issued_at)
+        token = self._jws.encode(payload, self._secret, _ALGORITHM, sort_headers=True)
+        self._issued.put(key, (info, issued_at, token))
+        return token
 
     def verify(self, token: bytes) -> TokenClaims | None:
         """What a token says, or ``None`` if it is not one of this fleet's.

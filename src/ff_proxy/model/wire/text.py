@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 _DEEPEST: Final = 100
+_PLAIN: Final = frozenset({bool, int, float})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -31,8 +32,16 @@ def clean_text(field: object, depth: int = 0) -> object:
         )
     if depth > _DEEPEST:
         return None
+    # Nearly everything is plain: it is told so without a call.
     if isinstance(field, dict):
-        return {str(clean_text(name)): clean_text(part, depth + 1) for name, part in field.items()}
+        return {
+            name if type(name) is str and name.isascii() else str(clean_text(name)): part
+            if type(part) in _PLAIN or (type(part) is str and part.isascii())
+            else clean_text(part, depth + 1)
+            for name, part in field.items()
+        }
     if isinstance(field, list):
-        return [clean_text(part, depth + 1) for part in field]
+        return [
+            part if type(part) is str and part.isascii() else clean_text(part, depth + 1) for part in field
+        ]
     return field
