@@ -42,10 +42,10 @@ _ABOUT_BYTES = "What the proxy sends: bodies of bulk reads, and an event with it
 
 def measure(plan: Plan) -> Iterator[Table]:
     """Both tables; raises ``BenchError`` if a stream does not open."""
-    raise_file_limit()
+    most = raise_file_limit() // 2
     sizes = [Made(f"sized-{size}", size) for size in _SIZES]
     with site([_MADE, *sizes], auth_secret=_SECRET) as own:
-        rows = [*_requests(own, plan), *_streams(own, plan)]
+        rows = [*_requests(own, plan), *_streams(own, plan, most)]
         bodies = [*_bodies(own, sizes), _event(own)]
         rows += _encrypted(own, plan)
     yield Table("Connections", _ABOUT, _COLUMNS, tuple(rows))
@@ -84,8 +84,8 @@ def _requests(own: Site, plan: Plan) -> Iterator[Row]:
         kept = None
 
 
-def _streams(own: Site, plan: Plan) -> Iterator[Row]:
-    count, seconds = plan.pick((8000, _PERIOD), (100, 0.5))
+def _streams(own: Site, plan: Plan, most: int) -> Iterator[Row]:
+    count, seconds = plan.pick((min(8000, most), _PERIOD), (100, 0.5))
     request = own.stream(_MADE)
     idle = _used(own.proxy, seconds)
     alone, together, memory, beating = [], [], [], []

@@ -86,8 +86,8 @@ class _Fleet:
 
     def idle(self) -> Row:
         """What is asked in a second in which nothing happens; from now on it does not count."""
-        time.sleep(self.plan.pick(3.0, 0.5))  # what a member does once, when it has started, is over then
-        seconds = self.plan.pick(10.0, 1.0)
+        time.sleep(self.plan.pick(3.0, 0.2))  # what a member does once, when it has started, is over then
+        seconds = self.plan.pick(10.0, 0.3)
         given = self.redis.during(lambda: time.sleep(seconds))
         self.quiet = given.each(given.seconds)
         count = f"{len(self.members)} member{'s' if len(self.members) != 1 else ''}"
@@ -101,7 +101,7 @@ class _Fleet:
             for place in range(count):
                 step(f"{number}-{place}")
                 time.sleep(pause)  # so that no two are handled together
-            time.sleep(1.0)  # what they have set off is done by then
+            time.sleep(self.plan.pick(1.0, 0.1))  # what they have set off is done by then
 
         given = [self.redis.during(lambda n=n: several(n)) for n in range(self.plan.pick(3, 1))]  # type: ignore[misc]
         return _row(label, [one.less(self.quiet, one.seconds).each(count) for one in given])
@@ -205,7 +205,7 @@ def _posts(fleet: _Fleet, counts: int, done: str) -> Row:
         expect(200, port, "POST", f"/metrics/{fleet.made.id}", bearer, body)
 
     label = f"usage of {counts} count{'s' if counts > 1 else ''} {done}"
-    return fleet.each(label, post, fleet.plan.pick(8, 2), _FLUSH)
+    return fleet.each(label, post, fleet.plan.pick(8, 1), _FLUSH)
 
 
 def _takeover(plan: Plan) -> float:

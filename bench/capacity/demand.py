@@ -3,6 +3,7 @@
 Every function takes a case and unit costs; CPU is in cores (seconds of CPU per second), all rates per second.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -124,8 +125,14 @@ def redis(case: Case, units: Units, members: float) -> Asked:
     # Every target is looked up by itself.
     asked += (cost.evaluation - cost.fetch) * (rate.evaluations + rate.arrivals)
     asked += cost.auth * rate.arrivals
-    asked += cost.post * (members * min(FLUSHES * case.environments, rate.posts / members))
+    asked += cost.post * flushes(case, members)
     return asked + cost.count * handed_on(case, members)
+
+
+def flushes(case: Case, members: float) -> float:
+    """How often members hand on usage of an environment, each second: when there is some, of random posts."""
+    slots = members * FLUSHES * case.environments
+    return slots * -math.expm1(-rates(case).posts / slots)
 
 
 def handed_on(case: Case, members: float) -> float:
@@ -134,7 +141,7 @@ def handed_on(case: Case, members: float) -> float:
     Server SDKs name one target for all; client SDKs each its own.
     """
     posted = (case.polling + case.server) / POLL_SECONDS * case.counts
-    differing = members * FLUSHES * case.environments * case.counts * _KINDS
+    differing = flushes(case, members) * case.counts * _KINDS
     return min(posted, differing) + case.client / POLL_SECONDS * case.counts
 
 

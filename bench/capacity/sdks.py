@@ -53,6 +53,7 @@ class Sdk:
         lost: what it reads at once when its stream is gone.
         back: what it asks for in order to come back, in this order.
         opened: what it reads when its stream is open again.
+        failed: what it reads after an attempt that was refused or took too long.
         patience: seconds that it waits for an answer.
         silence: seconds without a byte after which it takes a stream for dead.
         sockets: connections for one stream.
@@ -66,13 +67,21 @@ class Sdk:
     lost: tuple[Step, ...] = ()
     back: tuple[Step, ...] = (Step.OPEN,)
     opened: tuple[Step, ...] = ()
+    failed: tuple[Step, ...] = ()
     patience: float = 30.0
     silence: float = 60.0
     sockets: int = 1
     reopens: bool = True
 
 
-PYTHON = Sdk("Python", client=False, ended=always(3), refused=Wait(5, 5, factor=2), patience=60)
+PYTHON = Sdk(
+    "Python",
+    client=False,
+    ended=always(3),
+    refused=Wait(5, 5, factor=2),
+    failed=(Step.POLL,),
+    patience=60,
+)
 # Its backoff library spreads by half, and grows by half.
 GO = Sdk(
     "Go",
@@ -98,6 +107,7 @@ NET = Sdk(
     ended=always(0),
     refused=Wait(0.4, 0.8, 5, factor=2),
     lost=(Step.POLL,),
+    failed=(Step.POLL,),
     patience=10,
     silence=35,
     sockets=2,

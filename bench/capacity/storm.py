@@ -200,6 +200,7 @@ class Storm:
 
     def _try_again(self, agent: Agent) -> None:
         agent.attempt += 1
+        self._besides(agent, agent.sdk.failed)
         wait = agent.sdk.refused if self._jitter else _SECOND
         self.engine.at(self.engine.now + wait.draw(self._chance, agent.attempt), self._ask, agent, 0)
 
