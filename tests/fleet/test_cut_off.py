@@ -44,7 +44,10 @@ async def test_cut_off_members_lose_nothing(tmp_path: Path) -> None:
     """The one that leads, one that follows, one that hears no notices, and one that was not there yet."""
     with redis_server(tmp_path / "redis") as redis:
         async with Relay.to(redis.port) as left, Relay.to(redis.port) as right:
-            wires = {"one": f"127.0.0.1:{left.port}", "two": f"127.0.0.1:{right.port}"}
+            wires = {
+                name: {"redis-address": f"127.0.0.1:{relay.port}"}
+                for name, relay in (("one", left), ("two", right))
+            }
             async with fleet(tmp_path, f"127.0.0.1:{redis.port}", **wires) as running:
                 leader = await running.leader()
                 wire, others = (

@@ -29,7 +29,8 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fle
     """One fleet for the module: nothing here breaks it."""
     place = tmp_path_factory.mktemp("fleet")
     with redis_server(place / "redis") as redis:
-        async with fleet(place, f"127.0.0.1:{redis.port}") as started:
+        # One of them is several processes.
+        async with fleet(place, f"127.0.0.1:{redis.port}", two={"workers": "2"}) as started:
             yield started
     scan(place)
 

@@ -74,13 +74,13 @@ async def figures(proxy: Proxy) -> str:
 
 
 @asynccontextmanager
-async def fleet(place: Path, redis: str, **elsewhere: str) -> AsyncIterator[Fleet]:
+async def fleet(place: Path, redis: str, **special: Mapping[str, str]) -> AsyncIterator[Fleet]:
     """Started, connected to SaaS for every environment, and stopped well.
 
     Args:
         place: where the logs go.
         redis: the option ``redis-address``.
-        elsewhere: other addresses, by the name of a member.
+        special: options of one member, by its name.
     """
     async with sandbox(*default_environments()) as saas:
         ticker = Ticker(saas)
@@ -91,7 +91,7 @@ async def fleet(place: Path, redis: str, **elsewhere: str) -> AsyncIterator[Flee
             "replica": {"read-replica": "true", "shutdown-delay": "0"},
         }
         proxies = {
-            name: Proxy({**options, "redis-address": elsewhere.get(name, redis)}, place / f"{name}.log")
+            name: Proxy({**options, "redis-address": redis, **special.get(name, {})}, place / f"{name}.log")
             for name, options in only_here.items()
         }
         async with AsyncExitStack() as stack:

@@ -67,7 +67,7 @@ class Snapshots:
         telemetry: Telemetry,
         *,
         interval: float = 5.0,
-        retry: float = 5.0,
+        retry: float = 1.0,
     ) -> None:
         self.ready = asyncio.Event()
         self._source = source

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from redis.asyncio.client import PubSub
@@ -51,6 +52,47 @@ async def test_a_watcher_that_leaves_hears_of_nothing_else(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize("error", [None, ConnectionError("gone")])
+async def test_a_cancellation_that_the_library_misses(error: Exception | None) -> None:
+    """It answers, or fails, as if nothing had happened; who asks again and again ends all the same."""
+    asking = asyncio.Event()
+    turns = 0
+
+    async def deaf() -> None:
+        asking.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        if error is not None:
+            raise error
+
+    async def ask_for_ever() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            with suppress(StoreUnavailable), translated():
+                await deaf()
+
+    task = asyncio.create_task(ask_for_ever())
+    await asking.wait()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=5)
+    assert done, f"still asking after {turns} turns"
+    assert task.cancelled()
+
+
+async def test_a_time_limit_that_the_library_misses() -> None:
+    """Is a time limit all the same, and no cancellation of the task."""
+
+    async def ask() -> None:
+        async with asyncio.timeout(0.01):
+            with translated(), suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    with pytest.raises(TimeoutError):
+        await ask()
+    await asyncio.sleep(0)
 
 
 def test_a_connection_that_ends_between_two_steps() -> None:

@@ -24,6 +24,7 @@ from redis.exceptions import (
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import Secret
+from ff_proxy.store.redis.cancelling import cancellation_heard
 
 _CONNECT_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 5.0
@@ -144,9 +145,10 @@ class Connection:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Whatever Redis or the network raises inside becomes ``StoreUnavailable``."""
+    """Whatever Redis or the network raises inside becomes ``StoreUnavailable``; a cancellation stays one."""
     try:
-        yield
+        with cancellation_heard():
+            yield
     except (RedisError, OSError, TimeoutError) as error:
         if _is_refusal(error):
             raise StoreUnavailable(
