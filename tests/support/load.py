@@ -54,6 +54,8 @@ class Load:
         seed: of its choices.
         shared: what one member was told has to be known at the others at once; without it, because the store
             that they share is away now and then, only at that member.
+        keep_alive: without it every request is a connection, which may be torn: members are several
+            processes, of which one or the other is killed. What is answered has to be right all the same.
 
     Attributes:
         targets: identifiers of targets that members have taken in, all of them in Germany.
@@ -62,7 +64,9 @@ class Load:
         answers: how many requests were answered.
     """
 
-    def __init__(self, members: Sequence[Mortal], seed: int, *, shared: bool = True) -> None:
+    def __init__(
+        self, members: Sequence[Mortal], seed: int, *, shared: bool = True, keep_alive: bool = True
+    ) -> None:
         together = Witness()
         self._witnesses = {member: together if shared else Witness() for member in members}
         known: list[str] = []
@@ -72,6 +76,7 @@ class Load:
         self.posts: list[tuple[float, Mortal]] = []
         self.answers = 0
         self._members = members
+        self._keep_alive = keep_alive
         self._chance = random.Random(seed)
         self._over = False
 
@@ -99,12 +104,15 @@ class Load:
         while not self._over:
             life = member.life
             try:
-                async with SdkLike.connected(member.proxy.url, KEYS[DEV]) as client:
+                async with SdkLike.connected(
+                    member.proxy.url, KEYS[DEV], keep_alive=self._keep_alive
+                ) as client:
                     while not self._over:
                         await self._turn(member, client)
                         await asyncio.sleep(_PAUSE)
-            except (httpx2.TransportError, AssertionError):
-                if life and life == member.life:
+            except (httpx2.TransportError, AssertionError) as error:
+                torn = isinstance(error, httpx2.TransportError) and not self._keep_alive
+                if life and life == member.life and not torn:
                     raise
             await asyncio.sleep(_PAUSE)
 

@@ -401,6 +401,7 @@ def test_the_tide_counts_apart() -> None:
         assert tide.environment(ENVIRONMENT) == 1
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_the_tide_is_shared_with_children() -> None:
     """What one process counts, another sees."""
     with Tide() as tide:
