@@ -1,7 +1,7 @@
 """Reading your writes where the store is shared: requests that have to wait for it (PRODUCT §6.5, §6.6)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 import pytest
@@ -40,6 +40,9 @@ class Checks:
         del environment
         self.asked_bulk.append(bulk)
         return self.is_fresh
+
+    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[object], bool]:
+        return lambda _: self.fresh(environment, bulk=bulk)
 
     async def refresh(self, environment: EnvironmentId) -> None:
         self.checked.append(environment)

@@ -51,6 +51,10 @@ class RevisionFreshness:
         noticed = self._noticed.get(environment)
         return noticed is None or self._clock.monotonic() - noticed > RECENT
 
+    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[object], bool]:
+        """``fresh`` as a function of anything."""
+        return lambda _: self.fresh(environment, bulk=bulk)
+
     async def refresh(self, environment: EnvironmentId) -> None:
         """Catch up, or give up after ``CHECK_SECONDS``; requests at the same time share one check.
 
@@ -94,11 +98,24 @@ class TideFreshness:
         self._tide = tide
         self._snapshots = snapshots
         self._seen: dict[EnvironmentId, int] = {}
+        self._checks: dict[EnvironmentId, Callable[[object], bool]] = {}
 
     def fresh(self, environment: EnvironmentId, *, bulk: bool) -> bool:
         """Whether nothing was written since the environment was last compared."""
+        return self.checker(environment, bulk=bulk)(None)
+
+    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[object], bool]:
+        """``fresh`` as a function of anything: every request that is answered again calls it."""
         del bulk
-        return self._seen.get(environment) == self._tide.environment(environment)
+        check = self._checks.get(environment)
+        if check is None:
+            counted, seen = self._tide.environment_reader(environment), self._seen.get
+
+            def check(_: object) -> bool:
+                return seen(environment) == counted()
+
+            self._checks[environment] = check
+        return check
 
     async def refresh(self, environment: EnvironmentId) -> None:
         """Catch up, or give up after ``_LINK_SECONDS``."""

@@ -33,6 +33,10 @@ class Freshness(Protocol):
         """Whether a request may be answered at once; ``bulk`` is a read of all flags or all segments."""
         ...
 
+    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[object], bool]:
+        """``fresh`` as a function of an answer that is given again, whichever it is."""
+        ...
+
     async def refresh(self, environment: EnvironmentId) -> None:
         """Catch up with the store, for a bounded time; on failure what is held stays in force."""
         ...
@@ -62,6 +66,11 @@ class AlwaysFresh:
         """Always."""
         del environment, bulk
         return True
+
+    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[object], bool]:
+        """See ``Freshness``."""
+        del environment, bulk
+        return lambda _: True
 
     async def refresh(self, environment: EnvironmentId) -> None:
         """Nothing to do."""

@@ -182,13 +182,17 @@ class Resources:
 
         ``None`` if nothing else could change it.
         """
-        return None if self._always_fresh and not answer.looked_up else self._holds
+        if answer.looked_up:
+            return self._holds
+        place = answer.place
+        bulk = place.resource in _BULK
+        return None if self._always_fresh else self._freshness.checker(place.environment, bulk=bulk)
 
     def _holds(self, answer: Answer) -> bool:
         place = answer.place
-        if not self._freshness.fresh(place.environment, bulk=place.resource in _BULK):
+        if not self._freshness.fresh(place.environment, bulk=False):
             return False
-        return not answer.looked_up or (self._targets.peek(place.environment, place.target) is answer.stored)
+        return self._targets.peek(place.environment, place.target) is answer.stored
 
     def _configured(self, place: Place, head: RequestHead, snapshot: Snapshot) -> Reply:
         if place.resource is Resource.FLAG:

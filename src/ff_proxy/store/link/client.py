@@ -1,7 +1,7 @@
 """A worker's end: the store of the sync process, as a store."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
@@ -115,6 +115,14 @@ class LinkConfigs:
         return self._line.watch()
 
 
+class _Read(msgspec.Struct, frozen=True):
+    """A target that was read when its counter stood at ``count``; ``counted`` says where it stands now."""
+
+    counted: Callable[[], int]
+    count: int
+    found: Target | None
+
+
 class LinkTargets:
     """Targets that the other process keeps; the tide tells whether one that was read is still the truth.
 
@@ -124,7 +132,7 @@ class LinkTargets:
     def __init__(self, line: Line, tide: Tide) -> None:
         self._line = line
         self._tide = tide
-        self._cache: OrderedDict[_Key, tuple[int, Target | None]] = OrderedDict()
+        self._cache: OrderedDict[_Key, _Read] = OrderedDict()
         self._owed: OrderedDict[_Key, messages.PutTarget] = OrderedDict()
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
@@ -132,15 +140,14 @@ class LinkTargets:
         key = (environment, identifier)
         if key in self._owed:
             return self._owed[key].target
-        cached = self._cache.get(key)
-        if cached is None or cached[0] != self._tide.target(environment, identifier):
-            return UNKNOWN
-        return cached[1]
+        read = self._cache.get(key)
+        return UNKNOWN if read is None or read.counted() != read.count else read.found
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
         """See ``TargetStore``; what was read before is the answer while the other process is away."""
         key = (environment, identifier)
-        before = self._tide.target(environment, identifier)
+        counted = self._tide.target_reader(environment, identifier)
+        before = counted()
         try:
             found: Target | None = await self._line.ask(
                 messages.GetTarget(environment, identifier), Target | None
@@ -149,12 +156,12 @@ class LinkTargets:
             if key in self._owed:
                 return self._owed[key].target
             if key in self._cache:
-                return self._cache[key][1]
+                return self._cache[key].found
             raise
-        cached = self._cache.get(key)
-        if cached is not None and cached[1] == found:
-            found = cached[1]  # the same object for as long as it is unchanged
-        self._cache[key] = (before, found)
+        earlier = self._cache.get(key)
+        if earlier is not None and earlier.found == found:
+            found = earlier.found  # the same object for as long as it is unchanged
+        self._cache[key] = _Read(counted, before, found)
         self._cache.move_to_end(key)
         while len(self._cache) > _CACHED:
             self._cache.popitem(last=False)
@@ -180,8 +187,8 @@ class LinkTargets:
 
     def _owe(self, key: _Key, request: messages.PutTarget) -> None:
         known = self._cache.get(key)
-        if request.keep_attributes and known is not None and known[1] is not None:
-            merged = msgspec.structs.replace(request.target, attributes=known[1].attributes)
+        if request.keep_attributes and known is not None and known.found is not None:
+            merged = msgspec.structs.replace(request.target, attributes=known.found.attributes)
             request = msgspec.structs.replace(request, target=merged)
         self._owed[key] = request
         self._owed.move_to_end(key)

@@ -5,7 +5,8 @@ Several environments or targets may share a counter: who finds it moved looks, a
 """
 
 import mmap
-from functools import lru_cache
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -46,6 +47,10 @@ class Tide:
         count: int = self._counters[_environment_stripe(environment)]
         return count
 
+    def environment_reader(self, environment: EnvironmentId) -> Callable[[], int]:
+        """What ``environment`` answers, for who asks again and again."""
+        return partial(self._counters.__getitem__, _environment_stripe(environment))
+
     def environment_moved(self, environment: EnvironmentId) -> None:
         """Count a write to an environment: before anybody is told of it."""
         self._counters[_environment_stripe(environment)] += 1
@@ -54,6 +59,10 @@ class Tide:
         """Changes with every write to this target."""
         count: int = self._counters[_target_stripe(environment, identifier)]
         return count
+
+    def target_reader(self, environment: EnvironmentId, identifier: str) -> Callable[[], int]:
+        """What ``target`` answers, for who asks again and again."""
+        return partial(self._counters.__getitem__, _target_stripe(environment, identifier))
 
     def target_moved(self, environment: EnvironmentId, identifier: str) -> None:
         """Count a write to a target."""
@@ -65,9 +74,7 @@ class Tide:
             self._counters[stripe] += 1
 
 
-@lru_cache(_ENVIRONMENTS)
 def _environment_stripe(environment: EnvironmentId) -> int:
-    # Asked with every request.
     return _hashed(environment) % _ENVIRONMENTS
 
 
