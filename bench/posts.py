@@ -9,35 +9,45 @@ from bench.common.environments import Made
 from bench.common.peers import running_peer
 from bench.common.plan import Plan
 from bench.common.results import Table
-from bench.common.site import site
+from bench.common.site import Site, site
+from bench.common.workers import with_workers
 from bench.common.wrk import NUMBER, Request
 
 _ENVIRONMENT = Made("posts", 100)
 _JSON = {"Content-Type": "application/json"}
+_ABOUT_WORKERS = "The same of two workers, beside one process in turns; wrk takes a core meanwhile."
 _ABOUT = (
-    "POST /client/auth with a server key, for one target and for targets that were never seen; POST /metrics"
-    " as SDKs send it, of about 1 and 20 kB, the same counts again and counts of targets that differ."
+    "POST /client/auth with a server key, for no target, for one and for targets never seen; POST /metrics as"
+    " SDKs send it, of about 1 and 20 kB, the same counts again and counts of targets that differ."
 )
 
 
 def measure(plan: Plan) -> Iterator[Table]:
-    """The table; raises ``BenchError`` if a server does not do its part."""
+    """The tables; raises ``BenchError`` if a server does not do its part."""
     with ExitStack() as stack:
         own = stack.enter_context(site([_ENVIRONMENT]))
         peers = [stack.enter_context(running_peer(path, own)) for path in plan.peers]
         contest = Contest(own, peers, rounds=plan.pick(5, 1), seconds=1)
-        fields = _JSON | own.bearer(_ENVIRONMENT)
-        scenarios = [
-            _case("auth, same target", "auth", _auth("user-1"), _JSON),
-            _case("auth, new targets", "auth", _auth(f"user-{NUMBER}"), _JSON),
-            _case("usage, 1 kB", "usage", usage_body(3), fields),
-            _case("usage, 20 kB", "usage", usage_body(64), fields),
-            # So many that wrk can hold them, and more than are merged in the time of a run.
-            _case("usage, 20 kB, differing targets", "usage", usage_body(64, NUMBER), fields, several=2000),
-        ]
-        yield contest.table(
-            "Posts", _ABOUT, plan.pick([s for s in scenarios if plan.wants(s.label)], scenarios[1:3])
-        )
+        chosen = plan.pick(_scenarios(own), _scenarios(own)[2:4])
+        yield contest.table("Posts", _ABOUT, [one for one in chosen if plan.wants(one.label)])
+        with with_workers(own, [_ENVIRONMENT], plan.pick(5, 1), 1) as beside:
+            if beside is not None:
+                chosen = plan.pick(_scenarios(beside.site), _scenarios(beside.site)[2:4])
+                wanted = [one for one in chosen if plan.wants(one.label)]
+                yield beside.table("Posts, two workers", _ABOUT_WORKERS, wanted)
+
+
+def _scenarios(own: Site) -> list[Scenario]:
+    fields = _JSON | own.bearer(_ENVIRONMENT)
+    return [
+        _case("auth, no target", "auth", json.dumps({"apiKey": _ENVIRONMENT.key}), _JSON),
+        _case("auth, same target", "auth", _auth("user-1"), _JSON),
+        _case("auth, new targets", "auth", _auth(f"user-{NUMBER}"), _JSON),
+        _case("usage, 1 kB", "usage", usage_body(3), fields),
+        _case("usage, 20 kB", "usage", usage_body(64), fields),
+        # So many that wrk can hold them, and more than are merged in the time of a run.
+        _case("usage, 20 kB, differing targets", "usage", usage_body(64, NUMBER), fields, several=2000),
+    ]
 
 
 def usage_body(entries: int, target: str = "global") -> str:

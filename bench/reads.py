@@ -10,6 +10,7 @@ from bench.common.peers import NGINX, running_peer
 from bench.common.plan import Plan
 from bench.common.results import Table
 from bench.common.site import Site, site
+from bench.common.workers import with_workers
 from bench.common.wrk import NUMBER, Request, base64_of
 
 _SIZES = (10, 100, 1000)
@@ -25,6 +26,11 @@ _ABOUT_OTHERS = "GET of one flag, and of the target groups in both forms."
 _ABOUT_EVALUATIONS = (
     "GET evaluations of every flag, or of one. The same target; 1,000 targets that come back; targets that"
     " were never seen, known by identifier alone or described in a Harness-Target header of 200 bytes."
+)
+
+_ABOUT_WORKERS = (
+    "Two workers beside one process in turns, 100 flags; wrk takes a core meanwhile, so that two workers can"
+    " do more than one only where a request costs them more than it costs wrk."
 )
 
 
@@ -47,7 +53,13 @@ def measure(plan: Plan) -> Iterator[Table]:
         for title, about, scenarios in tables:
             chosen = [one for one in scenarios if plan.wants(one.label)]
             if chosen:
-                yield contest.table(title, about, plan.pick(chosen, chosen[:2]))
+                yield contest.table(title, about, plan.pick(chosen, chosen[:1]))
+        with with_workers(own, [*sizes, _RULED], plan.pick(5, 1), 1) as beside:
+            if beside is not None:
+                made = sizes[min(1, len(sizes) - 1)]
+                scenarios = [*_flags(beside.site, made)[:2], *_targets(beside.site, made)]
+                chosen = [one for one in scenarios if plan.wants(one.label)]
+                yield beside.table("Two workers", _ABOUT_WORKERS, plan.pick(chosen, chosen[:1]))
 
 
 def _flags(own: Site, made: Made) -> list[Scenario]:
@@ -74,6 +86,7 @@ def _others(own: Site, made: Made) -> list[Scenario]:
         Scenario("one flag, first time", "flag", made, Request(flag, bearer | _TRACE)),
         Scenario("one flag, unchanged", "flag", made, Request(flag, bearer), unchanged=True),
         Scenario("target groups, polled", "segments", made, Request(segments, bearer)),
+        Scenario("target groups, unchanged", "segments", made, Request(segments, bearer), unchanged=True),
         Scenario(
             "target groups, rules=v2, polled",
             "segments",
@@ -89,7 +102,7 @@ def _targets(own: Site, made: Made) -> list[Scenario]:
     base = f"/client/env/{made.id}/target"
     label = f"{made.flags} flags" if made.rules == 1 else f"{made.flags} flags, {made.rules} rules each"
     every = f"{base}/{NUMBER}/evaluations"
-    cases = [Scenario(f"{label}, new targets", "new-evaluations", made, Request(every, bearer), peers=False)]
+    cases = [Scenario(f"{label}, new targets", "new-evaluations", made, Request(every, bearer))]
     if made is not _RULED:
         return cases
     described = bearer | {"Harness-Target": _described()}
@@ -102,14 +115,12 @@ def _targets(own: Site, made: Made) -> list[Scenario]:
             "known-evaluations",
             made,
             Request(every, bearer, several=_KNOWN),
-            peers=False,
         ),
         Scenario(
             f"{label}, new targets, described",
             "new-evaluations",
             made,
             Request(every, described),
-            peers=False,
         ),
         Scenario(f"{label}, one of them, new targets", "evaluation", made, Request(one, bearer), peers=False),
     ]

@@ -13,7 +13,7 @@ from bench.common.figures import Figure
 from bench.common.plan import Plan
 from bench.common.results import Column, Row, Table
 from bench.common.site import nowhere, proxy
-from bench.common.stores import Kept, Opened, kept_stores
+from bench.common.stores import Kept, Opened, kept_stores, store
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, hash_key
 
@@ -55,10 +55,10 @@ def _figures(kept: Kept, environments: int, flags: int, repeats: int) -> tuple[F
 async def _filled(kept: Kept, environments: int, config: EnvironmentConfig) -> list[str]:
     """Keep that many environments that differ by name and key; returns the keys."""
     keys = [f"key-{number}" for number in range(environments)]
-    async with kept.open() as store:
+    async with store(kept.kind, kept.place) as held:
         for number, key in enumerate(keys):
             info = EnvironmentInfo(EnvironmentId(f"00000000-0000-4000-8000-{number:012}"))
-            await store.configs.replace(
+            await held.configs.replace(
                 EnvironmentConfig(info, config.flags, config.segments, frozenset({hash_key(key)}))
             )
     return keys

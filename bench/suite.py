@@ -60,6 +60,7 @@ BENCHMARKS = {
         Benchmark("propagation", "From a flip at Harness to the new value in an SDK.", ("gcc",)),
         Benchmark("changes", "What one change costs as the environment grows.", ("gcc",)),
         Benchmark("startup", "From the command to ready, from SQLite and from Redis, and memory then."),
+        Benchmark("targets", "A million targets, in SQLite and in Redis."),
         Benchmark(
             "connections", "What connections, streams and TLS cost, and the bytes they carry.", ("wrk",)
         ),

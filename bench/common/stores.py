@@ -1,7 +1,7 @@
-"""Stores that outlive a process, to be filled before it starts."""
+"""Stores to be filled before, or without, a proxy that starts on them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -11,58 +11,61 @@ from bench.common.processes import HOST
 from bench.common.redis import redis_server
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.identity import random_name
+from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
 from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.telemetry import null_telemetry
 
+MEMORY, SQLITE, REDIS = "memory", "SQLite", "Redis"
 _PREFIX = "ffp"
+
+
+def store(kind: str, place: str) -> Store:
+    """A store, to be opened; ``place`` is a directory for SQLite and a port for Redis."""
+    clock, telemetry, epoch = SystemClock(), null_telemetry(), random_name()
+    if kind == SQLITE:
+        return SqliteStore(Path(place), epoch, clock, telemetry)
+    if kind == REDIS:
+        endpoint = Endpoint(Topology.SINGLE, ((HOST, int(place)),))
+        return RedisStore(endpoint, _PREFIX, epoch, clock, telemetry)
+    return MemoryStore(epoch, clock)
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A place where data is kept.
+    """Where data is kept outside of a process.
 
-    ``options`` names it to a proxy, ``open`` gives its store, ``megabytes`` says what it holds now: a file,
-    or the process of Redis.
+    ``options`` names it to a proxy, ``kind`` and ``place`` to ``store``; ``megabytes`` says what it holds:
+    a file, or the process of Redis.
     """
 
+    kind: str
+    place: str
     options: Mapping[str, str]
-    open: Callable[[], AbstractAsyncContextManager[Store]]
     megabytes: Callable[[], float]
 
 
 @contextmanager
-def sqlite() -> Iterator[Kept]:
-    """An empty data directory."""
+def _sqlite() -> Iterator[Kept]:
     with TemporaryDirectory() as name:
-        directory = Path(name)
-
-        def opened() -> AbstractAsyncContextManager[Store]:
-            return SqliteStore(directory, random_name(), SystemClock(), null_telemetry())
 
         def megabytes() -> float:
-            return sum(file.stat().st_size for file in directory.iterdir()) / 1e6
+            return sum(file.stat().st_size for file in Path(name).iterdir()) / 1e6
 
-        yield Kept({"data-dir": name}, opened, megabytes)
+        yield Kept(SQLITE, name, {"data-dir": name}, megabytes)
 
 
 @contextmanager
-def redis() -> Iterator[Kept]:
-    """An empty Redis."""
+def _redis() -> Iterator[Kept]:
     with redis_server() as server:
-        endpoint = Endpoint(Topology.SINGLE, ((HOST, server.port),))
-
-        def opened() -> AbstractAsyncContextManager[Store]:
-            return RedisStore(endpoint, _PREFIX, random_name(), SystemClock(), null_telemetry())
-
         options = {"redis-address": f"{HOST}:{server.port}", "redis-prefix": _PREFIX}
-        yield Kept(options, opened, lambda: server.resident() / 1e3)
+        yield Kept(REDIS, str(server.port), options, lambda: server.resident() / 1e3)
 
 
 Opened = Callable[[], AbstractContextManager[Kept]]
 
 
 def kept_stores() -> Mapping[str, Opened]:
-    """Those that this machine has the tools for, by name."""
-    return {"SQLite": sqlite} | ({"Redis": redis} if which("redis-server") else {})
+    """Empty ones of each kind that this machine has the tools for."""
+    return {SQLITE: _sqlite} | ({REDIS: _redis} if which("redis-server") else {})

@@ -1,0 +1,60 @@
+"""A million targets: what they weigh in a process, in a file and in Redis, and how long one takes."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import msgspec
+
+from bench.common.figures import Figure
+from bench.common.plan import BenchError, Plan
+from bench.common.results import Column, Row, Table
+from bench.common.stores import MEMORY, kept_stores
+from bench.target_store import Held
+
+_IN_MEMORY = 100_000
+_ABOUT = (
+    "Targets of about 150 bytes, stored a thousand at a time; then some of them looked up at random, and new"
+    " ones stored, one after the other. A process keeps 100,000 in memory at most if it has no other store,"
+    " and 20,000 of those that are stored elsewhere."
+)
+_COLUMNS = (
+    Column("stored in s", 1),
+    Column("process grew by MB", 1),
+    Column("kept in MB", 1),
+    Column("look-up ms", 3),
+    Column("p99 ms", 3),
+    Column("new one ms", 3),
+    Column("p99 ms, new", 3),
+)
+_WITHIN = 300.0
+
+
+def measure(plan: Plan) -> Iterator[Table]:
+    """The table; raises ``BenchError`` if a store does not do its part."""
+    count, times = plan.pick((1_000_000, 5000), (2000, 50))
+    few = min(count, _IN_MEMORY)
+    rows = [_row(MEMORY, few, _held(MEMORY, "-", few, times), None)]
+    for name, opened in kept_stores().items():
+        with opened() as kept:
+            held = _held(kept.kind, kept.place, count, times)
+            rows.append(_row(name, count, held, kept.megabytes()))
+    yield Table("Targets", _ABOUT, _COLUMNS, tuple(rows))
+
+
+def _row(name: str, count: int, held: Held, megabytes: float | None) -> Row:
+    figures = [held.seconds, held.megabytes, megabytes, *held.look_up, *held.put]
+    return Row(
+        f"{name}, {count:,}", tuple(None if value is None else Figure.of([value]) for value in figures)
+    )
+
+
+def _held(kind: str, place: str, count: int, times: int) -> Held:
+    command = [sys.executable, "-m", "bench.target_store", kind, place, str(count), str(times)]
+    try:
+        done = subprocess.run(command, capture_output=True, check=True, timeout=_WITHIN)
+    except subprocess.CalledProcessError as error:
+        raise BenchError(f"{kind}: {error.stderr.decode(errors='replace')[-2000:]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"{kind}: {count:,} targets were not stored within {_WITHIN:.0f} s") from error
+    return msgspec.json.decode(done.stdout, type=Held)
