@@ -109,13 +109,18 @@ GOALS = (
         most=60,
     ),
     Goal(
-        "usage lost on SIGTERM: posts", "losses", "Usage when the proxy ends", "SIGTERM", "posts lost", most=0
+        "usage lost on SIGTERM: posts",
+        "losses",
+        "Usage when the proxy ends",
+        "SQLite, SIGTERM",
+        "posts lost",
+        most=0,
     ),
     Goal(
         "usage lost on kill -9: seconds' worth",
         "losses",
         "Usage when the proxy ends",
-        "SIGKILL",
+        "SQLite, SIGKILL",
         "seconds' worth",
         most=1,
     ),

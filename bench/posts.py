@@ -14,6 +14,8 @@ from bench.common.workers import with_workers
 from bench.common.wrk import NUMBER, Request
 
 _ENVIRONMENT = Made("posts", 100)
+COUNT = 7
+"""What each entry of a post counts."""
 _JSON = {"Content-Type": "application/json"}
 _ABOUT_WORKERS = "The same of two workers, beside one process in turns; wrk takes a core meanwhile."
 _ABOUT = (
@@ -56,7 +58,7 @@ def usage_body(entries: int, target: str = "global") -> str:
     counts = [
         {
             "timestamp": 1_700_000_000_000,
-            "count": 7,
+            "count": COUNT,
             "metricsType": "FFMETRICS",
             "attributes": [
                 {"key": key, "value": value}

@@ -3,6 +3,7 @@
 import importlib
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
@@ -44,6 +45,9 @@ class Benchmark:
                     tables.append(table)
         except BenchError as error:
             failed = str(error)
+        except Exception as error:  # noqa: BLE001  # what is wrong with one must not lose the others' figures
+            traceback.print_exc()
+            failed = repr(error)
         return Outcome(self.name, round(time.monotonic() - begun, 1), tuple(tables), failed=failed)
 
 
@@ -60,6 +64,7 @@ BENCHMARKS = {
         Benchmark("propagation", "From a flip at Harness to the new value in an SDK.", ("gcc",)),
         Benchmark("changes", "What one change costs as the environment grows.", ("gcc",)),
         Benchmark("startup", "From the command to ready, from SQLite and from Redis, and memory then."),
+        Benchmark("losses", "Usage that is lost when the proxy ends or is killed."),
         Benchmark("targets", "A million targets, in SQLite and in Redis."),
         Benchmark(
             "connections", "What connections, streams and TLS cost, and the bytes they carry.", ("wrk",)
