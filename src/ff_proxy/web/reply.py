@@ -4,7 +4,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import Final, final
 
-from ff_proxy.web.sealed import Sealed
+from ff_proxy.web.sealed import Large
 
 Fields = tuple[tuple[bytes, bytes], ...]
 """Header fields in the order they are sent; names in lower case."""
@@ -20,7 +20,7 @@ class Reply:
 
     Attributes:
         apart: the body is so large that copying it costs more than writing it by itself.
-        sealed: the body for the kernel to send; the vault's to set.
+        large: the body with the quicker way to send it; the vault's to set.
     """
 
     __slots__ = (
@@ -31,7 +31,7 @@ class Reply:
         "apart",
         "body",
         "fields",
-        "sealed",
+        "large",
         "status",
     )
 
@@ -40,7 +40,7 @@ class Reply:
         self.fields: Final = fields
         self.body: Final = body
         self.apart: Final = len(body) > _LARGE
-        self.sealed: Sealed | None = None
+        self.large: Large | None = None
         self._start: tuple[bytes, bytes] | None = None
         self._date = b""
         self._tail = b""
