@@ -32,6 +32,7 @@ _FLUSH = 0.6
 _VARIATIONS = ("one", "two", "three")
 _LONG = 30.0
 _LOOK = 0.02
+_KEPT = "targets put back"
 _TARGET_BYTES = 150
 
 _COLUMNS = (
@@ -45,7 +46,7 @@ _ABOUT = (
     " A second of members is what they ask when nothing happens; all else is without that. Requests come one"
     " at a time: under load, several share what is asked for them."
 )
-_ABOUT_HELD = "Bytes of Redis' memory for each."
+_ABOUT_HELD = "Bytes of Redis' memory for each; of a flag with its part of what else an environment has."
 _ABOUT_RECOVERY = (
     "Seconds from the kill -9 of the member that follows Harness until a flip of the same moment is served by"
     " another one."
@@ -131,11 +132,9 @@ def measure(plan: Plan) -> Iterator[Table]:
         rows += [_changes(many)]
         many.join()
         rows += [many.idle(), _changes(many), *_reads(many)]
-        held = many.redis.memory()
-        count = plan.pick(100, 5)
-        rows += [many.each("authentication of a new target", many.token, count, _LOOK)]
-        target = max(0.0, many.redis.memory() - held) / (count * plan.pick(3, 1))
-        rows += [_put_back(many)]
+        rows += [many.each("authentication of a new target", many.token, plan.pick(100, 5), _LOOK)]
+        back, target = _put_back(many)
+        rows += [back]
         rows += [_posts(many, 1, "handed on")]
     with _fleet(plan, 1, {"metric-post-duration": "1"}) as sending:
         sending.join()
@@ -188,13 +187,17 @@ def _reads(fleet: _Fleet) -> Iterator[Row]:
         yield fleet.each(label, lambda _, path=path: expect(200, port, "GET", path, bearer), count, 0.005)  # type: ignore[misc]
 
 
-def _put_back(fleet: _Fleet) -> Row:
-    """As members do with the targets that they remember, when Redis was emptied."""
+def _put_back(fleet: _Fleet) -> tuple[Row, float]:
+    """As members do with the targets that they remember, when Redis was emptied; and bytes for each."""
     kept = [(f"user-{number}", "x" * _TARGET_BYTES) for number in range(fleet.plan.pick(20_000, 500))]
-    given = [
-        fleet.redis.during(lambda: fleet.redis.keep("bench", kept)) for _ in range(fleet.plan.pick(3, 1))
-    ]
-    return _row("a target put back", [one.less(fleet.quiet, one.seconds).each(len(kept)) for one in given])
+    given, held = [], []
+    for _ in range(fleet.plan.pick(3, 1)):
+        before = fleet.redis.memory()
+        given.append(fleet.redis.during(lambda: fleet.redis.keep(_KEPT, kept)))
+        held.append((fleet.redis.memory() - before) / len(kept))
+        fleet.redis.forget(_KEPT)
+    each = [one.less(fleet.quiet, one.seconds).each(len(kept)) for one in given]
+    return _row("a target put back", each), min(held)
 
 
 def _posts(fleet: _Fleet, counts: int, done: str) -> Row:

@@ -56,13 +56,16 @@ class CountingRedis:
         return self._since(before).less(self._own)
 
     def keep(self, name: str, fields: Sequence[tuple[str, str]]) -> None:
-        """Set fields of a hash that it does not have yet, 500 at a time, and forget the hash."""
+        """Set fields of a hash where it does not have them, 500 at a time."""
         for start in range(0, len(fields), _BATCH):
             pipeline = self._client.pipeline(transaction=False)
             for field, value in fields[start : start + _BATCH]:
                 pipeline.hsetnx(name, field, value)
             pipeline.execute()
-        self._client.unlink(name)
+
+    def forget(self, name: str) -> None:
+        """Delete a key."""
+        self._client.delete(name)
 
     def memory(self) -> float:
         """Bytes that it has allocated."""
