@@ -1,6 +1,6 @@
 """The page's third part: what happens to fleets, simulated."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from bench.capacity import scenarios
@@ -22,6 +22,7 @@ _STORM = [
     "busiest second",
     "refused",
     "gave up",
+    "CPU of each Redis",
 ]
 _NEWS = ["", "half have it in", "99 %", "all", "busiest second", "busiest second of Redis"]
 
@@ -35,21 +36,24 @@ def happenings(units: Units) -> Iterator[str]:
         " after 60, with what they fetch on the way; the same with nobody waiting stands beside it. Times are"
         " from the loss of a stream to the next; the queue is the longest wait of any request for its turn;"
         " the busiest second is of any member's free CPU; refused and gave up are attempts, as a share of the"
-        " SDKs concerned. Ruby's SDK never streams again and is left out."
+        " SDKs concerned; the last column is work for Redis, which authentications wait for a second at most."
+        " Ruby's SDK never streams again and is left out."
     )
     for name, case in STORMY.items():
         given = scenarios.fleet(case, units)
         if given is None:
             continue
         yield f"### {name}: {_members(given)}"
-        yield storms(given)
+        told = dict(scenarios.storms(given))
+        yield _storms(told, given)
+        yield _lesson(told)
         yield news(given)
     yield from _through_tls(units)
 
 
 def storms(given: Fleet) -> str:
     """What makes SDKs lose their streams, in a table."""
-    return table(_STORM, [_storm(name, told) for name, told in scenarios.storms(given)])
+    return _storms(dict(scenarios.storms(given)), given)
 
 
 def news(given: Fleet) -> str:
@@ -61,7 +65,22 @@ def news(given: Fleet) -> str:
     return table(_NEWS, rows)
 
 
-def _storm(name: str, told: Told) -> list[str]:
+def _storms(told: Mapping[str, Told], given: Fleet) -> str:
+    return table(_STORM, [_storm(name, one, given) for name, one in told.items()])
+
+
+def _lesson(told: Mapping[str, Told]) -> str:
+    turns, fewest = told[scenarios.DEPLOY_IN_TURN], told[scenarios.DEPLOY_TO_FEWEST]
+    jitter, none = told[scenarios.RESTART], told[scenarios.RESTART_AT_ONCE]
+    return (
+        f"In a rolling deploy the last SDK is back after {seconds(turns.last)} if the balancer gives each"
+        f" member its turn, after {seconds(fewest.last)} if it chooses the one with the fewest streams. After"
+        f" a restart of all, a request waits for its turn for {seconds(jitter.queue)} at most with what SDKs"
+        f" wait between attempts, {seconds(none.queue)} if none waits."
+    )
+
+
+def _storm(name: str, told: Told, given: Fleet) -> list[str]:
     sdks = max(1.0, told.sdks)
     times = [seconds(told.half), seconds(told.most), seconds(told.last), seconds(told.queue)]
     return [
@@ -71,6 +90,7 @@ def _storm(name: str, told: Told) -> list[str]:
         share(told.peak),
         share(told.refused / sdks),
         share(told.given_up / sdks),
+        seconds(scenarios.redis_seconds(told, given)),
     ]
 
 
@@ -88,7 +108,7 @@ def _through_tls(units: Units) -> Iterator[str]:
             continue
         for happens, jitter in (("as SDKs come back", True), ("all at once", False)):
             told = scenarios.all_restart(given, jitter=jitter)
-            rows.append(_storm(f"{way}, {happens}", told))
+            rows.append(_storm(f"{way}, {happens}", told, given))
     yield f"### TLS: all members restart, {name}"
     yield table(_STORM, rows)
 

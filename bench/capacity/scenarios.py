@@ -64,6 +64,7 @@ class Fleet:
             Step.EVALUATIONS: units.evaluations.at(case.flags),
             Step.AUTH: units.auth,
             Step.OPEN: units.stream_of_many + handshake,
+            Step.CONNECT: units.connection + handshake,
         }
 
     @property
@@ -214,6 +215,7 @@ def _for_all(told: Told, given: Fleet, count: int) -> Told:
         back=told.back * times,
         refused=told.refused * times,
         given_up=told.given_up * times,
+        asked={step: count * times for step, count in told.asked.items()},
     )
 
 
@@ -228,15 +230,20 @@ def _one_of_all(given: Fleet, *, jitter: bool = True) -> tuple[Storm, list[Proxy
     return storm, members
 
 
+DEPLOY_IN_TURN = "rolling deploy, members in turn"
+DEPLOY_TO_FEWEST = "rolling deploy, to the fewest streams"
+RESTART = "all members restart"
+RESTART_AT_ONCE = "all restart, and all come back at once"
+
 STORMS: Mapping[str, Stormy] = {
     "a member is killed": member_dies,
     "a member is killed, and all come back at once": lambda given: member_dies(given, jitter=False),
     "a member is asked to stop": member_stops,
     "a member's machine vanishes": member_vanishes,
-    "rolling deploy, members in turn": rolling_deploy,
-    "rolling deploy, to the fewest streams": lambda given: rolling_deploy(given, fewest=True),
-    "all members restart": all_restart,
-    "all restart, and all come back at once": lambda given: all_restart(given, jitter=False),
+    DEPLOY_IN_TURN: rolling_deploy,
+    DEPLOY_TO_FEWEST: lambda given: rolling_deploy(given, fewest=True),
+    RESTART: all_restart,
+    RESTART_AT_ONCE: lambda given: all_restart(given, jitter=False),
 }
 NEWS: Mapping[str, Newsy] = {
     "one flip": flip,
@@ -244,6 +251,14 @@ NEWS: Mapping[str, Newsy] = {
     "a flip as the leader dies": leader_dies,
     "a flip while Redis is away, after its return": redis_lost,
 }
+
+
+def redis_seconds(told: Told, given: Fleet) -> float:
+    """Seconds of CPU that a storm asks of each Redis: for targets stored at authentication, and looked up."""
+    redis = given.units.redis
+    asked = told.asked.get(Step.AUTH, 0.0) * redis.auth.cpu
+    asked += told.asked.get(Step.EVALUATIONS, 0.0) * redis.evaluation.cpu
+    return asked / min(given.case.nodes, given.case.environments)
 
 
 def storms(given: Fleet) -> Iterator[tuple[str, Told]]:

@@ -16,6 +16,8 @@ class Step(Enum):
     AUTH = "auth"
     OPEN = "open"
     """The stream."""
+    CONNECT = "connect"
+    """The connection for the first of the others, after the old one was lost as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,13 +32,14 @@ class Proxy:
 class Agent:
     """An SDK, or several alike that do the same at the same time; ``weight`` says how many."""
 
-    __slots__ = ("attempt", "lost_at", "member", "sdk", "weight")
+    __slots__ = ("attempt", "connected", "lost_at", "member", "sdk", "weight")
 
     def __init__(self, sdk: Sdk, weight: float) -> None:
         self.sdk = sdk
         self.weight = weight
         self.member: Proxy | None = None
         self.attempt = 0
+        self.connected = True
         self.lost_at = 0.0
 
 
@@ -56,6 +57,7 @@ class Told:
         given_up: attempts that took the SDK too long.
         uneven: streams of the fullest member, as a multiple of the average.
         losses: how often an SDK lost its stream, on average.
+        asked: how often each request was made.
     """
 
     sdks: float
@@ -69,6 +71,7 @@ class Told:
     given_up: float
     uneven: float
     losses: float
+    asked: Mapping[Step, float]
 
 
 class Storm:
@@ -106,6 +109,7 @@ class Storm:
         self._lost = 0.0
         self._refused = 0.0
         self._given_up = 0.0
+        self._asked = dict.fromkeys(Step, 0.0)
 
     def settle(self, agents: Sequence[Agent], members: Sequence[Proxy]) -> None:
         """Connect ``agents`` to ``members`` before it begins, evenly."""
@@ -152,6 +156,7 @@ class Storm:
             given_up=self._given_up,
             uneven=max(streams) / (sum(streams) / len(streams)) if any(streams) else 1.0,
             losses=self._lost / total if total else 0.0,
+            asked=dict(self._asked),
         )
 
     def _join(self, agent: Agent, member: Proxy) -> None:
@@ -165,6 +170,7 @@ class Storm:
         del member.agents[agent]
         member.streams -= agent.weight * agent.sdk.sockets
         agent.member = None
+        agent.connected = False
         agent.lost_at = since
         self._besides(agent, agent.sdk.lost)
         if agent.sdk.reopens:
@@ -212,7 +218,12 @@ class Storm:
                 member.worker.serve(self.engine.now, self._cost(agent, step))
 
     def _cost(self, agent: Agent, step: Step) -> float:
-        return self._costs[step] * agent.weight * (agent.sdk.sockets if step is Step.OPEN else 1)
+        times = agent.weight * (agent.sdk.sockets if step is Step.OPEN else 1)
+        self._asked[step] += times
+        if step is Step.OPEN or agent.connected:
+            return self._costs[step] * times
+        agent.connected = True
+        return (self._costs[step] + self._costs[Step.CONNECT]) * times
 
     def _next_member(self) -> Proxy | None:
         if self._fewest:

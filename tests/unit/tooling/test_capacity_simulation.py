@@ -10,7 +10,7 @@ from bench.capacity.case import Case, Member
 from bench.capacity.engine import Engine, Worker
 from bench.capacity.news import Stage, spread
 from bench.capacity.scenarios import NEWS, STORMS, Fleet
-from bench.capacity.sdks import ALL, JAVASCRIPT, RUBY, SERVERS, Step, Wait, always
+from bench.capacity.sdks import ALL, ANDROID, JAVASCRIPT, RUBY, SERVERS, Step, Wait, always
 from bench.capacity.storm import Proxy, Storm, crowd
 from tests.unit.tooling.capacity_figures import UNITS
 
@@ -173,3 +173,25 @@ def test_ten_changes_take_longer_than_one() -> None:
     assert one.last < ten.last
     assert scenarios.leader_dies(fleet).last == pytest.approx(one.last + UNITS.takeover)
     assert scenarios.redis_lost(fleet).last >= UNITS.takeover
+
+
+def test_the_first_request_after_a_loss_has_a_connection_of_its_own() -> None:
+    """The old one was lost as well; the next requests use the new one."""
+    costs = {**dict.fromkeys(Step, 0.0), Step.CONNECT: 0.5, Step.AUTH: 0.1}
+    members = [Proxy(1.0, 10), Proxy(1.0, 10)]
+    storm = Storm(costs, members, Random(1))
+    storm.settle(crowd(((ANDROID, 1.0),), 1, Random(1)), members[:1])
+    storm.end_all(members[0], 0.0)
+    told = storm.run()
+    assert members[1].worker.done == pytest.approx(0.6)
+    assert told.asked == {**dict.fromkeys(Step, 0.0), Step.EVALUATIONS: 4, Step.AUTH: 1, Step.OPEN: 1}
+
+
+def test_what_a_storm_asks_of_redis_is_shared_by_its_nodes() -> None:
+    """As far as there are environments."""
+    one, ten = (Fleet(replace(CASES["clients"], nodes=nodes), UNITS, 10) for nodes in (1, 10))
+    told = scenarios.all_restart(one)
+    expected = told.asked[Step.AUTH] * UNITS.redis.auth.cpu
+    expected += told.asked[Step.EVALUATIONS] * UNITS.redis.evaluation.cpu
+    assert scenarios.redis_seconds(told, one) == pytest.approx(expected)
+    assert scenarios.redis_seconds(told, ten) == pytest.approx(expected / 2)
