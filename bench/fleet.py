@@ -88,7 +88,7 @@ class _Fleet:
     def idle(self) -> Row:
         """What is asked in a second in which nothing happens; from now on it does not count."""
         time.sleep(self.plan.pick(3.0, 0.2))  # what a member does once, when it has started, is over then
-        seconds = self.plan.pick(10.0, 0.3)
+        seconds = self.plan.pick(6.0, 0.3)
         given = self.redis.during(lambda: time.sleep(seconds))
         self.quiet = given.each(given.seconds)
         count = f"{len(self.members)} member{'s' if len(self.members) != 1 else ''}"
@@ -208,7 +208,7 @@ def _posts(fleet: _Fleet, counts: int, done: str) -> Row:
         expect(200, port, "POST", f"/metrics/{fleet.made.id}", bearer, body)
 
     label = f"usage of {counts} count{'s' if counts > 1 else ''} {done}"
-    return fleet.each(label, post, fleet.plan.pick(8, 1), _FLUSH)
+    return fleet.each(label, post, fleet.plan.pick(5, 1), _FLUSH)
 
 
 def _takeover(plan: Plan) -> float:

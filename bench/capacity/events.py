@@ -114,11 +114,11 @@ def _through_tls(units: Units) -> Iterator[str]:
 
 
 def reality(report: Report) -> Iterator[str]:
-    """What was measured of a storm, beside its simulation."""
+    """What was measured of a storm and of a change, beside their simulation."""
     yield "## Simulated and real"
     yield (
-        "A storm on one real process, beside what the simulation makes of the CPU that a stream takes"
-        " (`make bench-storms`; the clients have the other core):"
+        "On one real process, beside what the simulation makes of the CPU that streams, events and fetches"
+        " take (`make bench-storms`; the clients have the other core):"
     )
     try:
         tables = report.outcome("storms").tables
