@@ -11,10 +11,10 @@ from ff_proxy.modes.flows import take_targets, take_usage
 from ff_proxy.modes.process import make_part_telemetry
 from ff_proxy.modes.replica import make_replica
 from ff_proxy.modes.running import figures, head_start, heartbeat, serve_part
-from ff_proxy.modes.serving import Needs, compile_options, make_serving
+from ff_proxy.modes.serving import Needs, compile_options
 from ff_proxy.modes.shared import redis_store
 from ff_proxy.modes.stores import signing_secret
-from ff_proxy.modes.worker import HEAD_START, Place
+from ff_proxy.modes.worker import HEAD_START, Place, serve_beside_sync
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.control import stop_on_control
 from ff_proxy.runtime.loop import run_until_told
@@ -69,16 +69,17 @@ async def _beside_sync(options: OnlineOptions, common: Common, place: Place, sto
             readiness=state.readiness,
             environments=state.environments,
         )
-        serving = make_serving(serving_options, snapshots, needs, clock, telemetry, listening=place.listening)
-        await head_start(HEAD_START, serving.entrance.open, snapshots.resync, state.look)
-        return await serve_part(
-            serving_options.shutdown,
-            serving,
-            [snapshots, state, store.keeper, *taking.services],
-            flush=taking.flush,
-            stop=stop,
-            clock=clock,
-            telemetry=telemetry,
+        return await serve_beside_sync(
+            serving_options,
+            place,
+            snapshots,
+            state,
+            needs,
+            taking,
+            [store.keeper],
+            stop,
+            clock,
+            telemetry,
         )
 
 

@@ -1,13 +1,15 @@
 """A worker beside a sync process: serves SDKs from its store, which it reaches over the link."""
 
 import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from ff_proxy.config.records import OfflineOptions, OnlineOptions
+from ff_proxy.config.records import OfflineOptions, OnlineOptions, ServingOptions
 from ff_proxy.errors import ExitCode
+from ff_proxy.model.time import Clock
 from ff_proxy.modes.common import Common
 from ff_proxy.modes.flows import Taking, take_targets, take_usage
 from ff_proxy.modes.process import make_part_telemetry
@@ -17,10 +19,12 @@ from ff_proxy.modes.stores import signing_secret
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.control import stop_on_control
 from ff_proxy.runtime.loop import run_until_told
+from ff_proxy.runtime.services import Service
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.store.freshness import TideFreshness
 from ff_proxy.store.link import LinkState, LinkStore
 from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.intake import NullIntake
 from ff_proxy.web.registrar import NoRegistrar
 
@@ -74,14 +78,32 @@ async def _worker(
             readiness=state.readiness,
             environments=state.environments,
         )
-        serving = make_serving(serving_options, snapshots, needs, clock, telemetry, listening=place.listening)
-        await head_start(HEAD_START, serving.entrance.open, snapshots.resync, state.look)
-        return await serve_part(
-            serving_options.shutdown,
-            serving,
-            [snapshots, state, *taking.services],
-            flush=taking.flush,
-            stop=stop,
-            clock=clock,
-            telemetry=telemetry,
+        return await serve_beside_sync(
+            serving_options, place, snapshots, state, needs, taking, (), stop, clock, telemetry
         )
+
+
+async def serve_beside_sync(
+    options: ServingOptions,
+    place: Place,
+    snapshots: Snapshots,
+    state: LinkState,
+    needs: Needs,
+    taking: Taking,
+    services: Sequence[Service],
+    stop: Stop,
+    clock: Clock,
+    telemetry: Telemetry,
+) -> ExitCode:
+    """Serve there until told; ``services`` are run besides."""
+    serving = make_serving(options, snapshots, needs, clock, telemetry, listening=place.listening)
+    await head_start(HEAD_START, serving.entrance.open, snapshots.resync, state.look)
+    return await serve_part(
+        options.shutdown,
+        serving,
+        [snapshots, state, *services, *taking.services],
+        flush=taking.flush,
+        stop=stop,
+        clock=clock,
+        telemetry=telemetry,
+    )

@@ -25,7 +25,7 @@ from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.processes import forked_processes
 from ff_proxy.runtime.supervisor import Child, Supervisor
 from ff_proxy.telemetry.shared import bury_figures
-from ff_proxy.web.server import bind_each
+from ff_proxy.web.server import bind_each, rest_socket
 
 _Options = TypeVar("_Options", bound=OnlineOptions | OfflineOptions | ReplicaOptions)
 _Run = Callable[[int], ExitCode]
@@ -71,8 +71,10 @@ def _children(
     places = [Place(f"worker-{number}", one, number == 1) for number, one in enumerate(sockets, 1)]
     shared = [*sockets, *([shown] if shown is not None else [])]
 
-    def child(name: str, stage: int, mine: Sequence[socket.socket | None], act: _Run) -> Child:
-        return Child(name, partial(_with_only, mine, shared, act), stage)
+    def worker_at(place: Place, mine: Sequence[socket.socket | None], act: _Run) -> Child:
+        alone = sockets.count(place.listening) == 1
+        rest = partial(rest_socket, place.listening) if alone else None
+        return Child(place.name, partial(_with_only, [place.listening, *mine], shared, act), _WORKERS, rest)
 
     if isinstance(options, ReplicaOptions):
         # They need Redis and each other's port, and nobody else.
@@ -80,18 +82,18 @@ def _children(
 
         replica = _shared_out(options)
         return [
-            child(
-                place.name,
-                _WORKERS,
-                [place.listening, shown if place.first else None],
+            worker_at(
+                place,
+                [shown] if place.first else [],
                 partial(run_replica, replica, common, place, shown),
             )
             for place in places
         ]
     act = _worker_on(options)
+    sync_run = partial(_with_only, [shown], shared, partial(sync.run, options, common, shown))
     return [
-        child("sync", _SYNC, [shown], partial(sync.run, options, common, shown)),
-        *(child(place.name, _WORKERS, [place.listening], partial(act, common, place)) for place in places),
+        Child("sync", sync_run, _SYNC),
+        *(worker_at(place, [], partial(act, common, place)) for place in places),
     ]
 
 

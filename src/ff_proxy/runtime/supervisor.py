@@ -24,12 +24,14 @@ class Child:
     """A process to be kept alive.
 
     ``run`` is called in it with the reading end of its control pipe (see ``control``) and answers its exit
-    code. When everything goes down, children of a lower ``stage`` are gone before the next are told.
+    code. When everything goes down, children of a lower ``stage`` are gone before the next are told. ``rest``
+    is called here when the child has died and is not started again at once.
     """
 
     name: str
     run: Callable[[int], ExitCode]
     stage: int = 0
+    rest: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ class Supervisor:
             now = self._now()
             wait = self._respawn[child.name].after(now - life.began)
             self._due[child] = now + wait
+            if wait and child.rest is not None:
+                child.rest()
             self._log.error(
                 "process died, it is started again",
                 of=child.name,

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 import sys
+from contextlib import suppress
 from typing import Final
 
 from ff_proxy.errors import StartupError
@@ -55,6 +56,12 @@ def bind_each(port: int, processes: int) -> list[socket.socket]:
     taken = first.getsockname()[1]
     first.close()
     return [bind(taken, shared=True) for _ in range(processes)]
+
+
+def rest_socket(listening: socket.socket) -> None:
+    """Listen no more until somebody listens again: what waits is refused, and can try our others."""
+    with suppress(OSError):  # it does not listen
+        listening.shutdown(socket.SHUT_RD)
 
 
 class Listener:

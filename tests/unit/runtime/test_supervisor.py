@@ -168,6 +168,16 @@ def test_the_dead_are_replaced_at_once_and_then_later_and_later() -> None:
     assert len(world.buried) == len(world.system.times("end worker-1"))
 
 
+def test_who_is_not_started_again_at_once_rests() -> None:
+    """Nobody is to wait for it; the first time it is there again before anybody could."""
+    rested: list[float] = []
+    world = World(Child("worker-1", never, rest=lambda: rested.append(world.system.now)))
+    world.system.lives["worker-1"] = 0.1
+    assert world.run(2) is ExitCode.OK
+    deaths = world.system.times("end worker-1")
+    assert rested == pytest.approx([death for death in deaths[1:] if death < 2], abs=0.01)
+
+
 def test_a_long_life_makes_a_death_the_first_one_again() -> None:
     """What happens twice a day is no loop."""
     world = World(ONE)

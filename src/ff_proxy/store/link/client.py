@@ -23,6 +23,8 @@ from ff_proxy.store.protocol import UNKNOWN, Notice, Registration, Unknown
 
 _CACHED: Final = 20_000
 _OWED: Final = 10_000
+# A little more than the store itself takes to give up.
+_MERGE_SECONDS: Final = 35.0
 _Key = tuple[EnvironmentId, str]
 
 
@@ -204,7 +206,9 @@ class LinkUsage:
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """See ``UsageQueue``."""
-        dropped: int = await self._line.ask(messages.MergeUsage(counts, targets), int, again=False)
+        request = messages.MergeUsage(counts, targets)
+        # What was not answered may have been done all the same, and nobody waits for it.
+        dropped: int = await self._line.ask(request, int, again=False, seconds=_MERGE_SECONDS)
         return dropped
 
 

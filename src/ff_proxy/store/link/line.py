@@ -14,7 +14,8 @@ from ff_proxy.store.feed import Feed
 from ff_proxy.store.link import messages
 from ff_proxy.store.protocol import Notice
 
-_ANSWER_SECONDS: Final = 10.0
+# SDKs wait 10 seconds at least for an authentication (sdk-contract.md §1.5), which asks twice.
+_ANSWER_SECONDS: Final = 5.0
 _TRY_AGAIN: Final = 0.02
 # The sync process is started again at once when it dies, and soon if it does so again.
 _PATIENCE: Final = 3.0
@@ -58,13 +59,15 @@ class Line:
             with suppress(asyncio.CancelledError):
                 await self._keeping
 
-    async def ask(self, request: messages.Request, kind: Any, *, again: bool = True) -> Any:
-        """The answer to one request, as ``kind``; raises ``StoreUnavailable``.
+    async def ask(
+        self, request: messages.Request, kind: Any, *, again: bool = True, seconds: float = _ANSWER_SECONDS
+    ) -> Any:
+        """The answer to one request within ``seconds``, as ``kind``; raises ``StoreUnavailable``.
 
         With ``again`` it is asked once more if the connection is lost before the answer comes.
         """
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(seconds):
                 while True:
                     connection = await self._current()
                     try:
