@@ -62,7 +62,7 @@ def answer(case: Case, units: Units) -> list[str]:
         " of them."
     )
     if case.streaming:
-        reached = demand.news_seconds(case, units, given.members)
+        reached = limits.reached_seconds(case, units, given.members)
         parts.append(f"A change is with everyone within {seconds(reached)}.")
     bounds = [[limit.name, share(limit.used), limit.then] for limit in limits.limits(case, units)]
     parts += ["What more members do not help against:", table(["", "in use", "beyond it"], bounds)]

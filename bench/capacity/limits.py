@@ -119,6 +119,11 @@ def told_seconds(units: Units, count: float) -> float:
     return units.redis.change.cpu + units.redis.told.cpu * (count - 1)
 
 
+def reached_seconds(case: Case, units: Units, count: float) -> float:
+    """Seconds from the moment at which the leader has a change until every SDK has it."""
+    return told_seconds(units, count) + demand.news_seconds(case, units, count)
+
+
 def reached_at(case: Case, units: Units, name: str) -> float:
     """How many times the SDKs of ``case`` until the limit of that name is reached, with members as needed.
 

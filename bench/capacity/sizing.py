@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from bench.capacity import demand, limits
-from bench.capacity.case import Case, Member
+from bench.capacity.case import POLL_SECONDS, Case, Member
 from bench.capacity.examples import KINDS, MEMBERS, SESSION, SIZES, SMALL, sized
 from bench.capacity.scenarios import fleet
 from bench.capacity.units import Units
@@ -43,7 +43,7 @@ def _sized(kind: str, sdks: int, changes: float, units: Units) -> list[str]:
     given = fleet(case, units)
     if given is None:
         return [f"{sdks:,}", f"{changes:g}", *found, "-", "-", "-"]
-    reached = demand.news_seconds(case, units, given.members) if case.streaming else 60.0
+    reached = limits.reached_seconds(case, units, given.members) if case.streaming else POLL_SECONDS
     redis = demand.redis(case, units, given.members).cpu / case.nodes
     return [
         f"{sdks:,}",
