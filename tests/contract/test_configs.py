@@ -120,6 +120,19 @@ async def test_a_removed_environment_is_gone(store: Store) -> None:
     assert await store.configs.statuses() == {}
 
 
+async def test_a_removed_environment_may_come_back(store: Store) -> None:
+    """As a new one: nothing of the old is in it, and its revision is not one that was seen."""
+    first = await store.configs.replace(config(flag(version=5), flag("old")))
+    await store.configs.remove(ENVIRONMENT)
+    second = await store.configs.replace(config(flag(version=1)))
+    assert second != first
+    held = await store.configs.environment(ENVIRONMENT)
+    assert held is not None
+    assert held.flags == {"checkout": flag(version=1)}
+    assert held.retired == {}
+    assert await store.configs.environments() == {ENVIRONMENT: second}
+
+
 async def test_a_watcher_hears_of_every_moved_environment(store: Store) -> None:
     """A notice comes for each environment that moved, the newest revision among them, and for a removal."""
     async with store.configs.watch() as notices:

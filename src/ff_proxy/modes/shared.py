@@ -56,9 +56,13 @@ async def open_fleet(
 def redis_store(
     options: RedisStoreOptions, clock: Clock, telemetry: Telemetry, *, namespace: str = "", member: str = ""
 ) -> RedisStore:
-    """The shared store, to be opened; ``member`` is the name under which it takes leases."""
+    """The shared store, to be opened; ``member`` is the name under which it takes leases.
+
+    Who takes none has a name as well: without one it would write environments that others lead.
+    """
     prefix = f"{options.prefix}:{namespace}" if namespace else options.prefix
-    return RedisStore(endpoint(options), prefix, random_name(), clock, telemetry, member=member)
+    name = member or random_name()
+    return RedisStore(endpoint(options), prefix, random_name(), clock, telemetry, member=name)
 
 
 def endpoint(options: RedisStoreOptions) -> Endpoint:

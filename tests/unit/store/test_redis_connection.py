@@ -9,7 +9,8 @@ from redis.asyncio.client import PubSub
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.store.redis import Endpoint, Topology
-from ff_proxy.store.redis.connection import Connection, translated
+from ff_proxy.store.redis.connection import Connection
+from ff_proxy.store.redis.trouble import translated
 
 
 @pytest.fixture
@@ -28,15 +29,17 @@ async def test_a_watcher_that_leaves_hears_of_nothing_else(
     async def subscribe(_: PubSub, *channels: str) -> None:
         assert channels == ("notices",)
 
-    async def never(_: PubSub, **how: object) -> None:
+    confirmed = iter([{"type": "subscribe"}])
+
+    async def confirmation(_: PubSub, **how: object) -> object:
         del how
-        await asyncio.Event().wait()
+        return next(confirmed, None) or await asyncio.Event().wait()
 
     async def stuck(_: PubSub) -> None:
         raise TimeoutError("Timed out closing connection")
 
     monkeypatch.setattr(PubSub, "subscribe", subscribe)
-    monkeypatch.setattr(PubSub, "get_message", never)
+    monkeypatch.setattr(PubSub, "get_message", confirmation)
     monkeypatch.setattr(PubSub, "aclose", stuck)
     watching = asyncio.Event()
 

@@ -5,7 +5,7 @@ script on one node. Readers keep what they read and fetch only what moved since.
 Redis client is known here and nowhere else in the house.
 """
 
-from ff_proxy.store.redis.connection import Endpoint, Topology
+from ff_proxy.store.redis.clients import Endpoint, Topology
 from ff_proxy.store.redis.fleet import FleetLeadership
 from ff_proxy.store.redis.hints import HintListener
 from ff_proxy.store.redis.store import RedisStore

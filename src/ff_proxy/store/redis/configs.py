@@ -3,32 +3,34 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from typing import Any, Final
 
 import msgspec
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.model.environment import (
-    NEVER,
-    EnvironmentConfig,
-    EnvironmentInfo,
-    RecentChange,
-    Revision,
-    UpstreamStatus,
-)
-from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.environment import NEVER, EnvironmentConfig, RecentChange, Revision, UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
 from ff_proxy.store.merge import edited, merge
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.redis import rows, scripts
 from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.questions import Questions
+from ff_proxy.store.redis.statuses import RedisStatuses
+from ff_proxy.store.redis.trouble import translated
 from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder().encode
 # A conflict means that another member wrote in between; the lease makes that rare.
 _ATTEMPTS: Final = 50
 _REMEMBERED: Final = 2000
+# Whole environments of hundreds of flags: so many are megabytes, and others wait meanwhile.
+_READ_AT_ONCE: Final = 32
+_REVISIONS_AT_ONCE: Final = 256
+# A connection that says nothing for so long is given up, so that the next check is on another.
+_REVISION_SECONDS: Final = 0.5
 
 _EMPTIED: Final = "Redis lost an environment, serving it from memory"
 _WENT_BACK: Final = "Redis went back to an older state, serving what is in memory"
@@ -42,8 +44,9 @@ class RedisConfigs:
     served from here, and put back by whoever may write it (PRODUCT §6.6).
 
     Args:
-        epoch: the epoch that an environment is given if Redis knows none; a random text in production. The
-            first write under a new lease begins an epoch of its own, so that a revision is never used twice.
+        epoch: names this life of the process; a random text in production. An environment that is written
+            whole begins an epoch of that name and a number, and the first write under a new lease begins one
+            of the lease's, so that a revision is never used twice.
         fence: the fencing number of an environment's lease, 0 where there are no leases; ``None`` if this
             member does not hold it.
     """
@@ -60,49 +63,59 @@ class RedisConfigs:
         self._connection = connection
         self._keys = keys
         self._epoch = epoch
+        self._begun = count(1)
         self._clock = clock
         self._once = once
         self._fence = fence
+        self._statuses = RedisStatuses(connection, keys, fence)
         self._held: dict[EnvironmentId, EnvironmentConfig] = {}
-        self._reported: dict[EnvironmentId, UpstreamStatus] = {}
         self._reading: dict[EnvironmentId, asyncio.Lock] = {}
+        self._reads = Questions(self._read_many, most=_READ_AT_ONCE)
+        self._recents = Questions(self._recent_many, most=_READ_AT_ONCE)
+        self._revisions = Questions(self._revision_many, most=_REVISIONS_AT_ONCE)
+
+    async def close(self) -> None:
+        """Ask no more."""
+        for questions in (self._reads, self._recents, self._revisions):
+            await questions.close()
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``; an environment that Redis has lost counts as held."""
         members = await self._connection.do("SMEMBERS", self._keys.environments)
-        names = [EnvironmentId(member.decode()) for member in members]
-        states = await self._connection.each(
-            [("HMGET", self._keys.config(name), "epoch", "counter", "removed") for name in names]
-        )
-        found = {
-            name: Revision(epoch.decode(), int(counter))
-            for name, (epoch, counter, removed) in zip(names, states, strict=True)
-            if epoch is not None and removed is None
-        }
+        with translated():
+            names = [EnvironmentId(member.decode()) for member in members]
+        states = await self._connection.run_each(scripts.STATE, [(self._of(name), []) for name in names])
+        with translated():
+            found = {
+                name: Revision(state[0].decode(), int(state[1]))
+                for name, state in zip(names, states, strict=True)
+                if state
+            }
         for name, held in list(self._held.items()):
             if name not in found or _is_older(found[name], held.revision):
                 config = await self.environment(name)
                 if config is not None:
                     found[name] = config.revision
+                    if name not in names and self._fence(name) is not None:
+                        await self._connection.do("SADD", self._keys.environments, name)
+        await self._statuses.again(names)
         return found
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
         """The environment's revision in Redis now, or ``None`` if Redis does not have it."""
-        epoch, counter = await self._connection.do(
-            "HMGET", self._keys.config(environment), "epoch", "counter"
-        )
-        return None if epoch is None else Revision(epoch.decode(), int(counter))
+        return await self._revisions.get(environment)
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """See ``ConfigReader``."""
         async with self._reading.setdefault(environment, asyncio.Lock()):
-            return await self._read(environment)
+            config, _ = await self._read(environment)
+            return config
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
         """See ``ConfigReader``: of the last 2,000 changes."""
-        keys = [self._keys.items(environment), self._keys.moved(environment)]
-        answer = await self._connection.run(scripts.NEWEST, keys, [_REMEMBERED])
-        return rows.recent(answer, since)
+        answer = await self._recents.get(environment)
+        with translated():
+            return rows.recent(answer, since)
 
     async def replace(self, config: EnvironmentConfig) -> Revision:
         """See ``ConfigWriter``."""
@@ -117,11 +130,11 @@ class RedisConfigs:
     async def remove(self, environment: EnvironmentId) -> None:
         """See ``ConfigWriter``: what remains in Redis says that it is gone, so that nobody puts it back."""
         async with self._reading.setdefault(environment, asyncio.Lock()):
-            self._held.pop(environment, None)
-            keys = self._of(environment)
             arguments: list[Argument] = [self._own_fence(environment), self._keys.notices, environment]
-            if await self._connection.run(scripts.REMOVE, keys, arguments) < 0:
+            if await self._connection.run(scripts.REMOVE, self._of(environment), arguments) < 0:
                 raise _fenced(environment)
+            self._held.pop(environment, None)
+            self._statuses.forget(environment)
             await self._connection.do("SREM", self._keys.environments, environment)
 
     @asynccontextmanager
@@ -134,64 +147,45 @@ class RedisConfigs:
         return self._watching()
 
     async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
-        """See ``StatusStore``; only who leads an environment knows it, the word of others is not taken."""
-        fence = self._fence(environment)
-        if fence is None:
-            return
-        self._reported[environment] = status
-        await self._connection.do("SADD", self._keys.environments, environment)
-        await self._connection.do(
-            "HSET", self._keys.config(environment), "status", _encode(status), "reporter", fence
-        )
+        """See ``StatusStore``; the word of a member that does not lead the environment is not taken."""
+        await self._statuses.set(environment, status)
 
     async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
-        """See ``StatusStore``; what was reported under a lease counts for as long as that lasts."""
-        members = await self._connection.do("SMEMBERS", self._keys.environments)
-        names = [EnvironmentId(member.decode()) for member in members]
-        questions: list[tuple[Argument, ...]] = []
-        for name in names:
-            questions.append(("HMGET", self._keys.config(name), "status", "reporter"))
-            questions.append(("GET", self._keys.lease(name)))
-        found = await self._connection.each(questions)
-        return {
-            name: rows.status(status, int(reporter or 0), lease)
-            for name, (status, reporter), lease in zip(names, found[::2], found[1::2], strict=True)
-            if status is not None
-        }
+        """See ``StatusStore``."""
+        return await self._statuses.all()
 
-    async def _read(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+    async def _read(self, environment: EnvironmentId) -> tuple[EnvironmentConfig | None, Revision]:
+        """What is held now, and the revision that a write of it must still find in Redis."""
         held = self._held.get(environment)
-        known = NEVER if held is None else held.revision
-        answer = await self._connection.run(
-            scripts.READ, self._of(environment), [known.epoch, str(known.counter)]
-        )
-        kind = answer[0].decode()
-        if kind == "same":
-            return held
-        if kind == "removed":
-            self._held.pop(environment, None)
-            return None
-        if kind == "absent":
-            return None if held is None else await self._put_back(held, NEVER, _EMPTIED)
-        found = Revision(answer[1].decode(), int(answer[2]))
-        if held is not None and _is_older(found, held.revision):
-            return await self._put_back(held, found, _WENT_BACK)
-        config = _decoded(answer[1:], held if kind == "part" else None)
+        answer = await self._reads.get((environment, NEVER if held is None else held.revision))
+        with translated():
+            kind, found = answer[0].decode(), Revision(answer[1].decode(), int(answer[2]))
+            if kind == "same":
+                return held, found
+            if kind == "removed":
+                self._held.pop(environment, None)
+                return None, found
+            if held is not None and (kind == "absent" or _is_older(found, held.revision)):
+                return await self._put_back(held, found, _EMPTIED if kind == "absent" else _WENT_BACK)
+            if kind == "absent":
+                return None, found
+            config = rows.environment(answer[1:], held if kind == "part" else None)
         self._held[environment] = config
-        return config
+        return config, found
 
-    async def _put_back(self, held: EnvironmentConfig, found: Revision, why: str) -> EnvironmentConfig:
+    async def _put_back(
+        self, held: EnvironmentConfig, found: Revision, why: str
+    ) -> tuple[EnvironmentConfig, Revision]:
         self._once.warning(why, subject=held.id)
+        self._statuses.lost(held.id)
         if self._fence(held.id) is None:
-            return held
+            return held, found
         # Nothing is merged: what every member serves is what goes back, under a counter above it.
         written = await self._commit(None, held, found, least=held.revision.counter)
         if written is None:
-            return held
+            return held, found
         self._once.forget(why, subject=held.id)
-        if held.id in self._reported:
-            await self.set_status(held.id, self._reported[held.id])
-        return written
+        return written, written.revision
 
     async def _write(
         self,
@@ -200,38 +194,42 @@ class RedisConfigs:
     ) -> Revision | None:
         async with self._reading.setdefault(environment, asyncio.Lock()):
             for _ in range(_ATTEMPTS):
-                old = await self._read(environment)
+                old, expected = await self._read(environment)
                 new = change(old)
                 if new is None:
                     return None
                 if new is old:
                     return new.revision
-                written = await self._commit(old, new, NEVER if old is None else old.revision, least=0)
+                if old is None:
+                    new = msgspec.structs.replace(new, since=self._clock.wall())
+                written = await self._commit(old, new, expected)
                 if written is not None:
                     return written.revision
         raise StoreUnavailable(f"environment {environment} is being written by others all the time")
 
     async def _commit(
-        self, old: EnvironmentConfig | None, new: EnvironmentConfig, expected: Revision, *, least: int
+        self, old: EnvironmentConfig | None, new: EnvironmentConfig, expected: Revision, *, least: int = 0
     ) -> EnvironmentConfig | None:
-        """Write the difference to what is there at ``expected``; ``None`` if somebody else wrote first."""
-        now = self._clock.wall()
-        since = new.since if old is None and new.since else now if old is None else old.since
+        """Write what makes ``old``, which is there at ``expected``, equal ``new``; without it everything.
+
+        ``None`` if somebody else wrote first.
+        """
         await self._connection.do("SADD", self._keys.environments, new.id)
         fence = self._own_fence(new.id)
         arguments: list[Argument] = [
             expected.epoch,
             str(expected.counter),
             fence,
-            str(fence) if fence else self._epoch,
+            f"{self._epoch}.{next(self._begun)}" if old is None else str(fence),
             str(least),
+            "1" if old is None else "0",
             self._keys.notices,
             new.id,
             _encode(new.info),
             _encode(sorted(new.keys)),
-            repr(since),
+            repr(new.since),
         ]
-        for field, row in rows.changed(old, new, now):
+        for field, row in rows.changed(old, new, self._clock.wall()):
             arguments += (field, row)
         answer = await self._connection.run(scripts.COMMIT, self._of(new.id), arguments)
         outcome = answer[0].decode()
@@ -239,10 +237,32 @@ class RedisConfigs:
             raise _fenced(new.id)
         if outcome == "moved":
             return None
-        revision = Revision(answer[1].decode(), int(answer[2]))
-        written = msgspec.structs.replace(new, revision=revision, since=since)
+        written = msgspec.structs.replace(new, revision=Revision(answer[1].decode(), int(answer[2])))
         self._held[new.id] = written
         return written
+
+    async def _read_many(self, asked: Sequence[tuple[EnvironmentId, Revision]]) -> list[list[Any]]:
+        return await self._connection.run_each(
+            scripts.READ,
+            [(self._of(environment), [known.epoch, str(known.counter)]) for environment, known in asked],
+        )
+
+    async def _recent_many(self, environments: Sequence[EnvironmentId]) -> list[list[bytes]]:
+        keys = [[self._keys.items(name), self._keys.moved(name)] for name in environments]
+        return await self._connection.run_each(scripts.NEWEST, [(pair, [_REMEMBERED]) for pair in keys])
+
+    async def _revision_many(self, environments: Sequence[EnvironmentId]) -> list[Revision | None]:
+        try:
+            async with asyncio.timeout(_REVISION_SECONDS):
+                found = await self._connection.each(
+                    [("HMGET", self._keys.config(name), "epoch", "counter") for name in environments]
+                )
+        except TimeoutError as error:
+            raise StoreUnavailable("Redis does not answer in time") from error
+        with translated():
+            return [
+                None if epoch is None else Revision(epoch.decode(), int(counter)) for epoch, counter in found
+            ]
 
     def _own_fence(self, environment: EnvironmentId) -> int:
         fence = self._fence(environment)
@@ -263,26 +283,8 @@ def _fenced(environment: EnvironmentId) -> StoreUnavailable:
     return StoreUnavailable(f"another member of the fleet writes environment {environment} now")
 
 
-def _decoded(answer: list[Any], held: EnvironmentConfig | None) -> EnvironmentConfig:
-    epoch, counter, info, keys, since, changed = answer
-    flags, segments, retired = rows.applied(changed, held)
-    return EnvironmentConfig(
-        info=msgspec.json.decode(info, type=EnvironmentInfo),
-        flags=flags,
-        segments=segments,
-        keys=frozenset(SdkKeyHash(key) for key in msgspec.json.decode(keys, type=list[str])),
-        revision=Revision(epoch.decode(), int(counter)),
-        retired=retired,
-        since=float(since),
-    )
-
-
 async def _notices(payloads: AsyncIterator[bytes]) -> AsyncIterator[Notice]:
     async for payload in payloads:
-        name, *revision = payload.decode().split("\n")
-        environment = EnvironmentId(name)
-        if revision:
-            epoch, counter = revision
-            yield Notice(environment, Revision(epoch, int(counter)))
-        else:
-            yield Notice(environment, None)
+        notice = rows.notice(payload)
+        if notice is not None:
+            yield notice

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from typing import Final
+from uuid import uuid4
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.time import Clock
@@ -39,7 +40,7 @@ class Keeper:
         self._secrets = secrets
         self._targets = targets
         self._clock = clock
-        self._log = telemetry.logger("store")
+        self._once = telemetry.once("store")
         self._born: bytes | None = None
 
     async def run(self) -> None:
@@ -52,11 +53,13 @@ class Keeper:
 
     async def look(self) -> None:
         """Look once; raises ``StoreUnavailable``."""
-        await self._connection.do("SET", self._keys.born, str(self._clock.wall()), "NX")
+        await self._connection.do("SET", self._keys.born, uuid4().hex, "NX")
         born = await self._connection.do("GET", self._keys.born)
-        before, self._born = self._born, born
-        if before is not None and before != born:
-            self._log.warning("Redis was emptied, putting back secret and targets")
-            await self._secrets.put_back()
+        if self._born is not None and self._born != born:
+            self._once.warning("Redis was emptied, putting back secret and targets")
             await self._targets.put_back()
+        # Always: it costs nothing, and Redis may have been emptied before the first look.
+        await self._secrets.put_back()
         await self._targets.pay()
+        self._born = born
+        self._once.forget("Redis was emptied, putting back secret and targets")

@@ -15,13 +15,14 @@ class Keys:
         self._prefix = prefix
         self.environments: Final = f"{prefix}:environments"
         self.queues: Final = f"{prefix}:queues"
+        self.registering: Final = f"{prefix}:registering"
         self.secret: Final = f"{prefix}:secret"
         self.notices: Final = f"{prefix}:notices"
         self.hints: Final = f"{prefix}:hints"
         self.born: Final = f"{prefix}:born"
 
     def config(self, environment: EnvironmentId) -> str:
-        """Hash: epoch, counter, fence, info, keys, since, status and its reporter, removed."""
+        """Hash: epoch, counter, fence, info, keys, since, rows, status and its reporter, removed."""
         return self._of(environment, "config")
 
     def items(self, environment: EnvironmentId) -> str:
@@ -52,6 +53,10 @@ class Keys:
         """Sorted set: leases on their way to SaaS, by the time at which they come back."""
         return self._of(environment, "usage:leases")
 
+    def usage_merged(self, environment: EnvironmentId) -> str:
+        """Sorted set: merges of the last minutes, so that none counts twice."""
+        return self._of(environment, "usage:merged")
+
     def usage_lease(self, environment: EnvironmentId, lease: str) -> str:
         """Hash: the entries of one lease."""
         return self._of(environment, f"usage:lease:{lease}")
@@ -66,9 +71,7 @@ class Keys:
         )
 
     def _of(self, environment: EnvironmentId, part: str) -> str:
-        tag = (
-            environment
-            if _PLAIN.fullmatch(environment)
-            else "x" + environment.encode("utf-8", "replace").hex()
-        )
+        # What is not plain begins with a character that is not plain either: no two environments share keys.
+        plain = _PLAIN.fullmatch(environment)
+        tag = environment if plain else "=" + environment.encode("utf-8", "surrogatepass").hex()
         return f"{self._prefix}:{{{tag}}}:{part}"

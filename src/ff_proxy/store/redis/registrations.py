@@ -14,6 +14,7 @@ from ff_proxy.store.protocol import Registration
 from ff_proxy.store.redis import scripts
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.trouble import translated
 
 _encode: Final = msgspec.json.Encoder().encode
 _MARK: Final = 32  # hexadecimal digits of a fingerprint
@@ -21,6 +22,9 @@ _COMEBACK: Final = 120
 _REMEMBERED: Final = 50_000
 # Another member's addition is found by looking; nobody waits for a registration.
 _LOOK_SECONDS: Final = 1.0
+# Once in so many looks every environment is looked at, whatever the set of those with something waiting says:
+# that finds what a member had taken that died.
+_EVERYWHERE: Final = 30
 
 
 class RedisRegistrations:
@@ -38,16 +42,20 @@ class RedisRegistrations:
         self._capacity = capacity
         self._leads = leads
         self._added = asyncio.Event()
+        self._looks = 0
 
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``."""
         mark = fingerprint(registration.target).hex()
-        await self._connection.do("SADD", self._keys.queues, registration.environment)
+        environment = registration.environment
         added = await self._connection.run(
             scripts.ADD_REGISTRATION,
-            self._keys.registrations(registration.environment),
+            self._keys.registrations(environment),
             [_field(registration), mark.encode() + _encode(registration.target), mark, self._capacity],
         )
+        # After it is there: whoever finds nothing takes the environment out of the set before looking.
+        await self._connection.do("SADD", self._keys.queues, environment)
+        await self._connection.do("SADD", self._keys.registering, environment)
         self._added.set()
         return bool(added)
 
@@ -55,9 +63,8 @@ class RedisRegistrations:
         """See ``Registrations``."""
         while True:
             self._added.clear()
-            members = await self._connection.do("SMEMBERS", self._keys.queues)
             found: list[Registration] = []
-            for environment in sorted(EnvironmentId(member.decode()) for member in members):
+            for environment in await self._candidates():
                 if len(found) < limit and self._leads(environment):
                     found += await self._take_of(environment, limit - len(found))
             if found:
@@ -79,14 +86,28 @@ class RedisRegistrations:
             ],
         )
 
+    async def _candidates(self) -> list[EnvironmentId]:
+        everywhere = self._looks % _EVERYWHERE == 0
+        self._looks += 1
+        members = await self._connection.do(
+            "SMEMBERS", self._keys.queues if everywhere else self._keys.registering
+        )
+        with translated():
+            return sorted(EnvironmentId(member.decode()) for member in members)
+
     async def _take_of(self, environment: EnvironmentId, limit: int) -> list[Registration]:
         order, waiting, taken, _ = self._keys.registrations(environment)
-        entries = await self._connection.run(
+        await self._connection.do("SREM", self._keys.registering, environment)
+        *entries, left = await self._connection.run(
             scripts.TAKE_REGISTRATIONS, [order, waiting, taken], [limit, _COMEBACK]
         )
-        return [
-            Registration(environment, msgspec.json.decode(entry[_MARK:], type=Target)) for entry in entries
-        ]
+        if left:
+            await self._connection.do("SADD", self._keys.registering, environment)
+        with translated():
+            return [
+                Registration(environment, msgspec.json.decode(entry[_MARK:], type=Target))
+                for entry in entries
+            ]
 
 
 def _field(registration: Registration) -> bytes:

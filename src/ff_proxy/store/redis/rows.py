@@ -1,7 +1,7 @@
 """Items as fields of a Redis hash: what a row holds, and how rows become an environment again."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -10,12 +10,16 @@ from ff_proxy.model.environment import (
     Change,
     Domain,
     EnvironmentConfig,
+    EnvironmentInfo,
     Item,
     RecentChange,
+    Revision,
     StreamState,
     UpstreamStatus,
 )
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.store.merge import retired_name
+from ff_proxy.store.protocol import Notice
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -69,6 +73,33 @@ def applied(
             items[identifier] = Item(domain, identifier, row.version, row.wire, row.digest)
             retired.pop(name, None)
     return flags, segments, retired
+
+
+def environment(answer: Sequence[Any], held: EnvironmentConfig | None) -> EnvironmentConfig:
+    """An environment out of epoch, counter, info, keys, since and rows; with ``held`` rows are what moved."""
+    epoch, counter, info, keys, since, moved = answer
+    flags, segments, retired = applied(moved, held)
+    return EnvironmentConfig(
+        info=msgspec.json.decode(info, type=EnvironmentInfo),
+        flags=flags,
+        segments=segments,
+        keys=frozenset(SdkKeyHash(key) for key in msgspec.json.decode(keys, type=list[str])),
+        revision=Revision(epoch.decode(), int(counter)),
+        retired=retired,
+        since=float(since),
+    )
+
+
+def notice(payload: bytes) -> Notice | None:
+    """What was published when an environment moved; ``None`` if that is nothing of ours."""
+    name, *revision = payload.decode("utf-8", "replace").split("\n")
+    if not revision:
+        return Notice(EnvironmentId(name), None)
+    try:
+        epoch, counter = revision
+        return Notice(EnvironmentId(name), Revision(epoch, int(counter)))
+    except ValueError:
+        return None
 
 
 def recent(fields: Sequence[bytes], since: float) -> Sequence[RecentChange]:

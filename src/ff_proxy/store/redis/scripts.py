@@ -7,43 +7,75 @@ from typing import Final
 
 from ff_proxy.store.redis.connection import Script
 
-COMMIT: Final = Script("""
+# Redis may evict, or a person delete, one key of an environment and not the others: the number of its rows is
+# written with it, so that no half of an environment is ever taken for the whole.
+_INTACT: Final = """
+local function intact(items, moved, rows)
+  rows = tonumber(rows or '-1')
+  return redis.call('HLEN', items) == rows and redis.call('ZCARD', moved) == rows
+end
+"""
+
+COMMIT: Final = Script(
+    _INTACT
+    + """
 -- KEYS: config, items, moved
--- ARGV: expected epoch, expected counter, fence, epoch if there is none or the fence is new, least counter,
---       channel, environment, info, keys, since, then field and row of every changed item
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'fence')
+-- ARGV: expected epoch, expected counter, fence, epoch if a new one begins, least counter,
+--       '1' if this is the whole environment, channel, environment, info, keys, since,
+--       then field and row of every changed item
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'fence', 'rows')
 local epoch, counter = state[1] or '', tonumber(state[2] or '0')
 if tonumber(ARGV[3]) < tonumber(state[3] or '0') then return {'fenced'} end
-if epoch ~= ARGV[1] or (epoch ~= '' and counter ~= tonumber(ARGV[2])) then return {'moved'} end
-if epoch == '' or tonumber(ARGV[3]) > tonumber(state[3] or '0') then epoch = ARGV[4] end
+if epoch ~= ARGV[1] or counter ~= tonumber(ARGV[2]) then return {'moved'} end
+local whole = ARGV[6] == '1'
+if not whole and not intact(KEYS[2], KEYS[3], state[4]) then return {'moved'} end
 local following = string.format('%.0f', math.max(counter, tonumber(ARGV[5])) + 1)
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'counter', following, 'fence', ARGV[3],
-           'info', ARGV[8], 'keys', ARGV[9], 'since', ARGV[10])
-redis.call('HDEL', KEYS[1], 'removed')
-for i = 11, #ARGV, 2 do
+if whole then redis.call('DEL', KEYS[2], KEYS[3]) end
+-- Whoever knows what was here before a whole one must read everything.
+if whole or tonumber(ARGV[3]) > tonumber(state[3] or '0') then epoch = ARGV[4] end
+for i = 12, #ARGV, 2 do
   redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
   redis.call('ZADD', KEYS[3], following, ARGV[i])
 end
-redis.call('PUBLISH', ARGV[6], ARGV[7] .. '\\n' .. epoch .. '\\n' .. following)
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'counter', following, 'fence', ARGV[3], 'info', ARGV[9],
+           'keys', ARGV[10], 'since', ARGV[11], 'rows', redis.call('HLEN', KEYS[2]))
+redis.call('HDEL', KEYS[1], 'removed')
+redis.call('PUBLISH', ARGV[7], ARGV[8] .. '\\n' .. epoch .. '\\n' .. following)
 return {'ok', epoch, following}
-""")
+"""
+)
 
-READ: Final = Script("""
+READ: Final = Script(
+    _INTACT
+    + """
 -- KEYS: config, items, moved; ARGV: known epoch, known counter
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'info', 'keys', 'since', 'removed')
-if not state[1] then return {'absent'} end
-if state[6] then return {'removed'} end
-if state[1] == ARGV[1] and state[2] == ARGV[2] then return {'same'} end
-if state[1] ~= ARGV[1] then
-  return {'whole', state[1], state[2], state[3], state[4], state[5], redis.call('HGETALL', KEYS[2])}
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'info', 'keys', 'since', 'removed', 'rows')
+local epoch, counter = state[1] or '', state[2] or '0'
+if state[6] then return {'removed', epoch, counter} end
+if not intact(KEYS[2], KEYS[3], state[7]) then return {'absent', epoch, counter} end
+if epoch == ARGV[1] and counter == ARGV[2] then return {'same', epoch, counter} end
+if epoch ~= ARGV[1] then
+  return {'whole', epoch, counter, state[3], state[4], state[5], redis.call('HGETALL', KEYS[2])}
 end
 local rows = {}
 for _, field in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. ARGV[2], '+inf')) do
   rows[#rows + 1] = field
   rows[#rows + 1] = redis.call('HGET', KEYS[2], field)
 end
-return {'part', state[1], state[2], state[3], state[4], state[5], rows}
-""")
+return {'part', epoch, counter, state[3], state[4], state[5], rows}
+"""
+)
+
+STATE: Final = Script(
+    _INTACT
+    + """
+-- KEYS: config, items, moved
+-- Answers epoch and counter, or nothing if no whole environment is here.
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'removed', 'rows')
+if not state[1] or state[3] or not intact(KEYS[2], KEYS[3], state[4]) then return {} end
+return {state[1], state[2]}
+"""
+)
 
 NEWEST: Final = Script("""
 -- KEYS: items, moved; ARGV: how many
@@ -58,28 +90,60 @@ return rows
 REMOVE: Final = Script("""
 -- KEYS: config, items, moved; ARGV: fence, channel, environment
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'fence', 'removed')
-if not state[1] or state[4] then return 0 end
 if tonumber(ARGV[1]) < tonumber(state[3] or '0') then return -1 end
+redis.call('HDEL', KEYS[1], 'status', 'reporter')
+if not state[1] or state[4] then return 0 end
 redis.call('DEL', KEYS[2], KEYS[3])
-redis.call('HDEL', KEYS[1], 'info', 'keys', 'status', 'reporter')
+redis.call('HDEL', KEYS[1], 'info', 'keys', 'rows')
 redis.call('HSET', KEYS[1], 'removed', '1', 'counter', string.format('%.0f', tonumber(state[2]) + 1))
 redis.call('PUBLISH', ARGV[2], ARGV[3])
 return 1
 """)
 
-PUT_TARGETS: Final = Script("""
--- KEYS: targets; ARGV: capacity, then identifier and target of each
-for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-local excess = redis.call('HLEN', KEYS[1]) - tonumber(ARGV[1])
-if excess > 0 then
-  local own = {}
-  for i = 2, #ARGV, 2 do own[ARGV[i]] = true end
-  for _, field in ipairs(redis.call('HRANDFIELD', KEYS[1], excess)) do
-    if not own[field] then redis.call('HDEL', KEYS[1], field) end
-  end
-end
+REPORT: Final = Script("""
+-- KEYS: config; ARGV: fence, status
+-- Answers 0 if somebody with a higher fence has written or reported.
+local state = redis.call('HMGET', KEYS[1], 'fence', 'reporter')
+if tonumber(ARGV[1]) < math.max(tonumber(state[1] or '0'), tonumber(state[2] or '0')) then return 0 end
+redis.call('HSET', KEYS[1], 'status', ARGV[2], 'reporter', ARGV[1])
 return 1
 """)
+
+_FORGET: Final = """
+local function forget(targets, capacity, own, size)
+  local excess = redis.call('HLEN', targets) - tonumber(capacity)
+  if excess <= 0 then return end
+  for _, field in ipairs(redis.call('HRANDFIELD', targets, excess + size)) do
+    if excess > 0 and not own[field] then excess = excess - redis.call('HDEL', targets, field) end
+  end
+end
+"""
+
+PUT_TARGETS: Final = Script(
+    _FORGET
+    + """
+-- KEYS: targets; ARGV: capacity, then identifier and target of each
+local own = {}
+for i = 2, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+  own[ARGV[i]] = true
+end
+forget(KEYS[1], ARGV[1], own, (#ARGV - 1) / 2)
+return 1
+"""
+)
+
+KEEP_TARGET: Final = Script(
+    _FORGET
+    + """
+-- KEYS: targets; ARGV: capacity, identifier, what was found ('' if nothing), what it becomes
+-- Answers 0 if another member stored it meanwhile.
+if (redis.call('HGET', KEYS[1], ARGV[2]) or '') ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[4])
+forget(KEYS[1], ARGV[1], {[ARGV[2]] = true}, 1)
+return 1
+"""
+)
 
 _ROOM: Final = """
 local function held(counts, targets, leases, prefix)
@@ -126,11 +190,17 @@ end
 MERGE_USAGE: Final = Script(
     _ROOM
     + """
--- KEYS: counts, targets, leases; ARGV: prefix of lease keys, capacity, number of counts,
---       then field, count, timestamp of each count, then identifier and entry of each target
+-- KEYS: counts, targets, leases, merged
+-- ARGV: prefix of lease keys, capacity, this merge's name, seconds for which it is remembered,
+--       number of counts, then field, count, timestamp of each, then identifier and entry of each target
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - tonumber(ARGV[4]))
+if redis.call('ZSCORE', KEYS[4], ARGV[3]) then return 0 end
+redis.call('ZADD', KEYS[4], now, ARGV[3])
+redis.call('EXPIRE', KEYS[4], ARGV[4])
 local room = tonumber(ARGV[2]) - held(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
-local dropped, i = 0, 4
-for _ = 1, tonumber(ARGV[3]) do
+local dropped, i = 0, 6
+for _ = 1, tonumber(ARGV[5]) do
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
     add(KEYS[1], ARGV[i], ARGV[i + 1], ARGV[i + 2])
   elseif room > 0 then
@@ -168,6 +238,7 @@ TAKE_USAGE: Final = Script(
     + """
 -- KEYS: counts, targets, leases, new lease
 -- ARGV: prefix of lease keys, lease, limit, seconds until it comes back
+if redis.call('EXISTS', KEYS[4]) == 1 then return redis.call('HGETALL', KEYS[4]) end
 local now = comeback(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
 local left = tonumber(ARGV[3])
 local entries = {}
@@ -217,6 +288,7 @@ return 1
 
 TAKE_REGISTRATIONS: Final = Script("""
 -- KEYS: order, waiting, taken; ARGV: limit, seconds until one comes back
+-- Answers what was taken, and last how many wait or are being sent.
 local now = tonumber(redis.call('TIME')[1])
 local found = {}
 local taken = redis.call('HGETALL', KEYS[3])
@@ -227,7 +299,9 @@ for i = 1, #taken, 2 do
     if redis.call('HSETNX', KEYS[2], taken[i], entry) == 1 then redis.call('ZADD', KEYS[1], 0, taken[i]) end
   end
 end
-for _, identifier in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+-- Only those that are being sent are passed over.
+local last = tonumber(ARGV[1]) + redis.call('HLEN', KEYS[3])
+for _, identifier in ipairs(redis.call('ZRANGE', KEYS[1], 0, last)) do
   if #found >= tonumber(ARGV[1]) then break end
   if redis.call('HEXISTS', KEYS[3], identifier) == 0 then
     local entry = redis.call('HGET', KEYS[2], identifier)
@@ -238,6 +312,7 @@ for _, identifier in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
     found[#found + 1] = entry
   end
 end
+found[#found + 1] = redis.call('HLEN', KEYS[2]) + redis.call('HLEN', KEYS[3])
 return found
 """)
 
@@ -264,16 +339,19 @@ return 1
 TAKE_LEASE: Final = Script("""
 -- KEYS: lease, config; ARGV: member, milliseconds
 -- Answers the fencing number as text; if another member holds the lease, for how many milliseconds yet.
+local last = tonumber(redis.call('HGET', KEYS[2], 'fence') or '0')
 local held = redis.call('GET', KEYS[1])
 if held then
   local member, fence = string.match(held, '^(.*)|(%d+)$')
   if member ~= ARGV[1] then return redis.call('PTTL', KEYS[1]) end
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return fence
+  if tonumber(fence) >= last then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    return fence
+  end
+  -- Somebody wrote under a higher number, as after a flush: the holder would be locked out of its own term.
 end
 local time = redis.call('TIME')
 -- The clock grows, also over a flush; after a failover to a slower one, the last number does.
-local last = tonumber(redis.call('HGET', KEYS[2], 'fence') or '0')
 local fence = string.format('%.0f', math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), last + 1))
 redis.call('SET', KEYS[1], ARGV[1] .. '|' .. fence, 'PX', ARGV[2])
 return fence

@@ -17,7 +17,8 @@ class RedisSecrets:
         """See ``SecretStore``."""
         await self._connection.do("SET", self._keys.secret, candidate.reveal(), "NX")
         stored = await self._connection.do("GET", self._keys.secret)
-        self._known = Secret(stored.decode())
+        # Emptied in between: whoever looks next puts this one there.
+        self._known = candidate if stored is None else Secret(stored.decode())
         return self._known
 
     async def put_back(self) -> None:

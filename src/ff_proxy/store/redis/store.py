@@ -6,8 +6,9 @@ from typing import Self
 
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
+from ff_proxy.store.redis.clients import Endpoint
 from ff_proxy.store.redis.configs import RedisConfigs
-from ff_proxy.store.redis.connection import Connection, Endpoint
+from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.hints import KeyHints
 from ff_proxy.store.redis.keeper import Keeper
 from ff_proxy.store.redis.keys import Keys
@@ -29,10 +30,11 @@ class RedisStore:
     Args:
         endpoint: where Redis is.
         prefix: begins every key.
-        epoch: the epoch of environments that Redis does not know; a random text in production.
+        epoch: names this life of the process; a random text in production.
         clock: stamps changes.
         telemetry: hears of an emptied Redis.
-        member: the name under which this process takes leases; without one nothing is fenced.
+        member: the name under which this process takes leases; without one nothing is fenced, and there
+            must be no other writer.
         target_capacity: how many targets are kept per environment.
         target_cache: how many decoded ones this process keeps.
         usage_capacity: how many usage entries may be outstanding per environment.
@@ -59,7 +61,7 @@ class RedisStore:
         fence: Callable[[EnvironmentId], int | None] = self.leases.fence if member else _unfenced
         once = telemetry.once("store")
         self.configs = RedisConfigs(self._connection, keys, epoch, clock, once, fence)
-        self.targets = RedisTargets(self._connection, keys, target_capacity, target_cache)
+        self.targets = RedisTargets(self._connection, keys, target_capacity, target_cache, once)
         self.usage = RedisUsageQueue(self._connection, keys, usage_capacity)
         self.registrations = RedisRegistrations(
             self._connection, keys, registration_capacity, lambda environment: fence(environment) is not None
@@ -77,5 +79,6 @@ class RedisStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.configs.close()
         await self.targets.close()
         await self._connection.close()

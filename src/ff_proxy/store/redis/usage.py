@@ -1,25 +1,36 @@
 """Usage on its way to SaaS, in Redis: any member adds, one takes."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import msgspec
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.protocol import UsageLease
 from ff_proxy.store.redis import scripts
-from ff_proxy.store.redis.connection import Argument, Connection
+from ff_proxy.store.redis.connection import Argument, Connection, Script
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.trouble import translated
 
 _encode: Final = msgspec.json.Encoder().encode
+_Entry = TypeVar("_Entry", UsageCount, UsageTarget)
 # A batch whose sender died is sent again after so many seconds: longer than any post may take.
 COMEBACK: Final = 120
+# How long a merge is remembered, so that it may be sent again when nobody knows whether it arrived.
+_REMEMBERED: Final = 600
+# Redis answers others between two parts of a large merge.
+_BATCH: Final = 1000
 
 
 class RedisUsageQueue:
-    """At most ``capacity`` entries per environment, leased ones included."""
+    """At most ``capacity`` entries per environment, leased ones included.
+
+    What was sent and not answered is sent once more, under the same name: it counts once.
+    """
 
     def __init__(self, connection: Connection, keys: Keys, capacity: int) -> None:
         self._connection = connection
@@ -28,48 +39,65 @@ class RedisUsageQueue:
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """See ``UsageQueue``."""
-        environments = {entry.key.environment for entry in counts} | {entry.environment for entry in targets}
+        own_counts: dict[EnvironmentId, list[UsageCount]] = {}
+        own_targets: dict[EnvironmentId, list[UsageTarget]] = {}
+        for count in counts:
+            own_counts.setdefault(count.key.environment, []).append(count)
+        for target in targets:
+            own_targets.setdefault(target.environment, []).append(target)
         dropped = 0
-        for environment in sorted(environments):
-            own = [entry for entry in counts if entry.key.environment == environment]
-            arguments: list[Argument] = [self._prefix(environment), self._capacity, len(own)]
-            for entry in own:
-                arguments += (_encode(entry.key), str(entry.count), str(entry.timestamp))
-            for target in targets:
-                if target.environment == environment:
-                    arguments += (target.identifier.encode("utf-8", "surrogatepass"), _encode(target))
+        for environment in sorted({*own_counts, *own_targets}):
             await self._connection.do("SADD", self._keys.queues, environment)
-            dropped += await self._connection.run(scripts.MERGE_USAGE, self._of(environment), arguments)
+            for some in _parts(own_counts.get(environment, [])):
+                dropped += await self._merge(environment, some, [])
+            for more in _parts(own_targets.get(environment, [])):
+                dropped += await self._merge(environment, [], more)
+        return dropped
+
+    async def _merge(
+        self, environment: EnvironmentId, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+    ) -> int:
+        arguments: list[Argument] = [
+            self._prefix(environment),
+            self._capacity,
+            uuid4().hex,
+            _REMEMBERED,
+            len(counts),
+        ]
+        for entry in counts:
+            arguments += (_encode(entry.key), str(entry.count), str(entry.timestamp))
+        for target in targets:
+            arguments += (target.identifier.encode("utf-8", "surrogatepass"), _encode(target))
+        keys = [*self._of(environment), self._keys.usage_merged(environment)]
+        dropped: int = await self._run(scripts.MERGE_USAGE, keys, arguments)
         return dropped
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
         """See ``UsageQueue``."""
         members = await self._connection.do("SMEMBERS", self._keys.queues)
-        waiting = {}
-        for environment in (EnvironmentId(member.decode()) for member in members):
-            entries = await self._connection.run(
-                scripts.COUNT_USAGE, self._of(environment), [self._prefix(environment)]
-            )
-            if entries:
-                waiting[environment] = entries
-        return waiting
+        with translated():
+            names = [EnvironmentId(member.decode()) for member in members]
+        waiting = await self._connection.run_each(
+            scripts.COUNT_USAGE, [(self._of(name), [self._prefix(name)]) for name in names]
+        )
+        return {name: entries for name, entries in zip(names, waiting, strict=True) if entries}
 
     async def take(self, environment: EnvironmentId, limit: int) -> UsageLease | None:
         """See ``UsageQueue``: a lease that is not settled comes back after ``COMEBACK`` seconds."""
         lease = uuid4().hex
         keys = [*self._of(environment), self._keys.usage_lease(environment, lease)]
         arguments: list[Argument] = [self._prefix(environment), lease, limit, COMEBACK]
-        entries = await self._connection.run(scripts.TAKE_USAGE, keys, arguments)
+        entries = await self._run(scripts.TAKE_USAGE, keys, arguments)
         counts = []
         targets = []
-        for field, entry in zip(entries[::2], entries[1::2], strict=True):
-            if field.startswith(b"c"):
-                count, timestamp = entry.split(b"|")
-                counts.append(
-                    UsageCount(msgspec.json.decode(field[1:], type=UsageKey), int(count), int(timestamp))
-                )
-            else:
-                targets.append(msgspec.json.decode(entry, type=UsageTarget))
+        with translated():
+            for field, entry in zip(entries[::2], entries[1::2], strict=True):
+                if field.startswith(b"c"):
+                    count, timestamp = entry.split(b"|")
+                    key = msgspec.json.decode(field[1:], type=UsageKey)
+                    counts.append(UsageCount(key, int(count), int(timestamp)))
+                else:
+                    targets.append(msgspec.json.decode(entry, type=UsageTarget))
         return UsageLease(lease, environment, tuple(counts), tuple(targets)) if entries else None
 
     async def acknowledge(self, lease: UsageLease) -> None:
@@ -82,7 +110,12 @@ class RedisUsageQueue:
 
     async def _settle(self, lease: UsageLease, *, arrived: bool) -> None:
         keys = [*self._of(lease.environment), self._keys.usage_lease(lease.environment, lease.id)]
-        await self._connection.run(scripts.SETTLE_USAGE, keys, [lease.id, "1" if arrived else "0"])
+        await self._run(scripts.SETTLE_USAGE, keys, [lease.id, "1" if arrived else "0"])
+
+    async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        with suppress(StoreUnavailable):
+            return await self._connection.run(script, keys, arguments)
+        return await self._connection.run(script, keys, arguments)
 
     def _of(self, environment: EnvironmentId) -> list[str]:
         return [
@@ -93,3 +126,7 @@ class RedisUsageQueue:
 
     def _prefix(self, environment: EnvironmentId) -> str:
         return self._keys.usage_lease(environment, "")
+
+
+def _parts(entries: Sequence[_Entry]) -> Iterator[Sequence[_Entry]]:
+    return (entries[start : start + _BATCH] for start in range(0, len(entries), _BATCH))

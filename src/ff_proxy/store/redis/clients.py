@@ -1,0 +1,122 @@
+"""Clients of the library for each form in which Redis comes."""
+
+import ssl
+from enum import Enum
+from typing import Any, Final, cast
+
+import msgspec
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from ff_proxy.model.keys import Secret
+
+CONNECT_SECONDS: Final = 2.0
+
+
+class Topology(Enum):
+    """What answers at the endpoint."""
+
+    SINGLE = "single"
+    SOCKET = "socket"
+    CLUSTER = "cluster"
+    SENTINEL = "sentinel"
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where Redis is and how to enter.
+
+    ``nodes`` are (host, port) pairs: the server, the seeds of the Cluster, or the Sentinels; ``service`` is
+    the name under which Sentinels know the primary, ``socket`` a path.
+    """
+
+    topology: Topology
+    nodes: tuple[tuple[str, int], ...] = ()
+    socket: str = ""
+    service: str = ""
+    tls: bool = False
+    username: str = ""
+    password: Secret | None = None
+    database: int = 0
+
+
+class Clients:
+    """One client for commands, and clients that listen; closed by ``close``."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._sentinel = _sentinel(endpoint) if endpoint.topology is Topology.SENTINEL else None
+        self.client: Final = self._make()
+
+    async def listener(self) -> Redis:
+        """A client of its own for whoever listens, to be closed by ``aclose``.
+
+        It never reconnects by itself: what was published meanwhile would be missed unnoticed.
+        """
+        if not isinstance(self.client, RedisCluster):
+            made = self._make()
+            assert isinstance(made, Redis)  # noqa: S101  (only a Cluster has the other client)
+            return made
+        await self.client.initialize()
+        # Any node of a Cluster hears what is published at any other.
+        node = self.client.get_random_node()
+        return Redis(host=node.host, port=int(node.port), **_options(self._endpoint))
+
+    async def forget(self) -> None:
+        """Connect anew from now on: who answers at the address is not the primary any more."""
+        if isinstance(self.client, Redis):
+            await self.client.connection_pool.disconnect(inuse_connections=False)
+
+    async def close(self) -> None:
+        """Give back every connection."""
+        if isinstance(self.client, Redis):
+            await self.client.aclose(close_connection_pool=True)
+        else:
+            await self.client.aclose()
+        for asked in self._sentinel.sentinels if self._sentinel is not None else ():
+            await asked.aclose(close_connection_pool=True)
+
+    def _make(self) -> Redis | RedisCluster:
+        endpoint = self._endpoint
+        options = _options(endpoint)
+        if endpoint.topology is Topology.CLUSTER:
+            del options["db"]
+            # Its retries follow moved slots and failovers, so they stay the library's.
+            del options["retry"]
+            nodes = [ClusterNode(host, port) for host, port in endpoint.nodes]
+            # Environments whose slots are covered are served, whatever became of the others.
+            return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+        if self._sentinel is not None:
+            return cast("Redis", self._sentinel.master_for(endpoint.service))
+        if endpoint.topology is Topology.SOCKET:
+            return Redis(unix_socket_path=endpoint.socket, **options)
+        ((host, port),) = endpoint.nodes
+        return Redis(host=host, port=port, **options)
+
+
+def _sentinel(endpoint: Endpoint) -> Sentinel:
+    asking = {"socket_timeout": CONNECT_SECONDS, "socket_connect_timeout": CONNECT_SECONDS}
+    return Sentinel(  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        list(endpoint.nodes), sentinel_kwargs=asking, **_options(endpoint)
+    )
+
+
+def _options(endpoint: Endpoint) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "username": endpoint.username or None,
+        "password": endpoint.password.reveal() if endpoint.password else None,
+        "db": endpoint.database,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        # Whoever asks sets the bound: with one of its own the library loses cancellations (bpo-37658).
+        "socket_timeout": None,
+        # Not every command may be sent twice, and which connections are dead the pool finds out itself.
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+    if endpoint.tls:
+        # The same trust as everywhere: the system's, or what SSL_CERT_FILE names.
+        authorities = ssl.get_default_verify_paths()
+        options |= {"ssl": True, "ssl_ca_certs": authorities.cafile or authorities.openssl_cafile}
+    return options

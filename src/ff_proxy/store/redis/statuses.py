@@ -1,0 +1,86 @@
+"""How upstreams are doing, in Redis: the word of who leads, for as long as that lasts."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+import msgspec
+
+from ff_proxy.model.environment import UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.redis import rows, scripts
+from ff_proxy.store.redis.connection import Command, Connection
+from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.trouble import translated
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class RedisStatuses:
+    """Statuses beside their environments; each is told again when Redis cannot know it any more.
+
+    Args:
+        fence: as for ``RedisConfigs``.
+    """
+
+    def __init__(
+        self, connection: Connection, keys: Keys, fence: Callable[[EnvironmentId], int | None]
+    ) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._fence = fence
+        self._reported: dict[EnvironmentId, UpstreamStatus] = {}
+        self._told: dict[EnvironmentId, int] = {}
+
+    async def set(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
+        """See ``StatusStore.set_status``; only who leads an environment knows it."""
+        fence = self._fence(environment)
+        if fence is None:
+            return
+        self._reported[environment] = status
+        self._told.pop(environment, None)
+        await self._report(environment, fence)
+
+    async def all(self) -> Mapping[EnvironmentId, UpstreamStatus]:
+        """See ``StatusStore.statuses``; what was reported under a lease counts for as long as that lasts."""
+        members = await self._connection.do("SMEMBERS", self._keys.environments)
+        with translated():
+            names = [EnvironmentId(member.decode()) for member in members]
+        questions: list[Command] = []
+        for name in names:
+            questions.append(("HMGET", self._keys.config(name), "status", "reporter"))
+            questions.append(("GET", self._keys.lease(name)))
+        found = await self._connection.each(questions)
+        with translated():
+            return {
+                name: rows.status(status, int(reporter or 0), lease)
+                for name, (status, reporter), lease in zip(names, found[::2], found[1::2], strict=True)
+                if status is not None
+            }
+
+    async def again(self, known: Collection[EnvironmentId]) -> None:
+        """Tell what Redis was not told under the lease as it is now: it was away, or emptied.
+
+        ``known`` are those of which Redis has anything.
+        """
+        for environment in list(self._reported):
+            if environment not in known:
+                self.lost(environment)
+            fence = self._fence(environment)
+            if fence is not None and self._told.get(environment) != fence:
+                await self._report(environment, fence)
+
+    def lost(self, environment: EnvironmentId) -> None:
+        """Redis does not have the environment's status any more."""
+        self._told.pop(environment, None)
+
+    def forget(self, environment: EnvironmentId) -> None:
+        """The environment is gone."""
+        self._reported.pop(environment, None)
+        self._told.pop(environment, None)
+
+    async def _report(self, environment: EnvironmentId, fence: int) -> None:
+        status = self._reported[environment]
+        await self._connection.do("SADD", self._keys.environments, environment)
+        await self._connection.run(scripts.REPORT, [self._keys.config(environment)], [fence, _encode(status)])
+        if self._reported.get(environment) is status:
+            self._told[environment] = fence

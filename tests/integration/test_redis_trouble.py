@@ -1,0 +1,451 @@
+"""Everything that a Redis in use can say no with: each told with what to do, none of them half done."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from redis.exceptions import BusyLoadingError, ResponseError
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.environment import EnvironmentConfig, StreamState, UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
+from ff_proxy.model.usage import UsageCount, UsageKey
+from ff_proxy.store.protocol import DropItem, PutItem
+from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis.connection import Connection, Script
+from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.trouble import translated
+from ff_proxy.telemetry import null_telemetry
+from tests.support.clock import FakeClock
+from tests.support.configs import ENVIRONMENT, config, flag
+from tests.support.redis_server import RedisServer, redis_cluster, redis_command, redis_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis for the module; every test has a prefix of its own."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+def member(server: RedisServer, prefix: str, name: str = "", **sizes: int) -> RedisStore:
+    """One process of a fleet."""
+    where = Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))
+    return RedisStore(where, prefix, uuid4().hex, FakeClock(), null_telemetry(), member=name, **sizes)
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A fleet of its own."""
+    return uuid4().hex
+
+
+async def held(store: RedisStore) -> EnvironmentConfig:
+    """What the store holds of the environment."""
+    found = await store.configs.environment(ENVIRONMENT)
+    assert found is not None
+    return found
+
+
+def counted(number: int = 1) -> UsageCount:
+    """A count of one flag."""
+    return UsageCount(UsageKey(ENVIRONMENT, "FFMETRICS", (("featureIdentifier", '"a"'),)), number, 1)
+
+
+def part(prefix: str, name: str) -> str:
+    """A key of the environment."""
+    return f"{prefix}:{{{ENVIRONMENT}}}:{name}"
+
+
+async def test_a_full_redis_says_what_it_needs(tmp_path: Path, prefix: str) -> None:
+    """Reads go on, writes say why not, and nothing is half written."""
+    with redis_server(tmp_path, ["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]) as server:
+        async with member(server, prefix) as store, member(server, prefix) as other:
+            await store.configs.replace(config(flag()))
+            before = await held(other)
+            with pytest.raises(StoreUnavailable, match="more maxmemory"):
+                await _fill(store)
+            after = await held(other)
+            assert after == await held(store)
+            assert set(before.flags) < set(after.flags)
+            redis_command(server.port, "CONFIG", "SET", "maxmemory", "1mb")
+            with pytest.raises(StoreUnavailable, match="more maxmemory"):
+                await store.usage.merge([counted()], [])
+
+
+async def test_a_replica_is_told_from_a_primary(tmp_path: Path, prefix: str) -> None:
+    """Reading works, writing names the mistake; when it is a primary again, so does writing."""
+    with redis_server(tmp_path) as server:
+        async with member(server, prefix) as store:
+            await store.configs.replace(config(flag()))
+            redis_command(server.port, "REPLICAOF", "127.0.0.1", "1")
+            with pytest.raises(StoreUnavailable, match="this is a replica"):
+                await store.configs.apply(ENVIRONMENT, PutItem(flag("b")))
+            redis_command(server.port, "REPLICAOF", "NO", "ONE")
+            await store.configs.apply(ENVIRONMENT, PutItem(flag("b")))
+
+
+async def test_a_script_that_never_ends_is_named(tmp_path: Path, prefix: str) -> None:
+    """Somebody else's: everything else is answered with -BUSY until it is killed."""
+    with redis_server(tmp_path, ["--lua-time-limit", "20"]) as server:
+        async with member(server, prefix) as store:
+            await store.configs.replace(config(flag()))
+            with socket.create_connection(("127.0.0.1", server.port)) as somebody:
+                somebody.sendall(b"*3\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n0\r\n")
+                with pytest.raises(StoreUnavailable, match="SCRIPT KILL"):
+                    await _use_for_ever(store)
+                redis_command(server.port, "SCRIPT", "KILL")
+                somebody.recv(1000)
+            await store.configs.apply(ENVIRONMENT, PutItem(flag("c")))
+
+
+async def test_a_user_without_a_command_is_told_of_its_acl(tmp_path: Path, prefix: str) -> None:
+    """Whether the command is refused itself or in a script."""
+    for rule in ("-evalsha", "-hset", "-smembers", "-subscribe"):
+        users = tmp_path / "users.acl"
+        users.write_text(f"user default on nopass ~* &* +@all {rule}\n")
+        with redis_server(tmp_path / rule[1:], ["--aclfile", str(users)]) as server:
+            async with member(server, prefix) as store:
+                with pytest.raises(StoreUnavailable, match="ACL"):
+                    await _use(store)
+
+
+async def _fill(store: RedisStore) -> None:
+    for number in range(100):
+        await store.configs.apply(ENVIRONMENT, PutItem(flag(f"f{number}", description="x" * 100_000)))
+
+
+async def _use_for_ever(store: RedisStore) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            await store.configs.environments()
+
+
+async def _use(store: RedisStore) -> None:
+    async with store.configs.watch():
+        await store.configs.replace(config(flag()))
+        await store.configs.environments()
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (BusyLoadingError("Redis is loading the dataset in memory"), "when it has read its data"),
+        (ResponseError("MISCONF Redis is configured to save RDB snapshots"), "look at its disk"),
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), "min-replicas-to-write"),
+        (ValueError("not a number"), "another version of ff-proxy"),
+    ],
+)
+def test_every_refusal_has_its_advice(error: Exception, advice: str) -> None:
+    """Those that are hard to bring about."""
+    with pytest.raises(StoreUnavailable, match=advice) as caught, translated():
+        raise error
+    assert caught.value.__cause__ is error
+
+
+async def test_what_others_left_under_the_prefix_is_no_crash(server: RedisServer, prefix: str) -> None:
+    """Content of another kind, and content that is not ours."""
+    async with member(server, prefix) as store:
+        redis_command(server.port, "SET", part(prefix, "config"), "text")
+        with pytest.raises(StoreUnavailable, match="another program"):
+            await store.configs.replace(config(flag()))
+        redis_command(server.port, "DEL", part(prefix, "config"))
+        await store.configs.replace(config(flag()))
+        redis_command(server.port, "HSET", part(prefix, "items"), "flag:checkout", "nonsense")
+        async with member(server, prefix) as other:
+            with pytest.raises(StoreUnavailable, match="cannot be read"):
+                await other.configs.environment(ENVIRONMENT)
+        async with store.configs.watch() as notices:
+            for nonsense in ("a\nb", "a\nb\nc", "a\nb\n1\nd"):
+                redis_command(server.port, "PUBLISH", f"{prefix}:notices", nonsense)
+            redis_command(server.port, "PUBLISH", f"{prefix}:notices", "last")
+            async with asyncio.timeout(5):
+                assert (await anext(notices)).environment == "last"
+
+
+async def test_half_an_environment_is_none(server: RedisServer, prefix: str) -> None:
+    """One key evicted and the others there: members serve what they hold, and the leader makes it whole."""
+    for lost in ("items", "moved", "config"):
+        fleet = prefix + lost
+        async with member(server, fleet, "leader") as leader, member(server, fleet, "other") as other:
+            assert await leader.leases.take(ENVIRONMENT)
+            await leader.configs.replace(config(flag("a"), flag("b")))
+            await leader.configs.apply(ENVIRONMENT, DropItem(flag("b").domain, "b"))
+            before = await held(other)
+            redis_command(server.port, "DEL", part(fleet, lost))
+            async with member(server, fleet) as late:
+                assert await late.configs.environment(ENVIRONMENT) is None
+            assert (await held(other)).flags == before.flags
+            assert list(await leader.configs.environments()) == [ENVIRONMENT]
+            async with member(server, fleet) as late:
+                assert (await held(late)).flags == before.flags
+                assert (await held(late)).retired == before.retired
+            assert (await held(other)).revision != before.revision
+
+
+async def test_half_an_environment_that_nobody_holds_is_written_anew(
+    server: RedisServer, prefix: str
+) -> None:
+    """By the next member that has it from SaaS."""
+    async with member(server, prefix) as store:
+        await store.configs.replace(config(flag("a"), flag("b")))
+    redis_command(server.port, "DEL", part(prefix, "items"))
+    async with member(server, prefix) as store, member(server, prefix) as other:
+        await store.configs.replace(config(flag("a")))
+        assert list((await held(other)).flags) == ["a"]
+
+
+async def test_whoever_missed_a_removal_reads_what_came_after(server: RedisServer, prefix: str) -> None:
+    """An environment of the same name is another one: nothing of the old is in it."""
+    async with member(server, prefix) as store, member(server, prefix) as other:
+        await store.configs.replace(config(flag("old"), flag("a")))
+        await held(other)
+        await store.configs.remove(ENVIRONMENT)
+        await store.configs.replace(config(flag("a")))
+        assert list((await held(other)).flags) == ["a"]
+        assert (await held(other)).retired == {}
+
+
+async def test_a_set_that_was_lost_is_mended(server: RedisServer, prefix: str) -> None:
+    """Members that start later find the environment again."""
+    async with member(server, prefix, "leader") as leader:
+        assert await leader.leases.take(ENVIRONMENT)
+        await leader.configs.replace(config(flag()))
+        redis_command(server.port, "DEL", f"{prefix}:environments")
+        await leader.configs.environments()
+        async with member(server, prefix, "late") as late:
+            assert list(await late.configs.environments()) == [ENVIRONMENT]
+
+
+async def test_a_leader_of_the_past_does_not_report(server: RedisServer, prefix: str) -> None:
+    """Nor is a status forgotten when the lease is taken under a new number."""
+    connected = UpstreamStatus(StreamState.CONNECTED, 5)
+    async with member(server, prefix, "old") as old, member(server, prefix, "new") as new:
+        assert await old.leases.take(ENVIRONMENT)
+        stale = old.leases.fence(ENVIRONMENT)
+        assert stale is not None
+        await old.leases.give_back([ENVIRONMENT])
+        assert await new.leases.take(ENVIRONMENT)
+        await new.configs.set_status(ENVIRONMENT, connected)
+        old.leases._fences[ENVIRONMENT] = stale
+        await old.configs.set_status(ENVIRONMENT, UpstreamStatus(StreamState.DISCONNECTED, 6))
+        assert await new.configs.statuses() == {ENVIRONMENT: connected}
+        redis_command(server.port, "DEL", part(prefix, "lease"))
+        assert await new.leases.take(ENVIRONMENT)
+        assert (await new.configs.statuses())[ENVIRONMENT].state is StreamState.INITIALIZING
+        await new.configs.environments()
+        assert await new.configs.statuses() == {ENVIRONMENT: connected}
+
+
+async def test_a_leader_is_not_locked_out_of_its_own_term(server: RedisServer, prefix: str) -> None:
+    """After a flush and a clock that went back, somebody may have written under a higher number."""
+    async with member(server, prefix, "leader") as leader:
+        assert await leader.leases.take(ENVIRONMENT)
+        await leader.configs.replace(config(flag()))
+        redis_command(server.port, "HSET", part(prefix, "config"), "fence", "4000000000000000")
+        with pytest.raises(StoreUnavailable, match="another member"):
+            await leader.configs.apply(ENVIRONMENT, PutItem(flag("b")))
+        assert await leader.leases.take(ENVIRONMENT)
+        await leader.configs.apply(ENVIRONMENT, PutItem(flag("b")))
+
+
+async def test_a_subscription_that_was_cut_is_told_though_redis_is_there(
+    server: RedisServer, prefix: str
+) -> None:
+    """It is not taken up again behind the watcher's back: notices of the meantime are lost."""
+    async with member(server, prefix) as store, store.configs.watch() as notices:
+        redis_command(server.port, "CLIENT", "KILL", "TYPE", "pubsub")
+        with pytest.raises(StoreUnavailable):
+            async with asyncio.timeout(5):
+                await anext(notices)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+async def test_an_answer_is_never_anothers(tmp_path: Path, *, clustered: bool) -> None:
+    """Calls that are given up at any moment leave no answer behind for whoever uses the connection next."""
+    echo = Script("return ARGV[1]")
+    with ExitStack() as stack:
+        nodes = (
+            stack.enter_context(redis_cluster(tmp_path))
+            if clustered
+            else [stack.enter_context(redis_server(tmp_path))]
+        )
+        topology = Topology.CLUSTER if clustered else Topology.SINGLE
+        connection = Connection(Endpoint(topology, tuple(("127.0.0.1", node.port) for node in nodes)))
+        random = Random(3)
+        heard = 0
+
+        async def ask(number: int) -> None:
+            nonlocal heard
+            with suppress(TimeoutError):
+                async with asyncio.timeout(random.random() * 0.02):
+                    if number % 2:
+                        answers = [await connection.run(echo, ["{a}"], [number])]
+                    else:
+                        answers = await connection.run_each(echo, [(["{a}"], [number])])
+                    assert answers == [str(number).encode()]
+                    heard += 1
+
+        await connection.run(echo, ["{a}"], ["warm"])
+        for _ in range(60):
+            await asyncio.gather(*(ask(number) for number in range(40)))
+        assert 0 < heard < 2400
+        await connection.close()
+
+
+async def test_a_merge_that_nobody_answered_counts_once(server: RedisServer, prefix: str) -> None:
+    """And a batch that was taken unheard is given again, whole."""
+    async with member(server, prefix) as store:
+        run = store.usage._connection.run
+        unheard: Callable[..., Coroutine[Any, Any, Any]] = _once_unheard(run)
+        store.usage._connection.run = unheard  # type: ignore[method-assign]  # what the network does
+        assert await store.usage.merge([counted(3)], []) == 0
+        store.usage._connection.run = _once_unheard(run)  # type: ignore[method-assign]  # likewise
+        lease = await store.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        assert lease.counts == (counted(3),)
+        await store.usage.acknowledge(lease)
+        assert await store.usage.pending() == {}
+
+
+def _once_unheard(run: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    calls = 0
+
+    async def unheard(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        answer = await run(*arguments)
+        if calls == 1:
+            raise StoreUnavailable("the answer was lost")
+        return answer
+
+    return unheard
+
+
+async def test_a_batch_whose_sender_died_comes_back(server: RedisServer, prefix: str) -> None:
+    """Not before its time; then whoever leads has it, and the dead one's word does not count any more."""
+    async with member(server, prefix, "dead") as dead, member(server, prefix, "next") as heir:
+        await dead.usage.merge([counted(3)], [])
+        lease = await dead.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        assert await heir.usage.take(ENVIRONMENT, 10) is None, "under lease"
+        assert await heir.usage.pending() == {ENVIRONMENT: 1}
+        await heir.usage.merge([counted(1)], [])
+        due = redis_command(server.port, "ZSCORE", part(prefix, "usage:leases"), lease.id)
+        now = redis_command(server.port, "TIME")
+        assert 100 < int(due.split(b"\r\n")[1]) - int(now.split(b"\r\n")[2]) <= 120
+        redis_command(server.port, "ZADD", part(prefix, "usage:leases"), "1", lease.id)
+        again = await heir.usage.take(ENVIRONMENT, 10)
+        assert again is not None
+        assert again.counts == (counted(4),)
+        await dead.usage.release(lease)
+        await dead.usage.acknowledge(lease)
+        assert await heir.usage.pending() == {ENVIRONMENT: 1}
+        await heir.usage.acknowledge(again)
+        assert await heir.usage.pending() == {}
+
+
+async def test_attributes_told_elsewhere_are_kept_when_a_target_is_stored_late(
+    tmp_path: Path, prefix: str
+) -> None:
+    """A target that says nothing of attributes waits for Redis, and then keeps those that are there."""
+    with redis_server(tmp_path) as server:
+        async with member(server, prefix) as store, member(server, prefix) as other:
+            await other.targets.put(ENVIRONMENT, Target("ana", "Ana", {"plan": "gold"}))
+            server.pause(on=True)
+            try:
+                with pytest.raises(StoreUnavailable, match="not stored yet"):
+                    await store.targets.put(ENVIRONMENT, Target("ana", "Anna"), keep_attributes=True)
+                with pytest.raises(StoreUnavailable, match="not stored yet"):
+                    await store.targets.put(ENVIRONMENT, Target("bo", "Bo"), keep_attributes=True)
+                assert await store.targets.get(ENVIRONMENT, "bo") == Target("bo", "Bo")
+            finally:
+                server.pause(on=False)
+            await store.keeper.look()
+            assert await other.targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"plan": "gold"})
+            assert await other.targets.get(ENVIRONMENT, "bo") == Target("bo", "Bo")
+
+
+async def test_two_members_that_store_one_target_lose_no_attributes(server: RedisServer, prefix: str) -> None:
+    """Whoever says nothing of attributes never undoes what was said at the same time."""
+    async with member(server, prefix) as one, member(server, prefix) as other:
+        for number in range(30):
+            await one.targets.put(ENVIRONMENT, Target("ana", "Ana", {"n": number}))
+            await asyncio.gather(
+                one.targets.put(ENVIRONMENT, Target("ana", "Anna"), keep_attributes=True),
+                other.targets.put(ENVIRONMENT, Target("ana", "Ana", {"n": number + 1})),
+            )
+            stored = await one.targets.get(ENVIRONMENT, "ana")
+            assert stored is not None
+            assert stored.attributes == {"n": number + 1}
+
+
+async def test_targets_make_room_by_number(server: RedisServer, prefix: str) -> None:
+    """However they are stored; the one that was stored last is never the one that goes."""
+    async with member(server, prefix, target_capacity=5) as store, member(server, prefix) as other:
+        for number in range(12):
+            target = Target(f"t{number}", "n")
+            await store.targets.put(ENVIRONMENT, target, keep_attributes=bool(number % 2))
+            assert await other.targets.get(ENVIRONMENT, target.identifier) == target
+        assert redis_command(server.port, "HLEN", part(prefix, "targets")) == b":5\r\n"
+
+
+def test_no_two_environments_share_keys() -> None:
+    """Whatever they are called; and all keys of one are in one slot."""
+    keys = Keys("ffp")
+    names = ["a b", "x612062", "=612062", "612062", "", "a}b", "{a}", "ünï", "\ud800", "a", "A"]
+    assert len({keys.config(EnvironmentId(name)) for name in names}) == len(names)
+    for name in names:
+        tag = keys.config(EnvironmentId(name)).split("{", 1)[1].split("}", 1)[0]
+        assert tag, "an empty tag is no tag"
+        assert keys.items(EnvironmentId(name)) == f"ffp:{{{tag}}}:items"
+
+
+async def test_a_slot_that_moves_takes_its_environment_along(tmp_path: Path, prefix: str) -> None:
+    """Resharding under writes: answers are right or there are none, and all of it goes on afterwards."""
+    with redis_cluster(tmp_path) as nodes:
+        where = Endpoint(Topology.CLUSTER, tuple(("127.0.0.1", node.port) for node in nodes))
+        epoch = uuid4().hex
+        async with RedisStore(where, prefix, epoch, FakeClock(), null_telemetry()) as store:
+            await store.configs.replace(config(flag("a"), flag("b")))
+            await store.usage.merge([counted(3)], [])
+            names = {node.port: _word(redis_command(node.port, "CLUSTER", "MYID")) for node in nodes}
+            slot = _word(redis_command(nodes[0].port, "CLUSTER", "KEYSLOT", part(prefix, "config")))
+            source = next(
+                node
+                for node in nodes
+                if _word(redis_command(node.port, "CLUSTER", "COUNTKEYSINSLOT", slot)) != "0"
+            )
+            target = next(node for node in nodes if node is not source)
+            redis_command(target.port, "CLUSTER", "SETSLOT", slot, "IMPORTING", names[source.port])
+            redis_command(source.port, "CLUSTER", "SETSLOT", slot, "MIGRATING", names[target.port])
+            first, *rest = _words(redis_command(source.port, "CLUSTER", "GETKEYSINSLOT", slot, "100"))
+            _migrate(source, target, [first])
+            with suppress(StoreUnavailable):  # keys of one script on two nodes: nobody can answer
+                assert sorted((await held(store)).flags) == ["a", "b"]
+            _migrate(source, target, rest)
+            for node in (target, source, *(node for node in nodes if node not in {source, target})):
+                redis_command(node.port, "CLUSTER", "SETSLOT", slot, "NODE", names[target.port])
+            await store.configs.apply(ENVIRONMENT, PutItem(flag("c")))
+            assert sorted((await held(store)).flags) == ["a", "b", "c"]
+            assert await store.usage.pending() == {ENVIRONMENT: 1}
+
+
+def _migrate(source: RedisServer, target: RedisServer, keys: list[str]) -> None:
+    redis_command(source.port, "MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
+
+
+def _word(answer: bytes) -> str:
+    return _words(answer)[0]
+
+
+def _words(answer: bytes) -> list[str]:
+    lines = answer.decode().split("\r\n")
+    return [line.removeprefix(":") for line in lines if line and line[0] not in "*$"]
