@@ -6,7 +6,7 @@ from functools import partial
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OnlineOptions
 from ff_proxy.errors import ExitCode
-from ff_proxy.modes.backing import open_backing
+from ff_proxy.modes.backings import open_backing
 from ff_proxy.modes.flows import forward, take_targets, take_usage
 from ff_proxy.modes.process import make_telemetry
 from ff_proxy.modes.running import serve

@@ -16,7 +16,7 @@ from ff_proxy.model.keys import SdkKey
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.time import Clock
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.modes.backing import open_backing
+from ff_proxy.modes.backings import open_backing
 from ff_proxy.modes.common import Common
 from ff_proxy.modes.flows import forward
 from ff_proxy.modes.process import make_part_telemetry
