@@ -1,37 +1,37 @@
 """Measure ff-proxy beside its peers, print the figures, and keep them with the machine they were taken on.
 
     python -m bench [NAME ...] [--quick] [--only TEXT ...] [--peer FILE ...] [--keep]
-    python -m bench --page [--check]
+    python -m bench --page
 
-Without names: all that this machine has the tools for, within twenty minutes; what was measured is then kept
-in bench/results, and docs/performance.md is written from the newest file there. ``make bench`` and
+Without names: all that this machine has the tools for; what was measured is then kept in bench/results, and
+docs/performance.md and docs/capacity.md are written from the newest file there. ``make bench`` and
 ``make bench-NAME`` do the same; QUICK=1 stands for ``--quick``.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench import page as performance
 from bench.capacity import page as capacity
 from bench.common.machine import commit, machine
 from bench.common.plan import Plan
 from bench.common.processes import interruptible, raise_file_limit
-from bench.common.results import Outcome, Report, Table, latest_report, write_report
+from bench.common.results import Outcome, Report, Table, newest_report, write_report
 from bench.common.text import as_text, not_measured
-from bench.page import PAGE, page
 from bench.suite import BENCHMARKS
 
 _INTERRUPTED = 130
 
 
 def main() -> int:
-    """Measure, print, keep; returns 1 if a benchmark could not be carried out or the page is out of date."""
+    """Measure, print, keep; returns 1 if a benchmark could not be carried out."""
     given = _arguments()
     if given.page:
-        return _check_page() if given.check else _write_page()
+        _write_pages()
+        return 0
     quick = given.quick or os.environ.get("QUICK", "") not in {"", "0"}
     plan = Plan(quick, tuple(given.only), tuple(given.peer))
     names = given.names or list(BENCHMARKS)
@@ -46,7 +46,7 @@ def main() -> int:
         measured = f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}"
         path = write_report(Report(measured, commit(), quick, machine(), tuple(outcomes)))
         print(f"kept in {path}")
-        _write_page()
+        _write_pages()
     failed = [outcome.name for outcome in outcomes if outcome.failed]
     if failed:
         print(f"could not be carried out: {', '.join(failed)}")
@@ -65,13 +65,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peer", nargs="*", default=[], type=Path, metavar="FILE", help="see bench/peers")
     parser.add_argument("--keep", action="store_true", help="keep the results even if not all was measured")
     parser.add_argument("--page", action="store_true", help="write the pages in docs, and measure nothing")
-    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
     given = parser.parse_args()
     unknown = set(given.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    if given.check and not given.page:
-        parser.error("--check goes with --page")
     return given
 
 
@@ -89,24 +86,10 @@ def _show(table: Table) -> None:
     print(f"\n{as_text(table)}\n", flush=True)
 
 
-def _write_page() -> int:
-    for path, text in _pages(latest_report()[1]).items():
-        path.write_text(text, encoding="utf-8")
-    return 0
-
-
-def _check_page() -> int:
-    results, report = latest_report()
-    outdated = [
-        path.name for path, text in _pages(report).items() if path.read_text(encoding="utf-8") != text
-    ]
-    for name in outdated:
-        print(f"docs/{name} is not what {results.name} gives: run make page, and commit it")
-    return 1 if outdated else 0
-
-
-def _pages(report: Report) -> Mapping[Path, str]:
-    return {PAGE: page(report), capacity.PAGE: capacity.page(report)}
+def _write_pages() -> None:
+    report = newest_report()
+    performance.PAGE.write_text(performance.page(report), encoding="utf-8")
+    capacity.PAGE.write_text(capacity.page(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,6 @@ from bench.posts import COUNT, usage_body
 _MADE = Made("losses", 10)
 _FIRST = 3.0
 _DELIVERED_WITHIN = 60.0
-_UNCHANGED = 10.0
 _ABOUT = (
     "One client posts one entry after the other, for three seconds, and then the proxy ends. Lost is what the"
     " client was told had arrived and Harness never got, although a second proxy started on the same store;"
@@ -67,7 +66,7 @@ def _once(saas: Saas, opened: Opened, number: signal.Signals, plan: Plan) -> tup
             os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
         with proxy({**options, "metric-post-duration": "1"}):
             # A post may have been stored and its answer lost with the process.
-            lost = max(0, answered - _arrived(saas, answered))
+            lost = max(0, answered - _arrived(saas, answered, plan.pick(10.0, 2.0)))
     return rate, lost, lost / rate
 
 
@@ -99,11 +98,11 @@ def _took(server: Server, fields: dict[str, str], body: bytes) -> bool:
         return False
 
 
-def _arrived(saas: Saas, wanted: int) -> int:
-    """What Harness has when it has all, or gets no more."""
+def _arrived(saas: Saas, wanted: int, patience: float) -> int:
+    """What Harness has when it has all, or got no more for ``patience`` seconds."""
     begun = newest = time.monotonic()
     held = -1
-    while held < wanted and time.monotonic() - newest < _UNCHANGED and newest - begun < _DELIVERED_WITHIN:
+    while held < wanted and time.monotonic() - newest < patience and newest - begun < _DELIVERED_WITHIN:
         usage = json.loads(expect(200, saas.server.port, "GET", "/sandbox/usage").body)
         now = sum(entry["count"] for entry in usage["sums"]) // COUNT
         if now > held:

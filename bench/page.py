@@ -20,8 +20,10 @@ median of the runs (± half of the distance between lowest and highest). Ratios 
 count; absolute figures are those of one machine. CPU is that of the server's process or processes."""
 
 
-def page(report: Report) -> str:
-    """The whole page, in Markdown."""
+def page(report: Report | None) -> str:
+    """The whole page, in Markdown; without a report it says that there is none."""
+    if report is None:
+        return f"{_INTRODUCTION}\n\n**There are no results yet.**\n"
     parts = [_INTRODUCTION, *_measured_on(report), "## The figures to reach", *_goals(report)]
     for outcome in report.outcomes:
         parts += _section(outcome)

@@ -112,7 +112,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with all its servers."""
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does; no server outlives the context."""
 
     def interrupt(number: int, _: object) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
@@ -123,6 +123,10 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        # An interruption may have come while a server was being started, before anybody knew its process.
+        for child in _family(os.getpid())[1:]:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
 
 @contextmanager
@@ -195,7 +199,10 @@ def _tail(log: int) -> str:
 
 
 def _family(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        listed = ""  # it has just ended
     return [pid, *(member for child in listed.split() for member in _family(int(child)))]
 
 

@@ -103,3 +103,11 @@ def latest_report(directory: Path = DIRECTORY) -> tuple[Path, Report]:
     if not held:
         raise FileNotFoundError(f"no results in {directory}: run `make bench` first")
     return max(held, key=lambda one: one[1].measured)
+
+
+def newest_report() -> Report | None:
+    """The same without its file; ``None`` if there is none."""
+    try:
+        return latest_report()[1]
+    except FileNotFoundError:
+        return None
