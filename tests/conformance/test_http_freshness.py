@@ -174,3 +174,56 @@ async def test_a_target_that_is_far_away_is_fetched(shared: tuple[Site, Checks, 
     await targets.put(ENVIRONMENT, Target("jane", attributes={"plan": "gold"}))
     targets.away = True
     assert (await ask(site, "GET", EVALUATION, site.bearer())).json()["value"] == "false"
+
+
+async def test_waiting_changes_no_answer(shared: tuple[Site, Checks, FarTargets]) -> None:
+    """The edge waits by itself, and says what the ordinary way would."""
+    site, checks, _ = shared
+    checks.is_fresh = False
+    tag = (await ask(site, "GET", FLAGS, site.bearer())).field("etag") or ""
+    requests = [
+        (FLAGS, site.bearer()),
+        (FLAGS, site.bearer() | {"If-None-Match": tag, "X-Request-ID": "one"}),
+        (FLAGS, site.bearer() | {"Connection": "close", "Origin": "https://a.example"}),
+        (f"{FLAGS}/none", site.bearer()),
+        (EVALUATION, site.bearer() | {"Accept-Encoding": "gzip"}),
+        (FLAGS.replace(ENVIRONMENT, "none"), site.bearer()),
+        (FLAGS, {}),
+    ]
+    here = [await ask(site, "GET", path, fields) for path, fields in requests]
+    site.edge.reads = lambda _: False  # type: ignore[assignment,method-assign]  # this makes it ordinary
+    ordinary = [await ask(site, "GET", path, fields) for path, fields in requests]
+    assert [one.status for one in here] == [200, 304, 200, 404, 200, 403, 401]
+    assert [one.undated for one in here] == [one.undated for one in ordinary]
+
+
+async def test_a_client_that_will_ask_no_more_is_answered(shared: tuple[Site, Checks, FarTargets]) -> None:
+    """It has closed its side while its request waits; then the connection ends."""
+    site, checks, _ = shared
+    checks.is_fresh = False
+    checks.gate = asyncio.Semaphore(0)
+    async with connected(site) as wire:
+        await wire.send(message("GET", FLAGS, site.bearer()))
+        wire.writer.write_eof()
+        await until(lambda: bool(checks.checked))
+        checks.gate.release()
+        assert (await wire.response()).field("connection") == "close"
+        assert await wire.closed() == b""
+
+
+async def test_what_fails_while_waiting_is_answered(
+    shared: tuple[Site, Checks, FarTargets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 500, and the connection goes on."""
+    site, _, targets = shared
+
+    async def broken(*_: object) -> None:
+        raise LookupError("a defect")
+
+    async with connected(site) as wire:
+        with monkeypatch.context() as patch:
+            patch.setattr(targets, "get", broken)
+            await wire.send(message("GET", EVALUATION, site.bearer()))
+            assert (await wire.response()).status == 500
+        await wire.send(message("GET", EVALUATION, site.bearer()))
+        assert (await wire.response()).status == 200

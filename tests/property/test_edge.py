@@ -33,7 +33,7 @@ class Pair:
         self.background = background
         self.hot = Site(clock=FakeClock())
         self.cold = Site(clock=FakeClock())
-        self.cold.edge.read = _nothing  # type: ignore[assignment,method-assign]  # this makes it ordinary
+        self.cold.edge.reads = _nothing  # type: ignore[assignment,method-assign]  # this makes it ordinary
         for site in (self.hot, self.cold):
             background.serve(lambda up, over, site=site: _serve(site, up, over))  # type: ignore[misc]
         self.tokens = [self.hot.token(), self.hot.token(OTHER, "the-other-server-key")]
@@ -54,8 +54,8 @@ class Pair:
         return next(line.removeprefix("etag: ") for line in lines if line.startswith("etag: "))
 
 
-def _nothing(*_: object) -> None:
-    return None
+def _nothing(*_: object) -> bool:
+    return False
 
 
 async def _serve(site: Site, up: asyncio.Event, over: asyncio.Event) -> None:

@@ -105,7 +105,7 @@ async def _settled(connection: Connection, pipe: Pipe) -> None:
         await asyncio.sleep(0)
         cold = connection._cold
         waits = cold is not None and not cold.whole
-        over = waits or pipe.is_closing() or (cold is None and connection._opening is None)
+        over = waits or pipe.is_closing() or (cold is None and connection._pending is None)
         quiet = quiet + 1 if over else 0
         if quiet == _QUIET:
             break

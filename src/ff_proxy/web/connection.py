@@ -11,7 +11,6 @@ from ff_proxy.web.noise import Noise
 from ff_proxy.web.paths import Resource
 from ff_proxy.web.problems import problem
 from ff_proxy.web.reply import Reply
-from ff_proxy.web.resources import READABLE
 from ff_proxy.web.sieve import Sifted
 
 if TYPE_CHECKING:
@@ -29,10 +28,10 @@ _CLOSE: Final = b"connection: close\r\n\r\n"
 class Connection(asyncio.Protocol):
     """The protocol of a connection until it closes or becomes a stream.
 
-    At any moment it is in the middle of a head (``_buffer``), of a request that is lent out
-    (``_cold``), of an opening stream (``_opening``), or between
-    requests. ``_since`` is the second in which that began, ``_seen`` the last in which something came.
-    ``noise`` is what differed in its latest requests without mattering.
+    At any moment it is in the middle of a head (``_buffer``), of a request that is lent out (``_cold``), of
+    one that waits for the store (``_pending``), or between requests. ``_since`` is the second in which that
+    began, ``_seen`` the last in which something came. ``noise`` is what differed in its latest requests
+    without mattering.
     """
 
     __slots__ = (
@@ -42,8 +41,10 @@ class Connection(asyncio.Protocol):
         "_descriptor",
         "_edge",
         "_ending",
+        "_finished",
         "_free",
-        "_opening",
+        "_opens",
+        "_pending",
         "_reading",
         "_recall",
         "_searched",
@@ -66,9 +67,11 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._searched = 0
         self._cold: ColdRequest | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._pending: asyncio.Task[None] | None = None
         self.halted = False
         self._ending = False
+        self._finished = False
+        self._opens = False
         self._reading = True
         self._seen = self._since = edge.second
         self._unsent = 0
@@ -93,14 +96,19 @@ class Connection(asyncio.Protocol):
         """See asyncio."""
         self._descriptor = -1
         self._release_cold(exc or ConnectionAbortedError())
-        if self._opening is not None:
-            self._opening.cancel()
+        if self._pending is not None:
+            self._pending.cancel()
         self._edge.forget(self)
 
     def eof_received(self) -> bool:
         """See asyncio; an answer that is being made is still sent, where the transport allows it."""
         cold = self._cold
-        if cold is None or cold.hungry or self._ending or not self.transport.can_write_eof():
+        if self._ending or not self.transport.can_write_eof():
+            return False
+        if cold is None:
+            self._finished = True
+            return self._pending is not None and not self._opens
+        if cold.hungry:
             return False
         cold.let_go()
         return True
@@ -157,7 +165,7 @@ class Connection(asyncio.Protocol):
         self._buffer += data
 
     def _go_on(self) -> None:
-        while self._buffer and not (self.halted or self._ending or self._opening):
+        while self._buffer and not (self.halted or self._ending or self._pending):
             if self._cold is None:
                 head = self._cut_head()
                 if head is None:
@@ -171,7 +179,7 @@ class Connection(asyncio.Protocol):
         self._settle()
 
     def _settle(self) -> None:
-        waiting = self._cold is not None or self.halted or self._opening is not None
+        waiting = self._cold is not None or self.halted or self._pending is not None
         self._free = not (waiting or self._ending or self._buffer or self._edge.closing)
         if self.transport.is_closing():
             return
@@ -224,12 +232,13 @@ class Connection(asyncio.Protocol):
         if place.resource is Resource.STREAM:
             self._open_stream(head)
             return True
-        if place.resource not in READABLE:
+        if not self._edge.reads(place):
             return False
         reply = self._edge.read(place, head, sifted)
         if reply is None:
-            return False
-        self._send(reply, self._edge.tail(head.head), close=head.close)
+            self._wait_for(self._edge.read_in_time(self, place, head))
+        else:
+            self.answer(reply, head)
         return True
 
     # --- answering here
@@ -242,7 +251,7 @@ class Connection(asyncio.Protocol):
             self._write(start)
 
     def _send(self, reply: Reply, tail: bytes, *, close: bool) -> None:
-        close = close or self._edge.closing
+        close = close or self._finished or self._edge.closing
         if close:
             tail = tail[:-2] + _CLOSE
         start = reply.wire(self._edge.date, tail)
@@ -255,7 +264,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def answer(self, reply: Reply, head: EdgeHead) -> None:
-        """Send a reply that took its time."""
+        """Send the reply to a request."""
         self._send(reply, self._edge.tail(head.head), close=head.close)
 
     def _refuse(self, status: int, message: str) -> None:
@@ -276,8 +285,8 @@ class Connection(asyncio.Protocol):
         if isinstance(outcome, Reply):
             self.answer(outcome, head)
         elif outcome is not None:
-            self._opening = outcome
-            outcome.add_done_callback(self._opened)
+            self._opens = True
+            self._wait_for(outcome)
         else:
             self.let_go()
 
@@ -287,8 +296,13 @@ class Connection(asyncio.Protocol):
         self._free = False
         self._buffer.clear()
 
-    def _opened(self, _: asyncio.Task[None]) -> None:
-        self._opening = None
+    def _wait_for(self, task: asyncio.Task[None]) -> None:
+        self._pending = task
+        task.add_done_callback(self._answered)
+
+    def _answered(self, _: asyncio.Task[None]) -> None:
+        self._pending = None
+        self._opens = False
         if not self.transport.is_closing():
             self._go_on()
 
@@ -351,7 +365,7 @@ class Connection(asyncio.Protocol):
         elif self._buffer:
             if age > limits.head_seconds:
                 self._refuse(408, _TOO_SLOW)
-        elif self._opening is None and now - self._seen > limits.idle_seconds:
+        elif self._pending is None and now - self._seen > limits.idle_seconds:
             self.transport.close()
 
     def _check_progress(self, age: int) -> None:
@@ -365,7 +379,7 @@ class Connection(asyncio.Protocol):
         """The server is going down: end now, or after the request that is being answered."""
         if self._cold is not None:
             self._cold.let_go()
-        elif self._opening is None:
+        elif self._pending is None:
             self.transport.close()
         self._settle()
 

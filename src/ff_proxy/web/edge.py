@@ -1,7 +1,7 @@
 """The fast edge: what all connections share (docs/decisions/0002-the-edge.md)."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from email.utils import formatdate
 from typing import Final
 
@@ -25,7 +25,7 @@ from ff_proxy.web.paths import Place, Resource, locate
 from ff_proxy.web.problems import RETRY_SOON, UNAVAILABLE, problem, stream_problem
 from ff_proxy.web.reply import Reply, empty_reply, field_lines
 from ff_proxy.web.request import RequestHead
-from ff_proxy.web.resources import Answer, NotNow, Resources
+from ff_proxy.web.resources import READABLE, Answer, NotNow, Resources
 from ff_proxy.web.sealed import Vault
 from ff_proxy.web.sieve import MOST_NOISE, Sieve, Sifted
 
@@ -73,6 +73,7 @@ class Edge:
     ) -> None:
         self.limits: Final = limits
         self.cold: Final = ColdServer(app)
+        self._app = app
         self.vault: Final = Vault(_SEALED)
         self.memo: Final = Memo(snapshots, resources)
         self._by_rest: Final = self.memo.by_rest
@@ -219,16 +220,17 @@ class Edge:
         """Whether a head has too many fields."""
         return data.count(b"\r\n") > self._most_lines - 1
 
+    def reads(self, place: Place) -> bool:
+        """Whether a plain GET of ``place`` is answered here."""
+        return place.resource in READABLE
+
     def read(self, place: Place, head: EdgeHead, sifted: Sifted | None) -> Reply | None:
-        """The reply to a read, or ``None`` if it has to take the ordinary way."""
+        """The reply to a read, or ``None`` if it has to wait for the store."""
         answer: Answer | None = None
         try:
             outcome = self._resources.answer(place, head.head)
-        except RequestError as refusal:
-            reply = problem(refusal)
         except Exception as error:  # noqa: BLE001  (the last resort: a client must get an answer)
-            self._log.error("a request failed", path=place.resource.value, error=repr(error))
-            reply = problem(error)
+            reply = self._problem(place, error)
         else:
             if isinstance(outcome, NotNow):
                 return None
@@ -240,6 +242,31 @@ class Edge:
             self.memo.put(sifted[0], answer, self._tail(head.head.fields), tally)
         return reply
 
+    def read_in_time(self, connection: Connection, place: Place, head: EdgeHead) -> asyncio.Task[None]:
+        """The reply to a read that has to wait for the store; it is given to ``connection``."""
+        return self._background(self._read_in_time(connection, place, head))
+
+    async def _read_in_time(self, connection: Connection, place: Place, head: EdgeHead) -> None:
+        began = self._clock.monotonic()
+        try:
+            reply = (await self._resources.in_time(place, head.head)).reply
+        except Exception as error:  # noqa: BLE001  (the last resort: a client must get an answer)
+            reply = self._problem(place, error)
+        self._app.note(head.head, place, reply.status, self._clock.monotonic() - began)
+        if not connection.transport.is_closing():
+            connection.answer(reply, head)
+
+    def _problem(self, place: Place, error: Exception) -> Reply:
+        if not isinstance(error, RequestError):
+            self._log.error("a request failed", path=place.resource.value, error=repr(error))
+        return problem(error)
+
+    def _background(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     def stream(
         self, connection: Connection, transport: asyncio.Transport, head: EdgeHead
     ) -> Reply | asyncio.Task[None] | None:
@@ -247,12 +274,7 @@ class Edge:
         try:
             grant = self._access.stream(head.head.fields)
         except Outdated as refusal:
-            task = asyncio.get_running_loop().create_task(
-                self._stream_later(connection, transport, head, refusal)
-            )
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            return task
+            return self._background(self._stream_later(connection, transport, head, refusal))
         except RequestError as refusal:
             return self._stream_refused(refusal)
         return self._stream_opened(connection, transport, head, grant)

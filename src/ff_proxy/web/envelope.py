@@ -50,7 +50,7 @@ class Envelope:
             await send_reply(self._cors.preflight(head.fields), sender)
         else:
             await self._guarded(scope, receive, sender)
-        self._note(head, place, sender.status, self._clock.monotonic() - began)
+        self.note(head, place, sender.status, self._clock.monotonic() - began)
 
     async def _guarded(self, scope: Scope, receive: Receive, sender: "_Sender") -> None:
         try:
@@ -60,7 +60,8 @@ class Envelope:
             if not sender.status:
                 await send_reply(problem(error), sender)
 
-    def _note(self, head: RequestHead, place: Place | None, status: int, seconds: float) -> None:
+    def note(self, head: RequestHead, place: Place | None, status: int, seconds: float) -> None:
+        """Count a request that took its time."""
         self._counts.tally(place, status, head.method).count += 1
         self._log.debug("request", method=head.method, path=_template(place), status=status, seconds=seconds)
         labels = (_template(place), "" if place is None else self._counts.environment(place))
