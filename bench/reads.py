@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from bench.common.contest import Contest, Scenario
 from bench.common.environments import Made
@@ -41,19 +42,17 @@ def measure(plan: Plan) -> Iterator[Table]:
         own = stack.enter_context(site([*sizes, _RULED]))
         peers = [stack.enter_context(running_peer(path, own)) for path in (NGINX, *plan.peers)]
         contest = Contest(own, peers, rounds=plan.pick(5, 1), seconds=1)
-        tables = [(f"Flags, {made.flags}", _ABOUT_FLAGS, _flags(own, made)) for made in sizes]
+        tables = [(contest, f"Flags, {made.flags}", _ABOUT_FLAGS, _flags(own, made)) for made in sizes]
+        fewer = replace(contest, rounds=plan.pick(3, 1))
+        evaluations = [case for made in (*sizes, _RULED) for case in _targets(own, made)]
         tables += [
-            ("One flag, target groups", _ABOUT_OTHERS, _others(own, sizes[-1])),
-            (
-                "Evaluations",
-                _ABOUT_EVALUATIONS,
-                [case for made in (*sizes, _RULED) for case in _targets(own, made)],
-            ),
+            (fewer, "One flag, target groups", _ABOUT_OTHERS, _others(own, sizes[-1])),
+            (fewer, "Evaluations", _ABOUT_EVALUATIONS, evaluations),
         ]
-        for title, about, scenarios in tables:
+        for asked, title, about, scenarios in tables:
             chosen = [one for one in scenarios if plan.wants(one.label)]
             if chosen:
-                yield contest.table(title, about, plan.pick(chosen, chosen[:1]))
+                yield asked.table(title, about, plan.pick(chosen, chosen[:1]))
         if not plan.quick:
             yield from _with_workers(own, sizes, plan)
 

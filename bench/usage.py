@@ -24,11 +24,11 @@ def measure(plan: Plan) -> Iterator[Table]:
     """The table."""
     rows = []
     for entries in plan.pick((3, 64, 325), (64,)):
-        posts = plan.pick(max(20, 20_000 // entries), 20)
+        posts = plan.pick(max(20, 10_000 // entries), 20)
         body = usage_body(entries).encode()
         differing = [usage_body(entries, f"user-{number}").encode() for number in range(posts)]
         passes = [_reading([body] * posts), _taking([body] * posts), _taking(differing)]
-        figures = [Figure.of(taken) for taken in in_turns(passes, plan.pick(7, 1), warm_up=True)]
+        figures = [Figure.of(taken) for taken in in_turns(passes, plan.pick(5, 1), warm_up=True)]
         rows.append(Row(f"{len(body) / 1000:.1f} kB, {entries} counts", (*figures, *_each(figures, entries))))
     columns = ("read µs", "and merged µs", "and merged, all new µs")
     yield Table(

@@ -48,7 +48,7 @@ class Contest:
             name = peer.peer.name
             columns += [Column(f"{name}/s"), Column(f"ratio to {name}", 2, spread=True)]
             columns += [Column(f"{name} per CPU second"), Column(f"ratio to {name}, CPU", 2, spread=True)]
-        columns += [Column("p50 ms", 2), Column("p99 ms", 2)]
+        columns += [Column("p50 ms", 2), Column("p99 ms", 2), Column("memory MB", 1)]
         return Table(title, about, tuple(columns), tuple(self._row(one) for one in scenarios))
 
     def _row(self, scenario: Scenario) -> Row:
@@ -74,6 +74,7 @@ class Contest:
         for peer in self.peers:
             figures += _beside(mine, by_peer.get(peer.peer.name))
         figures += [Figure.of(run.p50 for run in mine), Figure.of(run.p99 for run in mine)]
+        figures.append(Figure.of([ours.resident() / 1e3]))
         return Row(scenario.label, tuple(figures))
 
 
