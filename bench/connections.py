@@ -77,8 +77,11 @@ def _requests(own: Site, plan: Plan) -> Iterator[Row]:
     delays = [number * _APART for number in range(count)]
     with crowd(own.proxy.port, own.raw(_MADE, path, {}), delays, until=b"\r\n\r\n"):
         kept: Figure | None = Figure.of([(own.proxy.resident() - held) / count])
-    for label, more in ways:
-        asked = Request(path, own.bearer(_MADE) | more)
+    origin = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+    origin["Access-Control-Request-Headers"] = "authorization,harness-sdk-info,harness-target"
+    asks = [(label, Request(path, own.bearer(_MADE) | more)) for label, more in ways]
+    asks.append(("preflight of a browser", Request(path, origin, "OPTIONS")))
+    for label, asked in asks:
         runs = [load(own.proxy, asked, 1) for _ in range(plan.pick(5, 1))]
         yield Row(label, (Figure.of(1e6 / run.per_cpu for run in runs), kept))
         kept = None

@@ -95,8 +95,9 @@ def growth(units: Units) -> Iterator[str]:
         " post:"
     )
     beat = f"N / 14 * {micros(units.heartbeat)}"
-    flag, evaluation = micros(units.event + units.flag), micros(units.event + units.evaluation)
-    arrival = micros(units.auth + units.evaluations.at(100) + units.stream + units.connection)
+    flag = micros(units.event + units.flag)
+    evaluation = micros(units.event + demand.evaluation_fetched(units))
+    arrival = micros(demand.arrival(Case(flags=100), units))
     rows = [
         ["server SDKs that poll", f"`N / 60 * {micros(units.poll.at(100) + units.groups)}`, 100 flags"],
         ["server SDKs that stream", f"`{beat} + N * C / 60 * {flag}`"],

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.capacity.case import POLL_SECONDS, Case
+from bench.capacity.sdks import BROWSERS
 from bench.capacity.units import Asked, Units
 
 HEARTBEAT_SECONDS = 14.0
@@ -62,16 +63,27 @@ def rates(case: Case) -> Rates:
 def cpu(case: Case, units: Units) -> Mapping[str, float]:
     """Cores that each thing takes, over all members."""
     rate = rates(case)
-    handshake = units.handshake if case.tls else 0.0
-    arrival = units.auth + units.evaluations.at(case.flags) + units.stream + units.connection + 2 * handshake
     return {
         "polls": rate.polls * (units.poll.at(case.flags) + units.groups),
         "events": rate.news * units.event,
-        "fetches after events": rate.flags * units.flag + rate.evaluations * units.evaluation,
+        "fetches after events": rate.flags * units.flag + rate.evaluations * evaluation_fetched(units),
         "heartbeats": rate.heartbeats * units.heartbeat,
         "usage": rate.posts * units.post + rate.counts * units.count,
-        "arrivals": rate.arrivals * arrival,
+        "arrivals": rate.arrivals * arrival(case, units),
     }
+
+
+def evaluation_fetched(units: Units) -> float:
+    """Seconds of CPU for one evaluation after an event; a browser asks for each flag's for the first time."""
+    return units.evaluation + BROWSERS * units.preflight
+
+
+def arrival(case: Case, units: Units) -> float:
+    """Seconds of CPU for a client SDK that comes: authentication, every evaluation, a stream."""
+    requests = units.auth + units.evaluations.at(case.flags) + units.stream + units.connection
+    handshakes = 2 * units.handshake if case.tls else 0.0
+    # Browsers ask before each of these, and before their first usage.
+    return requests + handshakes + BROWSERS * 4 * units.preflight
 
 
 def sent(case: Case, units: Units) -> float:
@@ -101,7 +113,7 @@ def memory(case: Case, units: Units) -> tuple[float, float]:
 
 def news_work(case: Case, units: Units) -> float:
     """Seconds of CPU, of all members, for one environment's SDKs to be told of a change and to fetch."""
-    fetches = case.server * units.flag + case.client * units.evaluation
+    fetches = case.server * units.flag + case.client * evaluation_fetched(units)
     return (case.streams * units.event + fetches) / case.environments
 
 

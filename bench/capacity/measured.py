@@ -98,6 +98,7 @@ def _units(read: _Reader) -> Units:
         post=max(0.0, few - 3 * count),
         count=count,
         connection=max(0.0, connections("request, new connection") - connections("request, connection kept")),
+        preflight=connections("preflight of a browser"),
         stream=connections("stream opened"),
         stream_of_many=connections("stream opened, with all others"),
         handshake=max(0.0, connections("stream opened, TLS") - connections("stream opened")),

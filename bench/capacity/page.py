@@ -81,7 +81,8 @@ def _assumptions() -> Iterator[str]:
                 "SDKs poll and post usage every 60 seconds, streams carry a heartbeat every 14; SDKs keep one"
                 " connection for requests beside their stream, .NET two streams. Server SDKs are Python, Go,"
                 " Node, Java and .NET in equal parts, client SDKs JavaScript (three of five), Android and"
-                " iOS."
+                " iOS. JavaScript runs on pages of another origin, so that browsers ask before the first"
+                " request to each address."
             ),
             (
                 "Changes are of flags. A change of a target group has server SDKs fetch that group, but"
@@ -103,9 +104,8 @@ def _assumptions() -> Iterator[str]:
                 f" deploy are {seconds(scenarios.PAUSE_SECONDS)}."
             ),
             (
-                f"An SDK's part in usage is {limits.USAGE_CAPACITY:,} counts that wait in an environment at"
-                f" most; {limits.TARGET_CAPACITY:,} targets are kept in each. What is dropped beyond is"
-                " counted."
+                f"In each environment {limits.USAGE_CAPACITY:,} counts of usage wait for Harness at most, and"
+                f" {limits.TARGET_CAPACITY:,} targets are kept. What is dropped beyond is counted."
             ),
             (
                 "Valid where the figures were measured and in proportion beyond: 10 to 1,000 flags (a"

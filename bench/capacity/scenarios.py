@@ -201,7 +201,8 @@ def _places(given: Fleet) -> Sequence[float]:
 def _stage(given: Fleet, told: Sequence[float]) -> Stage:
     case, units = given.case, given.units
     streams = case.streams / case.environments / given.members
-    fetch = (case.server * units.flag + case.client * units.evaluation) / max(1.0, case.streams)
+    fetched = case.server * units.flag + case.client * demand.evaluation_fetched(units)
+    fetch = fetched / max(1.0, case.streams)
     check = units.redis.fetch.cpu if case.server >= case.client else units.redis.evaluation.cpu
     return Stage(told, given.members / len(told), streams, given.speed, units.event, fetch, check)
 

@@ -59,6 +59,7 @@ class Sdk:
         patience: seconds that it waits for an answer.
         silence: seconds without a byte after which it takes a stream for dead.
         sockets: connections for one stream.
+        browser: asks whether it may ask, before it asks something for the first time (a preflight).
         reopens: whether it comes back to streaming at all.
     """
 
@@ -73,6 +74,7 @@ class Sdk:
     patience: float = 30.0
     silence: float = 60.0
     sockets: int = 1
+    browser: bool = False
     reopens: bool = True
 
 
@@ -115,7 +117,14 @@ NET = Sdk(
     sockets=2,
 )
 RUBY = Sdk("Ruby", client=False, ended=always(0), refused=always(0), back=(), reopens=False)
-JAVASCRIPT = Sdk("JavaScript", client=True, ended=always(1, 30), refused=always(1, 30), silence=30)
+JAVASCRIPT = Sdk(
+    "JavaScript",
+    client=True,
+    ended=always(1, 30),
+    refused=always(1, 30),
+    silence=30,
+    browser=True,
+)
 ANDROID = Sdk(
     "Android",
     client=True,
@@ -150,6 +159,10 @@ def joined(server: float, client: float) -> Mix:
     shares = [(sdk, share * server / total) for sdk, share in SERVERS]
     shares += [(sdk, share * client / total) for sdk, share in CLIENTS]
     return tuple((sdk, share) for sdk, share in shares if share > 0)
+
+
+BROWSERS = sum(share for sdk, share in CLIENTS if sdk.browser)
+"""The part of client SDKs that run in browsers."""
 
 
 def average(mix: Mix, of: "Step") -> float:

@@ -39,13 +39,11 @@ class _Member:
         case, units = self._case, self._units
         poll = units.poll.at(case.flags) + units.groups
         post = units.post + case.counts * units.count
-        handshake = units.handshake if case.tls else 0.0
-        arrival = units.auth + units.evaluations.at(case.flags) + units.stream + units.connection
         self._everyone(case.polling, POLL_SECONDS, poll)
         self._everyone(case.sdks, POLL_SECONDS, post)
         self._everyone(case.streams, demand.HEARTBEAT_SECONDS, units.heartbeat)
         if case.session:
-            self._everyone(case.client, case.session * 60, arrival + 2 * handshake)
+            self._everyone(case.client, case.session * 60, demand.arrival(case, units))
         for _ in range(case.environments if case.changes else 0):
             self.engine.at(self._chance.expovariate(case.changes / 60), self._changed)
 
@@ -64,9 +62,7 @@ class _Member:
         """All of one environment are told of a change, and fetch."""
         case, units = self._case, self._units
         self.engine.at(self.engine.now + self._chance.expovariate(case.changes / 60), self._changed)
-        share = self._share / case.environments
-        fetches = case.server * units.flag + case.client * units.evaluation
-        self._serve((case.streams * units.event + fetches) * share)
+        self._serve(demand.news_work(case, units) * self._share)
 
     def _serve(self, work: float) -> None:
         end = self.worker.serve(self.engine.now, work)

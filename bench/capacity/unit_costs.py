@@ -19,6 +19,7 @@ def unit_costs(units: Units) -> Iterator[str]:
         ["a post of usage", micros(units.post), "posts"],
         ["each count in it", micros(units.count), "posts"],
         ["a new connection", micros(units.connection), "connections"],
+        ["a preflight of a browser", micros(units.preflight), "connections"],
         ["a stream opened, alone", micros(units.stream), "connections"],
         ["a stream opened, in a crowd", micros(units.stream_of_many), "connections"],
         ["TLS for a connection", micros(units.handshake), "connections"],

@@ -94,6 +94,7 @@ class Units:
         post: a post of usage, whatever is in it.
         count: each count in it.
         connection: a new connection.
+        preflight: what a browser asks before it asks something for the first time.
         stream: a stream opened, with its connection.
         stream_of_many: the same, when many are opened at once.
         handshake: TLS for one connection.
@@ -125,6 +126,7 @@ class Units:
     post: float
     count: float
     connection: float
+    preflight: float
     stream: float
     stream_of_many: float
     handshake: float

@@ -14,7 +14,9 @@ def number(value: float) -> str:
         return "0"
     digits = 1 - math.floor(math.log10(abs(value)))
     rounded = round(value, digits)
-    return f"{rounded:,.{max(0, digits)}f}" if abs(rounded) < 10 else f"{rounded:,.0f}"
+    # 0.999 has become 1.00: one digit less.
+    digits = 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(0, digits)}f}"
 
 
 def seconds(value: float) -> str:

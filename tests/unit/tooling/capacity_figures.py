@@ -38,6 +38,7 @@ _FLAT: Final[dict[str, dict[tuple[str, str, str], float]]] = {
     "connections": {
         ("Connections", "request, connection kept", "CPU µs"): 6,
         ("Connections", "request, new connection", "CPU µs"): 34,
+        ("Connections", "preflight of a browser", "CPU µs"): 60,
         ("Connections", "stream opened", "CPU µs"): 61,
         ("Connections", "stream opened, with all others", "CPU µs"): 40,
         ("Connections", "stream opened, TLS", "CPU µs"): 480,

@@ -55,6 +55,7 @@ def test_the_whole_page() -> None:
     [
         (number(0), "0"),
         (number(0.0344), "0.034"),
+        (number(0.999), "1.0"),
         (number(9.96), "10"),
         (number(1234), "1,200"),
         (number(float("inf")), "any number"),
