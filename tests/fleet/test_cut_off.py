@@ -1,12 +1,15 @@
 """Members that do not hear what happens, for a while or from the beginning: nothing is lost to their SDKs."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.harness import Proxy
-from tests.support.fleet import TICK, Fleet, fleet
+from ff_proxy.sandbox.seed import default_environments
+from tests.integration.harness import Proxy, online_options, sandbox
+from tests.support.fleet import QUICK, TICK, Fleet, Ticker, fleet, late_checks, leads
 from tests.support.load import used
 from tests.support.redis_server import redis_server
 from tests.support.relay import Relay
@@ -41,14 +44,23 @@ async def joins_late(running: Fleet, redis: int, place: Path, token: str) -> Non
 
 @pytest.mark.timeout(90)
 async def test_cut_off_members_lose_nothing(tmp_path: Path) -> None:
+    """From Redis, and from Harness; in two fleets at the same time."""
+    async with asyncio.TaskGroup() as group:
+        for scene in (from_redis, from_harness):
+            place = tmp_path / scene.__name__
+            place.mkdir()
+            group.create_task(scene(place))
+
+
+async def from_redis(place: Path) -> None:
     """The one that leads, one that follows, one that hears no notices, and one that was not there yet."""
-    with redis_server(tmp_path / "redis") as redis:
+    with redis_server(place / "redis") as redis:
         async with Relay.to(redis.port) as left, Relay.to(redis.port) as right:
             wires = {
                 name: {"redis-address": f"127.0.0.1:{relay.port}"}
                 for name, relay in (("one", left), ("two", right))
             }
-            async with fleet(tmp_path, f"127.0.0.1:{redis.port}", **wires) as running:
+            async with fleet(place, f"127.0.0.1:{redis.port}", **wires) as running:
                 leader = await running.leader()
                 wire, others = (
                     (left, [running.two, running.replica])
@@ -76,5 +88,39 @@ async def test_cut_off_members_lose_nothing(tmp_path: Path) -> None:
                     # Notices get lost: revisions are compared all the same.
                     wire.deafen()
                     await listeners.until_heard(running.ticker.tick())
-                    await joins_late(running, redis.port, tmp_path, early.token)
+                    await joins_late(running, redis.port, place, early.token)
                 assert load.wrong == []
+
+
+async def from_harness(place: Path) -> None:
+    """Who leads cannot reach Harness, another can: it is let try, after a quarter of a poll's interval."""
+    with redis_server(place / "redis") as redis:
+        async with sandbox(*default_environments()) as saas:
+            port = urlsplit(saas.url).port
+            assert port is not None
+            async with Relay.to(port) as left, Relay.to(port) as right, AsyncExitStack() as stack:
+                shared = {"redis-address": f"127.0.0.1:{redis.port}"} | QUICK
+                wires = {}
+                for relay in (left, right):
+                    options = {
+                        name: text.replace(f":{port}/", f":{relay.port}/")
+                        for name, text in online_options(saas, [KEYS[DEV]]).items()
+                    }
+                    proxy = Proxy(options | shared, place / f"{relay.port}.log")
+                    wires[proxy] = relay
+                    stack.push_async_callback(proxy.kill)
+                    await proxy.start()
+                ticker = Ticker(saas)
+                one, two = wires
+                async with used([one, two], seed=7, shared=True) as (load, listeners), asyncio.timeout(60):
+                    await listeners.until_heard(ticker.tick())
+                    leading = [await leads(proxy) for proxy in wires]
+                    assert sorted(leading) == [False, True]
+                    leader = one if leading[0] else two
+                    wires[leader].cut()
+                    await listeners.until_heard(ticker.tick())
+                    assert not await leads(leader)
+                    await listeners.until_heard(ticker.tick())
+                assert len(load.wrong) <= await late_checks(*wires), load.wrong
+                for proxy in wires:
+                    await proxy.stop()

@@ -43,18 +43,13 @@ class Fleet:
     async def leader(self) -> Proxy | None:
         """Who is connected to SaaS for the development environment; for some seconds after a death nobody."""
         for proxy in (self.one, self.two):
-            if f'ff_proxy_stream_health{{envID="{DEV}"}} 1.0' in await figures(proxy):
+            if await leads(proxy):
                 return proxy
         return None
 
     async def late_checks(self) -> float:
-        """How many revision checks Redis has not answered in time, with which an answer may be old."""
-        found = 0.0
-        for proxy in self.members:
-            for line in (await figures(proxy)).splitlines():
-                if line.startswith("ff_proxy_revision_checks_late_total{"):
-                    found += float(line.rpartition(" ")[2])
-        return found
+        """See ``late_checks``; of all members."""
+        return await late_checks(*self.members)
 
 
 def counted(saas: RunningSandbox, flag: str) -> int:
@@ -65,6 +60,21 @@ def counted(saas: RunningSandbox, flag: str) -> int:
 async def posted(saas: RunningSandbox, flag: str, count: int) -> bool:
     """Whether that many have arrived."""
     return counted(saas, flag) >= count
+
+
+async def late_checks(*proxies: Proxy) -> float:
+    """How many revision checks Redis has not answered in time, after which an answer may be old."""
+    found = 0.0
+    for proxy in proxies:
+        for line in (await figures(proxy)).splitlines():
+            if line.startswith("ff_proxy_revision_checks_late_total{"):
+                found += float(line.rpartition(" ")[2])
+    return found
+
+
+async def leads(proxy: Proxy) -> bool:
+    """Whether the member is connected to SaaS for the development environment."""
+    return f'ff_proxy_stream_health{{envID="{DEV}"}} 1.0' in await figures(proxy)
 
 
 async def figures(proxy: Proxy) -> str:

@@ -4,6 +4,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from ff_proxy import __version__
 from ff_proxy.config.records import UpstreamOptions
@@ -22,6 +23,9 @@ from ff_proxy.upstream.leadership import Leadership
 from ff_proxy.upstream.pace import Pace, Rhythm
 from ff_proxy.upstream.service import Upstream
 from ff_proxy.upstream.sinks import SaasRegistrationSink, SaasUsageSink
+
+# Another process connects within a second: less would be a change of place for every hiccup.
+_LEAST_RELIEF: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ def make_saas(
         poll=options.flag_poll_interval,
         keys=options.key_refresh_interval,
         targets=options.target_poll_interval or 0.0,
+        relief=max(_LEAST_RELIEF, options.flag_poll_interval / 4),
     )
     upstream = Upstream(
         keys=options.api_keys,

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamRefused
+from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
 from ff_proxy.model.environment import EnvironmentConfig, StreamState
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.model.verdict import KeyVerdict
@@ -61,6 +61,8 @@ class Environment:
             shared.configs, credentials.environment.id, KeyRing(known | configured), loaded=held is not None
         )
         self._pace = shared.pace
+        self._lost: float | None = None
+        self._fetched_at = 0.0
         self._rhythm = shared.rhythm
         self._status = StatusReporter(
             credentials.environment.id,
@@ -114,6 +116,13 @@ class Environment:
         return self._writer.loaded
 
     @property
+    def out_of_touch(self) -> float:
+        """For how many seconds SaaS could be neither heard nor asked; 0 if it can."""
+        if self._lost is None or self._follower.alive:
+            return 0.0
+        return self._rhythm.clock.monotonic() - self._lost
+
+    @property
     def refused(self) -> bool:
         """SaaS definitely refuses to give the environment."""
         return isinstance(self._refresher.trouble, UpstreamRefused)
@@ -155,12 +164,18 @@ class Environment:
             if self._pace.stream:
                 tasks.create_task(self._follower.run())
                 tasks.create_task(self._fetch_without_stream())
+                tasks.create_task(self._ask_without_stream())
             else:
                 self._refresher.refresh_all()
             if self._pace.targets > 0:
                 tasks.create_task(self._targets.run())
 
     async def _fetched(self, error: FfProxyError | None) -> None:
+        now = self._rhythm.clock.monotonic()
+        if error is None:
+            self._lost, self._fetched_at = None, now
+        elif self._lost is None and isinstance(error, UpstreamError):
+            self._lost = now
         if not self._pace.stream:
             detail = str(error) if error is not None else f"polling every {self._pace.poll:g} seconds"
             refused = isinstance(error, UpstreamRefused)
@@ -173,6 +188,16 @@ class Environment:
         await self._rhythm.sleep(self._pace.grace)
         if not self._refresher.begun:
             self._refresher.refresh_all()
+
+    async def _ask_without_stream(self) -> None:
+        # Polls are far apart: whether SaaS can be reached at all has to be known sooner.
+        heard = self._rhythm.clock.monotonic()
+        while True:
+            await self._rhythm.rest(self._pace.relief)
+            if self._follower.alive:
+                heard = self._rhythm.clock.monotonic()
+            elif self._fetched_at < heard and self._refresher.trouble is None:
+                self._refresher.refresh_all()
 
     async def _poll(self) -> None:
         fetched = self._rhythm.clock.monotonic()

@@ -9,8 +9,16 @@ from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 class Leadership(Protocol):
     """What the upstream needs of a fleet (PRODUCT §6.7)."""
 
-    async def lead(self, environment: EnvironmentId, work: Callable[[], Awaitable[None]]) -> None:
-        """Run ``work`` whenever, and only while, this process leads the environment; for ever."""
+    async def lead(
+        self,
+        environment: EnvironmentId,
+        work: Callable[[], Awaitable[None]],
+        hopeless: Callable[[], bool],
+    ) -> None:
+        """Run ``work`` whenever, and only while, this process leads the environment; for ever.
+
+        ``hopeless`` says that the work leads to nothing here, so that others should have a try.
+        """
         ...
 
     async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
@@ -21,9 +29,14 @@ class Leadership(Protocol):
 class SoleLeader:
     """The only process there is leads everything."""
 
-    async def lead(self, environment: EnvironmentId, work: Callable[[], Awaitable[None]]) -> None:
-        """See ``Leadership``."""
-        del environment
+    async def lead(
+        self,
+        environment: EnvironmentId,
+        work: Callable[[], Awaitable[None]],
+        hopeless: Callable[[], bool],
+    ) -> None:
+        """See ``Leadership``: there is nobody else."""
+        del environment, hopeless
         await work()
 
     async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:

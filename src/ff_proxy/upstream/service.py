@@ -23,6 +23,7 @@ from ff_proxy.upstream.pace import Pace, Rhythm
 _STARTING: Final = 16
 _FETCHING: Final = 16
 _LISTING: Final = 4
+_MOST_DOUBLINGS: Final = 5
 
 
 class Upstream:
@@ -80,6 +81,7 @@ class Upstream:
         self._recalled: dict[SdkKeyHash, EnvironmentId] = {}
         self._environments: dict[EnvironmentId, Environment] = {}
         self._followed_by_others: set[EnvironmentId] = set()
+        self._in_vain: dict[EnvironmentId, int] = {}
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -167,7 +169,9 @@ class Upstream:
         self._pending.pop(key, None)
         self._refused.pop(key, None)
         if fresh:
-            await self._leadership.lead(name, partial(self._follow, credentials))
+            await self._leadership.lead(
+                name, partial(self._follow, credentials), partial(self._is_hopeless, name)
+            )
 
     async def _follow(self, credentials: Credentials) -> None:
         """Keep one environment in step while this process leads it."""
@@ -180,8 +184,15 @@ class Upstream:
         try:
             await environment.run()
         finally:
+            # While SaaS is away for everybody, processes take turns more and more slowly.
+            self._in_vain[name] = self._in_vain.get(name, 0) + 1 if environment.out_of_touch else 0
             del self._environments[name]
             self._followed_by_others.add(name)
+
+    def _is_hopeless(self, name: EnvironmentId) -> bool:
+        environment = self._environments.get(name)
+        patience = self._pace.relief * 2 ** min(self._in_vain.get(name, 0), _MOST_DOUBLINGS)
+        return environment is not None and environment.out_of_touch >= patience
 
     async def _authenticate(self, key: SdkKey) -> Session:
         """A session for ``key``, however long it takes."""

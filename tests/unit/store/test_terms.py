@@ -24,6 +24,10 @@ class FakeLeases:
         self.patience = 0.0
         self.remaining = 1.0
 
+    def fence(self, environment: EnvironmentId) -> int | None:
+        assert environment == ENVIRONMENT
+        return 1 if self.held else None
+
     def left(self, environment: EnvironmentId) -> float:
         assert environment == ENVIRONMENT
         return self.remaining
@@ -42,6 +46,7 @@ class FakeLeases:
 
     async def give_back(self, environments: list[EnvironmentId]) -> None:
         assert environments == [ENVIRONMENT]
+        self.held = False
         self.given_back += 1
 
 
@@ -51,10 +56,11 @@ class Office:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.leases = FakeLeases(self.clock)
+        self.hopeless = False
         self.working = 0
         self.begun = 0
         self.terms = Terms(self.leases, self.clock, null_telemetry())  # type: ignore[arg-type]  # a double
-        self.task = asyncio.create_task(self.terms.lead(ENVIRONMENT, self.work))
+        self.task = asyncio.create_task(self.terms.lead(ENVIRONMENT, self.work, lambda: self.hopeless))
 
     async def work(self) -> None:
         self.begun += 1
@@ -142,4 +148,19 @@ async def test_a_term_ends_before_its_lease() -> None:
     office.leases.patience = ANSWER_SECONDS
     await office.clock.advance(SECONDS - 1.1)
     assert office.working == 0
+    await office.end()
+
+
+async def test_hopeless_work_is_left_to_others() -> None:
+    """They are given the time to take it; if nobody does, it goes on here."""
+    office = Office()
+    await office.clock.advance(1)
+    office.hopeless = True
+    await office.clock.advance(1.5)
+    assert (office.working, office.leases.given_back) == (0, 1)
+    await office.clock.advance(2)
+    assert office.working == 0
+    office.hopeless = False
+    await office.clock.advance(1.5)
+    assert (office.working, office.begun) == (1, 2)
     await office.end()

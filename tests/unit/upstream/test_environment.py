@@ -335,3 +335,33 @@ async def test_emptied_store_is_filled_again(world: World, start: Start) -> None
         await world.configs.remove(ENVIRONMENT)
         await world.clock.advance(70)
         assert await world.versions() == {"a": 1}
+
+
+async def test_out_of_touch(world: World, start: Start) -> None:
+    """Neither heard nor asked: known within the time of relief, though polls are far apart."""
+    async with start(Pace(poll=600.0, relief=15.0)) as environment:
+        await world.clock.advance(300)
+        assert environment.out_of_touch == 0.0
+        before = world.saas.count(FLAGS)
+        world.saas.down = True
+        stream(world).end(UpstreamUnavailable("reset"))
+        await world.clock.advance(20)
+        assert world.saas.count(FLAGS) > before
+        assert environment.out_of_touch > 0.0
+        await world.clock.advance(30)
+        assert environment.out_of_touch > 15.0
+        world.saas.down = False
+        await world.clock.advance(120)
+        assert environment.out_of_touch == 0.0
+
+
+async def test_a_stream_that_is_down_alone(world: World, start: Start) -> None:
+    """Does not put an environment out of touch, and is no reason to ask more often than polls do."""
+    async with start(Pace(poll=600.0, relief=15.0)) as environment:
+        await world.clock.advance(300)
+        world.saas.streaming = False
+        stream(world).end(UpstreamUnavailable("reset"))
+        before = world.saas.count(FLAGS)
+        await world.clock.advance(200)
+        assert environment.out_of_touch == 0.0
+        assert world.saas.count(FLAGS) == before + 1

@@ -1,17 +1,17 @@
 """All environments: each on its own, and honest about how far they have come."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from ff_proxy.errors import UpstreamUnavailable
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, StreamState
-from ff_proxy.model.keys import EnvironmentId, SdkKey, hash_key
+from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.credentials import Directory
-from ff_proxy.upstream.leadership import SoleLeader
+from ff_proxy.upstream.leadership import Leadership, SoleLeader
 from ff_proxy.upstream.pace import Pace
 from ff_proxy.upstream.service import Upstream
 from tests.support.saas import ENV, KEY, error, flag_doc
@@ -30,7 +30,7 @@ Make = Callable[..., Upstream]
 def make(world: World) -> Make:
     """The service over the world for some keys."""
 
-    def made(*keys: SdkKey, pace: Pace | None = None) -> Upstream:
+    def made(*keys: SdkKey, pace: Pace | None = None, leadership: Leadership | None = None) -> Upstream:
         return Upstream(
             keys=keys,
             api=world.api,
@@ -41,7 +41,7 @@ def make(world: World) -> Make:
             telemetry=world.telemetry,
             rhythm=world.rhythm,
             pace=pace or Pace(),
-            leadership=SoleLeader(),
+            leadership=leadership or SoleLeader(),
             served=lambda name: not world.lagging and world.configs.holds(name),
         )
 
@@ -280,3 +280,51 @@ async def test_accepting_a_key(world: World, make: Make) -> None:
         config = await world.configs.environment(ENVIRONMENT)
         assert config is not None
         assert hash_key("x") in config.keys
+
+
+async def test_processes_take_turns_more_and_more_slowly(world: World, make: Make) -> None:
+    """While SaaS is away for all of them, each turn is longer than the last; one in touch begins anew."""
+
+    class Turns:
+        """A fleet in which this process leads whenever it may."""
+
+        def __init__(self) -> None:
+            self.lasted: list[float] = []
+
+        async def lead(
+            self,
+            environment: EnvironmentId,
+            work: Callable[[], Awaitable[None]],
+            hopeless: Callable[[], bool],
+        ) -> None:
+            del environment
+            while True:
+                began = world.clock.monotonic()
+                async with running(_forever(work)):
+                    while not hopeless():
+                        await world.clock.sleep(1)
+                self.lasted.append(world.clock.monotonic() - began)
+
+        async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+            del environment, key
+            return False
+
+    turns = Turns()
+    service = make(KEY, leadership=turns)
+    async with running(service.run()):
+        await world.clock.advance(30)
+        assert turns.lasted == []
+        world.saas.down = True
+        world.saas.streams[-1].end(UpstreamUnavailable("reset"))
+        await world.clock.advance(200)
+        first, second, third, *_ = turns.lasted
+        assert first < 80
+        assert second < third
+        assert third > 45
+        world.saas.down = False
+        await world.clock.advance(200)
+        assert service.readiness() == Readiness(loaded=1)
+
+
+async def _forever(work: Callable[[], Awaitable[None]]) -> None:
+    await work()

@@ -16,9 +16,14 @@ class FleetLeadership:
         self._store = store
         self._terms = Terms(store.leases, clock, telemetry)
 
-    async def lead(self, environment: EnvironmentId, work: Callable[[], Awaitable[None]]) -> None:
+    async def lead(
+        self,
+        environment: EnvironmentId,
+        work: Callable[[], Awaitable[None]],
+        hopeless: Callable[[], bool],
+    ) -> None:
         """Run ``work`` whenever, and only while, this member holds the environment's lease; for ever."""
-        await self._terms.lead(environment, work)
+        await self._terms.lead(environment, work, hopeless)
 
     async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         """Have the leader take in a key that SaaS accepted here; ``True`` once the store holds it."""

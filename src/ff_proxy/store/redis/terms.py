@@ -19,6 +19,8 @@ _CONFIRMED: Final = SECONDS * 0.75
 # Redis ends a lease a moment after it has run out.
 _BEAT: Final = 0.05
 _FAREWELL: Final = 1.0
+# Whoever waits for a lease that is given back takes it within this time.
+_OTHERS_FIRST: Final = 3.0
 
 
 class Terms:
@@ -37,11 +39,16 @@ class Terms:
         if free is not None:
             free.set()
 
-    async def lead(self, environment: EnvironmentId, work: Callable[[], Awaitable[None]]) -> None:
+    async def lead(
+        self,
+        environment: EnvironmentId,
+        work: Callable[[], Awaitable[None]],
+        hopeless: Callable[[], bool],
+    ) -> None:
         """Run ``work`` whenever, and only while, this member holds the environment's lease; for ever.
 
-        ``work`` is cancelled when the lease is lost. When this call is cancelled the lease is given back, so
-        that another member takes over at once.
+        ``work`` is cancelled when the lease is lost. When this call is cancelled, or the work is ``hopeless``
+        here, the lease is given back, so that another member takes over at once.
         """
         try:
             while True:
@@ -49,13 +56,19 @@ class Terms:
                 self._log.info("leading", environment=environment)
                 async with asyncio.TaskGroup() as group:
                     working = group.create_task(_forever(work))
-                    await self._until_lost(environment)
+                    await self._until_lost(environment, hopeless)
                     working.cancel()
                 self._log.warning("no longer leading", environment=environment)
+                if self._leases.fence(environment) is not None:
+                    await self._give_back(environment)
+                    await self._clock.sleep(_OTHERS_FIRST)
         finally:
-            with suppress(StoreUnavailable, TimeoutError):
-                async with asyncio.timeout(_FAREWELL):
-                    await self._leases.give_back([environment])
+            await self._give_back(environment)
+
+    async def _give_back(self, environment: EnvironmentId) -> None:
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                await self._leases.give_back([environment])
 
     async def _until_taken(self, environment: EnvironmentId) -> None:
         free = self._free.setdefault(environment, asyncio.Event())
@@ -71,7 +84,7 @@ class Terms:
                 pause = self._leases.left(environment) + _BEAT
             await sleep_unless(free, self._clock, pause)
 
-    async def _until_lost(self, environment: EnvironmentId) -> None:
+    async def _until_lost(self, environment: EnvironmentId, hopeless: Callable[[], bool]) -> None:
         confirmed = self._clock.monotonic()
         pause = _RENEW
         while True:
@@ -82,6 +95,9 @@ class Terms:
                 if not await self._leases.take(environment):
                     return
                 confirmed, pause = asked, _RENEW
+                if hopeless():
+                    self._log.warning("out of touch with Harness, others may try", environment=environment)
+                    return
             except StoreUnavailable as error:
                 self._once.warning("lease not renewed", error=str(error))
                 if self._clock.monotonic() - confirmed > _CONFIRMED:
