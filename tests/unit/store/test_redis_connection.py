@@ -102,5 +102,9 @@ def test_a_connection_that_ends_between_two_steps() -> None:
     """The event loop's complaint is one more connection error; other mistakes stay what they are."""
     with pytest.raises(StoreUnavailable, match="closed"), translated():
         raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+    with pytest.raises(StoreUnavailable, match="closed"), translated():
+        raise AttributeError("'NoneType' object has no attribute 'writelines'")
+    with pytest.raises(AttributeError), translated():
+        raise AttributeError("'Keys' object has no attribute 'sceret'")
     with pytest.raises(RuntimeError, match="bug"), translated():
         raise RuntimeError("a bug")

@@ -54,9 +54,9 @@ def translated() -> Iterator[None]:
             yield
     except (RedisError, OSError, TimeoutError) as error:
         raise StoreUnavailable(f"Redis: {_words(error)}") from error
-    except RuntimeError as error:
-        # What uvloop says of a connection that ended between two steps of the library.
-        if "closed" not in str(error):
+    except (RuntimeError, AttributeError) as error:
+        # What uvloop and the library say of a connection that somebody else ended between two of its steps.
+        if "closed" not in str(error) and "'NoneType' object has no attribute 'write" not in str(error):
             raise
         raise StoreUnavailable("Redis: the connection was closed") from error
     except (msgspec.MsgspecError, ValueError) as error:
