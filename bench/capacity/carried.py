@@ -118,7 +118,7 @@ def growth(units: Units) -> Iterator[str]:
 
 def _queueing(units: Units) -> str:
     case = replace(KINDS["client SDKs that stream"], member=SMALL)
-    whole = sum(demand.cpu(case, units).values())
+    whole = demand.cores(case, units)
     rows = []
     for used in (0.3, 0.5, 0.7, 0.9):
         load = steady(case.times(used / whole), units, 1, seconds=120)

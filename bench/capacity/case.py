@@ -1,6 +1,7 @@
 """What is asked: a fleet's SDKs and what they do, and what each member of it has."""
 
 from dataclasses import dataclass, replace
+from math import fsum
 
 from bench.capacity.sdks import SERVERS, Mix, joined
 
@@ -74,7 +75,9 @@ class Case:
     @property
     def streams(self) -> float:
         """Open streams: some SDKs keep two."""
-        return self.streaming * sum(share * sdk.sockets for sdk, share in self.mix) if self.streaming else 0.0
+        return (
+            self.streaming * fsum(share * sdk.sockets for sdk, share in self.mix) if self.streaming else 0.0
+        )
 
     @property
     def connections(self) -> float:

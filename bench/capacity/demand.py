@@ -73,6 +73,12 @@ def cpu(case: Case, units: Units) -> Mapping[str, float]:
     }
 
 
+def cores(case: Case, units: Units) -> float:
+    """All of that."""
+    # Rounded once, so that every Python comes to the same.
+    return math.fsum(cpu(case, units).values())
+
+
 def evaluation_fetched(units: Units) -> float:
     """Seconds of CPU for one evaluation after an event; a browser asks for each flag's for the first time."""
     return units.evaluation + BROWSERS * units.preflight
@@ -119,7 +125,7 @@ def news_work(case: Case, units: Units) -> float:
 
 def news_seconds(case: Case, units: Units, members: float) -> float:
     """Seconds that this takes so many members, with what else they have to do."""
-    spare = max(0.05 * case.member.cores, case.member.cores - sum(cpu(case, units).values()) / members)
+    spare = max(0.05 * case.member.cores, case.member.cores - cores(case, units) / members)
     return news_work(case, units) / members / spare
 
 

@@ -48,7 +48,7 @@ def needs(case: Case, units: Units) -> Sequence[Need]:
     member = case.member
     empty, connected = demand.memory(case, units)
     room = member.memory * _FILLED - empty
-    cores = sum(demand.cpu(case, units).values())
+    cores = demand.cores(case, units)
     found = [
         Need("CPU", cores / (member.cores * member.headroom)),
         Need("memory", connected / room if room > 0 else math.inf),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import fsum
 
 from bench.capacity.demand import ROUND_TRIP
 from bench.capacity.engine import Engine, Worker
@@ -70,7 +71,7 @@ def spread(stage: Stage, changes: int = 1) -> Spread:
         last=max(times),
         peak=max(member.worker.peak for member in members),
         redis=redis.peak,
-        fetched=sum(member.fetched for member in members) * stage.stands_for,
+        fetched=fsum(member.fetched for member in members) * stage.stands_for,
     )
 
 

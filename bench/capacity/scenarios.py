@@ -40,7 +40,7 @@ class Fleet:
     @property
     def background(self) -> float:
         """Cores of a member that are used all the time."""
-        return sum(demand.cpu(self.case, self.units).values()) / self.members
+        return demand.cores(self.case, self.units) / self.members
 
     @property
     def speed(self) -> float:

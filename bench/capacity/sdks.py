@@ -161,10 +161,10 @@ def joined(server: float, client: float) -> Mix:
     return tuple((sdk, share) for sdk, share in shares if share > 0)
 
 
-BROWSERS = sum(share for sdk, share in CLIENTS if sdk.browser)
+BROWSERS = math.fsum(share for sdk, share in CLIENTS if sdk.browser)
 """The part of client SDKs that run in browsers."""
 
 
 def average(mix: Mix, of: "Step") -> float:
     """How often an SDK makes that request for one stream that it lost and got back, on average."""
-    return sum(share * (sdk.lost + sdk.back + sdk.opened).count(of) for sdk, share in mix)
+    return math.fsum(share * (sdk.lost + sdk.back + sdk.opened).count(of) for sdk, share in mix)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 from random import Random
 
 from bench.capacity.demand import HEARTBEAT_SECONDS
@@ -142,11 +143,11 @@ class Storm:
         """What it comes to when all are back, or after ``until`` seconds."""
         self.engine.run(until)
         waits = self._waits or [0.0]
-        total = sum(agent.weight for agent in self._agents if agent.sdk.reopens)
+        total = fsum(agent.weight for agent in self._agents if agent.sdk.reopens)
         streams = [member.streams for member in self.members]
         return Told(
             sdks=total,
-            back=sum(a.weight for a in self._agents if a.member is not None and a.sdk.reopens),
+            back=fsum(a.weight for a in self._agents if a.member is not None and a.sdk.reopens),
             half=percentile(waits, 0.5),
             most=percentile(waits, 0.99),
             last=max(waits),
@@ -154,7 +155,7 @@ class Storm:
             peak=max(member.worker.peak for member in self.members),
             refused=self._refused,
             given_up=self._given_up,
-            uneven=max(streams) / (sum(streams) / len(streams)) if any(streams) else 1.0,
+            uneven=max(streams) / (fsum(streams) / len(streams)) if any(streams) else 1.0,
             losses=self._lost / total if total else 0.0,
             asked=dict(self._asked),
         )
