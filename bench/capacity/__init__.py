@@ -1,6 +1,6 @@
 """What fleets need: members, Redis, connections; from unit costs that ``make bench`` measured.
 
-    python -m bench.capacity --server-sdks 20000 --client-sdks 200000 --flags 300 --changes 2
+    python -m bench.capacity --sdks 200000 --flags 300 --changes 2 --session 10
 
 ``units`` are the costs, and ``measured`` takes them from results. ``case`` is what is asked, ``demand`` works
 out a steady state in closed form, ``limits`` what is needed and what breaks first. ``sdks`` is how SDKs

@@ -1,6 +1,6 @@
 """Work out a fleet of your own, or write docs/capacity.md.
 
-    python -m bench.capacity --server-sdks 20000 --client-sdks 200000 --flags 300 --changes 2
+    python -m bench.capacity --sdks 200000 --flags 300 --changes 2 --session 10
     python -m bench.capacity --page [--check]
 
 Unit costs are those of the newest file in bench/results, or of the one named by --results.
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     case = _case(given)
     if not case.sdks:
-        parser.error("how many SDKs? --polling-sdks, --server-sdks, --client-sdks")
+        parser.error("how many SDKs? --sdks, or --polling-sdks, --server-sdks, --client-sdks")
     print("\n\n".join(answer(case, units)))
     return 0
 
@@ -55,11 +55,13 @@ def answer(case: Case, units: Units) -> list[str]:
     used = demand.cpu(case, units)
     parts.append(table(["", "cores"], [[name, number(cores)] for name, cores in used.items()]))
     asked = demand.redis(case, units, given.members)
+    seen = demand.harness(case)
     parts.append(
-        f"They hold {number(case.streams)} streams, send {size(demand.sent(case, units))} a second, and ask"
-        f" Redis {number(asked.commands)} commands and {size(asked.bytes)} a second, {share(asked.cpu)} of a"
-        f" core; it holds {size(demand.redis_memory(case, units))}. Harness has {case.environments:,} streams"
-        " of them."
+        f"They hold {number(case.streams)} streams and send {size(demand.sent(case, units))} a second. They"
+        f" ask Redis {number(asked.commands)} commands and {size(asked.bytes)} a second, {share(asked.cpu)}"
+        f" of a core over all nodes; it holds {size(demand.redis_memory(case, units))}. Harness sees"
+        f" {number(seen.streams)} streams, {number(seen.posts)} posts of usage a minute and"
+        f" {number(seen.targets)} new targets a second."
     )
     if case.streaming:
         reached = limits.reached_seconds(case, units, given.members)
@@ -78,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     one, member = Case(), Member()
+    parser.add_argument(
+        "--sdks", type=float, default=0, metavar="N", help="SDKs that stream, nine of ten of them client SDKs"
+    )
     parser.add_argument("--polling-sdks", type=float, default=0, metavar="N", help="server SDKs that poll")
     parser.add_argument("--server-sdks", type=float, default=0, metavar="N", help="server SDKs that stream")
     parser.add_argument("--client-sdks", type=float, default=0, metavar="N", help="client SDKs that stream")
@@ -108,8 +113,8 @@ def _parser() -> argparse.ArgumentParser:
 def _case(given: argparse.Namespace) -> Case:
     return Case(
         polling=given.polling_sdks,
-        server=given.server_sdks,
-        client=given.client_sdks,
+        server=given.server_sdks + given.sdks * 0.1,
+        client=given.client_sdks + given.sdks * 0.9,
         environments=given.environments,
         flags=given.flags,
         changes=given.changes,

@@ -12,6 +12,10 @@ from bench.capacity.sdks import BROWSERS
 from bench.capacity.units import Asked, Units
 
 HEARTBEAT_SECONDS = 14.0
+USAGE_CAPACITY = 100_000
+"""Counts that may wait for Harness in one environment; what is more is dropped, and counted."""
+USAGE_BODY = 500
+"""Counts that are sent to Harness at a time, for one environment after another."""
 FLUSHES = 2.0
 """A member hands on usage every half second."""
 ROUND_TRIP = 0.0005
@@ -167,6 +171,22 @@ def waiting(case: Case) -> float:
     """Counts that wait for Harness in one environment when a round begins."""
     own = case.counts * _KINDS if case.polling + case.server else 0
     return own + case.client * case.counts / case.environments * min(1.0, case.sending / POLL_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Harness:
+    """What Harness sees of a fleet: streams open, posts of usage a minute, new targets a second."""
+
+    streams: float
+    posts: float
+    targets: float
+
+
+def harness(case: Case) -> Harness:
+    """One member follows each environment, sends its usage and registers its targets."""
+    a_round = math.ceil(min(waiting(case), USAGE_CAPACITY) / USAGE_BODY) if case.sdks else 0
+    posts = case.environments * a_round * 60 / case.sending
+    return Harness(float(case.environments), posts, rates(case).arrivals)
 
 
 def redis_memory(case: Case, units: Units) -> float:

@@ -10,14 +10,10 @@ from bench.capacity.units import Units
 
 RESERVED_FILES = 128
 """What a proxy keeps of its files for itself."""
-USAGE_CAPACITY = 100_000
-"""Counts that may wait for Harness in one environment; what is more is dropped, and counted."""
 TARGET_CAPACITY = 1_000_000
 """Targets that Redis keeps for one environment; some are forgotten beyond."""
 REGISTRATIONS = 8
 """Targets that a member registers with Harness at a time."""
-USAGE_BODY = 500
-"""Counts that are sent to Harness at a time, for one environment after another."""
 HARNESS_SECONDS = 0.1
 """For Harness to answer: an assumption."""
 REDIS_HEADROOM = 0.5
@@ -92,12 +88,12 @@ def limits(case: Case, units: Units) -> Sequence[Limit]:
         ),
         Limit(
             "usage that waits for Harness",
-            demand.waiting(case) / USAGE_CAPACITY,
+            demand.waiting(case) / demand.USAGE_CAPACITY,
             "counts beyond are dropped and counted: shorter metric-post-duration, more environments",
         ),
         Limit(
             "usage sent to Harness",
-            demand.waiting(case) / case.sending / (USAGE_BODY / HARNESS_SECONDS),
+            demand.waiting(case) / case.sending / (demand.USAGE_BODY / HARNESS_SECONDS),
             "counts wait, and are dropped and counted when too many do: more environments",
         ),
         Limit(

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.capacity import limits, scenarios
+from bench.capacity import demand, limits, scenarios
 from bench.capacity.carried import growth, members_carry, redis_carries
-from bench.capacity.demand import ROUND_TRIP
 from bench.capacity.events import happenings, reality
 from bench.capacity.measured import LackingError, read_units
 from bench.capacity.sizing import breaks, sizes
@@ -24,7 +23,7 @@ are the unit costs; everything else on this page is worked out of them by the mo
 also simulates what is not steady. `make page` writes it from the newest file in `bench/results`. For your own
 fleet:
 
-    python -m bench.capacity --server-sdks 20000 --client-sdks 200000 --flags 300 --changes 2
+    python -m bench.capacity --sdks 200000 --flags 300 --changes 2 --session 10
     python -m bench.capacity --help"""
 
 _PARTS: tuple[Callable[[Units], Iterator[str]], ...] = (
@@ -95,7 +94,7 @@ def _assumptions() -> Iterator[str]:
                 " a crowd, which is measured."
             ),
             (
-                f"A round trip to Redis takes {seconds(ROUND_TRIP)}, Harness answers within"
+                f"A round trip to Redis takes {seconds(demand.ROUND_TRIP)}, Harness answers within"
                 f" {seconds(limits.HARNESS_SECONDS)}, a balancer knows at once which members are up. None of"
                 " this is measured."
             ),
@@ -104,7 +103,7 @@ def _assumptions() -> Iterator[str]:
                 f" deploy are {seconds(scenarios.PAUSE_SECONDS)}."
             ),
             (
-                f"In each environment {limits.USAGE_CAPACITY:,} counts of usage wait for Harness at most, and"
+                f"In each environment {demand.USAGE_CAPACITY:,} counts of usage wait for Harness at most, and"
                 f" {limits.TARGET_CAPACITY:,} targets are kept. What is dropped beyond is counted."
             ),
             (

@@ -25,7 +25,7 @@ def sizes(units: Units) -> Iterator[str]:
     )
     for kind in KINDS:
         headings = ["SDKs", "changes a minute", "small members", "large members", "one change everywhere in"]
-        headings += ["CPU of each Redis", "streams at Harness"]
+        headings += ["CPU of each Redis"]
         rows = [
             _sized(kind, sdks, changes, units)
             for sdks in SIZES
@@ -35,6 +35,7 @@ def sizes(units: Units) -> Iterator[str]:
         yield f"**{kind[0].upper()}{kind[1:]}.**"
         yield table(headings, rows)
     yield _sentences(units)
+    yield _harness()
 
 
 def _sized(kind: str, sdks: int, changes: float, units: Units) -> list[str]:
@@ -42,7 +43,7 @@ def _sized(kind: str, sdks: int, changes: float, units: Units) -> list[str]:
     case = sized(kind, sdks, MEMBERS["large"], changes)
     given = fleet(case, units)
     if given is None:
-        return [f"{sdks:,}", f"{changes:g}", *found, "-", "-", "-"]
+        return [f"{sdks:,}", f"{changes:g}", *found, "-", "-"]
     reached = limits.reached_seconds(case, units, given.members) if case.streaming else POLL_SECONDS
     redis = demand.redis(case, units, given.members).cpu / case.nodes
     return [
@@ -51,8 +52,26 @@ def _sized(kind: str, sdks: int, changes: float, units: Units) -> list[str]:
         *found,
         seconds(reached),
         share(redis),
-        f"{case.environments:,}",
     ]
+
+
+def _harness() -> str:
+    rows = []
+    for kind in KINDS:
+        for sdks in SIZES[2:]:
+            case = sized(kind, sdks, SMALL)
+            seen = demand.harness(case)
+            lost = max(0.0, 1 - demand.USAGE_CAPACITY / demand.waiting(case))
+            figures = [number(seen.streams), number(seen.posts), share(lost), number(seen.targets)]
+            rows.append([f"{sdks:,} {kind}", *figures])
+    headings = [
+        "Harness sees of",
+        "streams",
+        "posts of usage a minute",
+        "usage dropped",
+        "new targets a second",
+    ]
+    return table(headings, rows)
 
 
 def _members(case: Case, units: Units) -> str:

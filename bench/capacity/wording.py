@@ -10,8 +10,8 @@ def number(value: float) -> str:
     """Two digits that count: 1,200 or 0.034."""
     if math.isinf(value):
         return "any number"
-    if value == 0:
-        return "0"
+    if value == int(value) and abs(value) < 100:
+        return f"{value:.0f}"
     digits = 1 - math.floor(math.log10(abs(value)))
     rounded = round(value, digits)
     # 0.999 has become 1.00: one digit less.

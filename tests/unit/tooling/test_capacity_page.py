@@ -54,6 +54,7 @@ def test_the_whole_page() -> None:
     ("said", "expected"),
     [
         (number(0), "0"),
+        (number(3.0), "3"),
         (number(0.0344), "0.034"),
         (number(0.999), "1.0"),
         (number(9.96), "10"),
@@ -78,10 +79,10 @@ def test_figures_have_the_digits_that_they_are_worth(said: str, expected: str) -
 def test_the_command_works_out_a_fleet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From a file of results."""
     kept = str(write_report(report(figures()), tmp_path))
-    given = ["--results", kept, "--server-sdks", "20000", "--client-sdks", "50000", "--flags", "300"]
+    given = ["--results", kept, "--sdks", "20000", "--client-sdks", "50000", "--flags", "300"]
     assert command.main([*given, "--changes", "2", "--tls", "--cores", "2", "--memory", "4"]) == 0
     said = capsys.readouterr().out
-    assert "2 cores, 4.0 GB, 65,536 files, 1.0 Gbit/s" in said
+    assert "2 cores, 4 GB, 65,536 files, 1 Gbit/s" in said
     assert "members**" in said
     assert "a member is killed" in said
 
