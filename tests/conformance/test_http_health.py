@@ -1,5 +1,6 @@
 """What operators ask (PRODUCT §3; ff-proxy-inventory.md A9)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
@@ -43,12 +44,17 @@ async def test_health_without_environments(site: Site) -> None:
     assert (await ask(site, "GET", "/health")).json() == {"environments": [], "cacheStatus": "healthy"}
 
 
-async def test_a_store_that_is_away_is_unhealthy(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And still 200, with what was known last."""
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_store_that_is_away_is_unhealthy(
+    site: Site, monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    """And still 200, with what was known last; one that says nothing is waited for a moment only."""
     await site.store.configs.set_status(ENVIRONMENT, UpstreamStatus(StreamState.CONNECTED, since=5000))
     await ask(site, "GET", "/health")
 
     async def away() -> Mapping[EnvironmentId, UpstreamStatus]:
+        if silent:
+            await asyncio.Event().wait()
         raise StoreUnavailable("the store is away")
 
     monkeypatch.setattr(site.store.configs, "statuses", away)

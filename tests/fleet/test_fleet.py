@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from ff_proxy.sandbox.keys import known_key
+from tests.integration.harness import Proxy
 from tests.sdk.client import SdkClient, SdkOptions
 from tests.sdk.prepare import missing_tools, prepare
 from tests.sdk.sdks import NODEJS, PYTHON, Sdk, launcher
@@ -178,5 +179,26 @@ async def test_real_sdks_at_different_members(
     assert counted(running.saas, "dark_mode") == 5 * len(placed)
 
 
+async def test_all_say_when_harness_is_away(running: Fleet) -> None:
+    """Who leads cannot reach it, and so everybody is degraded; all are well by themselves afterwards."""
+    for down, status, reason in ((True, "degraded", DEV), (False, "ready", "")):
+        if down:
+            running.saas.down()
+        else:
+            await running.saas.up()
+        for proxy in running.members:
+            await eventually(
+                lambda proxy=proxy, status=status, reason=reason: _says(proxy, status, reason), 25
+            )
+
+
 async def _has(client: SdkLike, number: int) -> bool:
     return await WAYS["evaluated"](client) == number
+
+
+async def _says(proxy: Proxy, status: str, reason: str) -> bool:
+    async with SdkLike(proxy.url, "none").http as http:
+        answer = await http.get("/health/ready")
+    assert answer.status_code == 200
+    told = answer.json()
+    return bool(told["status"] == status and reason in str(told["reasons"]))

@@ -109,6 +109,8 @@ async def test_saas_down_at_the_start(tmp_path: Path, kind: str) -> None:
             await client.authenticate({"identifier": "zed", "attributes": {"country": "DE"}})
             token = client.token
             stored = (await client.get("/feature-configs")).content
+        if kind == "redis":
+            await _says_that_nobody_leads(kept, tmp_path / "replica.log")
         saas.down()
         async with AsyncExitStack() as second:
             proxy, http = await second.enter_async_context(launched(options, tmp_path / "second.log"))
@@ -132,3 +134,17 @@ async def test_saas_down_at_the_start(tmp_path: Path, kind: str) -> None:
                 return bool((await readiness(http))[1] == {"status": "ready", "reasons": []})
 
             await eventually(recovered, 25)
+
+
+async def _says_that_nobody_leads(kept: dict[str, str], log: Path) -> None:
+    async with launched({"read-replica": "true"} | kept, log) as (replica, http):
+        await replica.until_ready()
+        async with SdkLike.connected(replica.url, KEYS[DEV]) as client:
+            assert (await client.get("/feature-configs")).status_code == 200
+
+        async def told() -> bool:
+            status, state = await readiness(http)
+            assert status == 200
+            return "nobody follows Harness" in str(state["reasons"])
+
+        await eventually(told)

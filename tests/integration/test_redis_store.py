@@ -19,7 +19,7 @@ from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag, segment
 from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer, redis_command, redis_server
+from tests.support.redis_server import RedisServer, redis_command, redis_sentinel, redis_server
 
 
 @pytest.fixture(scope="module")
@@ -350,31 +350,21 @@ async def test_a_socket_a_user_and_a_database(tmp_path: Path, prefix: str) -> No
 
 async def test_sentinels_lead_to_the_new_primary(tmp_path: Path, prefix: str) -> None:
     """After the primary's death the replica is promoted, and the store goes on with what it holds."""
-    with (
-        redis_server(tmp_path / "primary") as primary,
-        redis_server(tmp_path / "replica", ["--replicaof", "127.0.0.1", str(primary.port)]) as replica,
-    ):
-        port = free_port()
-        file = tmp_path / "sentinel.conf"
-        file.write_text(
-            f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {primary.port} 1\n"
-            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
-        )
-        with redis_server(tmp_path / "sentinel", sentinel=(file, port)):
-            where = Endpoint(Topology.SENTINEL, (("127.0.0.1", port),), service="main")
-            async with member(where, prefix) as store:
-                await store.configs.replace(config(flag(version=3)))
-                await _until(lambda: _replicated(primary, replica))
-                primary.stop()
-                async with asyncio.timeout(25):
-                    while True:
-                        try:
-                            await store.configs.apply(ENVIRONMENT, PutItem(flag(on=False, version=4)))
-                            break
-                        except StoreUnavailable:
-                            await asyncio.sleep(0.1)
-                assert (await held(store)).flags["checkout"].version == 4
-                assert redis_command(replica.port, "DBSIZE") != b":0\r\n"
+    with redis_sentinel(tmp_path) as (primary, replica, port):
+        where = Endpoint(Topology.SENTINEL, (("127.0.0.1", port),), service="main")
+        async with member(where, prefix) as store:
+            await store.configs.replace(config(flag(version=3)))
+            await _until(lambda: _replicated(primary, replica))
+            primary.stop()
+            async with asyncio.timeout(25):
+                while True:
+                    try:
+                        await store.configs.apply(ENVIRONMENT, PutItem(flag(on=False, version=4)))
+                        break
+                    except StoreUnavailable:
+                        await asyncio.sleep(0.1)
+            assert (await held(store)).flags["checkout"].version == 4
+            assert redis_command(replica.port, "DBSIZE") != b":0\r\n"
 
 
 async def test_tls_is_checked_against_the_trusted_authorities(

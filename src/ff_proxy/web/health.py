@@ -1,5 +1,6 @@
 """How the proxy is: for v1's tools, for orchestrators, for Prometheus (PRODUCT §3)."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -17,6 +18,8 @@ from ff_proxy.web.reply import NO_STORE, Reply, json_reply
 
 _FIGURES_TYPE: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _MILLISECONDS: Final = 1000
+# A store that says nothing must not make a probe give up.
+_ANSWER_SECONDS: Final = 0.5
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -60,8 +63,9 @@ class Health:
         """``GET /health`` as the Go proxy v1 answers it; ``since`` in epoch seconds."""
         healthy = True
         try:
-            self._last = await self._statuses.statuses()
-        except StoreError:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                self._last = await self._statuses.statuses()
+        except (StoreError, TimeoutError):
             healthy = False
         unknown = UpstreamStatus()
         environments = []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from ff_proxy.errors import StoreUnavailable
@@ -30,16 +31,12 @@ class KeyHints:
 
     async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         """Tell the leader; ``True`` once the store holds the key, ``False`` if it does not in time."""
-        try:
-            await self._connection.do("PUBLISH", self._keys.hints, f"{environment}\n{key}")
-            end = self._clock.monotonic() + _PATIENCE
-            while self._clock.monotonic() < end:
-                config = await self._configs.environment(environment)
-                if config is not None and key in config.keys:
-                    return True
-                await self._clock.sleep(_LOOK)
-        except StoreUnavailable:
-            pass
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._connection.do("PUBLISH", self._keys.hints, f"{environment}\n{key}")
+                while not await self._is_held(environment, key):
+                    await self._clock.sleep(_LOOK)
+                return True
         return False
 
     async def listen(self, take: Take, freed: Freed) -> None:
@@ -55,6 +52,10 @@ class KeyHints:
                             freed(EnvironmentId(environment))
             except StoreUnavailable:
                 await self._clock.sleep(_AGAIN)
+
+    async def _is_held(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+        config = await self._configs.environment(environment)
+        return config is not None and key in config.keys
 
 
 class HintListener:
