@@ -1,5 +1,6 @@
 """The page's first part: what one core, one gigabyte and one Redis carry, and how that grows."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -25,11 +26,11 @@ def members_carry(units: Units) -> Iterator[str]:
     rows = []
     for name, case in [*KINDS.items(), *_through_tls()]:
         found = {need.reason: need.members for need in limits.needs(replace(case, member=SMALL), units)}
-        gigabyte = 1e9 / demand.memory(case, units)[1] * case.sdks
-        fits = [case.sdks / found[reason] if found[reason] else float("inf") for reason in _REASONS]
+        gigabyte = _at_most(case.sdks * 1e9, demand.memory(case, units)[1])
+        fits = [_at_most(case.sdks, found[reason]) for reason in _REASONS]
         factor, reason = limits.carried(replace(case, member=SMALL), units)
         member = f"**{number(case.sdks * factor)}**, then {reason}"
-        rows.append([name, number(fits[0]), number(gigabyte), *map(number, fits[1:]), member])
+        rows.append([name, fits[0], gigabyte, *fits[1:], member])
     yield table(["", "one core", "1 GB for connections", "65,536 files", "1 Gbit/s", "one member"], rows)
     yield (
         "A process holds"
@@ -37,6 +38,11 @@ def members_carry(units: Units) -> Iterator[str]:
         f" environment and {size(units.flag_bytes)} for each flag in it; with several workers each of them"
         f" does. A stream takes {size(units.stream_bytes)}, through TLS {size(units.tls_bytes)} more."
     )
+
+
+def _at_most(given: float, each: float) -> str:
+    """How many times ``each`` there is in what is given; what could not be told from nothing has no end."""
+    return number(given / each if each > 0 else math.inf)
 
 
 _REASONS = ("CPU", "open files", "network")
@@ -54,16 +60,16 @@ def redis_carries(units: Units) -> Iterator[str]:
     yield "With half of its one core in use, for one of these alone:"
     told = [redis.change.cpu + redis.told.cpu * (count - 1) for count in (10, 100, 1000)]
     rows = [
-        ["members, 1 environment, nothing happens", number(_HALF / (redis.member + redis.followed).cpu)],
-        ["members, 100 environments", number(_HALF / (redis.member + redis.followed * 100).cpu)],
-        ["changes a second, 10 members", number(_HALF / told[0])],
-        ["changes a second, 100 members", number(_HALF / told[1])],
-        ["changes a second, 1,000 members", number(_HALF / told[2])],
-        ["evaluations of known targets a second, each by itself", number(_HALF / redis.evaluation.cpu)],
-        ["new targets a second", number(_HALF / redis.auth.cpu)],
-        ["counts of usage a second, none of which merge", number(_HALF / redis.count.cpu)],
-        ["flags in 1 GB", number(1e9 / redis.flag_bytes)],
-        ["targets in 1 GB", number(1e9 / redis.target_bytes)],
+        ["members, 1 environment, nothing happens", _at_most(_HALF, (redis.member + redis.followed).cpu)],
+        ["members, 100 environments", _at_most(_HALF, (redis.member + redis.followed * 100).cpu)],
+        ["changes a second, 10 members", _at_most(_HALF, told[0])],
+        ["changes a second, 100 members", _at_most(_HALF, told[1])],
+        ["changes a second, 1,000 members", _at_most(_HALF, told[2])],
+        ["evaluations of known targets a second, each by itself", _at_most(_HALF, redis.evaluation.cpu)],
+        ["new targets a second", _at_most(_HALF, redis.auth.cpu)],
+        ["counts of usage a second, none of which merge", _at_most(_HALF, redis.count.cpu)],
+        ["flags in 1 GB", _at_most(1e9, redis.flag_bytes)],
+        ["targets in 1 GB", _at_most(1e9, redis.target_bytes)],
     ]
     yield table(["", "at most"], rows)
     yield (

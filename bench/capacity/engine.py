@@ -25,7 +25,7 @@ class Engine:
             do(*arguments)
 
 
-class Worker:
+class Processor:
     """Does one thing after another; ``speed`` is what it gets done in a second, in seconds of one core.
 
     Attributes:

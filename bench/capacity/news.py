@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from bench.capacity.demand import ROUND_TRIP
-from bench.capacity.engine import Engine, Worker
+from bench.capacity.engine import Engine, Processor
 from bench.common.figures import percentile
 
 _SLICE = 100
@@ -59,7 +59,7 @@ class Spread:
 
 def spread(stage: Stage, changes: int = 1) -> Spread:
     """What ``changes`` at the same moment, each of another flag, come to."""
-    engine, redis = Engine(), Worker(1.0)
+    engine, redis = Engine(), Processor(1.0)
     members = [_Member(engine, stage, redis, changes) for _ in stage.told]
     for member, told in zip(members, stage.told, strict=True):
         engine.at(told, member.tell, 0, 0, told)
@@ -69,15 +69,15 @@ def spread(stage: Stage, changes: int = 1) -> Spread:
         half=percentile(times, 0.5),
         most=percentile(times, 0.99),
         last=max(times),
-        peak=max(member.worker.peak for member in members),
+        peak=max(member.processor.peak for member in members),
         redis=redis.peak,
         fetched=fsum(member.fetched for member in members) * stage.stands_for,
     )
 
 
 class _Member:
-    def __init__(self, engine: Engine, stage: Stage, redis: Worker, changes: int) -> None:
-        self.worker = Worker(stage.speed)
+    def __init__(self, engine: Engine, stage: Stage, redis: Processor, changes: int) -> None:
+        self.processor = Processor(stage.speed)
         self.times: list[float] = []
         self.fetched = 0.0
         self._engine = engine
@@ -93,7 +93,7 @@ class _Member:
     def tell(self, change: int, first: int, begun: float) -> None:
         """Tell a slice of the streams of that change; the rest comes after whoever waits by then."""
         count = min(self._slice, self._shown - first)
-        end = self.worker.serve(self._engine.now, count * self._weight * self._stage.event)
+        end = self.processor.serve(self._engine.now, count * self._weight * self._stage.event)
         for _ in range(count):
             self._engine.at(end + self._checked(end), self._fetch, change)
         if first + count < self._shown:
@@ -113,7 +113,7 @@ class _Member:
         return min(_CHECK, self._answered - now)
 
     def _fetch(self, change: int) -> None:
-        end = self.worker.serve(self._engine.now, self._weight * self._stage.fetch)
+        end = self.processor.serve(self._engine.now, self._weight * self._stage.fetch)
         self.fetched += self._weight
         if change + 1 == self._changes:
             self.times.append(end)

@@ -7,7 +7,7 @@ from random import Random
 
 from bench.capacity import demand, limits
 from bench.capacity.case import Case
-from bench.capacity.engine import Engine, Worker
+from bench.capacity.engine import Engine, Processor
 from bench.capacity.news import Spread, Stage, spread
 from bench.capacity.sdks import Step
 from bench.capacity.storm import Costs, Proxy, Storm, Told, crowd
@@ -26,6 +26,8 @@ PAUSE_SECONDS = 15.0
 """Seconds from a new member's start to the end of the next: an assumption."""
 _ALIKE = 8
 """Members that stand for all where all fare alike."""
+_SHOWN = 1000
+"""Members that are simulated at most where they do not fare alike."""
 _LEAST_SPEED = 0.05
 
 
@@ -52,7 +54,7 @@ class Fleet:
         """Streams that a member can take: each SDK has another connection, and there is its memory."""
         empty, connected = demand.memory(self.case, self.units)
         files = (self.case.member.files - limits.RESERVED_FILES) / self.case.connections
-        return self.case.streams * min(files, (self.case.member.memory - empty) / connected)
+        return self.case.streams * min(files, (self.case.member.memory - empty) / max(1.0, connected))
 
     @property
     def costs(self) -> Costs:
@@ -167,15 +169,16 @@ def redis_lost(given: Fleet) -> Spread:
     Every member puts back the targets that it remembers; the lease is taken anew, the change is written, and
     members read it between what is put back.
     """
-    engine, redis, chance = Engine(), Worker(1.0), Random(SEED)
-    work = _BATCH * given.units.redis.kept.cpu
+    engine, redis, chance = Engine(), Processor(1.0), Random(SEED)
+    shown = min(_SHOWN, given.members)
+    work = _BATCH * given.units.redis.kept.cpu * given.members / shown
     remembered = min(REMEMBERED, given.case.client / given.members) / given.case.nodes
 
     def put_back(left: float) -> None:
         if left > 0:
             engine.at(redis.serve(engine.now, work), put_back, left - _BATCH)
 
-    for _ in range(given.members):
+    for _ in range(shown):
         engine.at(chance.uniform(0, KEEPER_SECONDS), put_back, remembered)
     told: list[float] = []
     for place in _places(given):
@@ -222,12 +225,13 @@ def _for_all(told: Told, given: Fleet, count: int) -> Told:
 
 def _one_of_all(given: Fleet, *, jitter: bool = True) -> tuple[Storm, list[Proxy]]:
     """Members of which only the first one's SDKs matter; the others hold theirs."""
-    members = given.proxies(max(2, given.members))
+    # Of more, each of the others would have even less to do.
+    members = given.proxies(min(_SHOWN, max(2, given.members)))
     chance = Random(SEED)
     storm = Storm(given.costs, members, chance, jitter=jitter)
-    storm.settle(crowd(given.case.mix, given.case.streaming / len(members), chance), members[:1])
+    storm.settle(crowd(given.case.mix, given.case.streaming / given.members, chance), members[:1])
     for member in members[1:]:
-        member.streams = given.case.streams / len(members)
+        member.streams = given.case.streams / given.members
     return storm, members
 
 

@@ -5,7 +5,7 @@ from random import Random
 
 from bench.capacity import demand
 from bench.capacity.case import POLL_SECONDS, Case
-from bench.capacity.engine import Engine, Worker
+from bench.capacity.engine import Engine, Processor
 from bench.capacity.units import Units
 from bench.common.figures import percentile
 
@@ -27,7 +27,7 @@ class _Member:
 
     def __init__(self, case: Case, units: Units, members: float, chance: Random) -> None:
         self.engine = Engine()
-        self.worker = Worker(float(case.member.cores))
+        self.processor = Processor(float(case.member.cores))
         self.waits: list[float] = []
         self._case = case
         self._units = units
@@ -65,8 +65,8 @@ class _Member:
         self._serve(demand.news_work(case, units) * self._share)
 
     def _serve(self, work: float) -> None:
-        end = self.worker.serve(self.engine.now, work)
-        self.waits.append(end - self.engine.now - work / self.worker.speed)
+        end = self.processor.serve(self.engine.now, work)
+        self.waits.append(end - self.engine.now - work / self.processor.speed)
 
 
 def steady(case: Case, units: Units, members: float, seconds: float = 600.0, seed: int = 20) -> Load:
@@ -76,7 +76,7 @@ def steady(case: Case, units: Units, members: float, seconds: float = 600.0, see
     member.engine.run(seconds)
     waits = member.waits or [0.0]
     return Load(
-        used=member.worker.done / seconds / case.member.cores,
+        used=member.processor.done / seconds / case.member.cores,
         half=percentile(waits, 0.5),
         most=percentile(waits, 0.99),
     )

@@ -6,7 +6,7 @@ from math import fsum
 from random import Random
 
 from bench.capacity.demand import HEARTBEAT_SECONDS
-from bench.capacity.engine import Engine, Worker
+from bench.capacity.engine import Engine, Processor
 from bench.capacity.sdks import Mix, Sdk, Step, always
 from bench.common.figures import percentile
 
@@ -23,7 +23,7 @@ class Proxy:
     """A member: ``speed`` are its free cores; it takes ``room`` streams, and only while it is ``up``."""
 
     def __init__(self, speed: float, room: float) -> None:
-        self.worker = Worker(speed)
+        self.processor = Processor(speed)
         self.room = room
         self.up = True
         self.streams = 0.0
@@ -151,8 +151,8 @@ class Storm:
             half=percentile(waits, 0.5),
             most=percentile(waits, 0.99),
             last=max(waits),
-            queue=max(member.worker.longest for member in self.members),
-            peak=max(member.worker.peak for member in self.members),
+            queue=max(member.processor.longest for member in self.members),
+            peak=max(member.processor.peak for member in self.members),
             refused=self._refused,
             given_up=self._given_up,
             uneven=max(streams) / (fsum(streams) / len(streams)) if any(streams) else 1.0,
@@ -187,7 +187,7 @@ class Storm:
             self._refused += agent.weight
             self._try_again(agent)
             return
-        end = member.worker.serve(self.engine.now, self._cost(agent, step))
+        end = member.processor.serve(self.engine.now, self._cost(agent, step))
         if end - self.engine.now > agent.sdk.patience:
             # What it does not wait for is done all the same.
             self._given_up += agent.weight
@@ -216,7 +216,7 @@ class Storm:
         for step in steps:
             member = self._next_member()
             if member is not None:
-                member.worker.serve(self.engine.now, self._cost(agent, step))
+                member.processor.serve(self.engine.now, self._cost(agent, step))
 
     def _cost(self, agent: Agent, step: Step) -> float:
         times = agent.weight * (agent.sdk.sockets if step is Step.OPEN else 1)

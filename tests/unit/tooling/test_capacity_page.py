@@ -50,6 +50,14 @@ def test_the_whole_page() -> None:
     assert "10,000,000" in text
 
 
+def test_differences_that_were_lost_in_noise_do_no_harm() -> None:
+    """Where one more costs nothing that was measured, the page is written all the same."""
+    same = {place: 1.0 if place.column in {"s", "ready s"} else 1000.0 for place in figures()}
+    text = page(report(same))
+    assert "## What this assumes" in text
+    assert "nan" not in text
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [

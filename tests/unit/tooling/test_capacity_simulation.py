@@ -7,7 +7,7 @@ import pytest
 
 from bench.capacity import demand, scenarios
 from bench.capacity.case import Case, Member
-from bench.capacity.engine import Engine, Worker
+from bench.capacity.engine import Engine, Processor
 from bench.capacity.news import Stage, spread
 from bench.capacity.scenarios import NEWS, STORMS, Fleet
 from bench.capacity.sdks import ALL, ANDROID, JAVASCRIPT, RUBY, SERVERS, Step, Wait, always
@@ -31,11 +31,11 @@ def made(name: str) -> Fleet:
 
 def test_work_is_done_in_the_order_in_which_it_comes() -> None:
     """What comes while there is work waits, and idle time is not made up for."""
-    worker = Worker(2.0)
-    assert [worker.serve(at, 1.0) for at in (0.0, 0.1, 5.0)] == [0.5, 1.0, 5.5]
-    assert worker.longest == pytest.approx(0.4)
-    assert worker.done == 3.0
-    assert worker.peak == 1.0
+    processor = Processor(2.0)
+    assert [processor.serve(at, 1.0) for at in (0.0, 0.1, 5.0)] == [0.5, 1.0, 5.5]
+    assert processor.longest == pytest.approx(0.4)
+    assert processor.done == 3.0
+    assert processor.peak == 1.0
 
 
 def test_things_happen_in_order_of_time() -> None:
@@ -137,7 +137,7 @@ def test_an_sdk_that_waits_too_long_asks_again() -> None:
     told = storm.run()
     assert told.given_up > 0
     assert told.back == 200
-    assert slow.worker.done == pytest.approx((200 + told.given_up) * 0.001)
+    assert slow.processor.done == pytest.approx((200 + told.given_up) * 0.001)
 
 
 @pytest.mark.parametrize("sdk", ALL, ids=lambda sdk: sdk.name)
@@ -183,7 +183,7 @@ def test_the_first_request_after_a_loss_has_a_connection_of_its_own() -> None:
     storm.settle(crowd(((ANDROID, 1.0),), 1, Random(1)), members[:1])
     storm.end_all(members[0], 0.0)
     told = storm.run()
-    assert members[1].worker.done == pytest.approx(0.6)
+    assert members[1].processor.done == pytest.approx(0.6)
     assert told.asked == {**dict.fromkeys(Step, 0.0), Step.EVALUATIONS: 4, Step.AUTH: 1, Step.OPEN: 1}
 
 
