@@ -29,6 +29,7 @@ from ff_proxy.store.sqlite.durable import DurableCopy, Work
 from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder().encode
+_DOMAINS: Final = {domain.value: domain for domain in Domain}
 _ItemRow = tuple[str, str, str, int, str, bytes | None, float]
 
 
@@ -42,6 +43,7 @@ class SqliteConfigs:
         self._clock = clock
         self._counter = 0
         self._environments: dict[EnvironmentId, EnvironmentConfig] = {}
+        self._changed: dict[EnvironmentId, float] = {}
         self._statuses: dict[EnvironmentId, UpstreamStatus] = {}
         self._feed = Feed()
         # One write at a time: what is merged must still be what is held when it is committed.
@@ -49,6 +51,7 @@ class SqliteConfigs:
 
     async def load(self) -> None:
         """Read every environment from the file."""
+        self._changed = dict(await self._database.run(_read_last_changes))
         for config in await self._database.run(_read_all):
             self._counter += 1
             revision = Revision(self._epoch, self._counter)
@@ -63,7 +66,9 @@ class SqliteConfigs:
         return self._environments.get(environment)
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
-        """See ``ConfigReader``."""
+        """See ``ConfigReader``; the file is asked only if there is something."""
+        if self._changed.get(environment, 0.0) <= since:
+            return ()
 
         def read(connection: sqlite3.Connection) -> list[RecentChange]:
             rows = connection.execute(
@@ -97,6 +102,7 @@ class SqliteConfigs:
         """See ``ConfigWriter``."""
         async with self._writing:
             self._statuses.pop(environment, None)
+            self._changed.pop(environment, None)
             if self._environments.pop(environment, None) is None:
                 return
 
@@ -132,6 +138,8 @@ class SqliteConfigs:
             _write_environment(connection, committed)
             _write_items(connection, rows)
 
+        if old is not None and rows:
+            self._changed[new.id] = now
         # In memory first: should the file be behind, what is written then is all that memory holds.
         self._environments[new.id] = committed
         await self._copy.write(write)
@@ -181,12 +189,17 @@ def _changed_rows(old: EnvironmentConfig | None, new: EnvironmentConfig, now: fl
             yield (new.id, domain_name, identifier, version, "", None, 0.0)
 
 
+def _read_last_changes(connection: sqlite3.Connection) -> list[tuple[EnvironmentId, float]]:
+    rows = connection.execute("SELECT environment, max(changed) FROM items GROUP BY environment")
+    return [(EnvironmentId(environment), changed) for environment, changed in rows]
+
+
 def _read_all(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
     parts: dict[str, tuple[dict[str, Item], dict[str, Item], dict[str, int]]] = {}
     rows = connection.execute("SELECT environment, domain, identifier, version, digest, wire FROM items")
     for environment, domain_name, identifier, version, digest, wire in rows:
         flags, segments, retired = parts.setdefault(environment, ({}, {}, {}))
-        domain = Domain(domain_name)
+        domain = _DOMAINS[domain_name]
         if wire is None:
             retired[retired_name(domain, identifier)] = version
         else:

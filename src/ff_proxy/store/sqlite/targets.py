@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -18,6 +18,9 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Target).decode
 _Key = tuple[EnvironmentId, str]
 
+_UNSAVED: Final = 10_000
+_TROUBLE: Final = "data directory not writable, targets kept in memory only"
+
 _UPSERT: Final = (
     "INSERT INTO targets (environment, identifier, target) VALUES (?, ?, ?)"
     " ON CONFLICT (environment, identifier) DO UPDATE SET target = excluded.target"
@@ -25,7 +28,10 @@ _UPSERT: Final = (
 
 
 class SqliteTargets:
-    """At most ``capacity`` targets; ``cached`` of them (and of identifiers known to be absent) in memory."""
+    """At most ``capacity`` targets; ``cached`` of them (and of identifiers known to be absent) in memory.
+
+    What could not be written stays in memory, and is written with the next that can be.
+    """
 
     def __init__(self, database: Database, capacity: int, cached: int, once: OnceLog) -> None:
         self._database = database
@@ -33,6 +39,7 @@ class SqliteTargets:
         self._capacity = capacity
         self._cached = cached
         self._cache: OrderedDict[_Key, Target | None] = OrderedDict()
+        self._unsaved: OrderedDict[_Key, Target] = OrderedDict()
         self._stored = 0
 
     async def load(self) -> None:
@@ -41,11 +48,14 @@ class SqliteTargets:
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``."""
-        return self._cache.get((environment, identifier), UNKNOWN)
+        key = (environment, identifier)
+        return self._unsaved.get(key) or self._cache.get(key, UNKNOWN)
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
         """See ``TargetStore``."""
         key = (environment, identifier)
+        if key in self._unsaved:
+            return self._unsaved[key]
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
@@ -74,7 +84,10 @@ class SqliteTargets:
         await self._write(environment, targets, new=True)
 
     async def _write(self, environment: EnvironmentId, targets: Sequence[Target], *, new: bool) -> None:
-        rows = [(environment, target.identifier, _encode(target)) for target in targets]
+        # What memory holds is the newest, whichever of several writes fails.
+        batch = {(environment, target.identifier): target for target in targets}
+        saving = {**self._unsaved, **batch}
+        rows = [(key[0], key[1], _encode(target)) for key, target in saving.items()]
 
         def write(connection: sqlite3.Connection) -> int | None:
             connection.executemany(_UPSERT, rows)
@@ -83,14 +96,29 @@ class SqliteTargets:
         try:
             counted = await self._database.run(write)
         except StoreUnavailable as error:
-            self._once.warning("data directory not writable, targets kept in memory only", error=str(error))
+            self._once.warning(_TROUBLE, error=str(error))
+            self._keep(batch)
             return
+        if self._unsaved:
+            for key, target in saving.items():
+                if self._unsaved.get(key) == target:
+                    del self._unsaved[key]
+            self._once.forget(_TROUBLE)
         if counted is not None:
             self._stored = counted
         elif new:
             self._stored += len(rows)
         if self._stored > self._capacity:
             await self._shrink()
+
+    def _keep(self, batch: Mapping[_Key, Target]) -> None:
+        for key, target in batch.items():
+            self._unsaved[key] = self._cache.get(key) or target
+            self._unsaved.move_to_end(key)
+        if len(self._unsaved) > _UNSAVED:
+            self._once.warning("data directory not writable for long, the oldest targets are dropped")
+        while len(self._unsaved) > _UNSAVED:
+            self._unsaved.popitem(last=False)
 
     async def _shrink(self) -> None:
         # A tenth at a time, so that a full table is not counted at every write.
@@ -106,7 +134,11 @@ class SqliteTargets:
                 connection
             )
 
-        gone, self._stored = await self._database.run(shrink)
+        try:
+            gone, self._stored = await self._database.run(shrink)
+        except StoreUnavailable as error:
+            self._once.warning(_TROUBLE, error=str(error))
+            return  # the next write tries again
         for key in gone:
             self._cache.pop(key, None)
 
