@@ -33,6 +33,8 @@ class Announcement(msgspec.Struct, frozen=True):
     revoked: frozenset[SdkKeyHash]
 
 
+_AT_ONCE: Final = 32
+
 Listener = Callable[[Announcement], None]
 
 
@@ -129,10 +131,20 @@ class Snapshots:
     async def resync(self) -> None:
         """Compare every revision with the store's and catch up where they differ."""
         held = await self._source.environments()
-        for environment in {*held, *self._current}:
-            current = self._current.get(environment)
-            if current is None or current.revision != held.get(environment):
-                await self.refresh(environment)
+        moved = [
+            environment
+            for environment in {*held, *self._current}
+            if (current := self._current.get(environment)) is None
+            or current.revision != held.get(environment)
+        ]
+        for start in range(0, len(moved), _AT_ONCE):
+            # A store on the network answers many at once in little more than the time of one.
+            outcomes = await asyncio.gather(
+                *map(self.refresh, moved[start : start + _AT_ONCE]), return_exceptions=True
+            )
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
 
     async def refresh(self, environment: EnvironmentId) -> None:
         """Make the snapshot equal what the store holds now; callers at the same time share one read."""

@@ -62,6 +62,30 @@ async def test_changes_are_announced_after_the_swap(registry: Registry) -> None:
     assert seen == [registry.heard[-1].snapshot]
 
 
+async def test_many_environments_are_read_at_once() -> None:
+    """A store on the network answers them together; one that cannot be read does not cost the others."""
+    names = [EnvironmentId(f"00000000-0000-4000-8000-{number:012d}") for number in range(20)]
+    store = MemoryStore("life", FakeClock())
+    for name in names:
+        await store.configs.replace(config(environment=name))
+    together = asyncio.Barrier(len(names))
+
+    class Slow(type(store.configs)):  # type: ignore[misc]  # what it is made of is its business
+        async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+            await together.wait()
+            if environment == names[3]:
+                raise StoreUnavailable("not this one")
+            found: EnvironmentConfig | None = await super().environment(environment)
+            return found
+
+    store.configs.__class__ = Slow
+    snapshots = Snapshots(store.configs, CompileOptions(), FakeClock(), null_telemetry())
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreUnavailable, match="not this one"):
+            await snapshots.resync()
+    assert set(snapshots.all()) == {*names} - {names[3]}
+
+
 async def test_a_revoked_key_is_forgotten_and_named(registry: Registry) -> None:
     """Listeners close its streams."""
     await registry.store.configs.replace(config(flag(), keys=("old", "kept")))

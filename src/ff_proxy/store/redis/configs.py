@@ -25,7 +25,6 @@ from ff_proxy.telemetry import OnceLog
 _encode: Final = msgspec.json.Encoder().encode
 # A conflict means that another member wrote in between; the lease makes that rare.
 _ATTEMPTS: Final = 50
-_REMEMBERED: Final = 2000
 # Whole environments of hundreds of flags: so many are megabytes, and others wait meanwhile.
 _READ_AT_ONCE: Final = 32
 _REVISIONS_AT_ONCE: Final = 256
@@ -113,7 +112,7 @@ class RedisConfigs:
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
         """See ``ConfigReader``: of the last 2,000 changes."""
-        answer = await self._recents.get(environment)
+        answer = await self._recents.get((environment, since))
         with translated():
             return rows.recent(answer, since)
 
@@ -215,7 +214,7 @@ class RedisConfigs:
         ``None`` if somebody else wrote first.
         """
         await self._connection.do("SADD", self._keys.environments, new.id)
-        fence = self._own_fence(new.id)
+        fence, now = self._own_fence(new.id), self._clock.wall()
         arguments: list[Argument] = [
             expected.epoch,
             str(expected.counter),
@@ -228,8 +227,9 @@ class RedisConfigs:
             _encode(new.info),
             _encode(sorted(new.keys)),
             repr(new.since),
+            repr(now),
         ]
-        for field, row in rows.changed(old, new, self._clock.wall()):
+        for field, row in rows.changed(old, new, now):
             arguments += (field, row)
         answer = await self._connection.run(scripts.COMMIT, self._of(new.id), arguments)
         outcome = answer[0].decode()
@@ -247,9 +247,11 @@ class RedisConfigs:
             [(self._of(environment), [known.epoch, str(known.counter)]) for environment, known in asked],
         )
 
-    async def _recent_many(self, environments: Sequence[EnvironmentId]) -> list[list[bytes]]:
-        keys = [[self._keys.items(name), self._keys.moved(name)] for name in environments]
-        return await self._connection.run_each(scripts.NEWEST, [(pair, [_REMEMBERED]) for pair in keys])
+    async def _recent_many(self, asked: Sequence[tuple[EnvironmentId, float]]) -> list[list[bytes]]:
+        return await self._connection.run_each(
+            scripts.RECENT,
+            [([self._keys.items(name), self._keys.recent(name)], [repr(since)]) for name, since in asked],
+        )
 
     async def _revision_many(self, environments: Sequence[EnvironmentId]) -> list[Revision | None]:
         try:
@@ -271,7 +273,12 @@ class RedisConfigs:
         return fence
 
     def _of(self, environment: EnvironmentId) -> list[str]:
-        return [self._keys.config(environment), self._keys.items(environment), self._keys.moved(environment)]
+        return [
+            self._keys.config(environment),
+            self._keys.items(environment),
+            self._keys.moved(environment),
+            self._keys.recent(environment),
+        ]
 
 
 def _is_older(found: Revision, held: Revision) -> bool:

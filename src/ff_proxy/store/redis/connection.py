@@ -68,6 +68,8 @@ class Connection:
 
     async def each(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands in few round trips, answers in order; the first error is raised."""
+        if len(commands) == 1:
+            return [await self.do(*commands[0])]  # a pipeline of one costs more
         answers: list[Any] = []
         for start in range(0, len(commands), _BATCH):
             async with self._asking():
@@ -81,6 +83,8 @@ class Connection:
         self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
     ) -> list[Any]:
         """A script called several times, as ``each``; one that is run twice in trouble must not mind."""
+        if len(calls) == 1:
+            return [await self.run(script, *calls[0])]
         answers: list[Any] = []
         for start in range(0, len(calls), _BATCH):
             some = [(len(keys), *keys, *arguments) for keys, arguments in calls[start : start + _BATCH]]

@@ -33,6 +33,10 @@ class Keys:
         """Sorted set: the items by the counter of their last change."""
         return self._of(environment, "moved")
 
+    def recent(self, environment: EnvironmentId) -> str:
+        """Sorted set: the last 2,000 items that changed, by the wall-clock second."""
+        return self._of(environment, "recent")
+
     def lease(self, environment: EnvironmentId) -> str:
         """Text with a time to live: who talks to SaaS for the environment, and its fencing number."""
         return self._of(environment, "lease")

@@ -34,6 +34,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     wire: bytes | None
 
 
+_DOMAINS: Final = {domain.value: domain for domain in Domain}
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Row).decode
 
@@ -135,4 +136,4 @@ def _field(item: Item) -> str:
 def _pairs(fields: Sequence[bytes]) -> Iterator[tuple[Domain, str, Row]]:
     for field, row in zip(fields[::2], fields[1::2], strict=True):
         domain, _, identifier = field.decode().partition(":")
-        yield Domain(domain), identifier, _decode(row)
+        yield _DOMAINS[domain], identifier, _decode(row)

@@ -19,10 +19,10 @@ end
 COMMIT: Final = Script(
     _INTACT
     + """
--- KEYS: config, items, moved
+-- KEYS: config, items, moved, recent
 -- ARGV: expected epoch, expected counter, fence, epoch if a new one begins, least counter,
 --       '1' if this is the whole environment, channel, environment, info, keys, since,
---       then field and row of every changed item
+--       now, then field and row of every changed item
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'fence', 'rows')
 local epoch, counter = state[1] or '', tonumber(state[2] or '0')
 if tonumber(ARGV[3]) < tonumber(state[3] or '0') then return {'fenced'} end
@@ -30,13 +30,16 @@ if epoch ~= ARGV[1] or counter ~= tonumber(ARGV[2]) then return {'moved'} end
 local whole = ARGV[6] == '1'
 if not whole and not intact(KEYS[2], KEYS[3], state[4]) then return {'moved'} end
 local following = string.format('%.0f', math.max(counter, tonumber(ARGV[5])) + 1)
-if whole then redis.call('DEL', KEYS[2], KEYS[3]) end
+if whole then redis.call('DEL', KEYS[2], KEYS[3], KEYS[4]) end
 -- Whoever knows what was here before a whole one must read everything.
 if whole or tonumber(ARGV[3]) > tonumber(state[3] or '0') then epoch = ARGV[4] end
-for i = 12, #ARGV, 2 do
+for i = 13, #ARGV, 2 do
   redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
   redis.call('ZADD', KEYS[3], following, ARGV[i])
+  -- What comes with an environment is nobody's change.
+  if not whole then redis.call('ZADD', KEYS[4], ARGV[12], ARGV[i]) end
 end
+if not whole then redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -2001) end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'counter', following, 'fence', ARGV[3], 'info', ARGV[9],
            'keys', ARGV[10], 'since', ARGV[11], 'rows', redis.call('HLEN', KEYS[2]))
 redis.call('HDEL', KEYS[1], 'removed')
@@ -77,23 +80,26 @@ return {state[1], state[2]}
 """
 )
 
-NEWEST: Final = Script("""
--- KEYS: items, moved; ARGV: how many
+RECENT: Final = Script("""
+-- KEYS: items, recent; ARGV: wall-clock seconds after which changes are recent
 local rows = {}
-for _, field in ipairs(redis.call('ZREVRANGE', KEYS[2], 0, ARGV[1] - 1)) do
-  rows[#rows + 1] = field
-  rows[#rows + 1] = redis.call('HGET', KEYS[1], field)
+for _, field in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf')) do
+  local row = redis.call('HGET', KEYS[1], field)
+  if row then
+    rows[#rows + 1] = field
+    rows[#rows + 1] = row
+  end
 end
 return rows
 """)
 
 REMOVE: Final = Script("""
--- KEYS: config, items, moved; ARGV: fence, channel, environment
+-- KEYS: config, items, moved, recent; ARGV: fence, channel, environment
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'fence', 'removed')
 if tonumber(ARGV[1]) < tonumber(state[3] or '0') then return -1 end
 redis.call('HDEL', KEYS[1], 'status', 'reporter')
 if not state[1] or state[4] then return 0 end
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 redis.call('HDEL', KEYS[1], 'info', 'keys', 'rows')
 redis.call('HSET', KEYS[1], 'removed', '1', 'counter', string.format('%.0f', tonumber(state[2]) + 1))
 redis.call('PUBLISH', ARGV[2], ARGV[3])
