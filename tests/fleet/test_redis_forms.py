@@ -89,14 +89,31 @@ async def test_fleets_and_configurations_that_share_a_redis(tmp_path: Path) -> N
                 (replica, {DEV, PROD}),
                 (other, {OFFICE}),
             ):
-                async with SdkLike(proxy.url, "none").http as http:
-                    told = (await http.get("/health")).json()["environments"]
-                    assert {one["id"] for one in told} == environments
+                visitor = SdkLike(proxy.url, "none")
+                async with visitor.http:
+                    assert await _environments(visitor, environments)
             for proxy, environment in ((replica, OFFICE), (first, OFFICE), (other, DEV)):
                 async with SdkLike(proxy.url, "none").http as http:
                     refused = await http.post("/client/auth", json={"apiKey": KEYS[environment]})
                     assert refused.status_code == 403
             assert saas.streams.count() == 3
+            await second.stop()
+            _forget(redis.port, "shop", PROD)
+            async with SdkLike.connected(replica.url, KEYS[DEV]) as client:
+                await eventually(lambda: _environments(client, {DEV}))
+                refused = await client.http.post("/client/auth", json={"apiKey": KEYS[PROD]})
+                assert refused.status_code == 403
+
+
+def _forget(port: int, prefix: str, environment: str) -> None:
+    """What docs/storage.md says of an environment that nobody is configured for any more."""
+    redis_command(port, "HSET", f"{prefix}:{{{environment}}}:config", "removed", "1")
+    redis_command(port, "PUBLISH", f"{prefix}:notices", environment)
+
+
+async def _environments(client: SdkLike, wanted: set[str]) -> bool:
+    told = (await client.http.get("/health")).json()["environments"]
+    return {one["id"] for one in told} == wanted
 
 
 async def _serves(client: SdkLike, number: int) -> bool:
