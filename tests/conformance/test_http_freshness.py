@@ -1,6 +1,8 @@
 """Reading your writes where the store is shared: requests that have to wait for it (PRODUCT §6.5, §6.6)."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
@@ -227,3 +229,22 @@ async def test_what_fails_while_waiting_is_answered(
             assert (await wire.response()).status == 500
         await wire.send(message("GET", EVALUATION, site.bearer()))
         assert (await wire.response()).status == 200
+
+
+async def test_a_post_counts_although_its_sender_has_left(shared: tuple[Site, Checks, FarTargets]) -> None:
+    """SDKs send what they have and go."""
+    site, checks, _ = shared
+    checks.gate = asyncio.Semaphore(0)
+    async with connected(site) as wire:
+        fields = site.bearer(key="new-key")
+        await wire.send(message("POST", f"/metrics/{ENVIRONMENT}", fields, b"{}"))
+        await until(lambda: bool(checks.checked))
+        # Closed like this, the connection is reset and not just ended.
+        wire.writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        wire.writer.transport.abort()
+        await until(lambda: not site.edge.connections)
+    await site.store.configs.apply(ENVIRONMENT, SetKeys(frozenset({hash_key(KEY), hash_key("new-key")})))
+    checks.gate.release()
+    await until(lambda: site.posts.bodies == [(ENVIRONMENT, b"{}")])

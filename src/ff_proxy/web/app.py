@@ -16,7 +16,7 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.auth import Authenticator
 from ff_proxy.web.cors import Cors
 from ff_proxy.web.counts import Counts
-from ff_proxy.web.envelope import HEAD, PLACE, Envelope, send_reply
+from ff_proxy.web.envelope import HEAD, PLACE, Envelope, Post, send_reply
 from ff_proxy.web.health import Health
 from ff_proxy.web.paths import Place, Resource
 from ff_proxy.web.problems import problem, stream_problem
@@ -87,13 +87,10 @@ def make_app(
         # The edge takes every proper one itself; what is left has a body or cannot be read.
         raise RequestError(400, "a stream is asked for by a GET without a body")
 
-    async def authenticate(request: Request, _: Place, __: RequestHead) -> Reply:
-        return await authenticator(request)
-
     routes = [
         PlaceRoute(READABLE, _GET, read),
         PlaceRoute([Resource.STREAM], frozenset({"GET"}), stream),
-        PlaceRoute([Resource.AUTH], _POST, authenticate),
+        PlaceRoute([Resource.AUTH], _POST, authenticator),
         PlaceRoute([Resource.USAGE], _POST, usage_posts),
         PlaceRoute([Resource.HEALTH], _GET, _plain(health.overview)),
         PlaceRoute([Resource.LIVE], _GET, _plain(health.live)),
@@ -104,7 +101,8 @@ def make_app(
     handlers = dict.fromkeys((RequestError, StoreUnavailable, HTTPException, Exception), _explain)
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return Envelope(app, cors, counts, clock, telemetry)
+    posts: dict[Resource, Post] = {Resource.AUTH: authenticator, Resource.USAGE: usage_posts}
+    return Envelope(app, posts, cors, counts, clock, telemetry)
 
 
 def _plain(endpoint: Callable[[], Awaitable[Reply]]) -> Endpoint:

@@ -13,11 +13,13 @@ from ff_proxy.store.protocol import Targets
 from ff_proxy.store.snapshot import Snapshot
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.web.bodies import Bodies
+from ff_proxy.web.bodies import Bodies, TooLarge
 from ff_proxy.web.entrance import Issuer
 from ff_proxy.web.needs import KeyChecker, Registrar
+from ff_proxy.web.paths import Place
 from ff_proxy.web.problems import RETRY_SOON, UNAVAILABLE
 from ff_proxy.web.reply import Reply, json_reply
+from ff_proxy.web.request import RequestHead
 
 _LONGEST_BODY: Final = 1024 * 1024
 _UNREGISTERED: Final = "targets cannot be stored, they are evaluated by identifier alone"
@@ -54,9 +56,16 @@ class Authenticator:
         self._bodies = bodies
         self._once = telemetry.once("auth")
 
-    async def __call__(self, request: Request) -> Reply:
+    async def __call__(self, request: Request, place: Place, head: RequestHead) -> Reply:
         """The reply to one request; raises ``RequestError`` 400, 403, 413 or 503."""
-        asked = read_auth_request(await self._bodies.read(request, _LONGEST_BODY))
+        return await self.answer(place, head, await self._bodies.read(request, _LONGEST_BODY))
+
+    async def answer(self, place: Place, head: RequestHead, body: bytes) -> Reply:
+        """The same, of a body that has been read."""
+        del place, head
+        if not self._bodies.fits(len(body)):
+            raise TooLarge
+        asked = read_auth_request(body)
         snapshot = await self._snapshot(asked.key)
         token = self._issuer.issue(snapshot.info, asked.key.hash)
         await self._remember(snapshot.environment, asked)

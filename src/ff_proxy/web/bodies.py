@@ -24,6 +24,10 @@ class Bodies:
         self._limit: Final = limit
         self._held = 0
 
+    def fits(self, length: int) -> bool:
+        """Whether a body of that length may be read."""
+        return length <= self._limit
+
     async def read(self, request: Request, limit: int | None = None) -> bytes:
         """The whole body.
 

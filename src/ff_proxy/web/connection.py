@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _AHEAD: Final = 64 * 1024
 """Bytes that a client may send ahead while it is not their turn; then nothing more is read."""
 
+_SMALL: Final = 16 * 1024
+"""Bodies of posts that are answered here if they have come with their head."""
+
 _LINGER: Final = 2
 _TOO_SLOW: Final = "the request took too long to arrive"
 _CLOSE: Final = b"connection: close\r\n\r\n"
@@ -67,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._searched = 0
         self._cold: ColdRequest | None = None
-        self._pending: asyncio.Task[None] | None = None
+        self._pending: asyncio.Future[None] | None = None
         self.halted = False
         self._ending = False
         self._finished = False
@@ -222,7 +225,7 @@ class Connection(asyncio.Protocol):
         head = read_head(data) if sifted is None else sifted_head(sifted[0], sifted[1])
         if head is None:
             self._lend(data, -1)
-        elif not head.simple or not self._hot(head, sifted):
+        elif not (self._hot(head, sifted) if head.simple else self._posted(head)):
             self._lend(without_upgrade(data) if b"upgrade" in head.head.fields else data, head.length)
 
     def _hot(self, head: EdgeHead, sifted: Sifted | None) -> bool:
@@ -239,6 +242,17 @@ class Connection(asyncio.Protocol):
             self._wait_for(self._edge.read_in_time(self, place, head))
         else:
             self.answer(reply, head)
+        return True
+
+    def _posted(self, head: EdgeHead) -> bool:
+        length = head.length
+        if head.head.method != "POST" or not head.usual or not 0 < length <= min(len(self._buffer), _SMALL):
+            return False
+        outcome = self._edge.post(self, head, bytes(self._buffer[:length]))
+        if outcome is None:
+            return False
+        del self._buffer[:length]
+        self._wait_for(outcome)
         return True
 
     # --- answering here
@@ -296,13 +310,15 @@ class Connection(asyncio.Protocol):
         self._free = False
         self._buffer.clear()
 
-    def _wait_for(self, task: asyncio.Task[None]) -> None:
-        self._pending = task
-        task.add_done_callback(self._answered)
+    def _wait_for(self, outcome: asyncio.Future[None]) -> None:
+        self._pending = outcome
+        outcome.add_done_callback(self._answered)
 
-    def _answered(self, _: asyncio.Task[None]) -> None:
+    def _answered(self, _: asyncio.Future[None]) -> None:
         self._pending = None
         self._opens = False
+        if self._finished:
+            self.transport.close()
         if not self.transport.is_closing():
             self._go_on()
 

@@ -1,7 +1,7 @@
 """The fast edge: what all connections share (docs/decisions/0002-the-edge.md)."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from email.utils import formatdate
 from typing import Final
 
@@ -247,9 +247,29 @@ class Edge:
         return self._background(self._read_in_time(connection, place, head))
 
     async def _read_in_time(self, connection: Connection, place: Place, head: EdgeHead) -> None:
+        async def reply() -> Reply:
+            return (await self._resources.in_time(place, head.head)).reply
+
+        await self._answer(connection, place, head, reply())
+
+    def post(self, connection: Connection, head: EdgeHead, body: bytes) -> asyncio.Future[None] | None:
+        """The reply to a small post; it is given to ``connection``. ``None`` if it is not for the edge.
+
+        What was posted counts, whether its sender waits for the reply or not.
+        """
+        place = self.locate(head.head.path)
+        post = None if place is None else self._app.posts.get(place.resource)
+        if place is None or post is None:
+            return None
+        work = self._answer(connection, place, head, post.answer(place, head.head, body))
+        return asyncio.shield(self._background(work))
+
+    async def _answer(
+        self, connection: Connection, place: Place, head: EdgeHead, answering: Awaitable[Reply]
+    ) -> None:
         began = self._clock.monotonic()
         try:
-            reply = (await self._resources.in_time(place, head.head)).reply
+            reply = await answering
         except Exception as error:  # noqa: BLE001  (the last resort: a client must get an answer)
             reply = self._problem(place, error)
         self._app.note(head.head, place, reply.status, self._clock.monotonic() - began)

@@ -1,7 +1,7 @@
 """What every ordinary response has in common: preflights, CORS, the echoed id, errors, counting."""
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,7 +10,7 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.cors import Cors
 from ff_proxy.web.counts import Counts
 from ff_proxy.web.negotiate import echoed_id
-from ff_proxy.web.paths import Place, at_root, locate
+from ff_proxy.web.paths import Place, Resource, at_root, locate
 from ff_proxy.web.problems import problem
 from ff_proxy.web.reply import Fields, Reply
 from ff_proxy.web.request import RequestHead, scope_head
@@ -22,14 +22,39 @@ HEAD: Final = "ff_proxy.head"
 """Where in an ASGI scope its ``RequestHead`` is."""
 
 
+class Post(Protocol):
+    """What answers a post whose body is here already."""
+
+    async def answer(self, place: Place, head: RequestHead, body: bytes) -> Reply:
+        """The reply; raises ``RequestError``."""
+        ...
+
+
 class Envelope:
     """Wraps the application.
 
     Paths are put at the root: an application sees neither doubled slashes in front nor ``/api/1.0``.
+
+    Args:
+        app: the application.
+        posts: what answers small posts where they need not go through the application.
+        cors: fields for browsers.
+        counts: counts requests.
+        clock: measures them.
+        telemetry: told of them.
     """
 
-    def __init__(self, app: ASGIApp, cors: Cors, counts: Counts, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        posts: Mapping[Resource, Post],
+        cors: Cors,
+        counts: Counts,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
         self._app = app
+        self.posts: Final = posts
         self._cors = cors
         self._counts = counts
         self._clock = clock

@@ -28,10 +28,11 @@ class EdgeHead:
         old: it is HTTP/1.0.
         close: the connection is to end with the response.
         length: bytes of the body; -1 if that is not for the edge to say.
-        simple: a GET without a body that expects nothing special.
+        usual: it expects nothing special.
+        simple: a usual GET without a body.
     """
 
-    __slots__ = ("close", "head", "length", "old", "simple")
+    __slots__ = ("close", "head", "length", "old", "simple", "usual")
 
     def __init__(self, head: RequestHead, *, old: bool) -> None:
         fields = head.fields
@@ -40,12 +41,8 @@ class EdgeHead:
         self.old: Final = old
         self.close: Final = old or (connection is not None and _closes(connection))
         self.length: Final = _length(fields.get(b"content-length"), fields.get(b"transfer-encoding"))
-        self.simple: Final = (
-            self.length == 0
-            and head.method == "GET"
-            and b"expect" not in fields
-            and b"proxy-connection" not in fields
-        )
+        self.usual: Final = b"expect" not in fields and b"proxy-connection" not in fields
+        self.simple: Final = self.length == 0 and head.method == "GET" and self.usual
 
 
 def read_head(data: bytes) -> EdgeHead | None:

@@ -31,18 +31,33 @@ class UsagePosts:
 
     async def __call__(self, request: Request, place: Place, head: RequestHead) -> Reply:
         """The reply to one post; raises ``RequestError`` 400, 401 or 403."""
+        await self._let_in(place, head)
+        try:
+            body = await self._bodies.read(request)
+        except TooLarge:
+            # Some SDKs repeat a body that is refused for ever: it is read off instead, and counted.
+            self._drop(place)
+            await self._bodies.read_off(request)
+        else:
+            self._intake.submit(place.environment, body)
+        return _TAKEN
+
+    async def answer(self, place: Place, head: RequestHead, body: bytes) -> Reply:
+        """The same, of a body that has been read."""
+        await self._let_in(place, head)
+        if self._bodies.fits(len(body)):
+            self._intake.submit(place.environment, body)
+        else:
+            self._drop(place)
+        return _TAKEN
+
+    def _drop(self, place: Place) -> None:
+        self._dropped.labels(place.environment, "too_large").inc()
+        self._once.warning("a usage body is too large, it is dropped", place.environment)
+
+    async def _let_in(self, place: Place, head: RequestHead) -> None:
         try:
             self._access.post(head.fields, place.environment)
         except Outdated:
             await self._freshness.refresh(place.environment)
             self._access.post(head.fields, place.environment)
-        try:
-            body = await self._bodies.read(request)
-        except TooLarge:
-            # Some SDKs repeat a body that is refused for ever: it is read off instead, and counted.
-            self._dropped.labels(place.environment, "too_large").inc()
-            self._once.warning("a usage body is too large, it is dropped", place.environment)
-            await self._bodies.read_off(request)
-        else:
-            self._intake.submit(place.environment, body)
-        return _TAKEN

@@ -1,0 +1,94 @@
+"""Posts whose body comes with the head are answered at the edge, and alike."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ff_proxy.model.keys import EnvironmentId
+from tests.support.clock import FakeClock
+from tests.support.configs import ENVIRONMENT, KEY, config, flag
+from tests.support.web import Site, ask, connected, message, serving
+
+AUTH = "/client/auth"
+USAGE = f"/metrics/{ENVIRONMENT}"
+FLAGS = f"/client/env/{ENVIRONMENT}/feature-configs"
+OTHER = EnvironmentId("11111111-2222-4333-8444-555555555555")
+GOOD = f'{{"apiKey":"{KEY}","target":{{"identifier":"jane"}}}}'.encode()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    """Time stands still, so that tokens are the same."""
+    other = config(flag("b"), environment=OTHER, keys=("another",))
+    async with serving(Site(clock=FakeClock()), config(flag("a")), other) as running:
+        yield running
+
+
+async def test_both_ways_answer_alike(site: Site) -> None:
+    """Byte for byte, what is refused as well."""
+    bearer = site.bearer()
+    requests = [
+        (AUTH, {}, GOOD),
+        (f"/api/1.0/{AUTH}?cluster=1", {"Content-Type": "text/plain", "X-Request-ID": "one"}, GOOD),
+        (AUTH, {"Connection": "close", "Origin": "https://a.example"}, GOOD),
+        (AUTH, {}, b'{"apiKey":"unknown"}'),
+        (AUTH, {}, b"{"),
+        (AUTH, {}, b"[]"),
+        (USAGE, bearer, b"{}"),
+        (f"{USAGE}/", bearer | {"Upgrade": "h2c", "Connection": "upgrade"}, b"{}"),
+        (USAGE, {}, b"{}"),
+        (USAGE, {"Authorization": "Bearer x"}, b"{}"),
+        (f"/metrics/{OTHER}", bearer, b"{}"),
+        (FLAGS, bearer, b"{}"),
+        ("/nowhere", bearer, b"{}"),
+    ]
+    here = [await ask(site, "POST", *request) for request in requests]
+    taken, asked = list(site.posts.bodies), len(site.registrar.registered)
+    site.edge.post = lambda *_: None  # type: ignore[method-assign]  # this makes it ordinary
+    ordinary = [await ask(site, "POST", *request) for request in requests]
+    assert [one.status for one in here] == [200, 200, 200, 403, 400, 400, 200, 200, 401, 401, 403, 405, 404]
+    assert [one.undated for one in here] == [one.undated for one in ordinary]
+    assert site.posts.bodies == taken * 2
+    assert len(site.registrar.registered) == asked * 2
+
+
+async def test_what_follows_is_answered_afterwards(site: Site) -> None:
+    """In order, although a post may wait; a body that is not whole yet is waited for."""
+    post, read = message("POST", USAGE, site.bearer(), b'{"a":1}'), message("GET", FLAGS, site.bearer())
+    async with connected(site) as wire:
+        await wire.send(post + read + post + post[:-1])
+        assert [(await wire.response()).body for _ in range(3)] == [
+            b"{}",
+            (await ask(site, "GET", FLAGS, site.bearer())).body,
+            b"{}",
+        ]
+        await wire.send(post[-1:] + message("POST", AUTH, {}, GOOD))
+        assert (await wire.response()).body == b"{}"
+        assert (await wire.response()).json()["authToken"] == site.token()
+    assert site.posts.bodies == [(ENVIRONMENT, b'{"a":1}')] * 3
+
+
+async def test_requests_are_counted_and_timed(site: Site) -> None:
+    """As those that go the ordinary way."""
+    for _ in range(2):
+        await ask(site, "POST", AUTH, {}, GOOD)
+        await ask(site, "POST", USAGE, site.bearer(), b"{}")
+        site.edge.post = lambda *_: None  # type: ignore[method-assign]  # this makes it ordinary
+    figures = (await ask(site, "GET", "/metrics")).body.decode().splitlines()
+    for place in (
+        'envID="",method="POST",url="/client/auth"',
+        f'envID="{ENVIRONMENT}",method="POST",url="/metrics/{{env}}"',
+    ):
+        assert f'ff_proxy_http_requests_total{{code="200",{place}}} 2.0' in figures
+        labels = place.replace('method="POST",', "")
+        assert f"ff_proxy_http_requests_duration_count{{{labels}}} 2.0" in figures
+        assert f"ff_http_requests_content_length_histogram_count{{{labels}}} 2.0" in figures
+
+
+async def test_the_limit_of_bodies_holds() -> None:
+    """However small it is."""
+    async with serving(Site(max_body=10), config(flag("a"))) as site:
+        assert (await ask(site, "POST", AUTH, {}, GOOD)).status == 413
+        assert (await ask(site, "POST", USAGE, site.bearer(), b'{"a":12345}')).body == b"{}"
+        assert (await ask(site, "POST", USAGE, site.bearer(), b'{"a":123}')).body == b"{}"
+        assert site.posts.bodies == [(ENVIRONMENT, b'{"a":123}')]
