@@ -22,10 +22,12 @@ from bench.common.processes import Server
 from bench.common.redis_counts import Counted, CountingRedis, counting_redis
 from bench.common.results import Column, Row, Table
 from bench.common.site import Saas, proxy, sandbox
+from bench.common.wrk import NUMBER, Load, Request, load
 from bench.posts import usage_body
 
 ENVIRONMENTS = 20
 COUNTS = 200
+FEW, MANY = 3, 64
 _FLAGS = 100
 _FLUSH = 0.6
 """Seconds between two posts of usage: longer than they are gathered, so that each is handed on by itself."""
@@ -45,6 +47,11 @@ _ABOUT = (
     "What Redis counts for one of each: commands (those in scripts too), bytes received and sent, CPU time."
     " A second of members is what they ask when nothing happens; all else is without that. Requests come one"
     " at a time: under load, several share what is asked for them."
+)
+_LOADED = (Column("CPU µs", 1, spread=True), Column("commands of Redis", 2), Column("CPU µs of Redis", 1))
+_ABOUT_LOADED = (
+    "For each request, of 64 connections that ask one of two members as fast as it answers: CPU of the"
+    " member, and what Redis does for it. 100 flags."
 )
 _ABOUT_HELD = "Bytes of Redis' memory for each; of a flag with its part of what else an environment has."
 _ABOUT_RECOVERY = (
@@ -111,13 +118,17 @@ class _Fleet:
 
     def token(self, target: str | None = None) -> str:
         """A token from the youngest member, for a target if one is named."""
-        asked: dict[str, object] = {"apiKey": self.made.key}
-        if target is not None:
-            attributes = {"plan": "team", "country": "DE"}
-            asked["target"] = {"identifier": target, "name": target, "attributes": attributes}
-        answer = expect(200, self.members[-1].port, *_auth(asked))
+        answer = expect(200, self.members[-1].port, *_auth(self.asked(target)))
         token: str = json.loads(answer.body)["authToken"]
         return token
+
+    def asked(self, target: str | None) -> dict[str, object]:
+        """What an SDK posts for a token."""
+        if target is None:
+            return {"apiKey": self.made.key}
+        attributes = {"plan": "team", "country": "DE"}
+        described = {"identifier": target, "name": target, "attributes": attributes}
+        return {"apiKey": self.made.key, "target": described}
 
 
 def measure(plan: Plan) -> Iterator[Table]:
@@ -138,11 +149,13 @@ def measure(plan: Plan) -> Iterator[Table]:
         back, target = _put_back(many)
         rows += [back]
         rows += [_posts(many, 1, "handed on")]
+        loaded = tuple(_loaded(many))
     with _fleet(plan, 1, {"metric-post-duration": "1"}) as sending:
         sending.join()
         sending.idle()
         rows += [_posts(sending, count, "handed on and sent") for count in (1, COUNTS)]
     yield Table("What is asked of Redis", _ABOUT, _COLUMNS, tuple(rows))
+    yield Table("A member under load", _ABOUT_LOADED, _LOADED, loaded)
     items = tuple(Row(name, (Figure.of([size]),)) for name, size in (("flag", flag), ("target", target)))
     yield Table("What Redis holds", _ABOUT_HELD, (Column("bytes"),), items)
     taken = Row("leader killed", (Figure.of(_takeover(plan) for _ in range(plan.pick(3, 1))),))
@@ -211,6 +224,34 @@ def _posts(fleet: _Fleet, counts: int, done: str) -> Row:
 
     label = f"usage of {counts} count{'s' if counts > 1 else ''} {done}"
     return fleet.each(label, post, fleet.plan.pick(5, 1), _FLUSH)
+
+
+def _loaded(fleet: _Fleet) -> Iterator[Row]:
+    """The youngest member, asked by many at once."""
+    member, bearer = fleet.members[-1], {"Authorization": f"Bearer {fleet.token()}"}
+    base, usage = f"/client/env/{fleet.made.id}", f"/metrics/{fleet.made.id}"
+    asks = {
+        "one flag": Request(f"{base}/feature-configs/feature-1", bearer),
+        "all evaluations, new targets": Request(f"{base}/target/{NUMBER}/evaluations", bearer),
+        "one evaluation, new targets": Request(f"{base}/target/{NUMBER}/evaluations/feature-1", bearer),
+        "authentication, new targets": Request(
+            "/client/auth", {}, "POST", json.dumps(fleet.asked(f"user-{NUMBER}"))
+        ),
+        f"usage of {FEW} counts": Request(usage, bearer, "POST", usage_body(FEW)),
+        # Together fewer than may wait for Harness.
+        f"usage of {MANY} counts, differing targets": Request(
+            usage, bearer, "POST", usage_body(MANY, NUMBER), several=500
+        ),
+    }
+    for label, request in asks.items():
+        cpu, redis = [], []
+        for _ in range(fleet.plan.pick(3, 1)):
+            runs: list[Load] = []
+            counted = fleet.redis.during(lambda asked=request, runs=runs: runs.append(load(member, asked, 1)))  # type: ignore[misc]
+            cpu.append(1e6 / runs[0].per_cpu)
+            redis.append(counted.less(fleet.quiet, counted.seconds).each(runs[0].rate))
+        own = Figure.of(one.cpu * 1e6 for one in redis)
+        yield Row(label, (Figure.of(cpu), Figure.of(one.commands for one in redis), own))
 
 
 def _takeover(plan: Plan) -> float:

@@ -71,7 +71,7 @@ BENCHMARKS = {
         ),
         Benchmark("storms", "A storm and a change, for real and as bench.capacity simulates them.", ("gcc",)),
         Benchmark(
-            "fleet", "What members ask of Redis, and how soon one replaces another.", ("redis-server",)
+            "fleet", "What members ask of Redis, and how soon one replaces another.", ("redis-server", "wrk")
         ),
     )
 }

@@ -65,7 +65,7 @@ def redis_carries(units: Units) -> Iterator[str]:
         ["changes a second, 10 members", _at_most(_HALF, told[0])],
         ["changes a second, 100 members", _at_most(_HALF, told[1])],
         ["changes a second, 1,000 members", _at_most(_HALF, told[2])],
-        ["evaluations of known targets a second, each by itself", _at_most(_HALF, redis.evaluation.cpu)],
+        ["evaluations a second", _at_most(_HALF, redis.evaluation.cpu)],
         ["new targets a second", _at_most(_HALF, redis.auth.cpu)],
         ["counts of usage a second, none of which merge", _at_most(_HALF, redis.count.cpu)],
         ["flags in 1 GB", _at_most(1e9, redis.flag_bytes)],

@@ -142,10 +142,9 @@ def redis(case: Case, units: Units, members: float) -> Asked:
     asked += cost.change * changes + cost.told * (changes * (members - 1))
     # Whoever comes while a check is under way shares the next one.
     burst = news_seconds(case, units, members) / ROUND_TRIP
-    fetches = rate.flags + rate.evaluations
-    asked += cost.fetch * min(fetches, changes * members * max(1.0, burst))
-    # Every target is looked up by itself.
-    asked += (cost.evaluation - cost.fetch) * (rate.evaluations + rate.arrivals)
+    asked += cost.fetch * min(rate.flags, changes * members * max(1.0, burst))
+    # Every target is looked up by itself, if many at a time.
+    asked += cost.evaluation * (rate.evaluations + rate.arrivals)
     asked += cost.auth * rate.arrivals
     asked += cost.post * flushes(case, members)
     return asked + cost.count * handed_on(case, members)

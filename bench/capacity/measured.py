@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bench.capacity.units import Asked, Curve, RedisUnits, Units
 from bench.common.results import Report
-from bench.fleet import COUNTS, ENVIRONMENTS
+from bench.fleet import COUNTS, ENVIRONMENTS, FEW, MANY
 
 _SIZES = (10, 100, 1000)
 _RULED = "100 flags, 5 rules each"
@@ -68,6 +68,12 @@ class _Reader:
         )
         return Asked(commands, received + sent, cpu * _MICRO)
 
+    def shared(self, row: str, alone: str) -> Asked:
+        """The same for one of many at a time, asked for together; with the bytes of one ``alone``."""
+        commands = self.figure("fleet", "A member under load", row, "commands of Redis")
+        cpu = self.figure("fleet", "A member under load", row, "CPU µs of Redis")
+        return Asked(commands, self.asked(alone).bytes, cpu * _MICRO)
+
 
 def read_units(report: Report) -> Units:
     """The unit costs that a run of the benchmarks gave; raises ``LackingError``."""
@@ -79,10 +85,14 @@ def read_units(report: Report) -> Units:
 
 
 def _units(read: _Reader) -> Units:
-    few, many = (
-        read.request("posts", "Posts", f"usage, {size}") for size in ("1 kB", "20 kB, differing targets")
-    )
-    count = max(0.0, many - few) / (64 - 3)
+    def evaluated(row: str) -> float:
+        return read.request("reads", "Evaluations", row)
+
+    loaded = _column(read, "fleet", "A member under load", "CPU µs", _MICRO)
+    few, many = loaded(f"usage of {FEW} counts"), loaded(f"usage of {MANY} counts, differing targets")
+    count = max(0.0, many - few) / (MANY - FEW)
+    # What it takes a member of a fleet more, since Redis is asked before it answers.
+    checked = max(0.0, loaded("all evaluations, new targets") - evaluated("100 flags, new targets"))
     connections = _column(read, "connections", "Connections", "CPU µs", _MICRO)
     kilobytes = _column(read, "connections", "Connections", "kB", _KILO)
     zipped = _column(read, "connections", "Bytes", "gzip", 1)
@@ -91,11 +101,11 @@ def _units(read: _Reader) -> Units:
     return Units(
         poll=_curve(lambda size: read.request("reads", f"Flags, {size}", "first time")),
         groups=read.request("reads", "One flag, target groups", "target groups, rules=v2, polled"),
-        flag=read.request("reads", "One flag, target groups", "one flag, first time"),
-        evaluations=_curve(lambda size: read.request("reads", "Evaluations", f"{size} flags, new targets")),
-        evaluation=read.request("reads", "Evaluations", f"{_RULED}, one of them, new targets"),
-        auth=read.request("posts", "Posts", "auth, new targets"),
-        post=max(0.0, few - 3 * count),
+        flag=loaded("one flag"),
+        evaluations=_curve(lambda size: evaluated(f"{size} flags, new targets") + checked),
+        evaluation=evaluated(f"{_RULED}, one of them, new targets") + checked,
+        auth=loaded("authentication, new targets"),
+        post=max(0.0, few - FEW * count),
         count=count,
         connection=max(0.0, connections("request, new connection") - connections("request, connection kept")),
         preflight=connections("preflight of a browser"),
@@ -175,8 +185,8 @@ def _redis(read: _Reader) -> RedisUnits:
         told=two - one,
         kept=read.asked("a target put back"),
         fetch=read.asked("a flag fetched"),
-        evaluation=read.asked("evaluations of a known target"),
-        auth=read.asked("authentication of a new target"),
+        evaluation=read.shared("all evaluations, new targets", "evaluations of a known target"),
+        auth=read.shared("authentication, new targets", "authentication of a new target"),
         post=read.asked("usage of 1 count handed on") - count,
         count=count,
         flag_bytes=read.figure("fleet", "What Redis holds", "flag", "bytes"),

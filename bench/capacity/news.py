@@ -30,6 +30,7 @@ class Stage:
         event: seconds of CPU to tell one stream.
         fetch: seconds of CPU for what it fetches then.
         check: seconds of Redis' CPU for one question whether anything moved; 0 without Redis.
+        lookup: seconds of Redis' CPU for the target of one fetch, on average.
     """
 
     told: Sequence[float]
@@ -39,6 +40,7 @@ class Stage:
     event: float
     fetch: float
     check: float = 0.0
+    lookup: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class _Member:
         """Seconds that Redis takes; who comes before a question is asked shares the answer."""
         if not self._stage.check:
             return 0.0
+        self._redis.serve(now, self._stage.lookup * self._weight * self._stage.stands_for)
         if now > self._asking:
             self._asking = max(now, self._answered)
             work = self._stage.check * self._stage.stands_for

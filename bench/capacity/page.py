@@ -89,6 +89,10 @@ def _assumptions() -> Iterator[str]:
                 " CPU of all evaluations for the latter."
             ),
             (
+                "Fetches, evaluations, authentication and usage cost what they cost a member of a fleet,"
+                " which asks Redis before it answers. A proxy by itself does more."
+            ),
+            (
                 "Work is shared evenly over members and over the cores of a member, and done in the order in"
                 " which it comes. Costs per request do not depend on load, but for streams that are opened in"
                 " a crowd, which is measured."

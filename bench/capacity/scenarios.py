@@ -206,8 +206,17 @@ def _stage(given: Fleet, told: Sequence[float]) -> Stage:
     streams = case.streams / case.environments / given.members
     fetched = case.server * units.flag + case.client * demand.evaluation_fetched(units)
     fetch = fetched / max(1.0, case.streams)
-    check = units.redis.fetch.cpu if case.server >= case.client else units.redis.evaluation.cpu
-    return Stage(told, given.members / len(told), streams, given.speed, units.event, fetch, check)
+    lookup = units.redis.evaluation.cpu * case.client / max(1.0, case.streams)
+    return Stage(
+        told,
+        stands_for=given.members / len(told),
+        streams=streams,
+        speed=given.speed,
+        event=units.event,
+        fetch=fetch,
+        check=units.redis.fetch.cpu,
+        lookup=lookup,
+    )
 
 
 def _for_all(told: Told, given: Fleet, count: int) -> Told:

@@ -45,7 +45,7 @@ class _Member:
         if case.session:
             self._everyone(case.client, case.session * 60, demand.arrival(case, units))
         for _ in range(case.environments if case.changes else 0):
-            self.engine.at(self._chance.expovariate(case.changes / 60), self._changed)
+            self._change_within(0.0, 60 / case.changes)
 
     def _everyone(self, count: float, every: float, work: float) -> None:
         """``count`` SDKs of the fleet do something of so much work again and again, each in its rhythm."""
@@ -58,11 +58,13 @@ class _Member:
         self._serve(work)
         self.engine.at(self.engine.now + every, self._does, every, work)
 
+    def _change_within(self, begin: float, every: float) -> None:
+        """One environment is changed at some moment of each such time: all of it are told, and fetch."""
+        self.engine.at(begin + self._chance.uniform(0, every), self._changed)
+        self.engine.at(begin + every, self._change_within, begin + every, every)
+
     def _changed(self) -> None:
-        """All of one environment are told of a change, and fetch."""
-        case, units = self._case, self._units
-        self.engine.at(self.engine.now + self._chance.expovariate(case.changes / 60), self._changed)
-        self._serve(demand.news_work(case, units) * self._share)
+        self._serve(demand.news_work(self._case, self._units) * self._share)
 
     def _serve(self, work: float) -> None:
         end = self.processor.serve(self.engine.now, work)

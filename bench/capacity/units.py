@@ -57,8 +57,8 @@ class RedisUnits:
         told: the same, by each other member.
         kept: a target that a member puts back into a Redis that was emptied.
         fetch: a flag asked for alone, unless others share the question.
-        evaluation: evaluations asked for, likewise.
-        auth: a target that is new, kept and registered with Harness.
+        evaluation: evaluations asked for, each for another target, by many at a time.
+        auth: a target that is new, kept and registered with Harness, likewise.
         post: usage of a member handed on, each time.
         count: one count in it that nothing is merged with, until Harness has it.
         flag_bytes: memory for a flag.

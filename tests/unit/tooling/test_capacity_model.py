@@ -34,8 +34,11 @@ def test_units_are_worked_out_of_the_figures() -> None:
     assert UNITS.connection == pytest.approx(28e-6)
     assert UNITS.handshake == pytest.approx(419e-6)
     assert UNITS.event == pytest.approx(7e-6)
-    assert UNITS.post + 3 * UNITS.count == pytest.approx(1 / 25_000)
-    assert UNITS.post + 64 * UNITS.count == pytest.approx(1 / 3_000)
+    assert UNITS.post + 3 * UNITS.count == pytest.approx(40e-6)
+    assert UNITS.post + 64 * UNITS.count == pytest.approx(650e-6)
+    # A member of a fleet asks Redis first.
+    assert UNITS.evaluations.at(100) == pytest.approx(250e-6)
+    assert UNITS.evaluation == pytest.approx(1 / 15_000 + 250e-6 - 1 / 7_000)
     # What a Redis does of which nothing is asked is nobody's.
     assert UNITS.redis.member.cpu + UNITS.redis.led.cpu == pytest.approx(400e-6)
     assert UNITS.redis.told.bytes == pytest.approx(2_120)
