@@ -237,6 +237,24 @@ async def test_a_silent_redis_holds_nobody_up(tmp_path: Path, prefix: str) -> No
             assert await store.targets.get(ENVIRONMENT, "new") == Target("new")
 
 
+async def test_a_newcomer_before_the_fleet_has_noticed(tmp_path: Path, prefix: str) -> None:
+    """Redis is emptied, and whoever starts then makes up a secret: from the next look on all know both."""
+    with redis_server(tmp_path) as own:
+        async with member(endpoint(own), prefix) as old, member(endpoint(own), prefix) as new:
+            assert await old.secrets.auth_secret(Secret("first")) == Secret("first")
+            await old.keeper.look()
+            redis_command(own.port, "FLUSHALL")
+            assert await new.secrets.auth_secret(Secret("second")) == Secret("second")
+            for store in (new, old, new):
+                await store.keeper.look()
+            assert set(old.secrets.others()) == {Secret("second")}
+            assert set(new.secrets.others()) == {Secret("first")}
+            async with member(endpoint(own), prefix) as third:
+                assert await third.secrets.auth_secret(Secret("third")) == Secret("second")
+                await third.keeper.look()
+                assert set(third.secrets.others()) == {Secret("first")}
+
+
 async def test_a_removed_environment_is_not_put_back(server: RedisServer, prefix: str) -> None:
     """Gone is not lost."""
     async with member(endpoint(server), prefix) as one, member(endpoint(server), prefix) as other:

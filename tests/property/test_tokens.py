@@ -94,3 +94,16 @@ def test_no_other_text_is_a_token(info: EnvironmentInfo, data: st.DataObject) ->
 def _signature(token: bytes) -> tuple[bytes, bytes]:
     signed, _, signature = token.rpartition(b".")
     return signed, base64.urlsafe_b64decode(signature + b"==")
+
+
+def test_a_fleet_with_two_secrets() -> None:
+    """A member takes what the others sign, from when it knows their secret."""
+    others: list[Secret] = []
+    own = Tokens(Secret("own"), FakeClock(), others=lambda: others)
+    token = Tokens(Secret("other"), FakeClock()).issue(EnvironmentInfo(EnvironmentId("e")), hash_key("key"))
+    assert own.verify(token.encode()) is None
+    others.append(Secret("other"))
+    claims = own.verify(token.encode())
+    assert claims is not None
+    assert claims.environment == "e"
+    assert own.verify(token[:-4].encode() + b"AAAA") is None

@@ -1,9 +1,9 @@
 """What stands behind a serving process: a store of its own, or a fleet's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Service
 from ff_proxy.store.protocol import Store
@@ -18,7 +18,8 @@ class Backing:
     """A store, and this process's part in who else uses it.
 
     ``leads`` says which environments this process sends usage for. Given the upstream, ``services`` makes
-    what keeps the store's side going, and ``readiness`` says how far both sides have come.
+    what keeps the store's side going, and ``readiness`` says how far both sides have come. ``others`` are the
+    secrets that other members sign with, if not with the same.
     """
 
     store: Store
@@ -27,3 +28,4 @@ class Backing:
     freshness: Callable[[Snapshots], Freshness]
     services: Callable[[Upstream], Sequence[Service]]
     readiness: Callable[[Upstream], Readiness]
+    others: Callable[[], Collection[Secret]] = tuple

@@ -56,6 +56,7 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
             freshness=backing.freshness(snapshots),
             readiness=lambda: backing.readiness(saas.upstream),
             environments=saas.upstream.environments,
+            others=backing.others,
         )
         serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
         flows = (*taking.services, *forwarding.services)

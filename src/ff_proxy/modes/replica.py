@@ -89,6 +89,7 @@ def make_replica(
         freshness=RevisionFreshness(store.configs.revision, snapshots, clock, telemetry),
         readiness=readiness,
         environments=snapshots.all,
+        others=store.secrets.others,
     )
     serving = make_serving(options.serving, snapshots, needs, clock, telemetry, listening=listening)
     services: list[Service] = [snapshots, store.keeper, outlook, *taking.services]

@@ -40,7 +40,8 @@ class Needs:
     """What differs from mode to mode.
 
     ``secret`` is asked once, after the port is bound, and may take as long as it needs. ``keyless`` says
-    whether tokens that name no key are taken; ``environments`` are the ones that ``/health`` speaks of.
+    whether tokens that name no key are taken; ``environments`` are the ones that ``/health`` speaks of;
+    ``others`` are secrets whose tokens are taken as well.
     """
 
     secret: Callable[[], Awaitable[Secret]]
@@ -53,6 +54,7 @@ class Needs:
     freshness: Freshness
     readiness: Callable[[], Readiness]
     environments: Callable[[], Collection[EnvironmentId]]
+    others: Callable[[], Collection[Secret]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def make_serving(
     """Build everything behind ``listening``, by default behind the port; raises ``StartupError``."""
 
     async def tokens() -> Tokens:
-        return Tokens(await needs.secret(), clock, keyless=needs.keyless)
+        return Tokens(await needs.secret(), clock, keyless=needs.keyless, others=needs.others)
 
     def readiness() -> Readiness:
         return entrance.added_to(needs.readiness())

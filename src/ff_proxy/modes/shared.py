@@ -50,6 +50,7 @@ async def open_fleet(
                 HintListener(store.hints, upstream.take_in, leadership.freed),
             ],
             readiness=readiness,
+            others=store.secrets.others,
         )
 
 

@@ -68,6 +68,7 @@ async def _beside_sync(options: OnlineOptions, common: Common, place: Place, sto
             freshness=RevisionFreshness(store.configs.revision, snapshots, clock, telemetry),
             readiness=state.readiness,
             environments=state.environments,
+            others=store.secrets.others,
         )
         return await serve_beside_sync(
             serving_options,

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hmac
+from collections.abc import Callable, Collection
 from typing import Final
 
 import jwt
@@ -43,10 +44,19 @@ class Tokens:
         secret: signs; equal on every member of a fleet, and better not changed: no SDK asks for a new token.
         clock: says when a token was issued.
         keyless: tokens that name no key, as the Go proxy v1 issued them, are taken too (PRODUCT §6.1).
+        others: secrets that other members sign with now, if not with the same: their tokens are taken too.
     """
 
-    def __init__(self, secret: Secret, clock: Clock, *, keyless: bool = False) -> None:
-        self._secret: Final = secret.reveal().encode("utf-8", "surrogatepass")
+    def __init__(
+        self,
+        secret: Secret,
+        clock: Clock,
+        *,
+        keyless: bool = False,
+        others: Callable[[], Collection[Secret]] = tuple,
+    ) -> None:
+        self._secret: Final = _bytes(secret)
+        self._others = others
         self._clock = clock
         self._keyless = keyless
         self._issued: Cache[SdkKeyHash, tuple[EnvironmentInfo, int, str]] = Cache(_ISSUED)
@@ -82,20 +92,28 @@ class Tokens:
         return claims
 
     def _read(self, token: bytes) -> TokenClaims | None:
-        if not self._signed(token):
+        secret = self._signed_with(token)
+        if secret is None:
             return None
         try:
-            payload = self._jws.decode(token, self._secret, algorithms=[_ALGORITHM])
+            payload = self._jws.decode(token, secret, algorithms=[_ALGORITHM])
         except (jwt.InvalidTokenError, NotImplementedError, ValueError):
             return None
         claims = read_claims(payload)
         return claims if claims is not None and (claims.key is not None or self._keyless) else None
 
-    def _signed(self, token: bytes) -> bool:
-        """Whether the signature is good: a forgery costs no more than finding that out."""
+    def _signed_with(self, token: bytes) -> bytes | None:
+        """The secret with which the signature is good: a forgery costs no more than finding that out."""
         content, _, signature = token.rpartition(b".")
         try:
             given = base64.urlsafe_b64decode(signature + _PADDING)
         except binascii.Error:
-            return False
-        return hmac.compare_digest(hmac.digest(self._secret, content, "sha256"), given)
+            return None
+        for secret in (self._secret, *map(_bytes, self._others())):
+            if hmac.compare_digest(hmac.digest(secret, content, "sha256"), given):
+                return secret
+        return None
+
+
+def _bytes(secret: Secret) -> bytes:
+    return secret.reveal().encode("utf-8", "surrogatepass")

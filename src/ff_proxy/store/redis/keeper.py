@@ -60,6 +60,8 @@ class Keeper:
             await self._targets.put_back()
         # Always: it costs nothing, and Redis may have been emptied before the first look.
         await self._secrets.put_back()
+        if self._secrets.others():
+            self._once.warning("members sign tokens with different secrets, all of them are taken")
         await self._targets.pay()
         self._born = born
         self._once.forget("Redis was emptied, putting back secret and targets")

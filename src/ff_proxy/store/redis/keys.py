@@ -17,6 +17,7 @@ class Keys:
         self.queues: Final = f"{prefix}:queues"
         self.registering: Final = f"{prefix}:registering"
         self.secret: Final = f"{prefix}:secret"
+        self.secrets: Final = f"{prefix}:secrets"
         self.notices: Final = f"{prefix}:notices"
         self.hints: Final = f"{prefix}:hints"
         self.born: Final = f"{prefix}:born"
