@@ -3,10 +3,13 @@
 import json
 import os
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.seed import default_environments
+from ff_proxy.store.sqlite.schema import APPLICATION
 from tests.integration.harness import online_options, sandbox
 from tests.support.commands import Command, as_flags, run
 from tests.support.ports import free_port
@@ -88,6 +91,31 @@ async def test_a_data_directory_in_use_is_refused(tmp_path: Path) -> None:
     assert code == 3
     assert "in use by another ff-proxy" in said
     await first.kill()
+
+
+async def test_a_store_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
+    """Exit 3: damaged, of a newer version, another program's; with a single process and with several."""
+    file = tmp_path / "ff-proxy.sqlite"
+    for statement, saying in (
+        ("", "is damaged"),
+        (f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 99", "newer ff-proxy"),
+        ("PRAGMA user_version = 1", "not a file of ff-proxy"),
+    ):
+        file.unlink(missing_ok=True)
+        if statement:
+            with closing(sqlite3.connect(file)) as theirs:
+                theirs.executescript(f"{statement}; CREATE TABLE theirs (x)")
+        else:
+            file.write_bytes(b"neither new nor whole " * 500)
+        before = file.read_bytes()
+        for workers in ("1", "2"):
+            told = [f"-data-dir={tmp_path}", f"-workers={workers}", "-client-service=http://127.0.0.1:1"]
+            code, said = await run(*ONLINE, *told, f"-port={free_port()}", "-admin-address=off")
+            assert code == 3, said
+            assert saying in said
+            assert "move" in said
+            assert "Traceback" not in said
+            assert file.read_bytes() == before
 
 
 async def test_generate_writes_everything_or_nothing(tmp_path: Path) -> None:

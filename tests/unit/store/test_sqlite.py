@@ -243,6 +243,65 @@ async def test_a_file_damaged_in_the_middle_is_refused(tmp_path: Path) -> None:
             pass
 
 
+LIMITED = textwrap.dedent("""
+    import asyncio, resource, sys
+    from pathlib import Path
+    from ff_proxy.model.target import Target
+    from ff_proxy.model.usage import UsageCount, UsageKey
+    from ff_proxy.store.protocol import PutItem, Registration
+    from ff_proxy.store.sqlite import SqliteStore
+    from ff_proxy.telemetry import null_telemetry
+    from tests.support.clock import FakeClock
+    from tests.support.configs import ENVIRONMENT, config, flag
+
+    async def write(store, name):
+        target = Target(name, "x" * 20_000)
+        await store.configs.apply(ENVIRONMENT, PutItem(flag(name, description="x" * 20_000)))
+        await store.targets.put(ENVIRONMENT, target)
+        await store.registrations.add(Registration(ENVIRONMENT, target))
+        key = UsageKey(ENVIRONMENT, "FFMETRICS", (("name", name),))
+        await store.usage.merge([UsageCount(key, 1, 1)], [])
+
+    async def main():
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        async with SqliteStore(Path(sys.argv[1]), "w", FakeClock(), null_telemetry()) as store:
+            await store.configs.replace(config())
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, most))
+            for number in range(20):
+                await write(store, f"n{number}")
+            behind = store.configs._copy._behind
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+            await write(store, "last")
+            print(int(behind), len((await store.configs.environment(ENVIRONMENT)).flags))
+
+    asyncio.run(main())
+""")
+
+
+async def test_a_file_that_may_not_grow_is_caught_up_with(tmp_path: Path) -> None:
+    """What the system refuses to write is in the file when it does not refuse any more, of every kind."""
+    root = Path(__file__).parents[3]
+    run = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", LIMITED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        cwd=root,
+        check=False,
+    )
+    assert run.stdout.split() == ["1", "21"], run.stderr
+    async with opened(tmp_path) as store:
+        held = await store.configs.environment(ENVIRONMENT)
+        assert held is not None
+        names = sorted(held.flags)
+        assert len(names) == 21
+        for name in names:
+            assert await store.targets.get(ENVIRONMENT, name) is not None
+        assert sorted(entry.target.identifier for entry in await store.registrations.take(50)) == names
+        assert await store.usage.pending() == {ENVIRONMENT: 21}
+
+
 WRITER = textwrap.dedent("""
     import asyncio, sys
     from pathlib import Path

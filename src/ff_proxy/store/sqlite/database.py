@@ -86,10 +86,11 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
+            # First: another program's file, or a newer one's, stays as it is.
+            prepare(connection, str(self.path))
             connection.execute("PRAGMA journal_mode = WAL")
             # A killed process loses nothing that was committed; a power cut may lose the last moments.
             connection.execute("PRAGMA synchronous = NORMAL")
-            prepare(connection, str(self.path))
         except BaseException:
             connection.close()
             raise
