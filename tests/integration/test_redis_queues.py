@@ -1,0 +1,125 @@
+"""What flows up and what SDKs say of themselves, through a Redis that loses answers and members that die."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.target import Target
+from tests.support.configs import ENVIRONMENT
+from tests.support.redis_member import counted, member, part
+from tests.support.redis_server import RedisServer, redis_command, redis_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis for the module; every test has a prefix of its own."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A fleet of its own."""
+    return uuid4().hex
+
+
+async def test_a_merge_that_nobody_answered_counts_once(server: RedisServer, prefix: str) -> None:
+    """And a batch that was taken unheard is given again, whole."""
+    async with member(server, prefix) as store:
+        run = store.usage._connection.run
+        unheard: Callable[..., Coroutine[Any, Any, Any]] = _once_unheard(run)
+        store.usage._connection.run = unheard  # type: ignore[method-assign]  # what the network does
+        assert await store.usage.merge([counted(3)], []) == 0
+        store.usage._connection.run = _once_unheard(run)  # type: ignore[method-assign]  # likewise
+        lease = await store.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        assert lease.counts == (counted(3),)
+        await store.usage.acknowledge(lease)
+        assert await store.usage.pending() == {}
+
+
+def _once_unheard(run: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    calls = 0
+
+    async def unheard(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        answer = await run(*arguments)
+        if calls == 1:
+            raise StoreUnavailable("the answer was lost")
+        return answer
+
+    return unheard
+
+
+async def test_a_batch_whose_sender_died_comes_back(server: RedisServer, prefix: str) -> None:
+    """Not before its time; then whoever leads has it, and the dead one's word does not count any more."""
+    async with member(server, prefix, "dead") as dead, member(server, prefix, "next") as heir:
+        await dead.usage.merge([counted(3)], [])
+        lease = await dead.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        assert await heir.usage.take(ENVIRONMENT, 10) is None, "under lease"
+        assert await heir.usage.pending() == {ENVIRONMENT: 1}
+        await heir.usage.merge([counted(1)], [])
+        due = redis_command(server.port, "ZSCORE", part(prefix, "usage:leases"), lease.id)
+        now = redis_command(server.port, "TIME")
+        assert 100 < int(due.split(b"\r\n")[1]) - int(now.split(b"\r\n")[2]) <= 120
+        redis_command(server.port, "ZADD", part(prefix, "usage:leases"), "1", lease.id)
+        again = await heir.usage.take(ENVIRONMENT, 10)
+        assert again is not None
+        assert again.counts == (counted(4),)
+        await dead.usage.release(lease)
+        await dead.usage.acknowledge(lease)
+        assert await heir.usage.pending() == {ENVIRONMENT: 1}
+        await heir.usage.acknowledge(again)
+        assert await heir.usage.pending() == {}
+
+
+async def test_attributes_told_elsewhere_are_kept_when_a_target_is_stored_late(
+    tmp_path: Path, prefix: str
+) -> None:
+    """A target that says nothing of attributes waits for Redis, and then keeps those that are there."""
+    with redis_server(tmp_path) as server:
+        async with member(server, prefix) as store, member(server, prefix) as other:
+            await other.targets.put(ENVIRONMENT, Target("ana", "Ana", {"plan": "gold"}))
+            server.pause(on=True)
+            try:
+                with pytest.raises(StoreUnavailable, match="not stored yet"):
+                    await store.targets.put(ENVIRONMENT, Target("ana", "Anna"), keep_attributes=True)
+                with pytest.raises(StoreUnavailable, match="not stored yet"):
+                    await store.targets.put(ENVIRONMENT, Target("bo", "Bo"), keep_attributes=True)
+                assert await store.targets.get(ENVIRONMENT, "bo") == Target("bo", "Bo")
+            finally:
+                server.pause(on=False)
+            await store.keeper.look()
+            assert await other.targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"plan": "gold"})
+            assert await other.targets.get(ENVIRONMENT, "bo") == Target("bo", "Bo")
+
+
+async def test_two_members_that_store_one_target_lose_no_attributes(server: RedisServer, prefix: str) -> None:
+    """Whoever says nothing of attributes never undoes what was said at the same time."""
+    async with member(server, prefix) as one, member(server, prefix) as other:
+        for number in range(30):
+            await one.targets.put(ENVIRONMENT, Target("ana", "Ana", {"n": number}))
+            await asyncio.gather(
+                one.targets.put(ENVIRONMENT, Target("ana", "Anna"), keep_attributes=True),
+                other.targets.put(ENVIRONMENT, Target("ana", "Ana", {"n": number + 1})),
+            )
+            stored = await one.targets.get(ENVIRONMENT, "ana")
+            assert stored is not None
+            assert stored.attributes == {"n": number + 1}
+
+
+async def test_targets_make_room_by_number(server: RedisServer, prefix: str) -> None:
+    """However they are stored; the one that was stored last is never the one that goes."""
+    async with member(server, prefix, target_capacity=5) as store, member(server, prefix) as other:
+        for number in range(12):
+            target = Target(f"t{number}", "n")
+            await store.targets.put(ENVIRONMENT, target, keep_attributes=bool(number % 2))
+            assert await other.targets.get(ENVIRONMENT, target.identifier) == target
+        assert redis_command(server.port, "HLEN", part(prefix, "targets")) == b":5\r\n"

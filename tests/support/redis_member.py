@@ -1,0 +1,34 @@
+"""Members of a fleet on a Redis of the test, and what they hold of its one environment."""
+
+from uuid import uuid4
+
+from ff_proxy.model.environment import EnvironmentConfig
+from ff_proxy.model.usage import UsageCount, UsageKey
+from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.telemetry import null_telemetry
+from tests.support.clock import FakeClock
+from tests.support.configs import ENVIRONMENT
+from tests.support.redis_server import RedisServer
+
+
+def member(server: RedisServer, prefix: str, name: str = "", **sizes: int) -> RedisStore:
+    """One process of a fleet."""
+    where = Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))
+    return RedisStore(where, prefix, uuid4().hex, FakeClock(), null_telemetry(), member=name, **sizes)
+
+
+async def held(store: RedisStore) -> EnvironmentConfig:
+    """What the store holds of the environment."""
+    found = await store.configs.environment(ENVIRONMENT)
+    assert found is not None
+    return found
+
+
+def counted(number: int = 1) -> UsageCount:
+    """A count of one flag."""
+    return UsageCount(UsageKey(ENVIRONMENT, "FFMETRICS", (("featureIdentifier", '"a"'),)), number, 1)
+
+
+def part(prefix: str, name: str) -> str:
+    """A key of the environment."""
+    return f"{prefix}:{{{ENVIRONMENT}}}:{name}"
