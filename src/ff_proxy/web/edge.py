@@ -1,11 +1,12 @@
 """The fast edge: what all connections share (docs/decisions/0002-the-edge.md)."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from email.utils import formatdate
+from functools import partial
 from typing import Final
 
-from ff_proxy.errors import RequestError
+from ff_proxy.errors import RequestError, StoreUnavailable
 from ff_proxy.model.time import Clock
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry
@@ -244,13 +245,11 @@ class Edge:
 
     def read_in_time(self, connection: Connection, place: Place, head: EdgeHead) -> asyncio.Task[None]:
         """The reply to a read that has to wait for the store; it is given to ``connection``."""
-        return self._background(self._read_in_time(connection, place, head))
 
-    async def _read_in_time(self, connection: Connection, place: Place, head: EdgeHead) -> None:
-        async def reply() -> Reply:
+        async def in_time() -> Reply:
             return (await self._resources.in_time(place, head.head)).reply
 
-        await self._answer(connection, place, head, reply())
+        return self._background(self._answer(connection, place, head, in_time))
 
     def post(self, connection: Connection, head: EdgeHead, body: bytes) -> asyncio.Future[None] | None:
         """The reply to a small post; it is given to ``connection``. ``None`` if it is not for the edge.
@@ -261,15 +260,15 @@ class Edge:
         post = None if place is None else self._app.posts.get(place.resource)
         if place is None or post is None:
             return None
-        work = self._answer(connection, place, head, post.answer(place, head.head, body))
+        work = self._answer(connection, place, head, partial(post.answer, place, head.head, body))
         return asyncio.shield(self._background(work))
 
     async def _answer(
-        self, connection: Connection, place: Place, head: EdgeHead, answering: Awaitable[Reply]
+        self, connection: Connection, place: Place, head: EdgeHead, work: Callable[[], Awaitable[Reply]]
     ) -> None:
         began = self._clock.monotonic()
         try:
-            reply = await answering
+            reply = await work()
         except Exception as error:  # noqa: BLE001  (the last resort: a client must get an answer)
             reply = self._problem(place, error)
         self._app.note(head.head, place, reply.status, self._clock.monotonic() - began)
@@ -277,7 +276,7 @@ class Edge:
             connection.answer(reply, head)
 
     def _problem(self, place: Place, error: Exception) -> Reply:
-        if not isinstance(error, RequestError):
+        if not isinstance(error, RequestError | StoreUnavailable):
             self._log.error("a request failed", path=place.resource.value, error=repr(error))
         return problem(error)
 
