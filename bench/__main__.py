@@ -36,6 +36,7 @@ def main() -> int:
     plan = Plan(quick, tuple(given.only), tuple(given.peer))
     names = given.names or list(BENCHMARKS)
     raise_file_limit()
+    where, what = machine(), commit()  # now: either may be another when all is measured
     try:
         with interruptible():
             outcomes = [_measured(name, plan) for name in names]
@@ -44,7 +45,7 @@ def main() -> int:
         return _INTERRUPTED
     if given.keep or (names == list(BENCHMARKS) and not quick and not plan.only):
         measured = f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}"
-        path = write_report(Report(measured, commit(), quick, machine(), tuple(outcomes)))
+        path = write_report(Report(measured, what, quick, where, tuple(outcomes)))
         print(f"kept in {path}")
         _write_pages()
     failed = [outcome.name for outcome in outcomes if outcome.failed]

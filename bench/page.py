@@ -35,7 +35,7 @@ def _measured_on(report: Report) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     yield (
         f"{report.measured}, commit {report.commit}, {machine.cores} cores of {machine.processor},"
-        f" {machine.memory_gb} GB, {machine.system}. {versions}."
+        f" {machine.memory_gb} GB, {machine.system}, load {machine.load} before. {versions}."
     )
     if report.quick:
         yield "**A quick run: it shows that everything works, and its figures mean nothing.**"

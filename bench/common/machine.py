@@ -35,17 +35,30 @@ def machine() -> Machine:
         memory_gb=round(pages / 1e9, 1),
         system=f"{platform.system()} {platform.release().partition('-')[0]}",
         versions=versions,
+        load=round(os.getloadavg()[0], 1),
     )
 
 
 def commit() -> str:
-    """The short name of the commit that is checked out; with a ``+`` if what runs is not quite that."""
+    """The short name of the commit that is checked out; with a ``+`` if what runs is not quite that.
+
+    ``unknown`` where it cannot be told.
+    """
     name = _git("rev-parse", "--short", "HEAD").strip()
-    return f"{name}+" if _git("status", "--porcelain", "--", "src").strip() else name
+    return f"{name}+" if _git("status", "--porcelain", "--", "src").strip() else name or "unknown"
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=_ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    if shutil.which("git") is None:
+        return ""
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
     return done.stdout
 
 

@@ -54,13 +54,14 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where it was measured."""
+    """Where it was measured; ``load`` is how many processes wanted to run in the minute before."""
 
     cores: int
     processor: str
     memory_gb: float
     system: str
     versions: Mapping[str, str]
+    load: float = 0.0
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -83,9 +84,15 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def write_report(report: Report, directory: Path = DIRECTORY) -> Path:
-    """Keep a report; one of the same day and commit is replaced."""
+    """Keep a report.
+
+    What it lacks is taken over from one of the same day and commit, so that one benchmark may be repeated.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{report.measured[:10]}-{report.commit}.json"
+    path = directory / f"{report.measured[:10]}-{report.commit}{'-quick' if report.quick else ''}.json"
+    if path.exists():
+        outcomes = {one.name: one for one in (*read_report(path).outcomes, *report.outcomes)}
+        report = msgspec.structs.replace(report, outcomes=tuple(outcomes.values()))
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     return path
 
@@ -96,13 +103,16 @@ def read_report(path: Path) -> Report:
 
 
 def latest_report(directory: Path = DIRECTORY) -> tuple[Path, Report]:
-    """The newest of those kept; raises ``FileNotFoundError`` if there is none."""
+    """The newest of those kept, a quick one only if there is no other.
+
+    Raises ``FileNotFoundError`` if there is none at all.
+    """
     held: Sequence[tuple[Path, Report]] = [
         (path, read_report(path)) for path in sorted(directory.glob("????-??-??-*.json"))
     ]
     if not held:
         raise FileNotFoundError(f"no results in {directory}: run `make bench` first")
-    return max(held, key=lambda one: one[1].measured)
+    return max(held, key=lambda one: (not one[1].quick, one[1].measured))
 
 
 def newest_report() -> Report | None:

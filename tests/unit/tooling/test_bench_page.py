@@ -111,6 +111,20 @@ def test_results_survive_being_kept(tmp_path: Path) -> None:
     assert latest_report(tmp_path)[1] == newer
 
 
+def test_one_benchmark_may_be_repeated(tmp_path: Path) -> None:
+    """The others of the same commit and day stay; a quick run replaces nothing."""
+    both = with_values({FASTER: 1.0, SMALLER: 1.0})
+    write_report(both, tmp_path)
+    write_report(with_values({FASTER: 2.0}), tmp_path)
+    write_report(
+        msgspec.structs.replace(with_values({SMALLER: 3.0}), quick=True, measured="2026-03-01T00:00Z"),
+        tmp_path,
+    )
+    held = latest_report(tmp_path)[1]
+    figures = [goal.figure(held) for goal in (FASTER, SMALLER)]
+    assert [figure.median for figure in figures if figure is not None] == [2.0, 1.0]
+
+
 def test_a_figure_is_median_and_range() -> None:
     """And shows half its range as a share of the median where a column asks for it."""
     figure = Figure.of([3.0, 1.0, 2.0])
