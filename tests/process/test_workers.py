@@ -6,19 +6,23 @@ import os
 import re
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.keys import known_key
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
+from tests.support.certificates import make_certificate
 from tests.support.commands import Command, as_flags, run
+from tests.support.offline import bakery
 from tests.support.ports import free_port
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
 from tests.support.streams import StreamClient
@@ -253,6 +257,50 @@ async def test_a_data_directory_in_use_stops_everything(tmp_path: Path) -> None:
     await first.kill()
     assert code == 3
     assert said.count("in use by another ff-proxy") == 1
+
+
+async def test_connections_are_divided_among_workers(tmp_path: Path) -> None:
+    """Together they take what ``max-connections`` allows."""
+    async with pack(tmp_path, **{"max-connections": "6"}) as (_, proxy), AsyncExitStack() as stack:
+        client = await stack.enter_async_context(SdkLike.connected(proxy.url, KEYS[DEV], keep_alive=False))
+        opened = 0
+        for _ in range(60):
+            with suppress(AssertionError, OSError):
+                await stack.enter_async_context(client.stream())
+                opened += 1
+        assert opened == 6
+
+
+async def test_each_worker_speaks_tls(tmp_path: Path) -> None:
+    """Each has read the certificate itself."""
+    certificate, key = make_certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    bakery(tmp_path / "config")
+    port = free_port()
+    flags = ["-offline", f"-config-dir={tmp_path / 'config'}", f"-port={port}", "-workers=3"]
+    command = Command(*flags, "-tls-enabled", f"-tls-cert={certificate}", f"-tls-key={key}")
+    await command.start()
+    for _ in range(3):
+        await command.until("listening")
+    async with httpx2.AsyncClient(trust_env=False, verify=trusting) as http:
+        for _ in range(10):
+            answer = await http.get(f"https://127.0.0.1:{port}/health/live", headers={"Connection": "close"})
+            assert answer.status_code == 200
+    command.signal(signal.SIGTERM)
+    assert await command.end() == 0
+
+
+async def test_a_start_that_waits_for_saas_can_be_ended() -> None:
+    """Nobody is ready, and a signal ends everybody."""
+    async with sandbox(*default_environments()) as saas:
+        saas.faults.add(Fault(connection="hang"))
+        command = Command(*as_flags(online_options(saas, KEYS.values()) | QUICK | {"port": str(free_port())}))
+        await command.start()
+        for _ in range(WORKERS):
+            await command.until("listening")
+        command.signal(signal.SIGTERM)
+        assert await command.end() == 0
+        saas.faults.clear()
 
 
 @pytest.mark.parametrize("flag", ["-tls-cert", "-tls-key"])

@@ -120,7 +120,11 @@ async def _offline(
         )
         targets = CountedTargets(kept.targets, common.tide)
         watcher = OfflineWatcher(options.config_dir, held.configs, targets, clock, telemetry)
-        await watcher.load()
+        before = await held.configs.environments()
+        if before:
+            watcher.resume(before)
+        else:
+            await watcher.load()
 
         async def check_key(_: SdkKey) -> KeyVerdict:
             return KeyVerdict.REFUSED if await held.configs.environments() else KeyVerdict.UNAVAILABLE

@@ -1,7 +1,7 @@
 """Serving from an offline directory: what is in it goes into the store, and so does what changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
@@ -82,6 +82,7 @@ class OfflineWatcher:
         self._looked_at: dict[EnvironmentId, Location] = {}
         self._in_force: dict[EnvironmentId, OfflineEnvironment] = {}
         self._missing: dict[EnvironmentId, float] = {}
+        self._resumed: set[EnvironmentId] = set()
         self._lost = asyncio.Event()
         self._wanted = asyncio.Event()
 
@@ -104,6 +105,15 @@ class OfflineWatcher:
                 "no directory env-<environment id> in the config directory", path=str(self._root)
             )
         await self._apply(reading)
+        self.ready.set()
+
+    def resume(self, held: Collection[EnvironmentId]) -> None:
+        """Go on where a predecessor ended, instead of ``load``: the stores hold what it put there.
+
+        What it had read stays in force until the directory can be read, and what SDKs have said of targets
+        stays as well.
+        """
+        self._resumed = set(held)
         self.ready.set()
 
     async def run(self) -> None:
@@ -142,7 +152,8 @@ class OfflineWatcher:
         for one in reading.readings:
             await self._take(one)
         there = {location.environment for location in reading.locations} | reading.disputed
-        await self._miss(self._looked_at.keys() - there, everything=not there)
+        known = self._looked_at.keys() | self._resumed
+        await self._miss(known - there, everything=not there)
 
     async def _miss(self, gone: AbstractSet[EnvironmentId], *, everything: bool) -> None:
         now = self._clock.monotonic()
@@ -163,6 +174,9 @@ class OfflineWatcher:
             await self._configs.replace(reading.environment.config)
             known = self._in_force.get(environment)
             news = _new_targets(known, reading.environment)
+            if environment in self._resumed:
+                news = [one for one in news if await self._targets.get(environment, one.identifier) is None]
+                self._resumed.discard(environment)
             if news:
                 await self._targets.put_many(environment, news)
             self._in_force[environment] = reading.environment
@@ -177,8 +191,10 @@ class OfflineWatcher:
 
     async def _remove(self, environment: EnvironmentId) -> None:
         await self._configs.remove(environment)
+        self._resumed.discard(environment)
         self._in_force.pop(environment, None)
-        del self._looked_at[environment], self._missing[environment]
+        self._looked_at.pop(environment, None)
+        del self._missing[environment]
         self._log.info("offline environment removed", environment=environment)
 
     def _report(self, environment: EnvironmentId, problems: tuple[Problem, ...]) -> None:

@@ -299,6 +299,37 @@ async def test_targets_that_did_not_change_are_left_to_the_sdks(bench: Bench) ->
     assert await bench.targets.get(ENV_ID, "ada") == Target("ada", "", {"shift": "none"})
 
 
+async def test_a_successor_goes_on_where_its_predecessor_ended(bench: Bench) -> None:
+    """What was in force stays so, broken files or not; targets are those that SDKs have described."""
+    bakery(bench.root, OTHER, version=1)
+    await bench.watcher.look()
+    said = Target("ada", "Ada", {"shift": "day"})
+    await bench.targets.put(ENV_ID, said)
+    shutil.rmtree(bench.root / f"env-{OTHER}")
+    file = bench.root / f"env-{ENV}" / "feature_config.json"
+    good = file.read_text()
+    file.write_text("[{]")
+    bench.watcher = OfflineWatcher(
+        bench.root, bench.configs, bench.targets, bench.clock, bench.telemetry, notices=no_notices
+    )
+    bench.watcher.resume(await bench.configs.environments())
+    assert bench.watcher.ready.is_set()
+    await bench.watcher.look()
+    assert (await bench.version(), await bench.version(OTHER_ID)) == (1, 1)
+    file.write_text(good.replace('"version": 1', '"version": 2'))
+    targets = bench.root / f"env-{ENV}" / "targets.json"
+    targets.write_text(json.dumps([*json.loads(targets.read_text()), {"identifier": "new", "name": "New"}]))
+    await bench.clock.advance(1)
+    await bench.watcher.look()
+    assert (await bench.version(), await bench.version(OTHER_ID)) == (2, None)
+    assert await bench.targets.get(ENV_ID, "ada") == said
+    assert await bench.targets.get(ENV_ID, "new") == Target("new", "New")
+    # From then on the directory's news count as ever.
+    targets.write_text(json.dumps([{"identifier": "ada", "name": "Ada", "attributes": {"shift": "none"}}]))
+    await bench.watcher.look()
+    assert await bench.targets.get(ENV_ID, "ada") == Target("ada", "Ada", {"shift": "none"})
+
+
 async def test_what_the_store_did_not_take_is_tried_again(bench: Bench) -> None:
     """Though nothing changed in the directory since."""
     bakery(bench.root, version=2)

@@ -17,7 +17,8 @@ from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.runtime.clock import SystemClock
-from ff_proxy.store.link import CountedTargets, LinkServer, LinkState, LinkStore, Offer, State, Tide
+from ff_proxy.runtime.loop import run
+from ff_proxy.store.link import CountedTargets, LinkServer, LinkState, LinkStore, Offer, State, Tide, messages
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import UNKNOWN, DropItem, Notice, PutItem, Registration
 from ff_proxy.store.snapshot import CompileOptions, Snapshot
@@ -330,6 +331,27 @@ async def test_the_last_worker_to_leave_is_noticed(tmp_path: Path) -> None:
         await waiting
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+def test_what_is_said_to_somebody_who_is_gone_is_dropped(tmp_path: Path) -> None:
+    """On the loop of production, whose transports take nothing then."""
+
+    async def story() -> None:
+        heard: list[asyncio.StreamWriter] = []
+        path = tmp_path / "link"
+        server = await asyncio.start_unix_server(lambda _, writer: heard.append(writer), path)
+        _, writer = await asyncio.open_unix_connection(path)
+        while not heard:  # noqa: ASYNC110  (what is awaited is on the other side of a socket)
+            await asyncio.sleep(0.001)
+        writer.transport.abort()
+        try:
+            for _ in range(20):
+                messages.write_frame(heard[0], messages.Asked(1, messages.Environments()))
+                await asyncio.sleep(0.001)
+        finally:
+            server.close()
+
+    run(story())
 
 
 class Loaded:

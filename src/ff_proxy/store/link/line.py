@@ -121,7 +121,7 @@ class _Connection:
         self._writer = writer
         self._feed = feed
         self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[messages.Answered]] = {}
+        self._waiting: dict[int, asyncio.Future[messages.Answered | None]] = {}
         self._ended = asyncio.Event()
         self._watched = False
 
@@ -130,7 +130,7 @@ class _Connection:
         if self._ended.is_set():
             raise Gone(_AWAY)
         number = next(self._numbers)
-        answer: asyncio.Future[messages.Answered] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[messages.Answered | None] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
             messages.write_frame(self._writer, messages.Asked(number, request))
@@ -139,6 +139,8 @@ class _Connection:
             answered = await answer
         finally:
             del self._waiting[number]
+        if answered is None:
+            raise Gone(_AWAY)
         if answered.failure is not None:
             raise StoreUnavailable(answered.failure.problem)
         return messages.decode(answered.result, kind)
@@ -181,7 +183,8 @@ class _Connection:
             self._writer.close()
             for answer in self._waiting.values():
                 if not answer.done():
-                    answer.set_exception(Gone(_AWAY))
+                    # No exception: who asked may be cancelled in this moment, and nobody would retrieve it.
+                    answer.set_result(None)
 
 
 async def _following(notices: AsyncIterator[Notice]) -> Notice:

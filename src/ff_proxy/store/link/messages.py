@@ -184,7 +184,9 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
 
 
 def write_frame(writer: asyncio.StreamWriter, message: object) -> None:
-    """Queue one frame for sending."""
+    """Queue one frame for sending; if the other end is gone it is dropped: whoever reads finds out."""
+    if writer.is_closing():
+        return  # uvloop's transports would not take it
     content = encode(message)
     writer.write(len(content).to_bytes(_LENGTH, "big") + content)
 
