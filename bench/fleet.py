@@ -136,7 +136,7 @@ def measure(plan: Plan) -> Iterator[Table]:
     with _fleet(plan, 1) as alone:
         rows = [alone.idle()]
         alone.join()
-        rows += [alone.idle()]
+        rows += [alone.idle(), _posts(alone, 1, "handed on")]
     with _fleet(plan, plan.pick(ENVIRONMENTS, 2)) as many:
         held = many.redis.memory()
         many.join()
@@ -148,7 +148,6 @@ def measure(plan: Plan) -> Iterator[Table]:
         rows += [many.each("authentication of a new target", many.token, plan.pick(100, 5), _LOOK)]
         back, target = _put_back(many)
         rows += [back]
-        rows += [_posts(many, 1, "handed on")]
         loaded = tuple(_loaded(many))
     with _fleet(plan, 1, {"metric-post-duration": "1"}) as sending:
         sending.join()
