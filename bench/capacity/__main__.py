@@ -19,7 +19,7 @@ from bench.capacity.scenarios import fleet
 from bench.capacity.sizing import member_words
 from bench.capacity.units import Units
 from bench.capacity.wording import number, seconds, share, size, table
-from bench.common.results import Report, latest_report, read_report
+from bench.common.results import Report, newest_report, read_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,12 +129,7 @@ def _case(given: argparse.Namespace) -> Case:
 
 
 def _report(path: Path | None) -> Report | None:
-    if path is not None:
-        return read_report(path)
-    try:
-        return latest_report()[1]
-    except FileNotFoundError:
-        return None
+    return newest_report() if path is None else read_report(path)
 
 
 def _page(report: Report | None, *, check: bool) -> int:
