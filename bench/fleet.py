@@ -181,7 +181,7 @@ def _row(label: str, given: Sequence[Counted]) -> Row:
 
 def _changes(fleet: _Fleet) -> Row:
     label = f"a change, {len(fleet.members)} member{'s' if len(fleet.members) > 1 else ''}"
-    count = fleet.plan.pick(50, 3)
+    count = fleet.plan.pick(30, 3)
 
     def change(name: str) -> None:
         again, number = name.split("-")
