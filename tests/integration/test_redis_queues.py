@@ -10,6 +10,7 @@ import pytest
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.target import Target
+from ff_proxy.store.protocol import Registration
 from tests.support.configs import ENVIRONMENT
 from tests.support.redis_member import counted, member, part
 from tests.support.redis_server import RedisServer, redis_command, redis_server
@@ -78,6 +79,23 @@ async def test_a_batch_whose_sender_died_comes_back(server: RedisServer, prefix:
         assert await heir.usage.pending() == {ENVIRONMENT: 1}
         await heir.usage.acknowledge(again)
         assert await heir.usage.pending() == {}
+
+
+async def test_registrations_of_a_member_that_died_come_back(server: RedisServer, prefix: str) -> None:
+    """Also where nothing says any more that there are some: the heir looks everywhere now and then."""
+    async with member(server, prefix, "dead") as dead, member(server, prefix, "next") as heir:
+        assert await dead.leases.take(ENVIRONMENT)
+        waiting = [Registration(ENVIRONMENT, Target(name)) for name in ("a", "b")]
+        for one in waiting:
+            await dead.registrations.add(one)
+        assert list(await dead.registrations.take(1)) == waiting[:1]
+        taken = part(prefix, "registrations:taken")
+        mark, _, entry = redis_command(server.port, "HGET", taken, "a").split(b"\r\n")[1].split(b"|", 2)
+        redis_command(server.port, "HSET", taken, "a", f"{mark.decode()}|1|{entry.decode()}")
+        redis_command(server.port, "DEL", f"{prefix}:registering")
+        await dead.leases.give_back([ENVIRONMENT])
+        assert await heir.leases.take(ENVIRONMENT)
+        assert list(await heir.registrations.take(5)) == waiting
 
 
 async def test_attributes_told_elsewhere_are_kept_when_a_target_is_stored_late(

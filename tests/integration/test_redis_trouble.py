@@ -1,6 +1,7 @@
 """Everything that a Redis in use can say no with: each told with what to do, none of them half done."""
 
 import asyncio
+import io
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -19,7 +20,8 @@ from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.store.redis.connection import Connection, Script
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.trouble import translated
-from ff_proxy.telemetry import null_telemetry
+from ff_proxy.telemetry import Telemetry, null_telemetry
+from ff_proxy.telemetry.logs import make_logger
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag
 from tests.support.redis_member import counted, held, member, part
@@ -53,6 +55,21 @@ async def test_a_full_redis_says_what_it_needs(tmp_path: Path, prefix: str) -> N
             redis_command(server.port, "CONFIG", "SET", "maxmemory", "1mb")
             with pytest.raises(StoreUnavailable, match="more maxmemory"):
                 await store.usage.merge([counted()], [])
+
+
+async def test_a_redis_that_drops_things_is_warned_of_once(tmp_path: Path, prefix: str) -> None:
+    """Before it does: what it would lose without a word is not all put back."""
+    lines = io.StringIO()
+    clock = FakeClock()
+    telemetry = Telemetry(make_logger("INFO", lines), clock)
+    limits = ["--maxmemory", "100mb", "--maxmemory-policy"]
+    for policy, warnings in (("noeviction", 0), ("allkeys-lru", 1)):
+        with redis_server(tmp_path / policy, [*limits, policy]) as server:
+            where = Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))
+            async with RedisStore(where, prefix, "epoch", clock, telemetry) as store:
+                for _ in range(2):
+                    await store.keeper.look()
+        assert lines.getvalue().count("maxmemory-policy noeviction") == warnings
 
 
 async def test_a_replica_is_told_from_a_primary(tmp_path: Path, prefix: str) -> None:

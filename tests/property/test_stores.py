@@ -4,6 +4,7 @@ A store that lives on (SQLite, Redis) is also closed and opened again in between
 which it must hold what PRODUCT §6.6 promises.
 """
 
+import shutil
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -107,7 +108,7 @@ class Stores(RuleBasedStateMachine):
         super().__init__()
         servers = self.servers
         self.clock = FakeClock()
-        directory, prefix = servers.directory / str(next(servers.numbers)), uuid4().hex
+        self.directory, prefix = servers.directory / str(next(servers.numbers)), uuid4().hex
         clock, quiet = self.clock, null_telemetry()
 
         def redis(topology: Topology, nodes: Sequence[RedisServer]) -> Open:
@@ -134,7 +135,7 @@ class Stores(RuleBasedStateMachine):
             Twin(
                 "sqlite",
                 lambda epoch: SqliteStore(
-                    directory,
+                    self.directory,
                     epoch,
                     clock,
                     quiet,
@@ -337,14 +338,19 @@ class Stores(RuleBasedStateMachine):
 
         self._all(act)
 
-    @rule()
-    def restart(self) -> None:
-        """Close and open what lives on."""
+    @rule(killed=st.booleans())
+    def restart(self, *, killed: bool) -> None:
+        """Close and open what lives on; killed, the file is as it was before it could be closed."""
+        left = self.directory.with_name(f"{self.directory.name}-killed")
 
         async def act(twin: Twin) -> None:
             if not twin.durable:
                 return
+            if killed and not twin.emptied:
+                shutil.copytree(self.directory, left)
             await twin.close()
+            if killed and not twin.emptied:
+                self.directory = left
             twin.reported.clear()
             if not twin.emptied:
                 twin.statuses.clear()

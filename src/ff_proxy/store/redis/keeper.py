@@ -58,6 +58,8 @@ class Keeper:
         if self._born is not None and self._born != born:
             self._once.warning("Redis was emptied, putting back secret and targets")
             await self._targets.put_back()
+        if self._born != born:
+            await self._advise()
         # Always: it costs nothing, and Redis may have been emptied before the first look.
         await self._secrets.put_back()
         if self._secrets.others():
@@ -65,3 +67,13 @@ class Keeper:
         await self._targets.pay()
         self._born = born
         self._once.forget("Redis was emptied, putting back secret and targets")
+
+    async def _advise(self) -> None:
+        with suppress(StoreUnavailable):  # an ACL user need not have the command
+            memory = await self._connection.do("INFO", "memory")
+            policy = memory.get("maxmemory_policy", "noeviction")
+            if memory.get("maxmemory") and policy != "noeviction":
+                self._once.warning(
+                    "Redis drops what is stored when its memory is full: set maxmemory-policy noeviction",
+                    policy=policy,
+                )
