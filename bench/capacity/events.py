@@ -74,9 +74,10 @@ def _lesson(told: Mapping[str, Told]) -> str:
     jitter, none = told[scenarios.RESTART], told[scenarios.RESTART_AT_ONCE]
     return (
         f"In a rolling deploy the last SDK is back after {seconds(turns.last)} if the balancer gives each"
-        f" member its turn, after {seconds(fewest.last)} if it chooses the one with the fewest streams. After"
-        f" a restart of all, a request waits for its turn for {seconds(jitter.queue)} at most with what SDKs"
-        f" wait between attempts, {seconds(none.queue)} if none waits."
+        f" member its turn, and the fullest member has {number(turns.uneven)} times the average then; after"
+        f" {seconds(fewest.last)} if it chooses the one with the fewest streams. After a restart of all, a"
+        f" request waits for its turn for {seconds(jitter.queue)} at most with what SDKs wait between"
+        f" attempts, {seconds(none.queue)} if none waits."
     )
 
 
