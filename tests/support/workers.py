@@ -33,11 +33,6 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def files_of(pid: int) -> int:
-    """How many files and sockets a process has open."""
-    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-
-
 async def kill(proxy: Proxy, name: str) -> None:
     """End one of its processes as the system does when memory runs out, and wait for its successor."""
     before = pids(proxy)[name]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol
 
-from ff_proxy.errors import ExitCode
+from ff_proxy.errors import ExitCode, StartupError
 from ff_proxy.runtime.respawn import Respawn
 from ff_proxy.telemetry import Logger
 
@@ -51,7 +51,7 @@ class Processes(Protocol):
         ...
 
     def start(self, child: Child) -> int:
-        """Start it: the process id."""
+        """Start it: the process id; raises ``StartupError`` if there is no room for another process."""
         ...
 
     def tell(self, pid: int, seconds: float) -> None:
@@ -116,11 +116,15 @@ class Supervisor:
         self._respawn = {child.name: Respawn(random) for child in children}
         self._running: dict[int, _Life] = {}
         self._due: dict[Child, float] = dict.fromkeys(children, now())
+        self._lived: set[str] = set()
         self._leaving: set[int] = set()
         self._final: ExitCode | None = None
 
     def run(self) -> ExitCode:
-        """Until the end: ``OK``, or the exit code of the child that cannot go on."""
+        """Until the end: ``OK``, or the exit code of the child that cannot go on.
+
+        Raises ``StartupError`` if the system has no room for all of them to begin with.
+        """
         while not self._processes.asked() and self._final is None:
             self._start_due()
             self._processes.wait(self._until_due())
@@ -134,7 +138,16 @@ class Supervisor:
         now = self._now()
         for child in [child for child, due in self._due.items() if due <= now]:
             del self._due[child]
-            pid = self._processes.start(child)
+            try:
+                pid = self._processes.start(child)
+            except StartupError as error:
+                if child.name not in self._lived:
+                    raise
+                # Others serve: one that is missing for a while is better than none.
+                self._due[child] = now + self._respawn[child.name].after(0.0)
+                self._log.error("process not started, trying again", of=child.name, error=str(error))
+                continue
+            self._lived.add(child.name)
             self._running[pid] = _Life(child, now)
             self._log.info("process started", of=child.name, pid=pid)
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from ff_proxy.errors import ExitCode
+from ff_proxy.errors import ExitCode, StartupError
 from ff_proxy.runtime.supervisor import Child, Ended, Supervisor
 from ff_proxy.telemetry.logs import make_logger
 
@@ -38,6 +38,7 @@ class System:
         self.script: list[tuple[float, Callable[[], None]]] = []
         self.lives: dict[str, float] = {}
         self.obeys = True
+        self.full: Callable[[float], bool] = lambda _: False
         self._next = 100
 
     def clock(self) -> float:
@@ -47,6 +48,8 @@ class System:
         return self.signals
 
     def start(self, child: Child) -> int:
+        if self.full(self.now):
+            raise StartupError("no room")
         self._next += 1
         self.running[self._next] = child
         self.note("start", child)
@@ -176,6 +179,21 @@ def test_who_is_not_started_again_at_once_rests() -> None:
     assert world.run(2) is ExitCode.OK
     deaths = world.system.times("end worker-1")
     assert rested == pytest.approx([death for death in deaths[1:] if death < 2], abs=0.01)
+
+
+def test_a_system_without_room_is_asked_again() -> None:
+    """Unless it has none to begin with: then nothing is served at all."""
+    world = World(ONE, TWO)
+    world.system.full = lambda now: 1 <= now < 8
+    world.system.at(1, lambda: world.system.end(world.system.pid_of(ONE), -9))
+    assert world.run(30) is ExitCode.OK
+    assert len(world.system.times("start worker-1")) == 2
+    assert 8 <= world.system.times("start worker-1")[1] < 16
+    assert 3 <= len(world.said("process not started, trying again")) <= 6
+    world = World(ONE, TWO)
+    world.system.full = lambda _: True
+    with pytest.raises(StartupError):
+        world.run()
 
 
 def test_a_long_life_makes_a_death_the_first_one_again() -> None:
