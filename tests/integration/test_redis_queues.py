@@ -1,10 +1,9 @@
 """What flows up and what SDKs say of themselves, through a Redis that loses answers and members that die."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -14,19 +13,6 @@ from ff_proxy.store.protocol import Registration
 from tests.support.configs import ENVIRONMENT
 from tests.support.redis_member import counted, member, part
 from tests.support.redis_server import RedisServer, redis_command, redis_server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One Redis for the module; every test has a prefix of its own."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def prefix() -> str:
-    """A fleet of its own."""
-    return uuid4().hex
 
 
 async def test_a_merge_that_nobody_answered_counts_once(server: RedisServer, prefix: str) -> None:

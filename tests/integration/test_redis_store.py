@@ -2,15 +2,14 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.model.environment import EnvironmentConfig, StreamState, UpstreamStatus
+from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import DropItem, PutItem
@@ -19,20 +18,8 @@ from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag, segment
 from tests.support.ports import free_port
+from tests.support.redis_member import held
 from tests.support.redis_server import RedisServer, redis_command, redis_sentinel, redis_server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One Redis for the module; every test has a prefix of its own."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def prefix() -> str:
-    """A fleet of its own."""
-    return uuid4().hex
 
 
 def endpoint(server: RedisServer, **how: object) -> Endpoint:
@@ -47,13 +34,6 @@ async def member(
     """One process of a fleet."""
     async with RedisStore(where, prefix, epoch, FakeClock(), null_telemetry(), member=name) as store:
         yield store
-
-
-async def held(store: RedisStore) -> EnvironmentConfig:
-    """What the store holds of the environment."""
-    found = await store.configs.environment(ENVIRONMENT)
-    assert found is not None
-    return found
 
 
 async def test_members_read_what_others_write(server: RedisServer, prefix: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
@@ -26,19 +25,6 @@ from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag
 from tests.support.redis_member import counted, held, member, part
 from tests.support.redis_server import RedisServer, redis_cluster, redis_command, redis_server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One Redis for the module; every test has a prefix of its own."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def prefix() -> str:
-    """A fleet of its own."""
-    return uuid4().hex
 
 
 async def test_a_full_redis_says_what_it_needs(tmp_path: Path, prefix: str) -> None:
