@@ -1,6 +1,6 @@
 """An environment compiled for serving: immutable, and cheap to make out of the one before it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final, TypeVar
 
@@ -80,13 +80,14 @@ class Snapshot:
         self.keys: Final[frozenset[SdkKeyHash]] = config.keys
         self.since: Final[float] = config.since
         self._options: Final = options
-        self._flags: Final[Mapping[str, _Flag]] = {
-            name: _kept(previous, _Flag, item) or _Flag(item) for name, item in sorted(config.flags.items())
-        }
-        self._segments: Final[Mapping[str, _Segment]] = {
-            name: _kept(previous, _Segment, item) or _Segment(item, options)
-            for name, item in sorted(config.segments.items())
-        }
+        flags: Mapping[str, _Flag] = {}
+        segments: Mapping[str, _Segment] = {}
+        if previous is not None:
+            flags, segments = previous._flags, previous._segments  # noqa: SLF001  (it is one of our own kind)
+        self._flags: Final[Mapping[str, _Flag]] = _parts(config.flags, flags, _Flag)
+        self._segments: Final[Mapping[str, _Segment]] = _parts(
+            config.segments, segments, lambda item: _Segment(item, options)
+        )
         # Only an engine that exists is worth starting from; holding the snapshot itself would chain them.
         self._previous_engine = None if previous is None else previous.__dict__.get("engine")
 
@@ -162,9 +163,21 @@ class Snapshot:
 _Part = TypeVar("_Part", _Flag, _Segment)
 
 
-def _kept(previous: Snapshot | None, part: type[_Part], item: Item) -> _Part | None:
-    held = None if previous is None else previous.items(item.domain).get(item.identifier)
-    return held if isinstance(held, part) and _same(held.item, item) else None
+def _parts(
+    items: Mapping[str, Item], before: Mapping[str, _Part], make: Callable[[Item], _Part]
+) -> Mapping[str, _Part]:
+    """The items compiled, ordered by name; one that is the same as before is the very object it was."""
+    if items.keys() == before.keys():
+        # Most changes are of one item among many: only that one is looked at more than once.
+        moved = [name for name, held in before.items() if held.item is not items[name]]
+        again = {name: make(items[name]) for name in moved if not _same(before[name].item, items[name])}
+        return {**before, **again}
+    return {
+        name: held
+        if (held := before.get(name)) is not None and _same(held.item, items[name])
+        else make(items[name])
+        for name in sorted(items)
+    }
 
 
 def _same(one: Item, other: Item) -> bool:

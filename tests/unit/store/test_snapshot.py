@@ -100,3 +100,20 @@ def test_compressed_bodies_unpack_to_the_plain_ones() -> None:
     assert made.flags.gzip is not None
     assert zlib.decompress(made.flags.gzip, 31) == made.flags.content
     assert snapshot().flags.gzip is None
+
+
+def test_order_and_parts_survive_any_change() -> None:
+    """One item changed, one more, one fewer: in order by identifier, and nothing is made twice."""
+    first = snapshot(flag("b"), flag("a"), segment("s"))
+    changed = snapshot(flag("a", on=False, version=2), flag("b"), segment("s"), previous=first)
+    assert list(changed.items(Domain.FLAG)) == ["a", "b"]
+    assert changed.flag("b") is first.flag("b")
+    assert changed.flag("a") is not first.flag("a")
+    assert changed.version(Domain.FLAG, "a") == 2
+    more = snapshot(flag("aa"), flag("a", on=False, version=2), flag("b"), previous=changed)
+    assert list(more.items(Domain.FLAG)) == ["a", "aa", "b"]
+    assert more.flag("a") is changed.flag("a")
+    assert list(more.items(Domain.SEGMENT)) == []
+    fewer = snapshot(flag("b"), previous=more)
+    assert list(fewer.items(Domain.FLAG)) == ["b"]
+    assert fewer.flag("b") is first.flag("b")
