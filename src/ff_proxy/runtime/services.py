@@ -12,6 +12,8 @@ from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import Logger
 
 _GRACE: Final = 0.25
+# Longer than an orderly last step takes that a cancelled service still has to do.
+_INSIST_SECONDS: Final = 3.0
 
 
 class Service(Protocol):
@@ -61,14 +63,21 @@ async def run_services(
             seconds = deadline if stop.seconds is None else stop.seconds
             log.info("shutting down", deadline=round(seconds, 3))
             await _go_down(phases, seconds, stop, clock, log)
-            for task in running:
-                task.cancel()
+            await _end(running)
     except BaseExceptionGroup as failures:
         return _explain(_leaves(failures), log)
     finally:
         stop.taken_over = False
     log.info("stopped")
     return ExitCode.OK
+
+
+async def _end(running: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel, and again after a while: a library may miss it (``asyncio.wait_for`` before Python 3.12)."""
+    while pending := [task for task in running if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=_INSIST_SECONDS)
 
 
 async def _guarded(service: Service) -> None:

@@ -3,9 +3,13 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from io import StringIO
 
+import pytest
+
 from ff_proxy.errors import ExitCode, StartupError, StoreUnavailable
+from ff_proxy.runtime import services
 from ff_proxy.runtime.services import Phase, Service, run_services
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry.logs import make_logger
@@ -232,3 +236,25 @@ async def test_whoever_runs_services_takes_over_signals() -> None:
     assert world.stop.taken_over
     world.stop.ask()
     assert await running is ExitCode.OK
+
+
+async def test_a_cancellation_that_is_missed_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the process would never end."""
+    monkeypatch.setattr(services, "_INSIST_SECONDS", 0.01)
+
+    class Deaf(Quiet):
+        """Takes the first cancellation for nothing."""
+
+        async def run(self) -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
+            await super().run()
+
+    world = World()
+    deaf = Deaf()
+    running = world.run([deaf, Quiet()], [])
+    await world.clock.settle()
+    world.stop.asked.set()
+    async with asyncio.timeout(5):
+        assert await running is ExitCode.OK
+    assert deaf.ended
