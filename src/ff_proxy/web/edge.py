@@ -177,10 +177,13 @@ class Edge:
         noise = connection.noise
         if noise is None or (cut := noise.cut(data)) is None:
             return False
-        held = self._by_rest(cut[0])
-        if held is None or not held.good:
-            return False
-        self._repeat(held, data, cut[1], connection)
+        rest, echoed = cut
+        held = self._by_rest(rest)
+        if held is None or not held.lease.current or (held.check is not None and not held.check(held.answer)):
+            held = self.memo.match_rest(rest)
+            if held is None:
+                return False
+        self._repeat(held, data, echoed, connection)
         return True
 
     def sift(self, data: bytes) -> Sifted | None:

@@ -95,13 +95,18 @@ class Memo:
         self._pausing = 0
         self._outdated = False
         self.by_bytes: Final[Callable[[bytes], Remembered | None]] = self._bytes.get
-        self.by_rest: Final[Callable[[bytes], Remembered | None]] = self._rests.get
+        self.by_rest: Final[Callable[[bytes], Remembered | None]] = self._rests.recall
         self.by_lines: Final[Callable[[Lines], Remembered | None]] = self._lines.recall
         snapshots.listen(self._swapped)
 
     def match(self, lines: Lines) -> Remembered | None:
         """The good answer to a request of which exactly these lines matter."""
         held = self._lines.get(lines)
+        return held if held is not None and held.good else None
+
+    def match_rest(self, rest: bytes) -> Remembered | None:
+        """The good answer to a request of which these bytes are left when noise is cut out."""
+        held = self._rests.get(rest)
         return held if held is not None and held.good else None
 
     def put(self, lines: Lines, answer: Answer, tail: bytes, tally: Tally) -> Remembered:

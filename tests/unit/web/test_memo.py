@@ -48,9 +48,9 @@ async def test_it_is_found_both_ways(site: Site) -> None:
     """Whichever way one looks; and nothing else is."""
     memo = Memo(site.snapshots, site.resources)
     held = put(site, memo, b"one", FLAGS)
-    assert memo.by_bytes(b"one") is memo.by_rest(b"one") is memo.match((b"one",)) is held
-    assert memo.by_lines((b"one",)) is held
-    assert memo.by_bytes(b"two") is memo.by_rest(b"two") is memo.match((b"two",)) is None
+    assert memo.by_bytes(b"one") is memo.match_rest(b"one") is memo.match((b"one",)) is held
+    assert memo.by_lines((b"one",)) is memo.by_rest(b"one") is held
+    assert memo.by_bytes(b"two") is memo.match_rest(b"two") is memo.match((b"two",)) is None
 
 
 async def test_a_swapped_snapshot_outdates_its_answers(site: Site) -> None:
@@ -63,7 +63,7 @@ async def test_a_swapped_snapshot_outdates_its_answers(site: Site) -> None:
     await site.snapshots.resync()
     assert before
     assert not old.good
-    assert memo.match((b"one",)) is None
+    assert memo.match((b"one",)) is memo.match_rest(b"one") is None
     assert other.good
     memo.sweep()
     assert memo.by_bytes(b"one") is memo.by_rest(b"one") is None
