@@ -35,7 +35,7 @@ class Case:
         flags: in each environment.
         changes: of flags, a minute, in each environment.
         counts: in a post of usage.
-        sending: seconds between two rounds of usage to Harness (option ``metric-post-duration``).
+        sending: seconds between two rounds of usage to Harness where little waits (``metric-post-duration``).
         session: minutes that a client SDK stays before another target takes its place; 0: it stays.
         tls: SDKs talk to the proxies through TLS.
         within: seconds in which a change is to have reached everyone.

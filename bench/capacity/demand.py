@@ -14,6 +14,10 @@ from bench.capacity.units import Asked, Units
 HEARTBEAT_SECONDS = 14.0
 USAGE_CAPACITY = 100_000
 """Counts that may wait for Harness in one environment; what is more is dropped, and counted."""
+USAGE_MUCH = 20_000
+"""So many are sent before the round is over."""
+USAGE_LOOK = 10.0
+"""Seconds between two looks whether there are so many."""
 USAGE_BODY = 500
 """Counts that are sent to Harness at a time, for one environment after another."""
 FLUSHES = 2.0
@@ -168,8 +172,20 @@ def handed_on(case: Case, members: float) -> float:
 
 def waiting(case: Case) -> float:
     """Counts that wait for Harness in one environment when a round begins."""
+    return _waiting_after(case, sending(case))
+
+
+def sending(case: Case) -> float:
+    """Seconds between two rounds of usage to Harness: sooner than asked for where there is much."""
+    after = USAGE_LOOK
+    while after < case.sending and _waiting_after(case, after) < USAGE_MUCH:
+        after += USAGE_LOOK
+    return min(after, case.sending)
+
+
+def _waiting_after(case: Case, seconds: float) -> float:
     own = case.counts * _KINDS if case.polling + case.server else 0
-    return own + case.client * case.counts / case.environments * min(1.0, case.sending / POLL_SECONDS)
+    return own + case.client * case.counts / case.environments * min(1.0, seconds / POLL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +200,7 @@ class Harness:
 def harness(case: Case) -> Harness:
     """One member follows each environment, sends its usage and registers its targets."""
     a_round = math.ceil(min(waiting(case), USAGE_CAPACITY) / USAGE_BODY) if case.sdks else 0
-    posts = case.environments * a_round * 60 / case.sending
+    posts = case.environments * a_round * 60 / sending(case)
     return Harness(float(case.environments), posts, rates(case).arrivals)
 
 

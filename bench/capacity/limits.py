@@ -14,6 +14,8 @@ TARGET_CAPACITY = 1_000_000
 """Targets that Redis keeps for one environment; some are forgotten beyond."""
 REGISTRATIONS = 8
 """Targets that a member registers with Harness at a time."""
+REGISTERED_A_SECOND = 200
+"""And at most."""
 HARNESS_SECONDS = 0.1
 """For Harness to answer: an assumption."""
 REDIS_HEADROOM = 0.5
@@ -89,11 +91,11 @@ def limits(case: Case, units: Units) -> Sequence[Limit]:
         Limit(
             "usage that waits for Harness",
             demand.waiting(case) / demand.USAGE_CAPACITY,
-            "counts beyond are dropped and counted: shorter metric-post-duration, more environments",
+            "counts beyond are dropped and counted: more environments",
         ),
         Limit(
             "usage sent to Harness",
-            demand.waiting(case) / case.sending / (demand.USAGE_BODY / HARNESS_SECONDS),
+            _counts_a_second(case) / (demand.USAGE_BODY / HARNESS_SECONDS),
             "counts wait, and are dropped and counted when too many do: more environments",
         ),
         Limit(
@@ -103,11 +105,25 @@ def limits(case: Case, units: Units) -> Sequence[Limit]:
         ),
         Limit(
             "targets registered with Harness",
-            rate.arrivals / (min(count, case.environments) * REGISTRATIONS / HARNESS_SECONDS),
+            rate.arrivals / (min(count, case.environments) * _registered_a_second()),
             "registrations beyond are dropped and counted; evaluations do not depend on them",
         ),
     ]
     return sorted(found, key=lambda limit: -limit.used)
+
+
+def usage_lost(case: Case) -> float:
+    """The share of counts that find no room, or are not sent as fast as they come."""
+    sent = min(_counts_a_second(case), demand.USAGE_BODY / HARNESS_SECONDS)
+    return 1 - min(1.0, demand.USAGE_CAPACITY / demand.waiting(case), sent / _counts_a_second(case))
+
+
+def _counts_a_second(case: Case) -> float:
+    return demand.waiting(case) / demand.sending(case)
+
+
+def _registered_a_second() -> float:
+    return min(REGISTRATIONS / HARNESS_SECONDS, REGISTERED_A_SECOND)
 
 
 def told_seconds(units: Units, count: float) -> float:

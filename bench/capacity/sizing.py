@@ -61,8 +61,8 @@ def _harness() -> str:
         for sdks in SIZES[2:]:
             case = sized(kind, sdks, SMALL)
             seen = demand.harness(case)
-            lost = max(0.0, 1 - demand.USAGE_CAPACITY / demand.waiting(case))
-            figures = [number(seen.streams), number(seen.posts), share(lost), number(seen.targets)]
+            lost = share(limits.usage_lost(case))
+            figures = [number(seen.streams), number(seen.posts), lost, number(seen.targets)]
             rows.append([f"{sdks:,} {kind}", *figures])
     headings = [
         "Harness sees of",

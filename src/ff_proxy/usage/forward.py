@@ -21,6 +21,9 @@ from ff_proxy.usage.sinks import UsageSink
 _ENTRIES: Final = 500
 _BODY_BYTES: Final = 256 * 1024
 _AT_ONCE: Final = 16
+# Counts of client SDKs are kept by target, and may fill a queue long before a round is over.
+_MUCH: Final = 20_000
+_LOOK: Final = 10.0
 # The definite answers that speak of the body, not of us: part of it may still be welcome.
 _INDIGESTIBLE: Final = frozenset({400, 413, 422})
 # Looking for entries that SaaS refuses takes requests: no more than this many before the next pause.
@@ -33,7 +36,9 @@ def _everyones(_: EnvironmentId) -> bool:
 
 
 class UsageForwarder:
-    """Sends what waits every ``interval`` seconds; an environment that fails is tried again after a pause.
+    """Sends what waits every ``interval`` seconds, and before that if it is much.
+
+    An environment that fails is tried again after a pause.
 
     Args:
         queue: where counts wait.
@@ -78,8 +83,7 @@ class UsageForwarder:
         self.ready.set()
         async with asyncio.TaskGroup() as group:
             while True:
-                await self._clock.sleep(jittered(self._random, self._interval))
-                for environment, entries in (await self._pending()).items():
+                for environment, entries in (await self._due()).items():
                     if environment not in self._busy:
                         self._busy.add(environment)
                         group.create_task(self._keep_sending(environment, entries))
@@ -92,6 +96,16 @@ class UsageForwarder:
                     group.create_task(self._insist(environment, entries))
         for environment, entries in (await self._pending()).items():
             self._log.warning("usage not delivered in time", environment=environment, entries=entries)
+
+    async def _due(self) -> Mapping[EnvironmentId, int]:
+        """What waits when the round is over, or when it has become much."""
+        end = self._clock.monotonic() + jittered(self._random, self._interval)
+        while True:
+            left = end - self._clock.monotonic()
+            await self._clock.sleep(min(left, _LOOK))
+            pending = await self._pending()
+            if left <= _LOOK or sum(pending.values()) >= _MUCH:
+                return pending
 
     async def _pending(self) -> Mapping[EnvironmentId, int]:
         try:

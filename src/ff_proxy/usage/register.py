@@ -14,6 +14,8 @@ from ff_proxy.usage.sinks import RegistrationSink
 
 _BATCH: Final = 32
 _AT_ONCE: Final = 8
+# When many SDKs come at once, serving them goes before what can wait.
+_A_SECOND: Final = 200
 _PAUSE: Final = 1.0
 _TROUBLE: Final = "targets not registered, kept for later"
 _STORE_TROUBLE: Final = "registrations not readable"
@@ -58,12 +60,14 @@ class RegistrationForwarder:
         self._once = telemetry.once("usage")
 
     async def run(self) -> None:
-        """Forward for ever; after a batch of which the queue kept everything, with a pause."""
+        """Forward for ever, ``_A_SECOND`` at most; with a pause after a batch that the queue kept whole."""
         self.ready.set()
         while True:
             settled: list[bool] = []
+            pause = _PAUSE
             try:
                 batch = await self._queue.take(_BATCH)
+                enough = self._clock.monotonic() + len(batch) / _A_SECOND
                 # Known before the first is sent: one target that fails must not keep back its neighbours.
                 resting = {one.environment for one in batch if self._rests(one.environment)}
                 settled = await asyncio.gather(
@@ -71,8 +75,11 @@ class RegistrationForwarder:
                 )
             except StoreError as error:
                 self._once.warning(_STORE_TROUBLE, error=str(error))
-            if not any(settled):
-                await self._clock.sleep(_PAUSE)
+            else:
+                if any(settled):
+                    pause = enough - self._clock.monotonic()
+            if pause > 0:
+                await self._clock.sleep(pause)
 
     async def _forward(self, registration: Registration, *, rests: bool) -> bool:
         """Whether the queue is rid of it."""

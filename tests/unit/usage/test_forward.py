@@ -85,6 +85,23 @@ async def test_what_waits_is_sent_every_interval() -> None:
         assert await setting.queue.pending() == {}
 
 
+async def test_much_is_sent_before_the_round_is_over() -> None:
+    """Counts by target would fill the queue; those of all environments count together."""
+    setting = Setting(Saas())
+    many = [usage(f"f{number}") for number in range(10_000)]
+    async with setting.running():
+        await setting.queue.merge(many, [])
+        await setting.clock.advance(15)
+        assert setting.saas.taken == {}
+        await setting.queue.merge([usage(f"f{n}", environment=OTHER) for n in range(10_000)], [])
+        await setting.clock.advance(15)
+        assert len(setting.saas.taken) == 20_000
+        assert await setting.queue.pending() == {}
+        await setting.queue.merge([usage("a")], [])
+        await setting.clock.advance(40)
+        assert (ENV, "a") not in setting.saas.taken
+
+
 async def test_a_failed_post_is_kept_and_sent_again() -> None:
     """Nothing is lost and nothing doubled while SaaS is away."""
     away = True

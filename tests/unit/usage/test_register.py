@@ -58,6 +58,18 @@ async def test_every_target_is_registered_once() -> None:
     assert sorted(saas.known) == sorted(f"t{number}" for number in range(30))
 
 
+async def test_a_crowd_is_registered_at_leisure() -> None:
+    """Serving SDKs goes before: so many a second, and in the end all of them."""
+    saas, queue, clock = Saas(lambda _: None), MemoryRegistrations(1000), FakeClock()
+    async with forwarding(saas, queue, clock):
+        for number in range(1000):
+            await queue.add(Registration(ENV, Target(f"t{number}")))
+        await clock.advance(1)
+        assert 150 < len(saas.known) < 250
+        await clock.advance(5)
+    assert len(saas.known) == 1000
+
+
 async def test_a_saas_that_is_away_is_asked_again_and_not_hammered() -> None:
     """Waits grow; when it is back the target arrives."""
     away = True
