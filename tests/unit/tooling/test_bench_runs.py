@@ -40,6 +40,8 @@ def test_a_quick_run_measures_something(name: str) -> None:
 def test_a_run_that_is_ended_ends_its_servers() -> None:
     """SIGTERM counts as Ctrl-C does."""
     with bench("startup", "--quick") as running:
+        assert running.stdout is not None
+        assert "startup" in running.stdout.readline()  # before that, its children tell what machine this is
         children = until_children(running.pid)
         running.send_signal(signal.SIGTERM)
         said, _ = running.communicate(timeout=DESPERATE)
