@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +17,9 @@ import pytest
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
-from tests.support.fleet import TICK, WAYS, Ticker
+from tests.support.fleet import TICK, WAYS, Ticker, figures
 from tests.support.load import POSTED, Load, Mortal
+from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
 from tests.support.workers import SYNC, alive, kill, pids
 
@@ -33,15 +34,21 @@ AGAIN: Final = 3.0
 
 
 @asynccontextmanager
-async def used(saas: RunningSandbox, proxy: Proxy, seed: int) -> AsyncIterator[tuple[Load, Ticker]]:
-    """People who read, describe targets, post and listen, while a flag changes several times a second."""
+async def used(
+    saas: RunningSandbox, proxy: Proxy, seed: int
+) -> AsyncIterator[tuple[Load, Ticker, list[str]]]:
+    """People who read, describe targets, post and listen, while a flag changes several times a second.
+
+    The list gets what whoever was told of a change was then given instead.
+    """
+    older: list[str] = []
     ticker = Ticker(saas)
     load = Load([Mortal(proxy)] * USERS, seed, keep_alive=False)
     others = [asyncio.create_task(_tick(ticker))]
-    others += [asyncio.create_task(_listen(proxy)) for _ in range(LISTENERS)]
+    others += [asyncio.create_task(_listen(proxy, older)) for _ in range(LISTENERS)]
     try:
         async with load.running():
-            yield load, ticker
+            yield load, ticker, older
     finally:
         for task in others:
             task.cancel()
@@ -55,7 +62,7 @@ async def _tick(ticker: Ticker) -> None:
         await asyncio.sleep(0.15)
 
 
-async def _listen(proxy: Proxy) -> None:
+async def _listen(proxy: Proxy, older: list[str]) -> None:
     """Open a stream again and again; what an event tells of is there, whoever is asked."""
     while True:
         with suppress(httpx2.TransportError, OSError, asyncio.IncompleteReadError):
@@ -64,7 +71,8 @@ async def _listen(proxy: Proxy) -> None:
                     while (event := await stream.event())["identifier"]:
                         if event["identifier"] == TICK:
                             held = (await client.get(f"/feature-configs/{TICK}")).json()
-                            assert held["version"] >= event["version"]
+                            if held["version"] < event["version"]:
+                                older.append(f"{held['version']} after {event['version']}")
         await asyncio.sleep(0.02)
 
 
@@ -74,31 +82,42 @@ def counted(saas: RunningSandbox) -> int:
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_nobody_is_told_anything_wrong(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "on_redis"), [(1, False), (2, True)])
+async def test_nobody_is_told_anything_wrong(tmp_path: Path, seed: int, on_redis: bool) -> None:
     """Workers and the sync process, each twice, in any order; all of them are there again afterwards."""
     chance = random.Random(seed)
     victims = [*WORKERS, SYNC] * 2
     chance.shuffle(victims)
     kills: list[tuple[float, str]] = []
-    async with sandbox(*default_environments()) as saas:
+    async with AsyncExitStack() as stack:
+        saas = await stack.enter_async_context(sandbox(*default_environments()))
         options = online_options(saas, KEYS.values()) | QUICK
+        if on_redis:
+            redis = stack.enter_context(redis_server(tmp_path / "redis"))
+            options["redis-address"] = f"127.0.0.1:{redis.port}"
         async with Proxy.running(options, tmp_path / "log") as proxy:
-            async with used(saas, proxy, seed) as (load, ticker):
+            async with used(saas, proxy, seed) as (load, ticker, older):
                 for victim in victims:
                     await asyncio.sleep(chance.uniform(0.2, 1.0))
                     kills.append((time.monotonic(), victim))
                     await kill(proxy, victim)
                 await asyncio.sleep(1)
-            assert load.wrong == []
+            # Where Redis had no time to answer, what is held was served (PRODUCT §6.6).
+            late = on_redis and "revision_checks_late_total{" in await figures(proxy)
+            assert late or load.wrong + older == []
             last = ticker.tick()
             async with SdkLike.connected(proxy.url, KEYS[DEV], keep_alive=False) as client:
                 async with asyncio.timeout(10):
                     for way in WAYS.values():
                         while await way(client) < last:  # noqa: ASYNC110  (another process tells nobody)
                             await asyncio.sleep(0.02)
-                for _ in range(20):
-                    assert (await client.http.get("/health/ready")).json()["status"] == "ready"
+
+                async def well() -> bool:
+                    answers = [await client.http.get("/health/ready") for _ in range(10)]
+                    assert {answer.status_code for answer in answers} == {200}
+                    return {answer.json()["status"] for answer in answers} == {"ready"}
+
+                await eventually(well)
                 for target in load.targets[-50:]:
                     assert "EUR" in await client.value("price_display", target)
             assert all(alive(pid) for pid in pids(proxy).values())

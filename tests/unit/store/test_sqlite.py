@@ -12,6 +12,7 @@ import sys
 import textwrap
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -110,6 +111,32 @@ async def test_recent_changes_are_remembered_across_a_restart(tmp_path: Path) ->
         ]
         recent = await store.configs.recent(ENVIRONMENT, clock.wall() - 5)
         assert [entry.change.identifier for entry in recent] == ["gone"]
+
+
+async def test_what_is_not_in_the_file_yet_is_nobodys_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies now knows nothing of it when it starts again; whoever was told would go back."""
+    async with opened(tmp_path) as store:
+        before = await store.configs.replace(config(flag(version=1)))
+        write, begun, go = store.configs._copy.write, asyncio.Event(), asyncio.Event()
+
+        async def slow(*work: Any) -> None:
+            begun.set()
+            await go.wait()
+            await write(*work)
+
+        monkeypatch.setattr(store.configs._copy, "write", slow)
+        writing = asyncio.create_task(store.configs.apply(ENVIRONMENT, PutItem(flag(version=2))))
+        await begun.wait()
+        held = await store.configs.environment(ENVIRONMENT)
+        assert held is not None
+        assert held.revision == before
+        assert await store.configs.environments() == {ENVIRONMENT: before}
+        go.set()
+        assert await store.configs.environments() == {ENVIRONMENT: before}
+        after = await writing
+        assert await store.configs.environments() == {ENVIRONMENT: after}
 
 
 async def test_a_removed_environment_stays_removed(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ class SqliteConfigs:
         self._clock = clock
         self._counter = 0
         self._environments: dict[EnvironmentId, EnvironmentConfig] = {}
+        # What readers see: of what is not in the file yet, a successor of this process would know nothing.
+        self._shown: dict[EnvironmentId, EnvironmentConfig] = {}
         self._changed: dict[EnvironmentId, float] = {}
         self._statuses: dict[EnvironmentId, UpstreamStatus] = {}
         self._feed = Feed()
@@ -56,14 +58,15 @@ class SqliteConfigs:
             self._counter += 1
             revision = Revision(self._epoch, self._counter)
             self._environments[config.id] = msgspec.structs.replace(config, revision=revision)
+        self._shown = dict(self._environments)
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``."""
-        return {name: config.revision for name, config in self._environments.items()}
+        return {name: config.revision for name, config in self._shown.items()}
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """See ``ConfigReader``."""
-        return self._environments.get(environment)
+        return self._shown.get(environment)
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
         """See ``ConfigReader``; the file is asked only if there is something."""
@@ -111,6 +114,7 @@ class SqliteConfigs:
                 connection.execute("DELETE FROM items WHERE environment = ?", (environment,))
 
             await self._copy.write(forget)
+            self._shown.pop(environment, None)
             self._feed.publish(Notice(environment, None))
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
@@ -142,7 +146,11 @@ class SqliteConfigs:
             self._changed[new.id] = now
         # In memory first: should the file be behind, what is written then is all that memory holds.
         self._environments[new.id] = committed
-        await self._copy.write(write)
+        try:
+            await self._copy.write(write)
+        finally:
+            # Also when cancelled: the write goes on, and the next equal one would be no change.
+            self._shown[new.id] = committed
         self._feed.publish(Notice(new.id, revision))
         return revision
 
