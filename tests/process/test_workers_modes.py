@@ -1,6 +1,7 @@
 """Workers over every store, and in every mode that serves."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -132,6 +133,25 @@ async def test_offline_edits_reach_every_worker(tmp_path: Path, killed: tuple[st
                     assert (await client.http.get("/health/ready")).status_code == 200
             answer = await client.http.post("/client/auth", json={"apiKey": "no-such-key"})
             assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("offline", [True, False])
+async def test_one_process_says_how_the_proxy_is(tmp_path: Path, offline: bool) -> None:
+    """And not as many as there are workers."""
+    async with sandbox(*default_environments()) as saas:
+        bakery(tmp_path / "config")
+        options = offline_options(tmp_path / "config") if offline else online_options(saas, KEYS.values())
+        async with Proxy.running(options | QUICK | {"heartbeat-interval": "1"}, tmp_path / "log") as proxy:
+
+            def beats() -> list[str]:
+                said = [json.loads(line) for line in proxy.log.read_text().splitlines()]
+                return [line["process"] for line in said if line["event"] == "heartbeat healthy"]
+
+            async def beaten() -> bool:
+                return len(beats()) > 1
+
+            await eventually(beaten)
+            assert set(beats()) == {SYNC}
 
 
 async def test_without_tokens_the_path_decides(tmp_path: Path) -> None:

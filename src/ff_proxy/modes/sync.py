@@ -126,13 +126,19 @@ async def _offline(
         else:
             await watcher.load()
 
+        there = Held(held.configs, clock)
+        await there.look()
+
+        def readiness() -> Readiness:
+            return Readiness(loaded=len(there.names))
+
         async def check_key(_: SdkKey) -> KeyVerdict:
-            return KeyVerdict.REFUSED if await held.configs.environments() else KeyVerdict.UNAVAILABLE
+            return KeyVerdict.REFUSED if there.names else KeyVerdict.UNAVAILABLE
 
         async def state() -> State:
-            names = frozenset(await held.configs.environments())
+            await there.look()
             # As the Go proxy: offline there is no stream whose state /health could tell.
-            return State(Readiness(loaded=len(names)), frozenset(), names)
+            return State(readiness(), frozenset(), there.names)
 
         offer = Offer(
             configs=held.configs,
@@ -145,7 +151,9 @@ async def _offline(
         )
         link = LinkServer(common.link, offer, common.tide, clock)
         stack.enter_context(figures(shown, telemetry))
-        return await _run(link, [watcher], (), options.serving.shutdown, stop, clock, telemetry)
+        beating = heartbeat(options.operation, readiness, clock, telemetry)
+        services: list[Service] = [watcher, there, *beating]
+        return await _run(link, services, (), options.serving.shutdown, stop, clock, telemetry)
 
 
 async def _run(
