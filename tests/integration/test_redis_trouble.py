@@ -58,6 +58,23 @@ async def test_a_redis_that_drops_things_is_warned_of_once(tmp_path: Path, prefi
         assert lines.getvalue().count("maxmemory-policy noeviction") == warnings
 
 
+async def test_a_flush_is_said_once(server: RedisServer, prefix: str) -> None:
+    """However many environments are gone; and once more when it happens again."""
+    lines = io.StringIO()
+    clock = FakeClock()
+    telemetry = Telemetry(make_logger("INFO", lines), clock)
+    names = [EnvironmentId(name) for name in ("one", "two", "three")]
+    where = Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))
+    async with RedisStore(where, prefix, "epoch", clock, telemetry) as store:
+        for name in names:
+            await store.configs.replace(config(flag(), environment=name))
+        for flushes in (1, 2):
+            redis_command(server.port, "FLUSHALL")
+            for _ in range(2):
+                assert set(await store.configs.environments()) == set(names)
+            assert lines.getvalue().count("Redis lost environments") == flushes
+
+
 async def test_a_replica_is_told_from_a_primary(tmp_path: Path, prefix: str) -> None:
     """Reading works, writing names the mistake; when it is a primary again, so does writing."""
     with redis_server(tmp_path) as server:

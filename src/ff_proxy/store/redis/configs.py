@@ -31,7 +31,7 @@ _REVISIONS_AT_ONCE: Final = 256
 # A connection that says nothing for so long is given up, so that the next check is on another.
 _REVISION_SECONDS: Final = 0.5
 
-_EMPTIED: Final = "Redis lost an environment, serving it from memory"
+_EMPTIED: Final = "Redis lost environments, serving them from memory"
 _WENT_BACK: Final = "Redis went back to an older state, serving what is in memory"
 
 
@@ -90,14 +90,22 @@ class RedisConfigs:
                 for name, state in zip(names, states, strict=True)
                 if state
             }
-        for name, held in list(self._held.items()):
-            if name not in found or _is_older(found[name], held.revision):
-                config = await self.environment(name)
-                if config is not None:
-                    found[name] = config.revision
-                    if name not in names and self._fence(name) is not None:
-                        await self._connection.do("SADD", self._keys.environments, name)
-        await self._statuses.again(names)
+        known = frozenset(names)
+        lost = [
+            name
+            for name, held in self._held.items()
+            if name not in found or _is_older(found[name], held.revision)
+        ]
+        for name in lost:
+            config = await self.environment(name)
+            if config is not None:
+                found[name] = config.revision
+                if name not in known and self._fence(name) is not None:
+                    await self._connection.do("SADD", self._keys.environments, name)
+        if not lost:
+            self._once.forget(_EMPTIED)
+            self._once.forget(_WENT_BACK)
+        await self._statuses.again(known)
         return found
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
@@ -175,7 +183,7 @@ class RedisConfigs:
     async def _put_back(
         self, held: EnvironmentConfig, found: Revision, why: str
     ) -> tuple[EnvironmentConfig, Revision]:
-        self._once.warning(why, subject=held.id)
+        self._once.warning(why, environment=held.id)
         self._statuses.lost(held.id)
         if self._fence(held.id) is None:
             return held, found
@@ -183,7 +191,6 @@ class RedisConfigs:
         written = await self._commit(None, held, found, least=held.revision.counter)
         if written is None:
             return held, found
-        self._once.forget(why, subject=held.id)
         return written, written.revision
 
     async def _write(
