@@ -150,6 +150,7 @@ def forked_processes() -> Iterator[ForkedProcesses]:
     try:
         yield processes
     finally:
+        gc.unfreeze()
         gc.enable()
         for number, handler in before.items():
             signal.signal(number, handler)
