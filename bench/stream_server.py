@@ -25,8 +25,8 @@ from ff_proxy.store.protocol import PutItem
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.usage.intake import NullIntake
+from ff_proxy.usage.target_intake import NullTargetIntake
 from ff_proxy.web.needs import AlwaysFresh, HeldKeys
-from ff_proxy.web.registrar import NoRegistrar
 
 ENVIRONMENT = EnvironmentId("9a1f4d0c-6c0e-4a54-9a0b-000000000001")
 KEY = "bench-server-key"
@@ -87,7 +87,7 @@ async def main() -> None:
             targets=store.targets,
             statuses=store.configs,
             checker=HeldKeys(snapshots),
-            registrar=NoRegistrar(),
+            registrar=NullTargetIntake(),
             intake=NullIntake(telemetry),
             freshness=AlwaysFresh(),
             readiness=lambda: Readiness(loaded=1),

@@ -67,7 +67,7 @@ class Registrars:
     def __init__(self) -> None:
         self.registered: list[tuple[EnvironmentId, Target]] = []
 
-    async def register(self, environment: EnvironmentId, target: Target) -> None:
+    def register(self, environment: EnvironmentId, target: Target) -> None:
         self.registered.append((environment, target))
 
 

@@ -14,15 +14,16 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.forward import UsageForwarder
 from ff_proxy.usage.intake import Intake, NullIntake, UsageIntake
 from ff_proxy.usage.register import RegistrationForwarder
+from ff_proxy.usage.target_intake import NullTargetIntake, TargetIntake
 from ff_proxy.web.needs import Registrar
-from ff_proxy.web.registrar import NoRegistrar, QueueRegistrar
 
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """Where web hands usage in, the services that take it into the store, and their last step."""
+    """Where web hands in usage and targets, the services that take both into the store, their last steps."""
 
     intake: Intake
+    registrar: Registrar
     services: Sequence[Service]
     flush: Sequence[Phase]
 
@@ -35,19 +36,35 @@ class Forwarding:
     flush: Sequence[Phase]
 
 
-def take_usage(
-    options: UsageOptions, shutdown: ShutdownOptions, queue: UsageTaker, clock: Clock, telemetry: Telemetry
+def take(
+    usage: UsageOptions,
+    shutdown: ShutdownOptions,
+    counts: UsageTaker,
+    targets: RegistrationTaker,
+    clock: Clock,
+    telemetry: Telemetry,
+    *,
+    forward_targets: bool,
 ) -> Taking:
-    """Usage into the store, or a stand-in if it is switched off."""
-    if options.post_interval is None:
-        return Taking(NullIntake(telemetry), (), ())
-    taken = UsageIntake(queue, clock, telemetry)
-    return Taking(taken, [taken], [Phase("usage taken", shutdown.deadline, lambda _: taken.flush())])
+    """Both into the store, with stand-ins for what is switched off."""
+    services: list[Service] = []
+    flush: list[Phase] = []
+    intake: Intake = NullIntake(telemetry)
+    registrar: Registrar = NullTargetIntake()
+    if usage.post_interval is not None:
+        intake = taken = UsageIntake(counts, clock, telemetry)
+        services.append(taken)
+        flush.append(Phase("usage taken", shutdown.deadline, lambda _: taken.flush()))
+    if forward_targets:
+        registrar = described = TargetIntake(targets, clock, telemetry)
+        services.append(described)
+        flush.append(Phase("targets taken", shutdown.deadline, lambda _: described.flush()))
+    return Taking(intake, registrar, services, flush)
 
 
-def take_targets(options: OnlineOptions, queue: RegistrationTaker, telemetry: Telemetry) -> Registrar:
-    """Targets into the store's queue, or a stand-in if SaaS is to be told of none."""
-    return QueueRegistrar(queue, telemetry) if options.upstream.forward_targets else NoRegistrar()
+def take_nothing(telemetry: Telemetry) -> Taking:
+    """Stand-ins for both: what SDKs post goes nowhere."""
+    return Taking(NullIntake(telemetry), NullTargetIntake(), (), ())
 
 
 def forward(

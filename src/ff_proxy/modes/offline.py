@@ -20,8 +20,8 @@ from ff_proxy.runtime.signals import Stop
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.usage.intake import NullIntake
+from ff_proxy.usage.target_intake import NullTargetIntake
 from ff_proxy.web.needs import AlwaysFresh, HeldKeys
-from ff_proxy.web.registrar import NoRegistrar
 
 
 def run(loaded: Loaded) -> ExitCode:
@@ -57,7 +57,7 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Sto
             targets=kept.targets,
             statuses=held.configs,
             checker=HeldKeys(snapshots),
-            registrar=NoRegistrar(),
+            registrar=NullTargetIntake(),
             intake=NullIntake(telemetry),
             freshness=AlwaysFresh(),
             readiness=readiness,

@@ -7,7 +7,7 @@ from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OnlineOptions
 from ff_proxy.errors import ExitCode
 from ff_proxy.modes.backings import open_backing
-from ff_proxy.modes.flows import forward, take_targets, take_usage
+from ff_proxy.modes.flows import forward, take
 from ff_proxy.modes.process import make_telemetry
 from ff_proxy.modes.running import serve
 from ff_proxy.modes.saas import make_saas, open_apis
@@ -43,7 +43,15 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
             leadership=backing.leadership,
             served=lambda environment: snapshots.get(environment) is not None,
         )
-        taking = take_usage(options.usage, options.serving.shutdown, store.usage, clock, telemetry)
+        taking = take(
+            options.usage,
+            options.serving.shutdown,
+            store.usage,
+            store.registrations,
+            clock,
+            telemetry,
+            forward_targets=options.upstream.forward_targets,
+        )
         forwarding = forward(options, store, saas, backing.leads, clock, telemetry)
         needs = Needs(
             secret=partial(online_secret, options, store.secrets, clock, telemetry),
@@ -51,7 +59,7 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
             targets=store.targets,
             statuses=store.configs,
             checker=saas.checker,
-            registrar=take_targets(options, store.registrations, telemetry),
+            registrar=taking.registrar,
             intake=taking.intake,
             freshness=backing.freshness(snapshots),
             readiness=lambda: backing.readiness(saas.upstream),

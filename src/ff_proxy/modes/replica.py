@@ -10,7 +10,7 @@ from ff_proxy.config.records import ReplicaOptions
 from ff_proxy.errors import ExitCode
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.time import Clock
-from ff_proxy.modes.flows import take_usage
+from ff_proxy.modes.flows import take
 from ff_proxy.modes.process import make_telemetry
 from ff_proxy.modes.running import serve
 from ff_proxy.modes.serving import Needs, Serving, compile_options, make_serving
@@ -26,7 +26,6 @@ from ff_proxy.store.redis import RedisStore
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.needs import HeldKeys
-from ff_proxy.web.registrar import QueueRegistrar
 
 
 def run(loaded: Loaded) -> ExitCode:
@@ -72,7 +71,15 @@ def make_replica(
 ) -> Replica:
     """A replica behind ``listening``, by default behind the port; raises ``StartupError``."""
     snapshots = Snapshots(store.configs, compile_options(options.serving), clock, telemetry)
-    taking = take_usage(options.usage, options.serving.shutdown, store.usage, clock, telemetry)
+    taking = take(
+        options.usage,
+        options.serving.shutdown,
+        store.usage,
+        store.registrations,
+        clock,
+        telemetry,
+        forward_targets=True,
+    )
     outlook = Outlook(store.configs, clock)
 
     def readiness() -> Readiness:
@@ -84,7 +91,7 @@ def make_replica(
         targets=store.targets,
         statuses=store.configs,
         checker=HeldKeys(snapshots),
-        registrar=QueueRegistrar(store.registrations, telemetry),
+        registrar=taking.registrar,
         intake=taking.intake,
         freshness=RevisionFreshness(store.configs.revision, snapshots, clock, telemetry),
         readiness=readiness,

@@ -7,7 +7,7 @@ from functools import partial
 from ff_proxy.config.records import OnlineOptions, RedisStoreOptions, ReplicaOptions
 from ff_proxy.errors import ExitCode
 from ff_proxy.modes.common import Common
-from ff_proxy.modes.flows import take_targets, take_usage
+from ff_proxy.modes.flows import take
 from ff_proxy.modes.process import make_part_telemetry
 from ff_proxy.modes.replica import make_replica
 from ff_proxy.modes.running import figures, head_start, heartbeat, serve_part
@@ -56,14 +56,22 @@ async def _beside_sync(options: OnlineOptions, common: Common, place: Place, sto
         link = await stack.enter_async_context(LinkStore(common.link, common.tide, clock))
         snapshots = Snapshots(store.configs, compile_options(serving_options), clock, telemetry)
         state = LinkState(link, snapshots, clock)
-        taking = take_usage(options.usage, serving_options.shutdown, store.usage, clock, telemetry)
+        taking = take(
+            options.usage,
+            serving_options.shutdown,
+            store.usage,
+            store.registrations,
+            clock,
+            telemetry,
+            forward_targets=options.upstream.forward_targets,
+        )
         needs = Needs(
             secret=partial(signing_secret, serving_options.tokens, store.secrets, clock, telemetry),
             keyless=serving_options.tokens.secret is not None,
             targets=store.targets,
             statuses=store.configs,
             checker=link,
-            registrar=take_targets(options, store.registrations, telemetry),
+            registrar=taking.registrar,
             intake=taking.intake,
             freshness=RevisionFreshness(store.configs.revision, snapshots, clock, telemetry),
             readiness=state.readiness,

@@ -11,7 +11,7 @@ from ff_proxy.config.records import OfflineOptions, OnlineOptions, ServingOption
 from ff_proxy.errors import ExitCode
 from ff_proxy.model.time import Clock
 from ff_proxy.modes.common import Common
-from ff_proxy.modes.flows import Taking, take_targets, take_usage
+from ff_proxy.modes.flows import Taking, take, take_nothing
 from ff_proxy.modes.process import make_part_telemetry
 from ff_proxy.modes.running import head_start, serve_part
 from ff_proxy.modes.serving import Needs, compile_options, make_serving
@@ -25,8 +25,6 @@ from ff_proxy.store.freshness import TideFreshness
 from ff_proxy.store.link import LinkState, LinkStore
 from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.usage.intake import NullIntake
-from ff_proxy.web.registrar import NoRegistrar
 
 HEAD_START: Final = 5.0
 """Seconds that a worker which is started may take to catch up with the others, with connections waiting."""
@@ -61,18 +59,24 @@ async def _worker(
             store.configs, compile_options(serving_options), clock, telemetry, retry=_RECONNECT
         )
         state = LinkState(store, snapshots, clock)
+        taking = take_nothing(telemetry)
         if isinstance(options, OnlineOptions):
-            taking = take_usage(options.usage, serving_options.shutdown, store.usage, clock, telemetry)
-            registrar = take_targets(options, store.registrations, telemetry)
-        else:
-            taking, registrar = Taking(NullIntake(telemetry), (), ()), NoRegistrar()
+            taking = take(
+                options.usage,
+                serving_options.shutdown,
+                store.usage,
+                store.registrations,
+                clock,
+                telemetry,
+                forward_targets=options.upstream.forward_targets,
+            )
         needs = Needs(
             secret=partial(signing_secret, serving_options.tokens, store.secrets, clock, telemetry),
             keyless=serving_options.tokens.secret is not None,
             targets=store.targets,
             statuses=store.configs,
             checker=store,
-            registrar=registrar,
+            registrar=taking.registrar,
             intake=taking.intake,
             freshness=TideFreshness(common.tide, snapshots),
             readiness=state.readiness,

@@ -95,10 +95,10 @@ class Authenticator:
     async def _remember(self, environment: EnvironmentId, asked: AuthRequest) -> None:
         if asked.target is None:
             return
+        if not asked.target.anonymous:
+            self._registrar.register(environment, asked.target)
         try:
             await self._targets.put(environment, asked.target, keep_attributes=asked.keep_attributes)
-            if not asked.target.anonymous:
-                await self._registrar.register(environment, asked.target)
         except StoreError as error:
             # No SDK survives a refused authentication, and every one can do without its attributes.
             self._once.warning(_UNREGISTERED, environment, error=str(error))

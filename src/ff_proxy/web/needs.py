@@ -19,10 +19,10 @@ class KeyChecker(Protocol):
 
 
 class Registrar(Protocol):
-    """Forwards targets to SaaS in the background."""
+    """Makes SaaS know targets, in the background."""
 
-    async def register(self, environment: EnvironmentId, target: Target) -> None:
-        """Queue ``target``; never waits for SaaS, never raises for want of room."""
+    def register(self, environment: EnvironmentId, target: Target) -> None:
+        """Take ``target`` in; it never waits, and never raises."""
         ...
 
 

@@ -1,0 +1,94 @@
+"""Where web hands in targets that SaaS should know of: they reach the store's queue in the background."""
+
+import asyncio
+from typing import Final, final
+
+from ff_proxy.errors import StoreError
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
+from ff_proxy.model.time import Clock
+from ff_proxy.store.protocol import Registration, RegistrationTaker
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.usage.steps import finish
+
+_GRACE: Final = 5.0
+_PAUSE: Final = 1.0
+_TROUBLE: Final = "store does not take registrations, kept in memory"
+
+
+@final
+class TargetIntake:
+    """Puts targets into the store's queue: a store that is slow or away holds up no authentication.
+
+    What finds no room, here or there, is dropped and counted.
+
+    Args:
+        queue: where registrations wait for SaaS.
+        clock: time.
+        telemetry: told of what is dropped.
+        capacity: targets that wait here at most, the newest description of each.
+    """
+
+    name = "target intake"
+
+    def __init__(
+        self, queue: RegistrationTaker, clock: Clock, telemetry: Telemetry, *, capacity: int = 10_000
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._queue = queue
+        self._clock = clock
+        self._capacity = capacity
+        self._outcomes = telemetry.instruments.registrations
+        self._once = telemetry.once("usage")
+        self._waiting: dict[tuple[EnvironmentId, str], Registration] = {}
+        self._something = asyncio.Event()
+        self._flushing = asyncio.Lock()
+
+    def register(self, environment: EnvironmentId, target: Target) -> None:
+        """See ``web.needs.Registrar``."""
+        name = (environment, target.identifier)
+        if name not in self._waiting and len(self._waiting) >= self._capacity:
+            self._drop(environment)
+            return
+        self._waiting[name] = Registration(environment, target)
+        self._something.set()
+
+    async def run(self) -> None:
+        """Move targets into the store until cancelled; ``flush`` afterwards moves the last of them."""
+        self.ready.set()
+        while True:
+            await self._something.wait()
+            if not await finish(self.flush(), _GRACE):
+                await self._clock.sleep(_PAUSE)
+
+    async def flush(self) -> bool:
+        """Move everything into the store; ``False`` if the store did not take it (it is kept then)."""
+        async with self._flushing:
+            while self._waiting:
+                name, registration = next(iter(self._waiting.items()))
+                try:
+                    added = await self._queue.add(registration)
+                except StoreError as error:
+                    self._once.warning(_TROUBLE, error=str(error))
+                    return False
+                # Described anew meanwhile: the newer description goes next.
+                if self._waiting[name] is registration:
+                    del self._waiting[name]
+                if not added:
+                    self._drop(registration.environment)
+                await asyncio.sleep(0)  # a store in memory would let nobody else in between
+            self._something.clear()
+        self._once.forget(_TROUBLE)
+        return True
+
+    def _drop(self, environment: EnvironmentId) -> None:
+        self._outcomes.labels(environment, "dropped").inc()
+
+
+@final
+class NullTargetIntake:
+    """For modes that tell SaaS of no targets."""
+
+    def register(self, environment: EnvironmentId, target: Target) -> None:
+        """Nothing to do."""
+        del environment, target
