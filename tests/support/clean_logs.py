@@ -1,4 +1,4 @@
-"""No proxy of a test may log a secret or a stack trace, whatever is done to it: for ``conftest.py`` to import."""
+"""No proxy of a test may log a secret or a stack trace, whatever is done to it; for ``conftest.py``."""
 
 from collections.abc import Iterator
 from pathlib import Path
