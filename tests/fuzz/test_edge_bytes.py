@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import httptools
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.clock import FakeClock
@@ -106,7 +106,8 @@ class Reference:
         self._fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.lower(), value))
+        # White space behind a value is none of it (RFC 9112 §5); llhttp leaves that to whoever asks.
+        self._fields.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self.ids.append(b", ".join(value for name, value in self._fields if name == b"x-request-id"))
@@ -143,6 +144,7 @@ def mutated(data: bytes, mutations: list[tuple[float, str, bytes]]) -> bytes:
 
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(KINDS, MUTATIONS, st.lists(st.floats(0, 1), max_size=3))
+@example(kinds=[4, 4, 4], mutations=[(0.6640625, "insert", b" ")], cuts=[])
 def test_no_request_is_made_of_parts_of_others(
     running: Running, kinds: list[int], mutations: list[tuple[float, str, bytes]], cuts: list[float]
 ) -> None:
