@@ -1,6 +1,6 @@
 """The proxy and its peers under the same load, in turns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -57,13 +57,9 @@ class Contest:
         runs = [partial(load, ours, _request(ours, scenario.request, own, scenario), self.seconds)]
         present: list[RunningPeer] = []
         for peer in self.peers if scenario.peers else ():
-            asked = peer.request(scenario.kind, scenario.made, scenario.request)
-            if asked is not None:
-                peer.record(asked.numbered(1), own.body)
-                answer = expect(HTTPStatus.OK, *_first(peer.server, asked))
-                runs.append(
-                    partial(load, peer.server, _request(peer.server, asked, answer, scenario), self.seconds)
-                )
+            run = self._run_of(peer, scenario, own)
+            if run is not None:
+                runs.append(run)
                 present.append(peer)
         mine, *others = in_turns(runs, self.rounds)
         by_peer = {peer.peer.name: loads for peer, loads in zip(present, others, strict=True)}
@@ -76,6 +72,17 @@ class Contest:
         figures += [Figure.of(run.p50 for run in mine), Figure.of(run.p99 for run in mine)]
         figures.append(Figure.of([ours.resident() / 1e3]))
         return Row(scenario.label, tuple(figures))
+
+    def _run_of(self, peer: RunningPeer, scenario: Scenario, own: Answer) -> Callable[[], Load] | None:
+        """The part of a peer; ``None`` if it offers no such thing."""
+        asked = peer.request(scenario.kind, scenario.made, scenario.request)
+        if asked is None:
+            return None
+        peer.record(asked.numbered(1), own.body)
+        answer = expect(HTTPStatus.OK, *_first(peer.server, asked))
+        if scenario.unchanged and "etag" not in answer.fields:
+            return None
+        return partial(load, peer.server, _request(peer.server, asked, answer, scenario), self.seconds)
 
 
 def _beside(mine: list[Load], other: list[Load] | None) -> list[Figure | None]:
