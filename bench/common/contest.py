@@ -54,7 +54,8 @@ class Contest:
     def _row(self, scenario: Scenario) -> Row:
         ours = self.site.proxy
         own = expect(HTTPStatus.OK, *_first(ours, scenario.request))
-        runs = [partial(load, ours, _request(ours, scenario.request, own, scenario), self.seconds)]
+        asked = _request(ours, scenario.request, own, scenario)
+        runs: list[Callable[[], Load]] = [partial(load, ours, asked, self.seconds)]
         present: list[RunningPeer] = []
         for peer in self.peers if scenario.peers else ():
             run = self._run_of(peer, scenario, own)

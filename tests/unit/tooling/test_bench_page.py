@@ -57,7 +57,7 @@ def test_the_newest_results_have_a_figure_for_every_goal() -> None:
     """But for those that need a program which not every machine has: a renamed row is found here."""
     held = newest_report()
     if held is not None:
-        assert [goal.what for goal in GOALS if goal.figure(held) is None] == [goal.what for goal in GO_PROXY]
+        assert {goal.what for goal in GOALS if goal.figure(held) is None} <= {goal.what for goal in GO_PROXY}
 
 
 @pytest.mark.parametrize(
