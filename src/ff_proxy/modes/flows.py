@@ -3,8 +3,9 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from ff_proxy.config.records import OnlineOptions, ShutdownOptions, UsageOptions
+from ff_proxy.config.records import OnlineOptions, ReplicaOptions
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.time import Clock
 from ff_proxy.modes.saas import Saas
@@ -36,29 +37,37 @@ class Forwarding:
     flush: Sequence[Phase]
 
 
+class Takers(Protocol):
+    """A store as far as things are handed in."""
+
+    @property
+    def usage(self) -> UsageTaker:
+        """Where counts wait."""
+        ...
+
+    @property
+    def registrations(self) -> RegistrationTaker:
+        """Where targets wait."""
+        ...
+
+
 def take(
-    usage: UsageOptions,
-    shutdown: ShutdownOptions,
-    counts: UsageTaker,
-    targets: RegistrationTaker,
-    clock: Clock,
-    telemetry: Telemetry,
-    *,
-    forward_targets: bool,
+    options: OnlineOptions | ReplicaOptions, store: Takers, clock: Clock, telemetry: Telemetry
 ) -> Taking:
-    """Both into the store, with stand-ins for what is switched off."""
+    """Both into the store, with stand-ins for what is switched off; a replica leaves targets to who leads."""
+    deadline = options.serving.shutdown.deadline
     services: list[Service] = []
     flush: list[Phase] = []
     intake: Intake = NullIntake(telemetry)
     registrar: Registrar = NullTargetIntake()
-    if usage.post_interval is not None:
-        intake = taken = UsageIntake(counts, clock, telemetry)
-        services.append(taken)
-        flush.append(Phase("usage taken", shutdown.deadline, lambda _: taken.flush()))
-    if forward_targets:
-        registrar = described = TargetIntake(targets, clock, telemetry)
-        services.append(described)
-        flush.append(Phase("targets taken", shutdown.deadline, lambda _: described.flush()))
+    if options.usage.post_interval is not None:
+        intake = counts = UsageIntake(store.usage, clock, telemetry)
+        services.append(counts)
+        flush.append(Phase("usage taken", deadline, lambda _: counts.flush()))
+    if isinstance(options, ReplicaOptions) or options.upstream.forward_targets:
+        registrar = targets = TargetIntake(store.registrations, clock, telemetry)
+        services.append(targets)
+        flush.append(Phase("targets taken", deadline, lambda _: targets.flush()))
     return Taking(intake, registrar, services, flush)
 
 

@@ -43,15 +43,7 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
             leadership=backing.leadership,
             served=lambda environment: snapshots.get(environment) is not None,
         )
-        taking = take(
-            options.usage,
-            options.serving.shutdown,
-            store.usage,
-            store.registrations,
-            clock,
-            telemetry,
-            forward_targets=options.upstream.forward_targets,
-        )
+        taking = take(options, store, clock, telemetry)
         forwarding = forward(options, store, saas, backing.leads, clock, telemetry)
         needs = Needs(
             secret=partial(online_secret, options, store.secrets, clock, telemetry),

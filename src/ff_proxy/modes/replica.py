@@ -71,15 +71,7 @@ def make_replica(
 ) -> Replica:
     """A replica behind ``listening``, by default behind the port; raises ``StartupError``."""
     snapshots = Snapshots(store.configs, compile_options(options.serving), clock, telemetry)
-    taking = take(
-        options.usage,
-        options.serving.shutdown,
-        store.usage,
-        store.registrations,
-        clock,
-        telemetry,
-        forward_targets=True,
-    )
+    taking = take(options, store, clock, telemetry)
     outlook = Outlook(store.configs, clock)
 
     def readiness() -> Readiness:

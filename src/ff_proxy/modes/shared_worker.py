@@ -56,15 +56,7 @@ async def _beside_sync(options: OnlineOptions, common: Common, place: Place, sto
         link = await stack.enter_async_context(LinkStore(common.link, common.tide, clock))
         snapshots = Snapshots(store.configs, compile_options(serving_options), clock, telemetry)
         state = LinkState(link, snapshots, clock)
-        taking = take(
-            options.usage,
-            serving_options.shutdown,
-            store.usage,
-            store.registrations,
-            clock,
-            telemetry,
-            forward_targets=options.upstream.forward_targets,
-        )
+        taking = take(options, store, clock, telemetry)
         needs = Needs(
             secret=partial(signing_secret, serving_options.tokens, store.secrets, clock, telemetry),
             keyless=serving_options.tokens.secret is not None,

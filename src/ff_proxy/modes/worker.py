@@ -61,15 +61,7 @@ async def _worker(
         state = LinkState(store, snapshots, clock)
         taking = take_nothing(telemetry)
         if isinstance(options, OnlineOptions):
-            taking = take(
-                options.usage,
-                serving_options.shutdown,
-                store.usage,
-                store.registrations,
-                clock,
-                telemetry,
-                forward_targets=options.upstream.forward_targets,
-            )
+            taking = take(options, store, clock, telemetry)
         needs = Needs(
             secret=partial(signing_secret, serving_options.tokens, store.secrets, clock, telemetry),
             keyless=serving_options.tokens.secret is not None,
