@@ -88,12 +88,3 @@ class HeldKeys:
         """Refused, once anything is loaded that the key could have been found in."""
         del key
         return KeyVerdict.REFUSED if self._snapshots.all() else KeyVerdict.UNAVAILABLE
-
-
-@final
-class NoUsage:
-    """For modes that forward no usage: bodies are taken and forgotten."""
-
-    def submit(self, environment: EnvironmentId, body: bytes) -> None:
-        """Nothing to do."""
-        del environment, body

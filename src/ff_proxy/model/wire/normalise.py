@@ -133,15 +133,6 @@ def with_version(item: Item, version: int) -> Item:
     return Item(item.domain, item.identifier, version, _encode(doc), item.digest)
 
 
-def item_of(domain: Domain, wire: bytes) -> Item | Rejected:
-    """A stored item's JSON → the item: what adapters that keep bytes read back."""
-    try:
-        doc = msgspec.json.decode(wire)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Rejected("", str(error))
-    return normalise_flag(doc) if domain is Domain.FLAG else normalise_segment(doc)
-
-
 def _item(domain: Domain, identifier: str, doc: Json) -> Item:
     version = doc.pop("version")
     assert isinstance(version, int)  # noqa: S101  (_version made it)
