@@ -73,6 +73,7 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
 
 def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
     from ff_proxy.runtime.signals import leave_on_signals
+    from ff_proxy.store.private_files import private_umask
 
     line = parse_flags(argv, options.ALL)
     if line.wants_help:
@@ -83,7 +84,7 @@ def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
         sys.stderr.write(f"ff-proxy: required and missing: {', '.join(o.flag for o in missing(settings))}\n")
         return ExitCode.BAD_CONFIGURATION
     loaded = checked(settings)
-    with leave_on_signals():
+    with leave_on_signals(), private_umask():
         return _mode_runner(loaded)(loaded)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from ff_proxy.errors import StartupError
 from ff_proxy.runtime.identity import random_name
 from ff_proxy.store.link import Tide
+from ff_proxy.store.private_files import DIRECTORY_MODE
 
 # What a Unix socket's path may be long everywhere, with room for its name.
 _LONGEST: Final = 90
@@ -56,5 +57,5 @@ def open_common() -> Iterator[Common]:
         if len(os.fsencode(name)) > _LONGEST:
             raise StartupError(f"the path of {name} is too long for a socket; name another one with TMPDIR")
         common = Common(Path(name), tide, random_name(), os.getpid())
-        common.figures.mkdir()
+        common.figures.mkdir(DIRECTORY_MODE)
         yield common

@@ -17,6 +17,7 @@ from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.feed import Feed
 from ff_proxy.store.link import messages
 from ff_proxy.store.link.tide import Tide
+from ff_proxy.store.private_files import FILE_MODE
 from ff_proxy.store.protocol import ConfigStore, Notice, Registrations, TargetStore, UsageQueue
 
 _LOOK_AGAIN: Final = 1.0
@@ -65,6 +66,7 @@ class LinkServer:
                 group.create_task(self._serve(reader, writer))
 
             server = await asyncio.start_unix_server(connected, self._path)
+            self._path.chmod(FILE_MODE)  # also where its directory is somebody else's
             self.ready.set()
             try:
                 await self._follow()

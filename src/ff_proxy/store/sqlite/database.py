@@ -11,22 +11,29 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from ff_proxy.errors import StartupError, StoreUnavailable, StoreUnusable
+from ff_proxy.store.private_files import make_private_directory, make_private_file, narrow_all
 from ff_proxy.store.sqlite.schema import prepare
+from ff_proxy.telemetry import OnceLog
 
 _Result = TypeVar("_Result")
 
 # How long one piece of work may take before its caller is told that the store does not answer.
 _PATIENCE: Final = 30.0
+# What the name of every file in the directory begins with, and how those beside the database end.
+_OURS: Final = "ff-proxy"
+_BESIDE: Final = ("-wal", "-shm", "-journal")
 
 
 class Database:
     """A SQLite file in ``directory``, locked against other processes while open.
 
-    ``async with`` opens it. ``run`` executes a function of the connection in one transaction.
+    ``async with`` opens it. ``run`` executes a function of the connection in one transaction. ``once`` hears
+    of files that other users could read.
     """
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, once: OnceLog) -> None:
         self.path: Final = directory / f"{name}.sqlite"
+        self._once = once
         self._lock_path: Final = directory / f"{name}.lock"
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
@@ -34,7 +41,7 @@ class Database:
 
     async def __aenter__(self) -> Self:
         try:
-            self._lock = _locked(self._lock_path)
+            self._lock = _locked(self._lock_path, self._once)
             self._connection = await self._call(self._open)
         except BaseException:
             await self._close()
@@ -84,6 +91,12 @@ class Database:
             ) from error
 
     def _open(self) -> sqlite3.Connection:
+        try:
+            make_private_file(self.path, self._once)
+            # SQLite gives new ones the mode of the file; those of a killed process may be older than that.
+            narrow_all((self.path.with_name(f"{self.path.name}{end}") for end in _BESIDE), self._once)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             # First: another program's file, or a newer one's, stays as it is.
@@ -106,15 +119,14 @@ class Database:
             self._lock = None
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, once: OnceLog) -> int:
     """The lock file's descriptor, held until it is closed."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        make_private_directory(path.parent, once, ours=_OURS)
+        make_private_file(path, once)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise StartupError(
-            f"data-dir {path.parent} cannot be written by user id {os.getuid()}: {error.strerror}"
-        ) from error
+        raise _unwritable(path.parent, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -123,3 +135,8 @@ def _locked(path: Path) -> int:
             f"data-dir {path.parent} is in use by another ff-proxy: give each its own directory, or use Redis"
         ) from error
     return descriptor
+
+
+def _unwritable(path: Path, error: OSError) -> StartupError:
+    reason = error.strerror or type(error).__name__
+    return StartupError(f"data-dir {path} cannot be written by user id {os.getuid()}: {reason}")

@@ -64,7 +64,7 @@ class SqliteStore:
         registration_capacity: int = 10_000,
     ) -> None:
         once = telemetry.once("store")
-        self._database = Database(directory, name)
+        self._database = Database(directory, name, once)
         self.configs = SqliteConfigs(self._database, epoch, clock, once)
         self.targets = SqliteTargets(self._database, target_capacity, target_cache, once)
         self.usage = SqliteUsageQueue(self._database, usage_capacity, once)

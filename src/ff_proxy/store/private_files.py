@@ -1,0 +1,91 @@
+"""Files that hold secrets, targets or key hashes: 0600 in directories of 0700 (PRODUCT §7.6)."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ff_proxy.telemetry.logs import OnceLog
+
+FILE_MODE: Final = 0o600
+DIRECTORY_MODE: Final = 0o700
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+_CORRECTED: Final = "other users could read this, its mode was corrected"
+_UNCHANGEABLE: Final = "other users may read this, and its mode cannot be changed: choose another volume"
+_SHARED: Final = (
+    "other users may list this directory, its mode stays since it holds other files too: "
+    "give ff-proxy a directory of its own"
+)
+
+
+@contextmanager
+def private_umask() -> Iterator[None]:
+    """What the process makes meanwhile, libraries included, is closed to other users from the beginning."""
+    before = os.umask(_OTHERS)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def make_private_directory(path: Path, log: OnceLog, *, ours: str) -> None:
+    """Make ``path`` if it is missing, and close it to other users.
+
+    ``ours`` begins the name of every file that we put there. A directory that holds other files, or in which
+    everybody may write, belongs to others too: it stays as it is, with a warning. Raises ``OSError`` if the
+    directory can be neither made nor listed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(DIRECTORY_MODE)
+    except FileExistsError:
+        mode = path.stat().st_mode  # a file of this name is an error when it is listed
+        names = [entry.name for entry in path.iterdir()]
+        if not mode & _OTHERS:
+            return
+        foreign = any(not name.startswith(ours) and name != "lost+found" for name in names)
+        if mode & stat.S_ISVTX or foreign:
+            log.warning(_SHARED, str(path), mode=_octal(mode))
+            return
+    narrow(path, log)
+
+
+def make_private_file(path: Path, log: OnceLog) -> None:
+    """Make ``path`` if it is missing, and close it to other users; raises ``OSError`` if that fails."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+    narrow(path, log)
+
+
+def narrow_all(paths: Iterable[Path], log: OnceLog) -> None:
+    """``narrow`` those that exist."""
+    for path in paths:
+        if path.exists():
+            narrow(path, log)
+
+
+def narrow(path: Path, log: OnceLog) -> None:
+    """Take from other users what they may do with ``path``, with a warning if they could do anything.
+
+    A volume that knows no modes, or a file of somebody else, is worth a line for its directory and no error.
+    """
+    mode = path.stat().st_mode
+    if not mode & _OTHERS:
+        return
+    try:
+        path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
+        error = ""
+    except OSError as refused:
+        error = refused.strerror or type(refused).__name__
+    left = path.stat().st_mode
+    if left & _OTHERS:
+        volume = path if path.is_dir() else path.parent
+        log.warning(_UNCHANGEABLE, str(volume), mode=_octal(left), error=error or "the volume ignores it")
+    else:
+        log.warning(_CORRECTED, str(path), before=_octal(mode), after=_octal(left))
+
+
+def _octal(mode: int) -> str:
+    return f"{stat.S_IMODE(mode):04o}"
