@@ -26,7 +26,7 @@ from bench.common.results import Column, Row, Table
 from bench.common.turns import in_turns
 from bench.generate import environment
 from ff_proxy.evaluation import Engine, compile_engine
-from ff_proxy.model.wire.config import read_feature, read_segment, read_target
+from ff_proxy.wire.config import read_feature, read_segment, read_target
 
 SHARED = Path(__file__).parents[2] / "shared" / "vectors" / "bench-env-100x5x20.json"
 

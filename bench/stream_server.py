@@ -9,24 +9,24 @@ import contextlib
 import sys
 from functools import partial
 
+from ff_proxy.app.serving import Needs, compile_options, make_serving
+from ff_proxy.app.stores import signing_secret
 from ff_proxy.config.kinds import JsonValues
 from ff_proxy.config.records import LimitOptions, ServingOptions, ShutdownOptions, TokenOptions
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item
 from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.model.wire.normalise import normalise_flag
-from ff_proxy.modes.serving import Needs, compile_options, make_serving
-from ff_proxy.modes.stores import signing_secret
 from ff_proxy.runtime.clock import SystemClock
-from ff_proxy.runtime.identity import random_name
-from ff_proxy.runtime.loop import run
+from ff_proxy.runtime.event_loop import run
+from ff_proxy.runtime.random_names import random_name
+from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import PutItem
-from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.usage.intake import NullIntake
 from ff_proxy.usage.target_intake import NullTargetIntake
 from ff_proxy.web.needs import AlwaysFresh, HeldKeys
+from ff_proxy.wire.normalise import normalise_flag
 
 ENVIRONMENT = EnvironmentId("9a1f4d0c-6c0e-4a54-9a0b-000000000001")
 KEY = "bench-server-key"
@@ -79,7 +79,7 @@ async def main() -> None:
                 keys=frozenset({hash_key(KEY)}),
             )
         )
-        snapshots = Snapshots(store.configs, compile_options(_OPTIONS), clock, telemetry)
+        snapshots = SnapshotRegistry(store.configs, compile_options(_OPTIONS), clock, telemetry)
         await snapshots.resync()
         needs = Needs(
             secret=partial(signing_secret, _OPTIONS.tokens, store.secrets, clock, telemetry),

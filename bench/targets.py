@@ -10,7 +10,7 @@ from bench.common.figures import Figure
 from bench.common.plan import BenchError, Plan
 from bench.common.results import Column, Row, Table
 from bench.common.stores import MEMORY, kept_stores
-from bench.target_store import Held
+from bench.target_store import KnownEnvironments
 
 _IN_MEMORY = 100_000
 _ABOUT = (
@@ -42,14 +42,14 @@ def measure(plan: Plan) -> Iterator[Table]:
     yield Table("Targets", _ABOUT, _COLUMNS, tuple(rows))
 
 
-def _row(name: str, count: int, held: Held, megabytes: float | None) -> Row:
+def _row(name: str, count: int, held: KnownEnvironments, megabytes: float | None) -> Row:
     figures = [held.seconds, held.megabytes, megabytes, *held.look_up, *held.put]
     return Row(
         f"{name}, {count:,}", tuple(None if value is None else Figure.of([value]) for value in figures)
     )
 
 
-def _held(kind: str, place: str, count: int, times: int) -> Held:
+def _held(kind: str, place: str, count: int, times: int) -> KnownEnvironments:
     command = [sys.executable, "-m", "bench.target_store", kind, place, str(count), str(times)]
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=_WITHIN)
@@ -57,4 +57,4 @@ def _held(kind: str, place: str, count: int, times: int) -> Held:
         raise BenchError(f"{kind}: {error.stderr.decode(errors='replace')[-2000:]}") from error
     except subprocess.TimeoutExpired as error:
         raise BenchError(f"{kind}: {count:,} targets were not stored within {_WITHIN:.0f} s") from error
-    return msgspec.json.decode(done.stdout, type=Held)
+    return msgspec.json.decode(done.stdout, type=KnownEnvironments)

@@ -9,8 +9,8 @@ from bench.common.plan import Plan
 from bench.common.results import Column, Row, Table
 from bench.common.turns import in_turns
 from bench.posts import usage_body
-from ff_proxy.model.wire.usage import read_usage
-from ff_proxy.usage.buffer import Buffer
+from ff_proxy.usage.write_buffer import WriteBuffer
+from ff_proxy.wire.usage import read_usage
 
 _ENVIRONMENT = Made("usage", 1).id
 _ABOUT = (
@@ -56,7 +56,7 @@ def _reading(bodies: list[bytes]) -> Callable[[], float]:
 
 def _taking(bodies: list[bytes]) -> Callable[[], float]:
     def take() -> float:
-        buffer = Buffer(*_ROOM)
+        buffer = WriteBuffer(*_ROOM)
         begun = time.process_time()
         for body in bodies:
             report = read_usage(body, _ENVIRONMENT, 1)

@@ -9,9 +9,9 @@ from bench.generate import Doc, environment
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item
 from ff_proxy.model.keys import EnvironmentId, hash_key
 from ff_proxy.model.target import Target
-from ff_proxy.model.wire.normalise import normalise_flag, normalise_segment
 from ff_proxy.offline.format import OfflineEnvironment
-from ff_proxy.offline.write import write_directory
+from ff_proxy.offline.writer import write_directory
+from ff_proxy.wire.normalise import normalise_flag, normalise_segment
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from bench.common.processes import HOST
 from bench.common.redis import redis_server
 from ff_proxy.runtime.clock import SystemClock
-from ff_proxy.runtime.identity import random_name
+from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
 from ff_proxy.store.redis import Endpoint, RedisStore, Topology

@@ -20,7 +20,7 @@ from ff_proxy.config.load import Loaded, checked
 from ff_proxy.config.settings import Settings, settle
 from ff_proxy.config.validation import missing
 from ff_proxy.errors import ConfigError, ExitCode, FfProxyError
-from ff_proxy.runtime.standard_files import flush_standard_output, open_standard_files
+from ff_proxy.runtime.stdio import flush_standard_output, open_standard_files
 
 Run = Callable[[Sequence[str], Mapping[str, str], TextIO], ExitCode]
 
@@ -96,7 +96,7 @@ def _mode_runner(loaded: Loaded) -> Callable[[Loaded], ExitCode]:
 
 def _module_of(chosen: records.ModeOptions) -> str:
     alone = isinstance(chosen, records.GenerateOptions) or chosen.serving.workers == 1
-    return _MODES[type(chosen)] if alone else "ff_proxy.modes.workers"
+    return _MODES[type(chosen)] if alone else "ff_proxy.app.supervisor"
 
 
 def _help(_: Sequence[str], __: Mapping[str, str], out: TextIO) -> ExitCode:
@@ -120,13 +120,13 @@ def _with_settings(run: Callable[[Settings, TextIO], ExitCode]) -> Run:
 
 
 def _health(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
-    from ff_proxy.commands.probe import flags_of_the_container, health
+    from ff_proxy.commands.health_probe import flags_of_the_container, health
 
     return _with_settings(health)(argv or flags_of_the_container(), environ, out)
 
 
 def _ready(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
-    from ff_proxy.commands.probe import flags_of_the_container, ready
+    from ff_proxy.commands.health_probe import flags_of_the_container, ready
 
     return _with_settings(ready)(argv or flags_of_the_container(), environ, out)
 
@@ -200,8 +200,8 @@ _SYNONYMS: Final = {"-version": "version", "--version": "version"}
 
 # The modules of ``modes`` by what they run.
 _MODES: Final[Mapping[type[Any], str]] = {
-    records.OnlineOptions: "ff_proxy.modes.online",
-    records.ReplicaOptions: "ff_proxy.modes.replica",
-    records.OfflineOptions: "ff_proxy.modes.offline",
-    records.GenerateOptions: "ff_proxy.modes.generate",
+    records.OnlineOptions: "ff_proxy.app.online",
+    records.ReplicaOptions: "ff_proxy.app.replica",
+    records.OfflineOptions: "ff_proxy.app.offline",
+    records.GenerateOptions: "ff_proxy.app.generate",
 }

@@ -91,7 +91,7 @@ async def test_readiness(site: Site, readiness: Readiness, draining: bool, statu
     assert got.json()["reasons"] or status == 200
 
 
-async def test_figures_count_requests_of_both_ways(site: Site) -> None:
+async def test_metrics_count_requests_of_both_ways(site: Site) -> None:
     """By route, loaded environment, status and method; health and figures themselves are not counted."""
     path = f"/client/env/{ENVIRONMENT}/feature-configs"
     header = site.bearer()

@@ -74,15 +74,15 @@ async def test_requests_are_counted_and_timed(site: Site) -> None:
         await ask(site, "POST", AUTH, {}, GOOD)
         await ask(site, "POST", USAGE, site.bearer(), b"{}")
         site.edge.post = lambda *_: None  # type: ignore[method-assign]  # this makes it ordinary
-    figures = (await ask(site, "GET", "/metrics")).body.decode().splitlines()
+    metrics = (await ask(site, "GET", "/metrics")).body.decode().splitlines()
     for place in (
         'envID="",method="POST",url="/client/auth"',
         f'envID="{ENVIRONMENT}",method="POST",url="/metrics/{{env}}"',
     ):
-        assert f'ff_proxy_http_requests_total{{code="200",{place}}} 2.0' in figures
+        assert f'ff_proxy_http_requests_total{{code="200",{place}}} 2.0' in metrics
         labels = place.replace('method="POST",', "")
-        assert f"ff_proxy_http_requests_duration_count{{{labels}}} 2.0" in figures
-        assert f"ff_http_requests_content_length_histogram_count{{{labels}}} 2.0" in figures
+        assert f"ff_proxy_http_requests_duration_count{{{labels}}} 2.0" in metrics
+        assert f"ff_http_requests_content_length_histogram_count{{{labels}}} 2.0" in metrics
 
 
 async def test_the_limit_of_bodies_holds() -> None:

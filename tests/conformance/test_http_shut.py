@@ -70,13 +70,13 @@ async def test_the_entrance_opens_once(site: Site) -> None:
     fields = {b"authorization": site.bearer()["Authorization"].encode()}
     with pytest.raises(RequestError, match="secret"):
         entrance.read(fields, ENVIRONMENT)
-    shut = entrance.added_to(Readiness(loaded=1, pending=("another",)))
+    shut = entrance.merge_into(Readiness(loaded=1, pending=("another",)))
     assert shut.pending[0] == "another"
     assert "secret" in shut.pending[1]
     given.set_result(site.tokens)
     await entrance.ready.wait()
     assert entrance.read(fields, ENVIRONMENT) is snapshot
-    assert entrance.added_to(Readiness(loaded=1)).ready
+    assert entrance.merge_into(Readiness(loaded=1)).ready
     assert site.tokens.verify(entrance.issue(snapshot.info, next(iter(snapshot.keys))).encode())
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

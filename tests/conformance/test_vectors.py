@@ -12,7 +12,7 @@ import pytest
 
 from ff_proxy.evaluation import compile_engine
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation
-from ff_proxy.model.wire.config import read_feature, read_segment, read_target
+from ff_proxy.wire.config import read_feature, read_segment, read_target
 
 OWN = Path(__file__).parent / "vectors"
 SHARED = Path(__file__).parents[3] / "shared" / "vectors"

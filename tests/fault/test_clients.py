@@ -63,8 +63,8 @@ async def test_bodies_beyond_the_limit(client: SdkLike) -> None:
     assert (answer.status_code, answer.content) == (200, b"{}")
     answer = await client.http.post("/client/auth", content=b'{"apiKey": "' + b"x" * 2_000_000 + b'"}')
     assert answer.status_code == 413
-    figures = (await client.http.get("/metrics")).text
-    assert "ff_proxy_usage_dropped_total" in figures
+    metrics = (await client.http.get("/metrics")).text
+    assert "ff_proxy_usage_dropped_total" in metrics
 
 
 async def test_bad_tokens(client: SdkLike) -> None:

@@ -189,7 +189,7 @@ async def test_targets_survive_a_redis_that_is_away(tmp_path: Path, prefix: str)
             assert await store.targets.get(ENVIRONMENT, "late") == late
             server.start()
             assert await store.targets.get(ENVIRONMENT, "known") == known, "Redis was emptied"
-            await store.keeper.look()
+            await store.flush_recovery.look()
             assert await other.targets.get(ENVIRONMENT, "late") == late
 
 
@@ -213,7 +213,7 @@ async def test_a_silent_redis_holds_nobody_up(tmp_path: Path, prefix: str) -> No
                 assert asyncio.get_running_loop().time() - begun < 4
             finally:
                 server.pause(on=False)
-            await store.keeper.look()
+            await store.flush_recovery.look()
             assert await store.targets.get(ENVIRONMENT, "new") == Target("new")
 
 
@@ -222,16 +222,16 @@ async def test_a_newcomer_before_the_fleet_has_noticed(tmp_path: Path, prefix: s
     with redis_server(tmp_path) as own:
         async with member(endpoint(own), prefix) as old, member(endpoint(own), prefix) as new:
             assert await old.secrets.auth_secret(Secret("first")) == Secret("first")
-            await old.keeper.look()
+            await old.flush_recovery.look()
             redis_command(own.port, "FLUSHALL")
             assert await new.secrets.auth_secret(Secret("second")) == Secret("second")
             for store in (new, old, new):
-                await store.keeper.look()
+                await store.flush_recovery.look()
             assert set(old.secrets.others()) == {Secret("second")}
             assert set(new.secrets.others()) == {Secret("first")}
             async with member(endpoint(own), prefix) as third:
                 assert await third.secrets.auth_secret(Secret("third")) == Secret("second")
-                await third.keeper.look()
+                await third.flush_recovery.look()
                 assert set(third.secrets.others()) == {Secret("first")}
 
 

@@ -17,8 +17,8 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.store.redis.connection import Connection, Script
+from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
-from ff_proxy.store.redis.trouble import translated
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.telemetry.logs import make_logger
 from tests.support.clock import FakeClock
@@ -54,7 +54,7 @@ async def test_a_redis_that_drops_things_is_warned_of_once(tmp_path: Path, prefi
             where = Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))
             async with RedisStore(where, prefix, "epoch", clock, telemetry) as store:
                 for _ in range(2):
-                    await store.keeper.look()
+                    await store.flush_recovery.look()
         assert lines.getvalue().count("maxmemory-policy noeviction") == warnings
 
 

@@ -21,31 +21,31 @@ from ff_proxy.sandbox.server import RunningSandbox
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.upstream.admin import AdminApi
-from ff_proxy.upstream.answers import Caller
-from ff_proxy.upstream.checks import KeyChecker
 from ff_proxy.upstream.client import ClientApi
-from ff_proxy.upstream.collect import Collector
-from ff_proxy.upstream.credentials import Directory
+from ff_proxy.upstream.credentials import EnvironmentDirectory
 from ff_proxy.upstream.http import HttpTransport
+from ff_proxy.upstream.intervals import Intervals, Schedule
+from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.leadership import SoleLeader
-from ff_proxy.upstream.pace import Pace, Rhythm
+from ff_proxy.upstream.posts import SaasRegistrationSink, SaasUsageSink
+from ff_proxy.upstream.responses import Caller
 from ff_proxy.upstream.service import Upstream
-from ff_proxy.upstream.sinks import SaasRegistrationSink, SaasUsageSink
+from ff_proxy.upstream.snapshot_export import SnapshotExporter
 from tests.integration.harness import sandbox
 from tests.integration.sandbox_client import DEV, DEV_KEY, PROD, PROD_KEY
 
 DEVELOPMENT = EnvironmentId(DEV)
-FAST = Pace(poll=0.3, keys=0.2, idle=1.0, refused=0.3, grace=0.2)
+FAST = Intervals(poll=0.3, keys=0.2, idle=1.0, refused=0.3, grace=0.2)
 PATIENCE = 15.0
 
 
 class Proxy:
     """Everything of the room, composed as the online mode composes it."""
 
-    def __init__(self, saas: RunningSandbox, transport: HttpTransport, pace: Pace) -> None:
+    def __init__(self, saas: RunningSandbox, transport: HttpTransport, pace: Intervals) -> None:
         self.saas = saas
-        clock, telemetry, directory = SystemClock(), null_telemetry(), Directory()
-        rhythm = Rhythm(clock, asyncio.sleep, Random())
+        clock, telemetry, directory = SystemClock(), null_telemetry(), EnvironmentDirectory()
+        rhythm = Schedule(clock, asyncio.sleep, Random())
         caller = Caller(transport, telemetry)
         self.store = MemoryStore("test", clock)
         self.api = ClientApi(
@@ -78,7 +78,7 @@ class Proxy:
         self.checker = KeyChecker(self.api, self.service.accept, clock=clock, telemetry=telemetry)
         self.usage = SaasUsageSink(self.api, directory)
         self.registrations = SaasRegistrationSink(self.api, directory)
-        self.collector = Collector(api=self.api, admin=admin, telemetry=telemetry, rhythm=rhythm)
+        self.collector = SnapshotExporter(api=self.api, admin=admin, telemetry=telemetry, rhythm=rhythm)
 
     async def ready(self) -> bool:
         """Whether everything is loaded."""
@@ -121,7 +121,7 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def upstream(pace: Pace = FAST) -> AsyncIterator[Proxy]:
+async def upstream(pace: Intervals = FAST) -> AsyncIterator[Proxy]:
     """A running service before a sandbox; it is ready."""
     async with sandbox(*default_environments()) as saas, HttpTransport("ff-proxy/0") as transport:
         # A quarter of the silence that FAST takes for a failure.
@@ -332,7 +332,7 @@ async def test_wrong_admin_token(proxy: Proxy) -> None:
 
 async def test_key_checks() -> None:
     """A key newer than the last listing works at once, a wrong one never, a storm does not reach SaaS."""
-    async with upstream(Pace()) as proxy:
+    async with upstream(Intervals()) as proxy:
         asked = proxy.saas.journal.count("auth")
         proxy.saas.state.find(DEV).keys.append(known_key("new", "Client", "brand-new-key"))
         assert await proxy.checker.check(SdkKey("brand-new-key")) is KeyVerdict.ACCEPTED
@@ -362,7 +362,7 @@ async def test_usage_and_registration(proxy: Proxy) -> None:
 
 async def test_polling_only() -> None:
     """flag-stream-enabled=false."""
-    async with upstream(Pace(stream=False, poll=0.2)) as proxy:
+    async with upstream(Intervals(stream=False, poll=0.2)) as proxy:
         proxy.turn(on=False)
         await eventually(proxy.is_off)
         proxy.turn(on=True)
@@ -372,7 +372,7 @@ async def test_polling_only() -> None:
 
 async def test_targets_are_polled() -> None:
     """target-poll-duration above 0."""
-    async with upstream(Pace(targets=0.2)) as proxy:
+    async with upstream(Intervals(targets=0.2)) as proxy:
         proxy.saas.state.find(DEV).put_target({"identifier": "zoe", "attributes": {"age": 8}})
 
         async def stored() -> bool:

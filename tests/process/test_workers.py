@@ -96,7 +96,7 @@ async def test_a_target_authenticated_anywhere_is_known_everywhere(tmp_path: Pat
                 assert set(found) == {values[inside]}, turn
 
 
-async def test_usage_and_figures_add_up(tmp_path: Path) -> None:
+async def test_usage_and_metrics_add_up(tmp_path: Path) -> None:
     """What all workers took arrives once; any of them shows the sums, which no death makes smaller."""
     async with pack(tmp_path) as (saas, proxy), AsyncExitStack() as stack:
         client = await stack.enter_async_context(SdkLike.connected(proxy.url, KEYS[DEV], keep_alive=False))
@@ -139,7 +139,7 @@ async def figure(client: SdkLike, pattern: str) -> float:
     )
 
 
-async def test_the_figures_have_a_port_of_their_own_which_outlives_its_process(tmp_path: Path) -> None:
+async def test_the_metrics_have_a_port_of_their_own_which_outlives_its_process(tmp_path: Path) -> None:
     """Bound once, by the process that never dies."""
     port = free_port()
     async with pack(tmp_path, **{"prometheus-port": str(port)}) as (_, proxy):

@@ -17,7 +17,7 @@ import pytest
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
-from tests.support.fleet import TICK, WAYS, Ticker, figures
+from tests.support.fleet import TICK, WAYS, Ticker, metrics
 from tests.support.load import POSTED, Load, Mortal
 from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
@@ -103,7 +103,7 @@ async def test_nobody_is_told_anything_wrong(tmp_path: Path, seed: int, on_redis
                     await kill(proxy, victim)
                 await asyncio.sleep(1)
             # Where Redis had no time to answer, what is held was served (PRODUCT §6.6).
-            late = on_redis and "revision_checks_late_total{" in await figures(proxy)
+            late = on_redis and "revision_checks_late_total{" in await metrics(proxy)
             assert late or load.wrong + older == []
             last = ticker.tick()
             async with SdkLike.connected(proxy.url, KEYS[DEV], keep_alive=False) as client:

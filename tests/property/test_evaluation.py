@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from ff_proxy.evaluation import Engine, compile_engine, render
 from ff_proxy.evaluation.bucketing import bucket_of, share_of, thresholds
+from ff_proxy.evaluation.case_folding import fold
 from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, prepare
-from ff_proxy.evaluation.folding import fold
-from ff_proxy.evaluation.view import View
+from ff_proxy.evaluation.target_view import TargetView
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.feature import Clause
 from ff_proxy.model.target import Target
-from ff_proxy.model.wire.config import read_feature, read_segment, read_target
-from ff_proxy.model.wire.evaluation import encode_evaluation
+from ff_proxy.wire.config import read_feature, read_segment, read_target
+from ff_proxy.wire.evaluation import encode_evaluation
 
 Doc = dict[str, Any]
 
@@ -202,7 +202,7 @@ def _prerequisites_hold(engine: Engine, flag: str, path: frozenset[str]) -> bool
     for entry in engine.flags[flag].record.prerequisites:
         if entry.feature not in engine.flags:
             return True
-        variation = engine.flags[entry.feature].own(View(_ME, engine.flags, {})).variation
+        variation = engine.flags[entry.feature].own(TargetView(_ME, engine.flags, {})).variation
         if variation is None:
             return True
         if variation not in entry.variations:
@@ -220,7 +220,7 @@ def test_segments_follow_the_recursion(web: dict[str, Doc], order: list[str]) ->
     Whatever else was asked before in the same pass.
     """
     engine = _engine(([], [doc | {"identifier": name} for name, doc in web.items()]))
-    view = View(_ME, {}, engine.segments)
+    view = TargetView(_ME, {}, engine.segments)
     for listed in [*((name,) for name in order), tuple(order)]:
         condition = prepare(Clause("", SEGMENT_MATCH, listed))
         assert condition is not None

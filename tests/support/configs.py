@@ -2,7 +2,7 @@
 
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item
 from ff_proxy.model.keys import EnvironmentId, hash_key
-from ff_proxy.model.wire.normalise import Rejected, normalise_flag, normalise_segment
+from ff_proxy.wire.normalise import Rejected, normalise_flag, normalise_segment
 
 ENVIRONMENT = EnvironmentId("3ad4b1c8-31b7-4f5e-9a36-6b0f8f3c1f00")
 KEY = "b2a1e8f0-server-key"

@@ -5,7 +5,7 @@ from typing import Any
 from ff_proxy.evaluation import Engine, compile_engine
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.target import Target
-from ff_proxy.model.wire.config import read_feature, read_segment
+from ff_proxy.wire.config import read_feature, read_segment
 
 Doc = dict[str, Any]
 

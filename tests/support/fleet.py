@@ -66,7 +66,7 @@ async def late_checks(*proxies: Proxy) -> float:
     """How many revision checks Redis has not answered in time, after which an answer may be old."""
     found = 0.0
     for proxy in proxies:
-        for line in (await figures(proxy)).splitlines():
+        for line in (await metrics(proxy)).splitlines():
             if line.startswith("ff_proxy_revision_checks_late_total{"):
                 found += float(line.rpartition(" ")[2])
     return found
@@ -74,10 +74,10 @@ async def late_checks(*proxies: Proxy) -> float:
 
 async def leads(proxy: Proxy) -> bool:
     """Whether the member is connected to SaaS for the development environment."""
-    return f'ff_proxy_stream_health{{envID="{DEV}"}} 1.0' in await figures(proxy)
+    return f'ff_proxy_stream_health{{envID="{DEV}"}} 1.0' in await metrics(proxy)
 
 
-async def figures(proxy: Proxy) -> str:
+async def metrics(proxy: Proxy) -> str:
     """What a member gives Prometheus."""
     async with httpx2.AsyncClient(trust_env=False) as http:
         return (await http.get(f"{proxy.url}/metrics")).text

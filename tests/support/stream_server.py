@@ -12,7 +12,7 @@ from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.web.hub import Hub
-from ff_proxy.web.stream_sender import Pace
+from ff_proxy.web.stream_sender import Intervals
 from tests.support.configs import ENVIRONMENT
 from tests.support.streams import HEAD, Board, StreamClient, running
 
@@ -102,7 +102,7 @@ class StreamServer:
 @asynccontextmanager
 async def stream_server(
     board: Board,
-    pace: Pace = Pace(),  # noqa: B008  (frozen)
+    pace: Intervals = Intervals(),  # noqa: B008  (frozen)
     *,
     secure: ssl.SSLContext | None = None,
     send_buffer: int = 0,

@@ -12,8 +12,8 @@ import msgspec
 
 from ff_proxy.model.environment import EnvironmentConfig, Revision
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
-from ff_proxy.store.snapshot import CompileOptions, Snapshot
-from ff_proxy.store.snapshots import Announcement, Listener
+from ff_proxy.snapshots.registry import Announcement, Listener
+from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
 from ff_proxy.web.hub import Hub
 from tests.support.configs import ENVIRONMENT
 

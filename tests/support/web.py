@@ -9,17 +9,17 @@ from typing import Any, cast
 import msgspec
 
 from ff_proxy.errors import RequestError
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
-from ff_proxy.model.time import Clock
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import TargetStore
-from ff_proxy.store.snapshot import CompileOptions
-from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.web.access import Access, OpenAccess, TokenAccess
 from ff_proxy.web.app import make_app
@@ -107,7 +107,7 @@ class Site:
         self.telemetry: Telemetry = null_telemetry()
         self.store = MemoryStore("life", self.clock)
         self.targets: TargetStore = targets or self.store.targets
-        self.snapshots = Snapshots(self.store.configs, CompileOptions(), self.clock, self.telemetry)
+        self.snapshots = SnapshotRegistry(self.store.configs, CompileOptions(), self.clock, self.telemetry)
         self.tokens = Tokens(SECRET, self.clock, keyless=keyless)
         self.keys = Keys(self.store)
         self.registrar = Registrars()

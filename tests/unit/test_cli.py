@@ -87,7 +87,7 @@ def test_without_a_command_the_chosen_mode_runs(
         return ExitCode.OK
 
     monkeypatch.setattr(
-        importlib, "import_module", {f"ff_proxy.modes.{mode}": SimpleNamespace(run=run)}.__getitem__
+        importlib, "import_module", {f"ff_proxy.app.{mode}": SimpleNamespace(run=run)}.__getitem__
     )
     assert cli.main(argv, {}) == ExitCode.OK
     assert ran == [record]

@@ -7,16 +7,16 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from ff_proxy.commands.words import read_options, usage
+from ff_proxy.commands.command_line import read_options, usage
 from ff_proxy.config import kinds
 from ff_proxy.config.given import nearest
 from ff_proxy.config.option import Option
 from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.evaluation import compile_engine, render
 from ff_proxy.model.target import Target
-from ff_proxy.model.wire.config import read_feature, read_segment, read_target
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.format import OfflineEnvironment
+from ff_proxy.wire.config import read_feature, read_segment, read_target
 
 _GROUP: Final = "Explain"
 

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from ff_proxy.commands.command_line import read_options, usage
 from ff_proxy.commands.sandbox_flip import flip
-from ff_proxy.commands.words import read_options, usage
 from ff_proxy.config import kinds
 from ff_proxy.config.option import Option
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ExitCode
-from ff_proxy.runtime.loop import run
+from ff_proxy.runtime.event_loop import run
 from ff_proxy.runtime.signals import stop_on_signals
 from ff_proxy.sandbox.directory import environments_in
 from ff_proxy.sandbox.environment import Environment
-from ff_proxy.sandbox.greeting import as_record, greeting
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import serve
+from ff_proxy.sandbox.startup_message import as_record, greeting
 from ff_proxy.sandbox.state import SandboxState
 
 _GROUP: Final = "Sandbox"

@@ -5,7 +5,7 @@ from typing import Any, Final, TextIO
 
 import httpx2
 
-from ff_proxy.commands.words import read_command, usage
+from ff_proxy.commands.command_line import read_command, usage
 from ff_proxy.config import kinds
 from ff_proxy.config.option import Option
 from ff_proxy.config.settings import Settings

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from ff_proxy.commands.references import dangling
-from ff_proxy.commands.words import read_command
+from ff_proxy.commands.command_line import read_command
+from ff_proxy.commands.dangling_references import dangling
 from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.offline.directory import DirectoryReading, read_directory
 from ff_proxy.offline.problems import Problem, Severity

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from ff_proxy.model.wire.evaluation import json_string
-from ff_proxy.model.wire.text import clean_text
+from ff_proxy.wire.evaluation import json_string
+from ff_proxy.wire.text import clean_text
 
 NULL_TEXT: Final = "<nil>"
 """What a null attribute reads as: the reference prints it so, and clauses can match it."""

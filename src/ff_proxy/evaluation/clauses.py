@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from ff_proxy.evaluation.folding import fold
+from ff_proxy.evaluation.case_folding import fold
 from ff_proxy.evaluation.membership import Member, MemberOfAny
 from ff_proxy.evaluation.patterns import compile_pattern
-from ff_proxy.evaluation.view import Fact, FoldedText, Text, View, shared
+from ff_proxy.evaluation.target_view import Fact, FoldedText, TargetView, Text, shared
 from ff_proxy.model.feature import Clause
 
 Test = Callable[[Any], object]
@@ -46,7 +46,7 @@ def member_of(segments: Iterable[str]) -> Condition:
     return shared(members[0] if len(members) == 1 else MemberOfAny(members)), bool
 
 
-def all_hold(conditions: Iterable[Condition], view: View) -> bool:
+def all_hold(conditions: Iterable[Condition], view: TargetView) -> bool:
     """Whether every condition holds; true of none."""
     for fact, test in conditions:  # noqa: SIM110  (a loop starts no generator: this is the hot path)
         if not test(view[fact]):

@@ -7,7 +7,7 @@ from ff_proxy.evaluation.explain import Explanation, explain
 from ff_proxy.evaluation.flags import CompiledFlag, compile_flag
 from ff_proxy.evaluation.outcomes import Result, unknown_flag
 from ff_proxy.evaluation.segments import CompiledSegment, compile_segment
-from ff_proxy.evaluation.view import View
+from ff_proxy.evaluation.target_view import TargetView
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation
 from ff_proxy.model.feature import FeatureConfig, Segment
 from ff_proxy.model.target import Target
@@ -77,8 +77,8 @@ class Engine:
         view = self._view(target)
         return [outcome.settle(view) for outcome in (self._targeted if target else self._untargeted)]
 
-    def _view(self, target: Target | None) -> View:
-        return View(target, self.flags, self.segments)
+    def _view(self, target: Target | None) -> TargetView:
+        return TargetView(target, self.flags, self.segments)
 
 
 def compile_engine(

@@ -13,7 +13,7 @@ from ff_proxy.evaluation.bucketing import NO_BUCKET, share_of, thresholds
 from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, member_of, prepare
 from ff_proxy.evaluation.membership import Member
 from ff_proxy.evaluation.outcomes import conclude, unknown_flag
-from ff_proxy.evaluation.view import Bucket, Text, View
+from ff_proxy.evaluation.target_view import Bucket, TargetView, Text
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.feature import Clause, Distribution, FeatureConfig, Serve, ServingRule, VariationMap
 
@@ -51,7 +51,7 @@ def _lines(step: Step, depth: int) -> Iterator[str]:
         yield from _lines(inner, depth + 1)
 
 
-def explain(flag: str, view: View) -> Explanation:
+def explain(flag: str, view: TargetView) -> Explanation:
     """The steps of ``flag`` for the view's target."""
     compiled = view.flags.get(flag)
     if compiled is None:
@@ -68,7 +68,7 @@ def explain(flag: str, view: View) -> Explanation:
 _Choice = tuple[str, Reason]
 
 
-def _prerequisites_met(root: str, view: View, steps: list[Step]) -> bool:
+def _prerequisites_met(root: str, view: TargetView, steps: list[Step]) -> bool:
     """Each flag that ``root`` depends on, however far, once (evaluation.md §7)."""
     seen = [root]
     for flag in seen:
@@ -95,7 +95,7 @@ def _prerequisites_met(root: str, view: View, steps: list[Step]) -> bool:
     return True
 
 
-def _own(record: FeatureConfig, view: View, steps: list[Step]) -> _Choice:
+def _own(record: FeatureConfig, view: TargetView, steps: list[Step]) -> _Choice:
     """A flag's own choice, its prerequisites aside; the variation is empty if no step names one."""
     steps.append(Step(f"flag {record.identifier!r} is {'on' if record.on else 'off'}", record.on))
     if not record.on:
@@ -108,7 +108,7 @@ def _own(record: FeatureConfig, view: View, steps: list[Step]) -> _Choice:
     return found or _from_default(record.default_serve, view, steps)
 
 
-def _from_map(entries: tuple[VariationMap, ...], view: View, steps: list[Step]) -> _Choice | None:
+def _from_map(entries: tuple[VariationMap, ...], view: TargetView, steps: list[Step]) -> _Choice | None:
     for entry in entries:
         named = bool(view.identifier) and view.identifier in entry.targets
         steps.append(Step(f"target is named for variation {entry.variation!r}", named))
@@ -124,7 +124,7 @@ def _from_map(entries: tuple[VariationMap, ...], view: View, steps: list[Step]) 
     return None
 
 
-def _from_rules(rules: tuple[ServingRule, ...], view: View, steps: list[Step]) -> _Choice | None:
+def _from_rules(rules: tuple[ServingRule, ...], view: TargetView, steps: list[Step]) -> _Choice | None:
     for number, rule in enumerate(sorted(rules, key=lambda rule: rule.priority), 1):
         inner = [_clause_step(clause, view) for clause in rule.clauses]
         matches = all(step.holds for step in inner)
@@ -142,14 +142,14 @@ def _from_rules(rules: tuple[ServingRule, ...], view: View, steps: list[Step]) -
     return None
 
 
-def _from_default(serve: Serve, view: View, steps: list[Step]) -> _Choice:
+def _from_default(serve: Serve, view: TargetView, steps: list[Step]) -> _Choice:
     if serve.distribution is not None and (variation := _share(serve.distribution, view, steps)):
         return variation, Reason.DISTRIBUTION
     steps.append(Step(f"default variation: {serve.variation or 'none'}"))
     return serve.variation or "", Reason.DEFAULT
 
 
-def _share(distribution: Distribution, view: View, steps: list[Step]) -> str:
+def _share(distribution: Distribution, view: TargetView, steps: list[Step]) -> str:
     shares = distribution.variations
     if not shares:
         steps.append(Step("distribution has no shares"))
@@ -162,7 +162,7 @@ def _share(distribution: Distribution, view: View, steps: list[Step]) -> str:
     return share.variation
 
 
-def _clause_step(clause: Clause, view: View) -> Step:
+def _clause_step(clause: Clause, view: TargetView) -> Step:
     condition = prepare(clause)
     holds = condition is not None and all_hold((condition,), view)
     if clause.op == SEGMENT_MATCH:
@@ -173,11 +173,11 @@ def _clause_step(clause: Clause, view: View) -> Step:
     return Step(text if condition else f"{text} (can never hold)", holds)
 
 
-def _segment_steps(segments: tuple[str, ...], view: View) -> tuple[Step, ...]:
+def _segment_steps(segments: tuple[str, ...], view: TargetView) -> tuple[Step, ...]:
     return tuple(_segment_step(segment, view) for segment in segments)
 
 
-def _segment_step(identifier: str, view: View) -> Step:
+def _segment_step(identifier: str, view: TargetView) -> Step:
     segment = view.segments.get(identifier)
     if segment is None:
         return Step(f"segment {identifier!r} does not exist, the next one is asked", holds=False)

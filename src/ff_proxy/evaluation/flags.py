@@ -6,10 +6,10 @@ from ff_proxy.evaluation.bucketing import thresholds
 from ff_proxy.evaluation.clauses import member_of, prepare_all
 from ff_proxy.evaluation.outcomes import Chain, Gated, Outcome, Result, Rollout, Step, conclude
 from ff_proxy.evaluation.prerequisites import Unmet
-from ff_proxy.evaluation.view import IDENTIFIER, Bucket, View, shared
+from ff_proxy.evaluation.target_view import IDENTIFIER, Bucket, TargetView, shared
 from ff_proxy.model.evaluation import NoEvaluation, Reason
 from ff_proxy.model.feature import Distribution, FeatureConfig, Serve, ServingRule
-from ff_proxy.model.wire.evaluation import encode_evaluation
+from ff_proxy.wire.evaluation import encode_evaluation
 
 
 class CompiledFlag(msgspec.Struct, frozen=True, gc=False):
@@ -25,11 +25,11 @@ class CompiledFlag(msgspec.Struct, frozen=True, gc=False):
     own_targeted: Outcome
     own_untargeted: Outcome
 
-    def evaluate(self, view: View) -> Result:
+    def evaluate(self, view: TargetView) -> Result:
         """Its result for the view's target."""
         return (self.targeted if view.targeted else self.untargeted).settle(view)
 
-    def own(self, view: View) -> Result:
+    def own(self, view: TargetView) -> Result:
         """Its result for the view's target if its prerequisites were met."""
         return (self.own_targeted if view.targeted else self.own_untargeted).settle(view)
 

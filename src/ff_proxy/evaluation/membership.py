@@ -1,6 +1,6 @@
 """Is the target in a segment, or in a list of them? (evaluation.md §8)."""
 
-from ff_proxy.evaluation.view import Fact, View
+from ff_proxy.evaluation.target_view import Fact, TargetView
 
 
 class Member(Fact, frozen=True, cache_hash=True, gc=False):
@@ -8,7 +8,7 @@ class Member(Fact, frozen=True, cache_hash=True, gc=False):
 
     segment: str
 
-    def answer(self, view: View) -> bool | None:
+    def answer(self, view: TargetView) -> bool | None:
         """False for a segment that nobody knows; ``None`` if the segment excludes the target."""
         segment = view.segments.get(self.segment)
         if segment is None:
@@ -25,7 +25,7 @@ class MemberOfAny(Fact, frozen=True, cache_hash=True, gc=False):
 
     members: tuple[Member, ...]
 
-    def answer(self, view: View) -> bool:
+    def answer(self, view: TargetView) -> bool:
         """In listed order: an exclusion ends the list at once, an unknown segment does not."""
         for member in self.members:
             membership = view[member]
@@ -36,7 +36,7 @@ class MemberOfAny(Fact, frozen=True, cache_hash=True, gc=False):
         return False
 
 
-def _settle(root: str, view: View) -> None:
+def _settle(root: str, view: TargetView) -> None:
     """Answer ``Member`` of every segment that ``root`` reaches through segments that refer to others.
 
     But for exclusions, which rest on nothing else, the target is a member of none at first; segments are

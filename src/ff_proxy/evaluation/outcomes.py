@@ -6,7 +6,7 @@ import msgspec
 
 from ff_proxy.evaluation.bucketing import share_of
 from ff_proxy.evaluation.clauses import Condition, Test
-from ff_proxy.evaluation.view import Bucket, Fact, View
+from ff_proxy.evaluation.target_view import Bucket, Fact, TargetView
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.feature import FeatureConfig
 
@@ -21,7 +21,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     variation: str | None
     fragment: bytes
 
-    def settle(self, _view: View) -> "Result":
+    def settle(self, _view: TargetView) -> "Result":
         """Itself: an end needs no target."""
         return self
 
@@ -33,7 +33,7 @@ class Rollout(msgspec.Struct, frozen=True, gc=False):
     thresholds: tuple[int, ...]
     outcomes: "tuple[Outcome, ...]"
 
-    def settle(self, view: View) -> Result:
+    def settle(self, view: TargetView) -> Result:
         """What the share of the target's bucket leads to."""
         return self.outcomes[share_of(self.thresholds, view[self.bucket])].settle(view)
 
@@ -55,7 +55,7 @@ class Chain(msgspec.Struct, frozen=True, gc=False):
     steps: tuple[Step, ...]
     otherwise: "Outcome"
 
-    def settle(self, view: View) -> Result:
+    def settle(self, view: TargetView) -> Result:
         """What the name or the first step that holds leads to."""
         if view.identifier in self.named:
             return self.named[view.identifier].settle(view)
@@ -76,7 +76,7 @@ class Gated(msgspec.Struct, frozen=True, gc=False):
     failed: Result
     passed: "Outcome"
 
-    def settle(self, view: View) -> Result:
+    def settle(self, view: TargetView) -> Result:
         """What lies behind, or the failure."""
         return self.failed if view[self.fact] else self.passed.settle(view)
 

@@ -1,6 +1,6 @@
 """Do the flags that a flag depends on have the variations it asks for? (evaluation.md §7)."""
 
-from ff_proxy.evaluation.view import Fact, View
+from ff_proxy.evaluation.target_view import Fact, TargetView
 
 
 class Unmet(Fact, frozen=True, cache_hash=True, gc=False):
@@ -8,7 +8,7 @@ class Unmet(Fact, frozen=True, cache_hash=True, gc=False):
 
     flag: str
 
-    def answer(self, view: View) -> bool:
+    def answer(self, view: TargetView) -> bool:
         """Walk everything the flag depends on, each flag once.
 
         One failure anywhere fails all that depend on it, so the order of the walk does not matter and a
@@ -40,7 +40,7 @@ class Unmet(Fact, frozen=True, cache_hash=True, gc=False):
         return False
 
 
-def _fail(flag: str, dependents: dict[str, str], view: View) -> bool:
+def _fail(flag: str, dependents: dict[str, str], view: TargetView) -> bool:
     """Remember that ``flag`` fails, and with it everything on the way from the root of the walk to it."""
     while flag in dependents:
         view[Unmet(flag)] = True

@@ -4,7 +4,7 @@ import msgspec
 
 from ff_proxy.evaluation.clauses import Condition, prepare_all
 from ff_proxy.evaluation.membership import Member, MemberOfAny
-from ff_proxy.evaluation.view import Fact, View
+from ff_proxy.evaluation.target_view import Fact, TargetView
 from ff_proxy.model.feature import Segment
 
 
@@ -22,7 +22,7 @@ class CompiledSegment(msgspec.Struct, frozen=True, gc=False):
     references: tuple[str, ...]
     lists: tuple[Fact, ...]
 
-    def membership(self, view: View) -> bool | None:
+    def membership(self, view: TargetView) -> bool | None:
         """Whether the target is a member: excluded (``None``) beats included beats rules."""
         if view.identifier in self.excluded:
             return None

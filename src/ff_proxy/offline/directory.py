@@ -10,7 +10,7 @@ import msgspec
 
 from ff_proxy.errors import OfflineDataError
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.offline.disk import Disk, only_writer
+from ff_proxy.offline.durable_files import Disk, only_writer
 from ff_proxy.offline.format import Reading, read_environment
 from ff_proxy.offline.journal import complete, is_committed, unswapped
 from ff_proxy.offline.layout import PREFIX, Finding, Location, find, signature_of

@@ -11,8 +11,11 @@ from ff_proxy.errors import OfflineDataError
 from ff_proxy.model.environment import EnvironmentConfig, Item
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.model.target import Target
-from ff_proxy.model.wire.normalise import Rejected, normalise_flag, normalise_segment
-from ff_proxy.model.wire.offline import (
+from ff_proxy.offline.document import read_document
+from ff_proxy.offline.layout import README, Location, Part, files_of
+from ff_proxy.offline.problems import Problem, Severity
+from ff_proxy.wire.normalise import Rejected, normalise_flag, normalise_segment
+from ff_proxy.wire.offline import (
     encode_items,
     encode_keys,
     encode_targets,
@@ -20,9 +23,6 @@ from ff_proxy.model.wire.offline import (
     read_key_hash,
     read_offline_target,
 )
-from ff_proxy.offline.document import read_document
-from ff_proxy.offline.layout import README, Location, Part, files_of
-from ff_proxy.offline.problems import Problem, Severity
 
 _WORDS: Final = {
     Part.KEYS: "key hashes",

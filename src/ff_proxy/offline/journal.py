@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from ff_proxy.errors import OfflineDataError
-from ff_proxy.offline.disk import Disk
+from ff_proxy.offline.durable_files import Disk
 
 STAGING: Final = ".ff-proxy-staging"
 JOURNAL: Final = ".ff-proxy-journal.json"

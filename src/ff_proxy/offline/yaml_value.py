@@ -10,7 +10,7 @@ from typing import Final
 
 import yaml
 
-from ff_proxy.model.wire.offline import FREE_FIELD, TEXT_FIELDS
+from ff_proxy.wire.offline import FREE_FIELD, TEXT_FIELDS
 
 _STRING_TAG: Final = "tag:yaml.org,2002:str"
 _MERGE_KEY: Final = "<<"

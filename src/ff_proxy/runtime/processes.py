@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
 from ff_proxy.errors import ExitCode, FfProxyError, StartupError
-from ff_proxy.runtime.control import tell
-from ff_proxy.runtime.standard_files import flush_standard_output
+from ff_proxy.runtime.control_pipe import tell
+from ff_proxy.runtime.stdio import flush_standard_output
 from ff_proxy.runtime.supervisor import Child, Ended
 
 _ASKING: Final = (signal.SIGTERM, signal.SIGINT)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ff_proxy.errors import ExitCode, FfProxyError
-from ff_proxy.model.time import Clock
+from ff_proxy.model.clock import Clock
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import Logger
 

@@ -9,7 +9,7 @@ from random import Random
 from typing import Final, Protocol
 
 from ff_proxy.errors import ExitCode, StartupError
-from ff_proxy.runtime.respawn import Respawn
+from ff_proxy.runtime.restart_backoff import RestartBackoff
 from ff_proxy.telemetry import Logger
 
 _FINAL: Final = frozenset({ExitCode.BAD_CONFIGURATION, ExitCode.CANNOT_START})
@@ -113,7 +113,7 @@ class Supervisor:
         self._log = log
         self._bury = bury
         self._leave = leave
-        self._respawn = {child.name: Respawn(random) for child in children}
+        self._respawn = {child.name: RestartBackoff(random) for child in children}
         self._running: dict[int, _Life] = {}
         self._due: dict[Child, float] = dict.fromkeys(children, now())
         self._lived: set[str] = set()

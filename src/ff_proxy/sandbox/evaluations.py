@@ -11,8 +11,8 @@ from ff_proxy.evaluation import Engine, compile_engine
 from ff_proxy.model.evaluation import NoEvaluation
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
-from ff_proxy.model.wire.config import read_feature, read_segment, read_target
 from ff_proxy.sandbox.environment import Environment
+from ff_proxy.wire.config import read_feature, read_segment, read_target
 
 
 class Evaluations:

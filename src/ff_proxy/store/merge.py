@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import msgspec
 
 from ff_proxy.model.environment import Domain, EnvironmentConfig, Item
-from ff_proxy.model.wire.normalise import with_version
 from ff_proxy.store.protocol import DropItem, Edit, PutItem
+from ff_proxy.wire.normalise import with_version
 
 
 def merge(old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentConfig:

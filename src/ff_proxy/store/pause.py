@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ff_proxy.model.time import Clock
+from ff_proxy.model.clock import Clock
 
 
 async def sleep_unless(event: asyncio.Event, clock: Clock, seconds: float) -> None:

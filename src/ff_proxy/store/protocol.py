@@ -172,7 +172,7 @@ class UsageLease(msgspec.Struct, frozen=True):
     targets: tuple[UsageTarget, ...]
 
 
-class UsageTaker(Protocol):
+class UsageIngest(Protocol):
     """Where usage is handed in."""
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
@@ -180,7 +180,7 @@ class UsageTaker(Protocol):
         ...
 
 
-class UsageQueue(UsageTaker, Protocol):
+class UsageQueue(UsageIngest, Protocol):
     """Usage on its way to SaaS (PRODUCT §3 *Usage*): merged by key, bounded, at least once."""
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
@@ -210,7 +210,7 @@ class Registration(msgspec.Struct, frozen=True):
     target: Target
 
 
-class RegistrationTaker(Protocol):
+class RegistrationIngest(Protocol):
     """Where targets are handed in."""
 
     async def add(self, registration: Registration) -> bool:
@@ -218,7 +218,7 @@ class RegistrationTaker(Protocol):
         ...
 
 
-class Registrations(RegistrationTaker, Protocol):
+class Registrations(RegistrationIngest, Protocol):
     """Targets on their way to SaaS: bounded, one waiting entry per environment and identifier."""
 
     async def take(self, limit: int) -> Sequence[Registration]:

@@ -8,7 +8,7 @@ from typing import Protocol, TextIO
 
 import structlog
 
-from ff_proxy.model.time import Clock
+from ff_proxy.model.clock import Clock
 
 
 class Logger(Protocol):

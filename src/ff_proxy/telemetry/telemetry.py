@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ff_proxy.model.time import Clock
-from ff_proxy.telemetry.exposition import figures_served
-from ff_proxy.telemetry.instruments import Instruments
+from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry.logs import Logger, OnceLog, make_logger
+from ff_proxy.telemetry.metrics import Metrics
+from ff_proxy.telemetry.metrics_server import metrics_served
 
 
 class Telemetry:
@@ -34,7 +34,7 @@ class Telemetry:
         self._clock = clock
         registered = registry if registry is not None else CollectorRegistry()
         self._shown = shown if shown is not None else registered
-        self.instruments = Instruments(registered)
+        self.metrics = Metrics(registered)
 
     def logger(self, room: str) -> Logger:
         """A logger whose lines carry ``component=room``."""
@@ -48,7 +48,7 @@ class Telemetry:
 
     def serve(self, listening: socket.socket) -> AbstractContextManager[None]:
         """Serve the figures on a socket of their own while the context lasts."""
-        return figures_served(self._shown, listening)
+        return metrics_served(self._shown, listening)
 
     def exposition(self) -> bytes:
         """The figures as Prometheus text."""

@@ -9,9 +9,9 @@ from ff_proxy.errors import UpstreamMalformed
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKeyHash, Secret
 from ff_proxy.model.target import Target
-from ff_proxy.model.wire.admin import Page, read_key_page, read_target_page
-from ff_proxy.upstream.answers import Caller
 from ff_proxy.upstream.http import MEBIBYTE, Request
+from ff_proxy.upstream.responses import Caller
+from ff_proxy.wire.admin import Page, read_key_page, read_target_page
 
 Entry = TypeVar("Entry")
 

@@ -8,10 +8,10 @@ from urllib.parse import quote
 from ff_proxy.errors import UpstreamMalformed, UpstreamRefused
 from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.target import Target
-from ff_proxy.model.wire.auth import auth_body, read_auth_token, read_claims
-from ff_proxy.upstream.answers import Caller, read_json, read_list
 from ff_proxy.upstream.credentials import Session
 from ff_proxy.upstream.http import DEFINITE, MEBIBYTE, Request
+from ff_proxy.upstream.responses import Caller, read_json, read_list
+from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
 
 _AUTH_LIMIT: Final = MEBIBYTE
 _LIST_LIMIT: Final = 256 * MEBIBYTE

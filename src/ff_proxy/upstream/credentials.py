@@ -114,7 +114,7 @@ class Credentials:
         return keys[after:] + keys[:after]
 
 
-class Directory:
+class EnvironmentDirectory:
     """The environments that SaaS let us into, by id."""
 
     def __init__(self) -> None:

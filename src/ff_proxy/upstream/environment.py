@@ -12,18 +12,18 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import Credentials
-from ff_proxy.upstream.fetch import Fetcher
-from ff_proxy.upstream.follow import Follower
-from ff_proxy.upstream.keys import KeyRefresh
-from ff_proxy.upstream.pace import Pace, Rhythm
-from ff_proxy.upstream.refresh import Refresher
-from ff_proxy.upstream.status import StatusReporter
-from ff_proxy.upstream.targets import TargetPoll
+from ff_proxy.upstream.fetcher import Fetcher
+from ff_proxy.upstream.intervals import Intervals, Schedule
+from ff_proxy.upstream.key_refresh import KeyRefresh
+from ff_proxy.upstream.refresher import Refresher
+from ff_proxy.upstream.status_reporter import StatusReporter
+from ff_proxy.upstream.stream_follower import Follower
+from ff_proxy.upstream.target_poll import TargetPoll
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedUpstream:
     """What all environments work with.
 
     ``fetching`` and ``listing`` bound how many environments are fetched whole, and listed through the
@@ -35,8 +35,8 @@ class Shared:
     configs: ConfigStore
     targets: TargetStore
     telemetry: Telemetry
-    rhythm: Rhythm
-    pace: Pace
+    rhythm: Schedule
+    pace: Intervals
     fetching: asyncio.Semaphore
     listing: asyncio.Semaphore
 
@@ -53,7 +53,7 @@ class Environment:
         self,
         credentials: Credentials,
         held: EnvironmentConfig | None,
-        shared: Shared,
+        shared: SharedUpstream,
     ) -> None:
         configured = {key.hash for key in credentials.accepted}
         known = held.keys if held is not None else frozenset()

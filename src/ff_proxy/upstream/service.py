@@ -14,10 +14,10 @@ from ff_proxy.store.protocol import ConfigStore, TargetStore
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
-from ff_proxy.upstream.credentials import Credentials, Directory, Session
-from ff_proxy.upstream.environment import Environment, Shared
+from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session
+from ff_proxy.upstream.environment import Environment, SharedUpstream
+from ff_proxy.upstream.intervals import Intervals, Schedule
 from ff_proxy.upstream.leadership import Leadership
-from ff_proxy.upstream.pace import Pace, Rhythm
 
 # How many environments are authenticated, fetched whole, and listed at the same time.
 _STARTING: Final = 16
@@ -48,10 +48,10 @@ class Upstream:
         admin: AdminApi,
         configs: ConfigStore,
         targets: TargetStore,
-        directory: Directory,
+        directory: EnvironmentDirectory,
         telemetry: Telemetry,
-        rhythm: Rhythm,
-        pace: Pace,
+        rhythm: Schedule,
+        pace: Intervals,
         leadership: Leadership,
         served: Callable[[EnvironmentId], bool],
     ) -> None:
@@ -65,7 +65,7 @@ class Upstream:
         self._rhythm = rhythm
         self._pace = pace
         self._starting = asyncio.Semaphore(_STARTING)
-        self._shared = Shared(
+        self._shared = SharedUpstream(
             api=api,
             admin=admin,
             configs=configs,

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 from ff_proxy.errors import StoreError
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.time import Clock
-from ff_proxy.model.wire.usage import UsageBody, UsageReport
 from ff_proxy.store.pause import sleep_unless
-from ff_proxy.store.protocol import UsageTaker
+from ff_proxy.store.protocol import UsageIngest
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.usage.buffer import Batch, Buffer
-from ff_proxy.usage.sdks import SdkCounter
+from ff_proxy.usage.sdk_metrics import SdkCounter
 from ff_proxy.usage.steps import finish
+from ff_proxy.usage.write_buffer import Batch, WriteBuffer
+from ff_proxy.wire.usage import UsageBody, UsageReport
 
 _AT_ONCE_BYTES: Final = 64 * 1024
 _SLICE: Final = 200
@@ -54,7 +54,7 @@ class UsageIntake:
 
     def __init__(
         self,
-        queue: UsageTaker,
+        queue: UsageIngest,
         clock: Clock,
         telemetry: Telemetry,
         *,
@@ -65,13 +65,13 @@ class UsageIntake:
         self.ready = asyncio.Event()
         self._queue = queue
         self._clock = clock
-        self._dropped = telemetry.instruments.usage_dropped
-        self._sdks = SdkCounter(telemetry.instruments.sdk_usage)
+        self._dropped = telemetry.metrics.usage_dropped
+        self._sdks = SdkCounter(telemetry.metrics.sdk_usage)
         self._once = telemetry.once("usage")
         self._interval = interval
         self._large = capacity // 10
         self._max_bytes = max_bytes
-        self._buffer = Buffer(capacity, max_bytes)
+        self._buffer = WriteBuffer(capacity, max_bytes)
         self._backlog: deque[tuple[EnvironmentId, Iterator[UsageReport], int]] = deque()
         self._backlog_bytes = 0
         self._something = asyncio.Event()
@@ -164,7 +164,7 @@ class NullIntake:
     """Takes posts as ``UsageIntake`` does and keeps nothing: offline, and with METRIC_POST_DURATION 0."""
 
     def __init__(self, telemetry: Telemetry) -> None:
-        self._sdks = SdkCounter(telemetry.instruments.sdk_usage)
+        self._sdks = SdkCounter(telemetry.metrics.sdk_usage)
 
     def submit(self, environment: EnvironmentId, body: bytes) -> None:
         """See ``Intake``."""

@@ -4,10 +4,10 @@ import asyncio
 from typing import Final, final
 
 from ff_proxy.errors import StoreError
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
-from ff_proxy.model.time import Clock
-from ff_proxy.store.protocol import Registration, RegistrationTaker
+from ff_proxy.store.protocol import Registration, RegistrationIngest
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.steps import finish
 
@@ -32,13 +32,13 @@ class TargetIntake:
     name = "target intake"
 
     def __init__(
-        self, queue: RegistrationTaker, clock: Clock, telemetry: Telemetry, *, capacity: int = 10_000
+        self, queue: RegistrationIngest, clock: Clock, telemetry: Telemetry, *, capacity: int = 10_000
     ) -> None:
         self.ready = asyncio.Event()
         self._queue = queue
         self._clock = clock
         self._capacity = capacity
-        self._outcomes = telemetry.instruments.registrations
+        self._outcomes = telemetry.metrics.registrations
         self._once = telemetry.once("usage")
         self._waiting: dict[tuple[EnvironmentId, str], Registration] = {}
         self._something = asyncio.Event()

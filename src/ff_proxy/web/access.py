@@ -7,11 +7,11 @@ import msgspec
 
 from ff_proxy.errors import RequestError
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, hash_key
-from ff_proxy.model.wire.sdk import TokenClaims
-from ff_proxy.store.snapshot import Snapshot
-from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.web.problems import BAD_GATEWAY, RETRY_SOON, UNAVAILABLE
 from ff_proxy.web.tokens import Tokens
+from ff_proxy.wire.sdk import TokenClaims
 
 _BEARER: Final = b"bearer"
 _FORBIDDEN: Final = 403
@@ -60,7 +60,7 @@ class Access(Protocol):
 class TokenAccess:
     """The rule: a bearer token of this fleet."""
 
-    def __init__(self, tokens: Tokens, snapshots: Snapshots) -> None:
+    def __init__(self, tokens: Tokens, snapshots: SnapshotRegistry) -> None:
         self._tokens = tokens
         self._snapshots = snapshots
 
@@ -115,7 +115,7 @@ class TokenAccess:
 class OpenAccess:
     """For ``bypass-auth``: nobody is asked for a token (PRODUCT §6.8)."""
 
-    def __init__(self, snapshots: Snapshots) -> None:
+    def __init__(self, snapshots: SnapshotRegistry) -> None:
         self._snapshots = snapshots
 
     def read(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> Snapshot:

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from ff_proxy.errors import RequestError, StoreUnavailable
-from ff_proxy.model.time import Clock
+from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.auth import Authenticator
 from ff_proxy.web.cors import Cors
@@ -95,7 +95,7 @@ def make_app(
         PlaceRoute([Resource.HEALTH], _GET, _plain(health.overview)),
         PlaceRoute([Resource.LIVE], _GET, _plain(health.live)),
         PlaceRoute([Resource.READY], _GET, _plain(health.ready)),
-        PlaceRoute([Resource.FIGURES], _GET, _plain(health.figures)),
+        PlaceRoute([Resource.METRICS], _GET, _plain(health.metrics)),
         *more,
     ]
     handlers = dict.fromkeys((RequestError, StoreUnavailable, HTTPException, Exception), _explain)

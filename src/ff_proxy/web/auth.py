@@ -8,10 +8,9 @@ from starlette.requests import Request
 from ff_proxy.errors import RequestError, StoreError
 from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.model.wire.sdk import AuthRequest, read_auth_request
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.store.protocol import Targets
-from ff_proxy.store.snapshot import Snapshot
-from ff_proxy.store.snapshots import Snapshots
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.bodies import Bodies, TooLarge
 from ff_proxy.web.entrance import Issuer
@@ -20,6 +19,7 @@ from ff_proxy.web.paths import Place
 from ff_proxy.web.problems import RETRY_SOON, UNAVAILABLE
 from ff_proxy.web.reply import Reply, json_reply
 from ff_proxy.web.request import RequestHead
+from ff_proxy.wire.sdk import AuthRequest, read_auth_request
 
 _LONGEST_BODY: Final = 1024 * 1024
 _UNREGISTERED: Final = "targets cannot be stored, they are evaluated by identifier alone"
@@ -41,7 +41,7 @@ class Authenticator:
     def __init__(
         self,
         issuer: Issuer,
-        snapshots: Snapshots,
+        snapshots: SnapshotRegistry,
         checker: KeyChecker,
         targets: Targets,
         registrar: Registrar,

@@ -3,12 +3,12 @@
 from typing import Final, final
 
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.paths import Place, Resource
 
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
-_UNCOUNTED: Final = frozenset({Resource.HEALTH, Resource.LIVE, Resource.READY, Resource.FIGURES})
+_UNCOUNTED: Final = frozenset({Resource.HEALTH, Resource.LIVE, Resource.READY, Resource.METRICS})
 
 
 @final
@@ -27,8 +27,8 @@ class Counts:
     Labels are bounded: only environments that are loaded are named, other paths are ``other``.
     """
 
-    def __init__(self, telemetry: Telemetry, snapshots: Snapshots) -> None:
-        self._requests = telemetry.instruments.requests
+    def __init__(self, telemetry: Telemetry, snapshots: SnapshotRegistry) -> None:
+        self._requests = telemetry.metrics.requests
         self._snapshots = snapshots
         self._tallies: dict[tuple[str, EnvironmentId, int, str], Tally] = {}
 

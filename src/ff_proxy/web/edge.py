@@ -7,8 +7,8 @@ from functools import partial
 from typing import Final
 
 from ff_proxy.errors import RequestError, StoreUnavailable
-from ff_proxy.model.time import Clock
-from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.model.clock import Clock
+from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.access import Access, Outdated, StreamGrant
 from ff_proxy.web.cache import Cache
@@ -67,7 +67,7 @@ class Edge:
         app: Envelope,
         cors: Cors,
         counts: Counts,
-        snapshots: Snapshots,
+        snapshots: SnapshotRegistry,
         clock: Clock,
         telemetry: Telemetry,
         limits: Limits,
@@ -95,7 +95,7 @@ class Edge:
         self._clock = clock
         self._log = telemetry.logger("web")
         self._once = telemetry.once("web")
-        self._refused = telemetry.instruments.refused_connections
+        self._refused = telemetry.metrics.refused_connections
         self._places: Cache[bytes, Place] = Cache(_PLACES)
         self.plain_tail: Final = field_lines(cors.fields(None)) + b"\r\n"
         self.date = b""

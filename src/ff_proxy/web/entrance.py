@@ -10,7 +10,7 @@ from ff_proxy.errors import RequestError
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.store.snapshot import Snapshot
+from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.web.access import Access, StreamGrant, stream_key
 from ff_proxy.web.problems import BAD_GATEWAY, RETRY_SOON, UNAVAILABLE
 from ff_proxy.web.tokens import Tokens
@@ -99,7 +99,7 @@ class Entrance:
         """See ``Issuer``."""
         return self._issuer.issue(info, key)
 
-    def added_to(self, readiness: Readiness) -> Readiness:
+    def merge_into(self, readiness: Readiness) -> Readiness:
         """``readiness``, and that the way in is shut if it is."""
         if self.ready.is_set():
             return readiness

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ff_proxy.model.time import Clock
+from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.cors import Cors
 from ff_proxy.web.counts import Counts
@@ -58,8 +58,8 @@ class Envelope:
         self._cors = cors
         self._counts = counts
         self._clock = clock
-        self._seconds = telemetry.instruments.request_seconds
-        self._body_bytes = telemetry.instruments.body_bytes
+        self._seconds = telemetry.metrics.request_seconds
+        self._body_bytes = telemetry.metrics.body_bytes
         self._log = telemetry.logger("web")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,9 +9,9 @@ from ff_proxy.model.environment import Revision
 from ff_proxy.model.evaluation import NoEvaluation, Reason
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
-from ff_proxy.store.body import Body
+from ff_proxy.snapshots.encoded_body import EncodedBody
+from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.store.fingerprint import fingerprint
-from ff_proxy.store.snapshot import Snapshot
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.cache import Cache
 
@@ -20,7 +20,7 @@ _OVERHEAD: Final = 1024
 
 
 @final
-class EvaluationBody(Body):
+class EvaluationBody(EncodedBody):
     """What one target gets; its ETag is a hash of content and target (PRODUCT §6.10).
 
     Most are sent once, so compressing them must not cost more than evaluating.
@@ -50,13 +50,13 @@ class Evaluations:
     """
 
     def __init__(self, telemetry: Telemetry, *, capacity: int = _CAPACITY) -> None:
-        self._unresolved = telemetry.instruments.unresolved
+        self._unresolved = telemetry.metrics.unresolved
         self._once = telemetry.once("evaluations")
-        self._kept: Cache[tuple[EnvironmentId, bytes], tuple[Revision, Body]] = Cache(
+        self._kept: Cache[tuple[EnvironmentId, bytes], tuple[Revision, EncodedBody]] = Cache(
             capacity, lambda _, kept: 2 * len(kept[1].content) + _OVERHEAD
         )
 
-    def all(self, snapshot: Snapshot, target: Target) -> tuple[Body, bool]:
+    def all(self, snapshot: Snapshot, target: Target) -> tuple[EncodedBody, bool]:
         """Every flag's evaluation, as a JSON array ordered by flag; and whether it was asked for before."""
         key = (snapshot.environment, fingerprint(target))
         kept = self._kept.get(key)
@@ -69,7 +69,7 @@ class Evaluations:
         self._kept.put(key, (snapshot.revision, body))
         return body, False
 
-    def one(self, snapshot: Snapshot, flag: str, target: Target) -> Body | None:
+    def one(self, snapshot: Snapshot, flag: str, target: Target) -> EncodedBody | None:
         """One flag's evaluation, or ``None`` if there is no such flag or it yields no variation."""
         content = snapshot.engine.evaluate_json(flag, target)
         if isinstance(content, NoEvaluation):

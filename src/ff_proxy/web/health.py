@@ -16,7 +16,7 @@ from ff_proxy.web.counts import Counts
 from ff_proxy.web.problems import UNAVAILABLE
 from ff_proxy.web.reply import NO_STORE, Reply, json_reply
 
-_FIGURES_TYPE: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_METRICS_TYPE: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _MILLISECONDS: Final = 1000
 # A store that says nothing must not make a probe give up.
 _ANSWER_SECONDS: Final = 0.5
@@ -90,12 +90,12 @@ class Health:
             return _state(UNAVAILABLE, "starting", reasons or ("no environment is loaded yet",))
         return _state(200, "degraded" if readiness.degraded else "ready", reasons)
 
-    async def figures(self) -> Reply:
+    async def metrics(self) -> Reply:
         """``GET /metrics``: the figures as Prometheus text."""
         self._counts.fold()
         # A thousand environments take a second, and several processes more: others are answered meanwhile.
         text = await asyncio.to_thread(self._telemetry.exposition)
-        return Reply(200, (_FIGURES_TYPE, (b"content-length", b"%d" % len(text)), NO_STORE), text)
+        return Reply(200, (_METRICS_TYPE, (b"content-length", b"%d" % len(text)), NO_STORE), text)
 
 
 def _state(status: int, state: str, reasons: Collection[str]) -> Reply:

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.model.time import Clock
 from ff_proxy.telemetry import Telemetry
 
 

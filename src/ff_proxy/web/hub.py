@@ -5,15 +5,15 @@ import random
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
-from ff_proxy.model.time import Clock
-from ff_proxy.store.snapshot import Snapshot
-from ff_proxy.store.snapshots import Announcement, Listener
+from ff_proxy.snapshots.registry import Announcement, Listener
+from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.stream import Stream
 from ff_proxy.web.stream_channel import Channel
 from ff_proxy.web.stream_departures import Departures
-from ff_proxy.web.stream_sender import Pace, Sender
+from ff_proxy.web.stream_sender import Intervals, Sender
 
 _DRAIN_STEP: Final = 0.02
 _PRUNE_INTERVAL: Final = 1.0
@@ -52,12 +52,12 @@ class Hub:
         clock: Clock,
         telemetry: Telemetry,
         jitter: random.Random,
-        pace: Pace = Pace(),  # noqa: B008  (frozen)
+        pace: Intervals = Intervals(),  # noqa: B008  (frozen)
     ) -> None:
         self.ready = asyncio.Event()
         self._snapshots = snapshots
         self._clock = clock
-        self._instruments = telemetry.instruments
+        self._metrics = telemetry.metrics
         self._jitter = jitter
         self._pace = pace
         self._channels: dict[EnvironmentId, Channel] = {}
@@ -135,7 +135,7 @@ class Hub:
     def _channel(self, environment: EnvironmentId) -> Channel:
         channel = self._channels.get(environment)
         if channel is None:
-            channel = Channel(environment, self._sender, self._pace.window, self._instruments)
+            channel = Channel(environment, self._sender, self._pace.window, self._metrics)
             channel.snapshot = self._snapshots.get(environment)
             self._channels[environment] = channel
         return channel

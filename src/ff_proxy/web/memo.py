@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.store.snapshots import Announcement, Snapshots
+from ff_proxy.snapshots.registry import Announcement, SnapshotRegistry
 from ff_proxy.web.cache import Cache
 from ff_proxy.web.counts import Tally
 from ff_proxy.web.reply import Reply
@@ -84,7 +84,9 @@ class Memo:
         by_lines: one by the lines that matter. Whether what they find is ``good`` is the caller's to ask.
     """
 
-    def __init__(self, snapshots: Snapshots, resources: Resources, *, capacity: int = _CAPACITY) -> None:
+    def __init__(
+        self, snapshots: SnapshotRegistry, resources: Resources, *, capacity: int = _CAPACITY
+    ) -> None:
         self._resources = resources
         self._lines: Cache[Lines, Remembered] = Cache(capacity, _weigh)
         self._rests: Cache[bytes, Remembered] = Cache(capacity, lambda rest, held: len(rest) + held.weight)

@@ -7,7 +7,7 @@ from typing import Protocol, final
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
 from ff_proxy.model.target import Target
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.store.snapshots import Snapshots
+from ff_proxy.snapshots.registry import SnapshotRegistry
 
 
 class KeyChecker(Protocol):
@@ -81,7 +81,7 @@ class AlwaysFresh:
 class HeldKeys:
     """The key checker where there is no upstream: what is held decides (PRODUCT §6.4)."""
 
-    def __init__(self, snapshots: Snapshots) -> None:
+    def __init__(self, snapshots: SnapshotRegistry) -> None:
         self._snapshots = snapshots
 
     async def check(self, key: SdkKey) -> KeyVerdict:

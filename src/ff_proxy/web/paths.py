@@ -25,7 +25,7 @@ class Resource(Enum):
     HEALTH = "/health"
     LIVE = "/health/live"
     READY = "/health/ready"
-    FIGURES = "/metrics"
+    METRICS = "/metrics"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ _PLAIN: Final = {
     b"health": Resource.HEALTH,
     b"health/live": Resource.LIVE,
     b"health/ready": Resource.READY,
-    b"metrics": Resource.FIGURES,
+    b"metrics": Resource.METRICS,
 }
 _SLASHES: Final = re.compile(rb"/+")
 _PREFIX: Final = re.compile(rb"/+(?:api/+1\.0(?=/))?/*")

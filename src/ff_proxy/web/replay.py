@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from ff_proxy.model.environment import Change, Domain
-from ff_proxy.store.snapshot import Snapshot
+from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.web.stream_bytes import Batch, event_chunk, pack
 
 _SPARE: Final = 64

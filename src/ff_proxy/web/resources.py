@@ -12,10 +12,9 @@ from weakref import WeakKeyDictionary
 from ff_proxy.errors import StoreError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
-from ff_proxy.model.wire.sdk import read_target_header
-from ff_proxy.store.body import Body
+from ff_proxy.snapshots.encoded_body import EncodedBody
+from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.store.protocol import Targets, Unknown
-from ff_proxy.store.snapshot import Snapshot
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.access import Access, Outdated
 from ff_proxy.web.evaluations import Evaluations
@@ -25,6 +24,7 @@ from ff_proxy.web.paths import Place, Resource
 from ff_proxy.web.problems import not_found
 from ff_proxy.web.reply import JSON, Reply
 from ff_proxy.web.request import RequestHead
+from ff_proxy.wire.sdk import read_target_header
 
 READABLE: Final = frozenset(
     {
@@ -93,7 +93,7 @@ class _Forms:
 
     __slots__ = ("_body", "_made", "_vary")
 
-    def __init__(self, body: Body, vary: tuple[bytes, bytes]) -> None:
+    def __init__(self, body: EncodedBody, vary: tuple[bytes, bytes]) -> None:
         self._body: Final = body
         self._vary: Final = vary
         self._made: dict[tuple[bool, bool], Reply] = {}
@@ -106,12 +106,12 @@ class _Forms:
         return made
 
 
-def _form(body: Body, head: RequestHead) -> tuple[bool, bool]:
+def _form(body: EncodedBody, head: RequestHead) -> tuple[bool, bool]:
     zipped = takes_gzip(head.fields.get(b"accept-encoding")) and body.gzip is not None
     return zipped, unchanged(head.fields.get(b"if-none-match"), body.etag)
 
 
-def _make(body: Body, vary: tuple[bytes, bytes], zipped: bool, same: bool) -> Reply:
+def _make(body: EncodedBody, vary: tuple[bytes, bytes], zipped: bool, same: bool) -> Reply:
     # Compressed, the same content has other bytes: only a weak tag may be shared (RFC 9110 §8.8.3.3).
     tag = (b"etag", b"W/" + body.etag if zipped else body.etag)
     if same:
@@ -227,7 +227,7 @@ class Resources:
             target = held if held is not None else Target(place.target, place.target)
         recurs = True
         if place.resource is Resource.EVALUATIONS:
-            body: Body | None
+            body: EncodedBody | None
             body, recurs = self._evaluations.all(snapshot, target)
         else:
             body = self._evaluations.one(snapshot, place.item, target)
@@ -259,7 +259,7 @@ class Resources:
             return None
 
 
-def _single(body: Body | None, what: str, vary: tuple[bytes, bytes], head: RequestHead) -> Reply:
+def _single(body: EncodedBody | None, what: str, vary: tuple[bytes, bytes], head: RequestHead) -> Reply:
     if body is None:
         raise not_found(what)
     return _make(body, vary, *_form(body, head))

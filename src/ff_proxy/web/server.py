@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from ff_proxy.errors import StartupError
-from ff_proxy.model.time import Clock
+from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.edge import Edge
 from ff_proxy.web.health import Gate
@@ -58,7 +58,7 @@ def bind_each(port: int, processes: int) -> list[socket.socket]:
     return [bind(taken, shared=True) for _ in range(processes)]
 
 
-def rest_socket(listening: socket.socket) -> None:
+def stop_listening(listening: socket.socket) -> None:
     """Listen no more until somebody listens again: what waits is refused, and can try our others."""
     with suppress(OSError):  # it does not listen
         listening.shutdown(socket.SHUT_RD)

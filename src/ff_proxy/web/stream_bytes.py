@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from ff_proxy.model.environment import Change
-from ff_proxy.model.wire.events import HEARTBEAT, event_record
+from ff_proxy.wire.events import HEARTBEAT, event_record
 
 WRITE_LIMIT: Final = 1024
 """Bytes in one write, so that it stays well under a TCP segment (PRODUCT §6.3); one record always fits."""

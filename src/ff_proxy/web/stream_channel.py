@@ -7,8 +7,8 @@ from typing import Final, Protocol
 from msgspec import structs
 
 from ff_proxy.model.environment import Action, Change
-from ff_proxy.store.snapshot import Snapshot
-from ff_proxy.telemetry import Instruments
+from ff_proxy.snapshots.snapshot import Snapshot
+from ff_proxy.telemetry import Metrics
 from ff_proxy.web.replay import Everything, Recent
 from ff_proxy.web.stream import Stream
 from ff_proxy.web.stream_bytes import Batch
@@ -37,9 +37,7 @@ class Channel:
     seen everything) and ``ready`` (it gets a write as soon as its turn comes).
     """
 
-    def __init__(
-        self, environment: str, owner: ChannelOwner, window: float, instruments: Instruments
-    ) -> None:
+    def __init__(self, environment: str, owner: ChannelOwner, window: float, metrics: Metrics) -> None:
         self._owner: Final = owner
         self._environment: Final = environment
         self.recent: Final = Recent(window)
@@ -48,9 +46,9 @@ class Channel:
         self.idle: Final[set[Stream]] = set()
         self.ready: Final[deque[Stream]] = deque()
         self.scheduled = False
-        self.sent: Final = instruments.events_sent.labels(environment)
-        self._open: Final = instruments.streams.labels(environment)
-        self._closed: Final = instruments.streams_closed
+        self.sent: Final = metrics.events_sent.labels(environment)
+        self._open: Final = metrics.streams.labels(environment)
+        self._closed: Final = metrics.streams_closed
         self._everything: Everything | None = None
 
     def announce(self, snapshot: Snapshot | None, changes: Collection[Change], now: float) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from ff_proxy.model.time import Clock
+from ff_proxy.model.clock import Clock
 from ff_proxy.web.stream import Stream
 from ff_proxy.web.stream_bytes import HEARTBEAT_CHUNK
 from ff_proxy.web.stream_channel import Channel
@@ -19,7 +19,7 @@ _SLICE: Final = 100
 _HEARTBEAT_SLOTS: Final = 56
 
 
-class Pace(msgspec.Struct, frozen=True):
+class Intervals(msgspec.Struct, frozen=True):
     """The times of a stream, in seconds.
 
     Attributes:
@@ -45,7 +45,7 @@ class Sender:
     when its turn comes.
     """
 
-    def __init__(self, clock: Clock, pace: Pace) -> None:
+    def __init__(self, clock: Clock, pace: Intervals) -> None:
         self._clock = clock
         self._pace = pace
         self._slot = pace.slot

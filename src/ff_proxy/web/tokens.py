@@ -9,11 +9,11 @@ from typing import Final
 import jwt
 from jwt.algorithms import HMACAlgorithm
 
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKeyHash, Secret
-from ff_proxy.model.time import Clock
-from ff_proxy.model.wire.sdk import TokenClaims, read_claims, write_claims
 from ff_proxy.web.cache import Cache
+from ff_proxy.wire.sdk import TokenClaims, read_claims, write_claims
 
 _ALGORITHM: Final = "HS256"
 _REMEMBERED: Final = 50_000

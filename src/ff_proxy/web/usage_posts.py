@@ -26,7 +26,7 @@ class UsagePosts:
         self._freshness = freshness
         self._intake = intake
         self._bodies = bodies
-        self._dropped = telemetry.instruments.usage_dropped
+        self._dropped = telemetry.metrics.usage_dropped
         self._once = telemetry.once("web")
 
     async def __call__(self, request: Request, place: Place, head: RequestHead) -> Reply:

@@ -11,7 +11,7 @@ import pytest
 from ff_proxy.model.keys import EnvironmentId, hash_key
 from ff_proxy.web.stream import Stream
 from ff_proxy.web.stream_bytes import WRITE_LIMIT
-from ff_proxy.web.stream_sender import Pace
+from ff_proxy.web.stream_sender import Intervals
 from tests.support.configs import KEY, config, flag
 from tests.support.stream_server import StreamServer, stream_server
 from tests.support.streams import HEAD, HEARTBEAT, Board, StreamClient
@@ -64,7 +64,7 @@ async def test_head_heartbeat_and_event_are_byte_exact(board: Board) -> None:
 
 async def test_the_first_heartbeat_does_not_wait(board: Board) -> None:
     """It comes with the head; NET gives up without headers, GO polls until the first record."""
-    async with stream_server(board, Pace(heartbeat=1000)) as server:
+    async with stream_server(board, Intervals(heartbeat=1000)) as server:
         start = time.monotonic()
         async with await opened(server):
             assert time.monotonic() - start < 1
@@ -72,7 +72,7 @@ async def test_the_first_heartbeat_does_not_wait(board: Board) -> None:
 
 async def test_heartbeats_keep_coming_and_never_share_a_segment_with_an_event(board: Board) -> None:
     """Each read of the socket sees a heartbeat or events, as NODE needs it."""
-    async with stream_server(board, Pace(heartbeat=0.2)) as server, await opened(server) as client:
+    async with stream_server(board, Intervals(heartbeat=0.2)) as server, await opened(server) as client:
         beats = events = 0
         for version in range(2, 40):
             board.put(config(flag("a", version=version), flag("b")))
@@ -109,7 +109,7 @@ async def test_a_burst_reaches_everyone_completely(board: Board) -> None:
 
 async def test_a_stalled_reader_is_cut_off_and_others_do_not_notice(board: Board) -> None:
     """Its memory is bounded by one write; the others hear of everything at once."""
-    pace = Pace(patience=1.0)
+    pace = Intervals(patience=1.0)
     async with stream_server(board, pace, send_buffer=4096) as server:
         stalled = await server.connect(receive_buffer=2048)
         async with stalled, await opened(server) as healthy:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ff_proxy.web.stream_sender import Pace
+from ff_proxy.web.stream_sender import Intervals
 from tests.support.certificates import make_certificate
 from tests.support.configs import config, flag
 from tests.support.stream_server import stream_server
@@ -34,7 +34,7 @@ async def test_a_stream_under_tls_is_byte_exact(
     board: Board, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
     """Head, heartbeat, paced events and the end."""
-    async with stream_server(board, Pace(heartbeat=0.3), secure=contexts[0]) as server:
+    async with stream_server(board, Intervals(heartbeat=0.3), secure=contexts[0]) as server:
         server.trust(contexts[1])
         async with await server.connect() as client:
             assert await client.reader.readexactly(len(HEAD + HEARTBEAT)) == HEAD + HEARTBEAT
@@ -50,7 +50,7 @@ async def test_a_stalled_reader_under_tls_is_cut_off(
     board: Board, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
     """Below TLS there is one more buffer; when it is full the stream counts as stuck."""
-    pace = Pace(slot=0.001, patience=0.5)
+    pace = Intervals(slot=0.001, patience=0.5)
     async with stream_server(board, pace, secure=contexts[0], send_buffer=4096) as server:
         server.trust(contexts[1])
         async with await server.connect(receive_buffer=2048):

@@ -3,7 +3,7 @@
 import pytest
 
 from ff_proxy.evaluation.clauses import all_hold, prepare, prepare_all
-from ff_proxy.evaluation.view import View
+from ff_proxy.evaluation.target_view import TargetView
 from ff_proxy.model.feature import Clause
 from ff_proxy.model.target import Target
 
@@ -12,7 +12,7 @@ OPERATORS = ["equal", "equal_sensitive", "starts_with", "ends_with", "contains",
 
 def _holds(op: str, attribute: object, *values: str) -> bool:
     condition = prepare(Clause("a", op, values))
-    view = View(Target("alice", "Alice", {"a": attribute}), {}, {})
+    view = TargetView(Target("alice", "Alice", {"a": attribute}), {}, {})
     return condition is not None and all_hold((condition,), view)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ff_proxy.evaluation import Engine, compile_engine
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
-from ff_proxy.model.wire.config import read_feature, read_segment
+from ff_proxy.wire.config import read_feature, read_segment
 from tests.support.engines import ALICE, clause, engine_of, feature, in_segments, outcome, rule
 
 JSON_FLAG = feature("j", kind="json", variations=[{"identifier": "a", "value": '{"k":"<é>"}'}])

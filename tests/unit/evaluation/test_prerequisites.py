@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from ff_proxy.evaluation.view import View
+from ff_proxy.evaluation.target_view import TargetView
 from ff_proxy.model.evaluation import Reason
 from tests.support.engines import ALICE, Doc, clause, engine_of, feature, outcome, rule
 
@@ -119,7 +119,7 @@ def test_answers_are_kept_for_the_pass() -> None:
         feature("gate"),
     )
     engine = engine_of(*flags)
-    view = View(ALICE, engine.flags, engine.segments)
+    view = TargetView(ALICE, engine.flags, engine.segments)
     assert engine.flags["outer"].evaluate(view).evaluation.reason is Reason.PREREQUISITE
     # From here on the gate would let everyone pass; what is known stays known.
     view.flags = engine_of(*flags[:3], feature("gate", defaultServe={"variation": "b"})).flags

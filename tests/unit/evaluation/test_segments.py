@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from ff_proxy.evaluation.view import View
+from ff_proxy.evaluation.target_view import TargetView
 from ff_proxy.model.evaluation import Reason
 from ff_proxy.model.target import Target
 from tests.support.engines import ALICE, Doc, clause, engine_of, feature, in_segments, outcome, rule
@@ -147,7 +147,7 @@ def test_membership_is_asked_once() -> None:
         *(feature(f"f{number}", rules=[rule("b", in_segments("s"))]) for number in range(3)),
         segments=(_group("s", rules=[PRO]),),
     )
-    view = View(ALICE, engine.flags, engine.segments)
+    view = TargetView(ALICE, engine.flags, engine.segments)
     first = engine.flags["f0"].evaluate(view)
     view.segments = {}  # nobody can ask again
     assert first.variation == engine.flags["f1"].evaluate(view).variation == "b"

@@ -10,10 +10,10 @@ from ff_proxy.evaluation import compile_engine
 from ff_proxy.model.environment import Item
 from ff_proxy.model.evaluation import Evaluation, Reason
 from ff_proxy.model.target import Target
-from ff_proxy.model.wire.config import read_feature, read_segment, read_target
-from ff_proxy.model.wire.normalise import normalise_flag, normalise_segment
 from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.seed import default_environments
+from ff_proxy.wire.config import read_feature, read_segment, read_target
+from ff_proxy.wire.normalise import normalise_flag, normalise_segment
 
 ENVIRONMENTS = default_environments()
 FLAGS = [flag for environment in ENVIRONMENTS for flag in environment.flags.values()]

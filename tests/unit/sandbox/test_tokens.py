@@ -7,10 +7,10 @@ import jwt
 import pytest
 
 from ff_proxy.model.keys import Secret, hash_key
-from ff_proxy.model.wire.auth import read_claims
 from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.tokens import Claims, Tokens
+from ff_proxy.wire.saas_auth import read_claims
 
 SECRET = "a secret that is long enough for HS256 to be content"
 ENVIRONMENTS = default_environments()

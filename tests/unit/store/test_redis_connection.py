@@ -10,7 +10,7 @@ from redis.asyncio.client import PubSub
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.store.redis import Endpoint, Topology
 from ff_proxy.store.redis.connection import Connection
-from ff_proxy.store.redis.trouble import translated
+from ff_proxy.store.redis.errors import translated
 
 
 @pytest.fixture

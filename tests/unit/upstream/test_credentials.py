@@ -6,7 +6,7 @@ import pytest
 
 from ff_proxy.errors import UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.keys import EnvironmentId, SdkKey
-from ff_proxy.upstream.credentials import Directory
+from ff_proxy.upstream.credentials import EnvironmentDirectory
 from tests.support.saas import ENV, KEY
 from tests.unit.upstream.world import World
 
@@ -109,7 +109,7 @@ async def test_the_environment_is_as_the_newest_token_says(world: World) -> None
 
 async def test_directory_joins_keys_of_one_environment(world: World) -> None:
     """The environment is known once."""
-    directory = Directory()
+    directory = EnvironmentDirectory()
     world.saas.environment(ENV, SECOND)
     first, fresh = directory.join(await world.session(), world.api.authenticate)
     assert fresh
@@ -123,7 +123,7 @@ async def test_directory_joins_keys_of_one_environment(world: World) -> None:
 
 def test_directory_of_unknown_environments() -> None:
     """They may become known."""
-    directory = Directory()
+    directory = EnvironmentDirectory()
     assert directory.find(EnvironmentId(ENV)) is None
     with pytest.raises(UpstreamUnavailable):
         directory.require(EnvironmentId(ENV))

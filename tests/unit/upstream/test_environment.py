@@ -11,15 +11,15 @@ from ff_proxy.model.environment import StreamState
 from ff_proxy.model.keys import hash_key
 from ff_proxy.model.target import Target
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.upstream.environment import Environment, Shared
-from ff_proxy.upstream.pace import Pace
+from ff_proxy.upstream.environment import Environment, SharedUpstream
+from ff_proxy.upstream.intervals import Intervals
 from tests.support.saas import ENV, HTML, KEY, FakeStream, error, flag_doc
 from tests.unit.upstream.world import ENVIRONMENT, World, running
 
 FLAGS = "/client/env/{env}/feature-configs"
 
 Started = AbstractAsyncContextManager[Environment]
-Start = Callable[[Pace], Started]
+Start = Callable[[Intervals], Started]
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def start(world: World) -> Start:
     world.saas.environments[ENV].put_flag(flag_doc("a"))
 
     @asynccontextmanager
-    async def started(pace: Pace) -> AsyncIterator[Environment]:
-        shared = Shared(
+    async def started(pace: Intervals) -> AsyncIterator[Environment]:
+        shared = SharedUpstream(
             api=world.api,
             admin=world.admin,
             configs=world.configs,
@@ -62,7 +62,7 @@ def stream(world: World) -> FakeStream:
 
 async def test_comes_up(world: World, start: Start) -> None:
     """Connected first, then fetched, once."""
-    async with start(Pace()) as environment:
+    async with start(Intervals()) as environment:
         assert environment.loaded
         assert environment.trouble == ""
         assert await state(world) is StreamState.CONNECTED
@@ -74,7 +74,7 @@ async def test_comes_up(world: World, start: Start) -> None:
 
 async def test_event_to_store(world: World, start: Start) -> None:
     """Without a wait in between."""
-    async with start(Pace()):
+    async with start(Intervals()):
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
         stream(world).event("patch", "a", 2)
         await world.clock.settle()
@@ -84,7 +84,7 @@ async def test_event_to_store(world: World, start: Start) -> None:
 
 async def test_burst_in_pieces(world: World, start: Start) -> None:
     """However the bytes arrive."""
-    async with start(Pace()):
+    async with start(Intervals()):
         text = "".join(
             f'data: {{"event":"create","domain":"flag","identifier":"n{number}","version":1}}\r\n\r\n'
             for number in range(10)
@@ -100,7 +100,7 @@ async def test_burst_in_pieces(world: World, start: Start) -> None:
 
 async def test_delete_event(world: World, start: Start) -> None:
     """The flag goes."""
-    async with start(Pace()):
+    async with start(Intervals()):
         stream(world).event("delete", "a", 2)
         await world.clock.settle()
         assert await world.versions() == {}
@@ -108,7 +108,7 @@ async def test_delete_event(world: World, start: Start) -> None:
 
 async def test_events_that_are_none_of_ours(world: World, start: Start) -> None:
     """Foreign ones are ignored; one that cannot be read may hide a change."""
-    async with start(Pace()):
+    async with start(Intervals()):
         stream(world).say('data: {"domain":"proxy","event":"apiKeyAdded"}\n\n')
         await world.clock.settle()
         assert world.saas.count(FLAGS) == 1
@@ -120,7 +120,7 @@ async def test_events_that_are_none_of_ours(world: World, start: Start) -> None:
 
 async def test_broken_stream_comes_back_within_a_second(world: World, start: Start) -> None:
     """What happened in between is found by a whole fetch."""
-    async with start(Pace()) as environment:
+    async with start(Intervals()) as environment:
         await world.clock.advance(15)
         stream(world).end(UpstreamUnavailable("reset"))
         await world.clock.settle()
@@ -138,7 +138,7 @@ async def test_broken_stream_comes_back_within_a_second(world: World, start: Sta
 
 async def test_ended_stream_comes_back(world: World, start: Start) -> None:
     """A clean end is an end."""
-    async with start(Pace()):
+    async with start(Intervals()):
         await world.clock.advance(15)
         stream(world).end()
         await world.clock.advance(1)
@@ -147,7 +147,7 @@ async def test_ended_stream_comes_back(world: World, start: Start) -> None:
 
 async def test_polls_while_the_stream_is_down(world: World, start: Start) -> None:
     """At the interval, and not once it is back."""
-    async with start(Pace(poll=10.0)):
+    async with start(Intervals(poll=10.0)):
         world.saas.streaming = False
         stream(world).end(UpstreamUnavailable("reset"))
         await world.clock.advance(15)
@@ -164,7 +164,7 @@ async def test_polls_while_the_stream_is_down(world: World, start: Start) -> Non
 
 async def test_accepting_and_hanging_up_does_not_spin(world: World, start: Start) -> None:
     """The waits grow although each connection succeeds."""
-    async with start(Pace()):
+    async with start(Intervals()):
         for _ in range(200):
             for open_stream in world.saas.streams:
                 if not open_stream.closed:
@@ -176,7 +176,7 @@ async def test_accepting_and_hanging_up_does_not_spin(world: World, start: Start
 async def test_stream_that_never_speaks(world: World, start: Start) -> None:
     """Something holds it back: it is polled as if it were down, and the log says what to do."""
     world.saas.heartbeat = False
-    async with start(Pace(poll=10.0, idle=45.0)):
+    async with start(Intervals(poll=10.0, idle=45.0)):
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
         await world.clock.advance(25)
         assert await world.versions() == {"a": 2}
@@ -189,7 +189,7 @@ async def test_stream_that_never_speaks(world: World, start: Start) -> None:
 async def test_no_stream_at_start(world: World, start: Start) -> None:
     """SDKs get their flags all the same."""
     world.saas.streaming = False
-    async with start(Pace()) as environment:
+    async with start(Intervals()) as environment:
         assert world.saas.count(FLAGS) == 0
         await world.clock.advance(1.1)
         assert environment.loaded
@@ -199,7 +199,7 @@ async def test_no_stream_at_start(world: World, start: Start) -> None:
 async def test_page_instead_of_a_stream(world: World, start: Start) -> None:
     """A middlebox answers; the environment is polled."""
     world.saas.always["/stream"] = HTML
-    async with start(Pace()) as environment:
+    async with start(Intervals()) as environment:
         await world.clock.advance(2)
         assert environment.loaded
         assert "not a stream" in environment.trouble
@@ -207,7 +207,7 @@ async def test_page_instead_of_a_stream(world: World, start: Start) -> None:
 
 async def test_polling_only(world: World, start: Start) -> None:
     """flag-stream-enabled=false: no stream is ever opened."""
-    async with start(Pace(stream=False, poll=10.0)) as environment:
+    async with start(Intervals(stream=False, poll=10.0)) as environment:
         assert environment.loaded
         assert environment.trouble == ""
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
@@ -220,7 +220,7 @@ async def test_polling_only(world: World, start: Start) -> None:
 
 async def test_polling_says_when_it_is_refused(world: World, start: Start) -> None:
     """There is no stream to say so."""
-    async with start(Pace(stream=False, poll=10.0)) as environment:
+    async with start(Intervals(stream=False, poll=10.0)) as environment:
         world.saas.keys.clear()
         world.saas.expire_tokens()
         await world.clock.advance(11.5)
@@ -230,7 +230,7 @@ async def test_polling_says_when_it_is_refused(world: World, start: Start) -> No
 
 async def test_connected_environment_is_fetched_now_and_then(world: World, start: Start) -> None:
     """SaaS's own fan-out may lose an event."""
-    async with start(Pace(poll=60.0, resync=900.0)):
+    async with start(Intervals(poll=60.0, resync=900.0)):
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
         await world.clock.advance(800)
         assert await world.versions() == {"a": 1}
@@ -240,7 +240,7 @@ async def test_connected_environment_is_fetched_now_and_then(world: World, start
 
 async def test_ended_token_on_the_stream(world: World, start: Start) -> None:
     """A new one is used within a second."""
-    async with start(Pace()):
+    async with start(Intervals()):
         await world.clock.advance(15)
         world.saas.expire_tokens()
         stream(world).end()
@@ -250,7 +250,7 @@ async def test_ended_token_on_the_stream(world: World, start: Start) -> None:
 
 async def test_revoked_key(world: World, start: Start) -> None:
     """Said so, tried slowly, what is held stays; and all is well when it comes back."""
-    async with start(Pace()) as environment:
+    async with start(Intervals()) as environment:
         await world.clock.advance(15)
         world.saas.keys.clear()
         world.saas.expire_tokens()
@@ -273,10 +273,10 @@ async def test_stored_environment_is_loaded_from_the_start(world: World, start: 
     """SaaS may be away; the keys known last time stay."""
     other = hash_key("other")
     world.saas.environments[ENV].hashes.append(other)
-    async with start(Pace()):
+    async with start(Intervals()):
         pass
     world.saas.always = {FLAGS: error(500), "/admin/apikey": error(500), "/stream": error(500)}
-    async with start(Pace()) as environment:
+    async with start(Intervals()) as environment:
         assert environment.loaded
         assert (await world.config()).keys == {KEY.hash, other}
         await world.clock.advance(5)
@@ -288,14 +288,14 @@ async def test_keys_come_with_the_first_load(world: World, start: Start) -> None
     """Or right after it."""
     other = hash_key("other")
     world.saas.environments[ENV].hashes.append(other)
-    async with start(Pace()):
+    async with start(Intervals()):
         assert (await world.config()).keys == {KEY.hash, other}
 
 
 async def test_admin_service_that_hangs_delays_nothing(world: World, start: Start) -> None:
     """Flags are served with the configured key."""
     world.saas.gates["/admin/apikey"] = asyncio.Event()
-    async with start(Pace()) as environment:
+    async with start(Intervals()) as environment:
         assert environment.loaded
         assert (await world.config()).keys == {KEY.hash}
 
@@ -303,15 +303,15 @@ async def test_admin_service_that_hangs_delays_nothing(world: World, start: Star
 async def test_targets_are_polled_if_asked_for(world: World, start: Start) -> None:
     """And not otherwise."""
     world.saas.environments[ENV].targets.append({"identifier": "anna"})
-    async with start(Pace()):
+    async with start(Intervals()):
         assert world.saas.count("/admin/targets") == 0
-    async with start(Pace(targets=60.0)):
+    async with start(Intervals(targets=60.0)):
         assert await world.targets.get(ENVIRONMENT, "anna") == Target("anna", "anna")
 
 
 async def test_accepted_key_is_stored_at_once(world: World, start: Start) -> None:
     """Its bearer is served right away."""
-    async with start(Pace()) as environment:
+    async with start(Intervals()) as environment:
         assert await environment.accept(hash_key("new")) is KeyVerdict.ACCEPTED
         assert hash_key("new") in (await world.config()).keys
         world.configs.away = True
@@ -322,7 +322,7 @@ async def test_accepted_key_is_stored_at_once(world: World, start: Start) -> Non
 async def test_accepted_key_before_the_first_load(world: World, start: Start) -> None:
     """Its bearer has to come again; then it is there."""
     gate = world.saas.gates[FLAGS] = asyncio.Event()
-    async with start(Pace()) as environment:
+    async with start(Intervals()) as environment:
         assert await environment.accept(hash_key("new")) is KeyVerdict.UNAVAILABLE
         gate.set()
         await world.clock.settle()
@@ -331,7 +331,7 @@ async def test_accepted_key_before_the_first_load(world: World, start: Start) ->
 
 async def test_emptied_store_is_filled_again(world: World, start: Start) -> None:
     """At the next listing of keys at the latest."""
-    async with start(Pace()):
+    async with start(Intervals()):
         await world.configs.remove(ENVIRONMENT)
         await world.clock.advance(70)
         assert await world.versions() == {"a": 1}
@@ -339,7 +339,7 @@ async def test_emptied_store_is_filled_again(world: World, start: Start) -> None
 
 async def test_out_of_touch(world: World, start: Start) -> None:
     """Neither heard nor asked: known within the time of relief, though polls are far apart."""
-    async with start(Pace(poll=600.0, relief=15.0)) as environment:
+    async with start(Intervals(poll=600.0, relief=15.0)) as environment:
         await world.clock.advance(300)
         assert environment.out_of_touch == 0.0
         before = world.saas.count(FLAGS)
@@ -357,7 +357,7 @@ async def test_out_of_touch(world: World, start: Start) -> None:
 
 async def test_a_stream_that_is_down_alone(world: World, start: Start) -> None:
     """Does not put an environment out of touch, and is no reason to ask more often than polls do."""
-    async with start(Pace(poll=600.0, relief=15.0)) as environment:
+    async with start(Intervals(poll=600.0, relief=15.0)) as environment:
         await world.clock.advance(300)
         world.saas.streaming = False
         stream(world).end(UpstreamUnavailable("reset"))

@@ -10,9 +10,9 @@ from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Strea
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.upstream.credentials import Directory
+from ff_proxy.upstream.credentials import EnvironmentDirectory
+from ff_proxy.upstream.intervals import Intervals
 from ff_proxy.upstream.leadership import Leadership, SoleLeader
-from ff_proxy.upstream.pace import Pace
 from ff_proxy.upstream.service import Upstream
 from tests.support.saas import ENV, KEY, error, flag_doc
 from tests.unit.upstream.world import ENVIRONMENT, World, running
@@ -30,17 +30,17 @@ Make = Callable[..., Upstream]
 def make(world: World) -> Make:
     """The service over the world for some keys."""
 
-    def made(*keys: SdkKey, pace: Pace | None = None, leadership: Leadership | None = None) -> Upstream:
+    def made(*keys: SdkKey, pace: Intervals | None = None, leadership: Leadership | None = None) -> Upstream:
         return Upstream(
             keys=keys,
             api=world.api,
             admin=world.admin,
             configs=world.configs,
             targets=world.targets,
-            directory=Directory(),
+            directory=EnvironmentDirectory(),
             telemetry=world.telemetry,
             rhythm=world.rhythm,
-            pace=pace or Pace(),
+            pace=pace or Intervals(),
             leadership=leadership or SoleLeader(),
             served=lambda name: not world.lagging and world.configs.holds(name),
         )

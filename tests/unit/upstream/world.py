@@ -15,7 +15,7 @@ from ff_proxy.store.protocol import Edit
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
 from ff_proxy.upstream.credentials import Credentials, Session
-from ff_proxy.upstream.pace import Rhythm
+from ff_proxy.upstream.intervals import Schedule
 from tests.support.clock import FakeClock
 from tests.support.saas import ENV, KEY, FakeSaas, admin_api, client_api
 
@@ -64,7 +64,7 @@ class World:
         self.clock = FakeClock()
         self.out = io.StringIO()
         self.telemetry = Telemetry(make_logger("DEBUG", self.out), self.clock)
-        self.rhythm = Rhythm(self.clock, self.clock.sleep, Random(7))
+        self.rhythm = Schedule(self.clock, self.clock.sleep, Random(7))
         self.api = client_api(self.saas, self.telemetry)
         self.admin = admin_api(self.saas)
         self.configs = Configs()

@@ -10,7 +10,7 @@ import pytest
 from ff_proxy.errors import RequestError, StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageTarget
-from ff_proxy.store.memory_queues import MemoryUsageQueue
+from ff_proxy.store.memory.queues import MemoryUsageQueue
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.usage.intake import NullIntake, UsageIntake
 from tests.support.clock import FakeClock
@@ -81,7 +81,7 @@ class Bench:
 
     def dropped(self, reason: str) -> float:
         """How many entries were dropped for that reason."""
-        return float(self.telemetry.instruments.usage_dropped.labels(ENV, reason)._value.get())
+        return float(self.telemetry.metrics.usage_dropped.labels(ENV, reason)._value.get())
 
 
 async def test_posts_are_merged_and_in_the_store_within_the_interval() -> None:
@@ -142,7 +142,7 @@ async def test_what_finds_no_room_is_counted() -> None:
     intake = UsageIntake(full, FakeClock(), telemetry)
     intake.submit(ENV, body("a", "b"))
     await intake.flush()
-    assert telemetry.instruments.usage_dropped.labels(ENV, "no room")._value.get() == 2
+    assert telemetry.metrics.usage_dropped.labels(ENV, "no room")._value.get() == 2
 
 
 async def test_a_huge_post_is_read_between_other_work() -> None:
@@ -226,7 +226,7 @@ async def test_posts_are_counted_by_sdk() -> None:
     for one in (intake, NullIntake(telemetry)):
         one.submit(ENV, body("a"))
         one.submit(ENV, body("a", "b", padding=40_000))
-    assert telemetry.instruments.sdk_usage.labels(ENV, "server", "", "")._value.get() == 4
+    assert telemetry.metrics.sdk_usage.labels(ENV, "server", "", "")._value.get() == 4
 
 
 async def test_the_null_intake_refuses_what_cannot_be_read() -> None:

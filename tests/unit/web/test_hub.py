@@ -10,13 +10,13 @@ from ff_proxy.model.keys import EnvironmentId, hash_key
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.web.hub import Hub
 from ff_proxy.web.stream_bytes import WRITE_LIMIT
-from ff_proxy.web.stream_sender import Pace
+from ff_proxy.web.stream_sender import Intervals
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, KEY, config, flag, segment
 from tests.support.streams import GOODBYE, HEAD, HEARTBEAT, Board, Opened, open_fake, running
 
 OTHER = EnvironmentId("00000000-0000-0000-0000-00000000beef")
-SLOT = Pace().slot
+SLOT = Intervals().slot
 
 
 @pytest.fixture

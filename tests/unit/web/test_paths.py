@@ -19,7 +19,7 @@ ENV = EnvironmentId("e")
         (b"/health", Place(Resource.HEALTH)),
         (b"/health/live", Place(Resource.LIVE)),
         (b"/health/ready", Place(Resource.READY)),
-        (b"/metrics", Place(Resource.FIGURES)),
+        (b"/metrics", Place(Resource.METRICS)),
         (b"/metrics/e", Place(Resource.USAGE, ENV)),
         (b"/client/env/e/feature-configs", Place(Resource.FLAGS, ENV)),
         (b"/client/env/e/feature-configs/", Place(Resource.FLAGS, ENV)),

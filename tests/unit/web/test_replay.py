@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ff_proxy.model.environment import Action, Change, Domain
-from ff_proxy.store.snapshot import CompileOptions, Snapshot
+from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
 from ff_proxy.web.replay import Everything, Recent
 from ff_proxy.web.stream_bytes import WRITE_LIMIT, event_chunk
 from tests.support.configs import config, flag, segment

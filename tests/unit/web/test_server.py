@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from ff_proxy.errors import StartupError
-from ff_proxy.web.server import bind, bind_each, rest_socket
+from ff_proxy.web.server import bind, bind_each, stop_listening
 
 
 def test_by_default_it_listens_on_every_address() -> None:
@@ -39,8 +39,8 @@ def test_each_process_gets_a_socket_of_its_own_where_the_system_spreads_connecti
         if len({*map(id, sockets)}) == 1:
             return  # one socket for all: this system spreads nothing
         for resting in sockets[1:]:
-            rest_socket(resting)
-            rest_socket(resting)
+            stop_listening(resting)
+            stop_listening(resting)
         sockets[0].setblocking(False)
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", port)):

@@ -6,8 +6,8 @@ Redis client is known here and nowhere else in the house.
 """
 
 from ff_proxy.store.redis.clients import Endpoint, Topology
-from ff_proxy.store.redis.fleet import FleetLeadership
-from ff_proxy.store.redis.hints import HintListener
+from ff_proxy.store.redis.fleet_bus import FleetBusListener
+from ff_proxy.store.redis.fleet_leadership import FleetLeadership
 from ff_proxy.store.redis.store import RedisStore
 
-__all__ = ["Endpoint", "FleetLeadership", "HintListener", "RedisStore", "Topology"]
+__all__ = ["Endpoint", "FleetBusListener", "FleetLeadership", "RedisStore", "Topology"]

@@ -9,17 +9,17 @@ from typing import Any, Final
 import msgspec
 
 from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import NEVER, EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.time import Clock
 from ff_proxy.store.merge import edited, merge
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.redis import rows, scripts
+from ff_proxy.store.redis.batch_loader import BatchLoader
 from ff_proxy.store.redis.connection import Argument, Connection
+from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
-from ff_proxy.store.redis.questions import Questions
 from ff_proxy.store.redis.statuses import RedisStatuses
-from ff_proxy.store.redis.trouble import translated
 from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -69,9 +69,9 @@ class RedisConfigs:
         self._statuses = RedisStatuses(connection, keys, fence)
         self._held: dict[EnvironmentId, EnvironmentConfig] = {}
         self._reading: dict[EnvironmentId, asyncio.Lock] = {}
-        self._reads = Questions(self._read_many, most=_READ_AT_ONCE)
-        self._recents = Questions(self._recent_many, most=_READ_AT_ONCE)
-        self._revisions = Questions(self._revision_many, most=_REVISIONS_AT_ONCE)
+        self._reads = BatchLoader(self._read_many, most=_READ_AT_ONCE)
+        self._recents = BatchLoader(self._recent_many, most=_READ_AT_ONCE)
+        self._revisions = BatchLoader(self._revision_many, most=_REVISIONS_AT_ONCE)
 
     async def close(self) -> None:
         """Ask no more."""

@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.store.redis.clients import CONNECT_SECONDS, Clients, Endpoint
-from ff_proxy.store.redis.trouble import translated
+from ff_proxy.store.redis.errors import translated
 
 # Connecting, waiting for the answer and following a moved slot together.
 _PATIENCE: Final = 6.0

@@ -13,8 +13,8 @@ from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.store.protocol import Registration
 from ff_proxy.store.redis import scripts
 from ff_proxy.store.redis.connection import Connection
+from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
-from ff_proxy.store.redis.trouble import translated
 
 _encode: Final = msgspec.json.Encoder().encode
 _MARK: Final = 32  # hexadecimal digits of a fingerprint

@@ -9,8 +9,8 @@ from ff_proxy.model.environment import UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.redis import rows, scripts
 from ff_proxy.store.redis.connection import Command, Connection
+from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
-from ff_proxy.store.redis.trouble import translated
 
 _encode: Final = msgspec.json.Encoder().encode
 

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.time import Clock
 from ff_proxy.store.redis.clients import Endpoint
 from ff_proxy.store.redis.configs import RedisConfigs
 from ff_proxy.store.redis.connection import Connection
-from ff_proxy.store.redis.hints import KeyHints
-from ff_proxy.store.redis.keeper import Keeper
+from ff_proxy.store.redis.fleet_bus import FleetBus
+from ff_proxy.store.redis.flush_recovery import FlushRecovery
 from ff_proxy.store.redis.keys import Keys
-from ff_proxy.store.redis.lease import Leases
+from ff_proxy.store.redis.leases import Leases
 from ff_proxy.store.redis.registrations import RedisRegistrations
 from ff_proxy.store.redis.secrets import RedisSecrets
 from ff_proxy.store.redis.targets import RedisTargets
@@ -67,8 +67,10 @@ class RedisStore:
             self._connection, keys, registration_capacity, lambda environment: fence(environment) is not None
         )
         self.secrets = RedisSecrets(self._connection, keys)
-        self.hints = KeyHints(self._connection, keys, self.configs, clock)
-        self.keeper = Keeper(self._connection, keys, self.secrets, self.targets, clock, telemetry)
+        self.hints = FleetBus(self._connection, keys, self.configs, clock)
+        self.flush_recovery = FlushRecovery(
+            self._connection, keys, self.secrets, self.targets, clock, telemetry
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,10 +12,10 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import UNKNOWN, Unknown
 from ff_proxy.store.redis import scripts
+from ff_proxy.store.redis.batch_loader import BatchLoader
 from ff_proxy.store.redis.connection import Argument, Connection
+from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
-from ff_proxy.store.redis.questions import Questions
-from ff_proxy.store.redis.trouble import translated
 from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
@@ -52,7 +52,7 @@ class RedisTargets:
         self._owed: OrderedDict[_Key, tuple[Target, bool]] = OrderedDict()
         self._paying = asyncio.Lock()
         self._silent = False
-        self._lookups = Questions(self._look_up, most=_ASKED_AT_ONCE)
+        self._lookups = BatchLoader(self._look_up, most=_ASKED_AT_ONCE)
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``: only Redis knows."""

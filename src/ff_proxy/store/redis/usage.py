@@ -13,8 +13,8 @@ from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.protocol import UsageLease
 from ff_proxy.store.redis import scripts
 from ff_proxy.store.redis.connection import Argument, Connection, Script
+from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
-from ff_proxy.store.redis.trouble import translated
 
 _encode: Final = msgspec.json.Encoder().encode
 _Entry = TypeVar("_Entry", UsageCount, UsageTarget)

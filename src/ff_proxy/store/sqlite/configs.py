@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import (
     Action,
     Change,
@@ -20,12 +21,11 @@ from ff_proxy.model.environment import (
     UpstreamStatus,
 )
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
-from ff_proxy.model.time import Clock
-from ff_proxy.store.feed import Feed
+from ff_proxy.store.change_feed import Feed
 from ff_proxy.store.merge import edited, merge, retired_name
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.sqlite.database import Database
-from ff_proxy.store.sqlite.durable import DurableCopy, Work
+from ff_proxy.store.sqlite.write_behind import Work, WriteBehind
 from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -38,7 +38,7 @@ class SqliteConfigs:
 
     def __init__(self, database: Database, epoch: str, clock: Clock, once: OnceLog) -> None:
         self._database = database
-        self._copy = DurableCopy(database, once, self._everything)
+        self._copy = WriteBehind(database, once, self._everything)
         self._epoch = epoch
         self._clock = clock
         self._counter = 0

@@ -12,10 +12,10 @@ import msgspec
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
-from ff_proxy.store.memory_queues import MemoryRegistrations, MemoryUsageQueue
+from ff_proxy.store.memory.queues import MemoryRegistrations, MemoryUsageQueue
 from ff_proxy.store.protocol import Registration, UsageLease
 from ff_proxy.store.sqlite.database import Database
-from ff_proxy.store.sqlite.durable import DurableCopy, Work
+from ff_proxy.store.sqlite.write_behind import Work, WriteBehind
 from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -32,7 +32,7 @@ class SqliteUsageQueue:
     def __init__(self, database: Database, capacity: int, once: OnceLog) -> None:
         self._database = database
         self._queue = MemoryUsageQueue(capacity)
-        self._copy = DurableCopy(database, once, self._everything)
+        self._copy = WriteBehind(database, once, self._everything)
 
     async def load(self) -> None:
         """Take up what was outstanding when the file was last used."""
@@ -102,7 +102,7 @@ class SqliteRegistrations:
     def __init__(self, database: Database, capacity: int, once: OnceLog) -> None:
         self._database = database
         self._queue = MemoryRegistrations(capacity)
-        self._copy = DurableCopy(database, once, self._everything)
+        self._copy = WriteBehind(database, once, self._everything)
 
     async def load(self) -> None:
         """Take up what was on its way when the file was last used."""

@@ -5,8 +5,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import Secret
-from ff_proxy.model.time import Clock
 from ff_proxy.store.sqlite.configs import SqliteConfigs
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.queues import SqliteRegistrations, SqliteUsageQueue

@@ -1,0 +1,31 @@
+"""What stands behind a serving process: a store of its own, or a fleet's."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.services import Service
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.store.protocol import Store
+from ff_proxy.upstream.leadership import Leadership
+from ff_proxy.upstream.service import Upstream
+from ff_proxy.web.needs import Freshness
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """A store, and this process's part in who else uses it.
+
+    ``leads`` says which environments this process sends usage for. Given the upstream, ``services`` makes
+    what keeps the store's side going, and ``readiness`` says how far both sides have come. ``others`` are the
+    secrets that other members sign with, if not with the same.
+    """
+
+    store: Store
+    leadership: Leadership
+    leads: Callable[[EnvironmentId], bool]
+    freshness: Callable[[SnapshotRegistry], Freshness]
+    services: Callable[[Upstream], Sequence[Service]]
+    readiness: Callable[[Upstream], Readiness]
+    others: Callable[[], Collection[Secret]] = tuple

@@ -1,0 +1,32 @@
+"""What every process of ours begins with: its logs and figures, and what the options had to say."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ff_proxy import __version__
+from ff_proxy.config.records import OperationOptions
+from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.logs import make_logger
+from ff_proxy.telemetry.multiprocess import share_metrics
+
+
+def make_telemetry(
+    options: OperationOptions, clock: Clock, warnings: Sequence[str], process: str = ""
+) -> Telemetry:
+    """Telemetry on standard output; the configuration's warnings are its first lines.
+
+    With ``process`` every line says so.
+    """
+    telemetry = Telemetry(make_logger(options.log_level.value, process=process), clock)
+    log = telemetry.logger("config")
+    log.info("ff-proxy", version=__version__)
+    for warning in warnings:
+        log.warning(warning)
+    return telemetry
+
+
+def make_part_telemetry(options: OperationOptions, clock: Clock, metrics: Path, process: str) -> Telemetry:
+    """Telemetry of one process of several: every line says which, and figures are those of all of them."""
+    logger = make_logger(options.log_level.value, process=process)
+    return Telemetry(logger, clock, shown=share_metrics(metrics, process))

@@ -1,0 +1,111 @@
+"""Running what a mode has put together, and the order in which it goes down (PRODUCT §6.9)."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+
+from ff_proxy.app.serving import Serving
+from ff_proxy.config.records import OperationOptions, ServingOptions, ShutdownOptions
+from ff_proxy.errors import ExitCode, StoreError
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.services import Phase, Service, run_services
+from ff_proxy.runtime.signals import Stop
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.metrics_server import bind_metrics
+from ff_proxy.web.heartbeat import Heartbeat
+
+
+async def serve(
+    options: ServingOptions,
+    operation: OperationOptions,
+    serving: Serving,
+    services: Sequence[Service],
+    *,
+    flush: Sequence[Phase],
+    stop: Stop,
+    clock: Clock,
+    telemetry: Telemetry,
+) -> ExitCode:
+    """Be the only process: serve until a signal; ``flush`` comes last, with what is left of the deadline."""
+    beating = heartbeat(operation, serving.readiness, clock, telemetry)
+    with metrics(bound_metrics(options), telemetry):
+        return await serve_part(
+            options.shutdown,
+            serving,
+            [*services, *beating],
+            flush=flush,
+            stop=stop,
+            clock=clock,
+            telemetry=telemetry,
+        )
+
+
+async def head_start(seconds: float, *steps: Callable[[], Awaitable[object]]) -> None:
+    """Take these steps before anybody is served, as far as ``seconds`` and the store allow.
+
+    Connections wait meanwhile: whoever comes to a process that has just been started again is not to find
+    less than others hold.
+    """
+    with suppress(StoreError, TimeoutError):
+        async with asyncio.timeout(seconds):
+            for step in steps:
+                await step()
+
+
+async def serve_part(
+    shutdown: ShutdownOptions,
+    serving: Serving,
+    services: Sequence[Service],
+    *,
+    flush: Sequence[Phase],
+    stop: Stop,
+    clock: Clock,
+    telemetry: Telemetry,
+) -> ExitCode:
+    """Be one of several processes that serve: the same, without what only one of them does."""
+    listener, hub = serving.listener, serving.hub
+
+    async def leave(seconds: float) -> None:
+        listener.not_ready()
+        await hub.drain(seconds)
+
+    async def drain(seconds: float) -> None:
+        listener.stop_accepting()
+        await listener.drain(seconds)
+
+    last = last_seconds(shutdown)
+    phases = [Phase("streams", shutdown.delay, leave), Phase("requests", last, drain), *flush]
+    await listener.start()
+    return await run_services(
+        [*services, serving.entrance, hub, listener],
+        phases,
+        deadline=shutdown.deadline,
+        stop=stop,
+        clock=clock,
+        log=telemetry.logger("runtime"),
+    )
+
+
+def last_seconds(shutdown: ShutdownOptions) -> float:
+    """What each of the steps that follow ``shutdown-delay`` gets of the deadline: a third of the rest."""
+    return max(0.0, shutdown.deadline - shutdown.delay) / 3
+
+
+def heartbeat(
+    operation: OperationOptions, readiness: Callable[[], Readiness], clock: Clock, telemetry: Telemetry
+) -> Sequence[Service]:
+    """The line about health, if it is wanted."""
+    interval = operation.heartbeat_interval
+    return [Heartbeat(readiness, interval, clock, telemetry)] if interval else []
+
+
+def bound_metrics(options: ServingOptions) -> socket.socket | None:
+    """The figures' own port, bound, if they have one; raises ``StartupError``."""
+    return bind_metrics(options.prometheus_port) if options.prometheus_port else None
+
+
+def metrics(listening: socket.socket | None, telemetry: Telemetry) -> AbstractContextManager[None]:
+    """Serve the figures there, if anywhere, while the context lasts."""
+    return nullcontext() if listening is None else telemetry.serve(listening)

@@ -1,0 +1,123 @@
+"""Everything that SDKs meet, put together: the same for every mode that serves."""
+
+import random
+import socket
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+
+from ff_proxy.config.kinds import JsonValues
+from ff_proxy.config.records import ServingOptions
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.snapshots.snapshot import CompileOptions
+from ff_proxy.store.protocol import StatusReader, Targets
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.usage.intake import Intake
+from ff_proxy.web.access import Access, OpenAccess, TokenAccess
+from ff_proxy.web.app import make_app
+from ff_proxy.web.auth import Authenticator
+from ff_proxy.web.bodies import Bodies
+from ff_proxy.web.cors import Cors
+from ff_proxy.web.counts import Counts
+from ff_proxy.web.edge import Edge
+from ff_proxy.web.entrance import Entrance
+from ff_proxy.web.evaluations import Evaluations
+from ff_proxy.web.health import Gate, Health
+from ff_proxy.web.hub import Hub
+from ff_proxy.web.limits import Limits, connection_limit
+from ff_proxy.web.needs import Freshness, KeyChecker, Registrar
+from ff_proxy.web.resources import Resources
+from ff_proxy.web.server import Listener, bind
+from ff_proxy.web.tls import Tls
+from ff_proxy.web.tokens import Tokens
+from ff_proxy.web.usage_posts import UsagePosts
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What differs from mode to mode.
+
+    ``secret`` is asked once, after the port is bound, and may take as long as it needs. ``keyless`` says
+    whether tokens that name no key are taken; ``environments`` are the ones that ``/health`` speaks of;
+    ``others`` are secrets whose tokens are taken as well.
+    """
+
+    secret: Callable[[], Awaitable[Secret]]
+    keyless: bool
+    targets: Targets
+    statuses: StatusReader
+    checker: KeyChecker
+    registrar: Registrar
+    intake: Intake
+    freshness: Freshness
+    readiness: Callable[[], Readiness]
+    environments: Callable[[], Collection[EnvironmentId]]
+    others: Callable[[], Collection[Secret]] = tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The listener, bound already, what is behind it, and how far it has come."""
+
+    listener: Listener
+    hub: Hub
+    entrance: Entrance
+    readiness: Callable[[], Readiness]
+
+
+def compile_options(options: ServingOptions) -> CompileOptions:
+    """How snapshots are compiled."""
+    return CompileOptions(and_rules=options.and_rules, escape_json=options.json_values is JsonValues.ESCAPED)
+
+
+def make_serving(
+    options: ServingOptions,
+    snapshots: SnapshotRegistry,
+    needs: Needs,
+    clock: Clock,
+    telemetry: Telemetry,
+    *,
+    listening: socket.socket | None = None,
+) -> Serving:
+    """Build everything behind ``listening``, by default behind the port; raises ``StartupError``."""
+
+    async def tokens() -> Tokens:
+        return Tokens(await needs.secret(), clock, keyless=needs.keyless, others=needs.others)
+
+    def readiness() -> Readiness:
+        return entrance.merge_into(needs.readiness())
+
+    entrance = Entrance(tokens, lambda made: TokenAccess(made, snapshots))
+    access: Access = OpenAccess(snapshots) if options.tokens.bypass else entrance
+    hub = Hub(snapshots, clock, telemetry, random.SystemRandom())
+    cors = Cors(options.cors_allowed_origins)
+    counts = Counts(telemetry, snapshots)
+    gate = Gate()
+    bodies = Bodies(options.limits.max_body_size)
+    resources = Resources(access, needs.targets, needs.freshness, Evaluations(telemetry), telemetry)
+    app = make_app(
+        resources,
+        Authenticator(entrance, snapshots, needs.checker, needs.targets, needs.registrar, bodies, telemetry),
+        UsagePosts(access, needs.freshness, needs.intake, bodies, telemetry),
+        Health(needs.environments, needs.statuses, readiness, gate, counts, telemetry),
+        cors,
+        counts,
+        clock,
+        telemetry,
+    )
+    limits = Limits(connection_limit(options.limits.max_connections or 0, telemetry.logger("web")))
+    edge = Edge(
+        resources, access, needs.freshness, hub, app, cors, counts, snapshots, clock, telemetry, limits
+    )
+    secured = make_tls(options, telemetry)
+    own = bind(options.port) if listening is None else listening
+    listener = Listener(edge, own, gate, clock, telemetry, tls=secured)
+    return Serving(listener, hub, entrance, readiness)
+
+
+def make_tls(options: ServingOptions, telemetry: Telemetry) -> Tls | None:
+    """TLS as the options want it; raises ``StartupError``."""
+    tls = options.tls
+    return None if tls is None else Tls(tls.certificate, tls.key, tls.client_ca, telemetry)

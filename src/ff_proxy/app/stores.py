@@ -1,0 +1,72 @@
+"""The store that the options name."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from ff_proxy.config.records import (
+    MemoryStoreOptions,
+    RedisStoreOptions,
+    SqliteStoreOptions,
+    StoreOptions,
+    TemporaryStoreOptions,
+    TokenOptions,
+)
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.keys import Secret
+from ff_proxy.runtime.random_names import random_name
+from ff_proxy.store.memory import MemoryStore
+from ff_proxy.store.protocol import SecretStore, Store
+from ff_proxy.store.sqlite import SqliteStore
+from ff_proxy.telemetry import Telemetry
+
+NOWHERE: Final = Path("/nonexistent")
+_STORE_SECONDS: Final = 1.0
+
+
+@asynccontextmanager
+async def open_store(
+    options: StoreOptions,
+    clock: Clock,
+    telemetry: Telemetry,
+    *,
+    namespace: str = "",
+    temporary: Path = NOWHERE,
+) -> AsyncIterator[Store]:
+    """The store, open; ``namespace`` keeps a mode's data apart from another's in the same place.
+
+    ``temporary`` is the directory of ``TemporaryStoreOptions``, whose processes share it.
+    """
+    epoch = random_name()
+    match options:
+        case MemoryStoreOptions():
+            async with MemoryStore(epoch, clock) as memory:
+                yield memory
+        case TemporaryStoreOptions() | SqliteStoreOptions():
+            directory = options.directory if isinstance(options, SqliteStoreOptions) else temporary
+            name = f"ff-proxy-{namespace}" if namespace else "ff-proxy"
+            async with SqliteStore(directory, epoch, clock, telemetry, name=name) as sqlite:
+                yield sqlite
+        case RedisStoreOptions():
+            # Its client costs megabytes that nobody else should pay.
+            from ff_proxy.app.redis import redis_store  # noqa: PLC0415  (see above)
+
+            async with redis_store(options, clock, telemetry, namespace=namespace) as redis:
+                yield redis
+
+
+async def signing_secret(
+    options: TokenOptions, secrets: SecretStore, clock: Clock, telemetry: Telemetry
+) -> Secret:
+    """What signs tokens: the configured secret, or the one in the store, waited for (PRODUCT §6.1)."""
+    if options.secret is not None:
+        return options.secret
+    once = telemetry.once("store")
+    while True:
+        try:
+            return await secrets.auth_secret(Secret(random_name()))
+        except StoreUnavailable as error:
+            once.warning("waiting for the store", error=str(error))
+            await clock.sleep(_STORE_SECONDS)

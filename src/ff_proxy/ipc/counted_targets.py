@@ -1,0 +1,62 @@
+"""A store whose writes move the tide: whoever writes where workers read writes through here."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from ff_proxy.ipc.shared_generations import SharedGenerations
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
+from ff_proxy.store.protocol import TargetStore, Unknown
+
+_Key = tuple[EnvironmentId, str]
+
+
+class CountedTargets:
+    """``targets``, with every write counted before it is acknowledged.
+
+    A reader may see a write before that. It is counted then as well: another reader who has the old target
+    at hand must not be asked after this one and go back.
+    """
+
+    def __init__(self, targets: TargetStore, generations: SharedGenerations) -> None:
+        self._targets = targets
+        self._generations = generations
+        self._writing: Counter[_Key] = Counter()
+
+    def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
+        """See ``TargetStore``."""
+        return self._targets.peek(environment, identifier)
+
+    async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
+        """See ``TargetStore``."""
+        found = await self._targets.get(environment, identifier)
+        if (environment, identifier) in self._writing:
+            self._generations.bump_target(environment, identifier)
+        return found
+
+    async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
+        """See ``TargetStore``."""
+        with self._counted(environment, [target]):
+            await self._targets.put(environment, target, keep_attributes=keep_attributes)
+
+    async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
+        """See ``TargetStore``."""
+        # A poll brings everything again and again. What is as it was must not cost every worker a question.
+        news = [target for target in targets if self.peek(environment, target.identifier) != target]
+        with self._counted(environment, news):
+            await self._targets.put_many(environment, targets)
+
+    @contextmanager
+    def _counted(self, environment: EnvironmentId, targets: Sequence[Target]) -> Iterator[None]:
+        keys = [(environment, target.identifier) for target in targets]
+        self._writing.update(keys)
+        try:
+            yield
+        finally:
+            for key in keys:
+                self._writing[key] -= 1
+                if not self._writing[key]:
+                    del self._writing[key]
+                self._generations.bump_target(*key)

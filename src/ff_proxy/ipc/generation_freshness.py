@@ -1,0 +1,50 @@
+"""Whether a worker's snapshot is as new as the sync process's store (PRODUCT §6.6)."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from ff_proxy.errors import StoreError
+from ff_proxy.ipc.shared_generations import SharedGenerations
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.snapshots.registry import SnapshotRegistry
+
+# Another process of this machine answers within a millisecond, or is being started again: to go back because
+# of that would be worse than to wait. Of one that is away for long the client says so at once.
+_LINK_SECONDS: Final = 3.0
+
+
+class GenerationFreshness:
+    """For a store in another process of this machine: shared memory tells whether anything moved."""
+
+    def __init__(self, generations: SharedGenerations, snapshots: SnapshotRegistry) -> None:
+        self._generations = generations
+        self._snapshots = snapshots
+        self._seen: dict[EnvironmentId, int] = {}
+        self._checks: dict[EnvironmentId, Callable[[object], bool]] = {}
+
+    def fresh(self, environment: EnvironmentId, *, bulk: bool) -> bool:
+        """Whether nothing was written since the environment was last compared."""
+        return self.checker(environment, bulk=bulk)(None)
+
+    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[object], bool]:
+        """``fresh`` as a function of anything: every request that is answered again calls it."""
+        del bulk
+        check = self._checks.get(environment)
+        if check is None:
+            counted, seen = self._generations.environment_reader(environment), self._seen.get
+
+            def check(_: object) -> bool:
+                return seen(environment) == counted()
+
+            self._checks[environment] = check
+        return check
+
+    async def refresh(self, environment: EnvironmentId) -> None:
+        """Catch up, or give up after ``_LINK_SECONDS``."""
+        generations = self._generations.environment(environment)
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_LINK_SECONDS):
+                await self._snapshots.refresh(environment)
+                self._seen[environment] = generations

@@ -1,0 +1,48 @@
+"""The garbage collector of a process that keeps much for long (docs/decisions/0020-short-pauses.md)."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+_OLDEST: Final = 2
+_LONG: Final = 0.005
+_EVERY: Final = 5
+"""Passes of the middle generation between full ones: half as many as usual makes full ones half as long."""
+
+
+@contextmanager
+def tune_gc(seconds: Callable[[], float] = time.perf_counter) -> Iterator[None]:
+    """Within the context, what survives a long full pass of the collector is not looked at again.
+
+    A full pass stops the process for as long as it takes to visit everything; so it visits only what came
+    since the last one that took long. What was put aside is still freed when nobody refers to it any more;
+    only circles stay that were alive then and became garbage later. ``seconds`` is a timer.
+    """
+    watch = _Watch(seconds)
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, _EVERY)
+    gc.callbacks.append(watch)
+    try:
+        yield
+    finally:
+        gc.callbacks.remove(watch)
+        gc.set_threshold(young, middle, old)
+        gc.unfreeze()
+
+
+class _Watch:
+    """Called before and after each pass."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._began = 0.0
+
+    def __call__(self, phase: str, info: Mapping[str, Any]) -> None:
+        if info["generation"] < _OLDEST:
+            return
+        if phase == "start":
+            self._began = self._seconds()
+        elif self._seconds() - self._began > _LONG:
+            gc.freeze()

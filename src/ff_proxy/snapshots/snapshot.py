@@ -1,0 +1,202 @@
+"""An environment compiled for serving: immutable, and cheap to make out of the one before it."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Final, TypeVar
+
+import msgspec
+
+from ff_proxy.evaluation import Engine, compile_engine
+from ff_proxy.model.environment import (
+    Action,
+    Change,
+    Domain,
+    EnvironmentConfig,
+    EnvironmentInfo,
+    Item,
+    Revision,
+)
+from ff_proxy.model.feature import FeatureConfig, Segment
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.snapshots.encoded_body import EncodedBody
+from ff_proxy.wire.config import read_feature, read_segment
+from ff_proxy.wire.normalise import segment_forms
+
+
+class CompileOptions(msgspec.Struct, frozen=True):
+    """What an operator chose about serving: PRODUCT §2 ``and-rules`` and ``json-values``."""
+
+    and_rules: bool = True
+    escape_json: bool = False
+
+
+class _Flag:
+    """A flag's two forms: for the wire and, once an evaluation asks, for the engine."""
+
+    def __init__(self, item: Item) -> None:
+        self.item: Final = item
+        self.body: Final = EncodedBody(item.wire)
+
+    @cached_property
+    def record(self) -> FeatureConfig:
+        return read_feature(msgspec.json.decode(self.item.wire))
+
+
+class _Segment:
+    """A segment as callers without and with ``rules=v2`` get it."""
+
+    def __init__(self, item: Item, options: CompileOptions) -> None:
+        self.item: Final = item
+        legacy, v2 = segment_forms(item.wire)
+        self.legacy: Final = EncodedBody(legacy)
+        # With and-rules=false nobody is told of serving rules (PRODUCT §2).
+        self.v2: Final = EncodedBody(v2) if options.and_rules and v2 != legacy else self.legacy
+
+    @cached_property
+    def record(self) -> Segment:
+        return read_segment(msgspec.json.decode(self.item.wire))
+
+
+class Snapshot:
+    """Everything that requests about one environment are answered from.
+
+    Bulk bodies, ETags and the engine are made when first asked for and kept; parts whose item is the
+    same as in ``previous`` are taken over from it, so that a change costs what changed.
+
+    Attributes:
+        since: wall-clock seconds when the store first took the environment in.
+    """
+
+    def __init__(
+        self,
+        config: EnvironmentConfig,
+        options: CompileOptions,
+        *,
+        previous: "Snapshot | None" = None,
+    ) -> None:
+        self.environment: Final[EnvironmentId] = config.id
+        self.info: Final[EnvironmentInfo] = config.info
+        self.revision: Final[Revision] = config.revision
+        self.keys: Final[frozenset[SdkKeyHash]] = config.keys
+        self.since: Final[float] = config.since
+        self._options: Final = options
+        flags: Mapping[str, _Flag] = {}
+        segments: Mapping[str, _Segment] = {}
+        if previous is not None:
+            flags, segments = previous._flags, previous._segments  # noqa: SLF001  (it is one of our own kind)
+        self._flags: Final[Mapping[str, _Flag]] = _parts(config.flags, flags, _Flag)
+        self._segments: Final[Mapping[str, _Segment]] = _parts(
+            config.segments, segments, lambda item: _Segment(item, options)
+        )
+        # Only an engine that exists is worth starting from; holding the snapshot itself would chain them.
+        self._previous_engine = None if previous is None else previous.__dict__.get("engine")
+
+    @cached_property
+    def flags(self) -> EncodedBody:
+        """Every flag, as a JSON array ordered by identifier."""
+        return EncodedBody.array(flag.item.wire for flag in self._flags.values())
+
+    def flag(self, identifier: str) -> EncodedBody | None:
+        """One flag."""
+        flag = self._flags.get(identifier)
+        return None if flag is None else flag.body
+
+    @cached_property
+    def legacy_segments(self) -> EncodedBody:
+        """Every segment for a caller without ``rules=v2``."""
+        return EncodedBody.array(segment.legacy.content for segment in self._segments.values())
+
+    @cached_property
+    def v2_segments(self) -> EncodedBody:
+        """Every segment for a caller with ``rules=v2``."""
+        return EncodedBody.array(segment.v2.content for segment in self._segments.values())
+
+    def segments(self, *, rules_v2: bool) -> EncodedBody:
+        """Every segment, as a JSON array ordered by identifier."""
+        return self.v2_segments if rules_v2 else self.legacy_segments
+
+    def segment(self, identifier: str, *, rules_v2: bool) -> EncodedBody | None:
+        """One segment."""
+        segment = self._segments.get(identifier)
+        if segment is None:
+            return None
+        return segment.v2 if rules_v2 else segment.legacy
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The environment's flags and segments, compiled for evaluation."""
+        previous, self._previous_engine = self._previous_engine, None
+        return compile_engine(
+            {name: flag.record for name, flag in self._flags.items()},
+            {name: segment.record for name, segment in self._segments.items()},
+            and_rules=self._options.and_rules,
+            escape_json=self._options.escape_json,
+            previous=previous,
+        )
+
+    def version(self, domain: Domain, identifier: str) -> int | None:
+        """The version of an item, or ``None`` if the environment has no such item."""
+        held = self.items(domain).get(identifier)
+        return None if held is None else held.item.version
+
+    def everything(self) -> tuple[Change, ...]:
+        """One ``patch`` per flag and segment: for a stream that may have missed anything (PRODUCT §6.3)."""
+        return tuple(
+            Change(Action.PATCH, domain, name, held.item.version)
+            for domain in (Domain.SEGMENT, Domain.FLAG)
+            for name, held in self.items(domain).items()
+        )
+
+    def changes_since(self, previous: "Snapshot") -> tuple[Change, ...]:
+        """What an SDK that knows ``previous`` must be told; segments before the flags that use them."""
+        return tuple(
+            change
+            for domain in (Domain.SEGMENT, Domain.FLAG)
+            for change in _differences(domain, previous.items(domain), self.items(domain))
+        )
+
+    def items(self, domain: Domain) -> Mapping[str, "_Flag | _Segment"]:
+        """The compiled items of one domain, by identifier, in order."""
+        return self._flags if domain is Domain.FLAG else self._segments
+
+
+_Part = TypeVar("_Part", _Flag, _Segment)
+
+
+def _parts(
+    items: Mapping[str, Item], before: Mapping[str, _Part], make: Callable[[Item], _Part]
+) -> Mapping[str, _Part]:
+    """The items compiled, ordered by name; one that is the same as before is the very object it was."""
+    if items.keys() == before.keys():
+        # Most changes are of one item among many: only that one is looked at more than once.
+        moved = [name for name, held in before.items() if held.item is not items[name]]
+        again = {name: make(items[name]) for name in moved if not _same(before[name].item, items[name])}
+        return {**before, **again}
+    return {
+        name: held
+        if (held := before.get(name)) is not None and _same(held.item, items[name])
+        else make(items[name])
+        for name in sorted(items)
+    }
+
+
+def _same(one: Item, other: Item) -> bool:
+    return one is other or (one.digest == other.digest and one.version == other.version)
+
+
+def _differences(
+    domain: Domain, old: Mapping[str, _Flag | _Segment], new: Mapping[str, _Flag | _Segment]
+) -> list[Change]:
+    changes = []
+    for name, held in new.items():
+        before = old.get(name)
+        if before is None:
+            changes.append(Change(Action.CREATE, domain, name, held.item.version))
+        elif before is not held and not _same(before.item, held.item):
+            changes.append(Change(Action.PATCH, domain, name, held.item.version))
+    changes.extend(
+        Change(Action.DELETE, domain, name, gone.item.version)
+        for name, gone in old.items()
+        if name not in new
+    )
+    return changes

@@ -1,0 +1,167 @@
+"""The store that lives and dies with its process: the default, and the reference for every other adapter."""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision, UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.target import Target
+from ff_proxy.store.change_feed import Feed
+from ff_proxy.store.memory.queues import MemoryRegistrations, MemoryUsageQueue
+from ff_proxy.store.merge import edited, merge
+from ff_proxy.store.protocol import Edit, Notice, Unknown
+
+
+class MemoryConfigs:
+    """Environments in a dictionary; ``epoch`` names this life of the process."""
+
+    def __init__(self, epoch: str, clock: Clock) -> None:
+        self._epoch = epoch
+        self._clock = clock
+        self._counter = 0
+        self._environments: dict[EnvironmentId, EnvironmentConfig] = {}
+        self._statuses: dict[EnvironmentId, UpstreamStatus] = {}
+        self._feed = Feed()
+
+    async def environments(self) -> Mapping[EnvironmentId, Revision]:
+        """See ``ConfigReader``."""
+        return {name: config.revision for name, config in self._environments.items()}
+
+    async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+        """See ``ConfigReader``."""
+        return self._environments.get(environment)
+
+    async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
+        """See ``ConfigReader``: nothing is older than the process here."""
+        del environment, since
+        return ()
+
+    async def replace(self, config: EnvironmentConfig) -> Revision:
+        """See ``ConfigWriter``."""
+        old = self._environments.get(config.id)
+        return self._commit(old, merge(old, config))
+
+    async def apply(self, environment: EnvironmentId, edit: Edit) -> Revision | None:
+        """See ``ConfigWriter``."""
+        old = self._environments.get(environment)
+        return None if old is None else self._commit(old, edited(old, edit))
+
+    async def remove(self, environment: EnvironmentId) -> None:
+        """See ``ConfigWriter``."""
+        self._statuses.pop(environment, None)
+        if self._environments.pop(environment, None) is not None:
+            self._feed.publish(Notice(environment, None))
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
+        """See ``ChangeSource``."""
+        return self._feed.watch()
+
+    async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
+        """See ``StatusStore``."""
+        self._statuses[environment] = status
+
+    async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
+        """See ``StatusStore``."""
+        return dict(self._statuses)
+
+    def _commit(self, old: EnvironmentConfig | None, new: EnvironmentConfig) -> Revision:
+        if new is old:
+            return new.revision
+        self._counter += 1
+        revision = Revision(self._epoch, self._counter)
+        since = self._clock.wall() if old is None else old.since
+        self._environments[new.id] = msgspec.structs.replace(new, revision=revision, since=since)
+        self._feed.publish(Notice(new.id, revision))
+        return revision
+
+
+class MemoryTargets:
+    """Targets in a dictionary of at most ``capacity``; the least recently stored are forgotten first."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._targets: OrderedDict[tuple[EnvironmentId, str], Target] = OrderedDict()
+
+    def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
+        """See ``TargetStore``; never ``UNKNOWN`` here."""
+        return self._targets.get((environment, identifier))
+
+    async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
+        """See ``TargetStore``."""
+        return self._targets.get((environment, identifier))
+
+    async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
+        """See ``TargetStore``."""
+        key = (environment, target.identifier)
+        held = self._targets.get(key)
+        if held is not None:
+            if keep_attributes:
+                target = msgspec.structs.replace(target, attributes=held.attributes)
+            if held == target:
+                target = held
+        self._targets[key] = target
+        self._targets.move_to_end(key)
+        while len(self._targets) > self._capacity:
+            self._targets.popitem(last=False)
+
+    async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
+        """See ``TargetStore``."""
+        for target in targets:
+            await self.put(environment, target)
+
+
+class MemorySecrets:
+    """The secret of this life only."""
+
+    def __init__(self) -> None:
+        self._secret: Secret | None = None
+
+    async def auth_secret(self, candidate: Secret) -> Secret:
+        """See ``SecretStore``."""
+        if self._secret is None:
+            self._secret = candidate
+        return self._secret
+
+
+class MemoryStore:
+    """The whole adapter.
+
+    Args:
+        epoch: names this life of the process; a random text in production.
+        clock: says when an environment was first taken in.
+        target_capacity: how many targets are kept over all environments.
+        usage_capacity: how many usage entries may wait, over all environments.
+        registration_capacity: how many target registrations may wait.
+    """
+
+    def __init__(
+        self,
+        epoch: str,
+        clock: Clock,
+        *,
+        target_capacity: int = 100_000,
+        usage_capacity: int = 100_000,
+        registration_capacity: int = 10_000,
+    ) -> None:
+        self.configs = MemoryConfigs(epoch, clock)
+        self.targets = MemoryTargets(target_capacity)
+        self.usage = MemoryUsageQueue(usage_capacity)
+        self.registrations = MemoryRegistrations(registration_capacity)
+        self.secrets = MemorySecrets()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None

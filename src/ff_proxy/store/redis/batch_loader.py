@@ -1,0 +1,80 @@
+"""Many small questions at once, asked as one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+from ff_proxy.errors import StoreUnavailable
+
+_Question = TypeVar("_Question")
+_Answer = TypeVar("_Answer")
+
+
+class BatchLoader(Generic[_Question, _Answer]):
+    """One batch is under way at a time; what is asked meanwhile is the next.
+
+    So a question never shares an answer that may be older than itself, and a store that is slow costs one
+    connection, however many wait for it.
+
+    Args:
+        ask: answers up to ``most`` different questions, in order and in bounded time.
+    """
+
+    def __init__(
+        self, ask: Callable[[Sequence[_Question]], Awaitable[Sequence[_Answer]]], *, most: int
+    ) -> None:
+        self._ask = ask
+        self._most: Final = most
+        self._waiting: dict[_Question, asyncio.Future[_Answer | StoreUnavailable]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def get(self, question: _Question) -> _Answer:
+        """The answer; raises ``StoreUnavailable`` if there is none."""
+        answer = self._waiting.get(question)
+        if answer is None:
+            answer = self._waiting[question] = asyncio.get_running_loop().create_future()
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._work())
+        # Shielded: others may wait for the same answer.
+        found = await asyncio.shield(answer)
+        if isinstance(found, StoreUnavailable):
+            raise StoreUnavailable(str(found)) from found
+        return found
+
+    async def close(self) -> None:
+        """Ask no more; who still waits is told so."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _work(self) -> None:
+        asked: list[_Question] = []
+        try:
+            while self._waiting:
+                asked = list(self._waiting)[: self._most]
+                batch = [self._waiting.pop(question) for question in asked]
+                _give(batch, await self._answers(batch, asked))
+        finally:
+            self._asking = None
+            left, self._waiting = self._waiting, {}
+            _give(list(left.values()), [StoreUnavailable("the store is being closed")] * len(left))
+
+    async def _answers(
+        self, batch: Sequence[asyncio.Future[_Answer | StoreUnavailable]], asked: Sequence[_Question]
+    ) -> Sequence[_Answer | StoreUnavailable]:
+        try:
+            return await self._ask(asked)
+        except StoreUnavailable as error:
+            return [error] * len(batch)
+        except BaseException:
+            _give(batch, [StoreUnavailable("the store is being closed")] * len(batch))
+            raise
+
+
+def _give(
+    waiting: Sequence["asyncio.Future[_Answer | StoreUnavailable]"],
+    answers: Sequence[_Answer | StoreUnavailable],
+) -> None:
+    for future, answer in zip(waiting, answers, strict=True):
+        if not future.done():
+            future.set_result(answer)

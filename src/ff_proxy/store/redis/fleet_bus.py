@@ -1,0 +1,75 @@
+"""What members tell each other: keys that SaaS accepted at one, for who leads, and leases given back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.store.redis.configs import RedisConfigs
+from ff_proxy.store.redis.connection import Connection
+from ff_proxy.store.redis.keys import Keys
+
+Take = Callable[[EnvironmentId, SdkKeyHash], Awaitable[object]]
+Freed = Callable[[EnvironmentId], None]
+
+_PATIENCE: Final = 2.0
+_LOOK: Final = 0.05
+_AGAIN: Final = 1.0
+
+
+class FleetBus:
+    """Publishes hints, and waits for their effect; only hashes travel (PRODUCT §6.5)."""
+
+    def __init__(self, connection: Connection, keys: Keys, configs: RedisConfigs, clock: Clock) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._configs = configs
+        self._clock = clock
+
+    async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+        """Tell the leader; ``True`` once the store holds the key, ``False`` if it does not in time."""
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._connection.do("PUBLISH", self._keys.hints, f"{environment}\n{key}")
+                while not await self._is_held(environment, key):
+                    await self._clock.sleep(_LOOK)
+                return True
+        return False
+
+    async def listen(self, take: Take, freed: Freed) -> None:
+        """Call ``take`` for every key and ``freed`` for every lease, until cancelled."""
+        while True:
+            try:
+                async with self._connection.subscribed(self._keys.hints) as payloads:
+                    async for payload in payloads:
+                        environment, _, key = payload.decode("utf-8", "replace").partition("\n")
+                        if key:
+                            await take(EnvironmentId(environment), SdkKeyHash(key))
+                        else:
+                            freed(EnvironmentId(environment))
+            except StoreUnavailable:
+                await self._clock.sleep(_AGAIN)
+
+    async def _is_held(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+        config = await self._configs.environment(environment)
+        return config is not None and key in config.keys
+
+
+class FleetBusListener:
+    """The service that takes in what other members tell."""
+
+    name = "hints"
+
+    def __init__(self, hints: FleetBus, take: Take, freed: Freed) -> None:
+        self.ready = asyncio.Event()
+        self._hints = hints
+        self._take = take
+        self._freed = freed
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        self.ready.set()
+        await self._hints.listen(self._take, self._freed)

@@ -1,0 +1,110 @@
+"""Leading an environment: work that exactly one member of the fleet does at a time (PRODUCT §6.7)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.pause import sleep_unless
+from ff_proxy.store.redis.leases import SECONDS, Leases
+from ff_proxy.telemetry import Telemetry
+
+_RENEW: Final = SECONDS / 3
+_TRY_AGAIN: Final = 1.0
+# A lease that Redis has not confirmed for so long may be another's a moment later.
+_CONFIRMED: Final = SECONDS * 0.75
+# Redis ends a lease a moment after it has run out.
+_BEAT: Final = 0.05
+_FAREWELL: Final = 1.0
+# Whoever waits for a lease that is given back takes it within this time.
+_OTHERS_FIRST: Final = 3.0
+
+
+class LeaderElection:
+    """Waits for an environment's lease, works while it lasts, and waits again."""
+
+    def __init__(self, leases: Leases, clock: Clock, telemetry: Telemetry) -> None:
+        self._leases = leases
+        self._clock = clock
+        self._log = telemetry.logger("fleet")
+        self._once = telemetry.once("fleet")
+        self._free: dict[EnvironmentId, asyncio.Event] = {}
+
+    def freed(self, environment: EnvironmentId) -> None:
+        """Somebody gave the environment's lease back: there is no need to wait until it runs out."""
+        free = self._free.get(environment)
+        if free is not None:
+            free.set()
+
+    async def lead(
+        self,
+        environment: EnvironmentId,
+        work: Callable[[], Awaitable[None]],
+        hopeless: Callable[[], bool],
+    ) -> None:
+        """Run ``work`` whenever, and only while, this member holds the environment's lease; for ever.
+
+        ``work`` is cancelled when the lease is lost. When this call is cancelled, or the work is ``hopeless``
+        here, the lease is given back, so that another member takes over at once.
+        """
+        try:
+            while True:
+                await self._until_taken(environment)
+                self._log.info("leading", environment=environment)
+                async with asyncio.TaskGroup() as group:
+                    working = group.create_task(_forever(work))
+                    await self._until_lost(environment, hopeless)
+                    working.cancel()
+                self._log.warning("no longer leading", environment=environment)
+                if self._leases.fence(environment) is not None:
+                    await self._give_back(environment)
+                    await self._clock.sleep(_OTHERS_FIRST)
+        finally:
+            await self._give_back(environment)
+
+    async def _give_back(self, environment: EnvironmentId) -> None:
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                await self._leases.give_back([environment])
+
+    async def _until_taken(self, environment: EnvironmentId) -> None:
+        free = self._free.setdefault(environment, asyncio.Event())
+        while True:
+            free.clear()
+            pause = _TRY_AGAIN
+            try:
+                if await self._leases.take(environment):
+                    return
+            except StoreUnavailable as error:
+                self._once.warning("lease not taken", error=str(error))
+            else:
+                pause = self._leases.left(environment) + _BEAT
+            await sleep_unless(free, self._clock, pause)
+
+    async def _until_lost(self, environment: EnvironmentId, hopeless: Callable[[], bool]) -> None:
+        confirmed = self._clock.monotonic()
+        pause = _RENEW
+        while True:
+            await self._clock.sleep(pause)
+            try:
+                # Measured from before asking: the lease runs from when Redis hears of it.
+                asked = self._clock.monotonic()
+                if not await self._leases.take(environment):
+                    return
+                confirmed, pause = asked, _RENEW
+                if hopeless():
+                    self._log.warning("out of touch with Harness, others may try", environment=environment)
+                    return
+            except StoreUnavailable as error:
+                self._once.warning("lease not renewed", error=str(error))
+                if self._clock.monotonic() - confirmed > _CONFIRMED:
+                    self._leases.forget(environment)
+                    return
+                pause = _TRY_AGAIN
+
+
+async def _forever(work: Callable[[], Awaitable[None]]) -> None:
+    await work()

@@ -1,0 +1,106 @@
+"""Keeping an environment's keys in step with what the admin API lists (PRODUCT §6.4)."""
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamRefused
+from ff_proxy.model.keys import SdkKeyHash
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.admin import AdminApi
+from ff_proxy.upstream.credentials import Credentials
+from ff_proxy.upstream.intervals import Schedule
+from ff_proxy.upstream.writer import EnvironmentWriter
+
+
+class KeyRefresh:
+    """One environment's keys. A listing that is empty, failed or partial changes nothing.
+
+    Args:
+        gate: bounds how many environments are listed at the same time.
+        interval: seconds between listings.
+        lost: is called when the store turns out not to hold the environment any more.
+    """
+
+    def __init__(
+        self,
+        *,
+        admin: AdminApi,
+        credentials: Credentials,
+        writer: EnvironmentWriter,
+        gate: asyncio.Semaphore,
+        telemetry: Telemetry,
+        rhythm: Schedule,
+        interval: float,
+        lost: Callable[[], None],
+    ) -> None:
+        self._admin = admin
+        self._credentials = credentials
+        self._writer = writer
+        self._gate = gate
+        self._log = telemetry.logger("upstream")
+        self._once = telemetry.once("upstream")
+        self._rhythm = rhythm
+        self._interval = interval
+        self._lost = lost
+        self._trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why the last listing could not be used; empty if it could."""
+        return self._trouble
+
+    async def run(self) -> None:
+        """Refresh for ever."""
+        while True:
+            await self.refresh()
+            await self._rhythm.rest(self._interval)
+
+    async def refresh(self) -> None:
+        """List once and write what follows from it."""
+        subject = self._credentials.environment.id
+        self._trouble = await self._list()
+        if self._trouble:
+            self._once.warning("keys not refreshed, the known ones stay", subject, reason=self._trouble)
+        elif self._once.forget("keys not refreshed, the known ones stay", subject):
+            self._log.info("keys refreshed again", environment=subject)
+        try:
+            if self._writer.loaded and not await self._writer.save_keys():
+                self._lost()
+        except StoreUnavailable as error:
+            self._once.warning("keys not stored", subject, error=str(error))
+
+    async def _list(self) -> str:
+        try:
+            async with self._gate:
+                listing = await self._admin.keys(self._credentials.environment)
+        except UpstreamRefused as refused:
+            return f"admin-service-token refused with {refused.status}: check the token and its permissions"
+        except UpstreamError as error:
+            return str(error)
+        if not listing.complete:
+            return "the listing is partial"
+        if not listing.entries:
+            return "the listing is empty"
+        before = self._writer.ring.keys
+        self._writer.ring.listed(listing.entries, await self._vouched(listing.entries))
+        revoked = len(before - self._writer.ring.keys)
+        added = len(self._writer.ring.keys - before)
+        if revoked or added:
+            self._log.info(
+                "keys changed", environment=self._credentials.environment.id, added=added, revoked=revoked
+            )
+        return ""
+
+    async def _vouched(self, listed: Collection[SdkKeyHash]) -> list[SdkKeyHash]:
+        """Configured keys about to be revoked that SaaS nevertheless accepts, or cannot be asked about."""
+        doubtful = self._writer.ring.missed.difference(listed)
+        vouched: list[SdkKeyHash] = []
+        for key in self._credentials.accepted:
+            if key.hash in doubtful:
+                try:
+                    good = await self._credentials.verify(key)
+                except UpstreamError:
+                    good = True
+                if good:
+                    vouched.append(key.hash)
+        return vouched

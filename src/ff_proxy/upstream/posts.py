@@ -1,0 +1,40 @@
+"""What goes up: usage bodies and targets, with a working token and the right cluster."""
+
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
+from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.credentials import EnvironmentDirectory, Session
+
+
+class SaasUsageSink:
+    """Posts usage with the environment's own token; asks for a new token once if SaaS refuses it."""
+
+    def __init__(self, api: ClientApi, directory: EnvironmentDirectory) -> None:
+        self._api = api
+        self._directory = directory
+
+    async def send(self, environment: EnvironmentId, body: bytes) -> None:
+        """Return once SaaS has taken ``body``.
+
+        Raises:
+            UpstreamUnavailable: it may be taken later; also while no key of the environment was accepted.
+            UpstreamRefused: 400, 413 or 422: never this body; 401, 403 or 404: not with any of our keys.
+            UpstreamMalformed: anything else.
+        """
+        await self._directory.require(environment).call(lambda session: self._api.post_usage(session, body))
+
+
+class SaasRegistrationSink:
+    """Registers targets by authenticating with the environment's configured key (PRODUCT §6.5)."""
+
+    def __init__(self, api: ClientApi, directory: EnvironmentDirectory) -> None:
+        self._api = api
+        self._directory = directory
+
+    async def register(self, environment: EnvironmentId, target: Target) -> None:
+        """Return once SaaS knows ``target``; raises as ``SaasUsageSink.send`` does."""
+
+        async def authenticate(session: Session) -> Session:
+            return await self._api.authenticate(session.key, target)
+
+        await self._directory.require(environment).call(authenticate)

@@ -1,0 +1,137 @@
+"""One decision about every answer of SaaS: usable, refused, worth a retry, or not what the API promises.
+
+A 401, 403 or 404 is definite only where it can be SaaS's own: a page that a gateway or a middlebox
+answers with instead must not make the proxy drop a flag or refuse a key (PRODUCT §6.4).
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, NoReturn
+
+import msgspec
+
+from ff_proxy.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamUnavailable
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.http import DEFINITE, Request, Transport, origin
+
+_NOT_FOUND: Final = 404
+_TEMPORARY: Final = frozenset({408, 425, 429})
+_SERVER_ERRORS: Final = range(500, 600)
+_REDIRECTS: Final = range(300, 400)
+_SUCCESSES: Final = range(200, 300)
+_ERROR_BODY_LIMIT: Final = 64 * 1024
+_LONGEST_WAIT: Final = 300.0
+
+
+class Caller:
+    """Sends requests, counts them, and lets only usable answers through."""
+
+    def __init__(self, transport: Transport, telemetry: Telemetry) -> None:
+        self._transport = transport
+        self._requests = telemetry.metrics.upstream_requests
+
+    async def call(self, request: Request) -> bytes:
+        """The body of a 2xx answer.
+
+        Raises:
+            UpstreamUnavailable: no answer, 408, 425, 429 or 5xx.
+            UpstreamRefused: a status that is definite for this request, from SaaS itself.
+            UpstreamMalformed: any other answer.
+        """
+        try:
+            reply = await self._transport.send(request)
+        except UpstreamError:
+            self._count(request, "error")
+            raise
+        self._count(request, str(reply.status))
+        if reply.status in _SUCCESSES:
+            return reply.body
+        raise _unusable(request, reply.status, reply.headers, reply.body)
+
+    @asynccontextmanager
+    async def stream(self, request: Request, idle: float) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The chunks of a 2xx ``text/event-stream`` answer; raises as ``call`` does."""
+        answered = False
+        try:
+            async with self._transport.open(request, idle) as answer:
+                answered = True
+                self._count(request, str(answer.status))
+                if answer.status not in _SUCCESSES:
+                    body = await _beginning(answer.chunks())
+                    raise _unusable(request, answer.status, answer.headers, body)
+                media = _media_type(answer.headers)
+                if media != "text/event-stream":
+                    raise UpstreamMalformed(f"{request}: answered {media or 'no media type'}, not a stream")
+                yield answer.chunks()
+        except UpstreamError:
+            if not answered:
+                self._count(request, "error")
+            raise
+
+    def _count(self, request: Request, code: str) -> None:
+        self._requests.labels(request.route, request.environment, code).inc()
+
+
+def read_json(request: Request, body: bytes) -> object:
+    """The JSON of an answer's body.
+
+    Raises:
+        UpstreamMalformed: it is not JSON, such as a login page or half a body.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            # This one also reads escapes of lone surrogates, which the model cleans: one bad text in
+            # one flag must not make the whole list unreadable.
+            return json.loads(body, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise UpstreamMalformed(f"{request}: the answer is not JSON: {error}") from error
+
+
+def read_list(request: Request, body: bytes) -> list[object]:
+    """The JSON list of an answer's body; ``UpstreamMalformed`` if it is anything else."""
+    listed = read_json(request, body)
+    if not isinstance(listed, list):
+        raise UpstreamMalformed(f"{request}: the answer is not a list")
+    return listed
+
+
+def _unusable(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+    answered = f"{request}: answered {status}"
+    if status in _TEMPORARY or status in _SERVER_ERRORS:
+        return UpstreamUnavailable(answered, retry_after=_retry_after(headers))
+    if status in _REDIRECTS:
+        return UpstreamMalformed(
+            f"{answered}, a redirect to {origin(headers.get('location', ''))}; "
+            "if that is Harness, set the option to the address it redirects to"
+        )
+    if status not in request.definite:
+        return UpstreamMalformed(answered)
+    media = _media_type(headers)
+    if status in DEFINITE and body and ("html" in media or (status == _NOT_FOUND and "json" not in media)):
+        return UpstreamMalformed(f"{answered} with a page not of the API; is there a gateway between?")
+    return UpstreamRefused(answered, status=status)
+
+
+async def _beginning(chunks: AsyncIterator[bytes]) -> bytes:
+    body = b""
+    async for chunk in chunks:
+        body += chunk
+        if len(body) >= _ERROR_BODY_LIMIT:
+            break
+    return body
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "").strip()
+    return min(float(text), _LONGEST_WAIT) if text.isascii() and text.isdigit() else None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)

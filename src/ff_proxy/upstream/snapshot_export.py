@@ -1,0 +1,128 @@
+"""Everything of every configured environment, once: what generate mode writes (PRODUCT §1, §6.12)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from ff_proxy.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
+from ff_proxy.model.environment import EnvironmentConfig
+from ff_proxy.model.keys import SdkKey
+from ff_proxy.model.target import Target
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.admin import AdminApi, Listing
+from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory
+from ff_proxy.upstream.fetcher import Fetcher
+from ff_proxy.upstream.intervals import Schedule
+
+Answer = TypeVar("Answer")
+Entry = TypeVar("Entry")
+
+_TRIES: Final = 4
+_AT_ONCE: Final = 8
+
+
+class ExportedEnvironments(msgspec.Struct, frozen=True):
+    """One environment, complete."""
+
+    config: EnvironmentConfig
+    targets: tuple[Target, ...]
+
+
+class SnapshotExporter:
+    """Fetches whole environments and gives up on what is not complete after a few tries."""
+
+    def __init__(self, *, api: ClientApi, admin: AdminApi, telemetry: Telemetry, rhythm: Schedule) -> None:
+        self._api = api
+        self._admin = admin
+        self._fetcher = Fetcher(api, telemetry)
+        self._log = telemetry.logger("upstream")
+        self._rhythm = rhythm
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def collect(self, keys: Sequence[SdkKey]) -> tuple[ExportedEnvironments, ...]:
+        """Every environment that ``keys`` are of, by id.
+
+        Raises:
+            UpstreamUnavailable: names every key and environment that is not complete, and why.
+        """
+        directory = EnvironmentDirectory()
+        problems: list[str] = []
+        found: list[Credentials] = []
+        for entered in await self._all(self._enter(key, directory) for key in keys):
+            if isinstance(entered, str):
+                problems.append(entered)
+            elif entered not in found:
+                found.append(entered)
+        collected: list[ExportedEnvironments] = []
+        for outcome in await self._all(self._environment(credentials) for credentials in found):
+            if isinstance(outcome, str):
+                problems.append(outcome)
+            else:
+                collected.append(outcome)
+        if problems:
+            raise UpstreamUnavailable("not everything could be fetched: " + "; ".join(problems))
+        return tuple(sorted(collected, key=lambda one: one.config.id))
+
+    async def _all(self, works: Iterable[Awaitable[Answer]]) -> list[Answer]:
+        async def bounded(work: Awaitable[Answer]) -> Answer:
+            async with self._slots:
+                return await work
+
+        async with asyncio.TaskGroup() as tasks:
+            started = [tasks.create_task(bounded(work)) for work in works]
+        return [task.result() for task in started]
+
+    async def _enter(self, key: SdkKey, directory: EnvironmentDirectory) -> Credentials | str:
+        try:
+            session = await self._persist(lambda: self._api.authenticate(key))
+        except UpstreamError as error:
+            return f"key {key.masked}: {error}"
+        credentials, _ = directory.join(session, self._api.authenticate)
+        return credentials
+
+    async def _environment(self, credentials: Credentials) -> ExportedEnvironments | str:
+        async def nothing_held() -> None:
+            return None
+
+        info = credentials.environment
+        try:
+            contents = await self._persist(
+                lambda: credentials.call(lambda session: self._fetcher.everything(session, nothing_held))
+            )
+            keys = await self._persist(lambda: self._complete(self._admin.keys(info), "keys"))
+            targets = await self._persist(lambda: self._complete(self._admin.targets(info), "targets"))
+        except UpstreamError as error:
+            return f"environment {info.id}: {error}"
+        # Configured keys count even if the listing has not caught up with them.
+        hashes = frozenset(keys) | {key.hash for key in credentials.accepted}
+        config = EnvironmentConfig(info, contents.flags, contents.segments, hashes)
+        self._log.info(
+            "environment fetched",
+            environment=info.id,
+            flags=len(config.flags),
+            segments=len(config.segments),
+            keys=len(hashes),
+            targets=len(targets),
+        )
+        return ExportedEnvironments(config, targets)
+
+    @staticmethod
+    async def _complete(listing: Awaitable[Listing[Entry]], what: str) -> tuple[Entry, ...]:
+        listed = await listing
+        if not listed.complete:
+            raise UpstreamUnavailable(f"the listing of {what} is partial")
+        return listed.entries
+
+    async def _persist(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        backoff = self._rhythm.backoff()
+        for _ in range(_TRIES - 1):
+            try:
+                return await ask()
+            except UpstreamRefused:
+                raise
+            except UpstreamError as error:
+                await self._rhythm.sleep(backoff.next(error))
+        return await ask()

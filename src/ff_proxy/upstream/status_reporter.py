@@ -1,0 +1,81 @@
+"""Telling everyone how an environment's upstream is doing: status store, figures, log."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.environment import StreamState, UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.protocol import StatusStore
+from ff_proxy.telemetry import Telemetry
+
+
+class StatusReporter:
+    """One environment's status; it is written when it changes, and again if the store was away.
+
+    ``trouble`` says what is wrong beside the stream's state, given the state that is being reported.
+    """
+
+    def __init__(
+        self,
+        environment: EnvironmentId,
+        store: StatusStore,
+        clock: Clock,
+        telemetry: Telemetry,
+        trouble: Callable[[], str],
+    ) -> None:
+        self._environment = environment
+        self._store = store
+        self._clock = clock
+        self._log = telemetry.logger("upstream")
+        self._once = telemetry.once("upstream")
+        self._gauge = telemetry.metrics.upstream_connected.labels(environment)
+        self._current = UpstreamStatus(since=self._now())
+        self._saved = False
+        self._trouble = trouble
+
+    @property
+    def current(self) -> UpstreamStatus:
+        """The status as it was last reported."""
+        return self._current
+
+    async def report(self, state: StreamState, detail: str = "", *, refused: bool = False) -> None:
+        """The stream is in ``state`` now; ``since`` moves only when the state does."""
+        old = self._current
+        since = old.since if state is old.state else self._now()
+        self._current = UpstreamStatus(state, since, refused, detail)
+        self._gauge.set(state is StreamState.CONNECTED)
+        if state is not old.state or refused is not old.refused:
+            say = self._log.info if state is StreamState.CONNECTED else self._log.warning
+            say(
+                "upstream " + state.value.lower(),
+                environment=self._environment,
+                refused=refused,
+                detail=detail,
+            )
+        await self._save(old)
+
+    def end(self) -> None:
+        """Nobody follows the environment here any more."""
+        self._gauge.set(False)
+
+    async def repeat(self) -> None:
+        """Something else than the stream may be in trouble, or out of it."""
+        await self._save(self._current)
+
+    async def _save(self, old: UpstreamStatus) -> None:
+        self._current = msgspec.structs.replace(self._current, trouble=self._trouble())
+        if self._saved and self._current == old:
+            return
+        try:
+            await self._store.set_status(self._environment, self._current)
+        except StoreUnavailable as error:
+            self._saved = False
+            self._once.warning("status not stored", self._environment, error=str(error))
+        else:
+            self._saved = True
+
+    def _now(self) -> int:
+        return int(self._clock.wall() * 1000)

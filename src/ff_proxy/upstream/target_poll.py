@@ -1,0 +1,58 @@
+"""Polling an environment's targets from the admin API (option ``target-poll-duration``)."""
+
+import asyncio
+
+from ff_proxy.errors import StoreUnavailable, UpstreamError
+from ff_proxy.store.protocol import TargetStore
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.admin import AdminApi
+from ff_proxy.upstream.credentials import Credentials
+from ff_proxy.upstream.intervals import Schedule
+
+
+class TargetPoll:
+    """One environment's targets: what SaaS lists is stored, what it does not list stays.
+
+    Args:
+        gate: bounds how many environments are listed at the same time.
+        interval: seconds between listings, more than 0.
+    """
+
+    def __init__(
+        self,
+        *,
+        admin: AdminApi,
+        credentials: Credentials,
+        targets: TargetStore,
+        gate: asyncio.Semaphore,
+        telemetry: Telemetry,
+        rhythm: Schedule,
+        interval: float,
+    ) -> None:
+        self._admin = admin
+        self._credentials = credentials
+        self._targets = targets
+        self._gate = gate
+        self._log = telemetry.logger("upstream")
+        self._once = telemetry.once("upstream")
+        self._rhythm = rhythm
+        self._interval = interval
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        while True:
+            await self.refresh()
+            await self._rhythm.rest(self._interval)
+
+    async def refresh(self) -> None:
+        """List once and store what was listed."""
+        environment = self._credentials.environment
+        try:
+            async with self._gate:
+                listing = await self._admin.targets(environment)
+            await self._targets.put_many(environment.id, listing.entries)
+        except (UpstreamError, StoreUnavailable) as error:
+            self._once.warning("targets not refreshed", environment.id, error=str(error))
+            return
+        if self._once.forget("targets not refreshed", environment.id):
+            self._log.info("targets refreshed again", environment=environment.id)

@@ -1,0 +1,233 @@
+"""Usage from the store's queue to SaaS: in bodies that SaaS takes, retried, each environment on its own."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Final
+
+import msgspec
+
+from ff_proxy.errors import StoreError, UpstreamError, UpstreamRefused
+from ff_proxy.model.backoff import Backoff, jittered
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.usage import UsageCount, UsageTarget
+from ff_proxy.store.protocol import UsageLease, UsageQueue
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.usage.ports import UsageSink
+from ff_proxy.wire.usage import write_usage
+
+_ENTRIES: Final = 500
+_BODY_BYTES: Final = 256 * 1024
+_AT_ONCE: Final = 16
+# Counts of client SDKs are kept by target, and may fill a queue long before a round is over.
+_MUCH: Final = 20_000
+_LOOK: Final = 10.0
+# The definite answers that speak of the body, not of us: part of it may still be welcome.
+_INDIGESTIBLE: Final = frozenset({400, 413, 422})
+# Looking for entries that SaaS refuses takes requests: no more than this many before the next pause.
+_REFUSALS: Final = 50
+_TROUBLE: Final = "usage not delivered, kept for later"
+
+
+def _everyones(_: EnvironmentId) -> bool:
+    return True
+
+
+class UsageForwarder:
+    """Sends what waits every ``interval`` seconds, and before that if it is much.
+
+    An environment that fails is tried again after a pause.
+
+    Args:
+        queue: where counts wait.
+        sink: takes bodies to SaaS.
+        interval: seconds between two rounds (option ``metric-post-duration``).
+        clock: time.
+        random: spreads rounds and retries.
+        telemetry: told of bodies sent, failed and dropped.
+        owns: which environments this process sends for; by default every one.
+    """
+
+    name = "usage forwarder"
+
+    def __init__(
+        self,
+        queue: UsageQueue,
+        sink: UsageSink,
+        interval: float,
+        clock: Clock,
+        random: Random,
+        telemetry: Telemetry,
+        *,
+        owns: Callable[[EnvironmentId], bool] = _everyones,
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._queue = queue
+        self._sink = sink
+        self._interval = interval
+        self._clock = clock
+        self._random = random
+        self._forwarded = telemetry.metrics.usage_forwarded
+        self._dropped = telemetry.metrics.usage_dropped
+        self._log = telemetry.logger("usage")
+        self._once = telemetry.once("usage")
+        self._owns = owns
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._sending: dict[EnvironmentId, asyncio.Lock] = {}
+        self._busy: set[EnvironmentId] = set()
+
+    async def run(self) -> None:
+        """Send for ever."""
+        self.ready.set()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for environment, entries in (await self._due()).items():
+                    if environment not in self._busy:
+                        self._busy.add(environment)
+                        group.create_task(self._keep_sending(environment, entries))
+
+    async def flush(self, seconds: float) -> None:
+        """Send what waits, for up to ``seconds``; what is left then stays queued, and is told."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+                for environment, entries in (await self._pending()).items():
+                    group.create_task(self._insist(environment, entries))
+        for environment, entries in (await self._pending()).items():
+            self._log.warning("usage not delivered in time", environment=environment, entries=entries)
+
+    async def _due(self) -> Mapping[EnvironmentId, int]:
+        """What waits when the round is over, or when it has become much."""
+        end = self._clock.monotonic() + jittered(self._random, self._interval)
+        while True:
+            left = end - self._clock.monotonic()
+            await self._clock.sleep(min(left, _LOOK))
+            pending = await self._pending()
+            if left <= _LOOK or sum(pending.values()) >= _MUCH:
+                return pending
+
+    async def _pending(self) -> Mapping[EnvironmentId, int]:
+        try:
+            pending = await self._queue.pending()
+        except StoreError as error:
+            self._once.warning("usage queue not readable", error=str(error))
+            return {}
+        return {name: entries for name, entries in pending.items() if self._owns(name)}
+
+    async def _insist(self, environment: EnvironmentId, entries: int) -> None:
+        """Send about ``entries``, with pauses after failures, until done or cancelled."""
+        backoff = Backoff(self._random)
+        while (failure := await self._send(environment, entries)) is not None:
+            await self._clock.sleep(backoff.next(failure))
+
+    async def _keep_sending(self, environment: EnvironmentId, entries: int) -> None:
+        backoff = Backoff(self._random)
+        try:
+            while self._owns(environment):
+                failure = await self._send(environment, entries)
+                if failure is None:
+                    return
+                await self._clock.sleep(backoff.next(failure))
+        finally:
+            self._busy.discard(environment)
+
+    async def _send(self, environment: EnvironmentId, entries: int) -> UpstreamError | None:
+        """Send about ``entries``, what comes meanwhile is the next round's; returns why it stopped early."""
+        async with self._sending.setdefault(environment, asyncio.Lock()), self._gate:
+            try:
+                while entries > 0 and (lease := await self._queue.take(environment, _ENTRIES)) is not None:
+                    failure = await self._deliver(lease)
+                    if failure is not None:
+                        return failure
+                    entries -= len(lease.counts) + len(lease.targets)
+            except StoreError as error:
+                self._once.warning("usage queue not writable", error=str(error))
+        return None
+
+    async def _deliver(self, lease: UsageLease) -> UpstreamError | None:
+        """Send one lease and settle it; returns why SaaS is to be left alone for now."""
+        parts = [_Part(lease.counts, lease.targets)]
+        failure: UpstreamError | None = None
+        refusals = 0
+        try:
+            while parts and failure is None:
+                try:
+                    parts[-1:] = await self._post(lease.environment, parts[-1])
+                except UpstreamError as error:
+                    refusals += 1
+                    failure = error
+                    if _is_indigestible(error) and refusals < _REFUSALS:
+                        parts[-1:] = self._without_culprit(parts[-1], lease.environment, error)
+                        failure = None
+        finally:
+            # Also when cancelled in the middle: what was sent must not come back, nor the rest be lost.
+            await self._settle(lease, parts)
+        self._note(lease.environment, failure)
+        return failure
+
+    async def _post(self, environment: EnvironmentId, part: "_Part") -> "list[_Part]":
+        """Send one part; returns what is to be sent in its place: nothing, or halves if it is too large."""
+        body = write_usage(part.counts, part.targets)
+        if len(body) > _BODY_BYTES and len(part) > 1:
+            return part.halves()
+        try:
+            await self._sink.send(environment, body)
+        except UpstreamError:
+            self._forwarded.labels(environment, "true").inc()
+            raise
+        self._forwarded.labels(environment, "false").inc()
+        return []
+
+    def _without_culprit(
+        self, part: "_Part", environment: EnvironmentId, error: UpstreamError
+    ) -> "list[_Part]":
+        if len(part) > 1:
+            return part.halves()
+        self._dropped.labels(environment, "refused").inc()
+        self._once.warning("a usage entry is refused by SaaS and dropped", environment, error=str(error))
+        return []
+
+    async def _settle(self, lease: UsageLease, rest: Sequence["_Part"]) -> None:
+        counts = [entry for part in rest for entry in part.counts]
+        targets = [entry for part in rest for entry in part.targets]
+        if len(counts) == len(lease.counts) and len(targets) == len(lease.targets):
+            await self._queue.release(lease)
+            return
+        if counts or targets:
+            # Before the lease is let go: a crash in between sends it twice rather than never.
+            dropped = await self._queue.merge(counts, targets)
+            if dropped:
+                self._dropped.labels(lease.environment, "no room").inc(dropped)
+        await self._queue.acknowledge(lease)
+
+    def _note(self, environment: EnvironmentId, failure: UpstreamError | None) -> None:
+        if failure is None:
+            if self._once.forget(_TROUBLE, environment):
+                self._log.info("usage delivered again", environment=environment)
+            return
+        self._once.warning(_TROUBLE, environment, error=str(failure))
+
+
+def _is_indigestible(error: UpstreamError) -> bool:
+    return isinstance(error, UpstreamRefused) and error.status in _INDIGESTIBLE
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """Entries that go into one body."""
+
+    counts: tuple[UsageCount, ...]
+    targets: tuple[UsageTarget, ...]
+
+    def __len__(self) -> int:
+        return len(self.counts) + len(self.targets)
+
+    def halves(self) -> "list[_Part]":
+        """The same entries in two parts."""
+        middle = len(self) // 2
+        counted = min(middle, len(self.counts))
+        seen = middle - counted
+        return [
+            _Part(self.counts[:counted], self.targets[:seen]),
+            _Part(self.counts[counted:], self.targets[seen:]),
+        ]

@@ -1,0 +1,101 @@
+"""Pages of the admin API: hashed keys and targets of an environment.
+
+Reading is lenient about fields and strict about the frame: an answer that is not a page is ``None``,
+so that it is never taken for an empty one.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from ff_proxy.model.keys import SdkKeyHash
+from ff_proxy.model.target import Target
+from ff_proxy.wire.text import clean_text
+
+Entry = TypeVar("Entry")
+
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Page(msgspec.Struct, Generic[Entry], frozen=True):
+    """One page of a listing.
+
+    ``names`` tell every entry of the page from others, ``entries`` has the usable ones by name: a listing
+    is complete when as many names were seen as ``item_count`` says. Counts are ``None`` where the server
+    does not say.
+    """
+
+    entries: Mapping[str, Entry]
+    names: frozenset[str]
+    item_count: int | None
+    page_count: int | None
+
+
+def read_key_page(body: bytes) -> Page[SdkKeyHash] | None:
+    """A page of ``/admin/apikey``; entries without a usable hash are left out."""
+    return _read(body, "apiKeys", _key_hash)
+
+
+def read_target_page(body: bytes) -> Page[Target] | None:
+    """A page of ``/admin/targets``; entries without an identifier are left out."""
+    return _read(body, "targets", _target)
+
+
+def _read(body: bytes, field: str, read: Callable[[dict[str, object]], Entry | None]) -> Page[Entry] | None:
+    try:
+        doc = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(doc, dict):
+        return None
+    listed = doc.get(field)
+    if listed is None:
+        # Go leaves an empty list out; without it only the counts show that this is a page at all.
+        listed = []
+        if not isinstance(doc.get("itemCount"), int):
+            return None
+    if not isinstance(listed, list):
+        return None
+    named = {_name(entry): entry for entry in listed}
+    made = ((name, read(entry)) for name, entry in named.items() if isinstance(entry, dict))
+    return Page(
+        entries={name: entry for name, entry in made if entry is not None},
+        names=frozenset(named),
+        item_count=_count(doc.get("itemCount")),
+        page_count=_count(doc.get("pageCount")),
+    )
+
+
+def _key_hash(entry: dict[str, object]) -> SdkKeyHash | None:
+    text = entry.get("key")
+    text = text.strip().lower() if isinstance(text, str) else ""
+    return SdkKeyHash(text) if _HASH.fullmatch(text) else None
+
+
+def _target(entry: dict[str, object]) -> Target | None:
+    identifier = entry.get("identifier")
+    if not isinstance(identifier, str) or not identifier:
+        return None
+    name = entry.get("name")
+    attributes = clean_text(entry.get("attributes"))
+    return Target(
+        identifier=identifier,
+        name=name if isinstance(name, str) and name else identifier,
+        attributes=attributes if isinstance(attributes, dict) else {},
+        anonymous=entry.get("anonymous") is True,
+    )
+
+
+def _name(entry: object) -> str:
+    if isinstance(entry, dict):
+        for field in ("identifier", "key"):
+            text = entry.get(field)
+            if isinstance(text, str) and text:
+                return f"{field}:{text}"
+    return repr(entry)
+
+
+def _count(field: object) -> int | None:
+    return field if isinstance(field, int) and not isinstance(field, bool) and field >= 0 else None

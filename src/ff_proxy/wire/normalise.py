@@ -1,0 +1,294 @@
+"""Making items that every SDK can read out of whatever a source says (``sdk-contract.md`` §4).
+
+What SaaS sent is kept, unknown fields included; a field is touched only where its absence, a null or a
+wrong type would break an SDK. An item that cannot be made readable is ``Rejected``, so that one bad
+flag never breaks a list.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from ff_proxy.model.environment import Domain, Item
+from ff_proxy.wire.text import clean_text, value_text
+
+Json = dict[str, object]
+
+_MAX_INT: Final = 2**63 - 1
+_KINDS: Final = {"bool": "boolean", "number": "int", "integer": "int"}
+_KNOWN_KINDS: Final = frozenset({"boolean", "int", "string", "json"})
+# The Ruby SDK raises on a flag with fewer, and its poll thread dies of it.
+_LEAST_VARIATIONS: Final = 2
+_TARGET_FIELDS: Final = ("identifier", "account", "org", "environment", "project", "name")
+
+_encode: Final = msgspec.json.Encoder().encode
+_encode_sorted: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An item that no SDK could read; ``identifier`` is empty if it has none."""
+
+    identifier: str
+    problem: str
+
+
+def normalise_flag(doc: object) -> Item | Rejected:
+    """A flag as SaaS or a file has it → the form that is stored and served."""
+    if not isinstance(doc, dict):
+        return Rejected("", "a flag must be an object")
+    flag = _without_nulls(doc)
+    identifier = flag.get("feature")
+    if not isinstance(identifier, str) or not identifier:
+        return Rejected("", "a flag needs a 'feature' that names it")
+    variations = _variations(flag.get("variations"))
+    if not variations:
+        return Rejected(identifier, "a flag needs at least one variation with an identifier")
+    kind = flag.get("kind")
+    kind = kind.lower() if isinstance(kind, str) else ""
+    kind = _KINDS.get(kind, kind)
+    flag |= {
+        "feature": identifier,
+        "project": _text(flag.get("project")),
+        "environment": _text(flag.get("environment")),
+        "kind": kind if kind in _KNOWN_KINDS else "string",
+        "state": "on" if flag.get("state") == "on" else "off",
+        "variations": variations,
+        "offVariation": _text(flag.get("offVariation")),
+        "defaultServe": _serve(flag.get("defaultServe")),
+        "rules": _objects(flag.get("rules"), _rule),
+        "prerequisites": _objects(flag.get("prerequisites"), _prerequisite),
+        "variationToTargetMap": _objects(flag.get("variationToTargetMap"), _variation_map),
+        "version": _version(flag.get("version")),
+    }
+    return _item(Domain.FLAG, identifier, flag)
+
+
+def normalise_segment(doc: object, legacy: object | None = None) -> Item | Rejected:
+    """A segment → the form that is stored: it holds both ``rules`` and ``servingRules``.
+
+    Args:
+        doc: the segment as a ``rules=v2`` caller or a file has it.
+        legacy: the same segment as a caller without ``rules=v2`` has it, if the source was asked for it.
+
+    A source that has serving rules only gets legacy rules made of the first clause of each group, as
+    the Go proxy makes them (PRODUCT §6.2); ``has_made_rules`` tells.
+    """
+    if not isinstance(doc, dict):
+        return Rejected("", "a segment must be an object")
+    segment = _without_nulls(doc)
+    identifier = segment.get("identifier")
+    if not isinstance(identifier, str) or not identifier:
+        return Rejected("", "a segment needs an 'identifier'")
+    serving = _objects(segment.get("servingRules"), _segment_rule)
+    rules = _objects(segment.get("rules"), _clause)
+    if not rules and isinstance(legacy, dict):
+        rules = _objects(legacy.get("rules"), _clause)
+    if not rules and serving:
+        rules = [clauses[0] for group in serving if isinstance(clauses := group["clauses"], list) and clauses]
+    segment |= {
+        "identifier": identifier,
+        "name": _text(segment.get("name")) or identifier,
+        "tags": _objects(segment.get("tags"), _tag),
+        "included": _objects(segment.get("included"), _member),
+        "excluded": _objects(segment.get("excluded"), _member),
+        "rules": rules,
+        "servingRules": serving,
+        "version": _version(segment.get("version")),
+    }
+    if "environment" in segment:
+        segment["environment"] = _text(segment["environment"])
+    return _item(Domain.SEGMENT, identifier, segment)
+
+
+def has_made_rules(doc: object, legacy: object | None = None) -> bool:
+    """Whether ``normalise_segment`` makes legacy rules for this source: worth one warning."""
+    if not isinstance(doc, dict) or not doc.get("servingRules"):
+        return False
+    return not doc.get("rules") and not (isinstance(legacy, dict) and legacy.get("rules"))
+
+
+def segment_forms(wire: bytes) -> tuple[bytes, bytes]:
+    """A stored segment's JSON → what a caller without and with ``rules=v2`` gets (PRODUCT §3).
+
+    With ``rules=v2``: ``servingRules`` if there are any, else ``rules``. Anyone else: ``rules``.
+    """
+    doc: Json = msgspec.json.decode(wire)
+    serving = doc.pop("servingRules", [])
+    legacy = _encode(doc)
+    if not serving:
+        return legacy, legacy
+    del doc["rules"]
+    doc["servingRules"] = serving
+    return legacy, _encode(doc)
+
+
+def with_version(item: Item, version: int) -> Item:
+    """The same content under another version."""
+    if item.version == version:
+        return item
+    doc: Json = msgspec.json.decode(item.wire)
+    doc["version"] = version
+    return Item(item.domain, item.identifier, version, _encode(doc), item.digest)
+
+
+def _item(domain: Domain, identifier: str, doc: Json) -> Item:
+    version = doc.pop("version")
+    assert isinstance(version, int)  # noqa: S101  (_version made it)
+    digest = hashlib.sha256(_encode_sorted(doc)).hexdigest()[:32]
+    doc["version"] = version
+    return Item(domain, identifier, version, _encode(doc), digest)
+
+
+def _without_nulls(doc: Json) -> Json:
+    cleaned = clean_text(doc)
+    assert isinstance(cleaned, dict)  # noqa: S101  (a dict stays one)
+    return {name: field for name, field in cleaned.items() if field is not None}
+
+
+def _objects(field: object, read: Callable[[Json], Json | None]) -> list[Json]:
+    if not isinstance(field, list):
+        return []
+    entries = (
+        read({k: v for k, v in entry.items() if v is not None}) for entry in field if isinstance(entry, dict)
+    )
+    return [entry for entry in entries if entry is not None]
+
+
+def _text(field: object) -> str:
+    return field if isinstance(field, str) else ""
+
+
+def _texts(field: object) -> list[str]:
+    return [value_text(entry) for entry in field if entry is not None] if isinstance(field, list) else []
+
+
+def _integer(field: object) -> int:
+    if isinstance(field, bool):
+        return 0
+    if isinstance(field, float):
+        return int(field) if abs(field) <= _MAX_INT else 0
+    return field if isinstance(field, int) and abs(field) <= _MAX_INT else 0
+
+
+def _version(field: object) -> int:
+    return max(0, _integer(field))
+
+
+def _variations(field: object) -> list[Json]:
+    variations = _objects(field, _variation)
+    while 0 < len(variations) < _LEAST_VARIATIONS:
+        variations.append(dict(variations[0]))
+    return variations
+
+
+def _variation(entry: Json) -> Json | None:
+    identifier = entry.get("identifier")
+    if not isinstance(identifier, str) or not identifier:
+        return None
+    return entry | {"identifier": identifier, "value": value_text(entry.get("value", ""))}
+
+
+def _serve(field: object) -> Json:
+    if not isinstance(field, dict):
+        return {}
+    serve: Json = {name: part for name, part in field.items() if part is not None}
+    if not isinstance(serve.get("variation", ""), str):
+        del serve["variation"]
+    distribution = serve.pop("distribution", None)
+    if isinstance(distribution, dict):
+        serve["distribution"] = {name: part for name, part in distribution.items() if part is not None} | {
+            "bucketBy": _text(distribution.get("bucketBy")),
+            "variations": _objects(distribution.get("variations"), _weighted),
+        }
+    return serve
+
+
+def _weighted(entry: Json) -> Json | None:
+    return entry | {"variation": _text(entry.get("variation")), "weight": _integer(entry.get("weight"))}
+
+
+def _rule(entry: Json) -> Json | None:
+    clauses = _clauses(entry.get("clauses", []))
+    if clauses is None:
+        return None
+    return entry | {
+        "priority": _integer(entry.get("priority")),
+        "clauses": clauses,
+        "serve": _serve(entry.get("serve")),
+    }
+
+
+def _segment_rule(entry: Json) -> Json | None:
+    clauses = _clauses(entry.get("clauses", []))
+    if clauses is None:
+        return None
+    return entry | {
+        "ruleId": _text(entry.get("ruleId")),
+        "priority": _integer(entry.get("priority")),
+        "clauses": clauses,
+    }
+
+
+def _clauses(field: object) -> list[Json] | None:
+    """The clauses of one rule, or ``None`` if they are not a list.
+
+    A rule that loses a clause matches more targets, and one without any matches everybody: a clause
+    that cannot be read stays as one that never holds, and a rule without a list goes.
+    """
+    if not isinstance(field, list):
+        return None
+    return [_clause(entry if isinstance(entry, dict) else {}) for entry in field]
+
+
+def _clause(entry: Json) -> Json:
+    return {name: part for name, part in entry.items() if part is not None} | {
+        "attribute": _text(entry.get("attribute")),
+        "op": _text(entry.get("op")),
+        "negate": entry.get("negate") is True,
+        "values": _texts(entry.get("values")),
+    }
+
+
+def _prerequisite(entry: Json) -> Json | None:
+    feature = entry.get("feature")
+    if not isinstance(feature, str) or not feature:
+        return None
+    return entry | {"feature": feature, "variations": _texts(entry.get("variations"))}
+
+
+def _variation_map(entry: Json) -> Json | None:
+    made = entry | {"variation": _text(entry.get("variation"))}
+    if "targets" in entry:
+        made["targets"] = _objects(entry["targets"], _named)
+    if "targetSegments" in entry:
+        made["targetSegments"] = _texts(entry["targetSegments"])
+    return made
+
+
+def _named(entry: Json) -> Json | None:
+    identifier = entry.get("identifier")
+    if not isinstance(identifier, str):
+        return None
+    return entry | {"identifier": identifier, "name": _text(entry.get("name")) or identifier}
+
+
+def _tag(entry: Json) -> Json | None:
+    identifier = _text(entry.get("identifier")) or _text(entry.get("name"))
+    return (
+        entry | {"identifier": identifier, "name": _text(entry.get("name")) or identifier}
+        if identifier
+        else None
+    )
+
+
+def _member(entry: Json) -> Json | None:
+    identifier = entry.get("identifier")
+    if not isinstance(identifier, str):
+        return None
+    member = entry | {field: _text(entry.get(field)) for field in _TARGET_FIELDS}
+    member["name"] = member["name"] or identifier
+    if not isinstance(member.get("attributes", {}), dict):
+        del member["attributes"]
+    return member

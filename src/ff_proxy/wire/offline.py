@@ -1,0 +1,116 @@
+"""What the files of an offline directory hold beside flags and segments: key hashes, targets, identity.
+
+The directory is the Go proxy's: what is written here it can read, and the other way round.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from ff_proxy.model.environment import EnvironmentInfo
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.target import Target
+from ff_proxy.wire.config import read_target
+
+TEXT_FIELDS: Final = frozenset(
+    {
+        "account",
+        "attribute",
+        "bucketBy",
+        "environment",
+        "feature",
+        "id",
+        "identifier",
+        "kind",
+        "name",
+        "offVariation",
+        "op",
+        "org",
+        "project",
+        "ruleId",
+        "state",
+        "value",
+        "variation",
+    }
+)
+"""Fields that are text whatever they look like: YAML would read ``identifier: true`` as a boolean."""
+
+FREE_FIELD: Final = "attributes"
+"""The field whose content is the user's own, so that ``TEXT_FIELDS`` does not hold inside."""
+
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_KEY_PREFIX: Final = "auth-key-"
+
+
+def read_key_hash(entry: object) -> SdkKeyHash | None:
+    """An entry of ``auth_config`` → the hash, or ``None`` if it is no SHA-256 in hex."""
+    if not isinstance(entry, str):
+        return None
+    text = entry.strip().removeprefix(_KEY_PREFIX).lower()
+    return SdkKeyHash(text) if _HASH.fullmatch(text) else None
+
+
+def read_offline_target(entry: object) -> Target | None:
+    """An entry of ``targets`` → the target, or ``None`` if it is no object with an identifier."""
+    return read_target(entry)
+
+
+def read_info(
+    environment: EnvironmentId, items: Iterable[object], targets: Iterable[object]
+) -> EnvironmentInfo:
+    """What flags, segments and targets say of the environment that they belong to.
+
+    Args:
+        environment: its id, which only the directory's name tells.
+        items: flags and segments as read.
+        targets: targets as read.
+    """
+    found: dict[str, str] = {}
+    for entry in (*items, *targets):
+        if isinstance(entry, Mapping):
+            for field in ("environment", "project", "org", "account"):
+                text = entry.get(field)
+                if isinstance(text, str) and text:
+                    found.setdefault(field, text)
+    return EnvironmentInfo(
+        id=environment,
+        identifier=found.get("environment", ""),
+        project_identifier=found.get("project", ""),
+        organization_identifier=found.get("org", ""),
+        account=found.get("account", ""),
+    )
+
+
+def encode_items(wires: Iterable[bytes]) -> bytes:
+    """Flags or segments, as ``Item.wire`` holds them → the file's content, indented for people."""
+    return _pretty(b"[%b]" % b",".join(wires))
+
+
+def encode_keys(keys: Iterable[SdkKeyHash]) -> bytes:
+    """Key hashes → the content of ``auth_config``."""
+    return _pretty(msgspec.json.encode(sorted(keys)))
+
+
+def encode_targets(targets: Iterable[Target], info: EnvironmentInfo) -> bytes:
+    """Targets → the content of ``targets``, with every field that the Go proxy writes."""
+    return _pretty(msgspec.json.encode([_target(target, info) for target in targets]))
+
+
+def _target(target: Target, info: EnvironmentInfo) -> dict[str, object]:
+    return {
+        "account": info.account,
+        "anonymous": target.anonymous,
+        "attributes": target.attributes,
+        "environment": info.identifier,
+        "identifier": target.identifier,
+        "name": target.name,
+        "org": info.organization_identifier,
+        "project": info.project_identifier,
+        "segments": [],
+    }
+
+
+def _pretty(text: bytes) -> bytes:
+    return msgspec.json.format(text, indent=2) + b"\n"

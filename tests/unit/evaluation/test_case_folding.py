@@ -1,0 +1,44 @@
+"""``equal`` compares by simple folding, character by character (evaluation.md §3)."""
+
+import sys
+
+import pytest
+
+from ff_proxy.evaluation.case_folding import fold
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("TEAM", "team"),
+        ("ς", "Σ"),
+        ("\u017f", "S"),
+        ("µ", "μ"),
+        ("\u212a", "k"),  # the Kelvin sign
+        ("ẞ", "ß"),
+        ("ÉCOLE", "école"),
+        ("\U00010400", "\U00010428"),  # Deseret
+    ],
+)
+def test_equal_pairs(one: str, other: str) -> None:
+    """Characters that differ in case only fold alike, outside ASCII too."""
+    assert fold(one) == fold(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("straße", "STRASSE"), ("ﬁ", "FI"), ("İ", "i̇"), ("İ", "i"), ("\u0131", "I"), ("ŉ", "\u02bcn")],
+)
+def test_unequal_pairs(one: str, other: str) -> None:
+    """Full folding and locale rules would call these equal; Go does not."""
+    assert fold(one) != fold(other)
+
+
+def test_every_character_folds_to_one() -> None:
+    """Over all of Unicode: the length stays, and folding twice changes nothing."""
+    wrong = [
+        code
+        for code in range(sys.maxunicode + 1)
+        if len(folded := fold(chr(code))) != 1 or fold(folded) != folded
+    ]
+    assert wrong == []

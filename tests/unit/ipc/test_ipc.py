@@ -1,0 +1,445 @@
+"""A worker sees the sync process's store, and knows without asking when it moved."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.ipc import (
+    CountedTargets,
+    IpcServer,
+    IpcStore,
+    Offer,
+    SharedGenerations,
+    State,
+    SyncState,
+    messages,
+)
+from ff_proxy.model.environment import StreamState, UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.model.target import Target
+from ff_proxy.model.usage import UsageCount, UsageKey
+from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.runtime.event_loop import run
+from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
+from ff_proxy.store.memory import MemoryStore
+from ff_proxy.store.protocol import UNKNOWN, DropItem, Notice, PutItem, Registration
+from tests.support.clock import FakeClock
+from tests.support.configs import ENVIRONMENT, config, flag, segment
+
+
+class Pair:
+    """A store with its server, and one worker."""
+
+    def __init__(self, directory: Path) -> None:
+        self.socket = directory / "link"
+        self.generations = SharedGenerations()
+        self.clock = SystemClock()
+        self.store = MemoryStore("life", FakeClock())
+        self.targets = CountedTargets(self.store.targets, self.generations)
+        self.worker = IpcStore(self.socket, self.generations, self.clock)
+        self.asked: list[SdkKey] = []
+        self.state = State(Readiness(pending=("not yet",)), frozenset([ENVIRONMENT]), frozenset())
+
+    async def check(self, key: SdkKey) -> KeyVerdict:
+        self.asked.append(key)
+        return KeyVerdict.REFUSED
+
+    async def secret(self) -> Secret:
+        return Secret("signs")
+
+    async def tell(self) -> State:
+        return self.state
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """The sync process's end, for a while."""
+        offer = Offer(
+            self.store.configs,
+            self.targets,
+            self.store.usage,
+            self.store.registrations,
+            self.check,
+            self.secret,
+            self.tell,
+        )
+        server = IpcServer(self.socket, offer, self.generations, self.clock)
+        running = asyncio.create_task(server.run())
+        await server.ready.wait()
+        yield
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    """Connected, and closed in the end."""
+    made = Pair(tmp_path)
+    with made.generations:
+        async with made.serving(), made.worker:
+            yield made
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for another task's doing."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  (what is awaited is on the other side of a socket)
+            await asyncio.sleep(0.001)
+
+
+async def test_environments_are_read_whole_and_then_by_difference(pair: Pair) -> None:
+    """What did not change stays the same object at the worker."""
+    assert await pair.worker.configs.environments() == {}
+    assert await pair.worker.configs.environment(ENVIRONMENT) is None
+    await pair.store.configs.replace(config(flag("a"), flag("b"), segment()))
+    first = await pair.worker.configs.environment(ENVIRONMENT)
+    assert first == await pair.store.configs.environment(ENVIRONMENT)
+    assert first is not None
+    await pair.store.configs.apply(ENVIRONMENT, PutItem(flag("a", on=False, version=2)))
+    await pair.store.configs.apply(ENVIRONMENT, DropItem(first.segments["beta"].domain, "beta"))
+    await pair.store.configs.apply(ENVIRONMENT, DropItem(first.flags["b"].domain, "b"))
+    await pair.store.configs.apply(ENVIRONMENT, PutItem(flag("c")))
+    second = await pair.worker.configs.environment(ENVIRONMENT)
+    assert second == await pair.store.configs.environment(ENVIRONMENT)
+    await pair.store.configs.apply(ENVIRONMENT, PutItem(flag("a", version=3)))
+    third = await pair.worker.configs.environment(ENVIRONMENT)
+    assert second is not None
+    assert third is not None
+    assert third.flags["c"] is second.flags["c"]
+    await pair.store.configs.remove(ENVIRONMENT)
+    assert await pair.worker.configs.environment(ENVIRONMENT) is None
+
+
+async def test_nobody_is_told_of_a_change_before_the_tide_has_counted_it(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by a notice nor by a read, which may come before it."""
+    before = pair.generations.environment(ENVIRONMENT)
+    async with pair.worker.configs.watch() as notices:
+        revision = await pair.store.configs.replace(config(flag()))
+        async with asyncio.timeout(5):
+            assert await anext(notices) == Notice(ENVIRONMENT, revision)
+        told = pair.generations.environment(ENVIRONMENT)
+        assert told > before
+    # A notice that is late: what is read now is nobody's news yet.
+    monkeypatch.setattr(pair.store.configs._feed, "publish", lambda _: None)
+    await pair.store.configs.apply(ENVIRONMENT, PutItem(flag(version=2)))
+    assert pair.generations.environment(ENVIRONMENT) == told
+    assert await pair.worker.configs.environment(ENVIRONMENT) is not None
+    read = pair.generations.environment(ENVIRONMENT)
+    assert read > told
+    await pair.store.configs.remove(ENVIRONMENT)
+    assert await pair.worker.configs.environments() == {}
+    assert pair.generations.environment(ENVIRONMENT) > read
+
+
+async def test_a_lost_connection_is_told_and_made_again(tmp_path: Path) -> None:
+    """Watchers hear of it; calls wait for a moment, and what is asked then is answered."""
+    pair = Pair(tmp_path)
+    with pair.generations:
+        async with pair.worker:
+            async with pair.serving():
+                await pair.store.configs.replace(config(flag()))
+                before = await pair.worker.configs.environment(ENVIRONMENT)
+                async with pair.worker.configs.watch() as notices:
+                    waiting = asyncio.ensure_future(anext(notices))
+                    await asyncio.sleep(0)
+                    pair.worker._line._connection._writer.close()  # type: ignore[union-attr]  # it is connected
+                    with pytest.raises(StoreUnavailable, match="away"):
+                        async with asyncio.timeout(5):
+                            await waiting
+            asking = asyncio.create_task(pair.worker.configs.environment(ENVIRONMENT))
+            await asyncio.sleep(0)
+            moved = pair.generations.environment(ENVIRONMENT)
+            async with pair.serving():
+                assert pair.generations.environment(ENVIRONMENT) > moved, "a new life has everybody compare"
+                assert await asking == await pair.store.configs.environment(ENVIRONMENT) == before
+
+
+async def test_who_is_away_for_long_is_not_waited_for(tmp_path: Path) -> None:
+    """Known targets are served meanwhile, and what was handed over then is delivered afterwards."""
+    pair = Pair(tmp_path)
+    clock = FakeClock()
+    pair.worker = IpcStore(pair.socket, pair.generations, clock)
+    targets = pair.worker.targets
+    with pair.generations:
+        async with pair.worker:
+            async with pair.serving():
+                await clock.advance(1)
+                await targets.put(ENVIRONMENT, Target("ana", "Ana", {"a": 1}))
+                known = await targets.get(ENVIRONMENT, "ana")
+            await until(lambda: pair.worker._line._connection is None)
+            await clock.advance(4)
+            async with asyncio.timeout(1):
+                pair.generations.bump_target(ENVIRONMENT, "ana")
+                assert targets.peek(ENVIRONMENT, "ana") is UNKNOWN
+                assert await targets.get(ENVIRONMENT, "ana") is known
+                with pytest.raises(StoreUnavailable, match="away"):
+                    await targets.get(ENVIRONMENT, "bob")
+                for target, keep in ((Target("ana", "Anna"), True), (Target("bob", "Bob", {"b": 2}), False)):
+                    with pytest.raises(StoreUnavailable, match="away"):
+                        await targets.put(ENVIRONMENT, target, keep_attributes=keep)
+                assert await targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"a": 1})
+                assert targets.peek(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
+                assert await pair.worker.check(SdkKey("any")) is KeyVerdict.UNAVAILABLE
+            async with pair.serving():
+                await clock.advance(1)
+                await until(lambda: pair.worker._line._connection is not None)
+                await targets.pay()
+                assert await pair.store.targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"a": 1})
+                assert await pair.store.targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
+                assert await targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
+
+
+async def test_counts_are_never_handed_over_twice_by_the_line_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows whether they arrived: whoever holds them decides. Anything else is asked again."""
+    pair = Pair(tmp_path)
+    reached = asyncio.Event()
+    monkeypatch.setattr(pair.store.usage, "merge", _never(reached))
+    monkeypatch.setattr(pair.store.registrations, "add", _never(reached))
+    with pair.generations:
+        async with pair.worker:
+            async with pair.serving():
+                merging = asyncio.create_task(pair.worker.usage.merge([], []))
+                await reached.wait()
+                reached.clear()
+                adding = asyncio.create_task(
+                    pair.worker.registrations.add(Registration(ENVIRONMENT, Target("ana")))
+                )
+                await reached.wait()
+            with pytest.raises(StoreUnavailable):
+                await merging
+            pair.store = MemoryStore("another life", FakeClock())
+            async with pair.serving():
+                assert await adding
+
+
+def _never(reached: asyncio.Event) -> Callable[..., Awaitable[Any]]:
+    async def act(*_: object) -> None:
+        reached.set()
+        await asyncio.get_running_loop().create_future()
+
+    return act
+
+
+async def test_targets_are_known_without_asking_until_they_move(pair: Pair) -> None:
+    """A peek is right or no answer, also after another worker wrote."""
+    assert pair.worker.targets.peek(ENVIRONMENT, "ana") is UNKNOWN
+    assert await pair.worker.targets.get(ENVIRONMENT, "ana") is None
+    assert pair.worker.targets.peek(ENVIRONMENT, "ana") is None
+    async with IpcStore(pair.socket, pair.generations, pair.clock) as other:
+        await other.targets.put(ENVIRONMENT, Target("ana", "Ana", {"a": 1}))
+    assert pair.worker.targets.peek(ENVIRONMENT, "ana") is UNKNOWN
+    found = await pair.worker.targets.get(ENVIRONMENT, "ana")
+    assert found == Target("ana", "Ana", {"a": 1})
+    assert pair.worker.targets.peek(ENVIRONMENT, "ana") is found
+    pair.generations.bump_target(ENVIRONMENT, "ana")
+    assert await pair.worker.targets.get(ENVIRONMENT, "ana") is found
+    await pair.worker.targets.put(ENVIRONMENT, Target("ana"), keep_attributes=True)
+    assert await pair.worker.targets.get(ENVIRONMENT, "ana") == Target("ana", "", {"a": 1})
+
+
+async def test_what_sdks_send_goes_up(pair: Pair) -> None:
+    """Usage, registrations and key checks reach the sync process; statuses come down."""
+    count = UsageCount(UsageKey(ENVIRONMENT, "FFMETRICS", (("featureIdentifier", '"a"'),)), 3, 9)
+    assert await pair.worker.usage.merge([count], []) == 0
+    lease = await pair.store.usage.take(ENVIRONMENT, 5)
+    assert lease is not None
+    assert lease.counts == (count,)
+    registration = Registration(ENVIRONMENT, Target("ana", "Ana", {"x": None}))
+    assert await pair.worker.registrations.add(registration)
+    assert list(await pair.store.registrations.take(5)) == [registration]
+    assert await pair.worker.check(SdkKey("unknown-key")) is KeyVerdict.REFUSED
+    assert pair.asked == [SdkKey("unknown-key")]
+    assert await pair.worker.secrets.auth_secret(Secret("another")) == Secret("signs")
+    status = UpstreamStatus(StreamState.CONNECTED, 7)
+    await pair.store.configs.set_status(ENVIRONMENT, status)
+    assert await pair.worker.configs.statuses() == {ENVIRONMENT: status}
+    assert await pair.worker.configs.recent(ENVIRONMENT, 0.0) == []
+
+
+async def test_many_workers_and_calls_at_once(pair: Pair) -> None:
+    """Answers find their questions."""
+    for number in range(50):
+        await pair.store.targets.put(ENVIRONMENT, Target(f"t{number}", str(number)))
+    async with AsyncExitStack() as stack:
+        workers = [
+            await stack.enter_async_context(IpcStore(pair.socket, pair.generations, pair.clock))
+            for _ in range(4)
+        ]
+        found = await asyncio.gather(
+            *(worker.targets.get(ENVIRONMENT, f"t{number}") for number in range(50) for worker in workers)
+        )
+    assert [target.name for target in found if target] == [
+        str(number) for number in range(50) for _ in workers
+    ]
+
+
+async def test_polled_targets_move_the_tide_where_they_changed(pair: Pair) -> None:
+    """A poll that brings what is known costs no worker a question."""
+    for name in ("ana", "bob"):
+        await pair.targets.put(ENVIRONMENT, Target(name))
+        await pair.worker.targets.get(ENVIRONMENT, name)
+    await pair.targets.put_many(ENVIRONMENT, [Target("ana"), Target("bob", "Bob")])
+    assert pair.worker.targets.peek(ENVIRONMENT, "ana") == Target("ana")
+    assert pair.worker.targets.peek(ENVIRONMENT, "bob") is UNKNOWN
+    assert await pair.worker.targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob")
+
+
+async def test_a_target_that_is_read_while_it_is_written_is_counted(pair: Pair) -> None:
+    """One worker must not see the new one and another, asked next, the old one."""
+    await pair.targets.put(ENVIRONMENT, Target("ana", "old"))
+    store, go = pair.store.targets, asyncio.Event()
+    put = store.put
+
+    async def slow(environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
+        await put(environment, target, keep_attributes=keep_attributes)
+        await go.wait()
+
+    store.put = slow  # type: ignore[method-assign]
+    async with IpcStore(pair.socket, pair.generations, pair.clock) as other:
+        assert await other.targets.get(ENVIRONMENT, "ana") == Target("ana", "old")
+        putting = asyncio.create_task(pair.worker.targets.put(ENVIRONMENT, Target("ana", "new")))
+        while await pair.worker.targets.get(ENVIRONMENT, "ana") != Target("ana", "new"):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert other.targets.peek(ENVIRONMENT, "ana") is UNKNOWN
+        go.set()
+        await putting
+
+
+async def test_the_last_worker_to_leave_is_noticed(tmp_path: Path) -> None:
+    """Then everything that they held has been handed over."""
+    pair = Pair(tmp_path)
+    offer = Offer(
+        pair.store.configs,
+        pair.targets,
+        pair.store.usage,
+        pair.store.registrations,
+        pair.check,
+        pair.secret,
+        pair.tell,
+    )
+    server = IpcServer(pair.socket, offer, pair.generations, pair.clock)
+    running = asyncio.create_task(server.run())
+    await server.ready.wait()
+    await server.until_alone()
+    async with pair.worker:
+        await pair.worker.state()
+        waiting = asyncio.create_task(server.until_alone())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+    async with asyncio.timeout(5):
+        await waiting
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def test_what_is_said_to_somebody_who_is_gone_is_dropped(tmp_path: Path) -> None:
+    """On the loop of production, whose transports take nothing then."""
+
+    async def story() -> None:
+        heard: list[asyncio.StreamWriter] = []
+        path = tmp_path / "link"
+        server = await asyncio.start_unix_server(lambda _, writer: heard.append(writer), path)
+        _, writer = await asyncio.open_unix_connection(path)
+        while not heard:  # noqa: ASYNC110  (what is awaited is on the other side of a socket)
+            await asyncio.sleep(0.001)
+        writer.transport.abort()
+        try:
+            for _ in range(20):
+                messages.write_frame(heard[0], messages.Asked(1, messages.Environments()))
+                await asyncio.sleep(0.001)
+        finally:
+            server.close()
+
+    run(story())
+
+
+class Loaded:
+    """Snapshots of which only the presence counts."""
+
+    def __init__(self) -> None:
+        self.names: set[EnvironmentId] = set()
+
+    def get(self, environment: EnvironmentId) -> Snapshot | None:
+        return Snapshot(config(flag()), CompileOptions()) if environment in self.names else None
+
+
+async def test_a_worker_is_ready_once_both_have_loaded_and_stays_so(pair: Pair) -> None:
+    """The sync process decides, the worker catches up; afterwards only degraded."""
+    loaded = Loaded()
+    clock = FakeClock()
+    state = SyncState(pair.worker, loaded, clock)
+    assert not state.readiness().ready
+    assert state.environments() == frozenset()
+    await state.look()
+    assert state.readiness().pending == ("not yet",)
+    assert state.environments() == {ENVIRONMENT}
+    pair.state = State(Readiness(loaded=1), frozenset([ENVIRONMENT]), frozenset([ENVIRONMENT]))
+    await state.look()
+    assert not state.readiness().ready
+    assert ENVIRONMENT in state.readiness().pending[0]
+    loaded.names.add(ENVIRONMENT)
+    await state.look()
+    assert state.readiness() == Readiness(loaded=1)
+    # A sync process that begins anew.
+    pair.state = State(Readiness(pending=("key: not tried yet",)), frozenset(), frozenset([ENVIRONMENT]))
+    await state.look()
+    assert state.readiness() == Readiness(loaded=1, degraded=("key: not tried yet",))
+
+
+async def test_a_sync_process_that_is_away_makes_a_worker_degraded(tmp_path: Path) -> None:
+    """Not unready: it serves what it has."""
+    pair = Pair(tmp_path)
+    clock = FakeClock()
+    worker = IpcStore(pair.socket, pair.generations, clock)
+    loaded = Loaded()
+    loaded.names.add(ENVIRONMENT)
+    pair.state = State(Readiness(loaded=1), frozenset([ENVIRONMENT]), frozenset([ENVIRONMENT]))
+    state = SyncState(worker, loaded, clock)
+    with pair.generations:
+        async with worker:
+            async with pair.serving():
+                await clock.advance(1)
+                await state.look()
+                assert state.readiness().ready
+            await until(lambda: worker._line._connection is None)
+            await clock.advance(4)
+            await state.look()
+    assert state.readiness().ready
+    assert "away" in state.readiness().degraded[0]
+
+
+def test_the_tide_counts_apart() -> None:
+    """Targets of one name in two environments have counters of their own (but for chance)."""
+    other = EnvironmentId("00000000-0000-4000-8000-000000000002")
+    with SharedGenerations() as generations:
+        generations.bump_target(ENVIRONMENT, "ana")
+        assert generations.target(ENVIRONMENT, "ana") == 1
+        assert generations.target(other, "ana") == 0
+        generations.bump_environment(other)
+        assert (generations.environment(other), generations.environment(ENVIRONMENT)) == (1, 0)
+        generations.bump_all()
+        assert generations.target(ENVIRONMENT, "ana") == 2
+        assert generations.environment(ENVIRONMENT) == 1
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_the_tide_is_shared_with_children() -> None:
+    """What one process counts, another sees."""
+    with SharedGenerations() as generations:
+        child = os.fork()
+        if not child:
+            generations.bump_environment(ENVIRONMENT)
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert generations.environment(ENVIRONMENT) == 1

@@ -1,0 +1,411 @@
+"""Keeping the store equal to a directory."""
+
+import asyncio
+import io
+import json
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ff_proxy.errors import OfflineDataError, StoreUnavailable
+from ff_proxy.model.environment import EnvironmentConfig, Revision
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
+from ff_proxy.offline.watcher import OfflineWatcher, system_notices
+from ff_proxy.store.memory import MemoryConfigs, MemoryTargets
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.logs import make_logger
+from tests.support.clock import FakeClock
+from tests.support.offline import ENV, ENV_ID, OTHER, OTHER_ID, bakery, flag_doc, write_files
+
+
+class Configs(MemoryConfigs):
+    """A store that can be out of reach."""
+
+    fails = False
+
+    async def replace(self, config: EnvironmentConfig) -> Revision:
+        if self.fails:
+            raise StoreUnavailable("no answer")
+        return await super().replace(config)
+
+
+async def no_notices(_: Path) -> AsyncIterator[object]:
+    """A system that never says anything."""
+    await asyncio.Event().wait()
+    yield None
+
+
+class Bench:
+    """A watcher of a directory, and what it writes to."""
+
+    def __init__(self, root: Path, notices: Callable[[Path], AsyncIterator[object]] = no_notices) -> None:
+        self.root = root
+        self.clock = FakeClock()
+        self.lines = io.StringIO()
+        self.telemetry = Telemetry(make_logger("INFO", self.lines), self.clock)
+        self.configs = Configs("epoch", self.clock)
+        self.targets = MemoryTargets(100)
+        self.watcher = OfflineWatcher(
+            root, self.configs, self.targets, self.clock, self.telemetry, notices=notices
+        )
+
+    async def version(self, environment: EnvironmentId = ENV_ID) -> int | None:
+        """The version of a flag as the store has it, or ``None`` if the environment is not there."""
+        config = await self.configs.environment(environment)
+        return None if config is None else config.flags["glaze"].version
+
+    def logged(self, level: str) -> list[str]:
+        """What was logged at that level, about what, and forgotten here."""
+        lines = [json.loads(line) for line in self.lines.getvalue().splitlines()]
+        self.lines.truncate(0)
+        self.lines.seek(0)
+        return [
+            f"{line['event']}: {line.get('problem') or line.get('subject') or line.get('error', '')}"
+            for line in lines
+            if line["level"] == level
+        ]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Callable[[Callable[[], bool]], Awaitable[None]]]:
+        """Run the watcher; hands out a way to wait for what its threads bring about."""
+        task = asyncio.create_task(self.watcher.run())
+
+        async def when(condition: Callable[[], bool]) -> None:
+            while not condition():
+                if task.done():
+                    task.result()
+                await asyncio.sleep(0.005)
+
+        await when(self.watcher.ready.is_set)
+        try:
+            yield when
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+        assert task.cancelled()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    """One environment, loaded."""
+    bakery(tmp_path, version=1)
+    bench = Bench(tmp_path)
+    await bench.watcher.load()
+    return bench
+
+
+async def test_the_first_look_fills_the_store(tmp_path: Path) -> None:
+    """Every environment with its keys, and their targets."""
+    bakery(tmp_path, ENV)
+    bakery(tmp_path, OTHER)
+    bench = Bench(tmp_path)
+    assert not bench.watcher.ready.is_set()
+    await bench.watcher.load()
+    assert bench.watcher.ready.is_set()
+    assert set(await bench.configs.environments()) == {ENV_ID, OTHER_ID}
+    ada = await bench.targets.get(OTHER_ID, "ada")
+    assert ada is not None
+    assert ada.attributes["shift"] == "night"
+    assert bench.logged("warning") == []
+
+
+async def test_a_broken_file_keeps_the_proxy_from_starting(tmp_path: Path) -> None:
+    """Every broken file is logged, the first one raised, and nothing is in the store."""
+    (bakery(tmp_path, ENV) / "segments.json").write_text("[\n{")
+    (bakery(tmp_path, OTHER) / "targets.json").write_text("{}")
+    bench = Bench(tmp_path)
+    with pytest.raises(OfflineDataError) as broken:
+        await bench.watcher.load()
+    assert str(broken.value).startswith(
+        f"{tmp_path}/env-{ENV}/segments.json: line 2 column 2: it is not JSON"
+    )
+    assert str(broken.value).endswith("(and 1 more problems like this)")
+    assert len(bench.logged("error")) == 2
+    assert await bench.configs.environments() == {}
+
+
+async def test_a_directory_that_is_not_there_keeps_the_proxy_from_starting(tmp_path: Path) -> None:
+    """The error names it."""
+    with pytest.raises(OfflineDataError, match="absent: the directory cannot be read: No such file"):
+        await Bench(tmp_path / "absent").watcher.run()
+
+
+async def test_an_empty_directory_is_waited_for(tmp_path: Path) -> None:
+    """With a warning: what is put there later is served."""
+    bench = Bench(tmp_path)
+    await bench.watcher.load()
+    assert len(bench.logged("warning")) == 1
+    bakery(tmp_path)
+    await bench.watcher.look()
+    assert await bench.version() == 3
+
+
+async def test_a_bad_flag_does_not_take_its_environment_down(tmp_path: Path) -> None:
+    """It is left out, logged and counted."""
+    write_files(tmp_path / f"env-{ENV}", feature_config=[flag_doc("glaze"), {}, 7])
+    bench = Bench(tmp_path)
+    await bench.watcher.load()
+    assert await bench.version() == 3
+    assert len(bench.logged("warning")) == 2
+    assert bench.telemetry.metrics.items_rejected.labels(ENV)._value.get() == 2
+
+
+async def test_thousands_of_bad_flags_are_not_thousands_of_lines(tmp_path: Path) -> None:
+    """The first twenty say it."""
+    write_files(tmp_path / f"env-{ENV}", feature_config=[{}] * 500)
+    bench = Bench(tmp_path)
+    await bench.watcher.load()
+    assert len(bench.logged("warning")) == 21
+
+
+async def test_a_change_comes_into_force(bench: Bench) -> None:
+    """And what did not change is left alone."""
+    bakery(bench.root, OTHER, version=5)
+    before = await bench.configs.environments()
+    bakery(bench.root, ENV, version=2)
+    await bench.watcher.look()
+    assert (await bench.version(), await bench.version(OTHER_ID)) == (2, 5)
+    after = await bench.configs.environments()
+    await bench.watcher.look()
+    assert await bench.configs.environments() == after != before
+
+
+async def test_a_broken_file_leaves_the_last_good_state_and_recovers(bench: Bench) -> None:
+    """Told once for each broken content, with its place; nothing has to be done when it is mended."""
+    bench.logged("error")
+    flags = bench.root / f"env-{ENV}" / "feature_config.json"
+    good = flags.read_text()
+    flags.write_text("[\n oops")
+    for _ in range(3):
+        await bench.watcher.look()
+    (line,) = bench.logged("error")
+    assert f"{flags}: line 2 column 2: it is not JSON" in line
+    assert await bench.version() == 1
+
+    flags.write_text("[\n oops again")
+    await bench.watcher.look()
+    assert len(bench.logged("error")) == 1
+
+    flags.write_text(good.replace('"version": 1', '"version": 9'))
+    await bench.watcher.look()
+    assert await bench.version() == 9
+
+
+async def test_one_broken_environment_does_not_hold_up_another(bench: Bench) -> None:
+    """Each stands for itself."""
+    (bench.root / f"env-{ENV}" / "targets.json").write_text("{")
+    bakery(bench.root, OTHER, version=4)
+    await bench.watcher.look()
+    assert (await bench.version(), await bench.version(OTHER_ID)) == (1, 4)
+
+
+async def test_a_directory_that_is_gone_is_removed_after_a_second(bench: Bench) -> None:
+    """Not at once: somebody may be putting a new one in its place."""
+    bakery(bench.root, OTHER)
+    await bench.watcher.look()
+    shutil.rmtree(bench.root / f"env-{ENV}")
+    await bench.watcher.look()
+    assert await bench.version() == 1
+    await bench.clock.advance(0.9)
+    await bench.watcher.look()
+    assert await bench.version() == 1
+    await bench.clock.advance(0.2)
+    await bench.watcher.look()
+    assert await bench.version() is None
+    assert await bench.version(OTHER_ID) == 3
+
+    bakery(bench.root, ENV, version=7)
+    await bench.watcher.look()
+    assert await bench.version() == 7
+
+
+async def test_a_directory_that_comes_back_was_never_away(bench: Bench) -> None:
+    """Moving it away and back for a moment ends nothing, and the next time counts anew."""
+    bakery(bench.root, OTHER)
+    place, aside = bench.root / f"env-{ENV}", bench.root / "aside"
+    await bench.watcher.look()
+    for _ in range(3):
+        place.rename(aside)
+        await bench.watcher.look()
+        await bench.clock.advance(0.8)
+        aside.rename(place)
+        await bench.watcher.look()
+        await bench.clock.advance(0.8)
+    assert await bench.version() == 1
+
+
+async def test_a_volume_that_was_taken_away_changes_nothing(bench: Bench) -> None:
+    """Neither an empty directory nor none at all is a wish to serve nothing."""
+    shutil.rmtree(bench.root / f"env-{ENV}")
+    for _ in range(3):
+        await bench.watcher.look()
+        await bench.clock.advance(10)
+    assert await bench.version() == 1
+    bench.root.rmdir()
+    await bench.watcher.look()
+    assert await bench.version() == 1
+    assert len(bench.logged("warning")) == 2
+
+    bakery(bench.root, version=2)
+    await bench.watcher.look()
+    assert await bench.version() == 2
+
+
+async def test_a_config_map_is_swapped_as_a_whole(tmp_path: Path) -> None:
+    """Kubernetes turns one hidden link around; files and directories on top stay the links they are."""
+    bakery(tmp_path / "..first", version=1)
+    bakery(tmp_path / "..second", version=2)
+    (tmp_path / "..data").symlink_to("..first")
+    (tmp_path / f"env-{ENV}").mkdir()
+    for name in ("auth_config", "feature_config", "segments", "targets"):
+        (tmp_path / f"env-{ENV}" / f"{name}.json").symlink_to(f"../..data/env-{ENV}/{name}.json")
+    bench = Bench(tmp_path)
+    await bench.watcher.load()
+    assert await bench.version() == 1
+    (tmp_path / "..new").symlink_to("..second")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    await bench.watcher.look()
+    assert await bench.version() == 2
+    assert bench.logged("warning") == []
+
+
+async def test_two_directories_for_one_environment_leave_it_as_it_is(bench: Bench) -> None:
+    """Told once; when one of them is gone, the other is served."""
+    bakery(bench.root / "copy", ENV, version=8)
+    for _ in range(3):
+        await bench.watcher.look()
+        await bench.clock.advance(10)
+    assert await bench.version() == 1
+    assert len(bench.logged("warning")) == 1
+    shutil.rmtree(bench.root / f"env-{ENV}")
+    await bench.watcher.look()
+    assert await bench.version() == 8
+
+
+async def test_targets_that_did_not_change_are_left_to_the_sdks(bench: Bench) -> None:
+    """What an SDK said of a target stays until the file says something new of it."""
+    said = Target("ada", "Ada", {"shift": "day"})
+    await bench.targets.put(ENV_ID, said)
+    bakery(bench.root, version=2)
+    await bench.watcher.look()
+    assert await bench.targets.get(ENV_ID, "ada") == said
+
+    write_files(bench.root / f"env-{ENV}", targets=[{"identifier": "ada", "attributes": {"shift": "none"}}])
+    await bench.watcher.look()
+    assert await bench.targets.get(ENV_ID, "ada") == Target("ada", "", {"shift": "none"})
+
+
+async def test_a_successor_goes_on_where_its_predecessor_ended(bench: Bench) -> None:
+    """What was in force stays so, broken files or not; targets are those that SDKs have described."""
+    bakery(bench.root, OTHER, version=1)
+    await bench.watcher.look()
+    said = Target("ada", "Ada", {"shift": "day"})
+    await bench.targets.put(ENV_ID, said)
+    shutil.rmtree(bench.root / f"env-{OTHER}")
+    file = bench.root / f"env-{ENV}" / "feature_config.json"
+    good = file.read_text()
+    file.write_text("[{]")
+    bench.watcher = OfflineWatcher(
+        bench.root, bench.configs, bench.targets, bench.clock, bench.telemetry, notices=no_notices
+    )
+    bench.watcher.resume(await bench.configs.environments())
+    assert bench.watcher.ready.is_set()
+    await bench.watcher.look()
+    assert (await bench.version(), await bench.version(OTHER_ID)) == (1, 1)
+    file.write_text(good.replace('"version": 1', '"version": 2'))
+    targets = bench.root / f"env-{ENV}" / "targets.json"
+    targets.write_text(json.dumps([*json.loads(targets.read_text()), {"identifier": "new", "name": "New"}]))
+    await bench.clock.advance(1)
+    await bench.watcher.look()
+    assert (await bench.version(), await bench.version(OTHER_ID)) == (2, None)
+    assert await bench.targets.get(ENV_ID, "ada") == said
+    assert await bench.targets.get(ENV_ID, "new") == Target("new", "New")
+    # From then on the directory's news count as ever.
+    targets.write_text(json.dumps([{"identifier": "ada", "name": "Ada", "attributes": {"shift": "none"}}]))
+    await bench.watcher.look()
+    assert await bench.targets.get(ENV_ID, "ada") == Target("ada", "Ada", {"shift": "none"})
+
+
+async def test_what_the_store_did_not_take_is_tried_again(bench: Bench) -> None:
+    """Though nothing changed in the directory since."""
+    bakery(bench.root, version=2)
+    bench.configs.fails = True
+    await bench.watcher.look()
+    await bench.watcher.look()
+    assert await bench.version() == 1
+    assert len(bench.logged("warning")) == 1
+    bench.configs.fails = False
+    await bench.watcher.look()
+    assert await bench.version() == 2
+
+
+async def test_a_notice_or_the_timer_makes_it_look(tmp_path: Path) -> None:
+    """The timer alone is enough, so a system that gives no notice costs one interval."""
+    notice = asyncio.Event()
+
+    async def notices(_: Path) -> AsyncIterator[object]:
+        while True:
+            await notice.wait()
+            notice.clear()
+            yield "something"
+
+    bakery(tmp_path, version=1)
+    bench = Bench(tmp_path, notices)
+    held = bench.configs._environments
+    async with bench.running() as when:
+        bakery(tmp_path, version=2)
+        notice.set()
+        await when(lambda: held[ENV_ID].flags["glaze"].version == 2)
+
+        bakery(tmp_path, version=3)
+        await bench.clock.advance(10)
+        await when(lambda: held[ENV_ID].flags["glaze"].version == 3)
+
+        bakery(tmp_path, OTHER)
+        shutil.rmtree(tmp_path / f"env-{ENV}")
+        notice.set()
+        await when(lambda: bench.clock.sleeping == 2)  # the timer, and the second look at what is gone
+        await bench.clock.advance(1.1)
+        await when(lambda: ENV_ID not in held)
+
+
+async def test_a_system_that_cannot_watch_is_told_once(tmp_path: Path) -> None:
+    """And asked again later."""
+    asked = 0
+
+    def notices(_: Path) -> AsyncIterator[object]:
+        nonlocal asked
+        asked += 1
+        raise OSError("inotify limit reached")
+
+    bakery(tmp_path)
+    bench = Bench(tmp_path, notices)
+    async with bench.running():
+        for _ in range(3):
+            await bench.clock.advance(10)
+        assert asked == 4
+        assert len(bench.logged("warning")) == 1
+
+
+async def test_the_system_gives_notice(tmp_path: Path) -> None:
+    """The real thing: a file changes, and the directory is read."""
+    bakery(tmp_path, version=1)
+    bench = Bench(tmp_path, system_notices)
+    held = bench.configs._environments
+    asked = 0
+
+    def has_seen_a_change() -> bool:
+        nonlocal asked
+        # The system may begin to listen only after the first of these.
+        asked += 1
+        if asked % 100 == 1:
+            bakery(tmp_path, version=1 + asked)
+        return held[ENV_ID].flags["glaze"].version > 1
+
+    async with bench.running() as when:
+        await when(has_seen_a_change)
+        assert bench.clock.monotonic() == 0

@@ -1,0 +1,75 @@
+"""What lives long is not visited again and again."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from ff_proxy.runtime.gc_tuning import tune_gc
+
+
+class Circle:
+    """Refers to itself: only the collector can free it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def _collector() -> Iterator[None]:
+    """Whatever ran before left nothing to be collected, and nothing put aside."""
+    gc.collect()
+    assert gc.get_freeze_count() == 0
+    yield
+    assert gc.get_freeze_count() == 0
+
+
+def timer(*readings: float) -> Iterator[float]:
+    """Readings of a timer, the last one for ever."""
+    yield from readings
+    while True:
+        yield readings[-1]
+
+
+def test_what_survives_a_long_pass_is_put_aside() -> None:
+    """And visited no more; outside of the context it is as before."""
+    before = gc.get_threshold()
+    kept = [[number] for number in range(1000)]
+    with tune_gc(timer(0.0, 1.0).__next__):
+        gc.collect()
+        assert gc.get_freeze_count() > len(kept)
+        assert not any(held is kept for held in gc.get_objects())
+    assert any(held is kept for held in gc.get_objects())
+    assert gc.get_threshold() == before
+
+
+def test_after_a_short_pass_everything_stays_in_sight() -> None:
+    """Circles that have become garbage later are still found."""
+    with tune_gc(timer(0.0).__next__):
+        circle = Circle()
+        gone = weakref.ref(circle)
+        gc.collect()
+        assert gc.get_freeze_count() == 0
+        del circle
+        gc.collect()
+        assert gone() is None
+
+
+def test_short_passes_are_not_timed() -> None:
+    """Those over the young generations put nothing aside."""
+    with tune_gc(timer(0.0, 1.0).__next__):
+        gc.collect(0)
+        gc.collect(1)
+        assert gc.get_freeze_count() == 0
+
+
+def test_what_was_put_aside_is_freed_when_nobody_refers_to_it() -> None:
+    """The collector is not needed for that."""
+    kept = Circle()
+    kept.itself = None  # type: ignore[assignment]  # no circle any more
+    gone = weakref.ref(kept)
+    with tune_gc(timer(0.0, 1.0).__next__):
+        gc.collect()
+        del kept
+        assert gone() is None

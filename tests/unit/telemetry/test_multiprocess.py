@@ -1,0 +1,75 @@
+"""Figures of several processes, shown by any of them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest, values
+
+from ff_proxy.telemetry.metrics import Metrics
+from ff_proxy.telemetry.multiprocess import mark_dead, share_metrics
+
+# Where other tests have left threads behind, Python warns of what only they could suffer from.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process chooses once and for all must not stay chosen for other tests."""
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
+
+
+def be(process: str, directory: Path, act: Callable[[Metrics], None]) -> None:
+    """Let a process of that name count something, and end."""
+    child = os.fork()
+    if not child:
+        share_metrics(directory, process)
+        act(Metrics(CollectorRegistry()))
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def shown(directory: Path) -> list[str]:
+    """The samples, as a process shows them that has none of its own."""
+    text = generate_latest(share_metrics(directory, "looker")).decode()
+    return sorted(line for line in text.splitlines() if not line.startswith("#"))
+
+
+def one(metrics: Metrics) -> None:
+    """What each process counts."""
+    metrics.requests.labels("/a", "e", "200", "GET").inc(2)
+    metrics.streams.labels("e").inc(3)
+    metrics.upstream_connected.labels("e").set(1)
+
+
+def test_metrics_add_up_over_processes_and_lives(tmp_path: Path) -> None:
+    """A successor goes on where the dead one ended; its gauges are gone with it."""
+    be("worker-1", tmp_path, one)
+    be("worker-2", tmp_path, one)
+    requests = 'ff_proxy_http_requests_total{code="200",envID="e",method="GET",url="/a"}'
+    assert shown(tmp_path) == [
+        f"{requests} 4.0",
+        'ff_proxy_sdk_streams{envID="e"} 6.0',
+        'ff_proxy_stream_health{envID="e"} 1.0',
+    ]
+    mark_dead(tmp_path, "worker-2")
+    assert shown(tmp_path) == [
+        f"{requests} 4.0",
+        'ff_proxy_sdk_streams{envID="e"} 3.0',
+        'ff_proxy_stream_health{envID="e"} 1.0',
+    ]
+    files = sorted(file.name for file in tmp_path.iterdir())
+    be("worker-2", tmp_path, one)
+    assert f"{requests} 6.0" in shown(tmp_path)
+    assert 'ff_proxy_sdk_streams{envID="e"} 6.0' in shown(tmp_path)
+    assert len(list(tmp_path.iterdir())) == len(files) + 2  # its two kinds of gauges
+
+
+def test_a_file_that_is_just_being_made_is_passed_over(tmp_path: Path) -> None:
+    """Nothing is in it yet, and what others counted is shown."""
+    be("worker-1", tmp_path, one)
+    before = shown(tmp_path)
+    (tmp_path / "counter_worker-9.db").touch()
+    assert shown(tmp_path) == before

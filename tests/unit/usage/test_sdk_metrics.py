@@ -1,0 +1,24 @@
+"""Labels that clients choose stay few and short."""
+
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.telemetry import null_telemetry
+from ff_proxy.usage.sdk_metrics import SdkCounter
+from ff_proxy.wire.usage import SdkLabels
+
+ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
+
+
+def test_new_sdks_beyond_the_capacity_count_as_other() -> None:
+    """Known ones keep their own series; long labels are cut."""
+    telemetry = null_telemetry()
+    sdks = SdkCounter(telemetry.metrics.sdk_usage, capacity=2)
+    for version in ("1", "2" * 100, "3", "4", "1"):
+        sdks.count(ENV, SdkLabels("server", version, "go"))
+    text = telemetry.exposition().decode()
+    lines = {line for line in text.splitlines() if line.startswith("ff_proxy_sdk_usage_total")}
+    shown = 'ff_proxy_sdk_usage_total{{envID="{}",sdk_language="{}",sdk_type="{}",sdk_version="{}"}} {}'
+    assert lines == {
+        shown.format(ENV, "go", "server", "1", "2.0"),
+        shown.format(ENV, "go", "server", "2" * 40, "1.0"),
+        shown.format(ENV, "other", "other", "other", "2.0"),
+    }

@@ -1,0 +1,65 @@
+"""Merging within bounds."""
+
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget, weight
+from ff_proxy.usage.write_buffer import Batch, WriteBuffer
+
+ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
+OTHER = EnvironmentId("b1dc1c9f-5a3f-41d7-8a4e-0c8e2f9e3b22")
+
+
+def usage(flag: str, number: int = 1, environment: EnvironmentId = ENV) -> UsageCount:
+    """``number`` evaluations of ``flag``."""
+    return UsageCount(UsageKey(environment, "FFMETRICS", (("featureIdentifier", f'"{flag}"'),)), number, 1)
+
+
+def target(identifier: str, name: str = "n") -> UsageTarget:
+    """A target as a server SDK reports it."""
+    return UsageTarget(ENV, identifier, name, ())
+
+
+def test_counts_add_up_and_the_newer_target_stays() -> None:
+    """Equal keys meet, whichever post they came with."""
+    buffer = WriteBuffer(10, 10_000)
+    buffer.add([usage("a"), usage("a", 2)], [target("x", "old")])
+    buffer.add([usage("a", 4)], [target("x", "new")])
+    assert len(buffer) == 2
+    assert buffer.drain(10) == [Batch(ENV, (usage("a", 7),), ()), Batch(ENV, (), (target("x", "new"),))]
+
+
+def test_a_batch_holds_one_environment_and_no_more_than_its_size() -> None:
+    """Draining empties the buffer."""
+    buffer = WriteBuffer(10, 10_000)
+    buffer.add([usage("a"), usage("b"), usage("c"), usage("a", environment=OTHER)], [])
+    assert buffer.drain(2) == [
+        Batch(ENV, (usage("a"), usage("b")), ()),
+        Batch(ENV, (usage("c"),), ()),
+        Batch(OTHER, (usage("a", environment=OTHER),), ()),
+    ]
+    assert not buffer.drain(2)
+
+
+def test_new_entries_beyond_the_capacity_are_dropped_and_known_ones_still_merge() -> None:
+    """The number of dropped entries is told."""
+    buffer = WriteBuffer(2, 10_000)
+    assert buffer.add([usage("a")], [target("x")]) == 0
+    assert buffer.add([usage("a"), usage("b")], [target("x", "new"), target("y")]) == 2
+    assert buffer.drain(10)[0].counts == (usage("a", 2),)
+
+
+def test_size_is_bounded_as_well_and_given_back_by_draining() -> None:
+    """Large entries find no room long before the capacity is reached."""
+    buffer = WriteBuffer(100, 2 * weight(usage("a")))
+    assert buffer.add([usage("a"), usage("b"), usage("c")], []) == 1
+    buffer.drain(10)
+    assert buffer.add([usage("a"), usage("b")], []) == 0
+
+
+def test_putting_back_keeps_the_newer_target() -> None:
+    """A failed flush must not overwrite what was said meanwhile."""
+    buffer = WriteBuffer(10, 10_000)
+    buffer.add([usage("a", 5)], [target("x", "new")])
+    assert buffer.put_back(Batch(ENV, (usage("a", 2),), (target("x", "old"), target("y")))) == 0
+    counts, targets = buffer.drain(10)
+    assert counts.counts == (usage("a", 7),)
+    assert targets.targets == (target("x", "new"), target("y"))

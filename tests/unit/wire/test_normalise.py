@@ -1,0 +1,251 @@
+"""Items that every SDK can read, whatever the source says (sdk-contract.md §4)."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ff_proxy.model.environment import Item
+from ff_proxy.wire.normalise import (
+    Rejected,
+    has_made_rules,
+    normalise_flag,
+    normalise_segment,
+    segment_forms,
+    with_version,
+)
+
+FLAG: dict[str, Any] = {
+    "feature": "checkout",
+    "project": "shop",
+    "environment": "prod",
+    "kind": "boolean",
+    "state": "on",
+    "variations": [{"identifier": "t", "value": "true"}, {"identifier": "f", "value": "false"}],
+    "defaultServe": {"variation": "t"},
+    "offVariation": "f",
+    "version": 3,
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.sampled_from(
+    "feature identifier variations defaultServe rules variationToTargetMap prerequisites servingRules "  # noqa: SIM905  (a list of so many does not fit a line)
+    "included excluded tags version kind state offVariation name".split()
+)
+
+
+def served(**fields: object) -> dict[str, Any]:
+    """The wire form of FLAG with ``fields`` replaced."""
+    item = normalise_flag(FLAG | fields)
+    assert isinstance(item, Item), item
+    doc: dict[str, Any] = json.loads(item.wire)
+    return doc
+
+
+def segment(**fields: object) -> dict[str, Any]:
+    """The wire form of a segment."""
+    item = normalise_segment({"identifier": "beta"} | fields)
+    assert isinstance(item, Item), item
+    doc: dict[str, Any] = json.loads(item.wire)
+    return doc
+
+
+def test_unknown_fields_survive() -> None:
+    """SDKs get what SaaS sent."""
+    doc = served(novelty={"a": [1, None]}, variations=[{"identifier": "t", "value": "x", "tint": 3}] * 2)
+    assert doc["novelty"] == {"a": [1, None]}
+    assert doc["variations"][0]["tint"] == 3
+
+
+def test_arrays_that_sdks_need_are_there() -> None:
+    """Absent and null become empty (trap 24)."""
+    for empty in ({}, {"rules": None, "prerequisites": None, "variationToTargetMap": None}):
+        doc = served(**empty)
+        assert doc["rules"] == doc["prerequisites"] == doc["variationToTargetMap"] == []
+
+
+def test_nulls_that_break_the_python_sdk_are_gone() -> None:
+    """A null distribution and null target segments are absent (trap 24)."""
+    doc = served(
+        defaultServe={"variation": "t", "distribution": None},
+        rules=[{"priority": 1, "clauses": None, "serve": {"distribution": None, "variation": "t"}}],
+        variationToTargetMap=[{"variation": "t", "targets": None, "targetSegments": None}],
+    )
+    assert doc["defaultServe"] == {"variation": "t"}
+    assert doc["rules"][0] == {"priority": 1, "clauses": [], "serve": {"variation": "t"}}
+    assert doc["variationToTargetMap"] == [{"variation": "t"}]
+
+
+def test_values_are_text_and_integers_are_integers() -> None:
+    """Go rejects numbers in values and floats in weights and versions."""
+    doc = served(
+        version=4.0,
+        kind="int",
+        variations=[{"identifier": "a", "value": 1.0}, {"identifier": "b", "value": {"x": True}}],
+        rules=[
+            {
+                "priority": 2.0,
+                "clauses": [{"attribute": "age", "op": "in", "values": [1, 2.5, True, None, "x"]}],
+                "serve": {
+                    "distribution": {
+                        "bucketBy": None,
+                        "variations": [
+                            {"variation": "a", "weight": 30.0},
+                            {"variation": "b", "weight": None},
+                        ],
+                    }
+                },
+            }
+        ],
+    )
+    assert doc["version"] == 4
+    assert isinstance(doc["version"], int)
+    assert [variation["value"] for variation in doc["variations"]] == ["1", '{"x":true}']
+    assert doc["rules"][0]["clauses"][0]["values"] == ["1", "2.5", "true", "x"]
+    assert doc["rules"][0]["serve"]["distribution"] == {
+        "bucketBy": "",
+        "variations": [{"variation": "a", "weight": 30}, {"variation": "b", "weight": 0}],
+    }
+
+
+def test_a_lone_variation_is_given_a_twin() -> None:
+    """Ruby dies of a flag with one variation (trap 26); the first of equals wins, so nothing changes."""
+    doc = served(variations=[{"identifier": "t", "value": "true"}])
+    assert doc["variations"] == [{"identifier": "t", "value": "true"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "served_as"),
+    [
+        ("BOOLEAN", "boolean"),
+        ("bool", "boolean"),
+        ("number", "int"),
+        ("json", "json"),
+        ("odd", "string"),
+        (7, "string"),
+    ],
+)
+def test_kinds_are_those_of_the_schema(said: object, served_as: str) -> None:
+    """An enum that Python, Java and .NET reject a whole list for."""
+    assert served(kind=said)["kind"] == served_as
+
+
+@pytest.mark.parametrize(
+    ("said", "served_as"), [("on", "on"), ("ON", "off"), ("", "off"), (None, "off"), (1, "off")]
+)
+def test_state_is_on_or_off(said: object, served_as: str) -> None:
+    """Anything but exactly "on" evaluates as off, and is served so."""
+    assert served(state=said)["state"] == served_as
+
+
+def test_versions_are_always_there() -> None:
+    """Go panics and Python raises without one (trap 27)."""
+    odd: list[object] = [None, "7", -3, True, [], 1e300]
+    for said in odd:
+        assert served(version=said)["version"] == 0
+
+
+@pytest.mark.parametrize(
+    "doc", [None, [], "x", {}, {"feature": ""}, {"feature": 3}, FLAG | {"variations": []}]
+)
+def test_what_no_sdk_could_read_is_rejected(doc: object) -> None:
+    """With a sentence; the rest of its list is served."""
+    rejected = normalise_flag(doc)
+    assert isinstance(rejected, Rejected)
+    assert rejected.problem
+
+
+def test_members_have_all_that_python_and_dotnet_need() -> None:
+    """Targets in a segment carry six texts and no null attributes (trap 25); tags carry two."""
+    doc = segment(
+        included=[{"identifier": "ana", "attributes": None}, {"name": "nobody"}, None],
+        excluded=[{"identifier": "bo", "name": "Bo", "attributes": {"a": 1}}],
+        tags=[{"name": "t"}, {}],
+    )
+    assert doc["included"] == [
+        {"identifier": "ana", "account": "", "org": "", "environment": "", "project": "", "name": "ana"}
+    ]
+    assert doc["excluded"][0]["attributes"] == {"a": 1}
+    assert doc["tags"] == [{"name": "t", "identifier": "t"}]
+    assert doc["name"] == "beta"
+
+
+def test_both_forms_of_a_segment_are_kept() -> None:
+    """The legacy answer's rules stand beside the v2 answer's serving rules (PRODUCT §6.2)."""
+    clause = {"attribute": "a", "op": "equal", "values": ["x"]}
+    serving = [{"ruleId": "r", "priority": 1, "clauses": [clause, clause]}]
+    other = {"attribute": "b", "op": "in", "values": ["y"]}
+    item = normalise_segment(
+        {"identifier": "beta", "servingRules": serving}, {"identifier": "beta", "rules": [other]}
+    )
+    assert isinstance(item, Item)
+    legacy, v2 = (json.loads(form) for form in segment_forms(item.wire))
+    assert [rule["attribute"] for rule in legacy["rules"]] == ["b"]
+    assert len(v2["servingRules"][0]["clauses"]) == 2
+    assert not has_made_rules({"servingRules": serving}, {"rules": [other]})
+
+
+def test_legacy_rules_are_made_only_where_the_source_has_none() -> None:
+    """Of the first clause of each group, as the Go proxy makes them."""
+    clause = {"attribute": "a", "op": "equal", "values": ["x"]}
+    serving = [
+        {"ruleId": "r", "priority": 1, "clauses": [clause]},
+        {"ruleId": "s", "priority": 2, "clauses": []},
+    ]
+    assert [rule["attribute"] for rule in segment(servingRules=serving)["rules"]] == ["a"]
+    assert has_made_rules({"servingRules": serving}, {"rules": []})
+
+
+def test_a_version_is_part_of_the_wire_but_not_of_the_digest() -> None:
+    """Raising it changes nothing else."""
+    item = normalise_flag(FLAG)
+    assert isinstance(item, Item)
+    raised = with_version(item, 12)
+    assert json.loads(raised.wire) == json.loads(item.wire) | {"version": 12}
+    assert raised.digest == item.digest
+    assert with_version(item, 3) is item
+
+
+def test_text_that_utf8_cannot_hold_is_replaced() -> None:
+    """Lone surrogates become U+FFFD, as Go's decoder makes them."""
+    assert served(offVariation="a\ud800b")["offVariation"] == "a\ufffdb"
+
+
+def test_nonsense_never_widens_a_rule() -> None:
+    """An unreadable clause stays as one that never holds; a rule whose clauses are no list is gone."""
+    good = {"attribute": "plan", "op": "equal", "values": ["gold"]}
+    doc = served(
+        rules=[
+            {"priority": 1, "clauses": [good, "nonsense"], "serve": {"variation": "f"}},
+            {"priority": 2, "clauses": "nonsense", "serve": {"variation": "f"}},
+        ]
+    )
+    assert len(doc["rules"]) == 1
+    assert [clause["op"] for clause in doc["rules"][0]["clauses"]] == ["equal", ""]
+    groups = segment(servingRules=[{"priority": 1, "clauses": [3, good]}, {"priority": 2, "clauses": {}}])
+    assert [[clause["op"] for clause in group["clauses"]] for group in groups["servingRules"]] == [
+        ["", "equal"]
+    ]
+
+
+def test_absurd_depth_is_cut() -> None:
+    """A value nested thousands deep costs its depth, not the process."""
+    deep: object = "x"
+    for _ in range(5000):
+        deep = [deep]
+    assert isinstance(normalise_flag(FLAG | {"novelty": deep}), Item)
+
+
+@given(st.dictionaries(FIELDS | st.text(max_size=5), JSON, max_size=8))
+def test_any_json_is_an_item_or_rejected_and_an_item_is_stable(doc: dict[str, Any]) -> None:
+    """Total on bad data; what comes out is what would come out again."""
+    for normalise in (normalise_flag, normalise_segment):
+        item = normalise(doc)
+        if isinstance(item, Item):
+            assert normalise(msgspec.json.decode(item.wire)) == item
