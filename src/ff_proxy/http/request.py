@@ -1,0 +1,35 @@
+"""A request as handlers see it."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ff_proxy.http.body import Body, WholeBody
+from ff_proxy.http.headers import Headers
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a handler may know of a request.
+
+    Attributes:
+        method: such as ``GET``.
+        path: the target's path as it was sent: percent signs, slashes and all.
+        query: what followed the ``?``, as it was sent.
+        headers: the fields that the route declares.
+        params: what the route's template names, percent-decoded once; ``%`` that begins no escape and ``+``
+            stand for themselves.
+        raw_params: the same as it was sent.
+        peer: the client's address, such as ``192.0.2.1``; empty for a Unix socket.
+        old: it came in HTTP/1.0.
+        body: empty for most.
+    """
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
+    params: Mapping[str, str]
+    raw_params: Mapping[str, bytes]
+    peer: str = ""
+    old: bool = False
+    body: Body = msgspec.field(default_factory=WholeBody)

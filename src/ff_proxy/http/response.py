@@ -1,0 +1,112 @@
+"""A whole response, made once and sent as often as it is asked for."""
+
+from functools import cache
+from http import HTTPStatus
+from typing import Final, final
+
+import msgspec
+
+from ff_proxy.errors import RequestError, StoreUnavailable
+
+Fields = tuple[tuple[bytes, bytes], ...]
+"""Header fields in the order they are sent; names as Go writes them (``headers.canonical``)."""
+
+JSON: Final = (b"Content-Type", b"application/json")
+NO_STORE: Final = (b"Cache-Control", b"no-store")
+
+BAD_GATEWAY: Final = 502
+UNAVAILABLE: Final = 503
+RETRY_SOON: Final = 2
+"""Seconds: small, since SDKs that honour ``Retry-After`` wait that long with nothing to show."""
+
+_UNAUTHORIZED: Final = 401
+_LARGE: Final = 16 * 1024
+
+
+@final
+class Response:
+    """Status, fields and body. The server adds ``Date``, ``Vary``, CORS, the request's id, ``Connection``.
+
+    Attributes:
+        apart: the body is so large that copying it costs more than writing it by itself.
+    """
+
+    __slots__ = ("_date", "_start", "_tail", "_wire", "apart", "body", "fields", "status")
+
+    def __init__(self, status: int, fields: Fields, body: bytes = b"") -> None:
+        self.status: Final = status
+        self.fields: Final = fields
+        self.body: Final = body
+        self.apart: Final = len(body) > _LARGE
+        self._start: tuple[bytes, bytes] | None = None
+        self._date = b""
+        self._tail = b""
+        self._wire = b""
+
+    def wire(self, date: bytes, tail: bytes) -> bytes:
+        """Everything up to the body, and a body that is not ``apart`` with it, as bytes to be written.
+
+        ``tail`` is the common fields' lines with the empty line. The last result is kept for callers that
+        come with the very same ``date`` and ``tail`` objects.
+        """
+        if self._date is not date or self._tail is not tail:
+            self._wire = self.head(date, tail) + (b"" if self.apart else self.body)
+            self._date, self._tail = date, tail
+        return self._wire
+
+    def head(self, date: bytes, tail: bytes) -> bytes:
+        """Everything up to the body, not kept."""
+        if self._start is None:
+            self._start = _status_line(self.status), field_lines(self.fields)
+        line, fields = self._start
+        return b"%bDate: %b\r\n%b%b" % (line, date, fields, tail)
+
+
+@cache
+def _status_line(status: int) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
+
+
+def field_lines(fields: Fields) -> bytes:
+    """Fields as header lines, each with its line end."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+def json_response(status: int, body: bytes, *fields: tuple[bytes, bytes]) -> Response:
+    """JSON that nobody may keep."""
+    return Response(status, (JSON, (b"Content-Length", b"%d" % len(body)), NO_STORE, *fields), body)
+
+
+def empty_response(status: int, *fields: tuple[bytes, bytes]) -> Response:
+    """A response without a body, and saying so."""
+    return Response(status, ((b"Content-Length", b"0"), NO_STORE, *fields))
+
+
+def problem(refusal: RequestError, *fields: tuple[bytes, bytes]) -> Response:
+    """The JSON that a client is told of a refusal (PRODUCT §3)."""
+    text = refusal.message
+    body = msgspec.json.encode({"code": str(refusal.status), "message": text, "error": text})
+    return json_response(refusal.status, body, *_refusal_fields(refusal), *fields)
+
+
+def empty_problem(refusal: RequestError, *fields: tuple[bytes, bytes]) -> Response:
+    """The same without a body: where a client would take one for something else."""
+    return empty_response(refusal.status, *_refusal_fields(refusal), *fields)
+
+
+def refused(error: Exception) -> RequestError:
+    """Any error as the refusal that a client is told; what is not expected says nothing of its cause."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, StoreUnavailable):
+        return RequestError(UNAVAILABLE, "not available now, try again", retry_after=RETRY_SOON)
+    return RequestError(500, "internal error")
+
+
+def _refusal_fields(refusal: RequestError) -> Fields:
+    fields: Fields = ()
+    if refusal.retry_after is not None:
+        fields = ((b"Retry-After", b"%d" % refusal.retry_after),)
+    if refusal.status == _UNAUTHORIZED:
+        fields += ((b"Www-Authenticate", b"Bearer"),)
+    return fields
