@@ -11,12 +11,13 @@
     │   └── UpstreamMalformed     an answer that is not what the API promises
     ├── StoreError                the place where environments are kept
     │   ├── StoreUnavailable      it does not answer now
+    │   │   └── StoreMisconfigured    and will not before somebody changes an option, or it
     │   └── StoreUnusable         it answers, but its content is corrupt or of a newer version; exit 3
     ├── OfflineDataError          a file of an offline directory: names file and place
     └── RequestError              what a client asked for is refused: carries the HTTP status
 
-Foreign errors (sockets, HTTP client, SQLite, Redis) are translated into one of these where
-they enter the house, always ``from`` the original.
+Errors of libraries (sockets, HTTP client, SQLite, Redis) become one of these where they enter
+(``aio.border``), always ``from`` the original.
 """
 
 from enum import IntEnum
@@ -86,6 +87,13 @@ class StoreError(FfProxyError):
 
 class StoreUnavailable(StoreError):  # noqa: N818  (reads as what it says of the store)
     """The store does not answer now; what is in the snapshots keeps being served."""
+
+
+class StoreMisconfigured(StoreUnavailable):
+    """The store is not to be had with these options: a wrong password, database or port, or no rights.
+
+    It is tried again all the same: what is wrong may be put right on the other side.
+    """
 
 
 class StoreUnusable(StoreError):  # noqa: N818  (as above)

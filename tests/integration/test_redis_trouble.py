@@ -16,6 +16,7 @@ from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis.clients import Clients
 from ff_proxy.store.redis.connection import Connection, Script
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
@@ -273,7 +274,8 @@ async def test_an_answer_is_never_anothers(tmp_path: Path, *, clustered: bool) -
             else [stack.enter_context(redis_server(tmp_path))]
         )
         topology = Topology.CLUSTER if clustered else Topology.SINGLE
-        connection = Connection(Endpoint(topology, tuple(("127.0.0.1", node.port) for node in nodes)))
+        seeds = tuple(("127.0.0.1", node.port) for node in nodes)
+        connection = Connection(Clients(Endpoint(topology, seeds)))
         random = Random(3)
         heard = 0
 

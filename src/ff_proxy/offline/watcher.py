@@ -219,7 +219,7 @@ class OfflineWatcher:
             try:
                 async for _ in self._notices(self._root):
                     self._wanted.set()
-            except (OSError, RuntimeError) as error:
+            except Exception as error:  # noqa: BLE001  (a library's own base class is not a promise)
                 self._once.warning(_UNWATCHED, error=str(error))
             await self._clock.sleep(self._interval)
 

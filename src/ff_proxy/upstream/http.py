@@ -6,9 +6,15 @@ honoured by the HTTP client itself. Redirects are not followed: credentials in h
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass, field
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -16,7 +22,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from ff_proxy.errors import StartupError, UpstreamMalformed, UpstreamUnavailable
+from ff_proxy.aio.border import border, described
+from ff_proxy.errors import StartupError, UpstreamError, UpstreamMalformed, UpstreamUnavailable
 
 MEBIBYTE: Final = 1024 * 1024
 DEFINITE: Final = frozenset({401, 403, 404})
@@ -96,22 +103,25 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{host}{port}"
 
 
-@contextmanager
-def translated(request: Request) -> Iterator[None]:
+def translated(request: Request) -> AbstractContextManager[None]:
     """Turns whatever the HTTP client, TLS or the event loop raises about ``request`` into our own errors."""
-    try:
-        yield
-    except (TimeoutError, httpx2.TimeoutException) as error:
-        raise UpstreamUnavailable(f"{request}: no answer in time ({type(error).__name__})") from error
-    except httpx2.DecodingError as error:
-        raise UpstreamMalformed(f"{request}: the body's encoding is broken") from error
-    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-        raise UpstreamUnavailable(f"{request}: not a URL that can be asked; check the option") from error
-    except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+    return border(partial(_ours, request))
+
+
+def _ours(request: Request, error: Exception) -> UpstreamError:
+    if isinstance(error, TimeoutError | httpx2.TimeoutException):
+        return UpstreamUnavailable(f"{request}: no answer in time ({type(error).__name__})")
+    if isinstance(error, httpx2.DecodingError):
+        return UpstreamMalformed(f"{request}: the body's encoding is broken")
+    if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
+        return UpstreamUnavailable(f"{request}: not a URL that can be asked; check the option")
+    if isinstance(error, httpx2.HTTPError | httpx2.StreamError | OSError):
         hint = "; set SSL_CERT_FILE to the certificates to trust" if "CERTIFICATE" in str(error) else ""
-        raise UpstreamUnavailable(f"{request}: {str(error) or type(error).__name__}{hint}") from error
-    except ValueError as error:
-        raise UpstreamMalformed(f"{request}: cannot be sent ({type(error).__name__})") from error
+        return UpstreamUnavailable(f"{request}: {described(error)}{hint}")
+    if isinstance(error, ValueError):
+        return UpstreamMalformed(f"{request}: cannot be sent ({type(error).__name__})")
+    # A fault of the client itself: its text may hold anything, credentials too.
+    return UpstreamUnavailable(f"{request}: the HTTP client failed ({type(error).__name__})")
 
 
 class HttpTransport:
@@ -134,7 +144,7 @@ class HttpTransport:
         # Not in the constructor: it may fail, and certificates take some 20 ms to read, so once for both.
         try:
             trust = httpx2.create_ssl_context()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise StartupError(f"SSL_CERT_FILE or SSL_CERT_DIR: cannot read certificates: {error}") from error
         try:
             self._calls = await self._stack.enter_async_context(self._client(trust, _CALL_LIMITS))

@@ -12,21 +12,26 @@ import sys
 import textwrap
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from ff_proxy.errors import StartupError, StoreUnusable
+from ff_proxy.errors import StartupError, StoreError, StoreUnusable
 from ff_proxy.model.environment import Action, Domain
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.protocol import DropItem, PutItem, Registration
 from ff_proxy.store.sqlite import SqliteStore
+from ff_proxy.store.sqlite.database import Database
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.telemetry.logs import make_logger
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag, segment
+from tests.support.foreign_errors import FOREIGN, made
 
 
 def opened(directory: Path, epoch: str = "one", clock: FakeClock | None = None, **sizes: int) -> SqliteStore:
@@ -398,3 +403,33 @@ def _numbers_said(directory: Path, life: str, enough: int) -> list[int]:
         numbers += [int(line) for line in lines.read().split()]
     writer.wait()
     return numbers
+
+
+@given(kind=st.sampled_from(FOREIGN))
+@settings(max_examples=10)
+def test_no_piece_of_work_raises_what_is_not_ours(kind: type[BaseException]) -> None:
+    """Whatever SQLite or Python says, and the next piece finds the database as it was."""
+    error = made(kind)
+    assume(error is not None and not isinstance(error, StopIteration))
+    assert error is not None
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise error
+
+    async def use() -> None:
+        with TemporaryDirectory() as place:
+            async with Database(Path(place), "test", null_telemetry().once("store")) as database:
+                with pytest.raises(StoreError):
+                    await database.run(fail)
+                assert await database.run(lambda connection: connection.in_transaction)
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("table", ["environments", "items", "secrets", "usage_counts"])
+async def test_a_file_that_lacks_a_table_is_refused(tmp_path: Path, table: str) -> None:
+    """With what to do about it, before anything is served from it."""
+    async with Database(tmp_path, "test", null_telemetry().once("store")) as database:
+        await database.run(lambda connection: connection.execute(f"DROP TABLE {table}"))
+    with pytest.raises(StoreUnusable, match=f"lacks the tables {table}"):
+        await Database(tmp_path, "test", null_telemetry().once("store")).__aenter__()

@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from ff_proxy.errors import StartupError, UpstreamMalformed, UpstreamUnavailable
+from ff_proxy.errors import StartupError, UpstreamError, UpstreamMalformed, UpstreamUnavailable
 from ff_proxy.upstream.http import HttpTransport, Request, origin, translated
+from tests.support.foreign_errors import FOREIGN, made
 
 URL = "https://user:secret@saas.test:8443/client/auth"
 REQUEST = Request("POST", URL, "/client/auth", query={"cluster": "2"}, headers={"X": "y"}, body=b"{}")
@@ -186,10 +189,16 @@ async def test_unusable_proxy_stops_the_start(monkeypatch: pytest.MonkeyPatch) -
     assert "secret" not in str(caught.value)
 
 
-def test_unknown_errors_pass() -> None:
-    """A bug stays a bug."""
-    with pytest.raises(ZeroDivisionError), translated(REQUEST):
-        _ = 1 // 0
+@given(kind=st.sampled_from(FOREIGN))
+def test_whatever_the_client_raises_becomes_ours(kind: type[BaseException]) -> None:
+    """Also what no version of it has raised so far; a text that may hold anything is not passed on."""
+    error = made(kind)
+    assume(error is not None)
+    assert error is not None
+    with pytest.raises(UpstreamError) as caught, translated(REQUEST):
+        raise error
+    assert str(REQUEST) in str(caught.value)
+    assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize(

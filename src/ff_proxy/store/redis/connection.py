@@ -10,7 +10,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError, ReadOnlyError
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.store.redis.clients import CONNECT_SECONDS, Clients, Endpoint
+from ff_proxy.store.redis.clients import CONNECT_SECONDS, Clients
 from ff_proxy.store.redis.errors import translated
 
 # Connecting, waiting for the answer and following a moved slot together.
@@ -35,13 +35,13 @@ class Script:
 
 
 class Connection:
-    """A pool of connections to one Redis; closed by ``close``.
+    """The connections of ``clients`` to one Redis; closed by ``close``.
 
     Every call ends within ``_PATIENCE`` seconds of its turn, and raises nothing but ``StoreUnavailable``.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._clients = Clients(endpoint)
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
     async def close(self) -> None:
@@ -106,7 +106,7 @@ class Connection:
         """
         async with self._asking():
             listener = await self._clients.listener()
-        pubsub: PubSub = listener.pubsub()
+            pubsub: PubSub = listener.pubsub()
         try:
             async with self._asking():
                 await pubsub.subscribe(channel)

@@ -1,30 +1,69 @@
 """What Redis and the network raise, in the house's words and with what to do about it."""
 
+import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 import msgspec
 from redis.exceptions import (
     AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
     AuthorizationError,
     BusyLoadingError,
+    InvalidResponse,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
 )
 
-from ff_proxy.errors import StoreUnavailable
-from ff_proxy.store.redis.cancelling import cancellation_heard
+from ff_proxy.aio.border import border, described
+from ff_proxy.errors import StoreMisconfigured, StoreUnavailable
 
-# The kinds that the library tells apart, and the text where it does not or where a script says it.
-_ADVICE: Final[Sequence[tuple[tuple[type[Exception], ...], tuple[str, ...], str]]] = (
+_Advice = tuple[tuple[type[BaseException], ...], tuple[str, ...], str]
+
+# Mistakes that waiting does not mend. The kinds that the library tells apart, and the text where it does
+# not, or where a script says it.
+_MISTAKES: Final[Sequence[_Advice]] = (
     (
-        (AuthenticationError, AuthorizationError, NoPermissionError),
-        ("ACL failure", "can't run this command"),
-        "check redis-username, redis-password and its ACL",
+        (AuthenticationError, AuthenticationWrongNumberOfArgsError, AuthorizationError),
+        ("WRONGPASS", "NOAUTH", "invalid username-password", "invalid password", "AUTH <password>"),
+        "check redis-username and redis-password",
     ),
+    (
+        (NoPermissionError,),
+        ("ACL failure", "can't run this command", "NOPERM"),
+        "give the user of redis-username these rights in its ACL, on keys and channels of redis-prefix",
+    ),
+    (
+        (),
+        ("DB index is out of range", "SELECT is not allowed in cluster mode"),
+        "check redis-db: a Cluster has database 0 only, and a server as many as it is configured for",
+    ),
+    (
+        (),
+        ("Cluster mode is not enabled", "cluster support disabled"),
+        "several addresses mean a Cluster: name one of a plain Redis, or redis+sentinel://host1,host2/service",
+    ),
+    (
+        (ssl.SSLCertVerificationError,),
+        ("CERTIFICATE_VERIFY_FAILED",),
+        "set SSL_CERT_FILE to the authority that signed Redis' certificate, and name the host that it is for",
+    ),
+    (
+        (ssl.SSLError,),
+        ("WRONG_VERSION_NUMBER", "record layer failure"),
+        "rediss:// in redis-address means TLS, redis:// means none: does the port speak the other?",
+    ),
+    (
+        (InvalidResponse,),
+        ("Protocol Error", "Protocol error"),
+        "check the port in redis-address: what answers there is not a Redis",
+    ),
+)
+_ADVICE: Final[Sequence[_Advice]] = (
     (
         (OutOfMemoryError,),
         ("OOM command not allowed",),
@@ -40,38 +79,47 @@ _ADVICE: Final[Sequence[tuple[tuple[type[Exception], ...], tuple[str, ...], str]
     ((), ("MISCONF",), "it takes no writes while it cannot save its data: look at its disk"),
     ((), ("NOREPLICAS",), "it takes no writes while replicas are missing: see min-replicas-to-write"),
     ((), ("WRONGTYPE",), "a key is of another kind: does another program use the same redis-prefix?"),
+    (
+        (),
+        ("CLUSTERDOWN", "not covered", "cannot be connected"),
+        "see CLUSTER INFO: are its nodes up, and all slots assigned?",
+    ),
 )
+# What uvloop and the library say of a connection that somebody else ended between two of their steps.
+_CLOSED: Final = ("closed", "'NoneType' object has no attribute 'write")
 
 
-@contextmanager
-def translated() -> Iterator[None]:
+def translated() -> AbstractContextManager[None]:
     """What Redis or the network raises inside becomes ``StoreUnavailable``, as does what cannot be read.
 
-    A cancellation stays one.
+    Where waiting does not help, it is ``StoreMisconfigured``. A cancellation stays one.
     """
-    try:
-        with cancellation_heard():
-            yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(f"Redis: {_words(error)}") from error
-    except (RuntimeError, AttributeError) as error:
-        # What uvloop and the library say of a connection that somebody else ended between two of its steps.
-        if "closed" not in str(error) and "'NoneType' object has no attribute 'write" not in str(error):
-            raise
-        raise StoreUnavailable("Redis: the connection was closed") from error
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise StoreUnavailable(
+    return border(_ours)
+
+
+def _ours(error: Exception) -> StoreUnavailable:
+    if isinstance(error, msgspec.MsgspecError | ValueError) and not isinstance(error, RedisError | OSError):
+        return StoreUnavailable(
             f"Redis holds something that cannot be read ({error}): "
             "did another version of ff-proxy, or another program, write under the same redis-prefix?"
-        ) from error
+        )
+    text = described(error)
+    if not isinstance(error, RedisError | RedisClusterException | OSError):
+        closed = any(mark in text for mark in _CLOSED)
+        # A fault of the library: its type is what a report needs.
+        text = "the connection was closed" if closed else f"the client failed: {type(error).__name__}: {text}"
+    for kinds, advice in ((StoreMisconfigured, _MISTAKES), (StoreUnavailable, _ADVICE)):
+        hint = _hint(error, text, advice)
+        if hint is not None:
+            return kinds(f"Redis: {text} ({hint})")
+    return StoreUnavailable(f"Redis: {text}")
 
 
-def _words(error: Exception) -> str:
-    text = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
-    for kinds, marks, advice in _ADVICE:
+def _hint(error: Exception, text: str, advice: Sequence[_Advice]) -> str | None:
+    for kinds, marks, hint in advice:
         if any(isinstance(cause, kinds) for cause in _causes(error)) or any(mark in text for mark in marks):
-            return f"{text} ({advice})"
-    return text
+            return hint
+    return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -6,7 +6,7 @@ from typing import Self
 
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.store.redis.clients import Endpoint
+from ff_proxy.store.redis.clients import Clients, Endpoint
 from ff_proxy.store.redis.configs import RedisConfigs
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.fleet_bus import FleetBus
@@ -56,7 +56,7 @@ class RedisStore:
         registration_capacity: int = 10_000,
     ) -> None:
         keys = Keys(prefix)
-        self._connection = Connection(endpoint)
+        self._connection = Connection(Clients(endpoint))
         self.leases = Leases(self._connection, keys, member)
         fence: Callable[[EnvironmentId], int | None] = self.leases.fence if member else _unfenced
         once = telemetry.once("store")

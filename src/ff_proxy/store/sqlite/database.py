@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from ff_proxy.errors import StartupError, StoreUnavailable, StoreUnusable
+from ff_proxy.aio.border import border, described
+from ff_proxy.errors import StartupError, StoreError, StoreUnavailable, StoreUnusable
 from ff_proxy.store.private_files import make_private_directory, make_private_file, narrow_all
 from ff_proxy.store.sqlite.schema import prepare
 from ff_proxy.telemetry import OnceLog
@@ -22,6 +23,13 @@ _PATIENCE: Final = 30.0
 # What the name of every file in the directory begins with, and how those beside the database end.
 _OURS: Final = "ff-proxy"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
+# Of the disk or of one piece of work; every other kind says that the file is not what it should be.
+_PASSING: Final = (
+    sqlite3.OperationalError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+)
 
 
 class Database:
@@ -73,22 +81,20 @@ class Database:
         return await self._call(transaction)
 
     async def _call(self, work: Callable[[], _Result]) -> _Result:
-        loop = asyncio.get_running_loop()
-        try:
+        with border(self._ours):
             async with asyncio.timeout(_PATIENCE):
                 # A thread cannot be cancelled: the transaction ends one way or the other.
-                return await loop.run_in_executor(self._thread, work)
-        except TimeoutError as error:
-            raise StoreUnavailable(
-                f"{self.path}: no answer from the disk within {_PATIENCE:.0f} s"
-            ) from error
-        except sqlite3.OperationalError as error:
-            raise StoreUnavailable(f"{self.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise StoreUnusable(
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _ours(self, error: Exception) -> StoreError:
+        if isinstance(error, TimeoutError):
+            return StoreUnavailable(f"{self.path}: no answer from the disk within {_PATIENCE:.0f} s")
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _PASSING):
+            return StoreUnusable(
                 f"{self.path} is damaged ({error}): move it away to begin with an empty store, "
                 "or put a backup in its place"
-            ) from error
+            )
+        return StoreUnavailable(f"{self.path}: {described(error)}")
 
     def _open(self) -> sqlite3.Connection:
         try:

@@ -1,5 +1,6 @@
 """The file's layout and its version."""
 
+import re
 import sqlite3
 from typing import Final
 
@@ -52,18 +53,19 @@ CREATE TABLE registrations (
 );
 CREATE TABLE secrets (name TEXT PRIMARY KEY, secret TEXT NOT NULL) WITHOUT ROWID;
 """
+_NAMES: Final = frozenset(re.findall(r"CREATE TABLE (\w+)", _TABLES))
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:
     """Make the file ours: lay it out if it is new, refuse it if it is not one that this program reads.
 
     Raises:
-        StoreUnusable: another program's file, or one of a newer ff-proxy.
+        StoreUnusable: another program's file, one of a newer ff-proxy, or one that is not whole.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables == 0:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
         marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
         connection.executescript(f"BEGIN; {marks} {_TABLES} COMMIT;")
         return
@@ -75,4 +77,10 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
         raise StoreUnusable(
             f"{path} was written by a newer ff-proxy (layout {version}, this one reads {VERSION}): "
             "start that version again, or move the file away to begin with an empty store"
+        )
+    missing = _NAMES - tables
+    if missing:
+        raise StoreUnusable(
+            f"{path} lacks the tables {', '.join(sorted(missing))}: put a backup in its place, "
+            "or move the file away to begin with an empty store"
         )
