@@ -1,6 +1,7 @@
 """The listener with TLS: certificates that change, and clients that must have one (PRODUCT §2)."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ff_proxy.errors import StartupError
+from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.telemetry import null_telemetry
-from ff_proxy.web.tls import Tls
+from ff_proxy.web.tls import Tls, TlsFiles
 from tests.support.certificates import make_certificate
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.web import HOST, Response, Site, Wire, message, serving
@@ -20,6 +22,11 @@ FLAGS = f"/client/env/{ENVIRONMENT}/feature-configs"
 
 Files = tuple[Path, Path]
 """A certificate and its key."""
+
+
+def secure(server: Files, client_ca: Path | None = None) -> Tls:
+    """TLS with these files."""
+    return Tls(TlsFiles(*server, client_ca), SystemClock(), null_telemetry())
 
 
 @pytest.fixture
@@ -32,7 +39,7 @@ def server(tmp_path: Path) -> Files:
 async def site(server: Files) -> AsyncIterator[Site]:
     """A proxy with a body too large for one buffer."""
     flags = [flag(f"flag-{number}", description="x" * 1000) for number in range(200)]
-    async with serving(Site(tls=Tls(*server, None, null_telemetry())), config(*flags)) as running:
+    async with serving(Site(tls=secure(server)), config(*flags)) as running:
         yield running
 
 
@@ -84,12 +91,8 @@ async def test_a_renewed_certificate_is_taken_up(site: Site, server: Files) -> N
     old = certificate.read_text()
     async with secured(site) as before:
         assert shown(before) == old
-        certificate.write_text("half a file")
-        tls.refresh()
-        async with secured(site) as between:
-            assert shown(between) == old
         make_certificate(certificate.parent)
-        tls.refresh()
+        tls.reload()
         async with secured(site) as after:
             assert shown(after) == certificate.read_text() != old
             assert (await ask(after, site)).status == 200
@@ -99,7 +102,7 @@ async def test_a_renewed_certificate_is_taken_up(site: Site, server: Files) -> N
 async def test_clients_may_have_to_show_a_certificate(tmp_path: Path, server: Files) -> None:
     """One that the given authority signed; no other, and not none."""
     client, stranger = make_certificate(tmp_path, "client"), make_certificate(tmp_path, "stranger")
-    tls = Tls(*server, client[0], null_telemetry())
+    tls = secure(server, client[0])
     async with serving(Site(tls=tls), config(flag("a"))) as site:
         async with secured(site, client) as wire:
             assert (await ask(wire, site)).status == 200
@@ -107,6 +110,58 @@ async def test_clients_may_have_to_show_a_certificate(tmp_path: Path, server: Fi
             with pytest.raises((OSError, asyncio.IncompleteReadError)):
                 async with secured(site, other) as wire:
                     await ask(wire, site)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_an_authority_that_is_taken_out_is_trusted_no_more(
+    tmp_path: Path, server: Files, version: ssl.TLSVersion
+) -> None:
+    """Not by a new connection, and not by one that resumes a session of before."""
+    gone, stays = make_certificate(tmp_path, "gone"), make_certificate(tmp_path, "stays")
+    authorities = tmp_path / "authorities.pem"
+    authorities.write_bytes(gone[0].read_bytes() + stays[0].read_bytes())
+    tls = secure(server, authorities)
+    async with serving(Site(tls=tls), config(flag("a"))) as site:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.maximum_version = version
+        context.load_cert_chain(*gone)
+        first = await asyncio.to_thread(_blocking_get, context, site.port, None)
+        assert first is not None
+        resumed = await asyncio.to_thread(_blocking_get, context, site.port, first)
+        assert resumed is not None
+        authorities.write_bytes(stays[0].read_bytes())
+        tls.reload()
+        for session in (None, first, resumed):
+            assert await asyncio.to_thread(_blocking_get, context, site.port, session) is None
+        async with secured(site, stays) as wire:
+            assert (await ask(wire, site)).status == 200
+
+
+def _blocking_get(
+    context: ssl.SSLContext, port: int, session: ssl.SSLSession | None
+) -> ssl.SSLSession | None:
+    """The session of a connection on which a request was answered; asyncio offers none to resume."""
+    try:
+        with (
+            socket.create_connection((HOST, port), timeout=10) as plain,
+            context.wrap_socket(plain, session=session) as wrapped,
+        ):
+            wrapped.sendall(message("GET", "/health/live"))
+            return wrapped.session if wrapped.recv(1000).startswith(b"HTTP/1.1 200") else None
+    except OSError:
+        return None
+
+
+async def test_nothing_weak_is_spoken(site: Site) -> None:
+    """No CBC with TLS 1.2, and nothing older."""
+    for ciphers, good in (("ECDHE+AESGCM", True), ("ECDHE+AES:!AESGCM", False)):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(ciphers)
+        answered = await asyncio.to_thread(_blocking_get, context, site.port, None) is not None
+        assert answered is good
 
 
 async def test_plain_text_on_a_tls_port_is_hung_up_on(site: Site) -> None:
@@ -132,6 +187,7 @@ def test_files_that_cannot_be_used_stop_the_start(tmp_path: Path, server: Files)
         (certificate, key, missing),
         (certificate, key, broken),
     ]
-    for shown_file, key_file, authority in cases:
-        with pytest.raises(StartupError, match=shown_file.name):
-            Tls(shown_file, key_file, authority, null_telemetry())
+    named = [missing, broken, certificate, missing, broken]
+    for (shown_file, key_file, authority), name in zip(cases, named, strict=True):
+        with pytest.raises(StartupError, match=name.name):
+            secure((shown_file, key_file), authority)

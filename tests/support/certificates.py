@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 
-def make_certificate(directory: Path, name: str = "server") -> tuple[Path, Path]:
+def make_certificate(
+    directory: Path, name: str = "server", *, subject: str = "", days: int = 2, passphrase: str = ""
+) -> tuple[Path, Path]:
     """A self-signed certificate for loopback and its key, as PEM files in ``directory``.
+
+    ``subject`` is in openssl's form; with ``passphrase`` the key is encrypted.
 
     It is its own authority, so it also serves as the file that a peer checks it with. Skips the test (which
     fails it in CI) where there is no openssl.
@@ -18,9 +22,16 @@ def make_certificate(directory: Path, name: str = "server") -> tuple[Path, Path]
     certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-days", "2", "-keyout", str(key), "-out", str(certificate)),
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *(("-passout", f"pass:{passphrase}") if passphrase else ("-nodes",)),
+            *(
+                "-utf8",
+                "-subj",
+                subject or f"/CN={name}",
+                "-addext",
+                "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            ),
+            *("-days", str(days), "-keyout", str(key), "-out", str(certificate)),
         ],
         check=True,
         capture_output=True,

@@ -77,9 +77,10 @@ async def serve_part(
 
     last = last_seconds(shutdown)
     phases = [Phase("streams", shutdown.delay, leave), Phase("requests", last, drain), *flush]
+    secured = () if serving.tls is None else (serving.tls,)
     await listener.start()
     return await run_services(
-        [*services, serving.entrance, hub, listener],
+        [*services, serving.entrance, hub, *secured, listener],
         phases,
         deadline=shutdown.deadline,
         stop=stop,

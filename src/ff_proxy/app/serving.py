@@ -30,7 +30,7 @@ from ff_proxy.web.limits import Limits, connection_limit
 from ff_proxy.web.needs import Freshness, KeyChecker, Registrar
 from ff_proxy.web.resources import Resources
 from ff_proxy.web.server import Listener, bind
-from ff_proxy.web.tls import Tls
+from ff_proxy.web.tls import Tls, TlsFiles
 from ff_proxy.web.tokens import Tokens
 from ff_proxy.web.usage_posts import UsagePosts
 
@@ -62,6 +62,7 @@ class Serving:
     """The listener, bound already, what is behind it, and how far it has come."""
 
     listener: Listener
+    tls: Tls | None
     hub: Hub
     entrance: Entrance
     readiness: Callable[[], Readiness]
@@ -111,13 +112,15 @@ def make_serving(
     edge = Edge(
         resources, access, needs.freshness, hub, app, cors, counts, snapshots, clock, telemetry, limits
     )
-    secured = make_tls(options, telemetry)
+    secured = make_tls(options, clock, telemetry)
     own = bind(options.port) if listening is None else listening
     listener = Listener(edge, own, gate, clock, telemetry, tls=secured)
-    return Serving(listener, hub, entrance, readiness)
+    return Serving(listener, secured, hub, entrance, readiness)
 
 
-def make_tls(options: ServingOptions, telemetry: Telemetry) -> Tls | None:
-    """TLS as the options want it; raises ``StartupError``."""
+def make_tls(options: ServingOptions, clock: Clock, telemetry: Telemetry) -> Tls | None:
+    """TLS as the options want it; raises ``StartupError`` or ``ConfigError``."""
     tls = options.tls
-    return None if tls is None else Tls(tls.certificate, tls.key, tls.client_ca, telemetry)
+    if tls is None:
+        return None
+    return Tls(TlsFiles(tls.certificate, tls.key, tls.client_ca), clock, telemetry)

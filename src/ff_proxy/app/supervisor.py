@@ -24,6 +24,7 @@ from ff_proxy.errors import ExitCode
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.processes import forked_processes
 from ff_proxy.runtime.supervisor import Child, Supervisor
+from ff_proxy.telemetry import null_telemetry
 from ff_proxy.telemetry.multiprocess import mark_dead
 from ff_proxy.web.server import bind_each, stop_listening
 
@@ -42,7 +43,8 @@ def run(loaded: Loaded) -> ExitCode:
     telemetry = make_telemetry(options.operation, clock, loaded.warnings, process="supervisor")
     with ExitStack() as stack:
         common = stack.enter_context(open_shared_runtime())
-        make_tls(options.serving, telemetry)  # unusable files are told once, by us
+        # Unusable files are told once, by us; what else there is to say of them, by those who use them.
+        make_tls(options.serving, clock, null_telemetry())
         shown = bound_metrics(options.serving)
         sockets = bind_each(options.serving.port, options.serving.workers)
         children = _children(options, common, sockets, shown)

@@ -113,3 +113,10 @@ class Metrics:
         self.refused_connections = Counter(
             "ff_proxy_connections_refused", "Connections closed at a limit.", ("reason",), registry=registry
         )
+        self.certificate_expiry = Gauge(
+            "ff_proxy_certificate_expiry_seconds",
+            "Seconds until the certificate that SDKs are shown ends; below zero it has ended.",
+            ("certificate",),
+            registry=registry,
+            multiprocess_mode="livemin",
+        )

@@ -17,7 +17,6 @@ from ff_proxy.web.tls import Tls
 _BACKLOG: Final = 4096
 _HANDSHAKE_SECONDS: Final = 10.0
 _STEP: Final = 0.02
-_CERTIFICATES_EVERY: Final = 5
 
 
 def bind(port: int, host: str = "", *, shared: bool = False) -> socket.socket:
@@ -123,8 +122,6 @@ class Listener:
             while True:
                 await self._clock.sleep(1)
                 self._edge.tick()
-                if self._tls is not None and self._edge.second % _CERTIFICATES_EVERY == 0:
-                    self._tls.refresh()
         finally:
             self.close()
 

@@ -1,69 +1,260 @@
-"""TLS for the listener: certificates are read again when their files change (PRODUCT §2)."""
+"""TLS for the listener: new files are taken up when they are good, and the last good ones stay otherwise."""
 
+import asyncio
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
-from ff_proxy.errors import StartupError
+from ff_proxy.errors import ConfigError, StartupError
+from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.tls.certificates import Certificate, read_pem
 
 _Stamp = tuple[tuple[int, int, int], ...]
-_UNUSABLE: Final = "the new TLS certificate cannot be used, the old one stays in force"
+
+_EVERY: Final = 1.0
+_DAY: Final = 86400.0
+_WARN_DAYS: Final = 14
+_OTHERS_READ: Final = 0o004
+# Of TLS 1.2 what seals and encrypts in one: no CBC, and no key that is not forgotten.
+_CIPHERS: Final = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
+
+_REFUSED: Final = "new TLS files cannot be used, the ones in force stay"
+_ENDS: Final = "the TLS certificate ends soon: renew it"
+_ENDED: Final = "the TLS certificate has ended: SDKs that check it do not connect"
+_NOT_YET: Final = "the TLS certificate is not valid yet: SDKs that check it do not connect"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files: a certificate with its chain, its private key, and who signs clients' certificates.
+
+    With ``client_ca`` a client must have a certificate.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def all(self) -> tuple[Path, ...]:
+        """Those there are."""
+        return (self.certificate, self.key, *(() if self.client_ca is None else (self.client_ca,)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    context: ssl.SSLContext
+    shown: Certificate
+    authorities: tuple[Certificate, ...]
+
+    def trouble(self, moment: float) -> str:
+        """Why clients would not take it at that moment, if they would not."""
+        if moment > self.shown.ends:
+            return "the certificate has ended"
+        if moment < self.shown.begins:
+            return "the certificate is not valid yet"
+        if self.authorities and not any(one.good_at(moment) for one in self.authorities):
+            return "no authority for clients is valid now"
+        return ""
+
+
+class _Switch(ssl.SSLContext):
+    """What the listener is given: whichever context is in force then makes the handshake.
+
+    Each has its own sessions: none that an authority let in is resumed when the authority is gone.
+    """
+
+    active: ssl.SSLContext
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        return self.active.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
 class Tls:
-    """One context for the listener's life.
+    """One context for the listener's life, and the service that looks for new files.
 
     Args:
-        certificate: a PEM file, the chain included.
-        key: its private key in PEM.
-        client_ca: who signs clients' certificates; with it a client must have one.
+        files: what to use.
+        clock: says what is valid.
         telemetry: told of changes.
 
     Raises:
+        ConfigError: the key is encrypted.
         StartupError: the files cannot be used.
     """
 
-    def __init__(self, certificate: Path, key: Path, client_ca: Path | None, telemetry: Telemetry) -> None:
-        self._certificate = certificate
-        self._key = key
-        self._client_ca = client_ca
-        self._log = telemetry.logger("web")
-        self._once = telemetry.once("web")
+    name = "tls"
+
+    def __init__(self, files: TlsFiles, clock: Clock, telemetry: Telemetry) -> None:
+        self.ready = asyncio.Event()
+        self._files = files
+        self._clock = clock
+        self._log = telemetry.logger("tls")
+        self._once = telemetry.once("tls", _DAY)
+        self._expiry = telemetry.metrics.certificate_expiry.labels("tls-cert")
         try:
-            self._stamp = self._look()
-            self.context: Final = self._make()
-        except OSError as error:
-            raise StartupError(f"TLS: {certificate} and {key} cannot be used: {error}") from error
+            self._seen = self._taken = self._look()
+            self._loaded = self._load()
+            world_readable = files.key.stat().st_mode & _OTHERS_READ
+        except (OSError, ValueError) as error:
+            raise StartupError(f"the TLS files cannot be used: {_words(error)}") from error
+        self._refused: _Loaded | None = None
+        self._reason = ""
+        self._switch: Final = _Switch(ssl.PROTOCOL_TLS_SERVER)
+        self._switch.active = self._loaded.context
+        if world_readable:
+            self._log.warning("every user can read the TLS key: take that right away", file=str(files.key))
+        self._watch_validity()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What to listen with, for good."""
+        return self._switch
+
+    async def run(self) -> None:
+        """Look for new files every second until cancelled."""
+        self.ready.set()
+        while True:
+            await self._clock.sleep(_EVERY)
+            # A volume may hang, and authorities take their time to be read.
+            await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> None:
-        """Take up changed files; what cannot be used changes nothing."""
+        """Take up files that have changed, once they have stayed the same from one call to the next."""
+        self._watch_validity()
         try:
             stamp = self._look()
-            if stamp == self._stamp:
-                return
-            self._make()  # whether they fit each other is found out beside the context in use
-            self.context.load_cert_chain(self._certificate, self._key)
-            if self._client_ca is not None:
-                self.context.load_verify_locations(self._client_ca)
         except OSError as error:
-            self._once.warning(_UNUSABLE, str(self._certificate), error=str(error))
-        else:
-            self._stamp = stamp
-            self._once.forget(_UNUSABLE, str(self._certificate))
-            self._log.info("TLS certificate read again", file=str(self._certificate))
+            # One is missing while it is replaced. If it stays away, the next restart will fail.
+            settled, self._seen = self._seen == (), ()
+            if settled:
+                self._refuse(_words(error))
+            return
+        settled, self._seen = stamp == self._seen, stamp
+        if stamp != self._taken and settled:
+            self.reload()
+        elif self._refused is not None:
+            self._consider(self._refused)  # its time may have come
 
-    def _make(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    def reload(self) -> None:
+        """Read the files now, whether they have changed or not; what cannot be used changes nothing."""
+        try:
+            stamp = self._look()
+            loaded = self._load()
+            if self._look() != stamp:
+                return  # written to meanwhile: the next look finds that
+        except (OSError, ValueError, ConfigError) as error:
+            self._refuse(_words(error))
+            return
+        self._taken = stamp
+        self._consider(loaded)
+
+    def _consider(self, loaded: _Loaded) -> None:
+        now = self._clock.wall()
+        trouble = loaded.trouble(now)
+        if trouble and not self._loaded.trouble(now):
+            self._refused = loaded
+            self._refuse(f"{self._files.certificate}: {trouble}")
+            return
+        self._refused = None
+        self._once.forget(_REFUSED, self._reason)
+        if loaded.shown != self._loaded.shown:
+            for event in (_ENDS, _ENDED, _NOT_YET):
+                self._once.forget(event)
+        self._loaded = loaded
+        self._switch.active = loaded.context
+        self._watch_validity()
+        self._log.info(
+            "TLS files read again",
+            subject=loaded.shown.subject,
+            issuer=loaded.shown.issuer,
+            days=self._days(),
+            authorities=[one.subject for one in loaded.authorities],
+        )
+
+    def _refuse(self, reason: str) -> None:
+        if reason != self._reason:
+            self._once.forget(_REFUSED, self._reason)
+        self._reason = reason
+        self._once.warning(_REFUSED, reason)
+
+    def _watch_validity(self) -> None:
+        now = self._clock.wall()
+        shown = self._loaded.shown
+        self._expiry.set(shown.ends - now)
+        if now > shown.ends:
+            event = _ENDED
+        elif now < shown.begins:
+            event = _NOT_YET
+        elif shown.ends - now < _WARN_DAYS * _DAY:
+            event = _ENDS
+        else:
+            return
+        self._once.warning(event, file=str(self._files.certificate), days=self._days())
+
+    def _days(self) -> float:
+        return round((self._loaded.shown.ends - self._clock.wall()) / _DAY, 1)
+
+    def _load(self) -> _Loaded:
+        """Read everything anew; raises ``OSError``, ``ValueError`` or ``ConfigError``."""
+        files = self._files
+        chain = _certificates(files.certificate)
+        authorities = () if files.client_ca is None else tuple(_certificates(files.client_ca))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_CIPHERS)
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
         context.set_alpn_protocols(["http/1.1"])
-        context.load_cert_chain(self._certificate, self._key)
-        if self._client_ca is not None:
-            context.load_verify_locations(self._client_ca)
+
+        def ask() -> NoReturn:
+            # Otherwise the library asks on the terminal, and nobody is there.
+            raise ConfigError(f"tls-key: {files.key} is encrypted: decrypt it, there is no passphrase option")
+
+        key = files.key.read_bytes()
+        if key.count(b"-----BEGIN ") != key.count(b"-----END "):
+            raise ValueError(f"{files.key}: the file is incomplete")
+        if b"PRIVATE KEY-----" not in key:
+            raise ValueError(f"{files.key}: there is no private key in PEM form in it")
+        try:
+            context.load_cert_chain(files.certificate, files.key, password=ask)
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                raise ValueError(f"{files.key} is not the key of {files.certificate}") from error
+            reason = error.reason or error.strerror or "not understood"
+            raise ValueError(
+                f"{files.certificate} and {files.key} are refused by OpenSSL: {reason}"
+            ) from error
+        if files.client_ca is not None:
+            try:
+                context.load_verify_locations(files.client_ca)
+            except ssl.SSLError as error:
+                raise ValueError(f"{files.client_ca} is refused by OpenSSL: {error.reason}") from error
             context.verify_mode = ssl.CERT_REQUIRED
-        return context
+            # Set by default from Python 3.13 on; companies' own authorities rarely pass it.
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return _Loaded(context, chain[0], authorities)
 
     def _look(self) -> _Stamp:
-        files = (self._certificate, self._key, *([] if self._client_ca is None else [self._client_ca]))
-        found = [file.stat() for file in files]
+        found = [file.stat() for file in self._files.all()]
         return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
+
+
+def _certificates(file: Path) -> list[Certificate]:
+    try:
+        return read_pem(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -1,0 +1,1 @@
+"""Certificates: reading ours, and deciding whose to trust."""

@@ -1,0 +1,101 @@
+"""What a certificate says of itself: for whom it is, who signed it, and how long it is good (RFC 5280 §4.1).
+
+The standard library tells that only of certificates that a handshake has verified.
+"""
+
+import base64
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+_BLOCK: Final = re.compile(
+    rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----([A-Za-z0-9+/=\s]*)-----END \1-----"
+)
+_SEQUENCE: Final = 0x30
+_VERSION: Final = 0xA0
+_UTC_TIME: Final = 0x17
+_BMP_STRING: Final = 0x1E
+_LONG_FORM: Final = 0x80
+_COMMON_NAME: Final = b"\x55\x04\x03"
+_ORGANIZATION: Final = b"\x55\x04\x0a"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Names as people write them, and the first and last moment of validity in seconds since 1970."""
+
+    subject: str
+    issuer: str
+    begins: float
+    ends: float
+
+    def good_at(self, moment: float) -> bool:
+        """Whether it is valid then."""
+        return self.begins <= moment <= self.ends
+
+
+def read_pem(text: bytes) -> list[Certificate]:
+    """The certificates of a PEM file, in order; what else is in it is left alone.
+
+    Raises ``ValueError`` if there is none, if one cannot be read, or if the file ends within a block: then it
+    has not been written to its end.
+    """
+    if text.count(b"-----BEGIN ") != text.count(b"-----END "):
+        raise ValueError("the file is incomplete: a block in it begins and does not end")
+    found = [read_der(base64.b64decode(block[2])) for block in _BLOCK.finditer(text)]
+    if not found:
+        raise ValueError("there is no certificate in PEM form in it")
+    return found
+
+
+def read_der(der: bytes) -> Certificate:
+    """One certificate; raises ``ValueError`` if that is none."""
+    try:
+        _, whole = next(_values(der))
+        _, signed = next(_values(whole))
+        fields = _values(signed)
+        tag, _ = next(fields)
+        if tag == _VERSION:
+            next(fields)  # the serial number
+        next(fields)  # how it is signed
+        issuer, validity, subject = next(fields), next(fields), next(fields)
+        begins, ends = _values(validity[1])
+        return Certificate(_name(subject[1]), _name(issuer[1]), _moment(*begins), _moment(*ends))
+    except (StopIteration, IndexError, UnicodeDecodeError, OverflowError) as error:
+        raise ValueError("a certificate in it cannot be read") from error
+
+
+def _values(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The values of ``data``, one behind the other, each with its tag."""
+    at = 0
+    while at < len(data):
+        tag, length = data[at], data[at + 1]
+        at += 2
+        if length & _LONG_FORM:
+            octets = length & ~_LONG_FORM
+            length = int.from_bytes(data[at : at + octets], "big")
+            at += octets
+        if at + length > len(data):
+            raise IndexError
+        yield tag, data[at : at + length]
+        at += length
+
+
+def _moment(tag: int, text: bytes) -> float:
+    form = "%y%m%d%H%M%SZ" if tag == _UTC_TIME else "%Y%m%d%H%M%SZ"
+    return datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC).timestamp()
+
+
+def _name(data: bytes) -> str:
+    """The common name, with the organization behind it, or either of them."""
+    found: dict[bytes, str] = {}
+    for _, relative in _values(data):
+        for _, pair in _values(relative):
+            (_, kind), (tag, text) = _values(pair)
+            found[kind] = text.decode("utf-16-be" if tag == _BMP_STRING else "utf-8", "replace")
+    common, organization = found.get(_COMMON_NAME, ""), found.get(_ORGANIZATION, "")
+    if common and organization and common != organization:
+        return f"{common} ({organization})"
+    return common or organization or "no name"
