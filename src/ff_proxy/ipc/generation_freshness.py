@@ -38,7 +38,9 @@ class GenerationFreshness:
             def check(_: object) -> bool:
                 return seen(environment) == counted()
 
-            self._checks[environment] = check
+            # Clients name environments that nobody holds: nothing is kept of those.
+            if self._snapshots.get(environment) is not None:
+                self._checks[environment] = check
         return check
 
     async def refresh(self, environment: EnvironmentId) -> None:
@@ -47,4 +49,7 @@ class GenerationFreshness:
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(_LINK_SECONDS):
                 await self._snapshots.refresh(environment)
-                self._seen[environment] = generations
+                if self._snapshots.get(environment) is None:
+                    self._seen.pop(environment, None)
+                else:
+                    self._seen[environment] = generations

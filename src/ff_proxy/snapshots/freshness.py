@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from ff_proxy.aio.keyed_locks import KeyedLocks
 from ff_proxy.errors import StoreError
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import Revision
@@ -37,7 +38,7 @@ class RevisionFreshness:
         self._snapshots = snapshots
         self._clock = clock
         self._noticed: dict[EnvironmentId, float] = {}
-        self._asking: dict[EnvironmentId, asyncio.Lock] = {}
+        self._asking: KeyedLocks[EnvironmentId] = KeyedLocks()
         self._checks: dict[EnvironmentId, asyncio.Task[None]] = {}
         snapshots.listen(self._announced)
 
@@ -67,16 +68,15 @@ class RevisionFreshness:
     async def _check(self, environment: EnvironmentId) -> None:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                try:
-                    await self._asking.setdefault(environment, asyncio.Lock()).acquire()
-                finally:
+                async with self._asking.held(environment):
                     del self._checks[environment]
-                try:
                     await self._compare(environment)
-                finally:
-                    self._asking[environment].release()
         except (StoreError, TimeoutError):
-            self._late.labels(environment).inc()
+            known = self._snapshots.get(environment) is not None
+            self._late.labels(environment if known else "").inc()
+        finally:
+            if self._checks.get(environment) is asyncio.current_task():
+                del self._checks[environment]
 
     async def _compare(self, environment: EnvironmentId) -> None:
         snapshot = self._snapshots.get(environment)

@@ -167,6 +167,9 @@ class SnapshotRegistry:
                 snapshot = Snapshot(config, self._options, previous=previous)
                 self._swap(previous, snapshot, snapshot.changes_since(previous))
             gate.covered = covers
+            if gate.covered == gate.asked and environment not in self._current:
+                # Clients may name environments that nobody holds: nothing is kept of those.
+                self._gates.pop(environment, None)
 
     def _swap(self, previous: Snapshot | None, snapshot: Snapshot, changes: tuple[Change, ...]) -> None:
         before = frozenset[SdkKeyHash]() if previous is None else previous.keys

@@ -4,11 +4,14 @@ import logging
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from typing import Protocol, TextIO
+from typing import Final, Protocol, TextIO
 
 import structlog
 
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.model.clock import Clock
+
+_ONCE_BYTES: Final = 512 * 1024
 
 
 class Logger(Protocol):
@@ -79,15 +82,16 @@ def make_logger(level: str, stream: TextIO | None = None, process: str = "") -> 
 class OnceLog:
     """Says a thing once, and again only when an interval has passed, with how often it happened since.
 
-    Bounded: it remembers ``capacity`` (event, subject) pairs, the oldest are forgotten first.
+    Bounded: it remembers ``budget`` bytes of (event, subject) pairs, the oldest are forgotten first.
     """
 
-    def __init__(self, logger: Logger, clock: Clock, interval: float = 300.0, capacity: int = 1024) -> None:
+    def __init__(
+        self, logger: Logger, clock: Clock, interval: float = 300.0, budget: int = _ONCE_BYTES
+    ) -> None:
         self._logger = logger
         self._clock = clock
         self._interval = interval
-        self._capacity = capacity
-        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+        self._said: BoundedMap[tuple[str, str], tuple[float, int]] = BoundedMap(budget)
 
     def warning(self, event: str, subject: str = "", **facts: object) -> None:
         """Log ``event`` about ``subject`` unless that was done within the interval."""
@@ -95,11 +99,9 @@ class OnceLog:
         now = self._clock.monotonic()
         said = self._said.get(key)
         if said is not None and now - said[0] < self._interval:
-            self._said[key] = (said[0], said[1] + 1)
+            self._said.put(key, (said[0], said[1] + 1))
             return
-        if said is None and len(self._said) >= self._capacity:
-            del self._said[next(iter(self._said))]
-        self._said[key] = (now, 0)
+        self._said.put(key, (now, 0))
         if subject:
             facts["subject"] = subject
         if said is not None and said[1]:
@@ -108,4 +110,4 @@ class OnceLog:
 
     def forget(self, event: str, subject: str = "") -> bool:
         """The trouble is over: say it anew next time. ``True`` if it had been said."""
-        return self._said.pop((event, subject), None) is not None
+        return self._said.pop((event, subject)) is not None

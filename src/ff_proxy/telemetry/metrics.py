@@ -54,6 +54,12 @@ class Metrics:
             ("envID", "reason"),
             registry=registry,
         )
+        self.entries_dropped = Counter(
+            "ff_proxy_entries_dropped",
+            "Entries that a cache or queue had no room for within its share of the memory budget.",
+            ("container",),
+            registry=registry,
+        )
         self.checks_late = Counter(
             "ff_proxy_revision_checks_late",
             "Requests of which the store did not say in time whether anything newer is there.",

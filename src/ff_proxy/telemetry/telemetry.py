@@ -2,6 +2,7 @@
 
 import io
 import socket
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -45,6 +46,10 @@ class Telemetry:
     def once(self, room: str, interval: float = 300.0) -> OnceLog:
         """A logger for trouble that repeats; ``interval`` in seconds between two equal lines."""
         return OnceLog(self.logger(room), self._clock, interval)
+
+    def dropped(self, container: str) -> Callable[[int], object]:
+        """What counts the entries that ``container`` drops (see ``bounded.BoundedMap``)."""
+        return self.metrics.entries_dropped.labels(container).inc
 
     def serve(self, listening: socket.socket) -> AbstractContextManager[None]:
         """Serve the figures on a socket of their own while the context lasts."""

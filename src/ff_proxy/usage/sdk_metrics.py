@@ -21,16 +21,12 @@ class SdkCounter:
 
     def count(self, environment: EnvironmentId, sdk: SdkLabels) -> None:
         """One post of ``sdk``."""
-        series = self._series.get((environment, sdk))
+        shown = SdkLabels(sdk.type[:_LABEL_LENGTH], sdk.version[:_LABEL_LENGTH], sdk.language[:_LABEL_LENGTH])
+        series = self._series.get((environment, shown))
         if series is None:
-            known = len(self._series) < self._capacity
-            shown = sdk if known else _OTHER
-            series = self._counter.labels(
-                environment,
-                shown.type[:_LABEL_LENGTH],
-                shown.version[:_LABEL_LENGTH],
-                shown.language[:_LABEL_LENGTH],
-            )
-            if known:
-                self._series[environment, sdk] = series
+            if len(self._series) < self._capacity:
+                series = self._counter.labels(environment, shown.type, shown.version, shown.language)
+                self._series[environment, shown] = series
+            else:
+                series = self._counter.labels(environment, _OTHER.type, _OTHER.version, _OTHER.language)
         series.inc()

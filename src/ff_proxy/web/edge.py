@@ -6,12 +6,13 @@ from email.utils import formatdate
 from functools import partial
 from typing import Final
 
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import RequestError, StoreUnavailable
 from ff_proxy.model.clock import Clock
+from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.web.access import Access, Outdated, StreamGrant
-from ff_proxy.web.cache import Cache
 from ff_proxy.web.cold import ColdServer
 from ff_proxy.web.connection import Connection
 from ff_proxy.web.cors import Cors
@@ -30,7 +31,6 @@ from ff_proxy.web.resources import READABLE, Answer, NotNow, Resources
 from ff_proxy.web.sealed import Vault
 from ff_proxy.web.sieve import MOST_NOISE, Sieve, Sifted
 
-_PLACES: Final = 8192
 _SEALED: Final = 256
 _LONGEST_PATH: Final = 512
 _STREAM_FIELDS: Final = (
@@ -56,6 +56,7 @@ class Edge:
         clock: for ``date``.
         telemetry: told of trouble.
         limits: bounds.
+        shares: how much may be remembered.
     """
 
     def __init__(
@@ -71,15 +72,18 @@ class Edge:
         clock: Clock,
         telemetry: Telemetry,
         limits: Limits,
+        shares: MemoryShares = LEAST_SHARES,
     ) -> None:
         self.limits: Final = limits
         self.cold: Final = ColdServer(app)
         self._app = app
         self.vault: Final = Vault(_SEALED)
-        self.memo: Final = Memo(snapshots, resources)
+        self.memo: Final = Memo(
+            snapshots, resources, budget=shares.responses, dropped=telemetry.dropped("responses")
+        )
         self._by_rest: Final = self.memo.by_rest
         self._by_lines: Final = self.memo.by_lines
-        self._sieve: Final = Sieve()
+        self._sieve: Final = Sieve(shares.routes // 2)
         self._most_lines: Final = limits.head_fields + 3
         self.connections: set[Connection] = set()
         self.second = 0
@@ -96,7 +100,9 @@ class Edge:
         self._log = telemetry.logger("web")
         self._once = telemetry.once("web")
         self._refused = telemetry.metrics.refused_connections
-        self._places: Cache[bytes, Place] = Cache(_PLACES)
+        self._places: BoundedMap[bytes, Place] = BoundedMap(
+            shares.routes // 2, dropped=telemetry.dropped("routes")
+        )
         self.plain_tail: Final = field_lines(cors.fields(None)) + b"\r\n"
         self.date = b""
         self._set_date()

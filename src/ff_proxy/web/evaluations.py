@@ -5,17 +5,17 @@ from typing import Final, final
 
 import mmh3
 
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.model.environment import Revision
 from ff_proxy.model.evaluation import NoEvaluation, Reason
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.target import Target
 from ff_proxy.snapshots.encoded_body import EncodedBody
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.web.cache import Cache
 
-_CAPACITY: Final = 32 * 1024 * 1024
 _OVERHEAD: Final = 1024
 
 
@@ -46,14 +46,15 @@ class Evaluations:
 
     Args:
         telemetry: told of flags that yield no variation.
-        capacity: bytes of remembered lists, over all environments.
+        budget: bytes of remembered lists, over all environments.
     """
 
-    def __init__(self, telemetry: Telemetry, *, capacity: int = _CAPACITY) -> None:
+    def __init__(self, telemetry: Telemetry, *, budget: int = LEAST_SHARES.evaluations) -> None:
         self._unresolved = telemetry.metrics.unresolved
         self._once = telemetry.once("evaluations")
-        self._kept: Cache[tuple[EnvironmentId, bytes], tuple[Revision, EncodedBody]] = Cache(
-            capacity, lambda _, kept: 2 * len(kept[1].content) + _OVERHEAD
+        # Twice: a client may ask for the compressed form as well.
+        self._kept: BoundedMap[tuple[EnvironmentId, bytes], tuple[Revision, EncodedBody]] = BoundedMap(
+            budget, lambda _, kept: 2 * len(kept[1].content) + _OVERHEAD, telemetry.dropped("evaluations")
         )
 
     def all(self, snapshot: Snapshot, target: Target) -> tuple[EncodedBody, bool]:

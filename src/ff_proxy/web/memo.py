@@ -7,9 +7,10 @@ request, and are known by the rest of their bytes.
 from collections.abc import Callable
 from typing import Final, final
 
+from ff_proxy.bounded import BoundedMap, cost_of
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.snapshots.registry import Announcement, SnapshotRegistry
-from ff_proxy.web.cache import Cache
 from ff_proxy.web.counts import Tally
 from ff_proxy.web.reply import Reply
 from ff_proxy.web.resources import Answer, Resources
@@ -17,8 +18,11 @@ from ff_proxy.web.resources import Answer, Resources
 Lines = tuple[bytes, ...]
 
 _LONGEST: Final = 4096
-_CAPACITY: Final = 32 * 1024 * 1024
-_OVERHEAD: Final = 300
+_WAYS: Final = 3
+# The records of an answer, and its head as it is written.
+_OVERHEAD: Final = 2000
+_ENTRY: Final = 300
+_LINE: Final = 41
 _LEAST_USED: Final = 20
 _PAUSES: Final = 10
 
@@ -60,9 +64,12 @@ class Remembered:
         self.date = b""
         self.wire = b""
         self.used = False
-        # Bulk bodies are shared by all who ask; what one target gets, or one item, is held here twice.
-        own = answer.place.target_sent or answer.place.item
-        self.weight: Final = _OVERHEAD + (2 * len(answer.reply.body) if own else 0)
+        # Bulk bodies are shared by all who ask; what one target gets, or one item, is held by this alone. A
+        # body that does not stand apart is held once more, in what is written.
+        own = len(answer.reply.body) if answer.place.target_sent or answer.place.item else 0
+        written = 0 if answer.reply.apart else len(answer.reply.body)
+        described = cost_of(answer.stored) + 4 * (len(answer.place.target_sent) + len(answer.place.item))
+        self.weight: Final = _OVERHEAD + len(tail) + own + written + described
 
     @property
     def good(self) -> bool:
@@ -76,7 +83,8 @@ class Memo:
     Args:
         snapshots: say when an environment's answers are outdated.
         resources: check the rest of an answer.
-        capacity: bytes to spend, each way.
+        budget: bytes to spend, over all ways.
+        dropped: told how many answers were forgotten for room.
 
     Attributes:
         by_bytes: a bare look-up by exact bytes.
@@ -85,13 +93,20 @@ class Memo:
     """
 
     def __init__(
-        self, snapshots: SnapshotRegistry, resources: Resources, *, capacity: int = _CAPACITY
+        self,
+        snapshots: SnapshotRegistry,
+        resources: Resources,
+        *,
+        budget: int = LEAST_SHARES.responses,
+        dropped: Callable[[int], object] = lambda _: None,
     ) -> None:
         self._resources = resources
-        self._lines: Cache[Lines, Remembered] = Cache(capacity, _weigh)
-        self._rests: Cache[bytes, Remembered] = Cache(capacity, lambda rest, held: len(rest) + held.weight)
+        self._lines: BoundedMap[Lines, Remembered] = BoundedMap(budget // _WAYS, _weigh, dropped)
+        self._rests: BoundedMap[bytes, Remembered] = BoundedMap(
+            budget // _WAYS, lambda rest, held: _ENTRY + len(rest) + held.weight, dropped
+        )
         self._bytes: dict[bytes, Remembered] = {}
-        self._capacity = capacity
+        self._capacity = budget // _WAYS
         self._weight = 0
         self._leases: dict[EnvironmentId, Lease] = {}
         self._pausing = 0
@@ -131,7 +146,7 @@ class Memo:
         if self._pausing:
             self._pausing -= 1
         elif len(data) <= _LONGEST:
-            self._weight += len(data) + held.weight
+            self._weight += _ENTRY + len(data) + held.weight
             if self._weight > self._capacity:
                 self._turn()
             self._bytes[data] = held
@@ -165,4 +180,4 @@ def _is_current(held: Remembered) -> bool:
 
 
 def _weigh(lines: Lines, held: Remembered) -> int:
-    return sum(map(len, lines)) + held.weight
+    return _ENTRY + sum(map(len, lines)) + _LINE * len(lines) + held.weight

@@ -3,7 +3,8 @@
 import re
 from typing import Final, final
 
-from ff_proxy.web.cache import Cache
+from ff_proxy.bounded import BoundedMap, entry_cost
+from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.web.noise import Noise
 
 _PLAIN: Final = 0
@@ -33,8 +34,7 @@ _NAMES: Final = {
     ),
 }
 _LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t -~\x80-\xff]*")
-_CAPACITY: Final = 4 * 1024 * 1024
-_OVERHEAD: Final = 100
+_LONGEST_NAME: Final = 64
 _NAMES_KEPT: Final = 1000
 _LINES_PER_NAME: Final = 256
 _NOISES_KEPT: Final = 1000
@@ -54,8 +54,8 @@ class Sieve:
 
     __slots__ = ("_learned", "_lines", "_noises", "_recall")
 
-    def __init__(self) -> None:
-        self._lines: Final[Cache[bytes, int]] = Cache(_CAPACITY, lambda line, _: len(line) + _OVERHEAD)
+    def __init__(self, budget: int = LEAST_SHARES.routes // 2) -> None:
+        self._lines: Final[BoundedMap[bytes, int]] = BoundedMap(budget, entry_cost)
         self._recall: Final = self._lines.recall
         self._learned: Final[dict[bytes, int]] = {}
         self._noises: Final[dict[tuple[bytes, ...], Noise]] = {}
@@ -86,7 +86,8 @@ class Sieve:
         """The fields of ``lines`` as noise; connections whose clients are alike share it."""
         names = tuple(line.partition(b":")[0] for line in lines)
         noise = self._noises.get(names)
-        if noise is None and 0 < len(names) <= MOST_NOISE and len(self._noises) < _NOISES_KEPT:
+        short = 0 < len(names) <= MOST_NOISE and max(map(len, names)) <= _LONGEST_NAME
+        if noise is None and short and len(self._noises) < _NOISES_KEPT:
             noise = Noise(names, None if echoed is None else echoed.partition(b":")[0])
             self._noises[names] = noise
         return noise
@@ -104,6 +105,8 @@ class Sieve:
         return kind
 
     def _worthwhile(self, name: bytes) -> bool:
+        if len(name) > _LONGEST_NAME:
+            return False
         learned = self._learned.get(name, 0)
         if learned == 0 and len(self._learned) >= _NAMES_KEPT:
             return False

@@ -9,15 +9,15 @@ from typing import Final
 import jwt
 from jwt.algorithms import HMACAlgorithm
 
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKeyHash, Secret
-from ff_proxy.web.cache import Cache
+from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.wire.sdk import TokenClaims, read_claims, write_claims
 
 _ALGORITHM: Final = "HS256"
-_REMEMBERED: Final = 50_000
-_ISSUED: Final = 2000
+_ISSUED_PART: Final = 8
 _LONGEST: Final = 8192
 _PADDING: Final = b"=="
 
@@ -45,6 +45,8 @@ class Tokens:
         clock: says when a token was issued.
         keyless: tokens that name no key, as the Go proxy v1 issued them, are taken too (PRODUCT §6.1).
         others: secrets that other members sign with now, if not with the same: their tokens are taken too.
+        budget: bytes of tokens that are remembered.
+        dropped: told how many were forgotten for room.
     """
 
     def __init__(
@@ -54,13 +56,19 @@ class Tokens:
         *,
         keyless: bool = False,
         others: Callable[[], Collection[Secret]] = tuple,
+        budget: int = LEAST_SHARES.tokens,
+        dropped: Callable[[int], object] = lambda _: None,
     ) -> None:
         self._secret: Final = _bytes(secret)
         self._others = others
         self._clock = clock
         self._keyless = keyless
-        self._issued: Cache[SdkKeyHash, tuple[EnvironmentInfo, int, str]] = Cache(_ISSUED)
-        self._verified: Cache[bytes, TokenClaims] = Cache(_REMEMBERED)
+        self._issued: BoundedMap[SdkKeyHash, tuple[EnvironmentInfo, int, str]] = BoundedMap(
+            budget // _ISSUED_PART
+        )
+        self._verified: BoundedMap[bytes, TokenClaims] = BoundedMap(
+            budget - budget // _ISSUED_PART, dropped=dropped
+        )
         self._jws: Final = jwt.PyJWS(algorithms=[_ALGORITHM])
         self._jws.unregister_algorithm(_ALGORITHM)
         self._jws.register_algorithm(_ALGORITHM, _AnySecret(HMACAlgorithm.SHA256))

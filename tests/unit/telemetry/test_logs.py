@@ -5,6 +5,7 @@ from io import StringIO
 
 import pytest
 
+from ff_proxy.bounded import entry_cost
 from ff_proxy.model.keys import Secret
 from ff_proxy.telemetry import OnceLog
 from ff_proxy.telemetry.logs import make_logger
@@ -101,7 +102,7 @@ def test_trouble_that_is_over_is_told_anew() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     """The oldest is forgotten, and told again when it comes back."""
     out = StringIO()
-    once = OnceLog(make_logger("INFO", out), FakeClock(), capacity=2)
+    once = OnceLog(make_logger("INFO", out), FakeClock(), budget=2 * entry_cost(("away", "a"), (0.0, 0)))
     for subject in ("a", "b", "c", "c", "a"):
         once.warning("away", subject)
     assert [json.loads(line)["subject"] for line in out.getvalue().splitlines()] == ["a", "b", "c", "a"]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ff_proxy.aio.keyed_locks import KeyedLocks
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import NEVER, EnvironmentConfig, RecentChange, Revision, UpstreamStatus
@@ -68,7 +69,7 @@ class RedisConfigs:
         self._fence = fence
         self._statuses = RedisStatuses(connection, keys, fence)
         self._held: dict[EnvironmentId, EnvironmentConfig] = {}
-        self._reading: dict[EnvironmentId, asyncio.Lock] = {}
+        self._reading: KeyedLocks[EnvironmentId] = KeyedLocks()
         self._reads = BatchLoader(self._read_many, most=_READ_AT_ONCE)
         self._recents = BatchLoader(self._recent_many, most=_READ_AT_ONCE)
         self._revisions = BatchLoader(self._revision_many, most=_REVISIONS_AT_ONCE)
@@ -114,7 +115,7 @@ class RedisConfigs:
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """See ``ConfigReader``."""
-        async with self._reading.setdefault(environment, asyncio.Lock()):
+        async with self._reading.held(environment):
             config, _ = await self._read(environment)
             return config
 
@@ -136,7 +137,7 @@ class RedisConfigs:
 
     async def remove(self, environment: EnvironmentId) -> None:
         """See ``ConfigWriter``: what remains in Redis says that it is gone, so that nobody puts it back."""
-        async with self._reading.setdefault(environment, asyncio.Lock()):
+        async with self._reading.held(environment):
             arguments: list[Argument] = [self._own_fence(environment), self._keys.notices, environment]
             if await self._connection.run(scripts.REMOVE, self._of(environment), arguments) < 0:
                 raise _fenced(environment)
@@ -198,7 +199,7 @@ class RedisConfigs:
         environment: EnvironmentId,
         change: Callable[[EnvironmentConfig | None], EnvironmentConfig | None],
     ) -> Revision | None:
-        async with self._reading.setdefault(environment, asyncio.Lock()):
+        async with self._reading.held(environment):
             for _ in range(_ATTEMPTS):
                 old, expected = await self._read(environment)
                 new = change(old)

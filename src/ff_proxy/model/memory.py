@@ -1,0 +1,72 @@
+"""How the memory that outside input may fill is shared out (spec/behaviour#byte-bounds)."""
+
+from typing import Final
+
+import msgspec
+
+MEBIBYTE: Final = 1024 * 1024
+LEAST_BUDGET: Final = 256 * MEBIBYTE
+"""The least ``memory-budget``: with less, caches would be too small to be of use."""
+
+_HUNDREDTHS: Final = 100
+
+
+class MemoryShares(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes for each kind of thing that clients can make the process keep. Together they are the budget.
+
+    ``responses``: answers kept to be given again.
+    ``evaluations``: lists of evaluations by target.
+    ``targets``: descriptions of targets, kept or cached.
+    ``tokens``: tokens seen.
+    ``routes``: paths and header lines seen.
+    ``pending_writes``: what waits for a store that is away.
+    ``usage_buffer``: counts on their way into the store.
+    ``usage_queue``: counts on their way to SaaS.
+    ``registrations``: targets on their way to SaaS.
+    ``keys``: keys that were refused.
+    ``events``: events kept for streams that come back.
+    ``bodies``: request bodies that are being read.
+    ``unsent``: responses that clients have not taken yet.
+    """
+
+    responses: int
+    evaluations: int
+    targets: int
+    tokens: int
+    routes: int
+    pending_writes: int
+    usage_buffer: int
+    usage_queue: int
+    registrations: int
+    keys: int
+    events: int
+    bodies: int
+    unsent: int
+
+
+_HUNDREDTHS_EACH: Final = MemoryShares(
+    responses=16,
+    evaluations=8,
+    targets=18,
+    tokens=5,
+    routes=2,
+    pending_writes=4,
+    usage_buffer=8,
+    usage_queue=16,
+    registrations=3,
+    keys=1,
+    events=4,
+    bodies=8,
+    unsent=7,
+)
+
+
+def shares_of(budget: int) -> MemoryShares:
+    """``budget`` bytes shared out; less than ``LEAST_BUDGET`` counts as that."""
+    whole = max(budget, LEAST_BUDGET)
+    parts = msgspec.structs.asdict(_HUNDREDTHS_EACH)
+    return MemoryShares(**{name: whole * part // _HUNDREDTHS for name, part in parts.items()})
+
+
+LEAST_SHARES: Final = shares_of(LEAST_BUDGET)
+"""What the smallest budget gives: for tests and tools."""
