@@ -1,9 +1,13 @@
 """Offline directories made for tests."""
 
 import json
+import os
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from ff_proxy.model.keys import EnvironmentId, hash_key
+from ff_proxy.offline.files import Files
 
 ENV = "5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11"
 OTHER = "b1dc1c9f-5a3f-41d7-8a4e-0c8e2f9e3b22"
@@ -70,3 +74,67 @@ def bakery(root: Path, environment: str = ENV, *, version: int = 3) -> Path:
             {"identifier": "guest", "name": "guest", "anonymous": True},
         ],
     )
+
+
+class FaultyFiles(Files):
+    """The real files, except for paths whose device, directory or permissions are said to be in trouble."""
+
+    def __init__(self) -> None:
+        self._faults: dict[Path, int] = {}
+        self._devices: dict[Path, int] = {}
+        self._unread: dict[Path, int] = {}
+        self._answer: threading.Event | None = None
+
+    def fail(self, path: Path, number: int) -> None:
+        """From now on everything at or below ``path`` gives this error."""
+        self._faults[path] = number
+
+    def refuse_reading(self, path: Path, number: int) -> None:
+        """From now on reading this file gives an error, though it looks well."""
+        self._unread[path] = number
+
+    def hang(self, answer: threading.Event) -> None:
+        """From now on nothing is answered before ``answer`` is set."""
+        self._answer = answer
+
+    def move_to_device(self, path: Path, device: int) -> None:
+        """From now on everything at or below ``path`` is on another device."""
+        self._devices[path] = device
+
+    def mend(self) -> None:
+        """Everything is as the real file system has it."""
+        self._faults.clear()
+        self._devices.clear()
+        self._unread.clear()
+
+    def entries(self, directory: Path) -> Mapping[str, bool]:
+        self._check(directory)
+        return super().entries(directory)
+
+    def status(self, path: Path) -> os.stat_result:
+        self._check(path)
+        status = super().status(path)
+        for place, device in self._devices.items():
+            if path.is_relative_to(place):
+                fields = list(status)
+                fields[2] = device
+                times = {name: getattr(status, name) for name in ("st_mtime_ns", "st_ctime_ns")}
+                return os.stat_result(fields, times)
+        return status
+
+    def is_link(self, path: Path) -> bool:
+        self._check(path)
+        return super().is_link(path)
+
+    def read(self, path: Path) -> bytes:
+        self._check(path)
+        if path in self._unread:
+            raise OSError(self._unread[path], os.strerror(self._unread[path]), str(path))
+        return super().read(path)
+
+    def _check(self, path: Path) -> None:
+        if self._answer is not None:
+            self._answer.wait()
+        for place, number in self._faults.items():
+            if path.is_relative_to(place):
+                raise OSError(number, os.strerror(number), str(path))

@@ -45,7 +45,7 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Sto
         await snapshots.resync()
 
         def readiness() -> Readiness:
-            return Readiness(loaded=len(snapshots.all()))
+            return Readiness(loaded=len(snapshots.all()), degraded=watcher.degraded)
 
         def environments() -> list[EnvironmentId]:
             # As the Go proxy: offline there is no stream whose state could be told.

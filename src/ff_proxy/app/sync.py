@@ -120,7 +120,8 @@ async def _offline(
         )
         targets = CountedTargets(kept.targets, common.generations)
         watcher = OfflineWatcher(options.config_dir, held.configs, targets, clock, telemetry)
-        before = await held.configs.environments()
+        names = await held.configs.environments()
+        before = [one for name in names if (one := await held.configs.environment(name)) is not None]
         if before:
             watcher.resume(before)
         else:
@@ -130,7 +131,7 @@ async def _offline(
         await there.look()
 
         def readiness() -> Readiness:
-            return Readiness(loaded=len(there.names))
+            return Readiness(loaded=len(there.names), degraded=watcher.degraded)
 
         async def check_key(_: SdkKey) -> KeyVerdict:
             return KeyVerdict.REFUSED if there.names else KeyVerdict.UNAVAILABLE

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -11,7 +10,7 @@ from ff_proxy.evaluation.clauses import SEGMENT_MATCH
 from ff_proxy.model.feature import FeatureConfig, Segment, Serve
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.offline.format import OfflineEnvironment, Reading
-from ff_proxy.offline.layout import Part, files_of
+from ff_proxy.offline.layout import Location, Part
 from ff_proxy.offline.problems import Problem, Severity
 from ff_proxy.wire.config import read_feature, read_segment
 
@@ -24,27 +23,27 @@ def dangling(readings: Iterable[Reading]) -> list[Problem]:
     owners: dict[SdkKeyHash, EnvironmentId] = {}
     for reading in readings:
         if reading.environment is not None:
-            problems += _in_environment(reading.location.path, reading.environment)
-            problems += _shared_keys(reading.location.path, reading.environment, owners)
+            problems += _in_environment(reading.location, reading.environment)
+            problems += _shared_keys(reading.location, reading.environment, owners)
     return problems
 
 
-def _in_environment(directory: Path, environment: OfflineEnvironment) -> Iterator[Problem]:
+def _in_environment(location: Location, environment: OfflineEnvironment) -> Iterator[Problem]:
     config = environment.config
     if not config.keys:
-        yield _warning(directory, Part.KEYS, "", "no SDK key opens this environment")
+        yield _warning(location, Part.KEYS, "", "no SDK key opens this environment")
     if not _UUID.fullmatch(config.id):
         text = f"the environment id {config.id!r} is no UUID: some SDKs then repeat refused usage for ever"
-        yield Problem(Severity.WARNING, str(directory), "", text)
+        yield Problem(Severity.WARNING, str(location.path), "", text)
     flags = {name: read_feature(msgspec.json.decode(item.wire)) for name, item in config.flags.items()}
     segments = {name: read_segment(msgspec.json.decode(item.wire)) for name, item in config.segments.items()}
     for name, flag in flags.items():
         for text in _of_flag(flag, flags, segments):
-            yield _warning(directory, Part.FLAGS, name, text)
+            yield _warning(location, Part.FLAGS, name, text)
     for name, segment in segments.items():
         for missing in sorted(set(_matched(segment)) - set(segments)):
             text = f"a rule names target group {missing!r}, which is not there"
-            yield _warning(directory, Part.SEGMENTS, name, text)
+            yield _warning(location, Part.SEGMENTS, name, text)
 
 
 def _of_flag(
@@ -88,15 +87,16 @@ def _matched(segment: Segment) -> Iterator[str]:
 
 
 def _shared_keys(
-    directory: Path, environment: OfflineEnvironment, owners: dict[SdkKeyHash, EnvironmentId]
+    location: Location, environment: OfflineEnvironment, owners: dict[SdkKeyHash, EnvironmentId]
 ) -> Iterator[Problem]:
     for key in sorted(environment.config.keys):
         owner = owners.setdefault(key, environment.config.id)
         if owner != environment.config.id:
             text = f"this key is also one of environment {owner}; it will open only one of the two"
-            yield _warning(directory, Part.KEYS, key, text)
+            yield _warning(location, Part.KEYS, key, text)
 
 
-def _warning(directory: Path, part: Part, place: str, text: str) -> Problem:
-    files = files_of(directory, part)
-    return Problem(Severity.WARNING, str(files[0] if files else directory), place, text)
+def _warning(location: Location, part: Part, place: str, text: str) -> Problem:
+    names = location.files_of(part)
+    path = location.path / names[0] if names else location.path
+    return Problem(Severity.WARNING, str(path), place, text)

@@ -10,11 +10,13 @@ import msgspec
 
 from ff_proxy.errors import OfflineDataError
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.offline.absence import why_not_found
 from ff_proxy.offline.durable_files import Disk, only_writer
+from ff_proxy.offline.files import Files, in_words
 from ff_proxy.offline.format import Reading, read_environment
 from ff_proxy.offline.journal import complete, is_committed, unswapped
-from ff_proxy.offline.layout import PREFIX, Finding, Location, find, signature_of
-from ff_proxy.offline.problems import Problem
+from ff_proxy.offline.layout import PREFIX, Finding, Location, find, locate
+from ff_proxy.offline.problems import Problem, Severity
 
 _READ_ONLY: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _PAUSE: Final = 0.1
@@ -27,12 +29,15 @@ class DirectoryReading(msgspec.Struct, frozen=True):
 
     ``locations``: every environment there. ``readings``: those that were read, because they were not known.
     ``disputed``: environments that two directories claim; nothing of them is read.
+    ``missing``: known environments that were not found; the text is empty if they were removed, else it says
+    what keeps them from being found.
     """
 
     locations: tuple[Location, ...]
     readings: tuple[Reading, ...]
     disputed: frozenset[EnvironmentId]
     problems: tuple[Problem, ...]
+    missing: Mapping[EnvironmentId, str] = {}
 
 
 def read_directory(
@@ -40,6 +45,7 @@ def read_directory(
     known: Mapping[EnvironmentId, Location] | None = None,
     *,
     disk: Disk | None = None,
+    files: Files | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> DirectoryReading:
     """Read every environment below ``root`` whose location is not in ``known``. Blocks: call it in a thread.
@@ -50,41 +56,71 @@ def read_directory(
         root: the directory.
         known: what was read before; a location that is still the same is not read again.
         disk: how to complete a write.
+        files: how to read.
         pause: waits that many seconds.
 
     Raises ``OfflineDataError`` if ``root`` cannot be read, or somebody else is writing it all the time.
     """
     known = known if known is not None else {}
     disk = disk if disk is not None else Disk()
-    finding = _look(root, disk, pause)
+    files = files if files is not None else Files()
+    try:
+        return _read(root, known, disk, files, pause)
+    except OSError as error:
+        path = error.filename or root
+        raise OfflineDataError(str(path), f"it cannot be read: {in_words(error)}") from error
+
+
+def _read(
+    root: Path,
+    known: Mapping[EnvironmentId, Location],
+    disk: Disk,
+    files: Files,
+    pause: Callable[[float], None],
+) -> DirectoryReading:
+    finding = _look(root, disk, files, pause)
     readings: tuple[Reading, ...] = ()
     for _ in range(_ATTEMPTS):
         new = (location for location in finding.locations if known.get(location.environment) != location)
-        readings = tuple(map(read_environment, new))
-        before, finding = finding, _look(root, disk, pause)
+        readings = tuple(_contained(location, files) for location in new)
+        before, finding = finding, _look(root, disk, files, pause)
         if finding.locations == before.locations:
             break
         pause(_PAUSE)
-    return DirectoryReading(finding.locations, readings, finding.disputed, finding.problems)
+    there = {location.environment for location in finding.locations} | finding.disputed
+    missing = {
+        environment: why_not_found(root, location, files)
+        for environment, location in known.items()
+        if environment not in there
+    }
+    return DirectoryReading(finding.locations, readings, finding.disputed, finding.problems, missing)
 
 
-def _look(root: Path, disk: Disk, pause: Callable[[float], None]) -> Finding:
-    finding = find(root)
-    return _complete(root, disk, pause) if is_committed(root) else finding
+def _contained(location: Location, files: Files) -> Reading:
+    try:
+        return read_environment(location, files)
+    except Exception as error:  # noqa: BLE001  (no content of a file may keep the others from being read)
+        text = f"it cannot be read: {type(error).__name__}: {error}"
+        return Reading(location, None, (Problem(Severity.BROKEN, str(location.path), "", text),))
 
 
-def _complete(root: Path, disk: Disk, pause: Callable[[float], None]) -> Finding:
+def _look(root: Path, disk: Disk, files: Files, pause: Callable[[float], None]) -> Finding:
+    finding = find(root, files)
+    return _complete(root, disk, files, pause) if is_committed(root) else finding
+
+
+def _complete(root: Path, disk: Disk, files: Files, pause: Callable[[float], None]) -> Finding:
     for _ in range(_PATIENCE):
         with only_writer(root) as alone:
             if alone:
-                return _complete_alone(root, disk)
+                return _complete_alone(root, disk, files)
         pause(_PAUSE)
         if not is_committed(root):
-            return find(root)
+            return find(root, files)
     raise OfflineDataError(str(root), "another process is writing the directory")
 
 
-def _complete_alone(root: Path, disk: Disk) -> Finding:
+def _complete_alone(root: Path, disk: Disk, files: Files) -> Finding:
     try:
         complete(root, disk)
     except OSError as error:
@@ -92,12 +128,12 @@ def _complete_alone(root: Path, disk: Disk) -> Finding:
             raise OfflineDataError(
                 str(root), f"a write that was cut off cannot be completed: {error.strerror}"
             ) from error
-    finding = find(root)
+    finding = find(root, files)
     waiting = {
         EnvironmentId(directory.name.removeprefix(PREFIX)): new for directory, new in unswapped(root).items()
     }
     if not waiting:
         return finding
     kept = (location for location in finding.locations if location.environment not in waiting)
-    moved = (Location(name, path, signature_of(path)) for name, path in waiting.items())
+    moved = (locate(name, path, files) for name, path in waiting.items())
     return Finding((*kept, *moved), finding.disputed, finding.problems)

@@ -12,7 +12,8 @@ from ff_proxy.model.environment import EnvironmentConfig, Item
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.model.target import Target
 from ff_proxy.offline.document import read_document
-from ff_proxy.offline.layout import README, Location, Part, files_of
+from ff_proxy.offline.files import Files, in_words
+from ff_proxy.offline.layout import README, Location, Part
 from ff_proxy.offline.problems import Problem, Severity
 from ff_proxy.wire.normalise import Rejected, normalise_flag, normalise_segment
 from ff_proxy.wire.offline import (
@@ -40,30 +41,40 @@ class OfflineEnvironment(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What reading a directory gave: ``environment`` is ``None`` if one of its files is broken."""
+    """What reading a directory gave: ``environment`` is ``None`` if one of its files is broken.
+
+    ``files`` names the file that each part was read from. ``rejected`` holds the identifiers of entries that
+    cannot be used, an empty one for an entry that does not say what it is. ``complete`` is ``False`` if the
+    system did not let a file be read, so that reading it again may help though it did not change.
+    """
 
     location: Location
     environment: OfflineEnvironment | None
     problems: tuple[Problem, ...]
+    files: Mapping[Part, str] = {}
+    rejected: Mapping[Part, frozenset[str]] = {}
+    complete: bool = True
 
 
-def read_environment(location: Location) -> Reading:
+def read_environment(location: Location, files: Files | None = None) -> Reading:
     """Read an environment's files; whatever is wrong is among the problems, never an exception."""
-    reader = _Reader(location)
+    reader = _Reader(location, files if files is not None else Files())
     flags, flag_docs = reader.read(Part.FLAGS, normalise_flag, _identifier)
     segments, segment_docs = reader.read(Part.SEGMENTS, normalise_segment, _identifier)
     targets, target_docs = reader.read(Part.TARGETS, _target, lambda target: target.identifier)
     keys, _ = reader.read(Part.KEYS, _key, str)
     problems = tuple(reader.problems)
     if any(problem.severity is Severity.BROKEN for problem in problems):
-        return Reading(location, None, problems)
+        return Reading(location, None, problems, complete=reader.complete)
     config = EnvironmentConfig(
         info=read_info(location.environment, [*flag_docs, *segment_docs], target_docs),
         flags=flags,
         segments=segments,
         keys=frozenset(keys.values()),
     )
-    return Reading(location, OfflineEnvironment(config, tuple(targets.values())), problems)
+    environment = OfflineEnvironment(config, tuple(targets.values()))
+    rejected = {part: frozenset(names) for part, names in reader.rejected.items()}
+    return Reading(location, environment, problems, reader.files, rejected)
 
 
 def encode_environment(environment: OfflineEnvironment, written: float) -> Mapping[str, bytes]:
@@ -85,24 +96,33 @@ _Made = TypeVar("_Made")
 class _Reader:
     """Reads the parts of one environment and collects what is wrong with them."""
 
-    def __init__(self, location: Location) -> None:
-        self._directory = location.path
+    def __init__(self, location: Location, files: Files) -> None:
+        self._location = location
+        self._files = files
         self.problems: list[Problem] = []
+        self.files: dict[Part, str] = {}
+        self.rejected: dict[Part, set[str]] = {}
+        self.complete = True
 
     def read(
         self, part: Part, make: Callable[[object], _Made | Rejected], name: Callable[[_Made], str]
     ) -> tuple[dict[str, _Made], list[object]]:
         """The usable entries of a part by name, and all of them as they stand in the file."""
-        files = files_of(self._directory, part)
-        if not files:
+        names = self._location.files_of(part)
+        if not names:
             return {}, []
-        for path in files[1:]:
-            self._note(Severity.WARNING, path, "", f"it is ignored, because there is {files[0].name}")
-        path = files[0]
+        path, *others = (self._location.path / name for name in names)
+        for other in others:
+            self._note(Severity.WARNING, other, "", f"it is ignored, because there is {path.name}")
+        self.files[part] = path.name
         try:
-            document, problems = read_document(path)
+            document, problems = read_document(path, self._files.read(path))
         except OfflineDataError as error:
             self._note(Severity.BROKEN, path, error.place or "", error.problem)
+            return {}, []
+        except OSError as error:
+            self.complete = False
+            self._note(Severity.BROKEN, path, "", f"it cannot be read: {in_words(error)}")
             return {}, []
         self.problems += problems
         if document is None:
@@ -110,10 +130,11 @@ class _Reader:
         if not isinstance(document, list):
             self._note(Severity.BROKEN, path, "", f"it must hold a list of {_WORDS[part]}")
             return {}, []
-        return self._entries(path, document, make, name), document
+        return self._entries(part, path, document, make, name), document
 
     def _entries(
         self,
+        part: Part,
         path: Path,
         document: Iterable[object],
         make: Callable[[object], _Made | Rejected],
@@ -127,6 +148,7 @@ class _Reader:
             except RecursionError:
                 entry = Rejected("", "it is nested too deeply")
             if isinstance(entry, Rejected):
+                self.rejected.setdefault(part, set()).add(entry.identifier)
                 label = f"[{index}] {entry.identifier}".rstrip()
                 self._note(Severity.ERROR, path, label, entry.problem)
                 continue

@@ -1,8 +1,7 @@
 """Serving from an offline directory: what is in it goes into the store, and so does what changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
-from collections.abc import Set as AbstractSet
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,21 +9,24 @@ import watchfiles
 
 from ff_proxy.errors import OfflineDataError, StoreError
 from ff_proxy.model.clock import Clock
+from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.offline.directory import DirectoryReading, read_directory
-from ff_proxy.offline.format import OfflineEnvironment, Reading
-from ff_proxy.offline.layout import Location
+from ff_proxy.offline.files import Files
+from ff_proxy.offline.format import OfflineEnvironment
 from ff_proxy.offline.problems import Problem, Severity
+from ff_proxy.offline.retention import Retention
 from ff_proxy.store.protocol import ConfigWriter, TargetStore
 from ff_proxy.telemetry import Telemetry
 
 _DEBOUNCE_MS: Final = 200
 _STEP_MS: Final = 50
-_MISSING_SECONDS: Final = 1.0
 _SHOWN: Final = 20
-_UNREADABLE: Final = "offline directory cannot be read, the last good state stays in force"
-_EMPTY: Final = "offline directory is empty, the last good state stays in force"
+_TARGETS_AT_ONCE: Final = 200
+_TROUBLE: Final = "offline data cannot be used, the last good state stays in force"
+_PATIENCE_SECONDS: Final = 30.0
+_HANGING: Final = "offline directory does not answer, the last good state stays in force"
 _STORE: Final = "store does not take what is in the offline directory"
 _UNWATCHED: Final = "offline directory cannot be watched, looking at it from time to time"
 
@@ -40,11 +42,9 @@ def system_notices(root: Path) -> AsyncIterator[object]:
 class OfflineWatcher:
     """Keeps the store equal to a directory.
 
-    Notices of the system say when to look; a timer does as well, for Kubernetes' ConfigMaps, network
-    file systems and whatever else gives no notice. What is broken is told once, with its place, and what
-    was last read stays in force until it is mended. An environment is removed when its directory has been
-    gone for a second, so that replacing one by hand does not end streams, and unless all of them are gone:
-    that is a volume that was taken away, not a wish.
+    Notices of the system say when to look; a timer does as well, for network file systems and whatever else
+    gives no notice. What of the directory is in force is for ``Retention`` to say: while something cannot be
+    read, what was read last stays, and ``degraded`` says why.
 
     Args:
         root: the directory.
@@ -52,8 +52,10 @@ class OfflineWatcher:
         targets: where targets go.
         clock: time.
         telemetry: told of problems.
+        grace: seconds before what vanished from the directory is withdrawn.
         interval: seconds between two looks without a notice.
         notices: where notices come from.
+        files: how to read.
     """
 
     name = "offline directory"
@@ -66,8 +68,10 @@ class OfflineWatcher:
         clock: Clock,
         telemetry: Telemetry,
         *,
+        grace: float = 30.0,
         interval: float = 10.0,
         notices: Notices = system_notices,
+        files: Files | None = None,
     ) -> None:
         self.ready = asyncio.Event()
         self._root = root
@@ -79,12 +83,23 @@ class OfflineWatcher:
         self._rejected = telemetry.metrics.items_rejected
         self._interval = interval
         self._notices = notices
-        self._looked_at: dict[EnvironmentId, Location] = {}
+        self._files = files if files is not None else Files()
+        self._retention = Retention(str(root), grace)
         self._in_force: dict[EnvironmentId, OfflineEnvironment] = {}
-        self._missing: dict[EnvironmentId, float] = {}
         self._resumed: set[EnvironmentId] = set()
-        self._lost = asyncio.Event()
+        self._told: Mapping[str, str] = {}
+        self._store_trouble = ""
+        self._looking_since: float | None = None
         self._wanted = asyncio.Event()
+        self._rescheduled = asyncio.Event()
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """Why what is served is not what is in the directory; empty if it is."""
+        others = (self._store_trouble, self._hanging())
+        reasons = [*self._retention.troubles.values(), *(one for one in others if one)]
+        more = (f"and {len(reasons) - _SHOWN} more",) if reasons[_SHOWN:] else ()
+        return (*reasons[:_SHOWN], *more)
 
     async def load(self) -> None:
         """The first look; after it the store holds what the directory holds.
@@ -92,7 +107,7 @@ class OfflineWatcher:
         Raises ``OfflineDataError`` if the directory or any file in it cannot be used, naming the first
         and how many more there are, and ``StoreError`` if the store cannot take it.
         """
-        reading = await asyncio.to_thread(read_directory, self._root)
+        reading = await asyncio.to_thread(read_directory, self._root, files=self._files)
         broken = [problem for problem in _problems(reading) if problem.severity is Severity.BROKEN]
         if broken:
             for problem in broken:
@@ -102,18 +117,23 @@ class OfflineWatcher:
             raise OfflineDataError(first.path, first.text + more, place=first.place or None)
         if not reading.locations:
             self._log.warning(
-                "no directory env-<environment id> in the config directory", path=str(self._root)
+                "no environment in the config directory",
+                path=str(self._root),
+                wanted="directories env-<environment id> that hold feature_config.json",
             )
-        await self._apply(reading)
+        self._observe(reading)
+        await self._bring_into_force()
         self.ready.set()
 
-    def resume(self, held: Collection[EnvironmentId]) -> None:
+    def resume(self, held: Iterable[EnvironmentConfig]) -> None:
         """Go on where a predecessor ended, instead of ``load``: the stores hold what it put there.
 
         What it had read stays in force until the directory can be read, and what SDKs have said of targets
         stays as well.
         """
-        self._resumed = set(held)
+        self._retention.resume(held)
+        self._in_force = dict(self._retention.environments)
+        self._resumed = set(self._in_force)
         self.ready.set()
 
     async def run(self) -> None:
@@ -123,7 +143,7 @@ class OfflineWatcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._tick())
-            group.create_task(self._look_again())
+            group.create_task(self._look_when_due())
             while True:
                 await self._wanted.wait()
                 self._wanted.clear()
@@ -131,83 +151,90 @@ class OfflineWatcher:
 
     async def look(self) -> None:
         """Read what changed since the last look and bring it into force; errors are logged, not raised."""
+        self._looking_since = self._clock.monotonic()
         try:
-            known = dict(self._looked_at)
-            reading = await asyncio.to_thread(read_directory, self._root, known)
+            known = dict(self._retention.known)
+            reading = await asyncio.to_thread(read_directory, self._root, known, files=self._files)
         except OfflineDataError as error:
-            self._once.warning(_UNREADABLE, error=str(error))
-            return
-        if self._once.forget(_UNREADABLE):
-            self._log.info("offline directory can be read again")
+            self._retention.cannot_look(str(error))
+        except Exception as error:  # noqa: BLE001  (whatever a file system does, what is in force stays so)
+            self._retention.cannot_look(f"{self._root}: it cannot be read: {error!r}")
+        else:
+            self._observe(reading)
+        finally:
+            self._looking_since = None
+        self._once.forget(_HANGING)
+        self._tell_troubles()
+        self._rescheduled.set()
         try:
-            await self._apply(reading)
+            await self._bring_into_force()
         except StoreError as error:
+            self._store_trouble = f"{_STORE}: {error}"
             self._once.warning(_STORE, error=str(error))
         else:
+            self._store_trouble = ""
             self._once.forget(_STORE)
 
-    async def _apply(self, reading: DirectoryReading) -> None:
+    def _hanging(self) -> str:
+        since = self._looking_since
+        if since is None or self._clock.monotonic() - since < _PATIENCE_SECONDS:
+            return ""
+        return f"{self._root}: the file system has not answered for more than {_PATIENCE_SECONDS:g} s"
+
+    def _observe(self, reading: DirectoryReading) -> None:
         for problem in reading.problems:
-            self._once.warning("offline directory has a problem", str(problem))
+            if problem.severity is not Severity.BROKEN:
+                self._once.warning("offline directory has a problem", str(problem))
         for one in reading.readings:
-            await self._take(one)
-        there = {location.environment for location in reading.locations} | reading.disputed
-        known = self._looked_at.keys() | self._resumed
-        await self._miss(known - there, everything=not there)
+            self._report(one.location.environment, one.problems)
+        self._retention.observe(reading, self._clock.monotonic())
 
-    async def _miss(self, gone: AbstractSet[EnvironmentId], *, everything: bool) -> None:
-        now = self._clock.monotonic()
-        self._missing = {environment: self._missing.get(environment, now) for environment in gone}
-        if everything and gone:
-            self._once.warning(_EMPTY)
-            return
-        for environment, since in list(self._missing.items()):
-            if now - since >= _MISSING_SECONDS:
-                await self._remove(environment)
-        if self._missing:
-            self._lost.set()
+    def _tell_troubles(self) -> None:
+        before, now = self._told, self._retention.troubles
+        for subject, text in now.items():
+            if before.get(subject) != text:
+                self._log.error(_TROUBLE, problem=text)
+        if over := before.keys() - now.keys():
+            self._log.info("offline data is in order again", about=sorted(over)[:_SHOWN])
+        self._told = dict(now)
 
-    async def _take(self, reading: Reading) -> None:
-        environment = reading.location.environment
-        self._report(environment, reading.problems)
-        if reading.environment is not None:
-            await self._configs.replace(reading.environment.config)
-            known = self._in_force.get(environment)
-            news = _new_targets(known, reading.environment)
-            if environment in self._resumed:
-                news = [one for one in news if await self._targets.get(environment, one.identifier) is None]
-                self._resumed.discard(environment)
-            if news:
-                await self._targets.put_many(environment, news)
-            self._in_force[environment] = reading.environment
-            self._log.info(
-                "offline environment loaded" if known is None else "offline environment reloaded",
-                environment=environment,
-                flags=len(reading.environment.config.flags),
-                segments=len(reading.environment.config.segments),
-                targets=len(reading.environment.targets),
-            )
-        self._looked_at[environment] = reading.location
+    async def _bring_into_force(self) -> None:
+        wanted = self._retention.environments
+        for environment, made in wanted.items():
+            if self._in_force.get(environment) is not made:
+                await self._put(environment, made)
+        for environment in self._in_force.keys() - wanted.keys():
+            await self._configs.remove(environment)
+            self._resumed.discard(environment)
+            del self._in_force[environment]
+            self._log.warning("offline environment withdrawn", environment=environment)
 
-    async def _remove(self, environment: EnvironmentId) -> None:
-        await self._configs.remove(environment)
+    async def _put(self, environment: EnvironmentId, made: OfflineEnvironment) -> None:
+        known = self._in_force.get(environment)
+        await self._configs.replace(made.config)
+        news = await asyncio.to_thread(_new_targets, known, made)
+        if environment in self._resumed:
+            news = [one for one in news if await self._targets.get(environment, one.identifier) is None]
+        for start in range(0, len(news), _TARGETS_AT_ONCE):
+            await self._targets.put_many(environment, news[start : start + _TARGETS_AT_ONCE])
+            await asyncio.sleep(0)
         self._resumed.discard(environment)
-        self._in_force.pop(environment, None)
-        self._looked_at.pop(environment, None)
-        del self._missing[environment]
-        self._log.info("offline environment removed", environment=environment)
+        self._in_force[environment] = made
+        self._log.info(
+            "offline environment loaded" if known is None else "offline environment reloaded",
+            environment=environment,
+            flags=len(made.config.flags),
+            segments=len(made.config.segments),
+            targets=len(made.targets),
+        )
 
     def _report(self, environment: EnvironmentId, problems: tuple[Problem, ...]) -> None:
-        for problem in problems[:_SHOWN]:
-            if problem.severity is Severity.BROKEN:
-                self._log.error(
-                    "offline file cannot be used, the last good state stays", problem=str(problem)
-                )
-            else:
-                self._log.warning("offline file has a problem", problem=str(problem))
-        if problems[_SHOWN:]:
+        lesser = [problem for problem in problems if problem.severity is not Severity.BROKEN]
+        for problem in lesser[:_SHOWN]:
+            self._log.warning("offline file has a problem", problem=str(problem))
+        if lesser[_SHOWN:]:
             self._log.warning(
-                "offline files have more problems", environment=environment, more=len(problems) - _SHOWN
+                "offline files have more problems", environment=environment, more=len(lesser) - _SHOWN
             )
         rejected = sum(problem.severity is Severity.ERROR for problem in problems)
         if rejected:
@@ -227,13 +254,27 @@ class OfflineWatcher:
         while True:
             await self._clock.sleep(self._interval)
             self._wanted.set()
+            if hanging := self._hanging():
+                self._once.warning(_HANGING, problem=hanging)
 
-    async def _look_again(self) -> None:
+    async def _look_when_due(self) -> None:
+        """Look when a time is up, which the directory gives no notice of."""
         while True:
-            await self._lost.wait()
-            self._lost.clear()
-            await self._clock.sleep(_MISSING_SECONDS)
-            self._wanted.set()
+            due = self._retention.next_look
+            self._rescheduled.clear()
+            if due is None:
+                await self._rescheduled.wait()
+                continue
+            sleeping = asyncio.ensure_future(self._clock.sleep(max(0.0, due - self._clock.monotonic())))
+            changed = asyncio.ensure_future(self._rescheduled.wait())
+            try:
+                await asyncio.wait({sleeping, changed}, return_when=asyncio.FIRST_COMPLETED)
+                if sleeping.done():
+                    self._wanted.set()
+                    await changed
+            finally:
+                for waiting in (sleeping, changed):
+                    waiting.cancel()
 
 
 def _problems(reading: DirectoryReading) -> list[Problem]:

@@ -14,7 +14,7 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.offline.durable_files import Disk, only_writer
 from ff_proxy.offline.format import OfflineEnvironment, encode_environment, read_environment
 from ff_proxy.offline.journal import commit, complete, discard, staged
-from ff_proxy.offline.layout import OWN_FILES, PREFIX, Finding, Location, find, signature_of
+from ff_proxy.offline.layout import OWN_FILES, PREFIX, Finding, find, locate
 from ff_proxy.offline.problems import Severity
 
 _PROBE: Final = ".ff-proxy-probe"
@@ -113,7 +113,7 @@ def _stage(new: Path, place: Path, environment: OfflineEnvironment, written: flo
 def _verify(new: Path, meant: OfflineEnvironment) -> None:
     """Read back what was staged: it has to be what was meant, before anything comes into force."""
     name = meant.config.id
-    reading = read_environment(Location(name, new, signature_of(new)))
+    reading = read_environment(locate(name, new))
     for problem in reading.problems:
         raise StartupError(f"environment {name} cannot be written so that it reads back: {problem}")
     if reading.environment is None or _essence(reading.environment) != _essence(meant):

@@ -6,6 +6,7 @@ import pytest
 
 from ff_proxy.offline import directory as module
 from ff_proxy.offline.directory import read_directory
+from ff_proxy.offline.files import Files
 from ff_proxy.offline.format import Reading, read_environment
 from ff_proxy.offline.layout import Location
 from tests.support.offline import ENV, ENV_ID, OTHER, OTHER_ID, bakery, write_files
@@ -41,8 +42,8 @@ def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch
     """Half of an old and half of a new environment never come out."""
     bakery(tmp_path, version=1)
 
-    def read_and_change(location: Location) -> Reading:
-        reading = read_environment(location)
+    def read_and_change(location: Location, files: Files) -> Reading:
+        reading = read_environment(location, files)
         if not pauses:
             bakery(tmp_path, version=2)
         return reading
@@ -62,8 +63,8 @@ def test_what_changes_all_the_time_is_read_at_last(tmp_path: Path, monkeypatch: 
     bakery(tmp_path, version=1)
     pauses: list[float] = []
 
-    def read_and_change(location: Location) -> Reading:
-        reading = read_environment(location)
+    def read_and_change(location: Location, files: Files) -> Reading:
+        reading = read_environment(location, files)
         bakery(tmp_path, version=10 ** (len(pauses) + 1))
         return reading
 

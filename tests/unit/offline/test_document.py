@@ -12,7 +12,7 @@ def read(tmp_path: Path, content: str | bytes, name: str = "flags.json") -> tupl
     """The value of a file of this content, and its warnings."""
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    value, problems = read_document(path)
+    value, problems = read_document(path, path.read_bytes())
     return value, [str(problem).removeprefix(f"{path}: ") for problem in problems]
 
 
@@ -76,7 +76,7 @@ def test_broken_yaml_is_told_with_its_place(tmp_path: Path, content: str | bytes
 
 @pytest.mark.parametrize("name", ["flags.yaml", "flags.yml"])
 def test_yaml_is_read(tmp_path: Path, name: str) -> None:
-    """Both suffixes; an empty file is as good as null there."""
+    """Both suffixes; what holds nothing but comments is as good as null."""
     assert read(tmp_path, "- a: 1", name) == ([{"a": 1}], [])
     assert read(tmp_path, "# nothing yet", name) == (None, [])
 
@@ -88,7 +88,33 @@ def test_only_the_first_yaml_document_is_read(tmp_path: Path) -> None:
     assert warnings == ["only the first document is read, and here are more"]
 
 
-def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    """Whatever the system says of it."""
-    with pytest.raises(OfflineDataError, match="it cannot be read: Is a directory"):
-        read_document(tmp_path)
+@pytest.mark.parametrize("content", ["", " \n\n", "\n"])
+def test_an_empty_yaml_file_is_refused(tmp_path: Path, content: str) -> None:
+    """A file that is being written anew is empty for a moment, which must not empty the environment."""
+    with pytest.raises(OfflineDataError, match="it is empty"):
+        read(tmp_path, content, "flags.yaml")
+
+
+@pytest.mark.parametrize("padding", [0, 2**20])
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        ("[]", []),
+        (" [ ] ", []),
+        ('[1, {"a": [2]},\n"x"]\n', [1, {"a": [2]}, "x"]),
+        ('{"a": 1}', {"a": 1}),
+    ],
+)
+def test_size_makes_no_difference(tmp_path: Path, padding: int, content: str, value: object) -> None:
+    """Large files are read entry by entry."""
+    assert read(tmp_path, content + " " * padding) == (value, [])
+
+
+@pytest.mark.parametrize("content", ["[1,]", "[1 2]", "[,1]", "[", "[1", "[1,", '[1, {"a": }]'])
+def test_large_broken_files_are_told_with_their_place(tmp_path: Path, content: str) -> None:
+    """As small ones are."""
+    with pytest.raises(OfflineDataError) as small:
+        read(tmp_path, content)
+    with pytest.raises(OfflineDataError) as large:
+        read(tmp_path, "\n" * 2**20 + content)
+    assert str(large.value).split("column")[1] == str(small.value).split("column")[1]

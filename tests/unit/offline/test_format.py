@@ -231,7 +231,7 @@ def test_what_is_written_has_the_go_proxys_shape(tmp_path: Path) -> None:
 
 def test_an_empty_environment_is_written_as_empty_lists(tmp_path: Path) -> None:
     """Never null."""
-    write_files(tmp_path / f"env-{ENV}")
+    write_files(tmp_path / f"env-{ENV}", targets=None)
     files = encode_environment(loaded(read_one(tmp_path)), 0)
     assert {name: json.loads(data) for name, data in files.items() if name.endswith(".json")} == {
         "auth_config.json": [],

@@ -1,13 +1,14 @@
 """Finding environments."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from ff_proxy.errors import OfflineDataError
-from ff_proxy.offline.layout import Part, files_of, find, signature_of
+from ff_proxy.offline.layout import Part, find, locate
 from ff_proxy.offline.problems import Severity
-from tests.support.offline import write_files
+from tests.support.offline import ENV_ID, FaultyFiles, write_files
 
 
 def found(root: Path) -> dict[str, str]:
@@ -33,11 +34,63 @@ def test_environments_are_found_at_any_depth(tmp_path: Path) -> None:
     }
 
 
-def test_an_empty_directory_counts_only_if_its_name_is_plain(tmp_path: Path) -> None:
-    """Every file is optional, but a name that merely contains env- needs one to be meant."""
-    (tmp_path / "env-empty").mkdir()
-    (tmp_path / "old-env-backup").mkdir()
-    assert found(tmp_path) == {"empty": "env-empty"}
+@pytest.mark.parametrize(
+    "name", ["env-one", "my-env-one", "__MACOSX", "@eaDir", "lost+found", ".git", "..data"]
+)
+def test_a_directory_without_files_claims_nothing(tmp_path: Path, name: str) -> None:
+    """Whatever its name: another directory of the same environment is not disputed by it."""
+    write_files(tmp_path / "real" / "env-one", segments=[])
+    other = tmp_path / name / ("" if "env-" in name else "env-one")
+    other.mkdir(parents=True)
+    (other / ".DS_Store").write_bytes(b"x")
+    (other / "._feature_config.json").write_bytes(b"x")
+    assert found(tmp_path) == {"one": "real/env-one"}
+    problems = find(tmp_path).problems
+    assert [problem.severity for problem in problems] == [Severity.WARNING] * (name == "env-one")
+
+
+@pytest.mark.parametrize("name", ["__MACOSX", "@eaDir", "lost+found", "#recycle", ".hidden"])
+def test_what_systems_add_to_a_volume_is_not_looked_into(tmp_path: Path, name: str) -> None:
+    """Even if it holds copies of everything, or cannot be read."""
+    write_files(tmp_path / "env-one", segments=[])
+    write_files(tmp_path / name / "env-one", segments=[])
+    files = FaultyFiles()
+    files.fail(tmp_path / name, errno.EACCES)
+    finding = find(tmp_path, files)
+    assert [location.path.name for location in finding.locations] == ["env-one"]
+    assert finding.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EACCES, "Permission denied"), (errno.EIO, "Input/output error"), (errno.ESTALE, "Stale")],
+)
+@pytest.mark.parametrize("name", ["env-two", "team"])
+def test_a_directory_that_cannot_be_read_is_a_problem(
+    tmp_path: Path, name: str, number: int, words: str
+) -> None:
+    """It may hold an environment; the problem says where and why."""
+    write_files(tmp_path / "env-one", segments=[])
+    write_files(tmp_path / name, segments=[])
+    files = FaultyFiles()
+    files.fail(tmp_path / name, number)
+    finding = find(tmp_path, files)
+    assert [location.environment for location in finding.locations] == ["one"]
+    (problem,) = finding.problems
+    assert problem.path == str(tmp_path / name)
+    assert words in problem.text
+
+
+def test_a_link_to_nothing_or_to_itself_is_a_problem(tmp_path: Path) -> None:
+    """Of an environment it is broken; any other is mentioned."""
+    (tmp_path / "env-gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "env-loop").symlink_to(tmp_path / "env-loop")
+    (tmp_path / "notes").symlink_to(tmp_path / "nowhere")
+    assert {Path(one.path).name: one.severity for one in find(tmp_path).problems} == {
+        "env-gone": Severity.BROKEN,
+        "env-loop": Severity.BROKEN,
+        "notes": Severity.WARNING,
+    }
 
 
 def test_the_directory_itself_may_be_an_environment(tmp_path: Path) -> None:
@@ -92,24 +145,24 @@ def test_a_directory_that_is_none_is_refused(tmp_path: Path, name: str, told: st
 def test_the_signature_tells_a_change(tmp_path: Path) -> None:
     """New content, a new file and a file gone; other files do not matter."""
     directory = write_files(tmp_path / "env-one", segments=[])
-    seen = [signature_of(directory)]
+    seen = [locate(ENV_ID, directory).signature]
     (directory / "notes.txt").write_text("x")
-    assert signature_of(directory) == seen[0]
+    assert locate(ENV_ID, directory).signature == seen[0]
 
     write_files(directory, segments=[{}])
-    seen.append(signature_of(directory))
+    seen.append(locate(ENV_ID, directory).signature)
     write_files(directory, targets=[])
-    seen.append(signature_of(directory))
+    seen.append(locate(ENV_ID, directory).signature)
     (directory / "segments.json").unlink()
-    seen.append(signature_of(directory))
+    seen.append(locate(ENV_ID, directory).signature)
     assert len(set(seen)) == 4
     assert find(tmp_path).locations[0].signature == seen[-1]
-    assert signature_of(tmp_path / "gone") == ()
 
 
 def test_json_comes_before_yaml(tmp_path: Path) -> None:
     """The order in which files of one part are looked for."""
     for suffix in ("yml", "yaml", "json"):
         (tmp_path / f"segments.{suffix}").write_text("")
-    assert [path.suffix for path in files_of(tmp_path, Part.SEGMENTS)] == [".json", ".yaml", ".yml"]
-    assert files_of(tmp_path, Part.FLAGS) == []
+    location = locate(ENV_ID, tmp_path)
+    assert location.files_of(Part.SEGMENTS) == ["segments.json", "segments.yaml", "segments.yml"]
+    assert location.files_of(Part.FLAGS) == []

@@ -1,9 +1,12 @@
 """Keeping the store equal to a directory."""
 
 import asyncio
+import errno
 import io
 import json
+import os
 import shutil
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +22,9 @@ from ff_proxy.store.memory import MemoryConfigs, MemoryTargets
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
 from tests.support.clock import FakeClock
-from tests.support.offline import ENV, ENV_ID, OTHER, OTHER_ID, bakery, flag_doc, write_files
+from tests.support.offline import ENV, ENV_ID, OTHER, OTHER_ID, FaultyFiles, bakery, flag_doc, write_files
+
+GRACE = 30.0
 
 
 class Configs(MemoryConfigs):
@@ -45,12 +50,20 @@ class Bench:
     def __init__(self, root: Path, notices: Callable[[Path], AsyncIterator[object]] = no_notices) -> None:
         self.root = root
         self.clock = FakeClock()
+        self.files = FaultyFiles()
         self.lines = io.StringIO()
         self.telemetry = Telemetry(make_logger("INFO", self.lines), self.clock)
         self.configs = Configs("epoch", self.clock)
         self.targets = MemoryTargets(100)
         self.watcher = OfflineWatcher(
-            root, self.configs, self.targets, self.clock, self.telemetry, notices=notices
+            root,
+            self.configs,
+            self.targets,
+            self.clock,
+            self.telemetry,
+            grace=GRACE,
+            notices=notices,
+            files=self.files,
         )
 
     async def version(self, environment: EnvironmentId = ENV_ID) -> int | None:
@@ -175,8 +188,7 @@ async def test_a_change_comes_into_force(bench: Bench) -> None:
 
 
 async def test_a_broken_file_leaves_the_last_good_state_and_recovers(bench: Bench) -> None:
-    """Told once for each broken content, with its place; nothing has to be done when it is mended."""
-    bench.logged("error")
+    """Told when it begins and when it ends, with its place; nothing has to be done when it is mended."""
     flags = bench.root / f"env-{ENV}" / "feature_config.json"
     good = flags.read_text()
     flags.write_text("[\n oops")
@@ -186,13 +198,18 @@ async def test_a_broken_file_leaves_the_last_good_state_and_recovers(bench: Benc
     assert f"{flags}: line 2 column 2: it is not JSON" in line
     assert await bench.version() == 1
 
-    flags.write_text("[\n oops again")
+    assert list(bench.watcher.degraded) == [line.split(": ", 1)[1]]
+
+    flags.write_text("[\n{}\n oops again")
     await bench.watcher.look()
-    assert len(bench.logged("error")) == 1
+    assert "line 3 column 2" in bench.logged("error")[0]
 
     flags.write_text(good.replace('"version": 1', '"version": 9'))
+    bench.logged("info")
     await bench.watcher.look()
     assert await bench.version() == 9
+    assert bench.watcher.degraded == ()
+    assert "offline data is in order again: " in bench.logged("info")
 
 
 async def test_one_broken_environment_does_not_hold_up_another(bench: Bench) -> None:
@@ -203,20 +220,23 @@ async def test_one_broken_environment_does_not_hold_up_another(bench: Bench) -> 
     assert (await bench.version(), await bench.version(OTHER_ID)) == (1, 4)
 
 
-async def test_a_directory_that_is_gone_is_removed_after_a_second(bench: Bench) -> None:
+async def test_a_directory_that_is_gone_is_withdrawn_after_the_grace(bench: Bench) -> None:
     """Not at once: somebody may be putting a new one in its place."""
     bakery(bench.root, OTHER)
     await bench.watcher.look()
     shutil.rmtree(bench.root / f"env-{ENV}")
     await bench.watcher.look()
-    assert await bench.version() == 1
-    await bench.clock.advance(0.9)
+    await bench.clock.advance(GRACE - 0.1)
     await bench.watcher.look()
     assert await bench.version() == 1
+    (reason,) = bench.watcher.degraded
+    assert ENV in reason
+    assert "missing" in reason
     await bench.clock.advance(0.2)
     await bench.watcher.look()
     assert await bench.version() is None
     assert await bench.version(OTHER_ID) == 3
+    assert bench.watcher.degraded == ()
 
     bakery(bench.root, ENV, version=7)
     await bench.watcher.look()
@@ -231,11 +251,61 @@ async def test_a_directory_that_comes_back_was_never_away(bench: Bench) -> None:
     for _ in range(3):
         place.rename(aside)
         await bench.watcher.look()
-        await bench.clock.advance(0.8)
+        await bench.clock.advance(GRACE - 1)
         aside.rename(place)
         await bench.watcher.look()
-        await bench.clock.advance(0.8)
+        await bench.clock.advance(GRACE - 1)
     assert await bench.version() == 1
+
+
+@pytest.mark.parametrize("part", ["auth_config", "feature_config", "segments", "targets"])
+async def test_a_file_that_is_gone_counts_after_the_grace(bench: Bench, part: str) -> None:
+    """The others come into force at once."""
+    before = await bench.configs.environment(ENV_ID)
+    assert before is not None
+    directory = bakery(bench.root, version=2)
+    (directory / f"{part}.json").unlink()
+    await bench.watcher.look()
+    await bench.clock.advance(GRACE - 1)
+    await bench.watcher.look()
+    after = await bench.configs.environment(ENV_ID)
+    assert after is not None
+    assert (after.keys, after.segments.keys(), after.info) == (
+        before.keys,
+        before.segments.keys(),
+        before.info,
+    )
+    assert await bench.version() == (1 if part == "feature_config" else 2)
+    assert part in bench.watcher.degraded[0]
+
+    await bench.clock.advance(2)
+    await bench.watcher.look()
+    after = await bench.configs.environment(ENV_ID)
+    assert after is not None
+    assert (not after.keys, not after.flags, not after.segments) == (
+        part == "auth_config",
+        part == "feature_config",
+        part == "segments",
+    )
+    assert bench.watcher.degraded == ()
+
+
+async def test_a_shadowed_file_does_not_take_over_at_once(bench: Bench) -> None:
+    """It was there and meant nothing; a new one of another format is a replacement."""
+    directory = bench.root / f"env-{ENV}"
+    old = json.dumps([flag_doc("glaze", version=7)])
+    (directory / "feature_config.yaml").write_text(old)
+    await bench.watcher.look()
+    (directory / "feature_config.json").unlink()
+    await bench.watcher.look()
+    await bench.clock.advance(2)
+    await bench.watcher.look()
+    assert await bench.version() == 1
+    (directory / "feature_config.yaml").write_text(old.replace("7", "8"))
+    await bench.watcher.look()
+    await bench.clock.advance(2)
+    await bench.watcher.look()
+    assert await bench.version() == 8
 
 
 async def test_a_volume_that_was_taken_away_changes_nothing(bench: Bench) -> None:
@@ -243,16 +313,138 @@ async def test_a_volume_that_was_taken_away_changes_nothing(bench: Bench) -> Non
     shutil.rmtree(bench.root / f"env-{ENV}")
     for _ in range(3):
         await bench.watcher.look()
-        await bench.clock.advance(10)
+        await bench.clock.advance(GRACE + 1)
     assert await bench.version() == 1
+    assert "no environment is left" in bench.watcher.degraded[0]
     bench.root.rmdir()
     await bench.watcher.look()
     assert await bench.version() == 1
-    assert len(bench.logged("warning")) == 2
+    assert "No such file or directory" in bench.watcher.degraded[0]
+    assert len(bench.logged("error")) == 2
 
     bakery(bench.root, version=2)
     await bench.watcher.look()
     assert await bench.version() == 2
+    assert bench.watcher.degraded == ()
+
+
+async def test_another_device_in_the_place_of_a_volume_withdraws_nothing(bench: Bench) -> None:
+    """What an unmounted volume leaves behind is the mount point, with whatever else is there."""
+    bakery(bench.root / "volume", OTHER)
+    bakery(bench.root, ENV, version=2)
+    bench.files.move_to_device(bench.root / "volume", 99)
+    await bench.watcher.look()
+    shutil.rmtree(bench.root / "volume" / f"env-{OTHER}")
+    bench.files.mend()
+    for _ in range(3):
+        await bench.watcher.look()
+        await bench.clock.advance(GRACE + 1)
+    assert (await bench.version(), await bench.version(OTHER_ID)) == (2, 3)
+    assert "not mounted" in bench.watcher.degraded[0]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ELOOP, errno.ENOTDIR])
+@pytest.mark.parametrize("where", [".", "env", "auth_config.json"])
+async def test_what_cannot_be_read_stays_in_force(bench: Bench, where: str, number: int) -> None:
+    """For as long as it lasts; the same bytes come back into force by themselves."""
+    bakery(bench.root, OTHER)
+    await bench.watcher.look()
+    directory = bench.root / f"env-{ENV}"
+    bench.files.fail({".": bench.root, "env": directory}.get(where, directory / where), number)
+    for _ in range(3):
+        await bench.watcher.look()
+        await bench.clock.advance(GRACE + 1)
+    config = await bench.configs.environment(ENV_ID)
+    assert config is not None
+    assert config.keys
+    assert os.strerror(number) in bench.watcher.degraded[0]
+    assert len(bench.logged("error")) == 1
+    bench.files.mend()
+    await bench.watcher.look()
+    assert bench.watcher.degraded == ()
+
+
+async def test_an_error_of_the_system_that_passes_is_read_again(bench: Bench) -> None:
+    """Though the file looks the same as before."""
+    flags = bakery(bench.root, version=2) / "feature_config.json"
+    bench.files.refuse_reading(flags, errno.EIO)
+    await bench.watcher.look()
+    assert await bench.version() == 1
+    bench.files.mend()
+    await bench.watcher.look()
+    assert await bench.version() == 2
+
+
+async def test_a_file_in_the_place_of_a_directory_withdraws_nothing(bench: Bench) -> None:
+    """Nor does a link to nothing or to itself."""
+    bakery(bench.root, OTHER)
+    await bench.watcher.look()
+    place = bench.root / f"env-{ENV}"
+    place.rename(bench.root / "aside")
+    for target in (None, "nowhere", place):
+        if target is None:
+            place.touch()
+        else:
+            place.symlink_to(target)
+        for _ in range(2):
+            await bench.watcher.look()
+            await bench.clock.advance(GRACE + 1)
+        assert await bench.version() == 1
+        assert bench.watcher.degraded
+        place.unlink()
+
+
+async def test_an_entry_that_cannot_be_read_any_more_stays_as_it_was(bench: Bench) -> None:
+    """It was not removed; what is removed goes at once."""
+    flags = bench.root / f"env-{ENV}" / "feature_config.json"
+    flags.write_text(json.dumps([flag_doc("glaze", variations="?")]))
+    await bench.watcher.look()
+    config = await bench.configs.environment(ENV_ID)
+    assert config is not None
+    assert set(config.flags) == {"glaze"}
+    assert "glaze" in bench.watcher.degraded[0]
+    flags.write_text(json.dumps([flag_doc("yeast")]))
+    await bench.watcher.look()
+    config = await bench.configs.environment(ENV_ID)
+    assert config is not None
+    assert set(config.flags) == {"yeast"}
+    assert bench.watcher.degraded == ()
+
+
+async def test_yaml_must_have_settled(bench: Bench) -> None:
+    """Half of it may be well-formed."""
+    directory = bench.root / f"env-{ENV}"
+    (directory / "feature_config.json").unlink()
+    whole = "- " + json.dumps(flag_doc("glaze", version=2)) + "\n- " + json.dumps(flag_doc("yeast")) + "\n"
+    (directory / "feature_config.yaml").write_text(whole[: whole.index("\n") + 1])
+    await bench.watcher.look()
+    await bench.clock.advance(0.9)
+    (directory / "feature_config.yaml").write_text(whole)
+    await bench.watcher.look()
+    await bench.clock.advance(0.9)
+    await bench.watcher.look()
+    assert await bench.version() == 1
+    await bench.clock.advance(0.2)
+    await bench.watcher.look()
+    config = await bench.configs.environment(ENV_ID)
+    assert config is not None
+    assert set(config.flags) == {"glaze", "yeast"}
+    assert await bench.version() == 2
+
+
+async def test_a_file_system_that_hangs_is_told(bench: Bench) -> None:
+    """Nothing waits for it but the look."""
+    answer = threading.Event()
+    bench.files.hang(answer)
+    looking = asyncio.create_task(bench.watcher.look())
+    try:
+        await bench.clock.settle()
+        await bench.clock.advance(31)
+        assert "has not answered" in bench.watcher.degraded[0]
+    finally:
+        answer.set()
+    await looking
+    assert bench.watcher.degraded == ()
 
 
 async def test_a_config_map_is_swapped_as_a_whole(tmp_path: Path) -> None:
@@ -280,7 +472,7 @@ async def test_two_directories_for_one_environment_leave_it_as_it_is(bench: Benc
         await bench.watcher.look()
         await bench.clock.advance(10)
     assert await bench.version() == 1
-    assert len(bench.logged("warning")) == 1
+    assert len(bench.logged("error")) == 1
     shutil.rmtree(bench.root / f"env-{ENV}")
     await bench.watcher.look()
     assert await bench.version() == 8
@@ -312,14 +504,15 @@ async def test_a_successor_goes_on_where_its_predecessor_ended(bench: Bench) -> 
     bench.watcher = OfflineWatcher(
         bench.root, bench.configs, bench.targets, bench.clock, bench.telemetry, notices=no_notices
     )
-    bench.watcher.resume(await bench.configs.environments())
+    names = await bench.configs.environments()
+    bench.watcher.resume([one for name in names if (one := await bench.configs.environment(name))])
     assert bench.watcher.ready.is_set()
     await bench.watcher.look()
     assert (await bench.version(), await bench.version(OTHER_ID)) == (1, 1)
     file.write_text(good.replace('"version": 1', '"version": 2'))
     targets = bench.root / f"env-{ENV}" / "targets.json"
     targets.write_text(json.dumps([*json.loads(targets.read_text()), {"identifier": "new", "name": "New"}]))
-    await bench.clock.advance(1)
+    await bench.clock.advance(GRACE)
     await bench.watcher.look()
     assert (await bench.version(), await bench.version(OTHER_ID)) == (2, None)
     assert await bench.targets.get(ENV_ID, "ada") == said
@@ -368,8 +561,8 @@ async def test_a_notice_or_the_timer_makes_it_look(tmp_path: Path) -> None:
         bakery(tmp_path, OTHER)
         shutil.rmtree(tmp_path / f"env-{ENV}")
         notice.set()
-        await when(lambda: bench.clock.sleeping == 2)  # the timer, and the second look at what is gone
-        await bench.clock.advance(1.1)
+        await when(lambda: bool(bench.watcher.degraded))
+        await bench.clock.advance(GRACE + 0.1)
         await when(lambda: ENV_ID not in held)
 
 
