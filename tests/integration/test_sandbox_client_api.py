@@ -235,3 +235,16 @@ async def test_requests_are_journalled(saas: Client) -> None:
     assert last.path.endswith("/target/a%2Fb/evaluations")
     assert last.query == "cluster=1"
     assert last.headers["authorization"] == "***"
+
+
+async def test_field_names_are_written_as_go_writes_them(saas: Client) -> None:
+    """Some SDKs compare them byte for byte (spec/sdk-wire#trap-46)."""
+    reader, writer = await asyncio.open_connection(saas.sandbox.listener.host, saas.sandbox.listener.port)
+    writer.write(
+        b"GET /api/1.0/client/env/none/feature-configs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    head, _, _ = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    names = [line.partition(b":")[0] for line in head.split(b"\r\n")[1:]]
+    assert b"Content-Type" in names
+    assert all(part[:1].isupper() for name in names for part in name.split(b"-")), names

@@ -12,6 +12,8 @@ from ff_proxy.config import kinds
 from ff_proxy.config.option import Option
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ExitCode
+from ff_proxy.offline.directory import read_directory
+from ff_proxy.offline.problems import Severity
 from ff_proxy.runtime.event_loop import run
 from ff_proxy.runtime.signals import stop_on_signals
 from ff_proxy.sandbox.directory import environments_in
@@ -64,10 +66,13 @@ def sandbox(argv: Sequence[str], out: TextIO) -> ExitCode:
 def _environments(directory: Path | None) -> list[Environment]:
     if directory is None:
         return default_environments()
-    environments, problems = environments_in(directory)
-    # Not among what the command says: a program may be reading that.
-    sys.stderr.writelines(f"{problem}\n" for problem in problems)
-    return environments
+    reading = read_directory(directory)
+    for problem in [*reading.problems, *(one for part in reading.readings for one in part.problems)]:
+        if problem.severity is Severity.BROKEN:
+            raise problem.as_error()
+        # Not among what the command says: a program may be reading that.
+        sys.stderr.write(f"{problem}\n")
+    return environments_in(directory)
 
 
 async def _run(state: SandboxState, settings: Settings, out: TextIO) -> None:

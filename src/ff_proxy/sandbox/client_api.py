@@ -83,15 +83,13 @@ class ClientApi:
     async def _evaluations(self, request: Request) -> Response:
         environment = own_environment(self._site, request)
         header = request.headers.get(_TARGET_HEADER)
-        content = self._evaluate.every(environment, request.path_params["target"], header)
-        return Response(content, media_type="application/json")
+        return json_response(self._evaluate.every(environment, request.path_params["target"], header))
 
     async def _evaluation(self, request: Request) -> Response:
         environment = own_environment(self._site, request)
         header = request.headers.get(_TARGET_HEADER)
         flag = request.path_params["identifier"]
-        content = self._evaluate.one(environment, request.path_params["target"], header, flag)
-        return Response(content, media_type="application/json")
+        return json_response(self._evaluate.one(environment, request.path_params["target"], header, flag))
 
     async def _stream(self, request: Request) -> ASGIApp:
         if not request.headers.get("api-key"):

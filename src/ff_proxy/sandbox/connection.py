@@ -7,9 +7,10 @@ import struct
 from typing import Final, final
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_EXTENSION: Final = "ff_proxy.sandbox.connection"
+EXTENSION: Final = "ff_proxy.sandbox.connection"
+"""Where in an ASGI scope's extensions the connection is."""
+
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
 
@@ -34,16 +35,7 @@ class Connection:
         self._transport.abort()
 
 
-class Protocol(HttpToolsProtocol):
-    """The server's HTTP protocol, with the connection handed to the application."""
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self.scope["extensions"] = {_EXTENSION: {"connection": Connection(self.transport)}}
-
-
 def connection_of(scope: Scope) -> Connection:
     """The connection that a request came on."""
-    connection: Connection = scope["extensions"][_EXTENSION]["connection"]
+    connection: Connection = scope["extensions"][EXTENSION]["connection"]
     return connection

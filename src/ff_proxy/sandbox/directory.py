@@ -1,90 +1,146 @@
-"""Environments for the sandbox from an offline directory."""
+"""Environments for the sandbox from an offline directory, as its files say."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final
 
-import msgspec
+import yaml
 
 from ff_proxy.errors import OfflineDataError
-from ff_proxy.model.environment import EnvironmentInfo, Item
-from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.offline.directory import read_directory
-from ff_proxy.offline.format import OfflineEnvironment
-from ff_proxy.offline.problems import Problem, Severity
+from ff_proxy.model.environment import EnvironmentInfo
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.sandbox.environment import Document, Environment
 from ff_proxy.sandbox.keys import Key, known_key
 from ff_proxy.sandbox.seed.build import stable_id
 from ff_proxy.sandbox.state import DEFAULT_ACCOUNT, DEFAULT_ORGANIZATION
 
+_PREFIX: Final = "env-"
+_PARTS: Final = ("auth_config", "feature_config", "segments", "targets")
+_SUFFIXES: Final = (".json", ".yaml", ".yml")
+_KEY_PREFIX: Final = "auth-key-"
+_TEXTS: Final = frozenset(
+    {"identifier", "name", "value", "values", "state", "variation", "variations", "feature"}
+)
+"""Fields that are text in YAML too, where ``on`` and ``true`` would be booleans."""
 
-def environments_in(root: Path) -> tuple[list[Environment], list[Problem]]:
-    """Every environment below ``root``, and what is odd about the directory without keeping it from use.
 
-    Blocks. Keys are hashed there, so each environment takes the keys it always had, and a server key of
-    the sandbox's own: ``sandbox-<identifier>-server-key``. What a directory does not say of an environment
-    (and it may not even say its name) is made up, so that the admin API can tell them apart.
+def environments_in(root: Path) -> list[Environment]:
+    """Every environment below ``root``. Blocks.
 
-    Raises ``OfflineDataError`` for a directory without environments or with one that is broken.
+    Keys are hashed there, so each environment takes the keys it always had, and a server key of the sandbox's
+    own: ``sandbox-<identifier>-server-key``. What a directory does not say of an environment (and it may not
+    even say its name) is made up, so that the admin API can tell them apart.
+
+    Raises ``OfflineDataError`` for a directory without environments or with a file that cannot be read.
     """
-    reading = read_directory(root)
-    problems = [*reading.problems, *(problem for one in reading.readings for problem in one.problems)]
-    for problem in problems:
-        if problem.severity is Severity.BROKEN:
-            raise problem.as_error()
-    found = [one.environment for one in reading.readings if one.environment is not None]
+    found = [
+        directory
+        for directory in sorted(root.rglob(_PREFIX + "*"))
+        if directory.is_dir() and any(_files(directory, part) for part in _PARTS)
+    ]
     if not found:
         raise OfflineDataError(str(root), "there is no environment in it: no directory called env-…")
-    return _distinct(found), problems
-
-
-def _distinct(found: Iterable[OfflineEnvironment]) -> list[Environment]:
     taken: set[str] = set()
-    made = []
-    for environment in found:
-        info = _completed(environment.config.info, taken)
+    environments = []
+    for directory in found:
+        parts = {part: list(_entries(directory, part)) for part in _PARTS}
+        info = _info(directory.name.removeprefix(_PREFIX), parts, taken)
         taken.add(info.identifier)
-        made.append(_made(environment, info))
-    return made
+        environments.append(_environment(info, parts))
+    return environments
 
 
-def _completed(info: EnvironmentInfo, taken: Iterable[str]) -> EnvironmentInfo:
-    identifier = info.identifier if info.identifier not in {"", *taken} else info.id
-    project = info.project_identifier or "sandbox"
-    organization = info.organization_identifier or DEFAULT_ORGANIZATION
+def _files(directory: Path, part: str) -> list[Path]:
+    return [path for suffix in _SUFFIXES if (path := directory / f"{part}{suffix}").is_file()]
+
+
+def _entries(directory: Path, part: str) -> Iterator[Any]:
+    for path in _files(directory, part):
+        content = _read(path)
+        if content is not None and not isinstance(content, list):
+            raise OfflineDataError(str(path), "it must hold a list")
+        yield from content or ()
+
+
+def _read(path: Path) -> object:
+    try:
+        text = path.read_text("utf-8")
+        if path.suffix == ".json":
+            return json.loads(text)
+        # The second reading keeps every scalar as the text that it is written as.
+        return _with_texts(yaml.safe_load(text), yaml.load(text, yaml.BaseLoader), is_text=False)  # noqa: S506
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise OfflineDataError(str(path), str(error)) from error
+
+
+def _with_texts(value: Any, text: Any, *, is_text: bool) -> Any:
+    if isinstance(value, dict):
+        return {
+            str(name): part
+            if name == "attributes"
+            else _with_texts(part, text[str(name)], is_text=name in _TEXTS)
+            for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_with_texts(part, other, is_text=is_text) for part, other in zip(value, text, strict=True)]
+    return text if is_text and value is not None else value
+
+
+def _info(environment: str, parts: Mapping[str, list[Any]], taken: Iterable[str]) -> EnvironmentInfo:
+    said = next((flag for flag in parts["feature_config"] if isinstance(flag, dict)), {})
+    name = said.get("environment") or ""
+    project = said.get("project") or "sandbox"
+    organization = said.get("org") or DEFAULT_ORGANIZATION
     return EnvironmentInfo(
-        id=EnvironmentId(info.id),
-        identifier=identifier,
+        id=EnvironmentId(environment),
+        identifier=name if name not in {"", *taken} else environment,
         project=stable_id("project", project),
         project_identifier=project,
         organization=stable_id("organization", organization),
         organization_identifier=organization,
         # One sandbox is one account, wherever the environments came from.
         account=DEFAULT_ACCOUNT,
-        cluster=info.cluster,
+        cluster="1",
     )
 
 
-def _made(environment: OfflineEnvironment, info: EnvironmentInfo) -> Environment:
-    config = environment.config
+def _environment(info: EnvironmentInfo, parts: Mapping[str, list[Any]]) -> Environment:
     own = known_key("sandbox", "Server", f"sandbox-{info.identifier}-server-key")
+    hashes = sorted({str(entry).strip().removeprefix(_KEY_PREFIX).lower() for entry in parts["auth_config"]})
+    home = {
+        "account": info.account,
+        "org": info.organization_identifier,
+        "project": info.project_identifier,
+        "environment": info.identifier,
+    }
     return Environment(
         info,
-        flags=map(_document, config.flags.values()),
-        segments=map(_document, config.segments.values()),
-        targets=(
+        flags=_documents(parts["feature_config"], "feature"),
+        segments=(
             {
-                "identifier": target.identifier,
-                "name": target.name or target.identifier,
-                "anonymous": target.anonymous,
-                "attributes": dict(target.attributes),
-                "segments": [],
+                **segment,
+                "included": _members(segment.get("included"), home),
+                "excluded": _members(segment.get("excluded"), home),
             }
-            for target in environment.targets
+            for segment in _documents(parts["segments"], "identifier")
         ),
-        keys=[own, *(Key(f"key_{key[:8]}", "Server", key) for key in sorted(config.keys))],
+        targets=(
+            {"name": target["identifier"], "anonymous": False, "segments": [], "attributes": {}, **target}
+            for target in _documents(parts["targets"], "identifier")
+        ),
+        keys=[own, *(Key(f"key_{key[:8]}", "Server", SdkKeyHash(key)) for key in hashes)],
     )
 
 
-def _document(item: Item) -> Document:
-    document: Document = msgspec.json.decode(item.wire)
-    return document
+def _documents(entries: Iterable[object], name: str) -> Iterator[Document]:
+    """Those that say who they are; a bare text is an identifier."""
+    for entry in entries:
+        document = {name: entry} if isinstance(entry, str) else entry
+        if isinstance(document, dict) and isinstance(document.get(name), str) and document[name]:
+            yield {field: value for field, value in document.items() if value is not None}
+
+
+def _members(entries: Iterable[object] | None, home: Document) -> list[Document]:
+    members = _documents(entries or (), "identifier")
+    return [{"name": member["identifier"], **home, **member} for member in members]

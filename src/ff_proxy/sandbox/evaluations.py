@@ -2,17 +2,21 @@
 
 import base64
 import binascii
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Final, TypeVar
 
 import msgspec
 
 from ff_proxy.errors import RequestError
 from ff_proxy.evaluation import Engine, compile_engine
-from ff_proxy.model.evaluation import NoEvaluation
+from ff_proxy.model.evaluation import Evaluation, NoEvaluation
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
-from ff_proxy.sandbox.environment import Environment
-from ff_proxy.wire.config import read_feature, read_segment, read_target
+from ff_proxy.sandbox.environment import Document, Environment
+from ff_proxy.sandbox.wire import evaluation_document, flag_record, segment_record, target_record
+
+_Record = TypeVar("_Record")
 
 
 class Evaluations:
@@ -21,30 +25,31 @@ class Evaluations:
     def __init__(self) -> None:
         self._engines: Final[dict[EnvironmentId, tuple[Environment, int, Engine]]] = {}
 
-    def every(self, environment: Environment, identifier: str, header: str | None) -> bytes:
-        """Every flag that yields a variation, as the wire's JSON array.
+    def every(self, environment: Environment, identifier: str, header: str | None) -> list[dict[str, str]]:
+        """Every flag that yields a variation, as documents.
 
         Args:
             environment: whose flags.
             identifier: the target in the request's path.
             header: the ``Harness-Target`` header, if there is one.
         """
-        return self._engine(environment).evaluate_all_json(_target(environment, identifier, header))[0]
+        results = self._engine(environment).evaluate_all(_target(environment, identifier, header))
+        return [evaluation_document(result) for result in results if isinstance(result, Evaluation)]
 
-    def one(self, environment: Environment, identifier: str, header: str | None, flag: str) -> bytes:
-        """One flag as the wire's JSON object; ``RequestError`` 404 if it yields no variation."""
-        result = self._engine(environment).evaluate_json(flag, _target(environment, identifier, header))
+    def one(self, environment: Environment, identifier: str, header: str | None, flag: str) -> dict[str, str]:
+        """One flag as a document; ``RequestError`` 404 if it yields no variation."""
+        result = self._engine(environment).evaluate(flag, _target(environment, identifier, header))
         if isinstance(result, NoEvaluation):
             raise RequestError(404, f"flag {flag!r} yields nothing: {result.reason.value}")
-        return result
+        return evaluation_document(result)
 
     def _engine(self, environment: Environment) -> Engine:
         held = self._engines.get(environment.info.id)
         if held is not None and held[0] is environment and held[1] == environment.revision:
             return held[2]
         engine = compile_engine(
-            {name: read_feature(document) for name, document in environment.flags.items()},
-            {name: read_segment(document) for name, document in environment.segments.items()},
+            dict(_records(environment.flags, flag_record)),
+            dict(_records(environment.segments, segment_record)),
             previous=held[2] if held is not None else None,
         )
         self._engines[environment.info.id] = (environment, environment.revision, engine)
@@ -52,11 +57,11 @@ class Evaluations:
 
 
 def _target(environment: Environment, identifier: str, header: str | None) -> Target:
-    # PRODUCT §3 "Targets": the header if it means the target in the path, what is known, the identifier.
-    described = read_target(_decoded(header)) if header else None
+    # spec/behaviour#targets
+    described = target_record(_decoded(header)) if header else None
     if described is not None and described.identifier == identifier:
         return described
-    return read_target(environment.targets.get(identifier)) or Target(identifier)
+    return target_record(environment.targets.get(identifier)) or Target(identifier)
 
 
 def _decoded(header: str) -> object:
@@ -64,3 +69,12 @@ def _decoded(header: str) -> object:
         return msgspec.json.decode(base64.b64decode(header))
     except (binascii.Error, ValueError):
         return None
+
+
+def _records(
+    documents: Mapping[str, Document], read: Callable[[Document], _Record]
+) -> Iterator[tuple[str, _Record]]:
+    """Those that the engine can work on: a test may have put anything there."""
+    for name, document in documents.items():
+        with suppress(AttributeError, KeyError, TypeError, ValueError):
+            yield name, read(document)

@@ -1,14 +1,13 @@
 """The sandbox's listening socket, which can go away and come back while the sandbox lives."""
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import ASGIApp
-from uvicorn.config import Config
-from uvicorn.server import ServerState
 
 from ff_proxy.errors import StartupError
-from ff_proxy.sandbox.connection import Connection, Protocol
+from ff_proxy.sandbox.connection import Connection
+from ff_proxy.sandbox.protocol import Connections, Protocol
 
 _DRAIN_SECONDS: Final = 1.0
 _BACKLOG: Final = 4096
@@ -16,9 +15,6 @@ _BACKLOG: Final = 4096
 
 class Listener:
     """Accepts connections on one address.
-
-    uvicorn's protocol speaks HTTP on them; its server is left out, since that one neither leaves the
-    signals to others nor closes and reopens its socket.
 
     Args:
         host: the address to listen on.
@@ -28,8 +24,8 @@ class Listener:
     def __init__(self, host: str, port: int) -> None:
         self.host: Final = host
         self.port = port
-        self._config: Config | None = None
-        self._connections = ServerState()
+        self._app: ASGIApp | None = None
+        self._connections = Connections()
         self._server: asyncio.Server | None = None
         self._reopening: asyncio.Task[None] | None = None
 
@@ -46,17 +42,7 @@ class Listener:
 
     async def start(self, app: ASGIApp) -> None:
         """Serve ``app``; ``StartupError`` if the address cannot be had."""
-        self._config = Config(
-            app,
-            http=Protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            timeout_keep_alive=75,
-        )
-        self._config.load()
+        self._app = app
         await self.reopen()
 
     async def reopen(self) -> None:
@@ -75,7 +61,7 @@ class Listener:
     def refuse(self, seconds: float | None = None) -> None:
         """Refuse connections and reset those that are open; accept again after ``seconds`` if given."""
         self._close_socket()
-        for protocol in tuple(self._connections.connections):
+        for protocol in tuple(self._connections.protocols):
             Connection(protocol.transport).reset()
         if self._reopening is not None:
             self._reopening.cancel()
@@ -91,7 +77,7 @@ class Listener:
         tasks = set(self._connections.tasks)
         if tasks:
             await asyncio.wait(tasks, timeout=_DRAIN_SECONDS)
-        for protocol in tuple(self._connections.connections):
+        for protocol in tuple(self._connections.protocols):
             protocol.transport.abort()
         if self._connections.tasks:
             await asyncio.wait(set(self._connections.tasks), timeout=_DRAIN_SECONDS)
@@ -105,7 +91,6 @@ class Listener:
         await asyncio.sleep(seconds)
         await self.reopen()
 
-    def _protocol(self) -> asyncio.Protocol:
-        protocol: Any = Protocol
-        made: asyncio.Protocol = protocol(self._config, self._connections, {})
-        return made
+    def _protocol(self) -> Protocol:
+        assert self._app is not None  # noqa: S101  (start sets it before anything is accepted)
+        return Protocol(self._app, self._connections)

@@ -10,7 +10,7 @@ from ff_proxy.model.environment import Change
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.sandbox.connection import Connection, connection_of
 from ff_proxy.sandbox.state import Settings
-from ff_proxy.wire.events import HEARTBEAT, event_record
+from ff_proxy.sandbox.wire import HEARTBEAT, event_record
 
 _BACKLOG: Final = 10_000
 

@@ -42,8 +42,7 @@ def test_an_environment_is_served_as_it_stands_there(tmp_path: Path) -> None:
         targets=[{"identifier": "ann", "attributes": {"plan": "pro"}}],
         auth_config=[hash_key("some-key")],
     )
-    (environment,), problems = environments_in(tmp_path)
-    assert problems == []
+    (environment,) = environments_in(tmp_path)
     assert environment.info.id == "id-1"
     assert (environment.info.identifier, environment.info.project_identifier) == ("dev", "shop")
     assert environment.flags["f"]["version"] == 7
@@ -58,7 +57,7 @@ def test_an_environment_is_served_as_it_stands_there(tmp_path: Path) -> None:
 def test_there_is_a_key_to_copy(tmp_path: Path) -> None:
     """Nobody could type one otherwise."""
     write(tmp_path, "id-1", feature_config=[FLAG])
-    state = SandboxState(environments_in(tmp_path)[0])
+    state = SandboxState(environments_in(tmp_path))
     assert state.authenticate("sandbox-dev-server-key")
 
 
@@ -67,7 +66,7 @@ def test_environments_that_do_not_say_who_they_are_can_be_told_apart(tmp_path: P
     write(tmp_path, "id-1", feature_config=[FLAG])
     write(tmp_path, "id-2", feature_config=[FLAG])
     write(tmp_path, "id-3", feature_config=[])
-    environments, _ = environments_in(tmp_path)
+    environments = environments_in(tmp_path)
     assert sorted(one.info.identifier for one in environments) == ["dev", "id-2", "id-3"]
     assert all(one.info.project_identifier and one.info.organization_identifier for one in environments)
     assert len({one.info.account for one in environments}) == 1
@@ -87,12 +86,29 @@ def test_a_directory_without_environments_is_an_error(tmp_path: Path) -> None:
         environments_in(tmp_path)
 
 
-def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
-    """And left out."""
-    write(tmp_path, "id-1", feature_config=[FLAG, {"feature": "g"}])
-    (environment,), problems = environments_in(tmp_path)
+def test_what_is_nothing_is_left_out(tmp_path: Path) -> None:
+    """Whether the proxy takes the rest is the proxy's business."""
+    write(tmp_path, "id-1", feature_config=[FLAG, {"feature": ""}, 7])
+    (environment,) = environments_in(tmp_path)
     assert list(environment.flags) == ["f"]
-    assert len(problems) == 1
+
+
+def test_yaml_says_the_same(tmp_path: Path) -> None:
+    """Texts stay texts, also where YAML knows better; what users hang on targets stays what it is."""
+    directory = tmp_path / "env-id-1"
+    directory.mkdir()
+    (directory / "feature_config.yaml").write_text(
+        "- {feature: f, state: on, kind: boolean, version: 3, offVariation: off,\n"
+        "   variations: [{identifier: on, value: true}, {identifier: off, value: false}]}\n"
+    )
+    (directory / "targets.yaml").write_text("- {identifier: 1234, attributes: {age: 7}}\n- bob\n")
+    (directory / "segments.yaml").write_text("- {identifier: s, included: [ann]}\n")
+    (environment,) = environments_in(tmp_path)
+    flag = environment.flags["f"]
+    assert (flag["state"], flag["version"], flag["variations"][0]["value"]) == ("on", 3, "true")
+    assert environment.targets["1234"]["attributes"] == {"age": 7}
+    assert environment.targets["bob"]["name"] == "bob"
+    assert environment.segments["s"]["included"][0]["identifier"] == "ann"
 
 
 @pytest.mark.skipif(not FIXTURES.is_dir(), reason="the directories that the Go proxy wrote are not here")
@@ -102,5 +118,5 @@ def test_directories_of_the_go_proxy_are_served(version: str) -> None:
     roots = {path.parent for path in (FIXTURES / version).rglob("env-*")}
     assert roots
     for root in roots:
-        environments, _ = environments_in(root)
+        environments = environments_in(root)
         assert environments
