@@ -12,7 +12,9 @@
     ├── StoreError                the place where environments are kept
     │   ├── StoreUnavailable      it does not answer now
     │   │   └── StoreMisconfigured    and will not before somebody changes an option, or it
+    │   ├── StoreRefused          this one entry cannot be kept, others can
     │   └── StoreUnusable         it answers, but its content is corrupt or of a newer version; exit 3
+    ├── MalformedJson             bytes that are no JSON, or JSON nested too deeply
     ├── OfflineDataError          a file of an offline directory: names file and place
     └── RequestError              what a client asked for is refused: carries the HTTP status
 
@@ -96,10 +98,18 @@ class StoreMisconfigured(StoreUnavailable):
     """
 
 
+class StoreRefused(StoreError):  # noqa: N818  (as above)
+    """This one entry cannot be kept, now or later: drop it and go on with the next."""
+
+
 class StoreUnusable(StoreError):  # noqa: N818  (as above)
     """The store's content is corrupt, or of a newer version than this program."""
 
     exit_code = ExitCode.CANNOT_START
+
+
+class MalformedJson(FfProxyError):  # noqa: N818  (reads as what it says of the bytes)
+    """Bytes that are no JSON, or JSON that is nested more deeply than can be read."""
 
 
 class OfflineDataError(FfProxyError):

@@ -76,12 +76,20 @@ async def test_the_token_says_what_sdks_read(site: Site) -> None:
     assert not set(payload) & set("-_")
 
 
-async def test_unknown_claims_are_left_out(site: Site) -> None:
-    """But for the cluster, which PHP wants to be a number (sdk-contract.md §2)."""
+async def test_claims_that_sdks_need_are_always_there(site: Site) -> None:
+    """Older Python and PHP SDKs do not start without them; PHP wants a number as cluster."""
     await site.hold(msgspec.structs.replace(config(), info=EnvironmentInfo(ENVIRONMENT, cluster="eu one")))
     said = claims((await authenticate(site, {"apiKey": KEY})).json()["authToken"])
-    assert said.keys() == {"environment", "clusterIdentifier", "apiKey", "iat"}
+    assert said.keys() == {
+        "environment",
+        "environmentIdentifier",
+        "accountID",
+        "clusterIdentifier",
+        "apiKey",
+        "iat",
+    }
     assert said["clusterIdentifier"] == "1"
+    assert said["accountID"] == said["environmentIdentifier"] == ENVIRONMENT
 
 
 @pytest.mark.parametrize(
@@ -153,9 +161,9 @@ async def stored(site: Site, target: object) -> Target | None:
 
 
 async def test_a_target_is_kept_and_registered(site: Site) -> None:
-    """With its name (by default its identifier) and its attributes of any type."""
+    """With its attributes of any type; without a name it has none, and is evaluated so."""
     attributes = {"plan": "gold", "age": 7, "tags": ["a"], "beta": True}
-    jane = Target("jane", "jane", attributes)
+    jane = Target("jane", "", attributes)
     assert await stored(site, {"identifier": "jane", "attributes": attributes}) == jane
     assert site.registrar.registered == [(ENVIRONMENT, jane)]
 

@@ -85,7 +85,13 @@ def make_serving(
     """Build everything behind ``listening``, by default behind the port; raises ``StartupError``."""
 
     async def tokens() -> Tokens:
-        return Tokens(await needs.secret(), clock, keyless=needs.keyless, others=needs.others)
+        return Tokens(
+            await needs.secret(),
+            clock,
+            keyless=needs.keyless,
+            others=needs.others,
+            account=options.tokens.account,
+        )
 
     def readiness() -> Readiness:
         return entrance.merge_into(needs.readiness())

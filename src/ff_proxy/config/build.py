@@ -62,7 +62,9 @@ def _serving(settings: Settings) -> records.ServingOptions:
             max_body_size=settings[options.MAX_BODY_SIZE],
         ),
         tokens=records.TokenOptions(
-            secret=settings[options.AUTH_SECRET], bypass=settings[options.BYPASS_AUTH]
+            secret=settings[options.AUTH_SECRET],
+            bypass=settings[options.BYPASS_AUTH],
+            account=settings[options.ACCOUNT_IDENTIFIER],
         ),
         and_rules=settings[options.AND_RULES],
         json_values=settings[options.JSON_VALUES],

@@ -85,10 +85,14 @@ class ShutdownOptions:
 
 @dataclass(frozen=True, slots=True)
 class TokenOptions:
-    """How tokens are signed and whether they are checked; no ``secret``: one of our own (PRODUCT §6.1)."""
+    """How tokens are signed and whether they are checked; no ``secret``: one of our own (PRODUCT §6.1).
+
+    ``account`` is claimed where an environment's own account is not known.
+    """
 
     secret: Secret | None
     bypass: bool
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)

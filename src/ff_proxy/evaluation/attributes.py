@@ -35,7 +35,7 @@ def utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return str(clean_text(text)).encode()
+        return clean_text(text).encode()
 
 
 def _float64(number: float) -> float | None:

@@ -2,13 +2,10 @@
 
 import hashlib
 
-import msgspec
-
 from ff_proxy.model.target import Target
-
-_encode = msgspec.json.Encoder(order="deterministic").encode
+from ff_proxy.wire.stored import encode_target
 
 
 def fingerprint(target: Target) -> bytes:
     """Equal for equal targets, whatever the order of their attributes; the same in every process."""
-    return hashlib.blake2b(_encode(target), digest_size=16).digest()
+    return hashlib.blake2b(encode_target(target), digest_size=16).digest()

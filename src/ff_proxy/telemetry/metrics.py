@@ -110,6 +110,12 @@ class Metrics:
             ("envID",),
             registry=registry,
         )
+        self.targets_cut = Counter(
+            "ff_proxy_targets_cut",
+            "Targets at authentication of which something was too long to be kept.",
+            ("envID", "reason"),
+            registry=registry,
+        )
         self.registrations = Counter(
             "ff_proxy_target_registrations",
             "Targets forwarded to SaaS.",

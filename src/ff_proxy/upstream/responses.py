@@ -4,16 +4,20 @@ A 401, 403 or 404 is definite only where it can be SaaS's own: a page that a gat
 answers with instead must not make the proxy drop a flag or refuse a key (PRODUCT §6.4).
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, NoReturn
+from typing import Final
 
-import msgspec
-
-from ff_proxy.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamUnavailable
+from ff_proxy.errors import (
+    MalformedJson,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.http import DEFINITE, Request, Transport, origin
+from ff_proxy.wire.values import decode_json
 
 _NOT_FOUND: Final = 404
 _TEMPORARY: Final = frozenset({408, 425, 429})
@@ -80,14 +84,10 @@ def read_json(request: Request, body: bytes) -> object:
         UpstreamMalformed: it is not JSON, such as a login page or half a body.
     """
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        try:
-            # This one also reads escapes of lone surrogates, which the model cleans: one bad text in
-            # one flag must not make the whole list unreadable.
-            return json.loads(body, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            raise UpstreamMalformed(f"{request}: the answer is not JSON: {error}") from error
+        # One bad text in one flag must not make the whole list unreadable.
+        return decode_json(body, repairable=len(body))
+    except MalformedJson as error:
+        raise UpstreamMalformed(f"{request}: {error}") from error
 
 
 def read_list(request: Request, body: bytes) -> list[object]:
@@ -131,7 +131,3 @@ def _media_type(headers: Mapping[str, str]) -> str:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after", "").strip()
     return min(float(text), _LONGEST_WAIT) if text.isascii() and text.isdigit() else None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)

@@ -22,6 +22,10 @@ from ff_proxy.web.request import RequestHead
 from ff_proxy.wire.sdk import AuthRequest, read_auth_request
 
 _LONGEST_BODY: Final = 1024 * 1024
+_TOO_LONG: Final = (
+    "a target is described at too great a length: what is too long is not kept, "
+    "and counts only in requests that carry it themselves"
+)
 _UNREGISTERED: Final = "targets cannot be stored, they are evaluated by identifier alone"
 
 
@@ -54,6 +58,7 @@ class Authenticator:
         self._targets = targets
         self._registrar = registrar
         self._bodies = bodies
+        self._cut = telemetry.metrics.targets_cut
         self._once = telemetry.once("auth")
 
     async def __call__(self, request: Request, place: Place, head: RequestHead) -> Reply:
@@ -93,6 +98,9 @@ class Authenticator:
         return None if environment is None else self._snapshots.get(environment)
 
     async def _remember(self, environment: EnvironmentId, asked: AuthRequest) -> None:
+        if asked.excess is not None:
+            self._cut.labels(environment, asked.excess.value).inc()
+            self._once.warning(_TOO_LONG, environment, what=asked.excess.value)
         if asked.target is None:
             return
         if not asked.target.anonymous:

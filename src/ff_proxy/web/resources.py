@@ -224,7 +224,7 @@ class Resources:
             if held is Unknown.UNKNOWN:
                 return NotNow(place.target)
             stored = held
-            target = held if held is not None else Target(place.target, place.target)
+            target = held if held is not None else Target(place.target)
         recurs = True
         if place.resource is Resource.EVALUATIONS:
             body: EncodedBody | None

@@ -47,6 +47,7 @@ class Tokens:
         others: secrets that other members sign with now, if not with the same: their tokens are taken too.
         budget: bytes of tokens that are remembered.
         dropped: told how many were forgotten for room.
+        account: claimed for environments whose own account is not known.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Tokens:
         others: Callable[[], Collection[Secret]] = tuple,
         budget: int = LEAST_SHARES.tokens,
         dropped: Callable[[int], object] = lambda _: None,
+        account: str = "",
     ) -> None:
         self._secret: Final = _bytes(secret)
         self._others = others
@@ -69,6 +71,7 @@ class Tokens:
         self._verified: BoundedMap[bytes, TokenClaims] = BoundedMap(
             budget - budget // _ISSUED_PART, dropped=dropped
         )
+        self._account = account
         self._jws: Final = jwt.PyJWS(algorithms=[_ALGORITHM])
         self._jws.unregister_algorithm(_ALGORITHM)
         self._jws.register_algorithm(_ALGORITHM, _AnySecret(HMACAlgorithm.SHA256))
@@ -82,7 +85,7 @@ class Tokens:
         held = self._issued.get(key)
         if held is not None and held[:2] == (info, issued_at):
             return held[2]
-        payload = write_claims(info, key, issued_at)
+        payload = write_claims(info, key, issued_at, account=self._account)
         token = self._jws.encode(payload, self._secret, _ALGORITHM, sort_headers=True)
         self._issued.put(key, (info, issued_at, token))
         return token

@@ -10,9 +10,12 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from ff_proxy.errors import MalformedJson
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.model.target import Target
-from ff_proxy.wire.text import clean_text
+from ff_proxy.wire.config import read_target
+from ff_proxy.wire.stored import keepable
+from ff_proxy.wire.values import decode_json
 
 Entry = TypeVar("Entry")
 
@@ -45,8 +48,8 @@ def read_target_page(body: bytes) -> Page[Target] | None:
 
 def _read(body: bytes, field: str, read: Callable[[dict[str, object]], Entry | None]) -> Page[Entry] | None:
     try:
-        doc = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        doc = decode_json(body, repairable=len(body))
+    except MalformedJson:
         return None
     if not isinstance(doc, dict):
         return None
@@ -75,17 +78,10 @@ def _key_hash(entry: dict[str, object]) -> SdkKeyHash | None:
 
 
 def _target(entry: dict[str, object]) -> Target | None:
-    identifier = entry.get("identifier")
-    if not isinstance(identifier, str) or not identifier:
+    target = read_target(entry)
+    if target is None:
         return None
-    name = entry.get("name")
-    attributes = clean_text(entry.get("attributes"))
-    return Target(
-        identifier=identifier,
-        name=name if isinstance(name, str) and name else identifier,
-        attributes=attributes if isinstance(attributes, dict) else {},
-        anonymous=entry.get("anonymous") is True,
-    )
+    return keepable(msgspec.structs.replace(target, name=target.name or target.identifier))[0]
 
 
 def _name(entry: object) -> str:

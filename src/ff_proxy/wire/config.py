@@ -26,9 +26,9 @@ from ff_proxy.model.feature import (
 )
 from ff_proxy.model.target import Target
 from ff_proxy.wire.text import clean_text, value_text
+from ff_proxy.wire.values import clean_object
 
 _MAX_INT: Final = 2**63 - 1
-_DEEPEST: Final = 100
 
 _Doc = dict[object, object]
 _Entry = TypeVar("_Entry")
@@ -74,9 +74,7 @@ def read_target(doc: object) -> Target | None:
     return Target(
         identifier=_text(identifier),
         name=_text(doc.get("name")),
-        attributes={
-            _text(name): _attribute(value, 0) for name, value in _object(doc.get("attributes")).items()
-        },
+        attributes=clean_object(doc.get("attributes")),
         anonymous=doc.get("anonymous") is True,
     )
 
@@ -94,7 +92,7 @@ def _entries(field: object, read: Callable[[_Doc], _Entry | None]) -> tuple[_Ent
 
 def _text(field: object) -> str:
     if isinstance(field, str):
-        return field if field.isascii() else str(clean_text(field))
+        return clean_text(field)
     if isinstance(field, bool | int) or (isinstance(field, float) and math.isfinite(field)):
         return value_text(field) if abs(field) <= _MAX_INT else ""
     return ""
@@ -166,14 +164,3 @@ def _prerequisite(entry: _Doc) -> Prerequisite:
 def _identifier(entry: _Doc) -> str | None:
     identifier = entry.get("identifier", "")
     return _text(identifier) if isinstance(identifier, str) else None
-
-
-def _attribute(value: object, depth: int) -> object:
-    """Any JSON value, its texts made of whole characters; what is nested absurdly deep reads as null."""
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, dict) and depth < _DEEPEST:
-        return {_text(name): _attribute(part, depth + 1) for name, part in value.items()}
-    if isinstance(value, list) and depth < _DEEPEST:
-        return [_attribute(part, depth + 1) for part in value]
-    return value if isinstance(value, bool | int | float) else None

@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from ff_proxy.model.environment import Domain, Item
-from ff_proxy.wire.text import clean_text, value_text
+from ff_proxy.wire.text import value_text
+from ff_proxy.wire.values import clean_object
 
 Json = dict[str, object]
 
@@ -83,8 +84,8 @@ def normalise_segment(doc: object, legacy: object | None = None) -> Item | Rejec
         return Rejected("", "a segment needs an 'identifier'")
     serving = _objects(segment.get("servingRules"), _segment_rule)
     rules = _objects(segment.get("rules"), _clause)
-    if not rules and isinstance(legacy, dict):
-        rules = _objects(legacy.get("rules"), _clause)
+    if not rules:
+        rules = _objects(clean_object(legacy).get("rules"), _clause)
     if not rules and serving:
         rules = [clauses[0] for group in serving if isinstance(clauses := group["clauses"], list) and clauses]
     segment |= {
@@ -142,9 +143,7 @@ def _item(domain: Domain, identifier: str, doc: Json) -> Item:
 
 
 def _without_nulls(doc: Json) -> Json:
-    cleaned = clean_text(doc)
-    assert isinstance(cleaned, dict)  # noqa: S101  (a dict stays one)
-    return {name: field for name, field in cleaned.items() if field is not None}
+    return {name: field for name, field in clean_object(doc).items() if field is not None}
 
 
 def _objects(field: object, read: Callable[[Json], Json | None]) -> list[Json]:

@@ -4,7 +4,7 @@ The directory is the Go proxy's: what is written here it can read, and the other
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -13,6 +13,7 @@ from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.model.target import Target
 from ff_proxy.wire.config import read_target
+from ff_proxy.wire.text import clean_text
 
 TEXT_FIELDS: Final = frozenset(
     {
@@ -60,7 +61,7 @@ def read_offline_target(entry: object) -> Target | None:
 def read_info(
     environment: EnvironmentId, items: Iterable[object], targets: Iterable[object]
 ) -> EnvironmentInfo:
-    """What flags, segments and targets say of the environment that they belong to.
+    """What flags, segments and their members, and targets say of the environment that they belong to.
 
     Args:
         environment: its id, which only the directory's name tells.
@@ -68,12 +69,13 @@ def read_info(
         targets: targets as read.
     """
     found: dict[str, str] = {}
-    for entry in (*items, *targets):
+    listed = [*items, *targets]
+    for entry in (*listed, *_members(listed)):
         if isinstance(entry, Mapping):
             for field in ("environment", "project", "org", "account"):
                 text = entry.get(field)
-                if isinstance(text, str) and text:
-                    found.setdefault(field, text)
+                if isinstance(text, str) and text.strip():
+                    found.setdefault(field, clean_text(text))
     return EnvironmentInfo(
         id=environment,
         identifier=found.get("environment", ""),
@@ -96,6 +98,15 @@ def encode_keys(keys: Iterable[SdkKeyHash]) -> bytes:
 def encode_targets(targets: Iterable[Target], info: EnvironmentInfo) -> bytes:
     """Targets → the content of ``targets``, with every field that the Go proxy writes."""
     return _pretty(msgspec.json.encode([_target(target, info) for target in targets]))
+
+
+def _members(entries: Iterable[object]) -> Iterator[object]:
+    """Targets within groups: SaaS names the account there, and not in flags."""
+    for entry in entries:
+        if isinstance(entry, Mapping):
+            for field in ("included", "excluded"):
+                members = entry.get(field)
+                yield from members if isinstance(members, list) else ()
 
 
 def _target(target: Target, info: EnvironmentInfo) -> dict[str, object]:

@@ -8,9 +8,11 @@ import base64
 
 import msgspec
 
+from ff_proxy.errors import MalformedJson
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
 from ff_proxy.model.target import Target
+from ff_proxy.wire.values import decode_json
 
 _encode = msgspec.json.Encoder().encode
 
@@ -25,10 +27,6 @@ class _AuthTarget(msgspec.Struct):
 class _AuthRequest(msgspec.Struct, rename="camel", omit_defaults=True):
     api_key: str
     target: _AuthTarget | None = None
-
-
-class _AuthResponse(msgspec.Struct, rename="camel"):
-    auth_token: str
 
 
 def auth_body(key: SdkKey, target: Target | None = None) -> bytes:
@@ -51,10 +49,11 @@ def auth_body(key: SdkKey, target: Target | None = None) -> bytes:
 def read_auth_token(body: bytes) -> Secret | None:
     """The token in an answer of ``/client/auth``; ``None`` if the answer holds none."""
     try:
-        response = msgspec.json.decode(body, type=_AuthResponse)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        answer = decode_json(body)
+    except MalformedJson:
         return None
-    return Secret(response.auth_token) if response.auth_token else None
+    token = answer.get("authToken") if isinstance(answer, dict) else None
+    return Secret(token) if isinstance(token, str) and token else None
 
 
 def read_claims(token: Secret) -> EnvironmentInfo | None:
@@ -65,8 +64,8 @@ def read_claims(token: Secret) -> EnvironmentInfo | None:
     try:
         payload = token.reveal().split(".")[1]
         # Padding is optional on the wire; too much of it is ignored.
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=="))
-    except (IndexError, ValueError, RecursionError):
+        claims = decode_json(base64.urlsafe_b64decode(payload + "=="))
+    except (IndexError, ValueError, MalformedJson):
         return None
     if not isinstance(claims, dict):
         return None

@@ -3,24 +3,25 @@
 import base64
 import binascii
 import json
-import math
 from typing import Final
 
 import msgspec
 
-from ff_proxy.errors import RequestError
+from ff_proxy.errors import MalformedJson, RequestError
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
 from ff_proxy.model.target import Target
 from ff_proxy.wire.config import read_target
+from ff_proxy.wire.stored import Excess, keepable
 from ff_proxy.wire.text import clean_text, value_text
+from ff_proxy.wire.values import decode_json
 
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _PADDING: Final = b"=="
 _KEY_PREFIX: Final = "auth-key-"
 _HASH_DIGITS: Final = 64
 _FAR: Final = 1e15
+_LONGEST_CLAIM: Final = 256
 # The ASCII characters that base64url can turn into "-" or "_" (sdk-contract.md §2 rule 3).
 _UNCLEAN: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in ">?~\x7f"})
 
@@ -28,12 +29,14 @@ _UNCLEAN: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in ">?~\x7
 class AuthRequest(msgspec.Struct, frozen=True):
     """What is asked of ``/client/auth``.
 
+    ``target`` is as much of the description as a store keeps, ``excess`` says what was too long.
     ``keep_attributes``: the body says nothing of attributes, so those already stored stay (PRODUCT §6.5).
     """
 
     key: SdkKey
     target: Target | None
     keep_attributes: bool
+    excess: Excess | None = None
 
 
 class TokenClaims(msgspec.Struct, frozen=True):
@@ -55,7 +58,10 @@ def read_auth_request(body: bytes) -> AuthRequest:
     """
     if not body.strip():
         raise RequestError(400, "the request body is empty")
-    doc = _read_json(body)
+    try:
+        doc = decode_json(body)
+    except MalformedJson as error:
+        raise RequestError(400, f"the request body cannot be read: {error}") from error
     if not isinstance(doc, dict):
         raise RequestError(400, "the request body is not a JSON object")
     key = doc.get("apiKey")
@@ -63,30 +69,36 @@ def read_auth_request(body: bytes) -> AuthRequest:
         raise RequestError(400, "apiKey is missing")
     described = doc.get("target")
     keep = not isinstance(described, dict) or not isinstance(described.get("attributes"), dict)
-    return AuthRequest(SdkKey(key), _named_target(described), keep)
+    target = _sent_target(described)
+    if target is None:
+        return AuthRequest(SdkKey(key), None, keep)
+    kept, excess = keepable(target, sent=len(body))
+    return AuthRequest(SdkKey(key), kept, keep, excess)
 
 
 def read_target_header(value: bytes) -> Target | None:
     """The target in a ``Harness-Target`` header (base64 of JSON), or ``None`` if it holds none."""
     try:
-        return _named_target(_read_json(base64.b64decode(value.translate(_URL_SAFE) + _PADDING)))
-    except (binascii.Error, RequestError):
+        return _sent_target(decode_json(base64.b64decode(value.translate(_URL_SAFE) + _PADDING)))
+    except (binascii.Error, MalformedJson):
         return None
 
 
-def write_claims(info: EnvironmentInfo, key: SdkKeyHash, issued_at: float) -> bytes:
+def write_claims(info: EnvironmentInfo, key: SdkKeyHash, issued_at: float, *, account: str = "") -> bytes:
     """The payload of a token for ``key`` of the environment: ASCII whose base64url has no ``-`` and no ``_``.
 
-    Claims that are not known are left out, but for ``clusterIdentifier``, which is always a numeric text.
+    ``accountID``, ``environmentIdentifier`` and ``clusterIdentifier`` (a numeric text) are always there and
+    never empty: where the first two are not known, ``account`` and the environment's id stand for them (some
+    Python and PHP SDKs do not start without them). Other claims that are not known are left out.
     The key is claimed as the Go proxy v2 does it, so that either proxy takes the other's tokens.
     """
     known = {
-        "environmentIdentifier": info.identifier,
-        "project": info.project,
-        "projectIdentifier": info.project_identifier,
-        "accountID": info.account,
-        "organization": info.organization,
-        "organizationIdentifier": info.organization_identifier,
+        "environmentIdentifier": _claim(info.identifier) or info.id,
+        "project": _claim(info.project),
+        "projectIdentifier": _claim(info.project_identifier),
+        "accountID": _claim(info.account) or _claim(account) or info.id,
+        "organization": _claim(info.organization),
+        "organizationIdentifier": _claim(info.organization_identifier),
     }
     cluster = info.cluster
     claims = {
@@ -106,8 +118,8 @@ def read_claims(payload: bytes) -> TokenClaims | None:
     expires is none of a proxy's: it is not taken, rather than taken for ever.
     """
     try:
-        claims = msgspec.json.decode(payload)
-    except _UNREADABLE:
+        claims = decode_json(payload)
+    except MalformedJson:
         return None
     if not isinstance(claims, dict) or "exp" in claims:
         return None
@@ -135,27 +147,18 @@ def _key_hash(claim: object) -> SdkKeyHash | None:
     return SdkKeyHash(digits) if len(digits) == _HASH_DIGITS else None
 
 
-def _named_target(doc: object) -> Target | None:
+def _claim(text: str) -> str:
+    """A claim that a token has room for; whitespace alone says nothing."""
+    return text if text.strip() and len(text) <= _LONGEST_CLAIM else ""
+
+
+def _sent_target(doc: object) -> Target | None:
+    """A target as an SDK describes it, with an identifier that may be a number."""
     if not isinstance(doc, dict):
         return None
     identifier = doc.get("identifier")
-    if isinstance(identifier, int | float) and math.isfinite(identifier):
+    if isinstance(identifier, int | float):
         doc = doc | {"identifier": value_text(identifier)}
     elif not isinstance(identifier, str) or not identifier.strip():
         return None
-    target = read_target(doc)
-    if target is None or target.name:
-        return target
-    return msgspec.structs.replace(target, name=target.identifier)
-
-
-def _read_json(body: bytes) -> object:
-    try:
-        return msgspec.json.decode(body)
-    except _UNREADABLE:
-        pass
-    try:
-        # JavaScript cuts text between surrogates and writes them raw: JSON that strict readers refuse.
-        return clean_text(json.loads(body.decode("utf-8", "surrogatepass"), strict=False))
-    except (ValueError, RecursionError) as unreadable:
-        raise RequestError(400, "the request body is not readable JSON") from unreadable
+    return read_target(doc)

@@ -4,16 +4,15 @@ Reading follows ``sdk-contract.md`` §1.4: whatever part of a body can be used i
 cannot is counted and left out, and only a body that is no JSON object is refused.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
-from ff_proxy.errors import RequestError
+from ff_proxy.errors import MalformedJson, RequestError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import MAX_COUNT, Attributes, UsageCount, UsageKey, UsageTarget
-from ff_proxy.wire.text import clean_text
+from ff_proxy.wire.values import decode_json
 
 MAX_ENTRY_BYTES: Final = 64 * 1024
 """An entry whose JSON is longer counts as bad, so that one entry always fits into a body for SaaS."""
@@ -177,11 +176,9 @@ def _odd_outer(body: bytes) -> tuple[_Body, int]:
 
 def _repaired(body: bytes) -> bytes | None:
     # JavaScript cuts strings between surrogates and Python writes NaN: JSON that strict readers refuse.
-    if len(body) > _REPAIRABLE_BYTES:
-        return None
     try:
-        return msgspec.json.encode(clean_text(json.loads(body, strict=False)))
-    except (ValueError, RecursionError):
+        return msgspec.json.encode(decode_json(body, repairable=_REPAIRABLE_BYTES))
+    except MalformedJson:
         return None
 
 

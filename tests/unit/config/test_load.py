@@ -1,6 +1,7 @@
 """A configuration loads to the same record however it is said, and all that is wrong is said at once."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,9 @@ class TestSaidInAnyWay:
     def test_the_least_that_online_needs(self, way: Callable[[Mapping[str, str]], Said]) -> None:
         """Four options suffice; all others have their documented defaults."""
         assert way(ONLINE).load().options == records.OnlineOptions(
-            serving=DEFAULT_SERVING,
+            serving=replace(
+                DEFAULT_SERVING, tokens=records.TokenOptions(secret=None, bypass=False, account="acc")
+            ),
             store=records.MemoryStoreOptions(),
             upstream=DEFAULT_UPSTREAM,
             usage=DEFAULT_USAGE,
@@ -104,7 +107,7 @@ class TestSaidInAnyWay:
                 tls=records.TlsOptions(Path("/tls/cert.pem"), Path("/tls/key.pem"), Path("/tls/ca.pem")),
                 cors_allowed_origins=("https://a.example", "https://b.example:8443"),
                 limits=records.LimitOptions(max_connections=500, max_body_size=2097152),
-                tokens=records.TokenOptions(secret=Secret("very secret"), bypass=True),
+                tokens=records.TokenOptions(secret=Secret("very secret"), bypass=True, account="acc"),
                 and_rules=False,
                 json_values=JsonValues.ESCAPED,
                 prometheus_port=9100,
