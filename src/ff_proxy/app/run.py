@@ -1,6 +1,7 @@
 """Running what a mode has put together, and the order in which it goes down (PRODUCT §6.9)."""
 
 import asyncio
+import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -80,12 +81,14 @@ async def serve_part(
     secured = () if serving.tls is None else (serving.tls,)
     await listener.start()
     return await run_services(
-        [*services, serving.entrance, hub, *secured, listener],
+        [*services, serving.entrance, hub, *secured],
         phases,
+        essential=[listener],
         deadline=shutdown.deadline,
         stop=stop,
         clock=clock,
-        log=telemetry.logger("runtime"),
+        random=random.SystemRandom(),
+        telemetry=telemetry,
     )
 
 

@@ -94,7 +94,7 @@ def make_serving(
         )
 
     def readiness() -> Readiness:
-        return entrance.merge_into(needs.readiness())
+        return telemetry.failures.merge_into(entrance.merge_into(needs.readiness()))
 
     entrance = Entrance(tokens, lambda made: TokenAccess(made, snapshots))
     access: Access = OpenAccess(snapshots) if options.tokens.bypass else entrance

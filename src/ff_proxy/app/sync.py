@@ -1,5 +1,6 @@
 """The sync process: everything of a mode but serving; workers reach its store over the link."""
 
+import random
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -72,10 +73,13 @@ async def _online(
         )
         forwarding = forward(options, store, saas, backing.leads, clock, telemetry)
 
+        def readiness() -> Readiness:
+            return telemetry.failures.merge_into(backing.readiness(saas.upstream))
+
         async def state() -> State:
             await held.look()
             mine = frozenset(saas.upstream.environments())
-            return State(backing.readiness(saas.upstream), mine, held.names & mine)
+            return State(readiness(), mine, held.names & mine)
 
         offer = Offer(
             configs=store.configs,
@@ -86,7 +90,7 @@ async def _online(
             secret=partial(online_secret, options, store.secrets, clock, telemetry),
             state=state,
         )
-        link = IpcServer(common.link, offer, common.generations, clock)
+        link = IpcServer(common.link, offer, common.generations, clock, telemetry.failures)
         stack.enter_context(metrics(shown, telemetry))
         return await _run(
             link,
@@ -95,7 +99,7 @@ async def _online(
                 saas.upstream,
                 *forwarding.services,
                 *backing.services(saas.upstream),
-                *heartbeat(options.operation, lambda: backing.readiness(saas.upstream), clock, telemetry),
+                *heartbeat(options.operation, readiness, clock, telemetry),
             ],
             forwarding.flush,
             options.serving.shutdown,
@@ -131,7 +135,8 @@ async def _offline(
         await there.look()
 
         def readiness() -> Readiness:
-            return Readiness(loaded=len(there.names), degraded=watcher.degraded)
+            served = Readiness(loaded=len(there.names), degraded=watcher.degraded)
+            return telemetry.failures.merge_into(served)
 
         async def check_key(_: SdkKey) -> KeyVerdict:
             return KeyVerdict.REFUSED if there.names else KeyVerdict.UNAVAILABLE
@@ -150,7 +155,7 @@ async def _offline(
             secret=partial(signing_secret, options.serving.tokens, kept.secrets, clock, telemetry),
             state=state,
         )
-        link = IpcServer(common.link, offer, common.generations, clock)
+        link = IpcServer(common.link, offer, common.generations, clock, telemetry.failures)
         stack.enter_context(metrics(shown, telemetry))
         beating = heartbeat(options.operation, readiness, clock, telemetry)
         services: list[Service] = [watcher, there, *beating]
@@ -175,5 +180,6 @@ async def _run(
         deadline=shutdown.deadline,
         stop=stop,
         clock=clock,
-        log=telemetry.logger("runtime"),
+        random=random.SystemRandom(),
+        telemetry=telemetry,
     )

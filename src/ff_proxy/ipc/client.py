@@ -100,7 +100,7 @@ class IpcClient:
         while True:
             try:
                 reader, writer = await asyncio.open_unix_connection(self._path)
-            except OSError:
+            except Exception:  # noqa: BLE001  (whatever it is: without a connection nothing works here)
                 await self._clock.sleep(_TRY_AGAIN)
                 continue
             self._connection = _Connection(reader, writer, self._feed)
@@ -111,6 +111,7 @@ class IpcClient:
                 self._connected.clear()
                 self._connection = None
                 self._lost = self._clock.monotonic()
+            await self._clock.sleep(_TRY_AGAIN)
 
 
 class _Connection:

@@ -6,10 +6,12 @@ Every request is a record of its own type and names the type of its answer; a fa
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
+from ff_proxy.aio.border import border, described
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import (
     EnvironmentConfig,
@@ -163,32 +165,60 @@ NOTICES: Final = 0
 """The number under which notices come."""
 
 encode: Final = msgspec.msgpack.Encoder().encode
-decode_asked: Final = msgspec.msgpack.Decoder(Asked).decode
-decode_answered: Final = msgspec.msgpack.Decoder(Answered).decode
+_decode_asked: Final = msgspec.msgpack.Decoder(Asked).decode
+_decode_answered: Final = msgspec.msgpack.Decoder(Answered).decode
 
 
 def decode(result: msgspec.Raw, kind: Any) -> Any:
-    """A result as ``kind``."""
-    return msgspec.msgpack.decode(result, type=kind)
+    """A result as ``kind``; raises ``StoreUnavailable`` if it is none."""
+    with border(_unreadable):
+        return msgspec.msgpack.decode(result, type=kind)
+
+
+def decode_asked(frame: bytes) -> Asked:
+    """What a worker asks; raises ``StoreUnavailable`` if it cannot be read."""
+    with border(_unreadable):
+        return _decode_asked(frame)
+
+
+def decode_answered(frame: bytes) -> Answered:
+    """What the sync process answers; raises ``StoreUnavailable`` if it cannot be read."""
+    with border(_unreadable):
+        return _decode_answered(frame)
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
     """One frame's content; raises ``StoreUnavailable`` when the other end is gone."""
-    try:
+    with border(_gone):
         length = int.from_bytes(await reader.readexactly(_LENGTH), "big")
         if length > _LONGEST:
             raise StoreUnavailable(f"a message of {length} bytes from another process of this proxy")
         return await reader.readexactly(length)
-    except (asyncio.IncompleteReadError, OSError) as error:
-        raise StoreUnavailable("the process that holds the store is gone") from error
 
 
 def write_frame(writer: asyncio.StreamWriter, message: object) -> None:
-    """Queue one frame for sending; if the other end is gone it is dropped: whoever reads finds out."""
+    """Queue one frame for sending; if the other end is gone it is dropped: whoever reads finds out.
+
+    Raises ``StoreUnavailable`` if the message cannot be written as one.
+    """
     if writer.is_closing():
         return  # uvloop's transports would not take it
-    content = encode(message)
-    writer.write(len(content).to_bytes(_LENGTH, "big") + content)
+    with border(_unwritable):
+        content = encode(message)
+    with suppress(OSError, RuntimeError):  # it closes at this very moment
+        writer.write(len(content).to_bytes(_LENGTH, "big") + content)
+
+
+def _unreadable(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"a message of another process of this proxy cannot be read: {described(error)}")
+
+
+def _unwritable(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"a message for another process of this proxy: {described(error)}")
+
+
+def _gone(_: Exception) -> StoreUnavailable:
+    return StoreUnavailable("the process that holds the store is gone")
 
 
 def difference(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Part:

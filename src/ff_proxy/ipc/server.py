@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ff_proxy.aio.cancellation import CancellationCheck
 from ff_proxy.errors import StoreError, StoreUnavailable
 from ff_proxy.ipc import messages
 from ff_proxy.ipc.shared_generations import SharedGenerations
@@ -19,6 +20,7 @@ from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.change_feed import Feed
 from ff_proxy.store.private_files import FILE_MODE
 from ff_proxy.store.protocol import ConfigStore, Notice, Registrations, TargetStore, UsageQueue
+from ff_proxy.telemetry import Failures
 
 _LOOK_AGAIN: Final = 1.0
 _NOTHING: Final = msgspec.Raw(messages.encode(None))
@@ -45,13 +47,16 @@ class IpcServer:
 
     name = "link"
 
-    def __init__(self, path: Path, offer: Offer, generations: SharedGenerations, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, offer: Offer, generations: SharedGenerations, clock: Clock, failures: Failures
+    ) -> None:
         self.ready = asyncio.Event()
         self._path = path
         self._counted = _CountedConfigs(offer.configs, generations)
         self._offer = offer
         self._generations = generations
         self._clock = clock
+        self._failures = failures
         self._workers = 0
         self._alone = asyncio.Event()
         self._alone.set()
@@ -91,7 +96,9 @@ class IpcServer:
         self._workers += 1
         self._alone.clear()
         try:
-            await _Worker(self._offer, self._counted, reader, writer).serve()
+            await _Worker(self._offer, self._counted, reader, writer, self._failures).serve()
+        except Exception as error:  # noqa: BLE001  (this worker connects again, the others go on)
+            self._failures.contained("connection of a worker", error)
         finally:
             self._workers -= 1
             if not self._workers:
@@ -150,7 +157,9 @@ class _Worker:
         counted: _CountedConfigs,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        failures: Failures,
     ) -> None:
+        self._failures = failures
         self._offer = offer
         self._counted = counted
         self._reader = reader
@@ -160,6 +169,7 @@ class _Worker:
 
     async def serve(self) -> None:
         """Answer until the worker goes away."""
+        check = CancellationCheck()
         try:
             async with asyncio.TaskGroup() as group, self._counted.feed.watch() as notices:
                 while True:
@@ -170,7 +180,8 @@ class _Worker:
                     else:
                         group.create_task(self._answer(asked))
         except* StoreUnavailable:
-            pass  # the worker is gone; its supervisor knows
+            # The worker is gone; its supervisor knows. On Python 3.11 that hides a cancellation.
+            check.raise_if_cancelled()
         finally:
             self._writer.close()
 
@@ -179,6 +190,11 @@ class _Worker:
             result = msgspec.Raw(messages.encode(await self._do(asked.request)))
         except StoreError as error:
             self._send(asked.number, _NOTHING, messages.Failure(str(error)))
+        except Exception as error:  # noqa: BLE001  (who asked hears of it; the other questions are answered)
+            kind = type(asked.request).__name__
+            self._failures.contained("answer to a worker", error, kind)
+            problem = f"the sync process failed to answer {kind} ({type(error).__name__})"
+            self._send(asked.number, _NOTHING, messages.Failure(problem))
         else:
             self._send(asked.number, result)
         with suppress(OSError):

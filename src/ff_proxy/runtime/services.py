@@ -1,15 +1,18 @@
-"""Running services until they are told to stop, or until one of them fails."""
+"""Running services until they are told to stop: one that fails is run again, and the others go on."""
 
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from random import Random
+from typing import Final, NoReturn, Protocol
 
+from ff_proxy.aio.cancellation import CancellationCheck
+from ff_proxy.aio.keep_going import keep_going
 from ff_proxy.errors import ExitCode, FfProxyError
 from ff_proxy.model.clock import Clock
 from ff_proxy.runtime.signals import Stop
-from ff_proxy.telemetry import Logger
+from ff_proxy.telemetry import Logger, Telemetry
 
 _GRACE: Final = 0.25
 # Longer than an orderly last step takes that a cancelled service still has to do.
@@ -23,7 +26,7 @@ class Service(Protocol):
     ready: asyncio.Event
 
     async def run(self) -> None:
-        """Do the work until cancelled."""
+        """Do the work until cancelled; it may be begun again after a failure."""
         ...
 
 
@@ -43,36 +46,51 @@ async def run_services(
     services: Sequence[Service],
     phases: Sequence[Phase],
     *,
+    essential: Sequence[Service] = (),
     deadline: float,
     stop: Stop,
     clock: Clock,
-    log: Logger,
+    random: Random,
+    telemetry: Telemetry,
 ) -> ExitCode:
     """Run all services in one task group until ``stop``, then the phases in order, then end the services.
 
     Everything is over within ``deadline`` seconds after the first signal (or the seconds that ``stop``
     names), and at once after a second one.
-    A service that ends or fails by itself ends the process: with the exit code of its error if it is one
-    of ours, else with ``CRASH``.
+    A service that ends or fails is reported and run again, and the others go on (PRODUCT §7.1). An
+    ``essential`` one ends the process: with the exit code of its error if it has one, else with ``CRASH``.
     """
+    log = telemetry.logger("runtime")
     stop.taken_over = True
+    check = CancellationCheck()
     try:
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(_guarded(service), name=service.name) for service in services]
+            running = [
+                group.create_task(
+                    keep_going(
+                        service.run, service.name, clock=clock, random=random, failures=telemetry.failures
+                    ),
+                    name=service.name,
+                )
+                for service in services
+            ]
+            running += [group.create_task(_guarded(service), name=service.name) for service in essential]
             await stop.asked.wait()
             seconds = deadline if stop.seconds is None else stop.seconds
             log.info("shutting down", deadline=round(seconds, 3))
             await _go_down(phases, seconds, stop, clock, log)
             await _end(running)
     except BaseExceptionGroup as failures:
-        return _explain(_leaves(failures), log)
+        code = _explain(_leaves(failures), log)
+        check.raise_if_cancelled(failures)
+        return code
     finally:
         stop.taken_over = False
     log.info("stopped")
     return ExitCode.OK
 
 
-async def _end(running: Sequence[asyncio.Task[None]]) -> None:
+async def _end(running: Sequence[asyncio.Task[NoReturn]]) -> None:
     """Cancel, and again after a while: a library may miss it (``asyncio.wait_for`` before Python 3.12)."""
     while pending := [task for task in running if not task.done()]:
         for task in pending:
@@ -80,7 +98,7 @@ async def _end(running: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.wait(pending, timeout=_INSIST_SECONDS)
 
 
-async def _guarded(service: Service) -> None:
+async def _guarded(service: Service) -> NoReturn:
     await service.run()
     raise RuntimeError(f"service {service.name} ended by itself")
 

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Final, Protocol, TextIO
 
@@ -95,18 +95,30 @@ class OnceLog:
 
     def warning(self, event: str, subject: str = "", **facts: object) -> None:
         """Log ``event`` about ``subject`` unless that was done within the interval."""
-        key = (event, subject)
+        if subject:
+            facts["subject"] = subject
+        self._say(self._logger.warning, (event, subject), event, facts)
+
+    def error(self, event: str, key: str = "", **facts: object) -> None:
+        """The same for something that does not work; ``key`` tells occasions apart and is not logged."""
+        self._say(self._logger.error, (event, key), event, facts)
+
+    def _say(
+        self,
+        say: Callable[..., object],
+        key: tuple[str, str],
+        event: str,
+        facts: dict[str, object],
+    ) -> None:
         now = self._clock.monotonic()
         said = self._said.get(key)
         if said is not None and now - said[0] < self._interval:
             self._said.put(key, (said[0], said[1] + 1))
             return
         self._said.put(key, (now, 0))
-        if subject:
-            facts["subject"] = subject
         if said is not None and said[1]:
             facts["repeated"] = said[1]
-        self._logger.warning(event, **facts)
+        say(event, **facts)
 
     def forget(self, event: str, subject: str = "") -> bool:
         """The trouble is over: say it anew next time. ``True`` if it had been said."""

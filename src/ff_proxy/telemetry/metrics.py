@@ -122,6 +122,12 @@ class Metrics:
             ("envID", "outcome"),
             registry=registry,
         )
+        self.service_failures = Counter(
+            "ff_proxy_service_failures",
+            "Unexpected failures of background services, which go on or are started again.",
+            ("service",),
+            registry=registry,
+        )
         self.refused_connections = Counter(
             "ff_proxy_connections_refused", "Connections closed at a limit.", ("reason",), registry=registry
         )

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry.failures import Failures
 from ff_proxy.telemetry.logs import Logger, OnceLog, make_logger
 from ff_proxy.telemetry.metrics import Metrics
 from ff_proxy.telemetry.metrics_server import metrics_served
@@ -36,6 +37,7 @@ class Telemetry:
         registered = registry if registry is not None else CollectorRegistry()
         self._shown = shown if shown is not None else registered
         self.metrics = Metrics(registered)
+        self.failures = Failures(self.logger("runtime"), self.once("runtime"), self.metrics.service_failures)
 
     def logger(self, room: str) -> Logger:
         """A logger whose lines carry ``component=room``."""

@@ -1,8 +1,11 @@
 """One environment, kept in step with SaaS: followed while its stream lives, polled while it does not."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
+from ff_proxy.aio.keep_going import keep_going
 from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
 from ff_proxy.model.environment import EnvironmentConfig, StreamState
 from ff_proxy.model.keys import SdkKeyHash
@@ -60,6 +63,8 @@ class Environment:
         self._writer = EnvironmentWriter(
             shared.configs, credentials.environment.id, KeyRing(known | configured), loaded=held is not None
         )
+        self._name = credentials.environment.id
+        self._failures = shared.telemetry.failures
         self._pace = shared.pace
         self._lost: float | None = None
         self._fetched_at = 0.0
@@ -157,18 +162,33 @@ class Environment:
 
     async def _keep(self) -> None:
         await self._status.report(StreamState.INITIALIZING)
+        works: dict[str, Callable[[], Awaitable[object]]] = {
+            "fetching": self._refresher.run,
+            "keys": self._keys.run,
+            "polling": self._poll,
+        }
+        if self._pace.stream:
+            works |= {"stream": self._follower.run, "asking without a stream": self._ask_without_stream}
+        if self._pace.targets > 0:
+            works["targets"] = self._targets.run
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._refresher.run())
-            tasks.create_task(self._keys.run())
-            tasks.create_task(self._poll())
+            for service, work in works.items():
+                tasks.create_task(self._keep_going(work, service))
             if self._pace.stream:
-                tasks.create_task(self._follower.run())
                 tasks.create_task(self._fetch_without_stream())
-                tasks.create_task(self._ask_without_stream())
             else:
                 self._refresher.refresh_all()
-            if self._pace.targets > 0:
-                tasks.create_task(self._targets.run())
+
+    async def _keep_going(self, work: Callable[[], Awaitable[object]], service: str) -> NoReturn:
+        # Each on its own: what one of them stumbles over must not keep the others from their work.
+        await keep_going(
+            work,
+            service,
+            subject=self._name,
+            clock=self._rhythm.clock,
+            random=self._rhythm.random,
+            failures=self._failures,
+        )
 
     async def _fetched(self, error: FfProxyError | None) -> None:
         now = self._rhythm.clock.monotonic()

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from ff_proxy.aio.border import border
 from ff_proxy.errors import UpstreamMalformed, UpstreamRefused
 from ff_proxy.model.environment import Domain, EnvironmentConfig, Item
 from ff_proxy.model.keys import EnvironmentId
@@ -47,6 +48,12 @@ def _total(read: Callable[[object], Item | Rejected], doc: object) -> Item | Rej
         return read(doc)
     except RecursionError:
         return Rejected("", "nested too deeply")
+    except Exception as error:  # noqa: BLE001  (one bad item must not keep its neighbours back)
+        return Rejected("", f"cannot be read ({type(error).__name__}: {error})")
+
+
+def _unreadable(error: Exception) -> UpstreamMalformed:
+    return UpstreamMalformed(f"an answer of SaaS cannot be used: {type(error).__name__}: {error}")
 
 
 class Fetcher:
@@ -62,6 +69,15 @@ class Fetcher:
 
         An item that cannot be read keeps the form that ``held`` has of it, which is asked only then.
         """
+        with border(_unreadable):
+            return await self._everything(session, held)
+
+    async def item(self, session: Session, domain: Domain, identifier: str) -> Item | None:
+        """One item; ``None`` if it cannot be read, ``UpstreamRefused`` with status 404 if it is gone."""
+        with border(_unreadable):
+            return await self._item(session, domain, identifier)
+
+    async def _everything(self, session: Session, held: KnownEnvironments) -> Contents:
         flags, segments, legacy = await _all(
             self._api.flags(session),
             self._api.segments(session, and_rules=True),
@@ -79,8 +95,7 @@ class Fetcher:
             segments=await self._items(environment, Domain.SEGMENT, segments, segment, held),
         )
 
-    async def item(self, session: Session, domain: Domain, identifier: str) -> Item | None:
-        """One item; ``None`` if it cannot be read, ``UpstreamRefused`` with status 404 if it is gone."""
+    async def _item(self, session: Session, domain: Domain, identifier: str) -> Item | None:
         environment = session.environment.id
         if domain is Domain.FLAG:
             made = _total(normalise_flag, await self._api.flag(session, identifier))

@@ -80,6 +80,7 @@ class Refresher:
         self._wake = asyncio.Event()
         self._all_due = False
         self._begun = False
+        self._running = False
         self._due: dict[_Key, _Due] = {}
         self._retry: asyncio.Task[None] | None = None
         self._later: set[_Key] = set()
@@ -106,7 +107,10 @@ class Refresher:
         self._enqueue(_Due(change))
 
     async def run(self) -> None:
-        """Work for ever."""
+        """Work for ever; begun again after a failure, it fetches everything, since what was due is lost."""
+        if self._running:
+            self.refresh_all()
+        self._running = True
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._wake.wait()

@@ -1,10 +1,11 @@
 """Every configured environment, each on its own: one bad key or slow environment never delays another."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
+from ff_proxy.aio.keep_going import keep_going
 from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
 from ff_proxy.model.environment import EnvironmentConfig, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
@@ -55,11 +56,14 @@ class Upstream:
         leadership: Leadership,
         served: Callable[[EnvironmentId], bool],
     ) -> None:
+        self._keys = tuple(keys)
         self._leadership = leadership
         self._served = served
         self._api = api
         self._configs = configs
         self._directory = directory
+        self._failures = telemetry.failures
+        self._led: set[EnvironmentId] = set()
         self._log = telemetry.logger("upstream")
         self._once = telemetry.once("upstream")
         self._rhythm = rhythm
@@ -89,8 +93,10 @@ class Upstream:
         self.ready.set()
         await self._recall()
         async with asyncio.TaskGroup() as tasks:
-            for key in tuple(self._pending):
-                tasks.create_task(self._bring_up(key))
+            for key in self._keys:
+                tasks.create_task(
+                    self._keep_going(partial(self._bring_up, key), "key of an environment", key.masked)
+                )
 
     def environments(self) -> frozenset[EnvironmentId]:
         """The environments that the configured keys are of, as far as is known."""
@@ -168,10 +174,31 @@ class Upstream:
             await self._environments[name].accept(key.hash)
         self._pending.pop(key, None)
         self._refused.pop(key, None)
-        if fresh:
-            await self._leadership.lead(
-                name, partial(self._follow, credentials), partial(self._is_hopeless, name)
-            )
+        if name in self._led:
+            await asyncio.get_running_loop().create_future()  # another key of it is brought up already
+        self._led.add(name)
+        try:
+            await self._keep_going(partial(self._lead, credentials), "environment", name)
+        finally:
+            self._led.discard(name)
+
+    async def _lead(self, credentials: Credentials) -> None:
+        name = credentials.environment.id
+        await self._leadership.lead(
+            name, partial(self._follow, credentials), partial(self._is_hopeless, name)
+        )
+
+    async def _keep_going(
+        self, work: Callable[[], Awaitable[object]], service: str, subject: str
+    ) -> NoReturn:
+        await keep_going(
+            work,
+            service,
+            subject=subject,
+            clock=self._rhythm.clock,
+            random=self._rhythm.random,
+            failures=self._failures,
+        )
 
     async def _follow(self, credentials: Credentials) -> None:
         """Keep one environment in step while this process leads it."""

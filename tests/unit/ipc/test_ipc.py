@@ -31,6 +31,7 @@ from ff_proxy.runtime.event_loop import run
 from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import UNKNOWN, DropItem, Notice, PutItem, Registration
+from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag, segment
 
@@ -70,7 +71,7 @@ class Pair:
             self.secret,
             self.tell,
         )
-        server = IpcServer(self.socket, offer, self.generations, self.clock)
+        server = IpcServer(self.socket, offer, self.generations, self.clock, null_telemetry().failures)
         running = asyncio.create_task(server.run())
         await server.ready.wait()
         yield
@@ -328,7 +329,7 @@ async def test_the_last_worker_to_leave_is_noticed(tmp_path: Path) -> None:
         pair.secret,
         pair.tell,
     )
-    server = IpcServer(pair.socket, offer, pair.generations, pair.clock)
+    server = IpcServer(pair.socket, offer, pair.generations, pair.clock, null_telemetry().failures)
     running = asyncio.create_task(server.run())
     await server.ready.wait()
     await server.until_alone()

@@ -5,15 +5,21 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from io import StringIO
+from random import Random
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from ff_proxy.errors import ExitCode, StartupError, StoreUnavailable
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime import services
 from ff_proxy.runtime.services import Phase, Service, run_services
 from ff_proxy.runtime.signals import Stop
+from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
 from tests.support.clock import FakeClock
+from tests.support.foreign_errors import FOREIGN, made
 
 DEADLINE = 9.0
 
@@ -55,12 +61,26 @@ class World:
         self.clock = FakeClock()
         self.stop = Stop()
         self.out = StringIO()
+        self.telemetry = Telemetry(make_logger("INFO", self.out), self.clock)
         self.acted: list[tuple[str, float]] = []
 
-    def run(self, services: Sequence[Service], phases: Sequence[Phase]) -> asyncio.Task[ExitCode]:
-        log = make_logger("INFO", self.out)
+    def run(
+        self,
+        services: Sequence[Service],
+        phases: Sequence[Phase],
+        essential: Sequence[Service] = (),
+    ) -> asyncio.Task[ExitCode]:
         return asyncio.create_task(
-            run_services(services, phases, deadline=DEADLINE, stop=self.stop, clock=self.clock, log=log)
+            run_services(
+                services,
+                phases,
+                essential=essential,
+                deadline=DEADLINE,
+                stop=self.stop,
+                clock=self.clock,
+                random=Random(1),
+                telemetry=self.telemetry,
+            )
         )
 
     def phase(self, name: str, seconds: float, act: Callable[[float], Awaitable[object]]) -> Phase:
@@ -171,14 +191,14 @@ async def test_a_phase_that_fails_is_told_and_the_rest_goes_on() -> None:
     assert "away" in str(line["error"])
 
 
-async def test_a_service_that_fails_ends_the_process_with_the_exit_code_of_its_error() -> None:
+async def test_an_essential_service_that_fails_ends_the_process_with_the_exit_code_of_its_error() -> None:
     """The others are cancelled; no phase runs, since nobody asked for an end."""
     for error, code, said in (
         (StartupError("no port"), ExitCode.CANNOT_START, "cannot go on"),
         (OSError("what"), ExitCode.CRASH, "crashed, please report this"),
     ):
         world, other, failing = World(), Quiet(), Failing(error)
-        running = world.run([other, failing], [world.phase("one", 3, hang)])
+        running = world.run([other], [world.phase("one", 3, hang)], [failing])
         failing.go.set()
         assert await running is code
         assert other.ended
@@ -191,7 +211,7 @@ async def test_a_service_that_fails_ends_the_process_with_the_exit_code_of_its_e
 async def test_an_expected_error_is_told_without_a_trace() -> None:
     """It is one line that says what to do."""
     world, failing = World(), Failing(StartupError("no port"))
-    running = world.run([failing], [])
+    running = world.run([], [], [failing])
     failing.go.set()
     await running
     (line,) = world.said("cannot go on")
@@ -199,10 +219,10 @@ async def test_an_expected_error_is_told_without_a_trace() -> None:
     assert "Traceback" not in world.out.getvalue()
 
 
-async def test_a_service_that_ends_by_itself_is_a_crash() -> None:
+async def test_an_essential_service_that_ends_by_itself_is_a_crash() -> None:
     """It was to run for as long as the process."""
     world, failing = World(), Failing(None)
-    running = world.run([Quiet(), failing], [])
+    running = world.run([Quiet()], [], [failing])
     failing.go.set()
     assert await running is ExitCode.CRASH
     assert "failing ended by itself" in world.out.getvalue()
@@ -219,7 +239,7 @@ async def test_a_service_that_fails_on_the_way_down_leaves_nothing_running() -> 
         finally:
             ended.append(True)
 
-    running = world.run([failing], [world.phase("one", 3, hang_and_tell)])
+    running = world.run([], [world.phase("one", 3, hang_and_tell)], [failing])
     world.stop.ask()
     await world.clock.settle()
     failing.go.set()
@@ -258,3 +278,102 @@ async def test_a_cancellation_that_is_missed_is_repeated(monkeypatch: pytest.Mon
     async with asyncio.timeout(5):
         assert await running is ExitCode.OK
     assert deaf.ended
+
+
+class Stumbling(Quiet):
+    """A service that fails a number of times, and then runs."""
+
+    def __init__(self, error: BaseException, times: int) -> None:
+        super().__init__("stumbling")
+        self.begun = 0
+        self._error = error
+        self._times = times
+
+    async def run(self) -> None:
+        self.begun += 1
+        if self.begun <= self._times:
+            raise self._error
+        await super().run()
+
+
+@given(kind=st.sampled_from(FOREIGN), times=st.integers(1, 6))
+def test_a_service_that_fails_is_run_again_and_others_go_on(kind: type[BaseException], times: int) -> None:
+    """Whatever it fails with, and as often as it does: logged once, counted, degraded until it works."""
+    error = made(kind)
+    assume(error is not None and not isinstance(error, StopIteration))
+    assert error is not None
+
+    async def scenario() -> None:
+        world, other, stumbling = World(), Quiet(), Stumbling(error, times)
+        running = world.run([stumbling, other], [])
+        await world.clock.settle()
+        assert world.telemetry.failures.reasons()
+        await world.clock.advance(200)
+        assert stumbling.begun == times + 1
+        assert not other.ended
+        assert not running.done()
+        assert not world.telemetry.failures.reasons()
+        (line,) = world.said("service failed, it is started again: please report this")
+        assert line["service"] == "stumbling"
+        assert "Traceback" in str(line["trace"])
+        assert len(world.said("service works again")) == 1
+        counted = f'ff_proxy_service_failures_total{{service="stumbling"}} {times}.0'
+        assert counted in world.telemetry.exposition().decode()
+        world.stop.ask()
+        assert await running is ExitCode.OK
+
+    asyncio.run(scenario())
+
+
+async def test_a_failing_service_makes_the_process_degraded() -> None:
+    """With what is the matter; it stays ready."""
+    world, stumbling = World(), Stumbling(IndexError("list index out of range"), 1)
+    running = world.run([stumbling], [])
+    await world.clock.settle()
+    readiness = world.telemetry.failures.merge_into(Readiness(loaded=1))
+    assert readiness.ready
+    (reason,) = readiness.degraded
+    assert "stumbling failed" in reason
+    assert "list index out of range" in reason
+    world.stop.ask()
+    assert await running is ExitCode.OK
+
+
+async def test_a_service_that_is_cancelled_by_nobody_is_run_again() -> None:
+    """A library may cancel a task of its own that the service waits for."""
+    world, stumbling = World(), Stumbling(asyncio.CancelledError(), 1)
+    running = world.run([stumbling], [])
+    await world.clock.advance(1)
+    assert stumbling.begun == 2
+    world.stop.ask()
+    assert await running is ExitCode.OK
+
+
+async def test_an_error_in_the_moment_of_the_end_does_not_hide_it() -> None:
+    """Python 3.11 raises what the tasks of a group failed with, and forgets the cancellation."""
+
+    class Hiding(Quiet):
+        """Fails when it is cancelled."""
+
+        async def run(self) -> None:
+            try:
+                await super().run()
+            except asyncio.CancelledError:
+                raise ExceptionGroup("several", [OSError("while leaving")]) from None
+
+    world = World()
+    running = world.run([Hiding()], [])
+    await world.clock.settle()
+    world.stop.ask()
+    async with asyncio.timeout(5):
+        assert await running is ExitCode.OK
+
+
+async def test_pauses_between_tries_grow() -> None:
+    """A service that fails at once, every time, is not begun more than some times a minute."""
+    world, stumbling = World(), Stumbling(OSError("again"), 10_000)
+    running = world.run([stumbling], [])
+    await world.clock.advance(600)
+    assert 20 <= stumbling.begun <= 50
+    world.stop.ask()
+    assert await running is ExitCode.OK

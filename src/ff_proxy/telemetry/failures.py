@@ -1,0 +1,72 @@
+"""Services that failed: logged once each, counted, and a reason to be degraded until they work again."""
+
+import traceback
+from typing import Final
+
+import msgspec
+from prometheus_client import Counter
+
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.telemetry.logs import Logger, OnceLog
+
+_FAILED: Final = "service failed, it is started again: please report this"
+_CONTAINED: Final = "something failed and was left out: please report this"
+
+
+class Failures:
+    """What went wrong in this process and should not have (PRODUCT §7.1).
+
+    Args:
+        log, once: where lines go; the same failure again is only counted for a while.
+        counter: the metric, with the label ``service``.
+    """
+
+    def __init__(self, log: Logger, once: OnceLog, counter: Counter) -> None:
+        self._log = log
+        self._once = once
+        self._counter = counter
+        self._failing: dict[tuple[str, str], str] = {}
+
+    def add(self, service: str, error: BaseException, subject: str = "") -> None:
+        """``service`` failed with ``error``, as far as it is about ``subject`` (such as an environment).
+
+        ``service`` is one of few names, since it is a metric's label.
+        """
+        self._failing[service, subject] = _words(error)
+        self._report(_FAILED, service, error, subject)
+
+    def contained(self, service: str, error: BaseException, subject: str = "") -> None:
+        """One piece of work of ``service`` failed and is given up; the service itself goes on."""
+        self._report(_CONTAINED, service, error, subject)
+
+    def recovered(self, service: str, subject: str = "") -> None:
+        """``service`` works; said only if it had failed."""
+        if self._failing.pop((service, subject), None) is not None:
+            self._log.info("service works again", service=service, **_about(subject))
+
+    def reasons(self) -> tuple[str, ...]:
+        """What fails now, for people."""
+        return tuple(
+            f"{service}{f' of {subject}' if subject else ''} failed and is started again: {words}"
+            for (service, subject), words in self._failing.items()
+        )
+
+    def merge_into(self, readiness: Readiness) -> Readiness:
+        """``readiness``, degraded by what fails now."""
+        if not self._failing:
+            return readiness
+        return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *self.reasons()))
+
+    def _report(self, event: str, service: str, error: BaseException, subject: str) -> None:
+        self._counter.labels(service).inc()
+        trace = "".join(traceback.format_exception(error))
+        occasion = f"{service} {subject} {_words(error)}"
+        self._once.error(event, occasion, service=service, **_about(subject), trace=trace)
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _about(subject: str) -> dict[str, str]:
+    return {"subject": subject} if subject else {}
