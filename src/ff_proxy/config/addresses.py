@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from ff_proxy.config.pasted_addresses import pasted_notation
 from ff_proxy.model.keys import Secret
 
 REDIS_PORT: Final = 6379
@@ -67,9 +68,8 @@ class RedisAddress:
 
     def __str__(self) -> str:
         scheme = self.topology.value.replace("redis", "rediss", 1) if self.tls else self.topology.value
-        credentials = (
-            f"{self.username}:***@" if self.password else f"{self.username}@" if self.username else ""
-        )
+        # Without a colon it is a user's name, or a password whose colon was forgotten.
+        credentials = f"{self.username}:***@" if self.password else "***@" if self.username else ""
         place = str(self.socket) if self.socket else ",".join(map(str, self.nodes))
         service = f"/{self.service}" if self.service else ""
         database = "" if self.database is None else f"?db={self.database}"
@@ -92,6 +92,9 @@ def parse_host_port(text: str, default_port: int | None = None) -> HostPort:
 
 def parse_redis_address(text: str) -> RedisAddress:
     """Read any form of PRODUCT §2; ``ValueError`` says what it must be, without any part of ``text``."""
+    notation = pasted_notation(text)
+    if notation is not None:
+        raise ValueError(notation)
     if re.match(r"rediss?\+sentinel://", text):
         return _sentinel(_split(text))
     parts = [part.strip() for part in text.split(",") if part.strip()]

@@ -1,9 +1,14 @@
 """The ways to name a Redis, and what is none of them."""
 
+import io
+import traceback
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ff_proxy.commands.print_config import print_config
 from ff_proxy.config.addresses import (
     HostPort,
     RedisAddress,
@@ -11,7 +16,10 @@ from ff_proxy.config.addresses import (
     parse_host_port,
     parse_redis_address,
 )
+from ff_proxy.config.settings import read_settings
+from ff_proxy.errors import ConfigError
 from ff_proxy.model.keys import Secret
+from tests.support.config_ways import ONLINE, Said, as_flags, reader, variable
 
 SINGLE = RedisTopology.SINGLE
 A = HostPort("a", 1)
@@ -110,7 +118,7 @@ def test_what_names_no_redis_is_refused_without_being_repeated(text: str) -> Non
     [
         ("a:1", "redis://a:1"),
         ("rediss://jane:pw@b/3", "rediss://jane:***@b:6379?db=3"),
-        ("redis://jane@b", "redis://jane@b:6379"),
+        ("redis://jane@b", "redis://***@b:6379"),
         ("unix:///run/r.sock", "unix:///run/r.sock"),
         ("a:1,b", "redis+cluster://a:1,b:6379"),
         ("rediss+sentinel://a,b:1/main", "rediss+sentinel://a:26379,b:1/main"),
@@ -146,3 +154,87 @@ def test_what_is_no_address_is_refused(text: str) -> None:
     """A port is needed, and an IPv6 host stands in brackets."""
     with pytest.raises(ValueError, match=r"^must be host:port"):
         parse_host_port(text)
+
+
+SECRET = "hunter2Zz"
+_HOSTS = st.from_regex(r"[a-z][a-z0-9-]{0,10}(\.[a-z]{2,8}){0,3}", fullmatch=True)
+_PARTS = st.lists(
+    st.sampled_from(["ssl=True", "abortConnect=False", "timeout=5000", "db=0", "user=jane", "Ssl = true"]),
+    max_size=4,
+)
+
+
+@st.composite
+def _pasted(draw: st.DrawFn) -> str:
+    """An address in the notation of another program, with a password in it."""
+    host, port = draw(_HOSTS), draw(st.integers(1, 65535))
+    key = draw(st.sampled_from(["password", "Password", "pwd", "auth", "AccessKey", "password "]))
+    value = SECRET + draw(st.sampled_from(["", "=", "==", "%3D", "+/="]))
+    parts = draw(st.permutations([f"{key}={value}", *draw(_PARTS)]))
+    notations = [
+        ",".join([f"{host}:{port}", *parts]),
+        ", ".join([host, *parts]),
+        ";".join([f"host={host}", f"port={port}", *parts]),
+        " ".join([f"host={host}", f"port={port}", *parts]),
+        ",".join([*parts, f"{host}:{port}"]),
+        f"redis-cli -h {host} -p {port} -a {value}",
+        f"-h {host} -p {port} -a {value}",
+        f"redis-cli -u redis://:{value}@{host}:{port}",
+        f"--tls -h {host} --pass {value}",
+        f"jdbc:redis://{host}:{port}?password={value}",
+        f"jdbc:redis://jane:{value}@{host}",
+        f"REDIS_URL=redis://:{value}@{host}",
+        f'"redis://:{value}@{host}"',
+        f"jane:{value}@{host}:{port}",
+        f":{value}@{host}",
+        f"{value}@{host}",
+        f"{host}:{port}:{value}",
+        f"{host}:{value}",
+        f"redis://{host}:{port}?password={value}",
+        f"redis://:{value}@{host}:{port}:{port}",
+        f"redis://jane:{value}@{host} extra",
+        f"redis://{host}:{port}/{value}",
+        f"redis://:{value},other@{host}",
+        f"tcp://:{value}@{host}",
+        f"{host}:{port};password {value}",
+    ]
+    return draw(st.sampled_from(notations))
+
+
+@given(text=_pasted())
+def test_what_other_programs_write_is_refused_without_being_repeated(text: str) -> None:
+    """The message says what to write, the report of the options masks it, and no trace holds it."""
+    values = {**ONLINE, "redis-address": text}
+    for said in (as_flags(values), Said(environ={variable(flag): value for flag, value in values.items()})):
+        with pytest.raises(ConfigError) as caught:
+            said.load()
+        trace = "".join(traceback.format_exception(caught.value))
+        assert SECRET not in trace
+        (problem,) = caught.value.problems
+        assert problem.startswith("redis-address")
+        shown = io.StringIO()
+        with pytest.raises(ConfigError):
+            print_config(read_settings(said.argv, said.environ or {}, reader({})), shown)
+        assert SECRET not in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("name.redis.cache.windows.net:6380,password=x=,ssl=True,abortConnect=False", "redis-password"),
+        ("redis-cli -h a -p 1 -a x", "redis-cli"),
+        ("jdbc:redis://a", "JDBC"),
+        ("jane:x@a:1", "redis://USER:PASSWORD@host:port"),
+        ("REDIS_URL=redis://a", "variable"),
+        ("a:1;b:1", "commas"),
+    ],
+)
+def test_the_way_out_is_named(text: str, hint: str) -> None:
+    """Of the notation that somebody pasted."""
+    with pytest.raises(ValueError, match=hint):
+        parse_redis_address(text)
+
+
+def test_a_name_that_may_be_a_password_is_not_shown() -> None:
+    """``redis://secret@host`` is how one writes a user; many mean the password."""
+    assert SECRET not in str(parse_redis_address(f"redis://{SECRET}@a:1"))
