@@ -15,6 +15,7 @@ from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.telemetry import null_telemetry
+from ff_proxy.tls.trust import client_trust
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag, segment
 from tests.support.ports import free_port
@@ -365,9 +366,7 @@ async def test_sentinels_lead_to_the_new_primary(tmp_path: Path, prefix: str) ->
             assert redis_command(replica.port, "DBSIZE") != b":0\r\n"
 
 
-async def test_tls_is_checked_against_the_trusted_authorities(
-    tmp_path: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_tls_is_checked_against_the_trusted_authorities(tmp_path: Path, prefix: str) -> None:
     """A server whose authority is trusted is used, any other refused."""
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -381,11 +380,13 @@ async def test_tls_is_checked_against_the_trusted_authorities(
     port = free_port()
     extra = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
     with redis_server(tmp_path, [*extra, "--tls-auth-clients", "no"]):
-        where = Endpoint(Topology.SINGLE, (("127.0.0.1", port),), tls=True)
+        trust = client_trust({}).context
+        where = Endpoint(Topology.SINGLE, (("127.0.0.1", port),), trust=trust)
         async with member(where, prefix) as store:
             with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
                 await store.configs.environments()
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        trust = client_trust({"SSL_CERT_FILE": str(certificate)}).context
+        where = Endpoint(Topology.SINGLE, (("127.0.0.1", port),), trust=trust)
         async with member(where, prefix) as store:
             await store.configs.replace(config(flag()))
             assert (await held(store)).flags

@@ -33,6 +33,7 @@ from ff_proxy.upstream.service import Upstream
 from ff_proxy.upstream.snapshot_export import SnapshotExporter
 from tests.integration.harness import sandbox
 from tests.integration.sandbox_client import DEV, DEV_KEY, PROD, PROD_KEY
+from tests.support.network import make_transport
 
 DEVELOPMENT = EnvironmentId(DEV)
 FAST = Intervals(poll=0.3, keys=0.2, idle=1.0, refused=0.3, grace=0.2)
@@ -123,7 +124,7 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
 @asynccontextmanager
 async def upstream(pace: Intervals = FAST) -> AsyncIterator[Proxy]:
     """A running service before a sandbox; it is ready."""
-    async with sandbox(*default_environments()) as saas, HttpTransport("ff-proxy/0") as transport:
+    async with sandbox(*default_environments()) as saas, make_transport("ff-proxy/0") as transport:
         # A quarter of the silence that FAST takes for a failure.
         saas.state.settings.heartbeat_seconds = FAST.idle / 4
         proxy = Proxy(saas, transport, pace)
@@ -384,7 +385,7 @@ async def test_targets_are_polled() -> None:
 
 async def test_starts_before_saas_does() -> None:
     """And is ready once SaaS is there."""
-    async with sandbox(*default_environments()) as saas, HttpTransport("ff-proxy/0") as transport:
+    async with sandbox(*default_environments()) as saas, make_transport("ff-proxy/0") as transport:
         saas.down()
         proxy = Proxy(saas, transport, FAST)
         async with asyncio.TaskGroup() as tasks:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ff_proxy.errors import UpstreamMalformed, UpstreamUnavailable
-from ff_proxy.upstream.http import HttpTransport, Request
+from ff_proxy.upstream.http import Request
 from tests.support.certificates import make_certificate
+from tests.support.network import make_transport
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -105,7 +106,7 @@ def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
 
 async def ask(url: str) -> bytes:
     """One request through a transport made now, from the environment as it is now."""
-    async with HttpTransport("test") as transport:
+    async with make_transport("test") as transport:
         return (await transport.send(Request("GET", url, "/x", deadline=10.0))).body
 
 
@@ -114,6 +115,72 @@ async def test_unknown_certificate(tls: tuple[ssl.SSLContext, Path]) -> None:
     async with server(hello, tls[0]) as port:
         with pytest.raises(UpstreamUnavailable, match="SSL_CERT_FILE"):
             await ask(f"https://127.0.0.1:{port}/x")
+
+
+async def test_the_issuer_of_an_unknown_certificate_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Straight and through an outbound proxy; and it is asked for once, not by everybody who fails."""
+    certificate, key = make_certificate(tmp_path, subject="/O=Example Ltd/CN=Inspection CA")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    heads: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    proxy = ForwardProxy()
+    async with server(talk, context) as port, server(proxy.talk) as proxy_port:
+        for variables in ({}, {"HTTPS_PROXY": f"http://user:secret@127.0.0.1:{proxy_port}"}):
+            for name, text in variables.items():
+                monkeypatch.setenv(name, text)
+            request = Request("GET", f"https://127.0.0.1:{port}/x", "/x", headers={"x-api-key": "secret"})
+            heads.clear()
+            async with make_transport() as transport:
+                for _ in range(3):
+                    with pytest.raises(UpstreamUnavailable) as caught:
+                        await transport.send(request)
+                    said = str(caught.value)
+                    assert f"GET https://127.0.0.1:{port}/x: " in said
+                    assert "signed by Inspection CA (Example Ltd)" in said
+                    assert (f"http://127.0.0.1:{proxy_port}" in said) is bool(variables)
+                    assert "secret" not in said
+            (head,) = heads
+            assert b"secret" not in head
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", "407 Proxy Authentication Required", "503 Busy"])
+async def test_a_proxy_that_refuses_is_not_taken_for_harness(
+    status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 403 of its own says nothing of a key."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno".encode())
+        await writer.drain()
+
+    async with server(talk) as proxy_port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{proxy_port}")
+        with pytest.raises(UpstreamUnavailable) as caught:
+            await ask("https://saas.test/x")
+    assert f"the outbound proxy http://127.0.0.1:{proxy_port} " in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+async def test_an_outbound_proxy_may_speak_tls_itself(
+    tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is believed by the same authorities."""
+    proxy = ForwardProxy()
+    async with server(hello) as port, server(proxy.talk, tls[0]) as proxy_port:
+        monkeypatch.setenv("HTTP_PROXY", f"https://127.0.0.1:{proxy_port}")
+        with pytest.raises(UpstreamUnavailable, match="not trusted"):
+            await ask(f"http://127.0.0.1:{port}/x")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tls[1]))
+        assert await ask(f"http://127.0.0.1:{port}/x") == b"proxied"
 
 
 async def test_ssl_cert_file(tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +221,7 @@ async def test_https_proxy_carries_streams(
     async with server(talk, tls[0]) as port, server(proxy.talk) as proxy_port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy_port}")
         request = Request("GET", f"https://127.0.0.1:{port}/stream", "/stream")
-        async with HttpTransport("test") as transport, transport.open(request, 5.0) as stream:
+        async with make_transport("test") as transport, transport.open(request, 5.0) as stream:
             chunks = stream.chunks()
             assert await anext(chunks) == b":\n\n"
             go.set()
@@ -218,7 +285,7 @@ async def test_answer_that_drips() -> None:
             writer.write(b"x")
             await asyncio.sleep(0.02)
 
-    async with server(talk) as port, HttpTransport("test") as transport:
+    async with server(talk) as port, make_transport("test") as transport:
         with pytest.raises(UpstreamUnavailable, match="no answer in time"):
             await transport.send(Request("GET", f"http://127.0.0.1:{port}/x", "/x", deadline=0.3))
 
@@ -229,7 +296,7 @@ async def test_no_head() -> None:
     async def talk(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with server(talk) as port, HttpTransport("test") as transport:
+    async with server(talk) as port, make_transport("test") as transport:
         request = Request("GET", f"http://127.0.0.1:{port}/x", "/x", deadline=0.2)
         with pytest.raises(UpstreamUnavailable):
             await transport.send(request)
@@ -245,7 +312,7 @@ async def test_silent_stream() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n\n")
         await reader.read()
 
-    async with server(talk) as port, HttpTransport("test") as transport:
+    async with server(talk) as port, make_transport("test") as transport:
         request = Request("GET", f"http://127.0.0.1:{port}/x", "/x")
         async with transport.open(request, 0.2) as stream:
             chunks = stream.chunks()
@@ -264,7 +331,7 @@ async def test_body_that_unpacks_without_end() -> None:
         writer.write(head.encode() + bomb)
         await writer.drain()
 
-    async with server(talk) as port, HttpTransport("test") as transport:
+    async with server(talk) as port, make_transport("test") as transport:
         with pytest.raises(UpstreamMalformed, match="larger than"):
             await transport.send(Request("GET", f"http://127.0.0.1:{port}/x", "/x", limit=1_000_000))
 
@@ -293,7 +360,7 @@ async def test_streams_do_not_starve_calls() -> None:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n\n")
         await reader.read()
 
-    async with server(talk) as port, HttpTransport("test") as transport:
+    async with server(talk) as port, make_transport("test") as transport:
         done = asyncio.Event()
         opened = asyncio.Semaphore(0)
 
@@ -322,7 +389,7 @@ async def test_paths_are_sent_as_they_are() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
 
-    async with server(talk) as port, HttpTransport("test") as transport:
+    async with server(talk) as port, make_transport("test") as transport:
         for path in ("/a%2Fb", "/%2E%2E", "/c%20d%25"):
             await transport.send(
                 Request("GET", f"http://127.0.0.1:{port}{path}", "/x", query={"cluster": "a&b"})

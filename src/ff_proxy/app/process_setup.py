@@ -1,5 +1,7 @@
 """What every process of ours begins with: its logs and figures, and what the options had to say."""
 
+import os
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +11,15 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
 from ff_proxy.telemetry.multiprocess import share_metrics
+from ff_proxy.tls.trust import client_trust
+
+
+def make_trust(telemetry: Telemetry) -> ssl.SSLContext:
+    """Whose certificates this process believes (``SSL_CERT_FILE``, ``SSL_CERT_DIR``), or ``StartupError``."""
+    trust = client_trust(os.environ)
+    if trust.unusable:
+        telemetry.logger("tls").warning("files in SSL_CERT_DIR cannot be used", files=list(trust.unusable))
+    return trust.context
 
 
 def make_telemetry(

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from ff_proxy.app.backing import Backing
+from ff_proxy.app.process_setup import make_trust
 from ff_proxy.config.addresses import RedisTopology
 from ff_proxy.config.records import RedisStoreOptions
 from ff_proxy.model.clock import Clock
@@ -63,18 +64,18 @@ def redis_store(
     """
     prefix = f"{options.prefix}:{namespace}" if namespace else options.prefix
     name = member or random_name()
-    return RedisStore(endpoint(options), prefix, random_name(), clock, telemetry, member=name)
+    return RedisStore(endpoint(options, telemetry), prefix, random_name(), clock, telemetry, member=name)
 
 
-def endpoint(options: RedisStoreOptions) -> Endpoint:
-    """Where the options say that Redis is."""
+def endpoint(options: RedisStoreOptions, telemetry: Telemetry) -> Endpoint:
+    """Where the options say that Redis is; raises ``StartupError`` if no certificate can be checked."""
     address = options.address
     return Endpoint(
         topology=_TOPOLOGIES[address.topology],
         nodes=tuple((node.host, node.port) for node in address.nodes),
         socket="" if address.socket is None else str(address.socket),
         service=address.service,
-        tls=address.tls,
+        trust=make_trust(telemetry) if address.tls else None,
         username=options.username,
         password=options.password,
         database=options.database,

@@ -1,5 +1,6 @@
 """Everything that talks to Harness SaaS, put together."""
 
+import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ff_proxy import __version__
+from ff_proxy.app.process_setup import make_trust
 from ff_proxy.config.records import UpstreamOptions
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
@@ -19,6 +21,7 @@ from ff_proxy.upstream.http import HttpTransport
 from ff_proxy.upstream.intervals import Intervals, Schedule
 from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.leadership import Leadership
+from ff_proxy.upstream.outbound_proxy import outbound_proxies
 from ff_proxy.upstream.posts import SaasRegistrationSink, SaasUsageSink
 from ff_proxy.upstream.responses import Caller
 from ff_proxy.upstream.service import Upstream
@@ -40,7 +43,10 @@ class Apis:
 @asynccontextmanager
 async def open_apis(options: UpstreamOptions, clock: Clock, telemetry: Telemetry) -> AsyncIterator[Apis]:
     """The APIs, ready to be called."""
-    async with HttpTransport(f"ff-proxy/{__version__}") as transport:
+    proxies, warnings = outbound_proxies(os.environ)
+    for warning in warnings:
+        telemetry.logger("upstream").warning(warning)
+    async with HttpTransport(f"ff-proxy/{__version__}", make_trust(telemetry), proxies) as transport:
         caller = Caller(transport, telemetry)
         client = ClientApi(
             caller,

@@ -10,7 +10,7 @@ from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKeyHash, Secret
 from ff_proxy.model.target import Target
 from ff_proxy.upstream.http import MEBIBYTE, Request
-from ff_proxy.upstream.responses import Caller
+from ff_proxy.upstream.responses import Caller, described_body
 from ff_proxy.wire.admin import Page, read_key_page, read_target_page
 
 Entry = TypeVar("Entry")
@@ -111,7 +111,10 @@ class AdminApi:
             headers={"x-api-key": self._token.reveal(), "Accept": "application/json"},
             limit=_PAGE_LIMIT,
         )
-        page = read(await self._caller.call(request))
+        reply = await self._caller.call(request)
+        page = read(reply.body)
         if page is None:
-            raise UpstreamMalformed(f"{request}: the answer is not a page of a listing")
+            raise UpstreamMalformed(
+                f"{request}: the answer is not a page of a listing: {described_body(reply)}"
+            )
         return page

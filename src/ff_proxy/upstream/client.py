@@ -10,7 +10,7 @@ from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.target import Target
 from ff_proxy.upstream.credentials import Session
 from ff_proxy.upstream.http import DEFINITE, MEBIBYTE, Request
-from ff_proxy.upstream.responses import Caller, read_json, read_list
+from ff_proxy.upstream.responses import Caller, described_body, read_json, read_list
 from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
 
 _AUTH_LIMIT: Final = MEBIBYTE
@@ -66,9 +66,10 @@ class ClientApi:
             # For a key alone a 400 is no verdict (PRODUCT §6.4); with a target it is about the target.
             definite=DEFINITE if target is None else _DEFINITE_FOR_POSTS,
         )
-        token = read_auth_token(await self._caller.call(request))
+        reply = await self._caller.call(request)
+        token = read_auth_token(reply.body)
         if token is None:
-            raise UpstreamMalformed(f"{request}: the answer holds no token")
+            raise UpstreamMalformed(f"{request}: the answer holds no token: {described_body(reply)}")
         environment = read_claims(token)
         if environment is None:
             raise UpstreamMalformed(f"{request}: the token names no environment")

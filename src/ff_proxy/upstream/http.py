@@ -1,34 +1,38 @@
 """The seam to the network: requests go out here, and every foreign error is translated here.
 
-``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are
-honoured by the HTTP client itself. Redirects are not followed: credentials in headers would follow along.
+``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` are honoured (``outbound_proxy``). Redirects
+are not followed: credentials in headers would follow along.
 """
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    suppress,
 )
 from dataclasses import dataclass, field
-from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 import httpx2
 
-from ff_proxy.aio.border import border, described
+from ff_proxy.aio.border import border
 from ff_proxy.errors import StartupError, UpstreamError, UpstreamMalformed, UpstreamUnavailable
+from ff_proxy.tls.certificates import read_der
+from ff_proxy.upstream.failure_text import reason, untrusted
+from ff_proxy.upstream.outbound_proxy import OutboundProxies
 
 MEBIBYTE: Final = 1024 * 1024
 DEFINITE: Final = frozenset({401, 403, 404})
 
 _CONNECT_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 3.0
 # Asked for and bounded: the streams' count by the environments, the calls' by the pool.
 _CALL_LIMITS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30.0)
 _STREAM_LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
@@ -55,8 +59,8 @@ class Request:
     definite: frozenset[int] = DEFINITE
 
     def __str__(self) -> str:
-        """For messages: method, template and host; never a query, a credential or an identifier."""
-        return f"{self.method} {self.route} at {origin(self.url)}"
+        """For messages: method and URL; never a query or a credential."""
+        return f"{self.method} {origin(self.url)}{urlsplit(self.url).path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +107,27 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{host}{port}"
 
 
-def translated(request: Request) -> AbstractContextManager[None]:
-    """Turns whatever the HTTP client, TLS or the event loop raises about ``request`` into our own errors."""
-    return border(partial(_ours, request))
+def translated(
+    request: Request, proxy: str = "", certificate: Callable[[], str] = str
+) -> AbstractContextManager[None]:
+    """Turns whatever the HTTP client, TLS or the event loop raises about ``request`` into our own errors.
+
+    ``proxy`` is the outbound proxy that it goes through, ``certificate`` says what is known of a certificate
+    that was refused.
+    """
+    return border(lambda error: _ours(request, error, proxy, certificate()))
 
 
-def _ours(request: Request, error: Exception) -> UpstreamError:
+def _ours(request: Request, error: Exception, proxy: str, certificate: str) -> UpstreamError:
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
-        return UpstreamUnavailable(f"{request}: no answer in time ({type(error).__name__})")
+        through = f" through the outbound proxy {proxy}" if proxy else ""
+        return UpstreamUnavailable(f"{request}: no answer in time{through} ({type(error).__name__})")
     if isinstance(error, httpx2.DecodingError):
         return UpstreamMalformed(f"{request}: the body's encoding is broken")
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
         return UpstreamUnavailable(f"{request}: not a URL that can be asked; check the option")
     if isinstance(error, httpx2.HTTPError | httpx2.StreamError | OSError):
-        hint = "; set SSL_CERT_FILE to the certificates to trust" if "CERTIFICATE" in str(error) else ""
-        return UpstreamUnavailable(f"{request}: {described(error)}{hint}")
+        return UpstreamUnavailable(f"{request}: {reason(error, proxy, certificate)}")
     if isinstance(error, ValueError):
         return UpstreamMalformed(f"{request}: cannot be sent ({type(error).__name__})")
     # A fault of the client itself: its text may hold anything, credentials too.
@@ -129,26 +139,36 @@ class HttpTransport:
 
     Args:
         agent: the ``User-Agent``.
-        backend: stands in for sockets in tests; production leaves it out, and with it gets the
-            environment's proxies and certificates.
+        trust: whose certificates are believed.
+        proxies: which outbound proxies are used.
+        backend: stands in for sockets in tests.
+
+    Raises on entry:
+        StartupError: a proxy's address cannot be used.
     """
 
-    def __init__(self, agent: str, backend: httpx2.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        agent: str,
+        trust: ssl.SSLContext,
+        proxies: OutboundProxies,
+        backend: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
         self._agent = agent
+        self._trust = trust
+        self._proxies = proxies
         self._backend = backend
         self._stack = AsyncExitStack()
         self._calls: httpx2.AsyncClient
         self._streams: httpx2.AsyncClient
+        # By origin, what is known of a certificate that was refused there, until one is taken.
+        self._refused: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
-        # Not in the constructor: it may fail, and certificates take some 20 ms to read, so once for both.
+        # Not in the constructor: it may fail.
         try:
-            trust = httpx2.create_ssl_context()
-        except (OSError, ValueError) as error:
-            raise StartupError(f"SSL_CERT_FILE or SSL_CERT_DIR: cannot read certificates: {error}") from error
-        try:
-            self._calls = await self._stack.enter_async_context(self._client(trust, _CALL_LIMITS))
-            self._streams = await self._stack.enter_async_context(self._client(trust, _STREAM_LIMITS))
+            self._calls = await self._stack.enter_async_context(self._client(self._trust, _CALL_LIMITS))
+            self._streams = await self._stack.enter_async_context(self._client(self._trust, _STREAM_LIMITS))
         except (ValueError, ImportError, httpx2.InvalidURL) as error:
             # The text may quote the address, and with it a password.
             raise StartupError(
@@ -164,9 +184,9 @@ class HttpTransport:
     async def send(self, request: Request) -> Reply:
         """See ``Transport``."""
         timeout = httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
-        with translated(request):
+        with self._translated(request):
             async with asyncio.timeout(request.deadline):
-                response = await self._calls.send(_foreign(self._calls, request, timeout), stream=True)
+                response = await self._answer(self._calls, request, timeout)
                 try:
                     return await _read(response, request)
                 finally:
@@ -176,24 +196,106 @@ class HttpTransport:
     async def open(self, request: Request, idle: float) -> AsyncIterator[OpenStream]:
         """See ``Transport``."""
         timeout = httpx2.Timeout(idle, connect=_CONNECT_SECONDS)
-        with translated(request):
+        with self._translated(request):
             async with asyncio.timeout(request.deadline):
-                response = await self._streams.send(_foreign(self._streams, request, timeout), stream=True)
+                response = await self._answer(self._streams, request, timeout)
         try:
             yield _Stream(response, request)
         finally:
             with translated(request):
                 await response.aclose()
 
+    async def _answer(
+        self, client: httpx2.AsyncClient, request: Request, patience: httpx2.Timeout
+    ) -> httpx2.Response:
+        try:
+            response = await client.send(_foreign(client, request, patience), stream=True)
+        except httpx2.HTTPError as error:
+            if untrusted(error) is not None:
+                await self._look_at_certificate(request)
+            raise
+        self._refused.pop(origin(request.url), None)
+        return response
+
+    def _translated(self, request: Request) -> AbstractContextManager[None]:
+        proxy = self._proxies.proxy_of(request.url)
+        where = origin(request.url)
+        return translated(request, origin(proxy) if proxy else "", lambda: self._refused.get(where, ""))
+
+    async def _look_at_certificate(self, request: Request) -> None:
+        """Note who signed the certificate that was refused: the library does not tell.
+
+        It is asked for once more, on a connection that carries nothing of ours.
+        """
+        where = origin(request.url)
+        if where in self._refused or self._backend is not None:
+            return
+        self._refused[where] = ""
+        anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anybody.check_hostname = False
+        anybody.verify_mode = ssl.CERT_NONE
+        host = urlsplit(request.url).hostname
+        found: list[bytes] = []
+
+        async def trace(event: str, facts: Mapping[str, Any]) -> None:
+            if event.endswith("start_tls.complete"):
+                shown = facts["return_value"].get_extra_info("ssl_object")
+                if shown.server_hostname == host:
+                    found.append(shown.getpeercert(binary_form=True))
+
+        # Whatever comes of it, the request has failed for a reason of its own.
+        with suppress(Exception):
+            async with asyncio.timeout(_LOOK_SECONDS), self._client(anybody, _CALL_LIMITS) as client:
+                await client.request("HEAD", f"{where}/", extensions={"trace": trace})
+        with suppress(ValueError, IndexError):
+            shown = read_der(found[-1])
+            self._refused[where] = f"it is for {shown.subject}, signed by {shown.issuer}"
+
     def _client(self, trust: ssl.SSLContext, limits: httpx2.Limits) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
-            verify=trust,
-            limits=limits,
             headers={"User-Agent": self._agent},
             # SaaS's load balancers must not pin us: no cookie is ever kept.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            transport=self._backend,
+            transport=self._backend or _Routes(self._proxies, trust, self._trust, limits),
+            trust_env=False,
         )
+
+
+class _Routes(httpx2.AsyncBaseTransport):
+    """Straight to a server, or through the proxy for it.
+
+    ``trust`` is for servers, ``proxy_trust`` for proxies that speak TLS themselves.
+    """
+
+    def __init__(
+        self,
+        proxies: OutboundProxies,
+        trust: ssl.SSLContext,
+        proxy_trust: ssl.SSLContext,
+        limits: httpx2.Limits,
+    ) -> None:
+        self._proxies = proxies
+        self._ways = {
+            address: httpx2.AsyncHTTPTransport(
+                verify=trust,
+                limits=limits,
+                proxy=_proxy(address, proxy_trust) if address else None,
+                trust_env=False,
+            )
+            for address in {"", proxies.http, proxies.https}
+        }
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        way = self._ways[self._proxies.proxy_of(str(request.url))]
+        return await way.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for way in self._ways.values():
+            await way.aclose()
+
+
+def _proxy(address: str, trust: ssl.SSLContext) -> httpx2.Proxy:
+    return httpx2.Proxy(address, ssl_context=trust if address.lower().startswith("https:") else None)
 
 
 class _Stream:

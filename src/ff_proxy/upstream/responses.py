@@ -16,7 +16,7 @@ from ff_proxy.errors import (
     UpstreamUnavailable,
 )
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.upstream.http import DEFINITE, Request, Transport, origin
+from ff_proxy.upstream.http import DEFINITE, Reply, Request, Transport, origin
 from ff_proxy.wire.values import decode_json
 
 _NOT_FOUND: Final = 404
@@ -24,6 +24,8 @@ _TEMPORARY: Final = frozenset({408, 425, 429})
 _SERVER_ERRORS: Final = range(500, 600)
 _REDIRECTS: Final = range(300, 400)
 _SUCCESSES: Final = range(200, 300)
+_SHOWN_BYTES: Final = 512
+_SHOWN_CHARACTERS: Final = 80
 _ERROR_BODY_LIMIT: Final = 64 * 1024
 _LONGEST_WAIT: Final = 300.0
 
@@ -35,8 +37,8 @@ class Caller:
         self._transport = transport
         self._requests = telemetry.metrics.upstream_requests
 
-    async def call(self, request: Request) -> bytes:
-        """The body of a 2xx answer.
+    async def call(self, request: Request) -> Reply:
+        """A 2xx answer.
 
         Raises:
             UpstreamUnavailable: no answer, 408, 425, 429 or 5xx.
@@ -50,7 +52,7 @@ class Caller:
             raise
         self._count(request, str(reply.status))
         if reply.status in _SUCCESSES:
-            return reply.body
+            return reply
         raise _unusable(request, reply.status, reply.headers, reply.body)
 
     @asynccontextmanager
@@ -77,7 +79,7 @@ class Caller:
         self._requests.labels(request.route, request.environment, code).inc()
 
 
-def read_json(request: Request, body: bytes) -> object:
+def read_json(request: Request, reply: Reply) -> object:
     """The JSON of an answer's body.
 
     Raises:
@@ -85,17 +87,32 @@ def read_json(request: Request, body: bytes) -> object:
     """
     try:
         # One bad text in one flag must not make the whole list unreadable.
-        return decode_json(body, repairable=len(body))
+        return decode_json(reply.body, repairable=len(reply.body))
     except MalformedJson as error:
-        raise UpstreamMalformed(f"{request}: {error}") from error
+        raise UpstreamMalformed(f"{request}: {error}: {described_body(reply)}") from error
 
 
-def read_list(request: Request, body: bytes) -> list[object]:
+def read_list(request: Request, reply: Reply) -> list[object]:
     """The JSON list of an answer's body; ``UpstreamMalformed`` if it is anything else."""
-    listed = read_json(request, body)
+    listed = read_json(request, reply)
     if not isinstance(listed, list):
         raise UpstreamMalformed(f"{request}: the answer is not a list")
     return listed
+
+
+def described_body(reply: Reply) -> str:
+    """What an answer is that is not what the API promises: its type, and how it begins.
+
+    Not how JSON begins: there may be a token in it.
+    """
+    media = _media_type(reply.headers) or "no content type"
+    text = " ".join(reply.body[:_SHOWN_BYTES].decode("utf-8", "replace").split())
+    if not text:
+        return f"{media}, empty"
+    if text[0] in '{["':
+        return f"{media}, {len(reply.body)} bytes"
+    shown = "".join(character if character.isprintable() else "?" for character in text)
+    return f"{media}, begins with {shown[:_SHOWN_CHARACTERS]!r}"
 
 
 def _unusable(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
@@ -111,7 +128,10 @@ def _unusable(request: Request, status: int, headers: Mapping[str, str], body: b
         return UpstreamMalformed(answered)
     media = _media_type(headers)
     if status in DEFINITE and body and ("html" in media or (status == _NOT_FOUND and "json" not in media)):
-        return UpstreamMalformed(f"{answered} with a page not of the API; is there a gateway between?")
+        return UpstreamMalformed(
+            f"{answered} with a page not of the API; is there a gateway between? "
+            f"{described_body(Reply(status, headers, body))}"
+        )
     return UpstreamRefused(answered, status=status)
 
 

@@ -34,7 +34,7 @@ async def outcome(saas: FakeSaas, scripted: Reply, request: Request = REQUEST) -
 async def test_success(saas: FakeSaas, status: int) -> None:
     """The body is handed over."""
     saas.next["/x"] = [answered(status, b"ok")]
-    assert await Caller(saas, null_telemetry()).call(REQUEST) == b"ok"
+    assert (await Caller(saas, null_telemetry()).call(REQUEST)).body == b"ok"
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -143,16 +143,43 @@ async def test_unreachable_stream_is_counted(saas: FakeSaas) -> None:
 def test_no_json(body: bytes) -> None:
     """Pages and halves."""
     with pytest.raises(UpstreamMalformed):
-        read_json(REQUEST, body)
+        read_json(REQUEST, Reply(200, {}, body))
 
 
 def test_lone_surrogates_are_json() -> None:
     """One bad text in one flag must not spoil the list."""
-    assert read_list(REQUEST, b'["\\ud800"]') == ["\ufffd"]
+    assert read_list(REQUEST, Reply(200, {}, b'["\\ud800"]')) == ["\ufffd"]
 
 
 @pytest.mark.parametrize("body", [b"{}", b"null", b'"x"'])
 def test_no_list(body: bytes) -> None:
     """Null is not an empty list."""
     with pytest.raises(UpstreamMalformed):
-        read_list(REQUEST, body)
+        read_list(REQUEST, Reply(200, {}, body))
+
+
+@pytest.mark.parametrize(
+    ("media", "body", "shown"),
+    [
+        (
+            "text/html; charset=utf-8",
+            b"\n<!DOCTYPE html>\n  <title>Log in",
+            "text/html, begins with '<!DOCTYPE html> <title>Log in'",
+        ),
+        ("", b"upstream \x00 gone", "no content type, begins with 'upstream ? gone'"),
+        ("text/plain", b"", "text/plain, empty"),
+        ("application/json", b'{"authToken":"eyJ-secret', "application/json, 24 bytes"),
+    ],
+)
+def test_what_is_no_json_is_shown(media: str, body: bytes, shown: str) -> None:
+    """Its type and how it begins; of JSON that was cut off nothing, as it may hold a token."""
+    with pytest.raises(UpstreamMalformed) as caught:
+        read_json(REQUEST, Reply(200, {"content-type": media}, body))
+    assert str(caught.value).endswith(shown)
+
+
+def test_what_is_shown_is_short() -> None:
+    """A page may be long."""
+    with pytest.raises(UpstreamMalformed) as caught:
+        read_json(REQUEST, Reply(200, {}, b"<p>" + b"x" * 100_000))
+    assert len(str(caught.value)) < 300

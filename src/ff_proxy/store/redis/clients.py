@@ -7,8 +7,9 @@ from typing import Any, Final, cast
 import msgspec
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
 
 from ff_proxy.model.keys import Secret
@@ -29,14 +30,15 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Where Redis is and how to enter.
 
     ``nodes`` are (host, port) pairs: the server, the seeds of the Cluster, or the Sentinels; ``service`` is
-    the name under which Sentinels know the primary, ``socket`` a path.
+    the name under which Sentinels know the primary, ``socket`` a path. With ``trust`` all of them speak TLS,
+    and must have a certificate that it believes.
     """
 
     topology: Topology
     nodes: tuple[tuple[str, int], ...] = ()
     socket: str = ""
     service: str = ""
-    tls: bool = False
+    trust: ssl.SSLContext | None = None
     username: str = ""
     password: Secret | None = None
     database: int = 0
@@ -62,7 +64,7 @@ class Clients:
         await self.client.initialize()
         # Any node of a Cluster hears what is published at any other.
         node = self.client.get_random_node()
-        return Redis(host=node.host, port=int(node.port), **_options(self._endpoint))
+        return self._secured(Redis(host=node.host, port=int(node.port), **_options(self._endpoint)))
 
     async def forget(self) -> None:
         """Connect anew from now on: who answers at the address is not the primary any more."""
@@ -87,20 +89,57 @@ class Clients:
             del options["retry"]
             nodes = [ClusterNode(host, port) for host, port in endpoint.nodes]
             # Environments whose slots are covered are served, whatever became of the others.
-            return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+            cluster = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+            if endpoint.trust is not None:
+                # Nodes that are found later are made with these; the seeds are made already.
+                cluster.connection_kwargs["connection_class"] = _tls(SSLConnection, endpoint.trust)
+                for node in cluster.startup_nodes:
+                    node.connection_class = cluster.connection_kwargs["connection_class"]
+            return cluster
         if self._sentinel is not None:
-            return cast("Redis", self._sentinel.master_for(endpoint.service))
+            known = cast("Redis", self._sentinel.master_for(endpoint.service))
+            return self._secured(known, SentinelManagedSSLConnection)
         if endpoint.topology is Topology.SOCKET:
             return Redis(unix_socket_path=endpoint.socket, **options)
         ((host, port),) = endpoint.nodes
-        return Redis(host=host, port=port, **options)
+        return self._secured(Redis(host=host, port=port, **options))
+
+    def _secured(self, client: Redis, base: type[SSLConnection] = SSLConnection) -> Redis:
+        return _secured(client, base, self._endpoint.trust)
 
 
 def _sentinel(endpoint: Endpoint) -> Sentinel:
-    asking = {"socket_timeout": CONNECT_SECONDS, "socket_connect_timeout": CONNECT_SECONDS}
-    return Sentinel(  # type: ignore[no-untyped-call]  # the library leaves it untyped
+    asking: dict[str, Any] = {"socket_timeout": CONNECT_SECONDS, "socket_connect_timeout": CONNECT_SECONDS}
+    if endpoint.trust is not None:
+        asking["ssl"] = True
+    made = Sentinel(  # type: ignore[no-untyped-call]  # the library leaves it untyped
         list(endpoint.nodes), sentinel_kwargs=asking, **_options(endpoint)
     )
+    for asked in made.sentinels:
+        _secured(asked, SSLConnection, endpoint.trust)
+    return made
+
+
+def _secured(client: Redis, base: type[SSLConnection], trust: ssl.SSLContext | None) -> Redis:
+    """``client``, which has not connected yet, with connections of TLS if that is wanted."""
+    if trust is not None:
+        client.connection_pool.connection_class = _tls(base, trust)
+    return client
+
+
+def _tls(base: type[SSLConnection], trust: ssl.SSLContext) -> type[SSLConnection]:
+    """Connections that believe whom everything else here believes.
+
+    Left to itself the library reads all authorities anew for every connection, which holds the event loop
+    up, and has no option for a directory of them.
+    """
+
+    class TlsConnection(base):  # type: ignore[misc, valid-type]  # a class that is a value
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.ssl_context.context = trust
+
+    return TlsConnection
 
 
 def _options(endpoint: Endpoint) -> dict[str, Any]:
@@ -115,8 +154,6 @@ def _options(endpoint: Endpoint) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
-    if endpoint.tls:
-        # The same trust as everywhere: the system's, or what SSL_CERT_FILE names.
-        authorities = ssl.get_default_verify_paths()
-        options |= {"ssl": True, "ssl_ca_certs": authorities.cafile or authorities.openssl_cafile}
+    if endpoint.trust is not None:
+        options["ssl"] = True
     return options

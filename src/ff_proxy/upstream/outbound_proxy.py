@@ -1,0 +1,77 @@
+"""Which outbound proxy a request goes through, by the variables that everybody knows."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundProxies:
+    """Addresses of proxies by the scheme of what is asked (empty: none), and whom to ask without one."""
+
+    http: str = ""
+    https: str = ""
+    direct: tuple[str, ...] = ()
+
+    def proxy_of(self, url: str) -> str:
+        """The proxy for ``url``, or an empty text."""
+        parts = urlsplit(url)
+        proxy = self.https if parts.scheme == "https" else self.http
+        host = (parts.hostname or "").rstrip(".")
+        try:
+            port = parts.port or _PORTS.get(parts.scheme, 0)
+        except ValueError:  # not a port: nobody will be asked
+            return proxy
+        return "" if any(_names(entry, host, port) for entry in self.direct) else proxy
+
+
+def outbound_proxies(environ: Mapping[str, str]) -> tuple[OutboundProxies, tuple[str, ...]]:
+    """What ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say, and warnings for the log.
+
+    Names in small letters count first. Each entry of ``NO_PROXY`` is a host (with those below it), ``.host``
+    (those below it only), an address, a network such as ``10.0.0.0/8``, any of them with ``:port``, or ``*``.
+    """
+    warnings = []
+    # A web server that runs us as CGI hands in a client's header under this name.
+    cgi = "REQUEST_METHOD" in environ
+    plain = environ.get("http_proxy", "").strip() if cgi else _read(environ, "HTTP_PROXY")
+    fallback = _read(environ, "ALL_PROXY")
+    if fallback.lower().startswith("socks"):
+        warnings.append("ALL_PROXY names a SOCKS proxy and is ignored: set HTTPS_PROXY to an HTTP proxy")
+        fallback = ""
+    direct = tuple(entry for part in _read(environ, "NO_PROXY").split(",") if (entry := part.strip().lower()))
+    found = OutboundProxies(
+        http=_with_scheme(plain or fallback),
+        https=_with_scheme(_read(environ, "HTTPS_PROXY") or fallback),
+        direct=direct,
+    )
+    return found, tuple(warnings)
+
+
+def _read(environ: Mapping[str, str], name: str) -> str:
+    return (environ.get(name.lower()) or environ.get(name) or "").strip()
+
+
+def _with_scheme(address: str) -> str:
+    return address if not address or "://" in address else f"http://{address}"
+
+
+def _names(entry: str, host: str, port: int) -> bool:
+    """Whether an entry of ``NO_PROXY`` means this host and port."""
+    if entry == "*":
+        return True
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        pass  # one of the two is a name, or a port follows
+    name, separator, digits = entry.rpartition(":")
+    if separator and digits.isdigit() and not name.endswith(":"):
+        return int(digits) == port and _names(name, host, port)
+    below = entry.removeprefix("*")
+    if below.startswith("."):
+        return host.endswith(below)
+    return host == below or host.endswith(f".{below}")
