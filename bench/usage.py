@@ -10,14 +10,14 @@ from bench.common.results import Column, Row, Table
 from bench.common.turns import in_turns
 from bench.posts import usage_body
 from ff_proxy.usage.write_buffer import WriteBuffer
-from ff_proxy.wire.usage import read_usage
+from ff_proxy.wire.usage_reader import read_usage
 
 _ENVIRONMENT = Made("usage", 1).id
 _ABOUT = (
     "One posted body, in microseconds of CPU: decoded and checked, and that with merging into what is held."
     " Merging is with counts that are held already, and with counts that are all new."
 )
-_ROOM = (10_000_000, 10_000_000_000)
+_ROOM = 10_000_000_000
 
 
 def measure(plan: Plan) -> Iterator[Table]:
@@ -56,7 +56,7 @@ def _reading(bodies: list[bytes]) -> Callable[[], float]:
 
 def _taking(bodies: list[bytes]) -> Callable[[], float]:
     def take() -> float:
-        buffer = WriteBuffer(*_ROOM)
+        buffer = WriteBuffer(_ROOM)
         begun = time.process_time()
         for body in bodies:
             report = read_usage(body, _ENVIRONMENT, 1)

@@ -78,7 +78,8 @@ class Posts:
         self.bodies: list[tuple[EnvironmentId, bytes]] = []
         self.unreadable = False
 
-    def submit(self, environment: EnvironmentId, body: bytes) -> None:
+    async def take(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
+        body = b"".join([piece async for piece in pieces])
         if self.unreadable:
             raise RequestError(400, "the body is not readable JSON")
         self.bodies.append((environment, body))

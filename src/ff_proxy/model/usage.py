@@ -1,9 +1,11 @@
 """Counts that SDKs post back, as records that can be merged (PRODUCT §3 *Usage*, §6.13)."""
 
+import sys
 from typing import Final
 
 import msgspec
 
+from ff_proxy.bounded import ENTRY_OVERHEAD
 from ff_proxy.model.keys import EnvironmentId
 
 Attributes = tuple[tuple[str, str], ...]
@@ -44,10 +46,14 @@ def merged(held: UsageCount, more: UsageCount) -> UsageCount:
 
 
 def weight(entry: UsageCount | UsageTarget) -> int:
-    """Roughly the bytes of memory that an entry takes: what buffers are bounded by, besides entries."""
-    attributes = entry.key.attributes if isinstance(entry, UsageCount) else entry.attributes
-    return _BASE_WEIGHT + sum(_PAIR_WEIGHT + len(key) + len(text) for key, text in attributes)
+    """About the bytes of memory that an entry of a buffer or queue takes."""
+    if isinstance(entry, UsageCount):
+        attributes, own = entry.key.attributes, sys.getsizeof(entry.key.metrics_type)
+    else:
+        attributes, own = entry.attributes, sys.getsizeof(entry.identifier) + sys.getsizeof(entry.name)
+    pairs = sum(_PAIR_WEIGHT + sys.getsizeof(key) + sys.getsizeof(text) for key, text in attributes)
+    return ENTRY_OVERHEAD + _RECORDS_WEIGHT + own + pairs
 
 
-_BASE_WEIGHT: Final = 300
-_PAIR_WEIGHT: Final = 160
+_RECORDS_WEIGHT: Final = 250
+_PAIR_WEIGHT: Final = 80

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget, merged, weight
 
@@ -17,33 +18,39 @@ class Batch(msgspec.Struct, frozen=True):
     targets: tuple[UsageTarget, ...]
 
 
-class WriteBuffer:
-    """Merges up to ``capacity`` entries of together about ``max_bytes``; says how many found no room."""
+_Name = tuple[EnvironmentId, str]
 
-    def __init__(self, capacity: int, max_bytes: int) -> None:
-        self._capacity = capacity
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._counts: dict[UsageKey, UsageCount] = {}
-        self._targets: dict[tuple[EnvironmentId, str], UsageTarget] = {}
+
+class WriteBuffer:
+    """Merges entries of together about ``budget`` bytes; says how many found no room."""
+
+    def __init__(self, budget: int) -> None:
+        self._entries: BoundedMap[UsageKey | _Name, UsageCount | UsageTarget] = BoundedMap(
+            budget, lambda _, entry: weight(entry)
+        )
 
     def __len__(self) -> int:
-        return len(self._counts) + len(self._targets)
+        return len(self._entries)
+
+    @property
+    def spent(self) -> int:
+        """Bytes that the entries take."""
+        return self._entries.spent
 
     def add(self, counts: Iterable[UsageCount], targets: Iterable[UsageTarget]) -> int:
         """Merge entries in; counts add up and the newer target stays. Returns how many were dropped."""
-        dropped = self._add_counts(counts)
+        dropped = 0
+        for count in counts:
+            known = self._entries.recall(count.key)
+            added = merged(known, count) if isinstance(known, UsageCount) else count
+            dropped += not self._entries.offer(count.key, added)
         for target in targets:
-            name = (target.environment, target.identifier)
-            if name in self._targets or self._reserve(weight(target)):
-                self._targets[name] = target
-            else:
-                dropped += 1
+            dropped += not self._entries.offer((target.environment, target.identifier), target)
         return dropped
 
     def put_back(self, batch: Batch) -> int:
         """Merge in what had been drained: targets that were described anew meanwhile stay as they are."""
-        known = self._targets
+        known = self._entries
         older = (target for target in batch.targets if (batch.environment, target.identifier) not in known)
         return self.add(batch.counts, older)
 
@@ -51,34 +58,16 @@ class WriteBuffer:
         """Empty the buffer: batches of one environment and at most ``size`` entries each."""
         counts: dict[EnvironmentId, list[UsageCount]] = {}
         targets: dict[EnvironmentId, list[UsageTarget]] = {}
-        for count in self._counts.values():
-            counts.setdefault(count.key.environment, []).append(count)
-        for target in self._targets.values():
-            targets.setdefault(target.environment, []).append(target)
-        self._counts, self._targets, self._bytes = {}, {}, 0
+        for entry in self._entries.values():
+            if isinstance(entry, UsageCount):
+                counts.setdefault(entry.key.environment, []).append(entry)
+            else:
+                targets.setdefault(entry.environment, []).append(entry)
+        self._entries.clear()
         return [
             *(Batch(name, part, ()) for name, all_of in counts.items() for part in _parts(all_of, size)),
             *(Batch(name, (), part) for name, all_of in targets.items() for part in _parts(all_of, size)),
         ]
-
-    def _add_counts(self, counts: Iterable[UsageCount]) -> int:
-        dropped = 0
-        held = self._counts
-        for count in counts:
-            known = held.get(count.key)
-            if known is not None:
-                held[count.key] = merged(known, count)
-            elif self._reserve(weight(count)):
-                held[count.key] = count
-            else:
-                dropped += 1
-        return dropped
-
-    def _reserve(self, size: int) -> bool:
-        if len(self) >= self._capacity or self._bytes + size > self._max_bytes:
-            return False
-        self._bytes += size
-        return True
 
 
 _T = TypeVar("_T")

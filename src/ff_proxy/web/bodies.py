@@ -1,5 +1,6 @@
 """Request bodies: read up to a limit, whatever is declared and however it comes."""
 
+from collections.abc import AsyncIterator
 from typing import Final, final
 
 from starlette.requests import ClientDisconnect, Request
@@ -50,6 +51,20 @@ class Bodies:
         finally:
             self._held -= len(body)
         return bytes(body)
+
+    async def pieces(self, request: Request) -> AsyncIterator[bytes]:
+        """The body as it arrives; raises as ``read`` does."""
+        if _declared(request) > self._limit:
+            raise TooLarge
+        received = 0
+        try:
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > self._limit:
+                    raise TooLarge
+                yield chunk
+        except ClientDisconnect as gone:
+            raise RequestError(400, "the request body ended early") from gone
 
     @staticmethod
     async def read_off(request: Request) -> None:

@@ -4,6 +4,7 @@ from typing import Final
 
 from starlette.requests import Request
 
+from ff_proxy.http.body import WholeBody
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.intake import Intake
 from ff_proxy.web.access import Access, Outdated
@@ -33,20 +34,18 @@ class UsagePosts:
         """The reply to one post; raises ``RequestError`` 400, 401 or 403."""
         await self._let_in(place, head)
         try:
-            body = await self._bodies.read(request)
+            await self._intake.take(place.environment, self._bodies.pieces(request))
         except TooLarge:
             # Some SDKs repeat a body that is refused for ever: it is read off instead, and counted.
             self._drop(place)
             await self._bodies.read_off(request)
-        else:
-            self._intake.submit(place.environment, body)
         return _TAKEN
 
     async def answer(self, place: Place, head: RequestHead, body: bytes) -> Reply:
         """The same, of a body that has been read."""
         await self._let_in(place, head)
         if self._bodies.fits(len(body)):
-            self._intake.submit(place.environment, body)
+            await self._intake.take(place.environment, WholeBody(body).pieces())
         else:
             self._drop(place)
         return _TAKEN

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Self
 
 import pytest
 
 from ff_proxy.errors import RequestError, StoreUnavailable
+from ff_proxy.http.body import WholeBody
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageTarget
 from ff_proxy.store.memory.queues import MemoryUsageQueue
@@ -16,6 +17,9 @@ from ff_proxy.usage.intake import NullIntake, UsageIntake
 from tests.support.clock import FakeClock
 
 ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
+
+ROOM = 1500
+"""Bytes that hold one entry of ``body``, and not two."""
 
 
 def body(*flags: str, count: int = 1, padding: int = 0) -> bytes:
@@ -39,7 +43,7 @@ class FailingQueue(MemoryUsageQueue):
     """A queue that can be out of reach, and that can be slow."""
 
     def __init__(self) -> None:
-        super().__init__(1000)
+        super().__init__(100_000)
         self.fails = False
         self.merges = 0
         self.gate = asyncio.Event()
@@ -79,6 +83,10 @@ class Bench:
         self.task.cancel()
         await asyncio.wait([self.task])
 
+    async def post(self, body: bytes) -> None:
+        """Hand in a body that has arrived whole."""
+        await self.intake.take(ENV, WholeBody(body).pieces())
+
     def dropped(self, reason: str) -> float:
         """How many entries were dropped for that reason."""
         return float(self.telemetry.metrics.usage_dropped.labels(ENV, reason)._value.get())
@@ -87,9 +95,9 @@ class Bench:
 async def test_posts_are_merged_and_in_the_store_within_the_interval() -> None:
     """Two posts make one write; the queue is left alone before half a second is over."""
     async with Bench() as bench:
-        bench.intake.submit(ENV, body("a", "b"))
+        await bench.post(body("a", "b"))
         await bench.clock.advance(0.4)
-        bench.intake.submit(ENV, body("a", count=2))
+        await bench.post(body("a", count=2))
         assert bench.queue.merges == 0
 
         await bench.clock.advance(0.2)
@@ -108,8 +116,8 @@ async def test_an_idle_intake_does_nothing() -> None:
 
 async def test_much_is_moved_at_once() -> None:
     """A tenth of the capacity does not wait for the interval."""
-    async with Bench(capacity=30) as bench:
-        bench.intake.submit(ENV, body("a", "b", "c"))
+    async with Bench(budget=15 * ROOM) as bench:
+        await bench.post(body("a", "b", "c"))
         await bench.clock.settle()
         assert await bench.queue.counts() == {"a": 1, "b": 1, "c": 1}
 
@@ -118,14 +126,14 @@ async def test_an_unreadable_body_is_refused() -> None:
     """The one error that a caller hears of."""
     async with Bench() as bench:
         with pytest.raises(RequestError):
-            bench.intake.submit(ENV, b"nonsense")
+            await bench.post(b"nonsense")
 
 
 async def test_bad_entries_are_counted() -> None:
     """The rest of the post is taken."""
     async with Bench() as bench:
-        bench.intake.submit(ENV, b'{"metricsData":[null,{}],"targetData":[7]}')
-        bench.intake.submit(ENV, body("a"))
+        await bench.post(b'{"metricsData":[null,{}],"targetData":[7]}')
+        await bench.post(body("a"))
         await bench.clock.advance(1)
         assert bench.dropped("bad") == 3
         assert await bench.queue.counts() == {"a": 1}
@@ -133,53 +141,81 @@ async def test_bad_entries_are_counted() -> None:
 
 async def test_what_finds_no_room_is_counted() -> None:
     """In the process's own buffer, and in the queue."""
-    bench = Bench(capacity=3)
-    bench.intake.submit(ENV, body("a", "b", "c", "d"))
+    bench = Bench(budget=4000)
+    await bench.post(body("a", "b", "c", "d"))
     assert bench.dropped("no room") == 2
 
     full = MemoryUsageQueue(1)
     telemetry = null_telemetry()
     intake = UsageIntake(full, FakeClock(), telemetry)
-    intake.submit(ENV, body("a", "b"))
+    await intake.take(ENV, WholeBody(body("a", "b")).pieces())
     await intake.flush()
     assert telemetry.metrics.usage_dropped.labels(ENV, "no room")._value.get() == 2
 
 
 async def test_a_huge_post_is_read_between_other_work() -> None:
-    """Nothing is merged while it is submitted, everything soon after, and others run in between."""
+    """Others run in between; nothing of it counts before its end was read."""
     flags = [f"f{n}" for n in range(900)]
-    async with Bench() as bench:
-        bench.intake.submit(ENV, body(*flags, padding=200))
-        bench.intake.submit(ENV, body("f0"))
+    async with Bench(budget=10_000_000) as bench:
+        reading = asyncio.create_task(bench.post(body(*flags, padding=200)))
         turns = 0
-        while not await bench.queue.counts():
+        while not reading.done():
+            assert await bench.queue.counts() == {}
             await asyncio.sleep(0)
             turns += 1
-        assert turns > 4
-        assert await bench.queue.counts() == {flag: 2 if flag == "f0" else 1 for flag in flags}
+        assert turns > 30
+        await bench.clock.advance(1)
+        assert await bench.queue.counts() == dict.fromkeys(flags, 1)
 
 
-async def test_huge_posts_are_bounded() -> None:
-    """One that finds no room among those that wait to be read is dropped and counted."""
-    posted = body("a", "b", padding=40_000)
-    bench = Bench(max_bytes=len(posted))
-    bench.intake.submit(ENV, posted)
-    bench.intake.submit(ENV, posted)
-    assert bench.dropped("no room") == 3
-    assert await bench.intake.flush()
-    assert await bench.queue.counts() == {"a": 1, "b": 1}
-    bench.intake.submit(ENV, posted)
-    assert bench.dropped("no room") == 3
+async def test_a_post_that_ends_early_counts_not_at_all() -> None:
+    """Its SDK sends it again; that it could not be read is counted."""
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield body("a", "b")[:-5]
+        raise RequestError(400, "the request body ended early")
+
+    async with Bench() as bench:
+        with pytest.raises(RequestError):
+            await bench.intake.take(ENV, broken())
+        await bench.post(body("c"))
+        await bench.clock.advance(1)
+        assert await bench.queue.counts() == {"c": 1}
+        assert bench.dropped("unreadable") == 1
+
+
+async def test_a_post_that_is_more_than_all_room_passes_through() -> None:
+    """Where the store takes what comes, large posts wait for it instead of losing entries."""
+    flags = [f"f{n}" for n in range(3000)]
+    async with Bench(budget=500_000) as bench:
+        await bench.post(body(*flags))
+        await bench.clock.advance(1)
+        assert sum((await bench.queue.counts()).values()) == 3000
+        assert bench.dropped("no room") == 0
+
+
+async def test_a_large_post_does_not_wait_for_a_store_that_is_away() -> None:
+    """What finds no room is dropped and counted, after one moment of patience."""
+    flags = [f"f{n}" for n in range(3000)]
+    async with Bench(budget=500_000) as bench:
+        bench.queue.fails = True
+        posting = asyncio.create_task(bench.post(body(*flags)))
+        await bench.clock.advance(0)
+        assert not posting.done()
+        await bench.clock.advance(3)
+        await bench.clock.settle()
+        assert posting.done()
+        assert 1000 < bench.dropped("no room") < 3000
 
 
 async def test_nothing_is_lost_while_the_store_is_away() -> None:
     """Counts stay in memory and go on merging; the next attempt takes them all."""
     async with Bench() as bench:
         bench.queue.fails = True
-        bench.intake.submit(ENV, body("a"))
+        await bench.post(body("a"))
         await bench.clock.advance(1)
         assert bench.queue.merges == 1
-        bench.intake.submit(ENV, body("a", "b"))
+        await bench.post(body("a", "b"))
         bench.queue.fails = False
         await bench.clock.advance(2)
         assert await bench.queue.counts() == {"a": 2, "b": 1}
@@ -187,10 +223,10 @@ async def test_nothing_is_lost_while_the_store_is_away() -> None:
 
 async def test_a_store_that_is_away_is_not_asked_in_a_hurry() -> None:
     """However much waits, there are at most two attempts in a second."""
-    async with Bench(capacity=30) as bench:
+    async with Bench(budget=15 * ROOM) as bench:
         bench.queue.fails = True
         for _ in range(20):
-            bench.intake.submit(ENV, body("a", "b", "c"))
+            await bench.post(body("a", "b", "c"))
             await bench.clock.advance(0.1)
         assert bench.queue.merges <= 5
 
@@ -198,7 +234,7 @@ async def test_a_store_that_is_away_is_not_asked_in_a_hurry() -> None:
 async def test_a_cancelled_flush_ends_first() -> None:
     """Stopping while the store writes neither loses nor doubles a count."""
     async with Bench() as bench:
-        bench.intake.submit(ENV, body("a"))
+        await bench.post(body("a"))
         bench.queue.gate.clear()
         await bench.clock.advance(1)
         bench.task.cancel()
@@ -212,7 +248,7 @@ async def test_a_cancelled_flush_ends_first() -> None:
 async def test_the_last_counts_are_moved_by_a_flush() -> None:
     """At shutdown, after the intake was stopped."""
     async with Bench() as bench:
-        bench.intake.submit(ENV, body("a"))
+        await bench.post(body("a"))
         bench.task.cancel()
         await asyncio.wait([bench.task])
         assert await bench.intake.flush()
@@ -224,12 +260,12 @@ async def test_posts_are_counted_by_sdk() -> None:
     telemetry = null_telemetry()
     intake = UsageIntake(MemoryUsageQueue(10), FakeClock(), telemetry)
     for one in (intake, NullIntake(telemetry)):
-        one.submit(ENV, body("a"))
-        one.submit(ENV, body("a", "b", padding=40_000))
+        await one.take(ENV, WholeBody(body("a")).pieces())
+        await one.take(ENV, WholeBody(body("a", "b", padding=40_000)).pieces())
     assert telemetry.metrics.sdk_usage.labels(ENV, "server", "", "")._value.get() == 4
 
 
 async def test_the_null_intake_refuses_what_cannot_be_read() -> None:
     """An SDK gets the same answer whether its usage is forwarded or not."""
     with pytest.raises(RequestError):
-        NullIntake(null_telemetry()).submit(ENV, b"[]")
+        await NullIntake(null_telemetry()).take(ENV, WholeBody(b"[]").pieces())

@@ -20,7 +20,7 @@ def target(identifier: str, name: str = "n") -> UsageTarget:
 
 def test_counts_add_up_and_the_newer_target_stays() -> None:
     """Equal keys meet, whichever post they came with."""
-    buffer = WriteBuffer(10, 10_000)
+    buffer = WriteBuffer(10_000)
     buffer.add([usage("a"), usage("a", 2)], [target("x", "old")])
     buffer.add([usage("a", 4)], [target("x", "new")])
     assert len(buffer) == 2
@@ -29,7 +29,7 @@ def test_counts_add_up_and_the_newer_target_stays() -> None:
 
 def test_a_batch_holds_one_environment_and_no_more_than_its_size() -> None:
     """Draining empties the buffer."""
-    buffer = WriteBuffer(10, 10_000)
+    buffer = WriteBuffer(10_000)
     buffer.add([usage("a"), usage("b"), usage("c"), usage("a", environment=OTHER)], [])
     assert buffer.drain(2) == [
         Batch(ENV, (usage("a"), usage("b")), ()),
@@ -41,7 +41,7 @@ def test_a_batch_holds_one_environment_and_no_more_than_its_size() -> None:
 
 def test_new_entries_beyond_the_capacity_are_dropped_and_known_ones_still_merge() -> None:
     """The number of dropped entries is told."""
-    buffer = WriteBuffer(2, 10_000)
+    buffer = WriteBuffer(weight(usage("a")) + weight(target("x", "new")))
     assert buffer.add([usage("a")], [target("x")]) == 0
     assert buffer.add([usage("a"), usage("b")], [target("x", "new"), target("y")]) == 2
     assert buffer.drain(10)[0].counts == (usage("a", 2),)
@@ -49,7 +49,7 @@ def test_new_entries_beyond_the_capacity_are_dropped_and_known_ones_still_merge(
 
 def test_size_is_bounded_as_well_and_given_back_by_draining() -> None:
     """Large entries find no room long before the capacity is reached."""
-    buffer = WriteBuffer(100, 2 * weight(usage("a")))
+    buffer = WriteBuffer(2 * weight(usage("a")))
     assert buffer.add([usage("a"), usage("b"), usage("c")], []) == 1
     buffer.drain(10)
     assert buffer.add([usage("a"), usage("b")], []) == 0
@@ -57,7 +57,7 @@ def test_size_is_bounded_as_well_and_given_back_by_draining() -> None:
 
 def test_putting_back_keeps_the_newer_target() -> None:
     """A failed flush must not overwrite what was said meanwhile."""
-    buffer = WriteBuffer(10, 10_000)
+    buffer = WriteBuffer(10_000)
     buffer.add([usage("a", 5)], [target("x", "new")])
     assert buffer.put_back(Batch(ENV, (usage("a", 2),), (target("x", "old"), target("y")))) == 0
     counts, targets = buffer.drain(10)

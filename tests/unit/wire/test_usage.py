@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from ff_proxy.errors import RequestError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
-from ff_proxy.wire.usage import (
-    MAX_ENTRY_BYTES,
-    SdkLabels,
-    UsageBody,
-    UsageReport,
-    read_usage,
-    write_usage,
-)
+from ff_proxy.wire.usage import SdkLabels, UsageReport, write_usage
+from ff_proxy.wire.usage_reader import MAX_ENTRY_BYTES, read_usage
 
 ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
 NOW = 1_700_000_000_000
@@ -229,35 +223,6 @@ def test_the_sdk_is_named_by_its_attributes() -> None:
     )
     assert labelled(SDK_TYPE="client", JAR_VERSION="3") == SdkLabels("client", "3", "")
     assert labelled(target="global") == SdkLabels()
-
-
-def test_slices_hold_together_what_the_whole_holds() -> None:
-    """Reading by and by loses and doubles nothing; the SDK is named wherever there are counts."""
-    body = json.dumps(
-        {
-            "metricsData": [entry(count=n) for n in range(7)],
-            "targetData": [{"identifier": f"t{n}"} for n in range(5)],
-        }
-    ).encode()
-    whole = read_usage(body, ENV, NOW)
-
-    opened = UsageBody(body, ENV, NOW)
-    slices = list(opened.reports(3))
-
-    assert opened.entries == 12
-
-    assert [len(part.counts) + len(part.targets) + part.bad for part in slices] == [3, 3, 3, 3]
-    assert tuple(count for part in slices for count in part.counts) == whole.counts
-    assert tuple(target for part in slices for target in part.targets) == whole.targets
-    assert sum(part.bad for part in slices) == whole.bad == 1
-    assert whole.sdk == slices[0].sdk == SdkLabels("server", "", "")
-    assert slices[-1].sdk == SdkLabels()
-
-
-def test_an_unreadable_body_is_refused_before_the_first_slice() -> None:
-    """The caller learns it at once, not when it comes to reading."""
-    with pytest.raises(RequestError):
-        UsageBody(b"nonsense", ENV, NOW)
 
 
 def test_the_body_for_saas_has_the_shape_of_the_contract() -> None:
