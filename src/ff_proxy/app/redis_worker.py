@@ -1,6 +1,7 @@
 """A worker on Redis: a replica that shares the port with others, beside a sync process or without one."""
 
 import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -19,6 +20,7 @@ from ff_proxy.ipc import IpcStore, SyncState
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.control_pipe import stop_on_control
 from ff_proxy.runtime.event_loop import run_until_told
+from ff_proxy.runtime.services import Service
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.snapshots.freshness import RevisionFreshness
 from ff_proxy.snapshots.registry import SnapshotRegistry
@@ -98,16 +100,16 @@ async def _replica(
     async with redis_store(options.store, clock, telemetry) as store:
         replica = make_replica(options, store, clock, telemetry, listening=place.listening)
         await head_start(HEAD_START, replica.serving.entrance.open, replica.snapshots.resync)
-        beating = (
-            heartbeat(options.operation, replica.serving.readiness, clock, telemetry) if place.first else ()
+        only_one: Sequence[Service] = ()
+        if place.first:
+            beating = heartbeat(options.operation, replica.serving.readiness, clock, telemetry)
+            only_one = [*beating, *metrics(shown, clock, telemetry)]
+        return await serve_part(
+            options.serving.shutdown,
+            replica.serving,
+            [*replica.services, *only_one],
+            flush=replica.flush,
+            stop=stop,
+            clock=clock,
+            telemetry=telemetry,
         )
-        with metrics(shown if place.first else None, telemetry):
-            return await serve_part(
-                options.serving.shutdown,
-                replica.serving,
-                [*replica.services, *beating],
-                flush=replica.flush,
-                stop=stop,
-                clock=clock,
-                telemetry=telemetry,
-            )

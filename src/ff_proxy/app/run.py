@@ -4,7 +4,7 @@ import asyncio
 import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 
 from ff_proxy.app.serving import Serving
 from ff_proxy.config.records import OperationOptions, ServingOptions, ShutdownOptions
@@ -14,8 +14,9 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service, run_services
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.telemetry.metrics_server import bind_metrics
+from ff_proxy.telemetry.metrics_server import MetricsServer
 from ff_proxy.web.heartbeat import Heartbeat
+from ff_proxy.web.server import bind
 
 
 async def serve(
@@ -31,16 +32,16 @@ async def serve(
 ) -> ExitCode:
     """Be the only process: serve until a signal; ``flush`` comes last, with what is left of the deadline."""
     beating = heartbeat(operation, serving.readiness, clock, telemetry)
-    with metrics(bound_metrics(options), telemetry):
-        return await serve_part(
-            options.shutdown,
-            serving,
-            [*services, *beating],
-            flush=flush,
-            stop=stop,
-            clock=clock,
-            telemetry=telemetry,
-        )
+    shown = metrics(bound_metrics(options), clock, telemetry)
+    return await serve_part(
+        options.shutdown,
+        serving,
+        [*services, *beating, *shown],
+        flush=flush,
+        stop=stop,
+        clock=clock,
+        telemetry=telemetry,
+    )
 
 
 async def head_start(seconds: float, *steps: Callable[[], Awaitable[object]]) -> None:
@@ -106,10 +107,13 @@ def heartbeat(
 
 
 def bound_metrics(options: ServingOptions) -> socket.socket | None:
-    """The figures' own port, bound, if they have one; raises ``StartupError``."""
-    return bind_metrics(options.prometheus_port) if options.prometheus_port else None
+    """The metrics' own port, bound, if they have one; raises ``StartupError``."""
+    port = options.prometheus_port
+    return bind(port, option="prometheus-port") if port else None
 
 
-def metrics(listening: socket.socket | None, telemetry: Telemetry) -> AbstractContextManager[None]:
-    """Serve the figures there, if anywhere, while the context lasts."""
-    return nullcontext() if listening is None else telemetry.serve(listening)
+def metrics(listening: socket.socket | None, clock: Clock, telemetry: Telemetry) -> Sequence[Service]:
+    """The service that gives them out there, if anywhere."""
+    if listening is None:
+        return []
+    return [MetricsServer(telemetry.exposition, listening, clock, telemetry.once("metrics"))]

@@ -91,7 +91,6 @@ async def _online(
             state=state,
         )
         link = IpcServer(common.link, offer, common.generations, clock, telemetry.failures)
-        stack.enter_context(metrics(shown, telemetry))
         return await _run(
             link,
             [
@@ -100,6 +99,7 @@ async def _online(
                 *forwarding.services,
                 *backing.services(saas.upstream),
                 *heartbeat(options.operation, readiness, clock, telemetry),
+                *metrics(shown, clock, telemetry),
             ],
             forwarding.flush,
             options.serving.shutdown,
@@ -156,9 +156,8 @@ async def _offline(
             state=state,
         )
         link = IpcServer(common.link, offer, common.generations, clock, telemetry.failures)
-        stack.enter_context(metrics(shown, telemetry))
         beating = heartbeat(options.operation, readiness, clock, telemetry)
-        services: list[Service] = [watcher, there, *beating]
+        services: list[Service] = [watcher, there, *beating, *metrics(shown, clock, telemetry)]
         return await _run(link, services, (), options.serving.shutdown, stop, clock, telemetry)
 
 

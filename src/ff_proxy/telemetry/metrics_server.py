@@ -1,55 +1,251 @@
-"""The figures on a port of their own (option ``prometheus-port``)."""
+"""The metrics on a port of their own (option ``prometheus-port``), served by the process's event loop.
 
+Whoever reaches the port cannot take more than it is given: a few connections, each with a deadline in every
+state, and one exposition at a time, however many ask.
+"""
+
+import asyncio
+import gzip
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from collections.abc import Callable
+from functools import partial
+from typing import Final, cast
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+import httptools
 
-from ff_proxy.errors import StartupError
+from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry.logs import OnceLog
+
+_CONNECTIONS: Final = 16
+_BACKLOG: Final = 128
+_HEAD_BYTES: Final = 16 * 1024
+# Between a connection's beginning, or the first byte of a request, and the end of the request's head.
+_HEAD_SECONDS: Final = 10.0
+# Scrapes come every minute or so, on the same connection.
+_IDLE_SECONDS: Final = 130.0
+# To make the exposition, and to take it.
+_ANSWER_SECONDS: Final = 30.0
+_EVERY: Final = 1.0
+_PATHS: Final = frozenset({b"/metrics", b"/"})
+_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+_GZIP_LEVEL: Final = 1
+
+_FULL: Final = "all connections of prometheus-port are in use, the one that was idle longest is closed"
+_FAILED: Final = "the metrics cannot be shown"
 
 
-def bind_metrics(port: int) -> socket.socket:
-    """A listening socket for them; raises ``StartupError`` if the port cannot be used."""
-    try:
-        return socket.create_server(("", port))
-    except OSError as error:
-        raise StartupError(
-            f"port {port} cannot be used: {error.strerror}; choose another one with -prometheus-port"
-        ) from error
+class MetricsServer:
+    """The service that gives ``exposition`` to whoever scrapes ``listening``.
 
+    Args:
+        exposition: makes the Prometheus text; called in a thread.
+        listening: a bound socket, which stays open when the service ends, so that it can be run again.
+        clock: measures deadlines.
+        once: hears of a port that is busy.
+        connections: how many there may be.
+    """
 
-@contextmanager
-def metrics_served(registry: CollectorRegistry, listening: socket.socket) -> Iterator[None]:
-    """Serve ``registry`` as Prometheus text, from a thread, for as long as the context lasts."""
-    with _Server(listening) as server:
-        server.set_app(make_wsgi_app(registry))
-        thread = threading.Thread(target=server.serve_forever, name="figures", daemon=True)
-        thread.start()
+    name = "metrics"
+
+    def __init__(
+        self,
+        exposition: Callable[[], bytes],
+        listening: socket.socket,
+        clock: Clock,
+        once: OnceLog,
+        *,
+        connections: int = _CONNECTIONS,
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._exposition = exposition
+        self._listening = listening
+        self._clock = clock
+        self._once = once
+        self._most = connections
+        self._connections: dict[_Connection, None] = {}
+        self._making: asyncio.Task[bytes] | None = None
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        server = await asyncio.get_running_loop().create_server(
+            partial(_Connection, self), sock=self._listening.dup(), backlog=_BACKLOG
+        )
+        self.ready.set()
         try:
-            yield
+            while True:
+                await self._clock.sleep(_EVERY)
+                now = self._clock.monotonic()
+                for connection in tuple(self._connections):
+                    connection.check(now)
         finally:
-            server.shutdown()
-            thread.join(5.0)
+            server.close()
+            for connection in tuple(self._connections):
+                connection.abort()
+            if self._making is not None:
+                self._making.cancel()
+
+    def now(self) -> float:
+        """Seconds of the clock that deadlines are measured by."""
+        return self._clock.monotonic()
+
+    def admit(self, connection: "_Connection") -> bool:
+        """Take a connection in, in place of an idle one if need be; whether there is room."""
+        if len(self._connections) >= self._most:
+            self._once.warning(_FULL, connections=self._most)
+            idle = next((one for one in self._connections if one.idle), None)
+            if idle is None:
+                return False
+            idle.abort()
+            self.forget(idle)
+        self._connections[connection] = None
+        return True
+
+    def used(self, connection: "_Connection") -> None:
+        """A connection has become idle: the others have been so for longer."""
+        if connection in self._connections:
+            del self._connections[connection]
+            self._connections[connection] = None
+
+    def forget(self, connection: "_Connection") -> None:
+        """A connection is gone."""
+        self._connections.pop(connection, None)
+
+    def text(self) -> asyncio.Task[bytes]:
+        """The exposition; who asks while one is being made gets the same."""
+        if self._making is None or self._making.done():
+            # A thousand environments take a second: SDKs are answered meanwhile.
+            self._making = asyncio.create_task(asyncio.to_thread(self._exposition))
+            self._making.add_done_callback(self._made)
+        return self._making
+
+    def _made(self, making: asyncio.Task[bytes]) -> None:
+        if not making.cancelled() and (error := making.exception()) is not None:
+            self._once.warning(_FAILED, error=repr(error))
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (its name there)
-        """Log nothing."""
+class _Connection(asyncio.Protocol):
+    """One scraper: llhttp reads what it sends, one request after the other."""
+
+    def __init__(self, server: MetricsServer) -> None:
+        self._server = server
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpRequestParser(self)
+        self._received = 0
+        self._url = b""
+        self._gzip = False
+        self._answering: asyncio.Task[None] | None = None
+        self._deadline = server.now() + _HEAD_SECONDS
+        self._stalled = False
+        self.idle = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        if not self._server.admit(self):
+            self._refuse(b"503 Service Unavailable")
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._server.forget(self)
+        if self._answering is not None:
+            self._answering.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self.idle or self._stalled:
+            self.idle = self._stalled = False
+            self._deadline = self._server.now() + _HEAD_SECONDS
+        self._received += len(data)
+        if self._received > _HEAD_BYTES:
+            self._refuse(b"431 Request Header Fields Too Large")
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._refuse(b"400 Bad Request")
+
+    # What llhttp calls; what one of them raises comes out of ``feed_data``.
+
+    def on_message_begin(self) -> None:
+        if self._answering is not None:
+            raise _PipelinedError
+        self._url, self._gzip = b"", False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"accept-encoding":
+            self._gzip = b"gzip" in value.lower()
+
+    def on_message_complete(self) -> None:
+        method = self._parser.get_method()
+        keep = self._parser.should_keep_alive()
+        if method not in {b"GET", b"HEAD"}:
+            self._refuse(b"405 Method Not Allowed")
+        elif self._url.partition(b"?")[0] not in _PATHS:
+            self._transport.write(_head(b"404 Not Found", 0, keep=keep))
+            self._done(keep)
+        else:
+            self._transport.pause_reading()
+            self._deadline = self._server.now() + _ANSWER_SECONDS
+            answering = self._answer(keep=keep, whole=method == b"GET", packed=self._gzip)
+            self._answering = asyncio.get_running_loop().create_task(answering)
+
+    async def _answer(self, *, keep: bool, whole: bool, packed: bool) -> None:
+        try:
+            # Others wait for it too, and one that leaves must not end it.
+            text = await asyncio.shield(self._server.text())
+        except Exception:  # noqa: BLE001  (whatever a collector raises; the server has said it)
+            self._refuse(b"500 Internal Server Error")
+            return
+        body = await asyncio.to_thread(gzip.compress, text, _GZIP_LEVEL) if packed else text
+        self._transport.write(_head(b"200 OK", len(body), keep=keep, packed=packed))
+        if whole:
+            self._transport.write(body)
+        self._answering = None
+        self._transport.resume_reading()
+        self._done(keep)
+
+    def _done(self, keep: bool) -> None:
+        self._received = 0
+        self.idle = True
+        self._deadline = self._server.now() + _IDLE_SECONDS
+        self._server.used(self)
+        if not keep:
+            self._transport.close()
+
+    def _refuse(self, status: bytes) -> None:
+        self._transport.write(_head(status, 0, keep=False))
+        self._transport.close()
+
+    def check(self, now: float) -> None:
+        """End it if it takes too long, also if it does not take what it asked for."""
+        waiting = self._transport.get_write_buffer_size() > 0
+        if self.idle and waiting:
+            self.idle = False
+            self._stalled = True
+            self._deadline = now + _ANSWER_SECONDS
+        elif self._stalled and not waiting:
+            self._stalled = False
+            self.idle = True
+            self._deadline = now + _IDLE_SECONDS
+        if now > self._deadline:
+            self.abort()
+
+    def abort(self) -> None:
+        """End it at once."""
+        self._transport.abort()
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    """On a socket that is bound already."""
+class _PipelinedError(httptools.HttpParserError):
+    """A second request before the first one has been answered."""
 
-    daemon_threads = True
 
-    def __init__(self, listening: socket.socket) -> None:
-        address = listening.getsockname()[:2]
-        super().__init__(address, _Quiet, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
-        self.server_name, self.server_port = address
-        self.setup_environ()
+def _head(status: bytes, length: int, *, keep: bool, packed: bool = False) -> bytes:
+    lines = [
+        b"HTTP/1.1 %b" % status,
+        b"Content-Type: " + _TYPE,
+        b"Content-Length: %d" % length,
+        b"Vary: Accept-Encoding",
+        *([b"Content-Encoding: gzip"] if packed else []),
+        *([] if keep else [b"Connection: close"]),
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n"

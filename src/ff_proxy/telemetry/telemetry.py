@@ -1,9 +1,7 @@
 """The one object that rooms report to."""
 
 import io
-import socket
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -11,7 +9,6 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry.failures import Failures
 from ff_proxy.telemetry.logs import Logger, OnceLog, make_logger
 from ff_proxy.telemetry.metrics import Metrics
-from ff_proxy.telemetry.metrics_server import metrics_served
 
 
 class Telemetry:
@@ -52,10 +49,6 @@ class Telemetry:
     def dropped(self, container: str) -> Callable[[int], object]:
         """What counts the entries that ``container`` drops (see ``bounded.BoundedMap``)."""
         return self.metrics.entries_dropped.labels(container).inc
-
-    def serve(self, listening: socket.socket) -> AbstractContextManager[None]:
-        """Serve the figures on a socket of their own while the context lasts."""
-        return metrics_served(self._shown, listening)
 
     def exposition(self) -> bytes:
         """The figures as Prometheus text."""

@@ -19,10 +19,11 @@ _HANDSHAKE_SECONDS: Final = 10.0
 _STEP: Final = 0.02
 
 
-def bind(port: int, host: str = "", *, shared: bool = False) -> socket.socket:
+def bind(port: int, host: str = "", *, shared: bool = False, option: str = "port") -> socket.socket:
     """A listening socket; by default on every address, in both families where the machine has both.
 
     ``shared`` is for one of several sockets of ours on that port, among which the system spreads connections.
+    ``option`` is the one that chooses the port.
 
     Raises:
         StartupError: the port is taken or may not be used.
@@ -36,9 +37,12 @@ def bind(port: int, host: str = "", *, shared: bool = False) -> socket.socket:
         )
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL and not host:  # IPv6 is compiled in, but switched off
-            return bind(port, "0.0.0.0", shared=shared)  # noqa: S104  (the operator asked for every address)
+            return bind(port, "0.0.0.0", shared=shared, option=option)  # noqa: S104  (the operator asked for every address)
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-        raise StartupError(f"port {port} {reason}; choose another one with -port or PORT") from error
+        variable = option.upper().replace("-", "_")
+        raise StartupError(
+            f"port {port} {reason}; choose another one with -{option} or {variable}"
+        ) from error
 
 
 def bind_each(port: int, processes: int) -> list[socket.socket]:
