@@ -9,8 +9,8 @@ import contextlib
 import sys
 from functools import partial
 
+from ff_proxy.app.secrets import signing_secret
 from ff_proxy.app.serving import Needs, compile_options, make_serving
-from ff_proxy.app.stores import signing_secret
 from ff_proxy.config.kinds import JsonValues
 from ff_proxy.config.records import LimitOptions, ServingOptions, ShutdownOptions, TokenOptions
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item

@@ -7,12 +7,13 @@ import msgspec
 import pytest
 
 from ff_proxy.errors import RequestError
+from ff_proxy.model.keys import Secret
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.web.access import TokenAccess
 from ff_proxy.web.entrance import Entrance
 from ff_proxy.web.tokens import Tokens
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
-from tests.support.web import Site, ask, serving
+from tests.support.web import SECRET, Site, ask, serving
 
 LATER = f"/client/env/{ENVIRONMENT}/"
 
@@ -58,12 +59,13 @@ async def test_probes_are_answered(site: Site) -> None:
 
 async def test_the_entrance_opens_once(site: Site) -> None:
     """With the secret; until then it says why the process is not ready."""
-    given: asyncio.Future[Tokens] = asyncio.get_running_loop().create_future()
+    given: asyncio.Future[Secret] = asyncio.get_running_loop().create_future()
 
-    async def awaited() -> Tokens:
+    async def awaited() -> Secret:
         return await given
 
-    entrance = Entrance(awaited, lambda tokens: TokenAccess(tokens, site.snapshots))
+    tokens = Tokens(None, site.clock, awaiting=True)
+    entrance = Entrance(tokens, awaited, TokenAccess(tokens, site.snapshots), at_once=False)
     running = asyncio.create_task(entrance.run())
     snapshot = site.snapshots.get(ENVIRONMENT)
     assert snapshot is not None
@@ -73,7 +75,7 @@ async def test_the_entrance_opens_once(site: Site) -> None:
     shut = entrance.merge_into(Readiness(loaded=1, pending=("another",)))
     assert shut.pending[0] == "another"
     assert "secret" in shut.pending[1]
-    given.set_result(site.tokens)
+    given.set_result(SECRET)
     await entrance.ready.wait()
     assert entrance.read(fields, ENVIRONMENT) is snapshot
     assert entrance.merge_into(Readiness(loaded=1)).ready

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from ff_proxy.app.secrets import unused
+from ff_proxy.app.serving import nothing_bound
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Service
@@ -19,7 +21,8 @@ class Backing:
 
     ``leads`` says which environments this process sends usage for. Given the upstream, ``services`` makes
     what keeps the store's side going, and ``readiness`` says how far both sides have come. ``others`` are the
-    secrets that other members sign with, if not with the same.
+    secrets that other members sign with, if not with the same, ``bound`` the same of single environments, and
+    ``signed_with`` hears of those that are signed with here.
     """
 
     store: Store
@@ -29,3 +32,5 @@ class Backing:
     services: Callable[[Upstream], Sequence[Service]]
     readiness: Callable[[Upstream], Readiness]
     others: Callable[[], Collection[Secret]] = tuple
+    bound: Callable[[EnvironmentId], Collection[Secret]] = nothing_bound
+    signed_with: Callable[[EnvironmentId, Secret], object] = unused

@@ -5,8 +5,9 @@ from functools import partial
 
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import serve
+from ff_proxy.app.secrets import awaited_secret, derived_secrets
 from ff_proxy.app.serving import Needs, compile_options, make_serving
-from ff_proxy.app.stores import open_store, signing_secret
+from ff_proxy.app.stores import open_store
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OfflineOptions
 from ff_proxy.errors import ExitCode
@@ -52,7 +53,7 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Sto
             return []
 
         needs = Needs(
-            secret=partial(signing_secret, options.serving.tokens, kept.secrets, clock, telemetry),
+            secret=awaited_secret(options, kept.secrets, clock, telemetry),
             keyless=options.serving.tokens.secret is not None,
             targets=kept.targets,
             statuses=held.configs,
@@ -62,6 +63,7 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Sto
             freshness=AlwaysFresh(),
             readiness=readiness,
             environments=environments,
+            derived=derived_secrets(options, snapshots),
         )
         serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
         return await serve(

@@ -7,7 +7,7 @@ from ff_proxy.app.backings import open_backing
 from ff_proxy.app.ingest import forward, make_ingest
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import serve
-from ff_proxy.app.secrets import online_secret
+from ff_proxy.app.secrets import awaited_secret, derived_secrets
 from ff_proxy.app.serving import Needs, compile_options, make_serving
 from ff_proxy.app.upstream import make_saas, open_apis
 from ff_proxy.config.load import Loaded
@@ -46,7 +46,7 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
         taking = make_ingest(options, store, clock, telemetry)
         forwarding = forward(options, store, saas, backing.leads, clock, telemetry)
         needs = Needs(
-            secret=partial(online_secret, options, store.secrets, clock, telemetry),
+            secret=awaited_secret(options, store.secrets, clock, telemetry),
             keyless=options.serving.tokens.secret is not None,
             targets=store.targets,
             statuses=store.configs,
@@ -57,6 +57,8 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
             readiness=lambda: backing.readiness(saas.upstream),
             environments=saas.upstream.environments,
             others=backing.others,
+            bound=backing.bound,
+            derived=derived_secrets(options, snapshots, backing.signed_with),
         )
         serving = make_serving(options.serving, snapshots, needs, clock, telemetry)
         flows = (*taking.services, *forwarding.services)

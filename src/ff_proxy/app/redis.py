@@ -52,6 +52,8 @@ async def open_fleet(
             ],
             readiness=readiness,
             others=store.secrets.others,
+            bound=store.secrets.bound,
+            signed_with=store.secrets.signed_with,
         )
 
 

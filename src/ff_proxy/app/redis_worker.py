@@ -10,9 +10,9 @@ from ff_proxy.app.process_setup import make_part_telemetry
 from ff_proxy.app.redis import redis_store
 from ff_proxy.app.replica import make_replica
 from ff_proxy.app.run import head_start, heartbeat, metrics, serve_part
+from ff_proxy.app.secrets import awaited_secret, derived_secrets
 from ff_proxy.app.serving import Needs, compile_options
 from ff_proxy.app.shared_runtime import SharedRuntime
-from ff_proxy.app.stores import signing_secret
 from ff_proxy.app.worker import HEAD_START, WorkerSlot, serve_beside_sync
 from ff_proxy.config.records import OnlineOptions, RedisStoreOptions, ReplicaOptions
 from ff_proxy.errors import ExitCode
@@ -62,7 +62,7 @@ async def _beside_sync(
         state = SyncState(link, snapshots, clock)
         taking = make_ingest(options, store, clock, telemetry)
         needs = Needs(
-            secret=partial(signing_secret, serving_options.tokens, store.secrets, clock, telemetry),
+            secret=awaited_secret(options, store.secrets, clock, telemetry),
             keyless=serving_options.tokens.secret is not None,
             targets=store.targets,
             statuses=store.configs,
@@ -73,6 +73,8 @@ async def _beside_sync(
             readiness=state.readiness,
             environments=state.environments,
             others=store.secrets.others,
+            bound=store.secrets.bound,
+            derived=derived_secrets(options, snapshots, store.secrets.signed_with),
         )
         return await serve_beside_sync(
             serving_options,

@@ -9,8 +9,8 @@ from ff_proxy.app.ingest import make_ingest
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.redis import redis_store
 from ff_proxy.app.run import serve
+from ff_proxy.app.secrets import signing_secret
 from ff_proxy.app.serving import Needs, Serving, compile_options, make_serving
-from ff_proxy.app.stores import signing_secret
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import ReplicaOptions
 from ff_proxy.errors import ExitCode
@@ -89,6 +89,7 @@ def make_replica(
         readiness=readiness,
         environments=snapshots.all,
         others=store.secrets.others,
+        bound=store.secrets.bound,
     )
     serving = make_serving(options.serving, snapshots, needs, clock, telemetry, listening=listening)
     services: list[Service] = [snapshots, store.flush_recovery, fleet_health, *taking.services]

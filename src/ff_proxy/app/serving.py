@@ -29,10 +29,16 @@ from ff_proxy.web.hub import Hub
 from ff_proxy.web.limits import Limits, connection_limit
 from ff_proxy.web.needs import Freshness, KeyChecker, Registrar
 from ff_proxy.web.resources import Resources
+from ff_proxy.web.secret import DerivedSecrets
 from ff_proxy.web.server import Listener, bind
 from ff_proxy.web.tls import Tls, TlsFiles
 from ff_proxy.web.tokens import Tokens
 from ff_proxy.web.usage_posts import UsagePosts
+
+
+def nothing_bound(_: EnvironmentId) -> Collection[Secret]:
+    """No secrets: of a store that is not shared."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,11 @@ class Needs:
 
     ``secret`` is asked once, after the port is bound, and may take as long as it needs. ``keyless`` says
     whether tokens that name no key are taken; ``environments`` are the ones that ``/health`` speaks of;
-    ``others`` are secrets whose tokens are taken as well.
+    ``others`` are secrets whose tokens are taken as well, and ``bound`` those that are good for one
+    environment only; ``derived`` ones sign while ``secret`` is awaited, or where there is none.
     """
 
-    secret: Callable[[], Awaitable[Secret]]
+    secret: Callable[[], Awaitable[Secret]] | None
     keyless: bool
     targets: Targets
     statuses: StatusReader
@@ -55,6 +62,8 @@ class Needs:
     readiness: Callable[[], Readiness]
     environments: Callable[[], Collection[EnvironmentId]]
     others: Callable[[], Collection[Secret]] = tuple
+    bound: Callable[[EnvironmentId], Collection[Secret]] = nothing_bound
+    derived: DerivedSecrets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +93,22 @@ def make_serving(
 ) -> Serving:
     """Build everything behind ``listening``, by default behind the port; raises ``StartupError``."""
 
-    async def tokens() -> Tokens:
-        return Tokens(
-            await needs.secret(),
-            clock,
-            keyless=needs.keyless,
-            others=needs.others,
-            account=options.tokens.account,
-        )
-
     def readiness() -> Readiness:
         return telemetry.failures.merge_into(entrance.merge_into(needs.readiness()))
 
-    entrance = Entrance(tokens, lambda made: TokenAccess(made, snapshots))
+    tokens = Tokens(
+        None,
+        clock,
+        keyless=needs.keyless,
+        others=needs.others,
+        bound=needs.bound,
+        derived=needs.derived,
+        awaiting=needs.secret is not None,
+        account=options.tokens.account,
+    )
+    entrance = Entrance(
+        tokens, needs.secret, TokenAccess(tokens, snapshots), at_once=needs.derived is not None
+    )
     access: Access = OpenAccess(snapshots) if options.tokens.bypass else entrance
     hub = Hub(snapshots, clock, telemetry, random.SystemRandom())
     cors = Cors(options.cors_allowed_origins)

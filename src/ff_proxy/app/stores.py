@@ -11,19 +11,15 @@ from ff_proxy.config.records import (
     SqliteStoreOptions,
     StoreOptions,
     TemporaryStoreOptions,
-    TokenOptions,
 )
-from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.clock import Clock
-from ff_proxy.model.keys import Secret
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.memory import MemoryStore
-from ff_proxy.store.protocol import SecretStore, Store
+from ff_proxy.store.protocol import Store
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.telemetry import Telemetry
 
 NOWHERE: Final = Path("/nonexistent")
-_STORE_SECONDS: Final = 1.0
 
 
 @asynccontextmanager
@@ -55,18 +51,3 @@ async def open_store(
 
             async with redis_store(options, clock, telemetry, namespace=namespace) as redis:
                 yield redis
-
-
-async def signing_secret(
-    options: TokenOptions, secrets: SecretStore, clock: Clock, telemetry: Telemetry
-) -> Secret:
-    """What signs tokens: the configured secret, or the one in the store, waited for (PRODUCT §6.1)."""
-    if options.secret is not None:
-        return options.secret
-    once = telemetry.once("store")
-    while True:
-        try:
-            return await secrets.auth_secret(Secret(random_name()))
-        except StoreUnavailable as error:
-            once.warning("waiting for the store", error=str(error))
-            await clock.sleep(_STORE_SECONDS)

@@ -10,9 +10,9 @@ from ff_proxy.app.backings import open_backing
 from ff_proxy.app.ingest import forward
 from ff_proxy.app.process_setup import make_part_telemetry
 from ff_proxy.app.run import heartbeat, last_seconds, metrics
-from ff_proxy.app.secrets import online_secret
+from ff_proxy.app.secrets import signing_secret
 from ff_proxy.app.shared_runtime import SharedRuntime
-from ff_proxy.app.stores import open_store, signing_secret
+from ff_proxy.app.stores import open_store
 from ff_proxy.app.upstream import make_saas, open_apis
 from ff_proxy.config.records import (
     OfflineOptions,
@@ -87,7 +87,7 @@ async def _online(
             usage=store.usage,
             registrations=store.registrations,
             check_key=saas.checker.check,
-            secret=partial(online_secret, options, store.secrets, clock, telemetry),
+            secret=partial(signing_secret, options.serving.tokens, store.secrets, clock, telemetry),
             state=state,
         )
         link = IpcServer(common.link, offer, common.generations, clock, telemetry.failures)

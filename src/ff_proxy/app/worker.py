@@ -10,9 +10,9 @@ from typing import Final
 from ff_proxy.app.ingest import Ingest, discard_ingest, make_ingest
 from ff_proxy.app.process_setup import make_part_telemetry
 from ff_proxy.app.run import head_start, serve_part
+from ff_proxy.app.secrets import awaited_secret, derived_secrets
 from ff_proxy.app.serving import Needs, compile_options, make_serving
 from ff_proxy.app.shared_runtime import SharedRuntime
-from ff_proxy.app.stores import signing_secret
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, ServingOptions
 from ff_proxy.errors import ExitCode
 from ff_proxy.ipc import IpcStore, SyncState
@@ -65,7 +65,7 @@ async def _worker(
         if isinstance(options, OnlineOptions):
             taking = make_ingest(options, store, clock, telemetry)
         needs = Needs(
-            secret=partial(signing_secret, serving_options.tokens, store.secrets, clock, telemetry),
+            secret=awaited_secret(options, store.secrets, clock, telemetry),
             keyless=serving_options.tokens.secret is not None,
             targets=store.targets,
             statuses=store.configs,
@@ -75,6 +75,7 @@ async def _worker(
             freshness=GenerationFreshness(common.generations, snapshots),
             readiness=state.readiness,
             environments=state.environments,
+            derived=derived_secrets(options, snapshots),
         )
         return await serve_beside_sync(
             serving_options, place, snapshots, state, needs, taking, (), stop, clock, telemetry

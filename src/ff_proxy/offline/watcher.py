@@ -1,7 +1,7 @@
 """Serving from an offline directory: what is in it goes into the store, and so does what changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,10 @@ _DEBOUNCE_MS: Final = 200
 _STEP_MS: Final = 50
 _SHOWN: Final = 20
 _TARGETS_AT_ONCE: Final = 200
+# How long the store may take for them, and once it did not answer within that.
+_STORE_SECONDS: Final = 1.0
+_STORE_AWAY_SECONDS: Final = 0.02
+_UNSTORED: Final = "the store does not take targets of the directory yet"
 _TROUBLE: Final = "offline data cannot be used, the last good state stays in force"
 _PATIENCE_SECONDS: Final = 30.0
 _HANGING: Final = "offline directory does not answer, the last good state stays in force"
@@ -89,6 +93,7 @@ class OfflineWatcher:
         self._resumed: set[EnvironmentId] = set()
         self._told: Mapping[str, str] = {}
         self._store_trouble = ""
+        self._unstored: dict[EnvironmentId, Sequence[Target]] = {}
         self._looking_since: float | None = None
         self._wanted = asyncio.Event()
         self._rescheduled = asyncio.Event()
@@ -96,7 +101,8 @@ class OfflineWatcher:
     @property
     def degraded(self) -> tuple[str, ...]:
         """Why what is served is not what is in the directory; empty if it is."""
-        others = (self._store_trouble, self._hanging())
+        unstored = _UNSTORED if self._unstored else ""
+        others = (self._store_trouble, unstored, self._hanging())
         reasons = [*self._retention.troubles.values(), *(one for one in others if one)]
         more = (f"and {len(reasons) - _SHOWN} more",) if reasons[_SHOWN:] else ()
         return (*reasons[:_SHOWN], *more)
@@ -174,6 +180,8 @@ class OfflineWatcher:
         else:
             self._store_trouble = ""
             self._once.forget(_STORE)
+        for environment, targets in list(self._unstored.items()):
+            await self._store_targets(environment, targets)
 
     def _hanging(self) -> str:
         since = self._looking_since
@@ -215,9 +223,7 @@ class OfflineWatcher:
         news = await asyncio.to_thread(_new_targets, known, made)
         if environment in self._resumed:
             news = [one for one in news if await self._targets.get(environment, one.identifier) is None]
-        for start in range(0, len(news), _TARGETS_AT_ONCE):
-            await self._targets.put_many(environment, news[start : start + _TARGETS_AT_ONCE])
-            await asyncio.sleep(0)
+        await self._store_targets(environment, news)
         self._resumed.discard(environment)
         self._in_force[environment] = made
         self._log.info(
@@ -227,6 +233,26 @@ class OfflineWatcher:
             segments=len(made.config.segments),
             targets=len(made.targets),
         )
+
+    async def _store_targets(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
+        """Store them, or what a store leaves over later: flags are served without waiting for it."""
+        left: list[Target] = []
+        seconds = _STORE_SECONDS
+        for start in range(0, len(targets), _TARGETS_AT_ONCE):
+            some = targets[start : start + _TARGETS_AT_ONCE]
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._targets.put_many(environment, some)
+            except (StoreError, TimeoutError) as error:
+                seconds = _STORE_AWAY_SECONDS
+                left += some
+                why = str(error) or "no answer in time"
+                self._once.warning(_UNSTORED, environment, error=why)
+            await asyncio.sleep(0)
+        if left:
+            self._unstored[environment] = left
+        else:
+            self._unstored.pop(environment, None)
 
     def _report(self, environment: EnvironmentId, problems: tuple[Problem, ...]) -> None:
         lesser = [problem for problem in problems if problem.severity is not Severity.BROKEN]

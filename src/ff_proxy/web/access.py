@@ -15,6 +15,7 @@ from ff_proxy.wire.sdk import TokenClaims
 
 _BEARER: Final = b"bearer"
 _FORBIDDEN: Final = 403
+UNDECIDED: Final = "whether the token is good is not known yet"
 _NOT_LOADED: Final = "the environment is not loaded yet"
 
 
@@ -66,7 +67,7 @@ class TokenAccess:
 
     def read(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> Snapshot:
         """See ``Access``."""
-        claims = self._claims(fields, environment)
+        claims = self._claims(fields, environment, BAD_GATEWAY)
         snapshot = self._snapshots.get(environment)
         if snapshot is None:
             # SDKs try again after a 502, and some give up for good after a 503.
@@ -76,7 +77,7 @@ class TokenAccess:
 
     def post(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> None:
         """See ``Access``."""
-        claims = self._claims(fields, environment)
+        claims = self._claims(fields, environment, UNAVAILABLE)
         snapshot = self._snapshots.get(environment)
         if snapshot is not None:
             _check_key(claims, snapshot)
@@ -84,7 +85,7 @@ class TokenAccess:
     def stream(self, fields: Mapping[bytes, bytes]) -> StreamGrant:
         """See ``Access``."""
         key = stream_key(fields)
-        claims = self._verified(fields)
+        claims = self._verified(fields, UNAVAILABLE)
         snapshot = self._snapshots.get(claims.environment)
         if snapshot is None:
             if self._snapshots.environment_of(key) is not None:
@@ -95,18 +96,22 @@ class TokenAccess:
             raise Outdated(_FORBIDDEN, "the key is not one of the token's environment", claims.environment)
         return StreamGrant(claims.environment, key, claims.issued_at)
 
-    def _claims(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> TokenClaims:
-        claims = self._verified(fields)
+    def _claims(
+        self, fields: Mapping[bytes, bytes], environment: EnvironmentId, undecided: int
+    ) -> TokenClaims:
+        claims = self._verified(fields, undecided)
         if claims.environment != environment:
             raise RequestError(_FORBIDDEN, "the token is for another environment")
         return claims
 
-    def _verified(self, fields: Mapping[bytes, bytes]) -> TokenClaims:
+    def _verified(self, fields: Mapping[bytes, bytes], undecided: int) -> TokenClaims:
         scheme, _, token = fields.get(b"authorization", b"").strip().partition(b" ")
         if scheme.lower() != _BEARER or not token:
             raise RequestError(401, "a bearer token is missing")
         claims = self._tokens.verify(token.lstrip())
         if claims is None:
+            if self._tokens.undecided(token.lstrip()):
+                raise RequestError(undecided, UNDECIDED, retry_after=RETRY_SOON)
             raise RequestError(401, "the token is not valid here")
         return claims
 

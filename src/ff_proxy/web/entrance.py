@@ -2,20 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NoReturn, Protocol, final
+from typing import NoReturn, Protocol, final
 
 import msgspec
 
 from ff_proxy.errors import RequestError
 from ff_proxy.model.environment import EnvironmentInfo
-from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, Secret
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.web.access import Access, StreamGrant, stream_key
 from ff_proxy.web.problems import BAD_GATEWAY, RETRY_SOON, UNAVAILABLE
-from ff_proxy.web.tokens import Tokens
-
-_AWAITED: Final = "the secret that signs tokens is not read from the store yet"
+from ff_proxy.web.tokens import AWAITED, Tokens
 
 
 class Issuer(Protocol):
@@ -33,22 +31,22 @@ class Shut:
     def read(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> NoReturn:
         """See ``Access``: 502, after which SDKs try again."""
         del fields, environment
-        raise RequestError(BAD_GATEWAY, _AWAITED, retry_after=RETRY_SOON)
+        raise RequestError(BAD_GATEWAY, AWAITED, retry_after=RETRY_SOON)
 
     def post(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> NoReturn:
         """See ``Access``: 503; whose usage it is cannot be told."""
         del fields, environment
-        raise RequestError(UNAVAILABLE, _AWAITED, retry_after=RETRY_SOON)
+        raise RequestError(UNAVAILABLE, AWAITED, retry_after=RETRY_SOON)
 
     def stream(self, fields: Mapping[bytes, bytes]) -> NoReturn:
         """See ``Access``: 400 or 503."""
         stream_key(fields)
-        raise RequestError(UNAVAILABLE, _AWAITED, retry_after=RETRY_SOON)
+        raise RequestError(UNAVAILABLE, AWAITED, retry_after=RETRY_SOON)
 
     def issue(self, info: EnvironmentInfo, key: SdkKeyHash) -> NoReturn:
         """See ``Issuer``: 503."""
         del info, key
-        raise RequestError(UNAVAILABLE, _AWAITED, retry_after=RETRY_SOON)
+        raise RequestError(UNAVAILABLE, AWAITED, retry_after=RETRY_SOON)
 
 
 @final
@@ -56,31 +54,48 @@ class Entrance:
     """Access and issuer that are ``Shut`` at first; a service that opens them and keeps them open.
 
     Args:
-        awaited: gives the tokens once their secret is known, however long that takes.
-        opened: the access that goes with them.
+        tokens: adopt the secret when it is known.
+        awaited: gives the secret, however long that takes; ``None`` if there is none but derived ones.
+        access: the access that goes with ``tokens``.
+        at_once: what can be derived is enough to begin with.
     """
 
     name = "entrance"
 
-    def __init__(self, awaited: Callable[[], Awaitable[Tokens]], opened: Callable[[Tokens], Access]) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        awaited: Callable[[], Awaitable[Secret]] | None,
+        access: Access,
+        *,
+        at_once: bool,
+    ) -> None:
         self.ready = asyncio.Event()
+        self._tokens = tokens
         self._awaited = awaited
-        self._opened = opened
+        self._opened = access
         shut = Shut()
         self._access: Access = shut
         self._issuer: Issuer = shut
+        if at_once:
+            self._open()
 
     async def run(self) -> None:
         """Wait for the secret, open, and stay until cancelled."""
-        if not self.ready.is_set():
+        if self._awaited is not None:
             await self.open()
         await asyncio.get_running_loop().create_future()
 
     async def open(self) -> None:
         """Wait for the secret and open."""
-        tokens = await self._awaited()
-        self._issuer = tokens
-        self._access = self._opened(tokens)
+        if self._awaited is not None:
+            self._tokens.adopt(await self._awaited())
+            self._awaited = None
+        self._open()
+
+    def _open(self) -> None:
+        self._issuer = self._tokens
+        self._access = self._opened
         self.ready.set()
 
     def read(self, fields: Mapping[bytes, bytes], environment: EnvironmentId) -> Snapshot:
@@ -100,7 +115,9 @@ class Entrance:
         return self._issuer.issue(info, key)
 
     def merge_into(self, readiness: Readiness) -> Readiness:
-        """``readiness``, and that the way in is shut if it is."""
-        if self.ready.is_set():
-            return readiness
-        return msgspec.structs.replace(readiness, pending=(*readiness.pending, _AWAITED))
+        """``readiness``, and that the way in is shut if it is, or open with derived secrets only."""
+        if not self.ready.is_set():
+            return msgspec.structs.replace(readiness, pending=(*readiness.pending, AWAITED))
+        if self._awaited is not None:
+            return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, AWAITED))
+        return readiness

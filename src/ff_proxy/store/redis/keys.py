@@ -18,6 +18,7 @@ class Keys:
         self.registering: Final = f"{prefix}:registering"
         self.secret: Final = f"{prefix}:secret"
         self.secrets: Final = f"{prefix}:secrets"
+        self.bound_secrets: Final = f"{prefix}:secrets:bound"
         self.notices: Final = f"{prefix}:notices"
         self.hints: Final = f"{prefix}:hints"
         self.born: Final = f"{prefix}:born"

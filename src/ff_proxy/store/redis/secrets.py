@@ -1,20 +1,23 @@
-"""The fleet's signing secret, and what to do when there are two."""
+"""The fleet's signing secret, and what to do when there are several."""
 
 from collections.abc import Collection
 from typing import Final
 
-from ff_proxy.model.keys import Secret
+from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.store.redis.connection import Connection
+from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
 
 _MOST_OTHERS: Final = 8
+_MOST_BOUND: Final = 10_000
 
 
 class RedisSecrets:
     """One text for the whole fleet; what this process was given once is what it knows.
 
-    A member that starts on an emptied Redis before the others have noticed makes up a secret of its own. No
-    SDK asks for a new token, so neither may lapse: every member tells which secret it signs with.
+    A member that starts on an emptied Redis before the others have noticed may make up a secret of its own,
+    and one that starts without Redis signs with derived ones. No SDK asks for a new token, so none of them
+    may lapse: every member tells which secrets it signs with.
     """
 
     def __init__(self, connection: Connection, keys: Keys) -> None:
@@ -22,27 +25,62 @@ class RedisSecrets:
         self._keys = keys
         self._known: Secret | None = None
         self._others: frozenset[Secret] = frozenset()
+        self._derived: set[tuple[EnvironmentId, Secret]] = set()
+        self._bound: dict[EnvironmentId, set[Secret]] = {}
 
     def others(self) -> Collection[Secret]:
         """What other members were seen to sign with, if not with the same; at most ``_MOST_OTHERS``."""
         return self._others
 
-    async def auth_secret(self, candidate: Secret) -> Secret:
-        """See ``SecretStore``."""
-        await self._connection.do("SET", self._keys.secret, candidate.reveal(), "NX")
+    def bound(self, environment: EnvironmentId) -> Collection[Secret]:
+        """The same of secrets that are good for ``environment`` only."""
+        return self._bound.get(environment, ())
+
+    def signed_with(self, environment: EnvironmentId, secret: Secret) -> None:
+        """Tokens of ``environment`` are signed with a secret of its own: others are told of it."""
+        self._derived.add((environment, secret))
+
+    async def stored(self) -> Secret | None:
+        """The fleet's secret, if Redis has it."""
         stored = await self._connection.do("GET", self._keys.secret)
+        if stored is None:
+            return None
+        with translated():
+            self._known = Secret(stored.decode())
+        return self._known
+
+    async def auth_secret(self, candidate: Secret) -> Secret:
+        """See ``SecretStore``; read first: a Redis that takes no writes may have it."""
+        stored = await self.stored()
+        if stored is None:
+            await self._connection.do("SET", self._keys.secret, candidate.reveal(), "NX")
+            stored = await self.stored()
         # Emptied in between: whoever looks next puts this one there.
-        self._known = candidate if stored is None else Secret(stored.decode())
+        self._known = candidate if stored is None else stored
         return self._known
 
     async def put_back(self) -> None:
         """Into an emptied Redis: the secret that tokens are signed with, unless another member was first."""
+        await self._tell_bound()
         if self._known is None:
             return
         own = self._known.reveal()
         await self._connection.do("SET", self._keys.secret, own, "NX")
         await self._connection.do("SADD", self._keys.secrets, own)
         told = await self._connection.do("SRANDMEMBER", self._keys.secrets, _MOST_OTHERS + 1)
-        found = {Secret(text.decode()) for text in told} - {self._known}
+        with translated():
+            found = {Secret(text.decode()) for text in told} - {self._known}
         if not found <= self._others:
             self._others = frozenset([*found, *self._others][:_MOST_OTHERS])
+
+    async def _tell_bound(self) -> None:
+        if self._derived:
+            own = [f"{secret.reveal()}\n{environment}" for environment, secret in self._derived]
+            await self._connection.do("SADD", self._keys.bound_secrets, *own)
+        told = await self._connection.do("SRANDMEMBER", self._keys.bound_secrets, _MOST_BOUND)
+        bound: dict[EnvironmentId, set[Secret]] = {}
+        with translated():
+            for text in told:
+                secret, _, environment = text.decode("utf-8", "surrogatepass").partition("\n")
+                bound.setdefault(EnvironmentId(environment), set()).add(Secret(secret))
+        self._bound = bound

@@ -121,7 +121,7 @@ class RedisTargets:
         await self._lookups.close()
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
-        """See ``TargetStore``."""
+        """See ``TargetStore``; what Redis does not take is served here all the same."""
         for start in range(0, len(targets), _BATCH):
             arguments: list[Argument] = [self._capacity]
             for target in targets[start : start + _BATCH]:
