@@ -1,6 +1,6 @@
 """One environment of an offline directory: its files as records, and records as files."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -13,8 +13,10 @@ from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.model.target import Target
 from ff_proxy.offline.document import read_document
 from ff_proxy.offline.files import Files, in_words
-from ff_proxy.offline.layout import README, Location, Part
+from ff_proxy.offline.layout import README, YAML_SUFFIXES, Location, Part
+from ff_proxy.offline.places import Places
 from ff_proxy.offline.problems import Problem, Severity
+from ff_proxy.wire.interpretation import Interpreter, Note
 from ff_proxy.wire.normalise import Rejected, normalise_flag, normalise_segment
 from ff_proxy.wire.offline import (
     encode_items,
@@ -23,7 +25,9 @@ from ff_proxy.wire.offline import (
     read_info,
     read_key_hash,
     read_offline_target,
+    read_plain_keys,
 )
+from ff_proxy.wire.shapes import FLAG, SEGMENT, TARGET, Shape
 
 _WORDS: Final = {
     Part.KEYS: "key hashes",
@@ -59,9 +63,9 @@ class Reading(msgspec.Struct, frozen=True):
 def read_environment(location: Location, files: Files | None = None) -> Reading:
     """Read an environment's files; whatever is wrong is among the problems, never an exception."""
     reader = _Reader(location, files if files is not None else Files())
-    flags, flag_docs = reader.read(Part.FLAGS, normalise_flag, _identifier)
-    segments, segment_docs = reader.read(Part.SEGMENTS, normalise_segment, _identifier)
-    targets, target_docs = reader.read(Part.TARGETS, _target, lambda target: target.identifier)
+    flags, flag_docs = reader.read(Part.FLAGS, normalise_flag, _identifier, FLAG)
+    segments, segment_docs = reader.read(Part.SEGMENTS, normalise_segment, _identifier, SEGMENT)
+    targets, target_docs = reader.read(Part.TARGETS, _target, lambda target: target.identifier, TARGET)
     keys, _ = reader.read(Part.KEYS, _key, str)
     problems = tuple(reader.problems)
     if any(problem.severity is Severity.BROKEN for problem in problems):
@@ -105,63 +109,102 @@ class _Reader:
         self.complete = True
 
     def read(
-        self, part: Part, make: Callable[[object], _Made | Rejected], name: Callable[[_Made], str]
+        self,
+        part: Part,
+        make: Callable[[object], _Made | Rejected],
+        name: Callable[[_Made], str],
+        shape: Shape | None = None,
     ) -> tuple[dict[str, _Made], list[object]]:
-        """The usable entries of a part by name, and all of them as they stand in the file."""
+        """The usable entries of a part by name, and all of them as they are meant."""
+        path, data, document = self._document(part)
+        places = Places(data, is_yaml=path.suffix in YAML_SUFFIXES)
+        entries: dict[str, _Made] = {}
+        first: dict[str, int] = {}
+        meant: list[object] = []
+        interpreter = Interpreter(shape) if shape is not None else None
+        for index, entry in enumerate(document):
+            doc, notes, made = _read_entry(entry, make, interpreter)
+            meant.append(doc)
+            if isinstance(made, Rejected):
+                self.rejected.setdefault(part, set()).add(made.identifier)
+                label = _label(places, index, made.identifier)
+                self._note(Severity.ERROR, path, label, made.problem)
+                continue
+            identifier = name(made)
+            for note in notes:
+                severity = Severity.ERROR if note.left_out else Severity.WARNING
+                self._note(severity, path, _label(places, index, identifier, note), note.text)
+            if identifier in entries:
+                text = f"it is there already, at [{first[identifier]}]; the last one is used"
+                self._note(Severity.WARNING, path, _label(places, index, identifier), text)
+            first[identifier] = index
+            entries[identifier] = made
+        return entries, meant
+
+    def _document(self, part: Part) -> tuple[Path, bytes, list[object]]:
+        """The file of a part, its content, and the list that it holds."""
         names = self._location.files_of(part)
         if not names:
-            return {}, []
+            return self._location.path, b"", []
         path, *others = (self._location.path / name for name in names)
         for other in others:
             self._note(Severity.WARNING, other, "", f"it is ignored, because there is {path.name}")
         self.files[part] = path.name
         try:
-            document, problems = read_document(path, self._files.read(path))
+            data = self._files.read(path)
+            document, problems = read_document(path, data)
         except OfflineDataError as error:
             self._note(Severity.BROKEN, path, error.place or "", error.problem)
-            return {}, []
+            return path, b"", []
         except OSError as error:
             self.complete = False
             self._note(Severity.BROKEN, path, "", f"it cannot be read: {in_words(error)}")
-            return {}, []
+            return path, b"", []
         self.problems += problems
-        if document is None:
-            return {}, []
-        if not isinstance(document, list):
+        if part is Part.KEYS:
+            document = self._plain_keys(path, document)
+        if document is not None and not isinstance(document, list):
             self._note(Severity.BROKEN, path, "", f"it must hold a list of {_WORDS[part]}")
-            return {}, []
-        return self._entries(part, path, document, make, name), document
+            return path, data, []
+        return path, data, document or []
 
-    def _entries(
-        self,
-        part: Part,
-        path: Path,
-        document: Iterable[object],
-        make: Callable[[object], _Made | Rejected],
-        name: Callable[[_Made], str],
-    ) -> dict[str, _Made]:
-        entries: dict[str, _Made] = {}
-        first: dict[str, int] = {}
-        for index, doc in enumerate(document):
-            try:
-                entry = make(doc)
-            except RecursionError:
-                entry = Rejected("", "it is nested too deeply")
-            if isinstance(entry, Rejected):
-                self.rejected.setdefault(part, set()).add(entry.identifier)
-                label = f"[{index}] {entry.identifier}".rstrip()
-                self._note(Severity.ERROR, path, label, entry.problem)
-                continue
-            identifier = name(entry)
-            if identifier in entries:
-                text = f"it is there already, at [{first[identifier]}]; the last one is used"
-                self._note(Severity.WARNING, path, f"[{index}] {identifier}", text)
-            first[identifier] = index
-            entries[identifier] = entry
+    def _plain_keys(self, path: Path, document: object) -> object:
+        plain = read_plain_keys(document)
+        if plain is None:
+            return document
+        entries, others = plain
+        self._note(
+            Severity.WARNING,
+            path,
+            "",
+            "SDK keys stand here in plain, which is for development on one machine; "
+            "elsewhere write a list of their SHA-256 hashes",
+        )
+        for name in others:
+            self._note(Severity.ERROR, path, "", f"{name!r} means nothing here")
         return entries
 
     def _note(self, severity: Severity, path: Path, place: str, text: str) -> None:
         self.problems.append(Problem(severity, str(path), place, text))
+
+
+def _read_entry(
+    entry: object, make: Callable[[object], _Made | Rejected], interpreter: Interpreter | None
+) -> tuple[object, tuple[Note, ...], _Made | Rejected]:
+    """An entry as it is meant, what is odd about it, and what is made of it."""
+    try:
+        doc, notes = interpreter.read(entry) if interpreter is not None else (entry, ())
+        return doc, notes, make(doc)
+    except RecursionError:
+        return None, (), Rejected("", "it is nested too deeply")
+
+
+def _label(places: Places, index: int, identifier: str, note: Note | None = None) -> str:
+    line = places.line(index, note.path if note is not None else ())
+    label = f"[{index}] {identifier}".rstrip()
+    if note is not None and note.path:
+        label = f"{label}: {note.place}"
+    return label if line is None else f"line {line}: {label}"
 
 
 def _identifier(item: Item) -> str:

@@ -22,7 +22,8 @@ from ff_proxy.offline.problems import Problem, Severity
 
 PREFIX: Final = "env-"
 README: Final = "README.md"
-SUFFIXES: Final = (".json", ".yaml", ".yml")
+YAML_SUFFIXES: Final = (".yaml", ".yml")
+SUFFIXES: Final = (".json", *YAML_SUFFIXES)
 _DEEPEST: Final = 16
 _FOREIGN: Final = frozenset(
     {

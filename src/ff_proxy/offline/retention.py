@@ -15,11 +15,10 @@ from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.offline.directory import DirectoryReading
 from ff_proxy.offline.format import OfflineEnvironment, Reading
-from ff_proxy.offline.layout import FileSignature, Location, Part
+from ff_proxy.offline.layout import YAML_SUFFIXES, FileSignature, Location, Part
 from ff_proxy.offline.problems import Severity
 
 _SETTLING_SECONDS: Final = 1.0
-_YAML: Final = (".yaml", ".yml")
 _SHOWN: Final = 10
 _Absence = tuple[EnvironmentId, Part | None]
 _Value = TypeVar("_Value")
@@ -127,7 +126,7 @@ class Retention:
             environment = location.environment
             unread = msgspec.structs.replace(location, signature=())
             self._known[environment] = location if reading.complete else unread
-            in_yaml = any(name.endswith(_YAML) for name in reading.files.values())
+            in_yaml = any(name.endswith(YAML_SUFFIXES) for name in reading.files.values())
             if in_yaml and reading.environment is not None and environment in self._in_force:
                 self._settling[environment] = reading, now
             else:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from ff_proxy.model.environment import EnvironmentInfo
-from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, hash_key
 from ff_proxy.model.target import Target
 from ff_proxy.wire.config import read_target
 from ff_proxy.wire.text import clean_text
@@ -38,6 +38,11 @@ TEXT_FIELDS: Final = frozenset(
 )
 """Fields that are text whatever they look like: YAML would read ``identifier: true`` as a boolean."""
 
+TEXT_LISTS: Final = frozenset(
+    {"excluded", "included", "keys", "tags", "targetSegments", "targets", "values", "variations"}
+)
+"""Fields whose entries are text where they are no objects."""
+
 FREE_FIELD: Final = "attributes"
 """The field whose content is the user's own, so that ``TEXT_FIELDS`` does not hold inside."""
 
@@ -51,6 +56,20 @@ def read_key_hash(entry: object) -> SdkKeyHash | None:
         return None
     text = entry.strip().removeprefix(_KEY_PREFIX).lower()
     return SdkKeyHash(text) if _HASH.fullmatch(text) else None
+
+
+def read_plain_keys(document: object) -> tuple[list[object], list[str]] | None:
+    """What stands in place of the list in ``auth_config`` where SDK keys are in plain: ``{"keys": […]}``.
+
+    The entries for ``read_key_hash``, and the names of fields that mean nothing; ``None`` if it is no such
+    document.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+        return None
+    entries = [
+        hash_key(key.strip()) if isinstance(key, str) and key.strip() else key for key in document["keys"]
+    ]
+    return entries, sorted(str(name) for name in document if name != "keys")
 
 
 def read_offline_target(entry: object) -> Target | None:

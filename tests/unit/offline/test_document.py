@@ -83,8 +83,8 @@ def test_yaml_is_read(tmp_path: Path, name: str) -> None:
 
 def test_only_the_first_yaml_document_is_read(tmp_path: Path) -> None:
     """The rest is told."""
-    value, warnings = read(tmp_path, "- 1\n---\n- 2\n", "flags.yaml")
-    assert value == [1]
+    value, warnings = read(tmp_path, "- {a: 1}\n---\n- 2\n", "flags.yaml")
+    assert value == [{"a": 1}]
     assert warnings == ["only the first document is read, and here are more"]
 
 

@@ -127,13 +127,13 @@ def test_an_entry_that_cannot_be_used_costs_only_itself(tmp_path: Path) -> None:
     reading = read_one(tmp_path)
     assert {problem.severity for problem in reading.problems} == {Severity.ERROR}
     assert told(reading, tmp_path) == [
-        "feature_config.json: [1]: a flag must be an object",
-        "feature_config.json: [2] broken: a flag needs at least one variation with an identifier",
-        "feature_config.json: [3]: a flag needs a 'feature' that names it",
-        "segments.json: [1]: a segment must be an object",
-        "targets.json: [0]: a target must be an object with an 'identifier'",
-        "auth_config.json: [0]: it is not a SHA-256 hash in hexadecimal digits",
-        "auth_config.json: [3]: it is not a SHA-256 hash in hexadecimal digits",
+        "feature_config.json: line 1: [1]: a flag must be an object",
+        "feature_config.json: line 1: [2] broken: a flag needs at least one variation with an identifier",
+        "feature_config.json: line 1: [3]: a flag needs a 'feature' that names it",
+        "segments.json: line 1: [1]: a segment must be an object",
+        "targets.json: line 1: [0]: a target must be an object with an 'identifier'",
+        "auth_config.json: line 1: [0]: it is not a SHA-256 hash in hexadecimal digits",
+        "auth_config.json: line 1: [3]: it is not a SHA-256 hash in hexadecimal digits",
     ]
     assert reading.environment is not None
     config = reading.environment.config
@@ -161,7 +161,7 @@ def test_a_name_that_is_there_twice_is_told(tmp_path: Path) -> None:
     )
     reading = read_one(tmp_path)
     assert told(reading, tmp_path) == [
-        "feature_config.json: [1] glaze: it is there already, at [0]; the last one is used"
+        "feature_config.json: line 1: [1] glaze: it is there already, at [0]; the last one is used"
     ]
     assert reading.environment is not None
     assert reading.environment.config.flags["glaze"].version == 2
@@ -273,13 +273,66 @@ def test_what_the_go_proxy_wrote_survives_a_round_trip(version: str, tmp_path: P
 
 
 def test_the_example_of_the_documentation_works(tmp_path: Path) -> None:
-    """As it stands in docs/offline.md."""
+    """As it stands in docs/offline.md: every file of it, and the key that it names."""
     page = (Path(__file__).parents[3] / "docs" / "offline.md").read_text()
-    example = page.split("```yaml\n")[1].split("```")[0]
-    name = example.splitlines()[0].removeprefix("# config/")
-    file = tmp_path / name
-    file.parent.mkdir()
-    file.write_text(example)
-    flag = json.loads(loaded(read_one(tmp_path)).config.flags["dark_mode"].wire)
+    for block in page.split("```yaml\n")[1:]:
+        example = block.split("```")[0]
+        file = tmp_path / example.splitlines()[0].removeprefix("# config/")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(example)
+    reading = read_one(tmp_path)
+    assert ["in plain" in problem.text for problem in reading.problems] == [True]
+    assert reading.environment is not None
+    config = reading.environment.config
+    assert config.keys == {hash_key("dev-key")}
+    flag = json.loads(config.flags["dark_mode"].wire)
     assert (flag["kind"], flag["state"], flag["offVariation"]) == ("boolean", "on", "false")
     assert [variation["value"] for variation in flag["variations"]] == ["true", "false"]
+    assert flag["defaultServe"] == {"variation": "true"}
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_problems_are_told_with_their_line(tmp_path: Path, suffix: str) -> None:
+    """Of the field, as far as it can be found."""
+    text = """[
+  {"identifier": "a"},
+  {
+    "identifier": "b",
+    "included": [
+      {"identifier": "x"},
+      {"identifer": "y"}
+    ],
+    "rules": [{"attribute": "age", "op": "in",
+               "values": [
+                 {}
+               ]}]
+  }
+]"""
+    misspelt = "there is no such field; did you mean 'identifier'?"
+    directory = write_files(tmp_path / f"env-{ENV}")
+    (directory / f"segments.{suffix}").write_text(text)
+    assert told(read_one(tmp_path), tmp_path) == [
+        f"segments.{suffix}: line 7: [1] b: included[1].identifer: {misspelt}",
+        f"segments.{suffix}: line 7: [1] b: included[1]: a target needs 'identifier'",
+        f"segments.{suffix}: line 11: [1] b: rules[0].values[0]: it must be a text, not an object",
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_a_name_that_an_object_has_twice_is_told(tmp_path: Path, suffix: str) -> None:
+    """The last one is used, as JSON has it."""
+    directory = write_files(tmp_path / f"env-{ENV}")
+    (directory / f"targets.{suffix}").write_text('[{"identifier": "a",\n"name": "b", "name": "c"}]')
+    reading = read_one(tmp_path)
+    assert ["'name' is there more than once" in problem.text for problem in reading.problems] == [True]
+    assert reading.environment is not None
+    assert reading.environment.targets[0].name == "c"
+
+
+def test_references_that_multiply_are_refused(tmp_path: Path) -> None:
+    """YAML can be far larger than it looks."""
+    levels = "".join(f"- &l{n} [{', '.join([f'*l{n - 1}'] * 20)}]\n" for n in range(1, 12))
+    directory = write_files(tmp_path / f"env-{ENV}")
+    (directory / "targets.yaml").write_text(f"- &l0 [x]\n{levels}")
+    (problem,) = read_one(tmp_path).problems
+    assert "too large" in problem.text

@@ -397,7 +397,7 @@ async def test_a_file_in_the_place_of_a_directory_withdraws_nothing(bench: Bench
 async def test_an_entry_that_cannot_be_read_any_more_stays_as_it_was(bench: Bench) -> None:
     """It was not removed; what is removed goes at once."""
     flags = bench.root / f"env-{ENV}" / "feature_config.json"
-    flags.write_text(json.dumps([flag_doc("glaze", variations="?")]))
+    flags.write_text(json.dumps([flag_doc("glaze", variations=[{}])]))
     await bench.watcher.look()
     config = await bench.configs.environment(ENV_ID)
     assert config is not None

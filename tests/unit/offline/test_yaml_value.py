@@ -3,14 +3,14 @@
 import pytest
 import yaml
 
-from ff_proxy.offline.yaml_value import to_json
+from ff_proxy.offline.yaml_value import YamlValues
 
 
 def read(text: str) -> object:
     """The JSON value of a YAML text."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     assert node is not None
-    return to_json(node)
+    return YamlValues(1000).of(node)
 
 
 @pytest.mark.parametrize(
