@@ -11,7 +11,6 @@ from functools import partial
 
 from ff_proxy.app.secrets import signing_secret
 from ff_proxy.app.serving import Needs, compile_options, make_serving
-from ff_proxy.config.kinds import JsonValues
 from ff_proxy.config.records import LimitOptions, ServingOptions, ShutdownOptions, TokenOptions
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item
 from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
@@ -34,15 +33,8 @@ FLAGS = 100
 
 _OPTIONS = ServingOptions(
     port=0,
-    workers=1,
-    tls=None,
-    cors_allowed_origins=("*",),
-    limits=LimitOptions(max_connections=None, max_body_size=1 << 20),
-    tokens=TokenOptions(secret=Secret("bench"), bypass=False),
-    and_rules=True,
-    json_values=JsonValues.PLAIN,
-    prometheus_port=None,
-    admin=None,
+    limits=LimitOptions(max_body_size=1 << 20),
+    tokens=TokenOptions(secret=Secret("bench")),
     shutdown=ShutdownOptions(delay=0, deadline=1),
 )
 

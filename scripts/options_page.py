@@ -3,15 +3,15 @@
 import sys
 from pathlib import Path
 
-from ff_proxy.config import options
-from ff_proxy.config.listing import as_markdown
+from ff_proxy.config.records import ALL
+from ff_proxy.config.reference import as_markdown
 
 PAGE = Path(__file__).parents[1] / "docs/options.md"
 
 
 def main(arguments: list[str]) -> int:
     """Exit code 1 if ``--check`` finds the page to be out of date."""
-    text = as_markdown(options.ALL)
+    text = as_markdown(ALL)
     if arguments != ["--check"]:
         PAGE.write_text(text, encoding="utf-8")
         return 0

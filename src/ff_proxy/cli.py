@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
-from ff_proxy.config import options, records
+from ff_proxy.config import records
+from ff_proxy.config.checks import missing_options
 from ff_proxy.config.flags import parse_flags
-from ff_proxy.config.given import nearest
-from ff_proxy.config.listing import as_text
 from ff_proxy.config.load import Loaded, checked
-from ff_proxy.config.settings import Settings, settle
-from ff_proxy.config.validation import missing
+from ff_proxy.config.reference import as_text
+from ff_proxy.config.settings import Inputs, Settings, settle
+from ff_proxy.config.spelling import nearest
 from ff_proxy.errors import ConfigError, ExitCode, FfProxyError
 from ff_proxy.runtime.stdio import flush_standard_output, open_standard_files
 
@@ -42,8 +42,11 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         return _dispatch(arguments, variables, sys.stdout)
     except ConfigError as error:
         flush_standard_output()
-        sys.stderr.write("ff-proxy: the configuration cannot be used:\n")
-        sys.stderr.writelines(f"  {problem}\n" for problem in error.problems)
+        if len(error.problems) == 1:
+            sys.stderr.write(f"ff-proxy: {error}\n")
+        else:
+            sys.stderr.write("ff-proxy: the configuration cannot be used:\n")
+            sys.stderr.writelines(f"  {problem}\n" for problem in error.problems)
         return error.exit_code
     except FfProxyError as error:
         flush_standard_output()
@@ -57,9 +60,7 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
     word = _SYNONYMS.get(argv[0], argv[0]) if argv else ""
     if not word or word.startswith("-"):
         return _run_mode(argv, environ, out)
-    command = COMMANDS.get(word)
-    if command is None:
-        raise ConfigError(f"{word!r}: no such command{nearest(word, list(COMMANDS))}")
+    command = _command(word)
     try:
         code = command.run(argv[1:], environ, out)
     except BrokenPipeError:
@@ -71,17 +72,25 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
     return code
 
 
+def _command(word: str) -> Command:
+    command = COMMANDS.get(word)
+    if command is None:
+        raise ConfigError(f"{word!r}: no such command{nearest(word, list(COMMANDS))}")
+    return command
+
+
 def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
     from ff_proxy.runtime.signals import leave_on_signals
     from ff_proxy.store.private_files import private_umask
 
-    line = parse_flags(argv, options.ALL)
+    line = parse_flags(argv, records.ALL)
     if line.wants_help:
-        return _help(argv, environ, out)
-    settings = settle(line, environ)
+        return _overview(out)
+    settings = settle(Inputs(line, environ))
     if settings.nothing_given:
-        _help(argv, environ, out)
-        sys.stderr.write(f"ff-proxy: required and missing: {', '.join(o.flag for o in missing(settings))}\n")
+        _overview(out)
+        names = ", ".join(option.flag for option, _ in missing_options(settings))
+        sys.stderr.write(f"ff-proxy: required and missing: {names}\n")
         return ExitCode.BAD_CONFIGURATION
     loaded = checked(settings)
     with leave_on_signals(), private_umask():
@@ -94,27 +103,48 @@ def _mode_runner(loaded: Loaded) -> Callable[[Loaded], ExitCode]:
     return runner
 
 
-def _module_of(chosen: records.ModeOptions) -> str:
+def _module_of(chosen: records.RoleOptions) -> str:
     alone = isinstance(chosen, records.GenerateOptions) or chosen.serving.workers == 1
     return _MODES[type(chosen)] if alone else "ff_proxy.app.supervisor"
 
 
-def _help(_: Sequence[str], __: Mapping[str, str], out: TextIO) -> ExitCode:
+def _overview(out: TextIO) -> ExitCode:
     with suppress(OSError):  # whoever has read enough leaves
         out.write("ff-proxy: a relay proxy for Harness Feature Flags\n\n")
         out.write("ff-proxy [flags]            run the proxy\n")
+        out.write("ff-proxy help COMMAND       how a command is called\n")
         out.writelines(f"{f'ff-proxy {name}':<26}  {command.summary}\n" for name, command in COMMANDS.items())
-        out.write(f"\n{as_text(options.ALL)}")
+        out.write(f"\n{as_text(records.ALL)}")
         out.flush()
     return ExitCode.OK
 
 
-def _with_settings(run: Callable[[Settings, TextIO], ExitCode]) -> Run:
+def _help(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+    words = [word for word in argv if not word.startswith("-")]
+    if not words or words == ["help"]:
+        return _overview(out)
+    # What stands behind the command may be a command of its own: sandbox flip.
+    return _command(words[0]).run([*words[1:], "-help"], environ, out)
+
+
+def _about(name: str, out: TextIO, *, proxy_flags: bool) -> ExitCode:
+    """The help of a command that has no options of its own."""
+    out.write(
+        f"ff-proxy {name}{' [flags of the proxy]' if proxy_flags else ''}\n\n{COMMANDS[name].summary}\n"
+    )
+    if proxy_flags:
+        out.write("\nIt reads flags, environment and files as the proxy does: see ff-proxy help.\n")
+    return ExitCode.OK
+
+
+def _with_settings(name: str, run: Callable[[Settings, TextIO], ExitCode]) -> Run:
     """A command that looks at the proxy's own options."""
 
     def read_and_run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
-        line = parse_flags(argv, options.ALL)
-        return _help(argv, environ, out) if line.wants_help else run(settle(line, environ), out)
+        line = parse_flags(argv, records.ALL)
+        if line.wants_help:
+            return _about(name, out, proxy_flags=True)
+        return run(settle(Inputs(line, environ)), out)
 
     return read_and_run
 
@@ -122,13 +152,13 @@ def _with_settings(run: Callable[[Settings, TextIO], ExitCode]) -> Run:
 def _health(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
     from ff_proxy.commands.health_probe import flags_of_the_container, health
 
-    return _with_settings(health)(argv or flags_of_the_container(), environ, out)
+    return _with_settings("health", health)(argv or flags_of_the_container(), environ, out)
 
 
 def _ready(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
     from ff_proxy.commands.health_probe import flags_of_the_container, ready
 
-    return _with_settings(ready)(argv or flags_of_the_container(), environ, out)
+    return _with_settings("ready", ready)(argv or flags_of_the_container(), environ, out)
 
 
 def _print_config(settings: Settings, out: TextIO) -> ExitCode:
@@ -137,13 +167,13 @@ def _print_config(settings: Settings, out: TextIO) -> ExitCode:
     return print_config(settings, out)
 
 
-def _without_options(run: Callable[[TextIO], ExitCode]) -> Run:
+def _without_options(name: str, run: Callable[[TextIO], ExitCode]) -> Run:
     """A command that has nothing to choose."""
 
-    def check_and_run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+    def check_and_run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
         line = parse_flags(argv, ())
         if line.wants_help:
-            return _help(argv, environ, out)
+            return _about(name, out, proxy_flags=False)
         if line.problems:
             raise ConfigError(*line.problems)
         return run(out)
@@ -185,16 +215,19 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "health": Command("whether the proxy on this machine lives, for container probes", _health),
     "ready": Command("whether it is ready for SDKs, for container probes", _ready),
     "print-config": Command(
-        "effective value and source of every option, secrets masked", _with_settings(_print_config)
+        "effective value and source of every option, secrets masked",
+        _with_settings("print-config", _print_config),
     ),
     "validate": Command("check an offline directory: every problem with file and place", _validate),
     "explain": Command(
         "why a target gets a flag's variation, step by step, from an offline directory", _explain
     ),
     "sandbox": Command("a small Harness for development and tests; sandbox flip changes a flag", _sandbox),
-    "demo": Command("a sandbox, the proxy and a real SDK, and a flag that flips", _without_options(_demo)),
-    "version": Command("which version this is", _without_options(_version)),
-    "help": Command("this text", _help),
+    "demo": Command(
+        "a sandbox, the proxy and a real SDK, and a flag that flips", _without_options("demo", _demo)
+    ),
+    "version": Command("which version this is", _without_options("version", _version)),
+    "help": Command("this text, or with the name of a command, how that is called", _help),
 }
 _SYNONYMS: Final = {"-version": "version", "--version": "version"}
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from ff_proxy.config import options
+from ff_proxy.config.records import ALL, OfflineOptions, ServingOptions
 from ff_proxy.errors import ExitCode
 
 PROJECT = Path(__file__).parents[2]
@@ -155,7 +155,7 @@ def test_the_bare_image_lists_every_option_and_what_is_missing(machine: Machine)
     _, image = read_dockerfile()
     done = machine.call(_exec_form(only(image, "ENTRYPOINT")), {})
     assert done.returncode == ExitCode.BAD_CONFIGURATION, done.stderr
-    assert all(f"-{option.flag}" in done.stdout for option in options.ALL)
+    assert all(f"-{option.flag}" in done.stdout for option in ALL)
     assert done.stderr.endswith("account-identifier, org-identifier, admin-service-token, api-keys\n")
 
 
@@ -193,8 +193,8 @@ def test_the_image_is_what_the_product_page_promises() -> None:
     """Not root, port 7000, a volume for the directory, the same base in both stages for any architecture."""
     build, image = read_dockerfile()
     assert only(image, "USER") == f"{NOBODY}:{NOBODY}"
-    assert only(image, "EXPOSE") == str(options.PORT.default)
-    assert only(image, "VOLUME") == str(options.CONFIG_DIR.default)
+    assert only(image, "EXPOSE") == str(ServingOptions().port)
+    assert only(image, "VOLUME") == str(OfflineOptions().config_dir)
     assert only(image, "FROM") == "python:${PYTHON}-slim"
     assert only(build, "FROM") == f"{only(image, 'FROM')} AS build"
     assert not any(instruction.keyword == "CMD" for instruction in image)

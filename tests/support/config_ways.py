@@ -4,10 +4,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ff_proxy.config import options
+from ff_proxy.config import records
+from ff_proxy.config.declare import Option
 from ff_proxy.config.load import Loaded, load
 from ff_proxy.config.sources import ReadFile
+
+Declared = Sequence[Option[Any]]
 
 ONLINE: Mapping[str, str] = {
     "account-identifier": "acc",
@@ -42,43 +46,43 @@ def reader(files: Mapping[str, str]) -> ReadFile:
     return read
 
 
-def variable(flag: str) -> str:
+def variable(flag: str, declared: Declared) -> str:
     """The environment variable of a flag."""
-    return next(option.env for option in options.ALL if option.flag == flag)
+    return next(option.env for option in declared if option.flag == flag)
 
 
-def as_flags(values: Mapping[str, str]) -> Said:
+def as_flags(values: Mapping[str, str], _: Declared = records.ALL) -> Said:
     """``-name=value`` for each."""
     return Said(argv=[f"-{flag}={value}" for flag, value in values.items()])
 
 
-def as_separate_words(values: Mapping[str, str]) -> Said:
+def as_separate_words(values: Mapping[str, str], declared: Declared = records.ALL) -> Said:
     """``--name value``, booleans aside, which never take the next word."""
-    booleans = {option.flag for option in options.ALL if option.is_boolean}
+    booleans = {option.flag for option in declared if option.kind.standalone}
     argv = []
     for flag, value in values.items():
         argv.extend([f"--{flag}={value}"] if flag in booleans else [f"--{flag}", value])
     return Said(argv=argv)
 
 
-def as_environment(values: Mapping[str, str]) -> Said:
+def as_environment(values: Mapping[str, str], declared: Declared = records.ALL) -> Said:
     """An environment variable for each, with spaces behind as Docker passes them."""
-    return Said(environ={variable(flag): f"{value}   " for flag, value in values.items()})
+    return Said(environ={variable(flag, declared): f"{value}   " for flag, value in values.items()})
 
 
-def as_env_file(values: Mapping[str, str]) -> Said:
+def as_env_file(values: Mapping[str, str], declared: Declared = records.ALL) -> Said:
     """A ``.env`` file."""
-    lines = [f"{variable(flag)}={value}   " for flag, value in values.items()]
+    lines = [f"{variable(flag, declared)}={value}   " for flag, value in values.items()]
     return Said(argv=["-env-file", ".env"], files={".env": "\n".join(["// how it is run", *lines])})
 
 
-def as_toml(values: Mapping[str, str]) -> Said:
+def as_toml(values: Mapping[str, str], _: Declared = records.ALL) -> Said:
     """A TOML file of strings whose keys are named like the flags."""
     lines = [f"{flag} = {json.dumps(value)}" for flag, value in values.items()]
     return Said(argv=["-config", "ff.toml"], files={"ff.toml": "\n".join(lines)})
 
 
-def as_native_toml(values: Mapping[str, str]) -> Said:
+def as_native_toml(values: Mapping[str, str], _: Declared = records.ALL) -> Said:
     """A TOML file that uses TOML's own types, and underscores."""
     lines = []
     for flag, value in values.items():
@@ -89,7 +93,7 @@ def as_native_toml(values: Mapping[str, str]) -> Said:
     return Said(argv=["-config=ff.toml"], files={"ff.toml": "\n".join(lines)})
 
 
-WAYS: Sequence[Callable[[Mapping[str, str]], Said]] = (
+WAYS: Sequence[Callable[..., Said]] = (
     as_flags,
     as_separate_words,
     as_environment,

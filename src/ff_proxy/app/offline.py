@@ -40,7 +40,9 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Sto
         kept = await stack.enter_async_context(
             open_store(options.store, clock, telemetry, namespace="offline")
         )
-        watcher = OfflineWatcher(options.config_dir, held.configs, kept.targets, clock, telemetry)
+        watcher = OfflineWatcher(
+            options.config_dir, held.configs, kept.targets, clock, telemetry, grace=options.grace
+        )
         await watcher.load()
         snapshots = SnapshotRegistry(held.configs, compile_options(options.serving), clock, telemetry)
         await snapshots.resync()

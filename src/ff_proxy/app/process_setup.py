@@ -9,7 +9,7 @@ from ff_proxy import __version__
 from ff_proxy.config.records import OperationOptions
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.telemetry.logs import make_logger
+from ff_proxy.telemetry.logs import Logger, make_logger
 from ff_proxy.telemetry.multiprocess import share_metrics
 from ff_proxy.tls.trust import client_trust
 
@@ -29,7 +29,7 @@ def make_telemetry(
 
     With ``process`` every line says so.
     """
-    telemetry = Telemetry(make_logger(options.log_level.value, process=process), clock)
+    telemetry = Telemetry(_logger(options, process), clock)
     log = telemetry.logger("config")
     log.info("ff-proxy", version=__version__)
     for warning in warnings:
@@ -39,5 +39,10 @@ def make_telemetry(
 
 def make_part_telemetry(options: OperationOptions, clock: Clock, metrics: Path, process: str) -> Telemetry:
     """Telemetry of one process of several: every line says which, and figures are those of all of them."""
-    logger = make_logger(options.log_level.value, process=process)
-    return Telemetry(logger, clock, shown=share_metrics(metrics, process))
+    return Telemetry(_logger(options, process), clock, shown=share_metrics(metrics, process))
+
+
+def _logger(options: OperationOptions, process: str) -> Logger:
+    return make_logger(
+        options.log_level.value, process=process, form=options.log_format.value, colors=not options.no_color
+    )

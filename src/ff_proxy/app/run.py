@@ -108,7 +108,7 @@ def heartbeat(
 
 def bound_metrics(options: ServingOptions) -> socket.socket | None:
     """The metrics' own port, bound, if they have one; raises ``StartupError``."""
-    port = options.prometheus_port
+    port = options.metrics_port
     return bind(port, option="prometheus-port") if port else None
 
 

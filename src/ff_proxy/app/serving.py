@@ -5,8 +5,8 @@ import socket
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
-from ff_proxy.config.kinds import JsonValues
 from ff_proxy.config.records import ServingOptions
+from ff_proxy.config.value_types import JsonValues
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.readiness import Readiness

@@ -117,13 +117,17 @@ async def _offline(
     async with AsyncExitStack() as stack:
         # The directory is the truth. In a file, a version that was made up here outlives this process.
         held = await stack.enter_async_context(
-            open_store(SqliteStoreOptions(common.directory), clock, telemetry, namespace="directory")
+            open_store(
+                SqliteStoreOptions(directory=common.directory), clock, telemetry, namespace="directory"
+            )
         )
         kept = await stack.enter_async_context(
             open_store(options.store, clock, telemetry, namespace="offline", temporary=common.directory)
         )
         targets = CountedTargets(kept.targets, common.generations)
-        watcher = OfflineWatcher(options.config_dir, held.configs, targets, clock, telemetry)
+        watcher = OfflineWatcher(
+            options.config_dir, held.configs, targets, clock, telemetry, grace=options.grace
+        )
         names = await held.configs.environments()
         before = [one for name in names if (one := await held.configs.environment(name)) is not None]
         if before:

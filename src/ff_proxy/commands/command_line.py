@@ -1,41 +1,38 @@
 """Command lines of the small commands: their own few options, flags only."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TypeVar
 
+from ff_proxy.config.declare import build, options_of
 from ff_proxy.config.flags import parse_flags
-from ff_proxy.config.option import Option
-from ff_proxy.config.settings import Settings, settle
+from ff_proxy.config.settings import Inputs, settle
 from ff_proxy.errors import ConfigError
 
+R = TypeVar("R")
 
-def read_command(
-    argv: Sequence[str], options: Sequence[Option[Any]], *, words: int
-) -> tuple[Settings, Sequence[str]] | None:
-    """The options and the other words of a command line; ``None`` if it asks for help.
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """The options of a command that takes words only."""
+
+
+def read_command(argv: Sequence[str], record: type[R], *, words: int) -> tuple[R, Sequence[str]] | None:
+    """The options, as ``record`` declares them, and the other words; ``None`` if help is asked for.
 
     Raises ``ConfigError`` with every problem.
     """
-    line = parse_flags(argv, options, words=words)
+    declared = options_of(record)
+    line = parse_flags(argv, declared, words=words)
     if line.wants_help:
         return None
-    settings = settle(line, {}, declared=options)
+    settings = settle(Inputs(line, {}), declared)
     if settings.problems:
         raise ConfigError(*settings.problems)
-    return settings, line.words
+    return build(record, settings), line.words
 
 
-def read_options(argv: Sequence[str], options: Sequence[Option[Any]]) -> Settings | None:
+def read_options(argv: Sequence[str], record: type[R]) -> R | None:
     """As ``read_command``, where there are no words but flags."""
-    command = read_command(argv, options, words=0)
+    command = read_command(argv, record, words=0)
     return command[0] if command else None
-
-
-def usage(command: str, options: Sequence[Option[Any]]) -> str:
-    """How a command is called, a line per option."""
-    lines = [f"{command} [options]", ""]
-    for option in options:
-        name = f"-{option.flag}" if option.is_boolean else f"-{option.flag} {option.kind.name}"
-        default = f" (default {option.shown_default})" if option.shown_default not in {"", "false"} else ""
-        lines.append(f"  {name:<24} {option.meaning}{default}")
-    return "\n".join(lines)

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 import msgspec
 
-from ff_proxy.commands.command_line import read_options, usage
-from ff_proxy.config import kinds
-from ff_proxy.config.given import nearest
-from ff_proxy.config.option import Option
+from ff_proxy.commands.command_line import read_options
+from ff_proxy.config import value_types as kinds
+from ff_proxy.config.declare import option, options_of, required
+from ff_proxy.config.reference import usage
+from ff_proxy.config.spelling import nearest
 from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.evaluation import compile_engine, render
 from ff_proxy.model.target import Target
@@ -18,31 +20,25 @@ from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.format import OfflineEnvironment
 from ff_proxy.wire.config import read_feature, read_segment, read_target
 
-_GROUP: Final = "Explain"
+SUMMARY: Final = "why a target gets a flag's variation, step by step, from an offline directory"
 
-# fmt: off
-CONFIG_DIR: Final = Option(
-    "config-dir", _GROUP, kinds.FILE, None,
-    "Offline directory that holds the environment (ff-proxy -generate-offline-config writes one)",
-)
-ENVIRONMENT: Final = Option(
-    "environment", _GROUP, kinds.TEXT, "",
-    "Environment id; may be left out if the directory holds one only",
-)
-FLAG: Final = Option(
-    "flag", _GROUP, kinds.TEXT, "",
-    "Flag to evaluate",
-)
-TARGET: Final = Option(
-    "target", _GROUP, kinds.TEXT, "",
-    "Identifier of the target; one of the directory's targets brings its attributes along",
-)
-ATTRIBUTES: Final = Option(
-    "attributes", _GROUP, kinds.TEXT, "",
-    "JSON object of attributes, in place of those known",
-)
-# fmt: on
-OPTIONS: Final[tuple[Option[Any], ...]] = (CONFIG_DIR, ENVIRONMENT, FLAG, TARGET, ATTRIBUTES)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """The command's options."""
+
+    config_dir: Path = required(
+        kinds.PATH,
+        "Offline directory that holds the environment (ff-proxy -generate-offline-config writes one)",
+    )
+    environment: str = option(
+        kinds.TEXT, "", "Environment id; may be left out if the directory holds one only"
+    )
+    flag: str = required(kinds.TEXT, "Flag to evaluate")
+    target: str = required(
+        kinds.TEXT, "Identifier of the target; its attributes are used if the directory has it"
+    )
+    attributes: str = option(kinds.TEXT, "", "JSON object of attributes, instead of the known ones")
 
 
 def explain(argv: Sequence[str], out: TextIO) -> ExitCode:
@@ -51,15 +47,12 @@ def explain(argv: Sequence[str], out: TextIO) -> ExitCode:
     Raises ``ConfigError`` for a command line that cannot be used or names what is not there, and
     ``OfflineDataError`` for a directory that cannot be read.
     """
-    settings = read_options(argv, OPTIONS)
-    if settings is None:
-        print(usage("ff-proxy explain", OPTIONS), file=out)
+    options = read_options(argv, ExplainOptions)
+    if options is None:
+        print(usage("ff-proxy explain", options_of(ExplainOptions), SUMMARY), file=out)
         return ExitCode.OK
-    root, name, identifier = settings[CONFIG_DIR], settings[FLAG], settings[TARGET]
-    if root is None or not name or not identifier:
-        given = {CONFIG_DIR.flag: root, FLAG.flag: name, TARGET.flag: identifier}
-        raise ConfigError(*(f"{flag}: required" for flag, value in given.items() if not value))
-    environment = _environment(root, settings[ENVIRONMENT])
+    name = options.flag
+    environment = _environment(options.config_dir, options.environment)
     flags = environment.config.flags
     if name not in flags:
         raise ConfigError(f"flag: the environment has no flag {name!r}{nearest(name, list(flags))}")
@@ -70,7 +63,7 @@ def explain(argv: Sequence[str], out: TextIO) -> ExitCode:
             for key, item in environment.config.segments.items()
         },
     )
-    target = _target(environment, identifier, settings[ATTRIBUTES])
+    target = _target(environment, options.target, options.attributes)
     print(f"environment {environment.config.id}, target {json.dumps(msgspec.to_builtins(target))}", file=out)
     print(render(engine.explain(name, target)), file=out)
     return ExitCode.OK

@@ -10,7 +10,6 @@ import ssl
 from pathlib import Path
 from typing import Final, TextIO
 
-from ff_proxy.config import options
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ConfigError, ExitCode
 
@@ -45,14 +44,14 @@ def flags_of_the_container(command_line: Path = Path("/proc/1/cmdline")) -> list
 def _probe(name: str, path: str, settings: Settings, out: TextIO) -> ExitCode:
     if settings.problems:
         raise ConfigError(*settings.problems)
-    if not settings[options.PORT]:
+    port: int = settings["port"]
+    if not port:
         raise ConfigError("port: must be a port that is known beforehand, 0 is not")
     try:
         status, answer = _get(settings, path)
     except (OSError, http.client.HTTPException) as error:
-        out.write(
-            f"{name}: no answer from {HOST}:{settings[options.PORT]}: {str(error) or type(error).__name__}\n"
-        )
+        why = str(error) or type(error).__name__
+        out.write(f"{name}: no answer from {HOST}:{port}: {why}\n")
         return ExitCode.CRASH
     out.write(f"{name}: {status} {answer}\n")
     return ExitCode.OK if status == http.client.OK else ExitCode.CRASH
@@ -70,14 +69,14 @@ def _get(settings: Settings, path: str) -> tuple[int, str]:
 
 
 def _connect(settings: Settings) -> http.client.HTTPConnection:
-    port = settings[options.PORT]
-    if not settings[options.TLS_ENABLED]:
+    port: int = settings["port"]
+    if not settings["tls-enabled"]:
         return http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
     context = ssl.create_default_context()
     # The certificate is for the name that SDKs use, and nobody stands between on loopback.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    certificate, key = settings[options.TLS_CERT], settings[options.TLS_KEY]
-    if settings.given(options.TLS_CLIENT_CA) and certificate is not None:
-        context.load_cert_chain(certificate, key)
+    certificate: Path | None = settings["tls-cert"]
+    if settings.given("tls-client-ca") and certificate is not None:
+        context.load_cert_chain(certificate, settings["tls-key"])
     return http.client.HTTPSConnection(HOST, port, timeout=PATIENCE, context=context)

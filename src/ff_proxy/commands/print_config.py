@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TextIO
 
-from ff_proxy.config import validation
+from ff_proxy.config import checks
 from ff_proxy.config.settings import Setting, Settings
 from ff_proxy.errors import ConfigError, ExitCode
 
@@ -13,10 +13,10 @@ def print_config(settings: Settings, out: TextIO) -> ExitCode:
 
     Raises ``ConfigError`` with every problem, as a run with these options would.
     """
-    out.write(f"mode: {validation.mode_of(settings).value}\n")
+    out.write(f"mode: {checks.mode_of(settings).value}\n")
     out.writelines(f"{line}\n" for line in _table(settings))
-    out.writelines(f"warning: {warning}\n" for warning in validation.warnings(settings))
-    problems = (*settings.problems, *validation.problems(settings))
+    out.writelines(f"warning: {warning}\n" for warning in checks.warnings(settings))
+    problems = checks.problems(settings)
     if problems:
         raise ConfigError(*problems)
     return ExitCode.OK

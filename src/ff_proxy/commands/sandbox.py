@@ -3,14 +3,15 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
-from ff_proxy.commands.command_line import read_options, usage
+from ff_proxy.commands.command_line import read_options
 from ff_proxy.commands.sandbox_flip import flip
-from ff_proxy.config import kinds
-from ff_proxy.config.option import Option
-from ff_proxy.config.settings import Settings
+from ff_proxy.config import value_types as kinds
+from ff_proxy.config.declare import option, options_of
+from ff_proxy.config.reference import usage
 from ff_proxy.errors import ExitCode
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.problems import Severity
@@ -23,27 +24,19 @@ from ff_proxy.sandbox.server import serve
 from ff_proxy.sandbox.startup_message import as_record, greeting
 from ff_proxy.sandbox.state import SandboxState
 
-_GROUP: Final = "Sandbox"
+SUMMARY: Final = "a small Harness for development and tests; ff-proxy sandbox flip FLAG changes a flag"
 
-# fmt: off
-PORT: Final = Option(
-    "port", _GROUP, kinds.PORT, 7100,
-    "Port to listen on; 0 lets the system choose",
-)
-HOST: Final = Option(
-    "host", _GROUP, kinds.TEXT, "127.0.0.1",
-    "Address to listen on",
-)
-CONFIG_DIR: Final = Option(
-    "config-dir", _GROUP, kinds.FILE, None,
-    "Offline directory to serve instead of the built-in environments",
-)
-AS_JSON: Final = Option(
-    "json", _GROUP, kinds.BOOLEAN, False,
-    "Say one line of JSON when ready, for programs",
-)
-# fmt: on
-OPTIONS: Final[tuple[Option[Any], ...]] = (PORT, HOST, CONFIG_DIR, AS_JSON)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxOptions:
+    """The command's options."""
+
+    port: int = option(kinds.PORT, 7100, "Port to listen on; 0 lets the system choose one")
+    host: str = option(kinds.TEXT, "127.0.0.1", "Address to listen on")
+    config_dir: Path | None = option(
+        kinds.PATH, None, "Offline directory to serve instead of the built-in environments"
+    )
+    json: bool = option(kinds.BOOLEAN, False, "Print one line of JSON when ready, for programs")
 
 
 def sandbox(argv: Sequence[str], out: TextIO) -> ExitCode:
@@ -54,12 +47,12 @@ def sandbox(argv: Sequence[str], out: TextIO) -> ExitCode:
     """
     if argv and argv[0] == "flip":
         return flip(argv[1:], out)
-    settings = read_options(argv, OPTIONS)
-    if settings is None:
-        print(usage("ff-proxy sandbox", OPTIONS), file=out)
+    options = read_options(argv, SandboxOptions)
+    if options is None:
+        print(usage("ff-proxy sandbox", options_of(SandboxOptions), SUMMARY), file=out)
         return ExitCode.OK
-    state = SandboxState(_environments(settings[CONFIG_DIR]))
-    run(_run(state, settings, out))
+    state = SandboxState(_environments(options.config_dir))
+    run(_run(state, options, out))
     return ExitCode.OK
 
 
@@ -75,9 +68,9 @@ def _environments(directory: Path | None) -> list[Environment]:
     return environments_in(directory)
 
 
-async def _run(state: SandboxState, settings: Settings, out: TextIO) -> None:
+async def _run(state: SandboxState, options: SandboxOptions, out: TextIO) -> None:
     with stop_on_signals() as stop:
-        async with serve(state, settings[HOST], settings[PORT]) as running:
-            words = json.dumps(as_record(running)) if settings[AS_JSON] else greeting(running)
+        async with serve(state, options.host, options.port) as running:
+            words = json.dumps(as_record(running)) if options.json else greeting(running)
             print(words, file=out, flush=True)
             await stop.asked.wait()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from ff_proxy.commands.command_line import read_command
+from ff_proxy.commands.command_line import NoOptions, read_command
 from ff_proxy.commands.dangling_references import dangling
 from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.offline.directory import DirectoryReading, read_directory
@@ -19,7 +19,7 @@ def validate(argv: Sequence[str], out: TextIO) -> ExitCode:
     ``OK`` if everything can be used, warnings or not; ``BAD_CONFIGURATION`` if anything cannot. Raises
     ``ConfigError`` for a command line that cannot be used, ``OfflineDataError`` if ``DIR`` cannot be read.
     """
-    command = read_command(argv, (), words=1)
+    command = read_command(argv, NoOptions, words=1)
     if command is None:
         print(
             "ff-proxy validate DIR\n\nCheck an offline directory; exit code 0 if it can be served.", file=out

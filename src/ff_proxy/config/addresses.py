@@ -1,4 +1,4 @@
-"""Addresses in options: ``host:port``, and the forms in which a Redis can be named (PRODUCT §2)."""
+"""Addresses in options: hosts, networks, and the forms in which a Redis can be named (PRODUCT §2)."""
 
 import ipaddress
 import re
@@ -10,6 +10,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ff_proxy.config.pasted_addresses import pasted_notation
 from ff_proxy.model.keys import Secret
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
@@ -78,9 +80,7 @@ class RedisAddress:
 
 def parse_host_port(text: str, default_port: int | None = None) -> HostPort:
     """Read ``host:port``, ``[ipv6]:port`` or ``:port`` (all interfaces); ``ValueError`` says what must be."""
-    match = re.fullmatch(
-        r"(?:\[(?P<six>[0-9A-Fa-f:.]+)]|(?P<host>[^\s:/@<>\[\]]*))(?::(?P<port>\d{1,5}))?", text
-    )
+    match = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)]|(?P<host>[\w.-]*))(?::(?P<port>[0-9]{1,5}))?", text)
     if match is None:
         raise ValueError("must be host:port")
     host = match["six"] or match["host"] or "0.0.0.0"  # noqa: S104  (asked for by an empty host, as in Go)
@@ -88,6 +88,39 @@ def parse_host_port(text: str, default_port: int | None = None) -> HostPort:
     if port is None or port > HIGHEST_PORT or not text:
         raise ValueError(f"must be host:port with a port from 0 to {HIGHEST_PORT}")
     return HostPort(host, port)
+
+
+def parse_bind_host(text: str) -> str | Path:
+    """An IP address or ``localhost`` to listen on, or the path of a Unix socket (``unix:/path``)."""
+    if text.startswith("unix:"):
+        path = re.sub(r"^unix:(//)?", "", text)
+        if not path.startswith("/") or path.endswith("/"):
+            raise ValueError(
+                "must have the absolute path of a socket after unix:, as in unix:/run/ff-proxy.sock"
+            )
+        return Path(path)
+    host = text.lower().removeprefix("[").removesuffix("]")
+    if host == "localhost":
+        return host
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        raise ValueError("must be an IP address of this machine, localhost, or unix:/path") from None
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """IP addresses and networks (``10.0.0.0/8``) with commas between."""
+    networks = []
+    for item in filter(None, map(str.strip, text.split(","))):
+        try:
+            networks.append(ipaddress.ip_network(item, strict=False))
+        except ValueError:
+            raise ValueError(
+                f"must be IP addresses or networks such as 10.0.0.0/8, with commas between: {item!r} is none"
+            ) from None
+    if not networks:
+        raise ValueError("must hold at least one address, not only commas")
+    return tuple(dict.fromkeys(networks))
 
 
 def parse_redis_address(text: str) -> RedisAddress:

@@ -9,20 +9,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ff_proxy.config.given import Given, Source, nearest
-from ff_proxy.config.option import Option
+from ff_proxy.config.declare import Option
+from ff_proxy.config.given import Reading, Source
+from ff_proxy.config.spelling import nearest
 
 HELP: Final = frozenset({"h", "help"})
 
 
 @dataclass(slots=True)
 class CommandLine:
-    """What a command line says: values, words that are no flags, whether help is asked for, what is wrong."""
+    """What a command line says: values, words that are no flags, whether help is asked for, what is wrong.
 
-    given: list[Given] = field(default_factory=list)
+    ``mistyped``: some flag is none of ours, so that what seems to be missing may be there under a wrong name.
+    """
+
+    reading: Reading = field(default_factory=Reading)
     words: list[str] = field(default_factory=list)
     wants_help: bool = False
-    problems: list[str] = field(default_factory=list)
+    mistyped: bool = False
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with it."""
+        return self.reading.problems
 
 
 def parse_flags(argv: Sequence[str], options: Iterable[Option[Any]], *, words: int = 0) -> CommandLine:
@@ -58,16 +67,16 @@ class _Parser:
         if option is None:
             self._unknown(name, text, rest)
         elif text is not None:
-            self._take(option, name, text)
-        elif option.is_boolean:
-            self._take(option, name, "true")
+            self._add(option, name, text)
+        elif option.kind.standalone:
+            self._add(option, name, "true")
         elif not rest:
             self._line.problems.append(f"{option.flag}: a value must follow -{name}")
         elif self._is_flag(rest[0]):
             # An empty shell variable vanishes from the command line and leaves the next flag in its place.
             self._line.problems.append(f"{option.flag}: a value must follow -{name}, not {_bare(rest[0])}")
         else:
-            self._take(option, name, rest.pop(0))
+            self._add(option, name, rest.pop(0))
         return option
 
     def _unknown(self, name: str, text: str | None, rest: list[str]) -> None:
@@ -76,19 +85,19 @@ class _Parser:
             return
         hint = nearest(name, list(self._options), prefix="-")
         self._line.problems.append(f"-{name}: no such flag{hint}")
+        self._line.mistyped = True
         if text is None and rest and not rest[0].startswith("-"):
             rest.pop(0)  # most likely its value: one mistake, one problem
 
-    def _take(self, option: Option[Any], name: str, text: str) -> None:
-        if trimmed := text.strip():
-            self._line.given.append(Given(option, trimmed, Source.FLAG, f"flag -{name}"))
+    def _add(self, option: Option[Any], name: str, text: str) -> None:
+        self._line.reading.add(option, text, Source.FLAG, f"flag -{name}")
 
     def _word(self, word: str, previous: Option[Any] | None) -> None:
         if len(self._line.words) < self._words:
             self._line.words.append(word)
         elif previous is None:
             self._line.problems.append(f"{word!r}: an unexpected word; flags begin with -")
-        elif previous.is_boolean:
+        elif previous.kind.standalone:
             self._line.problems.append(
                 f"{previous.flag}: the word {word!r} after it is not its value; write -{previous.flag}={word}"
             )

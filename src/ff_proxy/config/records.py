@@ -1,195 +1,255 @@
-"""What a mode is told: one frozen record per mode, made of groups that modes share.
+"""What each role of the process is handed: one frozen record, made of groups that roles share.
 
-A choice between things that differ in kind (the store, the admin listener) is a choice between types, so that
-nobody has to ask which of several fields count.
+Each field of a group declares an option (see ``declare``). A choice between things that differ in kind (the
+store, TLS or none) is a choice between records, so that nobody has to ask which of several fields count.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Final
 
-from ff_proxy.config.addresses import HostPort, RedisAddress
-from ff_proxy.config.kinds import JsonValues, LogLevel
-from ff_proxy.model.keys import SdkKey, Secret
+from ff_proxy.config import value_types as kinds
+from ff_proxy.config.declare import Mode, Option, Status, group, option, options_of
+from ff_proxy.config.sections import COMPATIBILITY, MODE, OPERATION, SECTIONS, SOURCES
+from ff_proxy.config.serving_options import (
+    AbuseOptions,
+    AdminOptions,
+    LimitOptions,
+    ServingOptions,
+    ShutdownOptions,
+    TlsOptions,
+    TokenOptions,
+)
+from ff_proxy.config.store_options import (
+    MemoryStoreOptions,
+    RedisStoreOptions,
+    SqliteStoreOptions,
+    StoreOptions,
+    TemporaryStoreOptions,
+    any_store,
+)
+from ff_proxy.config.upstream_options import UpstreamOptions, UsageOptions
+from ff_proxy.config.value_types import LogFormat, LogLevel
+from ff_proxy.model.keys import Secret
 
-
-@dataclass(frozen=True, slots=True)
-class MemoryStoreOptions:
-    """Everything is kept in this process and ends with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TemporaryStoreOptions:
-    """A SQLite file in a temporary directory: several workers share what ends with them (PRODUCT §6.8)."""
-
-
-@dataclass(frozen=True, slots=True)
-class SqliteStoreOptions:
-    """A SQLite file in ``directory``, which survives restarts."""
-
-    directory: Path
-
-
-@dataclass(frozen=True, slots=True)
-class RedisStoreOptions:
-    """A Redis that the members of a fleet share; every key begins with ``prefix``.
-
-    Credentials and database are the effective ones: the options', else the address's.
-    """
-
-    address: RedisAddress
-    username: str
-    password: Secret | None
-    database: int
-    prefix: str
-
-
-StoreOptions = MemoryStoreOptions | TemporaryStoreOptions | SqliteStoreOptions | RedisStoreOptions
-
-
-@dataclass(frozen=True, slots=True)
-class TlsOptions:
-    """HTTPS for SDKs; with ``client_ca`` they must show a certificate of that authority."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class AdminOptions:
-    """Where the status page and admin API listen; ``token`` is asked of every caller if there is one.
-
-    A busy address is fatal only if it is ``explicit``, that is, somebody chose it (PRODUCT §2).
-    """
-
-    address: HostPort
-    token: Secret | None
-    explicit: bool
+__all__ = [
+    "AbuseOptions",
+    "AdminOptions",
+    "CompatibilityOptions",
+    "GenerateOptions",
+    "LimitOptions",
+    "MemoryStoreOptions",
+    "ModeOptions",
+    "OfflineOptions",
+    "OnlineOptions",
+    "OperationOptions",
+    "RedisStoreOptions",
+    "ReplicaOptions",
+    "RoleOptions",
+    "ServingOptions",
+    "ShutdownOptions",
+    "SourceOptions",
+    "SqliteStoreOptions",
+    "StoreOptions",
+    "TemporaryStoreOptions",
+    "TlsOptions",
+    "TokenOptions",
+    "UpstreamOptions",
+    "UsageOptions",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class LimitOptions:
-    """``max_connections`` at a time, ``None`` for what the limit of open files allows; bodies in bytes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeOptions:
+    """What the process does."""
 
-    max_connections: int | None
-    max_body_size: int
+    section: ClassVar[str] = MODE
 
+    offline: bool = option(kinds.BOOLEAN, False, "Serve from config-dir, with no outbound traffic at all")
+    generate: bool = option(
+        kinds.BOOLEAN,
+        False,
+        "Fetch everything, write it to config-dir, and exit",
+        name="generate-offline-config",
+    )
+    read_replica: bool = option(
+        kinds.BOOLEAN,
+        False,
+        "Serve from the shared Redis only; never talk to Harness",
+        aliases=("readReplica",),
+    )
 
-@dataclass(frozen=True, slots=True)
-class ShutdownOptions:
-    """Seconds after the signal: still accepting until ``delay``, ended by ``deadline`` (PRODUCT §6.9)."""
-
-    delay: float
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class TokenOptions:
-    """How tokens are signed and whether they are checked; no ``secret``: one of our own (PRODUCT §6.1).
-
-    ``account`` is claimed where an environment's own account is not known.
-    """
-
-    secret: Secret | None
-    bypass: bool
-    account: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ServingOptions:
-    """What SDKs meet: ports, limits, tokens and the form of answers.
-
-    ``prometheus_port`` is ``None`` if ``/metrics`` is served on ``port``; ``admin`` is ``None`` if it is off.
-    """
-
-    port: int
-    workers: int
-    tls: TlsOptions | None
-    cors_allowed_origins: tuple[str, ...]
-    limits: LimitOptions
-    tokens: TokenOptions
-    and_rules: bool
-    json_values: JsonValues
-    prometheus_port: int | None
-    admin: AdminOptions | None
-    shutdown: ShutdownOptions
+    @property
+    def mode(self) -> Mode:
+        """The mode they choose; to generate is more specific than to be offline."""
+        if self.generate:
+            return Mode.GENERATE
+        if self.read_replica:
+            return Mode.REPLICA
+        return Mode.OFFLINE if self.offline else Mode.ONLINE
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamOptions:
-    """Harness SaaS: who we are there, where it is, and how it is followed. Intervals in seconds.
-
-    ``target_poll_interval`` is ``None`` if targets are never fetched.
-    """
-
-    account: str
-    organization: str
-    admin_token: Secret
-    api_keys: tuple[SdkKey, ...]
-    admin_service: str
-    client_service: str
-    metric_service: str
-    sdk_base_url: str
-    stream_enabled: bool
-    flag_poll_interval: float
-    target_poll_interval: float | None
-    key_refresh_interval: float
-    forward_targets: bool
-
-
-@dataclass(frozen=True, slots=True)
-class UsageOptions:
-    """Seconds between posts of usage; ``None``: usage is taken from SDKs and goes nowhere."""
-
-    post_interval: float | None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperationOptions:
-    """Our own logs: their level, and the seconds between lines about health (``None``: none)."""
+    """Our own logs: level, form, colours, and the seconds between lines about health (``None``: none)."""
 
-    log_level: LogLevel
-    heartbeat_interval: float | None
+    section: ClassVar[str] = OPERATION
+
+    least_level: LogLevel = option(
+        kinds.LOG_LEVEL,
+        LogLevel.INFO,
+        "Least severe log lines that are written",
+        name="log-level",
+        reloadable=True,
+    )
+    debug: bool = option(kinds.BOOLEAN, False, "Same as log-level DEBUG", reloadable=True)
+    log_format: LogFormat = option(
+        kinds.LOG_FORMAT,
+        LogFormat.AUTO,
+        "Form of the log lines; auto: text on a terminal, else JSON",
+    )
+    no_color: bool = option(kinds.PRESENCE, False, "No colours on a terminal, whatever the value is")
+    heartbeat_interval: float | None = option(
+        kinds.zero_for_none(kinds.seconds()),
+        60.0,
+        "Seconds between log lines about the proxy's health; 0: none",
+    )
+
+    @property
+    def log_level(self) -> LogLevel:
+        """The effective level."""
+        return LogLevel.DEBUG if self.debug else self.least_level
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DirectoryOptions:
+    """The offline directory, which one mode reads and another writes."""
+
+    section: ClassVar[str] = MODE
+
+    config_dir: Path = option(
+        kinds.PATH,
+        Path("/config"),
+        "Directory of the offline configuration, read by offline and written by generate-offline-config",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineOptions:
     """Connected to Harness, serving SDKs."""
 
-    serving: ServingOptions
-    store: StoreOptions
-    upstream: UpstreamOptions
-    usage: UsageOptions
-    operation: OperationOptions
+    upstream: UpstreamOptions = group(UpstreamOptions)
+    serving: ServingOptions = group(ServingOptions)
+    store: StoreOptions = any_store()
+    usage: UsageOptions = group(UsageOptions)
+    operation: OperationOptions = group(OperationOptions)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaOptions:
     """Serving what others put into the shared Redis."""
 
-    serving: ServingOptions
-    store: RedisStoreOptions
-    usage: UsageOptions
-    operation: OperationOptions
+    serving: ServingOptions = group(ServingOptions)
+    store: RedisStoreOptions = group(RedisStoreOptions)
+    usage: UsageOptions = group(UsageOptions)
+    operation: OperationOptions = group(OperationOptions)
 
 
-@dataclass(frozen=True, slots=True)
-class OfflineOptions:
-    """Serving a directory; the store holds the secret and the targets only (PRODUCT §6.8)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfflineOptions(_DirectoryOptions):
+    """Serving a directory; the store holds the secret and the targets only (PRODUCT §6.8).
 
-    serving: ServingOptions
-    store: StoreOptions
-    config_dir: Path
-    operation: OperationOptions
+    ``grace`` is the number of seconds before what vanished from the directory is withdrawn.
+    """
+
+    grace: float = option(
+        kinds.seconds(),
+        30.0,
+        "Seconds before what vanished from config-dir is withdrawn",
+        name="offline-grace",
+    )
+    serving: ServingOptions = group(ServingOptions)
+    store: StoreOptions = any_store()
+    operation: OperationOptions = group(OperationOptions)
 
 
-@dataclass(frozen=True, slots=True)
-class GenerateOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateOptions(_DirectoryOptions):
     """Writing the directory; everything is in memory meanwhile."""
 
-    upstream: UpstreamOptions
-    config_dir: Path
-    operation: OperationOptions
+    upstream: UpstreamOptions = group(UpstreamOptions)
+    operation: OperationOptions = group(OperationOptions)
 
 
-ModeOptions = OnlineOptions | ReplicaOptions | OfflineOptions | GenerateOptions
+RoleOptions = OnlineOptions | ReplicaOptions | OfflineOptions | GenerateOptions
+
+ROLES: Final[Mapping[Mode, type[RoleOptions]]] = {
+    Mode.ONLINE: OnlineOptions,
+    Mode.REPLICA: ReplicaOptions,
+    Mode.OFFLINE: OfflineOptions,
+    Mode.GENERATE: GenerateOptions,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """Files that hold further options."""
+
+    section: ClassVar[str] = SOURCES
+
+    env_file: Path | None = option(
+        kinds.PATH,
+        None,
+        "File of environment variables (.env); lines that start with # or // are comments",
+        in_files=False,
+    )
+    config_file: Path | None = option(
+        kinds.PATH,
+        None,
+        "File of options (TOML), its keys named like the flags",
+        name="config",
+        variable="CONFIG_FILE",
+        in_files=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompatibilityOptions:
+    """Options of the Go proxy that have no meaning here, or none yet."""
+
+    section: ClassVar[str] = COMPATIBILITY
+
+    proxy_key: Secret | None = option(
+        kinds.SECRET,
+        None,
+        "One key for all environments, as in version 2 of the Go proxy: not supported yet, refused",
+    )
+    pprof: bool = option(kinds.BOOLEAN, False, "Profiler of the Go proxy", status=Status.IGNORED)
+    gcp_profiler_enabled: bool = option(
+        kinds.BOOLEAN, False, "Google Cloud profiler of the Go proxy", status=Status.IGNORED
+    )
+    redis_pool_size: str = option(
+        kinds.TEXT, "", "Size of the Go proxy's connection pool", status=Status.IGNORED
+    )
+    metrics_stream_max_len: str = option(
+        kinds.TEXT, "", "Length of the Go proxy's usage stream in Redis", status=Status.IGNORED
+    )
+    metrics_stream_read_concurrency: str = option(
+        kinds.TEXT,
+        "",
+        "Readers of the Go proxy's usage stream in Redis",
+        variable="METRIC_STREAM_READ_CONCURRENCY",
+        status=Status.IGNORED,
+    )
+
+
+def declared(*roles: type[Any]) -> tuple[Option[Any], ...]:
+    """Every option of ``roles`` and of what chooses among them, by section."""
+    found = options_of(ModeOptions, *roles, SourceOptions, CompatibilityOptions)
+    order = {section: number for number, section in enumerate(SECTIONS)}
+    return tuple(sorted(found, key=lambda one: order.get(one.section, len(order))))
+
+
+ALL: Final = declared(*ROLES.values())
+"""Every option of the proxy, in the order in which people meet them."""

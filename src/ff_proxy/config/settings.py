@@ -1,20 +1,27 @@
 """The effective value of every option, with its source: sources weighed against each other, texts read."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final
 
-from ff_proxy.config import options
+from ff_proxy.config.declare import Option
 from ff_proxy.config.flags import CommandLine, parse_flags
-from ff_proxy.config.given import Given, Source
-from ff_proxy.config.option import Option
-from ff_proxy.config.sources import ReadFile, Reading, from_env_file, from_environment, from_toml_file
+from ff_proxy.config.given import Given, Reading, Source
+from ff_proxy.config.records import ALL
+from ff_proxy.config.sources import ReadFile, from_env_file, from_environment, from_toml_file
 
-T = TypeVar("T")
+DEFAULT: Final = "default"
 
-DEFAULT = "default"
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that values are read from."""
+
+    line: CommandLine
+    environ: Mapping[str, str] = field(repr=False)
+    read_file: ReadFile = Path.read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,89 +29,92 @@ class Setting:
     """The value of one option, and where it comes from, for people."""
 
     option: Option[Any]
-    value: Any
+    value: Any = field(repr=False)
     place: str
 
     @property
     def shown(self) -> str:
         """The value without its secrets."""
-        return self.option.kind.show(self.value)
+        return self.option.show(self.value)
 
 
 class Settings:
-    """Values by option: ``settings[options.PORT]`` is the port, typed.
+    """Values by flag: ``settings["port"]`` is the port.
 
-    An option whose text could not be read has its default here, and its problem in ``problems``.
+    An option whose text could not be read has its default here, and its problem in ``problems``. ``files``
+    are those that were read, or were to be.
     """
 
     def __init__(
-        self, settings: Iterable[Setting], *, problems: Sequence[str] = (), warnings: Sequence[str] = ()
+        self,
+        inputs: Inputs,
+        settings: Iterable[Setting],
+        *,
+        problems: Sequence[str] = (),
+        warnings: Sequence[str] = (),
+        files: Sequence[Path] = (),
     ) -> None:
+        self.inputs = inputs
         self._settings = {setting.option.flag: setting for setting in settings}
         self.problems = tuple(problems)
         self.warnings = tuple(warnings)
+        self.files = tuple(files)
 
-    def __getitem__(self, option: Option[T]) -> T:
-        value: T = self._settings[option.flag].value
-        return value
+    def __getitem__(self, flag: str) -> Any:
+        return self._settings[flag].value
 
     def __iter__(self) -> Iterator[Setting]:
         return iter(self._settings.values())
 
-    def given(self, option: Option[Any]) -> bool:
+    def given(self, flag: str) -> bool:
         """Whether any source sets the option, be it to a text that could not be read."""
-        return self._settings[option.flag].place != DEFAULT
+        return self._settings[flag].place != DEFAULT
 
     @property
     def nothing_given(self) -> bool:
         """Whether no source sets anything, and nothing is wrong with any."""
-        return not self.problems and not any(map(self.given, (setting.option for setting in self)))
+        # NO_COLOR is set for every program of a terminal.
+        return not self.problems and not any(
+            self.given(flag) for flag in self._settings if flag != "no-color"
+        )
 
 
 def read_settings(
     argv: Sequence[str],
     environ: Mapping[str, str],
     read_file: ReadFile = Path.read_bytes,
-    declared: Sequence[Option[Any]] = options.ALL,
+    declared: Sequence[Option[Any]] = ALL,
 ) -> Settings:
     """All options from flags, environment, ``.env`` and TOML (PRODUCT §2); bad input raises nothing."""
-    return settle(parse_flags(argv, declared), environ, read_file, declared)
+    return settle(Inputs(parse_flags(argv, declared), environ, read_file), declared)
 
 
-def settle(
-    line: CommandLine,
-    environ: Mapping[str, str],
-    read_file: ReadFile = Path.read_bytes,
-    declared: Sequence[Option[Any]] = options.ALL,
-) -> Settings:
+def settle(inputs: Inputs, declared: Sequence[Option[Any]] = ALL) -> Settings:
     """As ``read_settings``, for a command line that has been parsed already."""
-    readings = [Reading(line.given, line.problems), from_environment(environ, declared)]
-    if (path := _file(options.ENV_FILE, readings)) is not None:
+    environ, read_file = inputs.environ, inputs.read_file
+    readings = [inputs.line.reading, from_environment(environ, read_file, declared)]
+    if (path := _file("env-file", readings)) is not None:
         readings.append(from_env_file(path, read_file, environ, declared))
-    if (path := _file(options.CONFIG_FILE, readings)) is not None:
+    if (path := _file("config", readings)) is not None:
         readings.append(from_toml_file(path, read_file, declared))
 
     problems = [problem for reading in readings for problem in reading.problems]
+    warnings = [warning for reading in readings for warning in reading.warnings]
     given = sorted(
         (item for reading in readings for item in reading.given),
         key=lambda item: (item.option.flag, item.source),
     )
     by_flag = {flag: list(items) for flag, items in groupby(given, key=lambda item: item.option.flag)}
-    settings = []
-    for option in declared:
-        found = by_flag.get(option.flag, [])
-        settings.append(_setting(option, found, problems))
+    settings = [_setting(option, by_flag.get(option.flag, []), problems) for option in declared]
     disagreeing = [option.flag for option in declared if _disagree(by_flag.get(option.flag, []))]
-    warnings = (
-        [f"flag and environment variable disagree, the flag is used: {', '.join(disagreeing)}"]
-        if disagreeing
-        else []
-    )
-    return Settings(settings, problems=problems, warnings=warnings)
+    if disagreeing:
+        warnings.append(f"flag and environment variable disagree, the flag is used: {', '.join(disagreeing)}")
+    files = [file for reading in readings for file in reading.files]
+    return Settings(inputs, settings, problems=problems, warnings=warnings, files=files)
 
 
-def _file(option: Option[Path | None], readings: Iterable[Reading]) -> Path | None:
-    found = [item for reading in readings for item in reading.given if item.option is option]
+def _file(flag: str, readings: Iterable[Reading]) -> Path | None:
+    found = [item for reading in readings for item in reading.given if item.option.flag == flag]
     return Path(_strongest(found).text) if found else None
 
 
@@ -122,18 +132,11 @@ def _setting(option: Option[Any], found: Sequence[Given], problems: list[str]) -
     else:
         text, place = (winner := _strongest(found)).text, winner.place
     try:
-        return Setting(option, _read(option, text), place)
+        return Setting(option, option.kind.read(text), place)
     except ValueError as error:
-        quoted = f", not {text!r}" if option.kind.may_quote else ""
+        quoted = f", not {text!r}" if option.kind.quotable and not option.kind.secret else ""
         problems.append(f"{option.flag}: {error}{quoted} ({place})")
         return Setting(option, option.default, place)
-
-
-def _read(option: Option[T], text: str) -> T:
-    if not text.isprintable():
-        # A line break would end an HTTP header, half a character could not be encoded again.
-        raise ValueError("must consist of printable characters in UTF-8")
-    return option.kind.parse(text)
 
 
 def _disagree(found: Sequence[Given]) -> bool:

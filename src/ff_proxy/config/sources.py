@@ -8,40 +8,40 @@ import io
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dotenv.parser import Binding, parse_stream
 from dotenv.variables import parse_variables
 
-from ff_proxy.config.given import Given, Source, nearest
-from ff_proxy.config.option import Option
+from ff_proxy.config.declare import Option
+from ff_proxy.config.given import Reading, Source
+from ff_proxy.config.spelling import nearest
 
 ReadFile = Callable[[Path], bytes]
 
-
-@dataclass(slots=True)
-class Reading:
-    """What one source holds, and what is wrong with it."""
-
-    given: list[Given] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def take(self, option: Option[Any], text: str, source: Source, place: str) -> None:
-        """Note a value; one that is empty but for spaces means unset (PRODUCT §2)."""
-        if trimmed := text.strip():
-            self.given.append(Given(option, trimmed, source, place))
+_SERVICE: Final = re.compile(r"(?:tcp|udp|sctp)://")
 
 
-def from_environment(environ: Mapping[str, str], options: Iterable[Option[Any]]) -> Reading:
-    """The environment variables of ``options``; all others belong to somebody else."""
+def from_environment(
+    environ: Mapping[str, str], read_file: ReadFile, options: Iterable[Option[Any]]
+) -> Reading:
+    """The environment variables of ``options``, and the files that ``NAME_FILE`` names."""
     reading = Reading()
     for option in options:
-        reading.take(
-            option, environ.get(option.env, ""), Source.ENVIRONMENT, f"environment variable {option.env}"
-        )
-    return reading
+        place = f"environment variable {option.env}"
+        text = environ.get(option.env, "").strip()
+        if option.env.endswith("PORT") and _SERVICE.match(text):
+            reading.warnings.append(
+                f"{place} is ignored: Kubernetes sets it for a Service of that name; to be rid of it, set "
+                "enableServiceLinks: false"
+            )
+        else:
+            reading.add(option, text, Source.ENVIRONMENT, place)
+        if option.env_file and (named := environ.get(option.env_file, "").strip()):
+            place = f"environment variable {option.env_file}"
+            _add_file(reading, option, Path(named), read_file, Source.ENVIRONMENT, place)
+    return reading.without_doubles()
 
 
 def from_env_file(
@@ -54,7 +54,7 @@ def from_env_file(
     """
     reading = Reading()
     text = _read(path, read_file, reading)
-    by_env = {option.env: option for option in options}
+    by_env = {name: option for option in options for name in (option.env, option.env_file) if name}
     values = dict(environ)
     for binding in parse_stream(io.StringIO(_blank_slash_comments(text))):
         place = f"{path} line {_line_of(binding)}"
@@ -67,9 +67,12 @@ def from_env_file(
         option = by_env.get(binding.key)
         if option is not None and not option.in_files:
             reading.problems.append(f"{option.flag}: cannot be set in a file ({place})")
+        elif option is not None and binding.key == option.env_file:
+            if named := value.strip():
+                _add_file(reading, option, Path(named), read_file, Source.ENV_FILE, place)
         elif option is not None:
-            reading.take(option, value, Source.ENV_FILE, place)
-    return reading
+            reading.add(option, value, Source.ENV_FILE, place)
+    return reading.without_doubles()
 
 
 def from_toml_file(path: Path, read_file: ReadFile, options: Iterable[Option[Any]]) -> Reading:
@@ -94,18 +97,36 @@ def from_toml_file(path: Path, read_file: ReadFile, options: Iterable[Option[Any
             reading.problems.append(f"{option.flag}: is set twice, also as {seen[option.flag]} ({place})")
         else:
             seen[option.flag] = key
-            _take_toml(reading, option, value, place)
+            _add_toml(reading, option, value, place)
     return reading
 
 
-def _read(path: Path, read_file: ReadFile, reading: Reading) -> str:
+def _read(path: Path, read_file: ReadFile, reading: Reading, option: Option[Any] | None = None) -> str:
+    reading.files.append(path)
+    whose = f"{option.flag}: " if option else ""
     try:
         return read_file(path).decode("utf-8-sig")
-    except OSError as error:
-        reading.problems.append(f"{path}: cannot be read: {error.strerror or type(error).__name__}")
     except UnicodeDecodeError as error:
-        reading.problems.append(f"{path}: cannot be read: must be UTF-8, and byte {error.start} is not")
+        why = f"must be UTF-8, and byte {error.start} is not"
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    except ValueError:
+        why = "no path can look like that"  # a NUL in it
+    reading.problems.append(f"{whose}{path}: cannot be read: {why}")
     return ""
+
+
+def _add_file(
+    reading: Reading, option: Option[Any], path: Path, read_file: ReadFile, source: Source, place: str
+) -> None:
+    """The value in a file of its own; keys may stand in lines of their own there."""
+    wrong = len(reading.problems)
+    text = _read(path, read_file, reading, option).strip()
+    if option.kind.joined:
+        text = ",".join(text.splitlines())
+    if not text and len(reading.problems) == wrong:
+        reading.problems.append(f"{option.flag}: {path}: the file is empty ({place})")
+    reading.add(option, text, source, f"file {path}, {place}", path)
 
 
 def _blank_slash_comments(text: str) -> str:
@@ -132,7 +153,7 @@ def _toml_line(text: str, key: str) -> str:
     return ""
 
 
-def _take_toml(reading: Reading, option: Option[Any], value: object, place: str) -> None:
+def _add_toml(reading: Reading, option: Option[Any], value: object, place: str) -> None:
     match value:
         case bool():
             text = "true" if value else "false"
@@ -145,4 +166,4 @@ def _take_toml(reading: Reading, option: Option[Any], value: object, place: str)
                 f"{option.flag}: must be a text, a number, a boolean or a list of texts ({place})"
             )
             return
-    reading.take(option, text, Source.CONFIG_FILE, place)
+    reading.add(option, text, Source.CONFIG_FILE, place)

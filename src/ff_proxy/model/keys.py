@@ -10,6 +10,7 @@ SdkKeyHash = NewType("SdkKeyHash", str)
 """SHA-256 of an SDK key, lower-case hex: the only form of a key that is ever stored."""
 
 _SHOWN: Final = 4
+_HASH_SHOWN: Final = 6
 
 
 @final
@@ -42,7 +43,7 @@ class Secret:
 
 @final
 class SdkKey:
-    """An SDK key in the clear: compares by value, prints its first four characters only."""
+    """An SDK key in the clear: compares by value, prints four characters and a piece of its hash."""
 
     __slots__ = ("_text", "hash")
 
@@ -56,9 +57,12 @@ class SdkKey:
 
     @property
     def masked(self) -> str:
-        """The key for people to recognise: four characters, then stars; short keys show none."""
+        """The key for people to recognise and to tell from others: ``abcd***#1f0c9a``.
+
+        Four characters (none of a short key), stars, and the first six digits of its hash.
+        """
         shown = self._text[:_SHOWN] if len(self._text) > 2 * _SHOWN else ""
-        return f"{shown}***"
+        return f"{shown}***#{self.hash[:_HASH_SHOWN]}"
 
     def __repr__(self) -> str:
         return f"SdkKey({self.masked})"

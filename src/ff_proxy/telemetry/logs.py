@@ -57,14 +57,20 @@ class _Lines:
     debug = info = warning = error = msg
 
 
-def make_logger(level: str, stream: TextIO | None = None, process: str = "") -> Logger:
+def make_logger(
+    level: str, stream: TextIO | None = None, process: str = "", *, form: str = "auto", colors: bool = True
+) -> Logger:
     """A logger that writes lines of ``level`` (DEBUG, INFO, WARNING, ERROR) and above to ``stream``.
 
-    Every line carries ``process`` if there is one.
+    ``form`` is ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere; only a terminal
+    gets ``colors``. Every line carries ``process`` if there is one.
     """
     out = stream if stream is not None else sys.stdout
+    terminal = out.isatty()
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if out.isatty() else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=terminal and colors)
+        if form == "text" or (form == "auto" and terminal)
+        else structlog.processors.JSONRenderer()
     )
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         _Lines(out),

@@ -22,7 +22,9 @@ _HEADERS: Final = (
     b"X-Request-ID",
 )
 _LISTED: Final = frozenset(name.lower() for name in _HEADERS)
-_SAFE_NAME: Final = re.compile(rb"[A-Za-z0-9-]{1,64}")
+# Any token is a field's name (RFC 9110 §5.6.2).
+_NAME: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_LABELS: Final = re.compile(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _MOST_ECHOED: Final = 32
 # Browsers ask before each distinct evaluations URL; without this they would double the requests.
 _MAX_AGE: Final = b"7200"
@@ -32,12 +34,20 @@ class Cors:
     """Which origins may read responses.
 
     Args:
-        origins: ``*`` for all, else such as ``https://app.example.com``.
+        origins: ``*`` for all, else as browsers write them: ``https://app.example.com``;
+            ``https://*.example.com`` stands for every host below ``example.com``.
     """
 
     def __init__(self, origins: Collection[str] = ("*",)) -> None:
         self._all = "*" in origins
-        self._origins = frozenset(origin.rstrip("/").lower().encode() for origin in origins)
+        written = [origin.rstrip("/").lower().encode() for origin in origins if origin != "*"]
+        self._origins = frozenset(origin for origin in written if b"://*." not in origin)
+        self._below = [
+            (scheme + b"://", b"." + rest)
+            for origin in written
+            for scheme, wildcard, rest in [origin.partition(b"://*.")]
+            if wildcard
+        ]
 
     @property
     def constant(self) -> bool:
@@ -49,17 +59,23 @@ class Cors:
         if self._all:
             return ((b"access-control-allow-origin", b"*"),)
         vary = (b"vary", b"Origin")
-        if origin is None or origin.lower() not in self._origins:
+        if origin is None or not self._allows(origin.lower()):
             return (vary,)
         return ((b"access-control-allow-origin", origin), vary)
+
+    def _allows(self, origin: bytes) -> bool:
+        return origin in self._origins or any(
+            origin.startswith(scheme)
+            and origin.endswith(rest)
+            and _LABELS.fullmatch(origin[len(scheme) : -len(rest)])
+            for scheme, rest in self._below
+        )
 
     def preflight(self, fields: Mapping[bytes, bytes]) -> Reply:
         """The answer to OPTIONS: any route, no token; names that SDKs send, and harmless others asked for."""
         asked = fields.get(b"access-control-request-headers", b"").split(b",")
         others = [
-            name
-            for name in map(bytes.strip, asked)
-            if _SAFE_NAME.fullmatch(name) and name.lower() not in _LISTED
+            name for name in map(bytes.strip, asked) if _NAME.fullmatch(name) and name.lower() not in _LISTED
         ][:_MOST_ECHOED]
         return Reply(
             204,

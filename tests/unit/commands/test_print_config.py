@@ -5,7 +5,7 @@ import io
 import pytest
 
 from ff_proxy.commands.print_config import print_config
-from ff_proxy.config import options
+from ff_proxy.config import records
 from ff_proxy.config.settings import read_settings
 from ff_proxy.errors import ConfigError, ExitCode
 
@@ -19,11 +19,11 @@ def test_every_option_has_a_line_with_value_and_source() -> None:
     first, *table, warning = out.getvalue().splitlines()
     rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in table}
     assert first == "mode: offline"
-    assert list(rows) == [option.flag for option in options.ALL]
+    assert list(rows) == [option.flag for option in records.ALL]
     assert rows["port"] == ["1", "flag -port"]
     assert rows["offline"] == ["true", "environment variable OFFLINE"]
     assert rows["auth-secret"] == ["***", "environment variable AUTH_SECRET"]
-    assert rows["api-keys"] == ["0123***", "environment variable API_KEYS"]
+    assert rows["api-keys"] == ["0123***#84d898", "environment variable API_KEYS"]
     assert rows["log-level"] == ["INFO", "default"]
     assert rows["org-identifier"] == ["-", "default"]
     assert warning.startswith("warning: auth-secret is the published default")

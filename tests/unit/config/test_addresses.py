@@ -19,7 +19,7 @@ from ff_proxy.config.addresses import (
 from ff_proxy.config.settings import read_settings
 from ff_proxy.errors import ConfigError
 from ff_proxy.model.keys import Secret
-from tests.support.config_ways import ONLINE, Said, as_flags, reader, variable
+from tests.support.config_ways import ONLINE, as_environment, as_flags, reader
 
 SINGLE = RedisTopology.SINGLE
 A = HostPort("a", 1)
@@ -205,7 +205,7 @@ def _pasted(draw: st.DrawFn) -> str:
 def test_what_other_programs_write_is_refused_without_being_repeated(text: str) -> None:
     """The message says what to write, the report of the options masks it, and no trace holds it."""
     values = {**ONLINE, "redis-address": text}
-    for said in (as_flags(values), Said(environ={variable(flag): value for flag, value in values.items()})):
+    for said in (as_flags(values), as_environment(values)):
         with pytest.raises(ConfigError) as caught:
             said.load()
         trace = "".join(traceback.format_exception(caught.value))

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from ff_proxy.config import options
+from ff_proxy.config import records
 from ff_proxy.config.flags import CommandLine, parse_flags
 
 
 def parse(*argv: str, words: int = 0) -> CommandLine:
     """A command line of the proxy's own options."""
-    return parse_flags(argv, options.ALL, words=words)
+    return parse_flags(argv, records.ALL, words=words)
 
 
 def values(line: CommandLine) -> list[tuple[str, str]]:
     """Flag and text of everything given."""
-    return [(given.option.flag, given.text) for given in line.given]
+    return [(given.option.flag, given.text) for given in line.reading.given]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_half_a_secret_is_not_repeated() -> None:
     line = parse("-api-keys", "one,", "hunter2", "hunter3")
     assert len(line.problems) == 2
     assert "hunter" not in str(line.problems)
-    assert "hunter" not in repr(line.given)
+    assert "hunter" not in repr(line.reading.given)
 
 
 def test_an_equals_sign_belongs_to_the_value_and_empty_is_unset() -> None:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from ff_proxy.config import records
 from ff_proxy.config.addresses import HostPort
-from ff_proxy.config.kinds import JsonValues, LogLevel
 from ff_proxy.config.load import load
+from ff_proxy.config.value_types import AccessLog, JsonValues, LogFormat, LogLevel
 from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.model.keys import SdkKey, Secret
 from tests.support.config_ways import ONLINE, REPLICA, WAYS, Said, as_environment, as_flags
@@ -17,15 +18,21 @@ from tests.support.config_ways import ONLINE, REPLICA, WAYS, Said, as_environmen
 KEYS = (SdkKey("11111111-aaaa"), SdkKey("22222222-bbbb"))
 DEFAULT_SERVING = records.ServingOptions(
     port=7000,
+    host=None,
+    base_path="",
     workers=1,
     tls=None,
     cors_allowed_origins=("*",),
-    limits=records.LimitOptions(max_connections=None, max_body_size=67108864),
+    limits=records.LimitOptions(
+        max_connections=None, max_body_size=67108864, idle_timeout=620, memory_budget=None
+    ),
     tokens=records.TokenOptions(secret=None, bypass=False),
+    abuse=records.AbuseOptions(rate_limit=True, trusted_proxies=()),
     and_rules=True,
     json_values=JsonValues.PLAIN,
     prometheus_port=None,
-    admin=records.AdminOptions(HostPort("127.0.0.1", 7001), None, explicit=False),
+    access_log=AccessLog.ERRORS,
+    admin=records.AdminOptions(address=HostPort("127.0.0.1", 7001), token=None, explicit=False),
     shutdown=records.ShutdownOptions(delay=3, deadline=9),
 )
 DEFAULT_UPSTREAM = records.UpstreamOptions(
@@ -37,14 +44,17 @@ DEFAULT_UPSTREAM = records.UpstreamOptions(
     client_service="https://config.ff.harness.io/api/1.0",
     metric_service="https://events.ff.harness.io/api/1.0",
     sdk_base_url="https://config.ff.harness.io/api/1.0",
+    sdk_events_url="https://events.ff.harness.io/api/1.0",
     stream_enabled=True,
     flag_poll_interval=60,
     target_poll_interval=None,
     key_refresh_interval=60,
     forward_targets=True,
 )
-DEFAULT_OPERATION = records.OperationOptions(log_level=LogLevel.INFO, heartbeat_interval=60)
-DEFAULT_USAGE = records.UsageOptions(post_interval=60)
+DEFAULT_OPERATION = records.OperationOptions(
+    least_level=LogLevel.INFO, debug=False, log_format=LogFormat.AUTO, no_color=False, heartbeat_interval=60
+)
+DEFAULT_USAGE = records.UsageOptions(post_interval=60, ofrep=True)
 
 EVERYTHING: Mapping[str, str] = {
     **ONLINE,
@@ -52,7 +62,18 @@ EVERYTHING: Mapping[str, str] = {
     "client-service": "http://127.0.0.1:1/client",
     "metric-service": "http://127.0.0.1:1/metric",
     "sdk-base-url": "http://127.0.0.1:1/sdk",
+    "sdk-events-url": "http://127.0.0.1:1/events",
     "port": "8443",
+    "host": "127.0.0.1",
+    "base-path": "/ff/",
+    "idle-timeout": "30",
+    "memory-budget": "1 GiB",
+    "auth-rate-limit": "off",
+    "trusted-proxies": "10.0.0.0/8,::1",
+    "ofrep-usage": "false",
+    "access-log": "all",
+    "log-format": "text",
+    "no-color": "1",
     "workers": "2",
     "tls-enabled": "true",
     "tls-cert": "/tls/cert.pem",
@@ -86,35 +107,45 @@ EVERYTHING: Mapping[str, str] = {
 class TestSaidInAnyWay:
     """One case, six ways."""
 
-    def test_the_least_that_online_needs(self, way: Callable[[Mapping[str, str]], Said]) -> None:
+    def test_the_least_that_online_needs(self, way: Callable[..., Said]) -> None:
         """Four options suffice; all others have their documented defaults."""
         assert way(ONLINE).load().options == records.OnlineOptions(
-            serving=replace(
-                DEFAULT_SERVING, tokens=records.TokenOptions(secret=None, bypass=False, account="acc")
-            ),
+            serving=replace(DEFAULT_SERVING, tokens=records.TokenOptions(account="acc")),
             store=records.MemoryStoreOptions(),
             upstream=DEFAULT_UPSTREAM,
             usage=DEFAULT_USAGE,
             operation=DEFAULT_OPERATION,
         )
 
-    def test_everything_at_once(self, way: Callable[[Mapping[str, str]], Said]) -> None:
+    def test_everything_at_once(self, way: Callable[..., Said]) -> None:
         """Every option reaches its place in the record."""
         assert way(EVERYTHING).load().options == records.OnlineOptions(
             serving=records.ServingOptions(
                 port=8443,
+                host="127.0.0.1",
+                base_path="/ff",
                 workers=2,
-                tls=records.TlsOptions(Path("/tls/cert.pem"), Path("/tls/key.pem"), Path("/tls/ca.pem")),
+                tls=records.TlsOptions(
+                    certificate=Path("/tls/cert.pem"), key=Path("/tls/key.pem"), client_ca=Path("/tls/ca.pem")
+                ),
                 cors_allowed_origins=("https://a.example", "https://b.example:8443"),
-                limits=records.LimitOptions(max_connections=500, max_body_size=2097152),
+                limits=records.LimitOptions(
+                    max_connections=500, max_body_size=2097152, idle_timeout=30, memory_budget=2**30
+                ),
                 tokens=records.TokenOptions(secret=Secret("very secret"), bypass=True, account="acc"),
+                abuse=records.AbuseOptions(
+                    rate_limit=False, trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("::1"))
+                ),
+                access_log=AccessLog.ALL,
                 and_rules=False,
                 json_values=JsonValues.ESCAPED,
                 prometheus_port=9100,
-                admin=records.AdminOptions(HostPort("0.0.0.0", 9000), Secret("letmein"), explicit=True),
+                admin=records.AdminOptions(
+                    address=HostPort("0.0.0.0", 9000), token=Secret("letmein"), explicit=True
+                ),
                 shutdown=records.ShutdownOptions(delay=1.5, deadline=4),
             ),
-            store=records.SqliteStoreOptions(Path("/data")),
+            store=records.SqliteStoreOptions(directory=Path("/data")),
             upstream=records.UpstreamOptions(
                 account="acc",
                 organization="org",
@@ -124,17 +155,24 @@ class TestSaidInAnyWay:
                 client_service="http://127.0.0.1:1/client",
                 metric_service="http://127.0.0.1:1/metric",
                 sdk_base_url="http://127.0.0.1:1/sdk",
+                sdk_events_url="http://127.0.0.1:1/events",
                 stream_enabled=False,
                 flag_poll_interval=5,
                 target_poll_interval=30,
                 key_refresh_interval=7,
                 forward_targets=False,
             ),
-            usage=records.UsageOptions(post_interval=None),
-            operation=records.OperationOptions(log_level=LogLevel.WARNING, heartbeat_interval=None),
+            usage=records.UsageOptions(post_interval=None, ofrep=False),
+            operation=records.OperationOptions(
+                least_level=LogLevel.WARNING,
+                debug=False,
+                log_format=LogFormat.TEXT,
+                no_color=True,
+                heartbeat_interval=None,
+            ),
         )
 
-    def test_a_replica(self, way: Callable[[Mapping[str, str]], Said]) -> None:
+    def test_a_replica(self, way: Callable[..., Said]) -> None:
         """A replica needs Redis and nothing else; its options override what the address says."""
         loaded = way(
             {
@@ -151,7 +189,7 @@ class TestSaidInAnyWay:
         assert (store.username, store.password, store.database) == ("jane", Secret("own"), 3)
         assert store.prefix == "fleet-2"
 
-    def test_offline(self, way: Callable[[Mapping[str, str]], Said]) -> None:
+    def test_offline(self, way: Callable[..., Said]) -> None:
         """Offline needs nothing at all."""
         assert way({"offline": "true", "config-dir": "/flags"}).load().options == records.OfflineOptions(
             serving=DEFAULT_SERVING,
@@ -160,14 +198,14 @@ class TestSaidInAnyWay:
             operation=DEFAULT_OPERATION,
         )
 
-    def test_generate(self, way: Callable[[Mapping[str, str]], Said]) -> None:
+    def test_generate(self, way: Callable[..., Said]) -> None:
         """To generate is to connect, whether offline is set or not; a store is not used."""
         values = {"generate-offline-config": "true", "offline": "true", "redis-address": "r:1", **ONLINE}
         assert way(values).load().options == records.GenerateOptions(
             upstream=DEFAULT_UPSTREAM, config_dir=Path("/config"), operation=DEFAULT_OPERATION
         )
 
-    def test_every_problem_is_named_at_once(self, way: Callable[[Mapping[str, str]], Said]) -> None:
+    def test_every_problem_is_named_at_once(self, way: Callable[..., Said]) -> None:
         """Unreadable values and missing options come in one error, exit 2, and no secret among them."""
         values = {
             "port": "70000",
@@ -201,7 +239,7 @@ class TestSaidInAnyWay:
         ({"offline": "true", "generate-offline-config": "true"}, "api-keys: required to connect to Harness"),
         ({"offline": "true", "tls-enabled": "true", "tls-cert": "c"}, "tls-key: required by tls-enabled"),
         ({"offline": "true", "tls-enabled": "true", "tls-key": "k"}, "tls-cert: required by tls-enabled"),
-        ({"offline": "true", "tls-client-ca": "c"}, "tls-client-ca: no certificate is asked for"),
+        ({"offline": "true", "tls-client-ca": "c"}, "tls-client-ca: SDKs are asked for no certificate"),
         (
             {"offline": "true", "shutdown-delay": "10"},
             "shutdown-delay: must not be longer than shutdown-deadline",
@@ -243,7 +281,7 @@ def test_offline_with_generate_names_all_that_is_missing() -> None:
         ({**ONLINE, "pprof": "true"}, "pprof has no meaning here"),
         ({**ONLINE, "gcp-profiler-enabled": "false"}, "gcp-profiler-enabled has no meaning here"),
         ({**ONLINE, "redis-pool-size": "10"}, "redis-pool-size has no meaning here"),
-        ({**ONLINE, "proxy-key": "k"}, "proxy-key is not supported yet"),
+        ({**ONLINE, "host": "localhost"}, "host is not supported yet"),
         (
             {**ONLINE, "redis-password": "p", "redis-db": "1"},
             "redis-address is not set: redis-password, redis-db",
@@ -373,14 +411,14 @@ def test_admin_can_be_off() -> None:
     """``off`` is an address too."""
     options = as_flags({"offline": "1", "admin-address": "off"}).load().options
     assert isinstance(options, records.OfflineOptions)
-    assert options.serving.admin is None
+    assert options.serving.admin.address is None
 
 
 def test_prometheus_on_the_port_of_sdks_is_no_port_of_its_own() -> None:
     """Naming the same port is how the Go proxy's default says it."""
     options = as_flags({"offline": "1", "port": "8000", "prometheus-port": "8000"}).load().options
     assert isinstance(options, records.OfflineOptions)
-    assert options.serving.prometheus_port is None
+    assert options.serving.metrics_port is None
 
 
 def test_no_secret_is_printed() -> None:

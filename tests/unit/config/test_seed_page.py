@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ff_proxy.config import options, records
+from ff_proxy.config import records
 from ff_proxy.config.load import load
 from ff_proxy.config.settings import read_settings
 from ff_proxy.errors import ConfigError
@@ -142,7 +142,7 @@ def test_the_bare_image_has_nothing_given(page: str) -> None:
 def test_every_variable_that_the_page_lists_is_an_option(page: str) -> None:
     """With the default that the page gives, where it gives one that still holds."""
     listed = re.findall(r"```\n ?([a-z-]+)(?: \w+)?\n```\n(.*)", page)
-    declared = {option.flag: option for option in options.ALL}
+    declared = {option.flag: option for option in records.ALL}
     assert len(listed) == 18
     for flag, meaning in listed:
         default = re.search(r"default (?:is )?`?([^\s`)]+)", meaning)

@@ -5,21 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from ff_proxy.config import options
-from ff_proxy.config.sources import Reading, from_env_file, from_toml_file
+from ff_proxy.config import records
+from ff_proxy.config.given import Reading
+from ff_proxy.config.sources import from_env_file, from_toml_file
 from tests.support.config_ways import reader
 
 
 def env_file(text: str | bytes, **environ: str) -> Reading:
     """Read a ``.env`` file."""
     content = text if isinstance(text, bytes) else text.encode()
-    return from_env_file(Path("e/.env"), lambda _: content, environ, options.ALL)
+    return from_env_file(Path("e/.env"), lambda _: content, environ, records.ALL)
 
 
 def toml_file(text: str | bytes) -> Reading:
     """Read a TOML file."""
     content = text if isinstance(text, bytes) else text.encode()
-    return from_toml_file(Path("e/ff.toml"), lambda _: content, options.ALL)
+    return from_toml_file(Path("e/ff.toml"), lambda _: content, records.ALL)
 
 
 def values(reading: Reading) -> dict[str, str]:
@@ -44,8 +45,8 @@ def test_an_env_file_in_python_dotenvs_format() -> None:
         "export PORT=1 # one\r\n"
         "AUTH_SECRET='a # b'\r\n"
         'ORG_IDENTIFIER="o\\"x"\n'
-        "HOST=redis\n"
-        "REDIS_ADDRESS=${HOST}:${REDIS_PORT:-1}\n"
+        "REDIS_HOST=redis\n"
+        "REDIS_ADDRESS=${REDIS_HOST}:${REDIS_PORT:-1}\n"
         "CONFIG_DIR=${ELSEWHERE}/x\n"
         "DEBUG\n"
         "WORKERS=\n"
@@ -128,9 +129,9 @@ def test_a_file_of_other_bytes_is_a_problem(read: Callable[[bytes], Reading]) ->
 
 def test_a_missing_file_is_a_problem() -> None:
     """Whoever names a file means it."""
-    assert from_env_file(Path(".env"), reader({}), {}, options.ALL).problems == [
+    assert from_env_file(Path(".env"), reader({}), {}, records.ALL).problems == [
         ".env: cannot be read: No such file or directory"
     ]
-    assert from_toml_file(Path("ff.toml"), reader({}), options.ALL).problems == [
+    assert from_toml_file(Path("ff.toml"), reader({}), records.ALL).problems == [
         "ff.toml: cannot be read: No such file or directory"
     ]

@@ -46,6 +46,18 @@ def test_people_are_spared_json() -> None:
     assert not out.getvalue().startswith("{")
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_the_form_can_be_chosen(form: str) -> None:
+    """On a terminal and elsewhere; colours are for terminals whose people want them."""
+    for out in (StringIO(), Terminal()):
+        make_logger("INFO", out, form=form, colors=False).info("listening", port=7000)
+        assert out.getvalue().startswith("{") == (form == "json")
+        assert "\x1b" not in out.getvalue()
+    coloured = Terminal()
+    make_logger("INFO", coloured, form=form).info("listening", port=7000)
+    assert ("\x1b" in coloured.getvalue()) == (form == "text")
+
+
 def test_what_is_less_severe_is_not_written() -> None:
     """The level is the least that is."""
     out = StringIO()

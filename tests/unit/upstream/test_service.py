@@ -117,7 +117,7 @@ async def test_bad_key_delays_nobody(world: World, make: Make) -> None:
         await world.clock.advance(2)
         readiness = service.readiness()
         assert readiness.ready
-        assert readiness.refused == ("key badk***: refused by SaaS with 403",)
+        assert readiness.refused == (f"key {BAD_KEY.masked}: refused by SaaS with 403",)
         assert BAD_KEY.reveal() not in world.log
         assert world.log.count("not authenticated") == 1
 
@@ -148,7 +148,7 @@ async def test_saas_away_at_start(world: World, make: Make) -> None:
     async with running(service.run()):
         await world.clock.advance(300)
         (pending,) = service.readiness().pending
-        assert pending == "key b2a1***: connection refused"
+        assert pending == f"key {KEY.masked}: connection refused"
         assert world.saas.count("/client/auth") < 20
         world.saas.down = False
         await world.clock.advance(33)

@@ -1,13 +1,14 @@
 """Each type of value reads what it must and refuses the rest in words that say what it must be."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ff_proxy.config import kinds
+from ff_proxy.config import value_types as kinds
 from ff_proxy.config.addresses import HostPort
-from ff_proxy.config.kinds import Kind
+from ff_proxy.config.value_types import ValueType
 from ff_proxy.model.keys import SdkKey, Secret
 
 
@@ -19,19 +20,36 @@ from ff_proxy.model.keys import SdkKey, Secret
         (kinds.TEXT, "a b", "a b", "a b"),
         (kinds.PREFIX, "ffp-2:x", "ffp-2:x", "ffp-2:x"),
         (kinds.SECRET, "s", Secret("s"), "***"),
-        (kinds.KEYS, "abcdefghij, k2,,k2", (SdkKey("abcdefghij"), SdkKey("k2")), "abcd***,***"),
-        (kinds.ORIGINS, "*", ("*",), "*"),
-        (kinds.ORIGINS, "https://a, null ,https://a", ("https://a", "null"), "https://a,null"),
+        (kinds.KEYS, "abcdefghij, k2,,k2", (SdkKey("abcdefghij"), SdkKey("k2")), "abcd***#723993,***#015f7e"),
+        (kinds.ON_OFF, "Off", False, "off"),
+        (kinds.ON_OFF, "true", True, "on"),
+        (kinds.PRESENCE, "no thanks", True, "true"),
+        (kinds.HOST, "LocalHost", "localhost", "localhost"),
+        (kinds.HOST, "[::1]", "::1", "::1"),
+        (kinds.HOST, "0.0.0.0", "0.0.0.0", "0.0.0.0"),
+        (kinds.HOST, "unix:/run/ff.sock", Path("/run/ff.sock"), "unix:/run/ff.sock"),
+        (kinds.HOST, "unix:///run/ff.sock", Path("/run/ff.sock"), "unix:/run/ff.sock"),
+        (kinds.BASE_PATH, "/", "", ""),
+        (kinds.BASE_PATH, "/ff/proxy-1/", "/ff/proxy-1", "/ff/proxy-1"),
+        (
+            kinds.NETWORKS,
+            "10.0.0.0/8, ::1 ,10.0.0.0/8",
+            (ip_network("10.0.0.0/8"), ip_network("::1")),
+            "10.0.0.0/8,::1/128",
+        ),
+        (kinds.LOG_FORMAT, "TEXT", kinds.LogFormat.TEXT, "text"),
+        (kinds.ACCESS_LOG, "all", kinds.AccessLog.ALL, "all"),
+        (kinds.IDENTIFIER, "acc-1_$", "acc-1_$", "acc-1_$"),
         (kinds.URL, "https://h:1/p/", "https://h:1/p", "https://h:1/p"),
         (kinds.URL, "http://[::1]:1", "http://[::1]:1", "http://[::1]:1"),
-        (kinds.FILE, "/a/b", Path("/a/b"), "/a/b"),
+        (kinds.PATH, "/a/b", Path("/a/b"), "/a/b"),
         (kinds.SIZE, "0", 0, "0"),
         (kinds.SIZE, "1500", 1500, "1500"),
         (kinds.SIZE, "64MiB", 67108864, "64 MiB"),
         (kinds.SIZE, "2 kib", 2048, "2 KiB"),
         (kinds.SIZE, "1 GB", 1000000000, "1000000000"),
         (kinds.PORT, "65535", 65535, "65535"),
-        (kinds.OPTIONAL_PORT, "0", 0, "0"),
+        (kinds.zero_for_none(kinds.seconds()), "0.0", None, "0"),
         (kinds.whole_number(-5), "-5", -5, "-5"),
         (kinds.seconds(), "0", 0.0, "0"),
         (kinds.seconds(1), "1.5", 1.5, "1.5"),
@@ -41,10 +59,12 @@ from ff_proxy.model.keys import SdkKey, Secret
         (kinds.JSON_VALUES, "Escaped", kinds.JsonValues.ESCAPED, "escaped"),
     ],
 )
-def test_a_text_is_read_and_its_value_shown(kind: Kind[Any], text: str, value: object, shown: str) -> None:
+def test_a_text_is_read_and_its_value_shown(
+    kind: ValueType[Any], text: str, value: object, shown: str
+) -> None:
     """What is shown holds no secret, and says the same."""
-    assert kind.parse(text) == value
-    assert kind.show(value) == shown
+    assert kind.read(text) == value
+    assert (kind.none if value is None else kind.show(value)) == shown
 
 
 @pytest.mark.parametrize(
@@ -58,7 +78,17 @@ def test_a_text_is_read_and_its_value_shown(kind: Kind[Any], text: str, value: o
         (kinds.KEYS, "a b"),
         (kinds.KEYS, "a,<key>"),
         (kinds.KEYS, ","),
-        *((kinds.ORIGINS, text) for text in (",", "a.example", "https://a/", "https://a/p", "https://a?x")),
+        *(
+            (kinds.IDENTIFIER, text)
+            for text in ('"acc"', "acc'", "[acc]", "acc;", "{{acc}}", "\u201cacc\u201d")
+        ),
+        *((kinds.KEYS, text) for text in ('"a","b"', "[a,b]", "a;b", "a,b;", "(a)", "a,'b'")),
+        (kinds.TOKEN, '"pat.a.b.c"'),
+        *((kinds.ON_OFF, text) for text in ("yes", "maybe")),
+        *((kinds.HOST, text) for text in ("proxy.example", "10.0.0.1:7000", "unix:", "unix:rel", "unix:/d/")),
+        *((kinds.BASE_PATH, text) for text in ("ff", "/a//b", "/a?b", "/../x", "/a b", "/%41")),
+        *((kinds.NETWORKS, text) for text in (",", "10.0.0.0/33", "proxy.example")),
+        *((kind, '"a"') for kind in (kinds.TEXT, kinds.PATH, kinds.SIZE, kinds.PORT, kinds.URL)),
         *((kinds.URL, text) for text in ("h", "ftp://h", "http://", "http://h:x", "http://[", "http://h:0")),
         *((kinds.URL, text) for text in ("http://h?x", "http://h/#x", "http://u:p@h", "http://a b")),
         *((kinds.SIZE, text) for text in ("-1", "1.5", "MiB", "1 TiB", "")),
@@ -72,13 +102,13 @@ def test_a_text_is_read_and_its_value_shown(kind: Kind[Any], text: str, value: o
         (kinds.JSON_VALUES, "raw"),
     ],
 )
-def test_the_rest_is_refused_in_words(kind: Kind[Any], text: str) -> None:
+def test_the_rest_is_refused_in_words(kind: ValueType[Any], text: str) -> None:
     """The words fit behind the option's name."""
     with pytest.raises(ValueError, match=r"^must "):
-        kind.parse(text)
+        kind.read(text)
 
 
-@pytest.mark.parametrize("kind", [kinds.SECRET, kinds.KEYS, kinds.URL, kinds.REDIS_ADDRESS])
-def test_what_may_hold_a_secret_may_not_be_quoted(kind: Kind[Any]) -> None:
+@pytest.mark.parametrize("kind", [kinds.SECRET, kinds.TOKEN, kinds.KEYS, kinds.URL, kinds.REDIS_ADDRESS])
+def test_what_may_hold_a_secret_may_not_be_quoted(kind: ValueType[Any]) -> None:
     """So that no message repeats it."""
-    assert not kind.may_quote
+    assert kind.secret or not kind.quotable

@@ -1,11 +1,12 @@
-"""Describes every option for people: the listing that the bare command prints, and ``docs/options.md``."""
+"""Describes options for people: the help that commands print, and ``docs/options.md``."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from textwrap import fill
 from typing import Any, Final
 
-from ff_proxy.config.option import Mode, Option, Standing
+from ff_proxy.config.declare import Mode, Option, Status, missing
+from ff_proxy.config.records import ALL, ROLES
 
 WIDTH: Final = 100
 _INDENT: Final = " " * 8
@@ -13,12 +14,27 @@ _INDENT: Final = " " * 8
 _SOURCES: Final = (
     "Each option is a flag and an environment variable. Sources, strongest first: flag, environment variable,"
     " file of environment variables (-env-file), TOML file (-config), default. An empty value means unset; "
-    "values of api-keys from all sources are joined."
+    "values of api-keys from all sources are joined. A secret can stand in a file that NAME_FILE names: "
+    "AUTH_SECRET_FILE=/run/secrets/auth."
 )
 _FLAGS: Final = (
     "Flags are written -name value, -name=value, or with two dashes; a boolean stands alone or takes =true, "
     "=false, =1, =0, =t or =f."
 )
+_COLUMN: Final = 24
+
+
+def usage(call: str, options: Sequence[Option[Any]], summary: str = "") -> str:
+    """How a command with a few options of its own is called: a line per option."""
+    lines = [f"{call} [options]" if options else call, ""]
+    if summary:
+        lines += [summary, ""]
+    for option in options:
+        name = f"-{option.flag}" if option.kind.standalone else f"-{option.flag} {option.kind.name}"
+        default = f" (default {option.shown_default})" if option.shown_default not in {"", "false"} else ""
+        required = " (required)" if option.required else ""
+        lines.append(f"  {name:<{_COLUMN}} {option.meaning}{default}{required}")
+    return "\n".join(lines).rstrip()
 
 
 def as_text(options: Sequence[Option[Any]]) -> str:
@@ -39,7 +55,7 @@ def as_markdown(options: Sequence[Option[Any]]) -> str:
         (
             "# Options",
             "",
-            "<!-- Made by `make docs` from `src/ff_proxy/config/options.py`; edit that, not this. -->",
+            "<!-- Made by `make docs` from `src/ff_proxy/config`; edit that, not this. -->",
             "",
             _SOURCES,
             "",
@@ -51,7 +67,7 @@ def as_markdown(options: Sequence[Option[Any]]) -> str:
 
 
 def _groups(options: Sequence[Option[Any]]) -> Iterator[tuple[str, list[Option[Any]]]]:
-    for group, members in groupby(options, key=lambda option: option.group):
+    for group, members in groupby(options, key=lambda option: option.section):
         yield group, list(members)
 
 
@@ -89,9 +105,27 @@ def _meaning(option: Option[Any]) -> str:
 
 
 def _remarks(option: Option[Any]) -> Iterator[str]:
-    if option.required:
-        yield f"required by {' and '.join(mode.value for mode in Mode if mode in option.required)} mode"
-    if option.standing is Standing.IGNORED:
+    modes = [mode.value for mode in Mode if option.flag in _REQUIRED.get(mode, ())]
+    if modes:
+        yield f"required by {' and '.join(modes)} mode"
+    if option.status is Status.IGNORED:
         yield "ignored"
-    if option.standing is Standing.LATER:
+    if option.status is Status.PENDING:
         yield "not supported yet"
+
+
+class _NothingGiven:
+    """The values of a process that nobody has configured."""
+
+    def __getitem__(self, flag: str) -> Any:
+        return _DEFAULTS[flag]
+
+    def given(self, flag: str) -> bool:  # noqa: ARG002  (as Values)
+        return False
+
+
+_DEFAULTS: Final = {option.flag: option.default for option in ALL}
+_REQUIRED: Final = {
+    mode: frozenset(option.flag for option, _ in missing(role, _NothingGiven()))
+    for mode, role in ROLES.items()
+}

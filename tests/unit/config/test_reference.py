@@ -4,22 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from ff_proxy.config import options
-from ff_proxy.config.listing import WIDTH, as_markdown, as_text
-from ff_proxy.config.option import Option, Standing
+from ff_proxy.config import records
+from ff_proxy.config.declare import Option, Status
+from ff_proxy.config.reference import WIDTH, as_markdown, as_text
 
 PAGE = Path(__file__).parents[3] / "docs/options.md"
 
 
 def test_the_page_is_what_the_declarations_make() -> None:
     """``make docs`` writes it."""
-    assert PAGE.read_text(encoding="utf-8") == as_markdown(options.ALL)
+    assert PAGE.read_text(encoding="utf-8") == as_markdown(records.ALL)
 
 
-@pytest.mark.parametrize("option", options.ALL, ids=lambda option: option.flag)
+@pytest.mark.parametrize("option", records.ALL, ids=lambda option: option.flag)
 def test_the_listing_shows_every_option(option: Option[object]) -> None:
     """Flag, environment variable, type and default stand on one line, the meaning below."""
-    lines = as_text(options.ALL).splitlines()
+    lines = as_text(records.ALL).splitlines()
     number, line = next(
         (n, line)
         for n, line in enumerate(lines)
@@ -33,27 +33,27 @@ def test_the_listing_shows_every_option(option: Option[object]) -> None:
 
 def test_the_listing_fits_a_terminal() -> None:
     """No line of prose is wider than a page."""
-    assert all(len(line) <= WIDTH for line in as_text(options.ALL).splitlines())
+    assert all(len(line) <= WIDTH for line in as_text(records.ALL).splitlines())
 
 
 def test_names_are_unique() -> None:
     """Neither a flag nor an environment variable means two things."""
-    flags = [name for option in options.ALL for name in option.names]
-    variables = [option.env for option in options.ALL]
+    flags = [name for option in records.ALL for name in option.names]
+    variables = [option.env for option in records.ALL]
     assert len(set(flags)) == len(flags)
     assert len(set(variables)) == len(variables)
 
 
 def test_what_has_no_use_says_so() -> None:
     """In the listing as in the warning."""
-    text = " ".join(as_text(options.ALL).split())
-    for option in options.ALL:
+    text = " ".join(as_text(records.ALL).split())
+    for option in records.ALL:
         said = f"{option.meaning}; ignored." in text, f"{option.meaning}; not supported yet." in text
-        assert said == (option.standing is Standing.IGNORED, option.standing is Standing.LATER)
+        assert said == (option.status is Status.IGNORED, option.status is Status.PENDING)
 
 
 def test_no_cell_of_the_page_breaks_its_table() -> None:
     """A type such as plain|escaped is written with a comma."""
-    rows = [line for line in as_markdown(options.ALL).splitlines() if line.startswith("| `")]
-    assert len(rows) == len(options.ALL)
+    rows = [line for line in as_markdown(records.ALL).splitlines() if line.startswith("| `")]
+    assert len(rows) == len(records.ALL)
     assert {row.count("|") for row in rows} == {6}

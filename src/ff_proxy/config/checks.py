@@ -1,0 +1,165 @@
+"""Every rule that looks at more than one option, or beyond our own options, in one place (PRODUCT §6.8).
+
+Problems make the process end with exit 2, all of them named at once; warnings are for the log, and the
+process goes on.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ff_proxy.config.addresses import HostPort, RedisAddress, RedisTopology
+from ff_proxy.config.declare import Mode, Option, Status, build, missing
+from ff_proxy.config.records import ROLES, ModeOptions
+from ff_proxy.config.settings import Settings
+from ff_proxy.config.spelling import near_miss
+from ff_proxy.model.keys import Secret
+
+GO_DEFAULT_SECRET: Final = "secret"  # noqa: S105  (the published default of the Go proxy, which must be warned about)
+
+_NEEDED: Final = {
+    Mode.ONLINE: " to connect to Harness",
+    Mode.GENERATE: " to connect to Harness, which generate-offline-config does even if offline is set",
+    Mode.REPLICA: " by read-replica, which serves from there",
+}
+_SERVICES: Final = ("admin-service", "client-service", "metric-service", "sdk-base-url", "sdk-events-url")
+# What Kubernetes tells of every Service of the namespace.
+_SERVICE_VARIABLE: Final = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT(_\d+_(TCP|UDP|SCTP)(_|$)|$)")
+
+
+def mode_of(settings: Settings) -> Mode:
+    """The mode that the options choose."""
+    return build(ModeOptions, settings).mode
+
+
+def missing_options(
+    settings: Settings, roles: Mapping[Mode, type[Any]] = ROLES
+) -> list[tuple[Option[Any], str]]:
+    """The options that the mode cannot do without and nobody has set, and why each is needed."""
+    mode = mode_of(settings)
+    return [(option, why or _NEEDED.get(mode, "")) for option, why in missing(roles[mode], settings)]
+
+
+def problems(settings: Settings, roles: Mapping[Mode, type[Any]] = ROLES) -> list[str]:
+    """What makes the options unusable, alone and together; each begins with the name of an option."""
+    if settings.given("proxy-key"):
+        # What a configuration of version 2 lacks and has besides is no mistake of anybody's.
+        instead = "account-identifier, org-identifier, admin-service-token and api-keys"
+        return [f"proxy-key: not supported yet; use {instead}"]
+    return [*settings.problems, *_missing_problems(settings, roles), *_combinations(settings)]
+
+
+def _missing_problems(settings: Settings, roles: Mapping[Mode, type[Any]]) -> Iterator[str]:
+    if settings.inputs.line.mistyped:
+        return  # it may be there, under a name with a mistake: one mistake, one problem
+    for option, why in missing_options(settings, roles):
+        yield f"{option.flag}: required{why} (flag -{option.flag} or environment variable {option.env})"
+
+
+def _combinations(settings: Settings) -> Iterator[str]:
+    yield from _mode_problems(settings)
+    if mode_of(settings) is not Mode.GENERATE:
+        yield from _serving_problems(settings)
+        yield from _store_problems(settings)
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """What works but should be looked at."""
+    yield from settings.warnings
+    yield from _near_misses(settings)
+    mode = mode_of(settings)
+    for setting in settings:
+        flag, status = setting.option.flag, setting.option.status
+        if status is Status.IGNORED and settings.given(flag):
+            yield f"{flag} has no meaning here and is ignored: it is accepted for compatibility"
+        if status is Status.PENDING and settings.given(flag):
+            yield f"{flag} is not supported yet; going on without it"
+    if mode in {Mode.ONLINE, Mode.GENERATE}:
+        yield from _upstream_warnings(settings)
+    if mode is not Mode.GENERATE:
+        yield from _security_warnings(settings, mode)
+        yield from _store_warnings(settings)
+
+
+def _near_misses(settings: Settings) -> Iterator[str]:
+    options = [setting.option for setting in settings]
+    ours = {name for option in options for name in (option.env, option.env_file) if name}
+    for name in settings.inputs.environ:
+        known = None if name in ours or _SERVICE_VARIABLE.search(name) else near_miss(name, ours)
+        if known is not None:
+            yield f"environment variable {name} is no option of ours; did you mean {known}?"
+
+
+def _upstream_warnings(settings: Settings) -> Iterator[str]:
+    for setting in settings:
+        flag = setting.option.flag
+        if flag not in _SERVICES or not settings.given(flag):
+            continue
+        chosen, usual = urlsplit(str(setting.value)), urlsplit(str(setting.option.default))
+        if str(chosen.hostname).endswith("harness.io") and chosen.path != usual.path:
+            yield f"{flag} is {setting.value}, and Harness serves it below {usual.path}: is the path right?"
+    environ = settings.inputs.environ
+    for name in ("ALL_PROXY", "all_proxy"):
+        if environ.get(name, "").strip().lower().startswith("socks"):
+            yield f"environment variable {name} names a SOCKS proxy and is ignored; HTTPS_PROXY takes http://host:port"
+
+
+def _mode_problems(settings: Settings) -> Iterator[str]:
+    if settings["read-replica"]:
+        for other in ("offline", "generate-offline-config"):
+            if settings[other]:
+                yield f"read-replica: cannot be combined with {other}"
+
+
+def _serving_problems(settings: Settings) -> Iterator[str]:
+    if settings.given("tls-client-ca") and not settings["tls-enabled"]:
+        yield "tls-client-ca: SDKs are asked for no certificate without tls-enabled"
+    delay, deadline = settings["shutdown-delay"], settings["shutdown-deadline"]
+    if delay > deadline:
+        yield (
+            f"shutdown-delay: must not be longer than shutdown-deadline ({deadline:g} s), by which "
+            "everything has to end"
+        )
+    address: HostPort | None = settings["admin-address"]
+    if address is None:
+        return
+    if not address.is_loopback and not settings.given("admin-token"):
+        yield "admin-token: required, since admin-address is not loopback"
+    if settings.given("admin-address") and address.port:
+        for flag in ("port", "prometheus-port"):
+            if settings[flag] == address.port:
+                yield f"admin-address: port {address.port} is taken by {flag}"
+
+
+def _store_problems(settings: Settings) -> Iterator[str]:
+    address: RedisAddress | None = settings["redis-address"]
+    if address is None or address.topology is not RedisTopology.CLUSTER:
+        return
+    if settings["redis-db"] if settings.given("redis-db") else address.database:
+        yield "redis-db: must be 0 for several addresses: a Cluster has no other database"
+
+
+def _security_warnings(settings: Settings, mode: Mode) -> Iterator[str]:
+    secret: Secret | None = settings["auth-secret"]
+    if settings["bypass-auth"]:
+        yield "bypass-auth is on: whoever reaches the port can read every environment"
+    if secret is not None and secret.reveal() == GO_DEFAULT_SECRET:
+        yield "auth-secret is the published default of the Go proxy: anybody can make tokens"
+    stored = settings.given("redis-address") or settings.given("data-dir")
+    if secret is None and mode is Mode.OFFLINE and not stored:
+        yield "auth-secret is not set: a random one is used, and tokens end with this process"
+    unused = [flag for flag in ("tls-cert", "tls-key") if settings.given(flag)]
+    if unused and not settings["tls-enabled"]:
+        yield f"tls-enabled is off: serving without TLS, {' and '.join(unused)} unused"
+
+
+def _store_warnings(settings: Settings) -> Iterator[str]:
+    if settings.given("redis-address"):
+        if settings.given("data-dir"):
+            yield "data-dir is not used, since redis-address is set"
+        return
+    names = ("redis-username", "redis-password", "redis-db", "redis-prefix")
+    unused = [flag for flag in names if settings.given(flag)]
+    if unused:
+        yield f"redis-address is not set: {', '.join(unused)} unused"

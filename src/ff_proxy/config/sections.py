@@ -1,0 +1,15 @@
+"""The headings under which people find options, in the order in which they meet them."""
+
+from typing import Final
+
+HARNESS: Final = "Harness"
+MODE: Final = "Mode"
+SERVING: Final = "Serving"
+SECURITY: Final = "Security"
+STORE: Final = "Store"
+SYNC: Final = "Synchronisation"
+OPERATION: Final = "Operation"
+SOURCES: Final = "Sources"
+COMPATIBILITY: Final = "Compatibility"
+
+SECTIONS: Final = (HARNESS, MODE, SERVING, SECURITY, STORE, SYNC, OPERATION, SOURCES, COMPATIBILITY)

@@ -1,0 +1,101 @@
+"""Harness SaaS, declared: who we are there, where it is, how it is followed, and what it is sent."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from ff_proxy.config import value_types as kinds
+from ff_proxy.config.declare import Status, option, required
+from ff_proxy.config.sections import HARNESS, SYNC
+from ff_proxy.model.keys import SdkKey, Secret
+
+_CONFIG_URL: Final = "https://config.ff.harness.io/api/1.0"
+_EVENTS_URL: Final = "https://events.ff.harness.io/api/1.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamOptions:
+    """Harness SaaS: who we are there, where it is, and how it is followed. Intervals in seconds.
+
+    ``target_poll_interval`` is ``None`` if targets are never fetched.
+    """
+
+    section: ClassVar[str] = HARNESS
+
+    account: str = required(
+        kinds.IDENTIFIER, "Account to load the configuration of", name="account-identifier"
+    )
+    organization: str = required(
+        kinds.IDENTIFIER, "Organisation to load the configuration of", name="org-identifier"
+    )
+    admin_token: Secret = required(
+        kinds.TOKEN, "Service account token for the admin service", name="admin-service-token"
+    )
+    api_keys: tuple[SdkKey, ...] = required(
+        kinds.KEYS,
+        "Server SDK keys, one or more per environment, with commas between; those of all sources are joined",
+        reloadable=True,
+    )
+    admin_service: str = option(
+        kinds.URL, "https://app.harness.io/gateway/cf", "URL of the admin service: SDK keys and targets"
+    )
+    client_service: str = option(
+        kinds.URL, _CONFIG_URL, "URL of the client service: authentication and registration of targets"
+    )
+    metric_service: str = option(
+        kinds.URL, _EVENTS_URL, "URL to which usage is forwarded", fallback="sdk-events-url"
+    )
+    sdk_base_url: str = option(kinds.URL, _CONFIG_URL, "URL of flags, target groups and the stream")
+    sdk_events_url: str = option(
+        kinds.URL, _EVENTS_URL, "URL to which usage is forwarded if metric-service is not set"
+    )
+    stream_enabled: bool = option(
+        kinds.BOOLEAN,
+        True,
+        "Follow Harness by its stream; false: by polling, for networks that swallow streams",
+        name="flag-stream-enabled",
+        section=SYNC,
+    )
+    flag_poll_interval: float = option(
+        kinds.seconds(1),
+        60.0,
+        "Seconds between polls while there is no stream from Harness, at least 1",
+        section=SYNC,
+    )
+    target_poll_interval: float | None = option(
+        kinds.zero_for_none(kinds.seconds()),
+        None,
+        "Seconds between fetches of the targets; 0: never",
+        name="target-poll-duration",
+        section=SYNC,
+    )
+    key_refresh_interval: float = option(
+        kinds.seconds(1),
+        60.0,
+        "Seconds between refreshes of the SDK keys, at least 1",
+        name="api-key-refresh-interval",
+        section=SYNC,
+    )
+    forward_targets: bool = option(
+        kinds.BOOLEAN, True, "Register with Harness the targets that SDKs send", section=SYNC
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageOptions:
+    """Seconds between posts of usage; ``None``: usage is accepted from SDKs and goes nowhere."""
+
+    section: ClassVar[str] = SYNC
+
+    post_interval: float | None = option(
+        kinds.zero_for_none(kinds.seconds()),
+        60.0,
+        "Seconds between posts of usage to Harness; 0: do not forward",
+        name="metric-post-duration",
+    )
+    ofrep: bool = option(
+        kinds.BOOLEAN,
+        True,
+        "Count evaluations over OFREP as usage",
+        name="ofrep-usage",
+        status=Status.PENDING,
+    )
