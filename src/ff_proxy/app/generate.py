@@ -40,6 +40,8 @@ async def _generate(options: GenerateOptions, warnings: tuple[str, ...], stop: S
     written = await asyncio.to_thread(write_directory, options.config_dir, environments, clock.wall())
     for directory in written.directories:
         log.info("environment written", directory=str(directory))
+    for directory in written.narrowed:
+        log.warning("other users could read this directory, its mode was corrected", directory=str(directory))
     for environment in written.untouched:
         log.warning("environment is not configured, its files stay as they are", environment=environment)
     return ExitCode.OK

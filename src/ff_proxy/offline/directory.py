@@ -136,4 +136,4 @@ def _complete_alone(root: Path, disk: Disk, files: Files) -> Finding:
         return finding
     kept = (location for location in finding.locations if location.environment not in waiting)
     moved = (locate(name, path, files) for name, path in waiting.items())
-    return Finding((*kept, *moved), finding.disputed, finding.problems)
+    return msgspec.structs.replace(finding, locations=(*kept, *moved))

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-_FILE_MODE: Final = 0o644
-_DIRECTORY_MODE: Final = 0o755
+from ff_proxy.store.private_files import DIRECTORY_MODE, FILE_MODE
+
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
@@ -18,16 +18,17 @@ class Disk:
     """Changes files and directories; raises ``OSError``. Tests replace it by one that fails."""
 
     def make_directory(self, path: Path) -> None:
-        """Make ``path`` and what is missing above it, readable for everybody whatever the umask."""
+        """Make ``path`` and what is missing above it, closed to other users."""
         missing = [path, *path.parents]
         for directory in reversed(missing[: next(n for n, one in enumerate(missing) if one.is_dir())]):
-            directory.mkdir()
-            directory.chmod(_DIRECTORY_MODE)
+            directory.mkdir(DIRECTORY_MODE)
+            directory.chmod(DIRECTORY_MODE)
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write a new file, readable for everybody, and wait until it is on the disk."""
-        with path.open("xb") as file:
-            os.fchmod(file.fileno(), _FILE_MODE)
+        """Write a new file, closed to other users, and wait until it is on the disk."""
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, FILE_MODE)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -76,11 +76,13 @@ class Finding(msgspec.Struct, frozen=True):
     """The environments below a directory, and what was wrong in looking for them.
 
     ``disputed`` are environments that two directories claim; they are not among the ``locations``.
+    ``unreadable`` are those of the problems that may hide an environment.
     """
 
     locations: tuple[Location, ...]
     disputed: frozenset[EnvironmentId]
     problems: tuple[Problem, ...]
+    unreadable: tuple[Problem, ...] = ()
 
 
 def find(root: Path, files: Files | None = None) -> Finding:
@@ -107,7 +109,7 @@ def find(root: Path, files: Files | None = None) -> Finding:
             text = f"environment {location.environment!r} is also in {other.path}; remove one of the two"
             walk.note(Severity.BROKEN, location.path, text)
     undisputed = tuple(location for name, location in found.items() if name not in twice)
-    return Finding(undisputed, frozenset(twice), tuple(walk.problems))
+    return Finding(undisputed, frozenset(twice), tuple(walk.problems), tuple(walk.unreadable))
 
 
 def locate(environment: EnvironmentId, path: Path, files: Files | None = None) -> Location:
@@ -133,6 +135,7 @@ class _Walk:
     def __init__(self, files: Files) -> None:
         self._files = files
         self.problems: list[Problem] = []
+        self.unreadable: list[Problem] = []
 
     def through(self, directory: _Directory, above: tuple[tuple[int, int], ...] = ()) -> Iterator[_Directory]:
         """``directory`` and every one below; links are followed, but never around in a circle."""
@@ -183,8 +186,11 @@ class _Walk:
         except OSError as error:
             # It need not be a directory at all: a link to nothing is only serious where one was meant.
             if not isinstance(error, FileNotFoundError) or self._is_link(path):
-                severity = Severity.BROKEN if PREFIX in path.name else Severity.WARNING
-                self.note(severity, path, f"it cannot be read: {in_words(error)}")
+                text = f"it cannot be read: {in_words(error)}"
+                if PREFIX in path.name:
+                    self._hidden(path, text)
+                else:
+                    self.note(Severity.WARNING, path, text)
             return None
         if not stat.S_ISDIR(status.st_mode):
             return None
@@ -193,8 +199,12 @@ class _Walk:
         except FileNotFoundError:
             return None  # gone since it was listed
         except OSError as error:
-            self.note(Severity.BROKEN, path, f"the directory cannot be read: {in_words(error)}")
+            self._hidden(path, f"the directory cannot be read: {in_words(error)}")
             return None
+
+    def _hidden(self, path: Path, text: str) -> None:
+        self.note(Severity.BROKEN, path, text)
+        self.unreadable.append(self.problems[-1])
 
     def _is_link(self, path: Path) -> bool:
         try:

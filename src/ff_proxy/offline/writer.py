@@ -1,6 +1,7 @@
 """Writing an offline directory: complete or not at all (PRODUCT §6.12)."""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +22,14 @@ _PROBE: Final = ".ff-proxy-probe"
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a write did: where each environment is now, and those found there that were not written."""
+    """What a write did: where each environment is now, and those found there that were not written.
+
+    ``narrowed`` are directories that other users could read before, and cannot now.
+    """
 
     directories: tuple[Path, ...]
     untouched: tuple[EnvironmentId, ...]
+    narrowed: tuple[Path, ...]
 
 
 def check_writable(root: Path, disk: Disk | None = None) -> None:
@@ -68,7 +73,10 @@ def write_directory(
         complete(root, disk)
         discard(root, disk)
         finding = find(root)
+        for problem in finding.unreadable:
+            raise StartupError(f"it is unclear where to write, because not everything can be read: {problem}")
         places = [_place(root, finding, environment.config.id) for environment in environments]
+        opened = tuple(place for place in places if _is_open(place))
         try:
             for number, environment in enumerate(environments):
                 _stage(staged(root, number), places[number], environment, written, disk)
@@ -80,7 +88,15 @@ def write_directory(
             complete(root, disk)
     ids = {environment.config.id for environment in environments}
     others = (location.environment for location in finding.locations)
-    return Written(tuple(places), tuple(name for name in others if name not in ids))
+    return Written(tuple(places), tuple(name for name in others if name not in ids), opened)
+
+
+def _is_open(directory: Path) -> bool:
+    """Whether other users can read what is there."""
+    try:
+        return bool(directory.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    except FileNotFoundError:
+        return False
 
 
 def _place(root: Path, finding: Finding, environment: EnvironmentId) -> Path:

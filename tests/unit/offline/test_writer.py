@@ -116,27 +116,49 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def strict_umask() -> Iterator[None]:
-    """A process whose files are its own by default."""
-    before = os.umask(0o077)
+@pytest.fixture(params=[0o000, 0o022, 0o077, 0o277])
+def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A process whose files are everybody's, or hardly its own, by default."""
+    before = os.umask(request.param)
     yield
     os.umask(before)
 
 
-@pytest.mark.usefixtures("strict_umask")
+@pytest.mark.usefixtures("_umask")
 def test_a_new_directory_is_written(tmp_path: Path) -> None:
-    """With a README each, readable for everybody, and nothing else left behind."""
+    """With a README each, for its owner only, and nothing else left behind."""
     root = tmp_path / "not" / "there"
     check_writable(root)
-    meant = described(tmp_path / "x", 1)
+    meant = described(root.parent / "x", 1)
     written = write_directory(root, meant, 0)
     assert list(environments(root).values()) == meant
     assert written.directories == (root / f"env-{ENV}", root / f"env-{OTHER}")
     assert written.untouched == ()
-    assert modes(root) == {(True, "0o755"), (False, "0o644")}
+    assert written.narrowed == ()
+    assert modes(root) == {(True, "0o700"), (False, "0o600")}
     assert hidden(root) == []
     assert ENV in (root / f"env-{ENV}" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o701, 0o777])
+def test_what_other_users_could_read_is_closed_to_them(root: Path, mode: int) -> None:
+    """Also while it is made; it is said which directories that were."""
+    (root / f"env-{ENV}").chmod(mode)
+    (root / f"env-{ENV}" / "targets.json").chmod(0o644)
+    written = write_directory(root, described(root, 2), 0)
+    assert written.narrowed == (root / f"env-{ENV}",)
+    for directory in written.directories:
+        assert modes(directory) == {(False, "0o600")}
+        assert directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_that_may_hide_an_environment_is_not_written_over(root: Path) -> None:
+    """It would be there twice afterwards."""
+    (root / "env-other").symlink_to("nowhere")
+    with pytest.raises(StartupError, match="env-other: it cannot be read: No such file"):
+        write_directory(root, described(root, 2), 0)
+    (root / "env-other").unlink()
+    assert set(versions(root).values()) == {1}
 
 
 def test_environments_are_replaced_where_they_are(root: Path) -> None:
