@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from ff_proxy import __version__
 from ff_proxy.app.process_setup import make_trust
@@ -26,9 +25,6 @@ from ff_proxy.upstream.posts import SaasRegistrationSink, SaasUsageSink
 from ff_proxy.upstream.responses import Caller
 from ff_proxy.upstream.service import Upstream
 from ff_proxy.upstream.snapshot_export import SnapshotExporter
-
-# Another process connects within a second: less would be a change of place for every hiccup.
-_LEAST_RELIEF: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,6 @@ def make_saas(
         poll=options.flag_poll_interval,
         keys=options.key_refresh_interval,
         targets=options.target_poll_interval or 0.0,
-        relief=max(_LEAST_RELIEF, options.flag_poll_interval / 4),
     )
     upstream = Upstream(
         keys=options.api_keys,

@@ -15,8 +15,10 @@ from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
 
 _AUTH_LIMIT: Final = MEBIBYTE
 _LIST_LIMIT: Final = 256 * MEBIBYTE
-_LIST_SECONDS: Final = 120.0
 _ITEM_SECONDS: Final = 10.0
+# A list that arrives in time may take longer than its beginning.
+_LIST_SECONDS: Final = 10.0
+_LIST_TOTAL_SECONDS: Final = 120.0
 _POST_SECONDS: Final = 60.0
 # What was posted is at fault: the same body would be answered alike.
 _DEFINITE_FOR_POSTS: Final = DEFINITE | {400, 413, 422}
@@ -77,7 +79,9 @@ class ClientApi:
 
     async def flags(self, session: Session) -> list[object]:
         """Every flag as SaaS has it."""
-        request = self._get(session, "feature-configs", limit=_LIST_LIMIT, deadline=_LIST_SECONDS)
+        request = self._get(
+            session, "feature-configs", limit=_LIST_LIMIT, deadline=_LIST_SECONDS, total=_LIST_TOTAL_SECONDS
+        )
         return read_list(request, await self._caller.call(request))
 
     async def flag(self, session: Session, identifier: str) -> object:
@@ -88,7 +92,12 @@ class ClientApi:
     async def segments(self, session: Session, *, and_rules: bool) -> list[object]:
         """Every segment, as a caller with (``and_rules``) or without ``rules=v2`` gets it (PRODUCT §6.2)."""
         request = self._get(
-            session, "target-segments", and_rules=and_rules, limit=_LIST_LIMIT, deadline=_LIST_SECONDS
+            session,
+            "target-segments",
+            and_rules=and_rules,
+            limit=_LIST_LIMIT,
+            deadline=_LIST_SECONDS,
+            total=_LIST_TOTAL_SECONDS,
         )
         return read_list(request, await self._caller.call(request))
 
@@ -98,6 +107,11 @@ class ClientApi:
             session, "target-segments", identifier, and_rules=and_rules, deadline=_ITEM_SECONDS
         )
         return read_json(request, await self._caller.call(request))
+
+    async def probe(self, session: Session, deadline: float) -> None:
+        """Ask for a flag that nobody has; ``UpstreamRefused`` with status 404 is the good answer."""
+        request = self._get(session, "feature-configs", "ff-proxy-probe", deadline=deadline)
+        await self._caller.call(request)
 
     def stream(self, session: Session, idle: float) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The environment's events as bytes of an event stream; ``idle`` seconds of silence end it."""
@@ -143,6 +157,7 @@ class ClientApi:
         and_rules: bool = False,
         limit: int = 16 * MEBIBYTE,
         deadline: float,
+        total: float | None = None,
     ) -> Request:
         rules = {"rules": "v2"} if and_rules else {}
         tail, template = ("", "") if identifier is None else (f"/{_segment(identifier)}", "/{id}")
@@ -156,6 +171,7 @@ class ClientApi:
             headers=self._headers(session) | {"Accept": "application/json"},
             limit=limit,
             deadline=deadline,
+            total=total,
         )
 
     def _headers(self, session: Session) -> dict[str, str]:

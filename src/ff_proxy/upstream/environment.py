@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from ff_proxy.aio.keep_going import keep_going
-from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
+from ff_proxy.aio.limiter import PatientLimiter
+from ff_proxy.errors import StoreUnavailable, UpstreamRefused
 from ff_proxy.model.environment import EnvironmentConfig, StreamState
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.model.verdict import KeyVerdict
@@ -14,6 +15,7 @@ from ff_proxy.store.protocol import ConfigStore, TargetStore
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.contact import Contact
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.fetcher import Fetcher
 from ff_proxy.upstream.intervals import Intervals, Schedule
@@ -40,8 +42,8 @@ class SharedUpstream:
     telemetry: Telemetry
     rhythm: Schedule
     pace: Intervals
-    fetching: asyncio.Semaphore
-    listing: asyncio.Semaphore
+    fetching: PatientLimiter
+    listing: PatientLimiter
 
 
 class Environment:
@@ -60,14 +62,19 @@ class Environment:
     ) -> None:
         configured = {key.hash for key in credentials.accepted}
         known = held.keys if held is not None else frozenset()
+        self._credentials = credentials
         self._writer = EnvironmentWriter(
-            shared.configs, credentials.environment.id, KeyRing(known | configured), loaded=held is not None
+            shared.configs,
+            credentials.environment.id,
+            KeyRing(known | configured),
+            shared.rhythm.clock,
+            loaded=held is not None,
         )
         self._name = credentials.environment.id
         self._failures = shared.telemetry.failures
         self._pace = shared.pace
-        self._lost: float | None = None
-        self._fetched_at = 0.0
+        self._api = shared.api
+        self.contact: Final = Contact(shared.rhythm.clock)
         self._rhythm = shared.rhythm
         self._status = StatusReporter(
             credentials.environment.id,
@@ -80,10 +87,11 @@ class Environment:
             credentials=credentials,
             fetcher=Fetcher(shared.api, shared.telemetry),
             writer=self._writer,
-            gate=shared.fetching,
+            contact=self.contact,
+            limiter=shared.fetching,
             telemetry=shared.telemetry,
             rhythm=shared.rhythm,
-            refused=shared.pace.refused,
+            pace=shared.pace,
             report=self._fetched,
         )
         self._follower = Follower(
@@ -99,7 +107,7 @@ class Environment:
             admin=shared.admin,
             credentials=credentials,
             writer=self._writer,
-            gate=shared.listing,
+            limiter=shared.listing,
             telemetry=shared.telemetry,
             rhythm=shared.rhythm,
             interval=shared.pace.keys,
@@ -109,7 +117,7 @@ class Environment:
             admin=shared.admin,
             credentials=credentials,
             targets=shared.targets,
-            gate=shared.listing,
+            limiter=shared.listing,
             telemetry=shared.telemetry,
             rhythm=shared.rhythm,
             interval=shared.pace.targets,
@@ -121,11 +129,9 @@ class Environment:
         return self._writer.loaded
 
     @property
-    def out_of_touch(self) -> float:
-        """For how many seconds SaaS could be neither heard nor asked; 0 if it can."""
-        if self._lost is None or self._follower.alive:
-            return 0.0
-        return self._rhythm.clock.monotonic() - self._lost
+    def heard_at(self) -> float:
+        """The monotonic second at which the stream last said anything."""
+        return self._follower.heard_at
 
     @property
     def refused(self) -> bool:
@@ -139,6 +145,7 @@ class Environment:
         stream = self._pace.stream and status.state is StreamState.DISCONNECTED
         reasons = [
             f"not in step: {fetch}" if fetch is not None else "",
+            *self._refresher.doubts,
             f"stream down: {status.detail}" if stream else "",
             f"keys not refreshed: {self._keys.trouble}" if self._keys.trouble else "",
         ]
@@ -168,7 +175,7 @@ class Environment:
             "polling": self._poll,
         }
         if self._pace.stream:
-            works |= {"stream": self._follower.run, "asking without a stream": self._ask_without_stream}
+            works["stream"] = self._follower.run
         if self._pace.targets > 0:
             works["targets"] = self._targets.run
         async with asyncio.TaskGroup() as tasks:
@@ -190,12 +197,12 @@ class Environment:
             failures=self._failures,
         )
 
-    async def _fetched(self, error: FfProxyError | None) -> None:
-        now = self._rhythm.clock.monotonic()
-        if error is None:
-            self._lost, self._fetched_at = None, now
-        elif self._lost is None and isinstance(error, UpstreamError):
-            self._lost = now
+    async def probe(self, deadline: float) -> None:
+        """Ask Harness something small; raises ``UpstreamError`` if there is no answer within ``deadline``."""
+        await self._credentials.call(lambda session: self._api.probe(session, deadline))
+
+    async def _fetched(self) -> None:
+        error = self._refresher.trouble
         if not self._pace.stream:
             detail = str(error) if error is not None else f"polling every {self._pace.poll:g} seconds"
             refused = isinstance(error, UpstreamRefused)
@@ -208,16 +215,6 @@ class Environment:
         await self._rhythm.sleep(self._pace.grace)
         if not self._refresher.begun:
             self._refresher.refresh_all()
-
-    async def _ask_without_stream(self) -> None:
-        # Polls are far apart: whether SaaS can be reached at all has to be known sooner.
-        heard = self._rhythm.clock.monotonic()
-        while True:
-            await self._rhythm.rest(self._pace.relief)
-            if self._follower.alive:
-                heard = self._rhythm.clock.monotonic()
-            elif self._fetched_at < heard and self._refresher.trouble is None:
-                self._refresher.refresh_all()
 
     async def _poll(self) -> None:
         fetched = self._rhythm.clock.monotonic()

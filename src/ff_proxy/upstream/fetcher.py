@@ -19,14 +19,7 @@ from ff_proxy.wire.normalise import Rejected, has_made_rules, normalise_flag, no
 _BATCH: Final = 50
 _NOT_FOUND: Final = 404
 
-KnownEnvironments = Callable[[], Awaitable[EnvironmentConfig | None]]
-
-
-class Contents(msgspec.Struct, frozen=True):
-    """Everything an environment holds, by identifier."""
-
-    flags: Mapping[str, Item]
-    segments: Mapping[str, Item]
+HeldEnvironment = Callable[[], Awaitable[EnvironmentConfig | None]]
 
 
 async def _all(*questions: Awaitable[list[object]]) -> list[list[object]]:
@@ -64,36 +57,36 @@ class Fetcher:
         self._once = telemetry.once("upstream")
         self._rejected = telemetry.metrics.items_rejected
 
-    async def everything(self, session: Session, held: KnownEnvironments) -> Contents:
-        """The whole environment, or an error: half of it is no answer.
+    async def everything(self, session: Session, domain: Domain, held: HeldEnvironment) -> Mapping[str, Item]:
+        """All items of one kind by identifier, or an error: half of them is no answer.
 
         An item that cannot be read keeps the form that ``held`` has of it, which is asked only then.
         """
         with border(_unreadable):
-            return await self._everything(session, held)
+            return await self._everything(session, domain, held)
 
     async def item(self, session: Session, domain: Domain, identifier: str) -> Item | None:
         """One item; ``None`` if it cannot be read, ``UpstreamRefused`` with status 404 if it is gone."""
         with border(_unreadable):
             return await self._item(session, domain, identifier)
 
-    async def _everything(self, session: Session, held: KnownEnvironments) -> Contents:
-        flags, segments, legacy = await _all(
-            self._api.flags(session),
-            self._api.segments(session, and_rules=True),
-            self._api.segments(session, and_rules=False),
+    async def _everything(
+        self, session: Session, domain: Domain, held: HeldEnvironment
+    ) -> Mapping[str, Item]:
+        environment = session.environment.id
+        if domain is Domain.FLAG:
+            flags = await self._api.flags(session)
+            return await self._items(environment, domain, flags, normalise_flag, held)
+        segments, legacy = await _all(
+            self._api.segments(session, and_rules=True), self._api.segments(session, and_rules=False)
         )
         old = {doc.get("identifier"): doc for doc in legacy if isinstance(doc, dict)}
-        environment = session.environment.id
 
         def segment(doc: object) -> Item | Rejected:
             identifier = doc.get("identifier") if isinstance(doc, dict) else None
             return self._segment(environment, doc, old.get(identifier))
 
-        return Contents(
-            flags=await self._items(environment, Domain.FLAG, flags, normalise_flag, held),
-            segments=await self._items(environment, Domain.SEGMENT, segments, segment, held),
-        )
+        return await self._items(environment, domain, segments, segment, held)
 
     async def _item(self, session: Session, domain: Domain, identifier: str) -> Item | None:
         environment = session.environment.id
@@ -125,7 +118,7 @@ class Fetcher:
         domain: Domain,
         docs: Sequence[object],
         read: Callable[[object], Item | Rejected],
-        held: KnownEnvironments,
+        held: HeldEnvironment,
     ) -> Mapping[str, Item]:
         items: dict[str, Item] = {}
         unreadable: list[Rejected] = []
@@ -147,7 +140,7 @@ class Fetcher:
         domain: Domain,
         items: dict[str, Item],
         unreadable: Sequence[Rejected],
-        held: KnownEnvironments,
+        held: HeldEnvironment,
     ) -> None:
         config = await held()
         last: Mapping[str, Item] = {}

@@ -43,8 +43,9 @@ class Request:
     """One request. ``url`` is complete and percent-encoded but for the query.
 
     ``route`` is the path's template: what logs, errors and figures call this request. ``limit`` is the most
-    bytes of body that are read, ``deadline`` the seconds until the whole answer must be there, ``definite``
-    the statuses that no repetition of this request will change.
+    bytes of body that are read, ``deadline`` the seconds until the answer must be there; with ``total`` it
+    must have begun by then, go on without longer pauses, and be there after ``total`` seconds. ``definite``
+    are the statuses that no repetition of this request will change.
     """
 
     method: str
@@ -56,6 +57,7 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     limit: int = 16 * MEBIBYTE
     deadline: float = 30.0
+    total: float | None = None
     definite: frozenset[int] = DEFINITE
 
     def __str__(self) -> str:
@@ -185,8 +187,9 @@ class HttpTransport:
         """See ``Transport``."""
         timeout = httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
         with self._translated(request):
-            async with asyncio.timeout(request.deadline):
-                response = await self._answer(self._calls, request, timeout)
+            async with asyncio.timeout(request.total or request.deadline):
+                async with asyncio.timeout(request.deadline):
+                    response = await self._answer(self._calls, request, timeout)
                 try:
                     return await _read(response, request)
                 finally:

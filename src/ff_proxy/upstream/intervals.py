@@ -18,7 +18,7 @@ class Intervals(msgspec.Struct, frozen=True):
     ``idle`` seconds of silence end a stream. ``refused`` is the time between tries with something that SaaS
     definitely refused. ``resync`` is the time after which a connected environment is fetched anyway, since
     SaaS's own fan-out may lose an event. ``grace`` is how long the first fetch waits for the stream. After
-    ``relief`` seconds in which SaaS could be neither heard nor asked, another process may try instead.
+    ``relief`` seconds in which SaaS has not answered, another process may try instead.
     """
 
     stream: bool = True
@@ -29,7 +29,7 @@ class Intervals(msgspec.Struct, frozen=True):
     refused: float = 60.0
     resync: float = 900.0
     grace: float = 1.0
-    relief: float = 15.0
+    relief: float = 7.0
 
 
 @dataclass(frozen=True, slots=True)

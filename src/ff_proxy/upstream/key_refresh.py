@@ -1,8 +1,8 @@
 """Keeping an environment's keys in step with what the admin API lists (PRODUCT §6.4)."""
 
-import asyncio
 from collections.abc import Callable, Collection
 
+from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamRefused
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.telemetry import Telemetry
@@ -16,7 +16,7 @@ class KeyRefresh:
     """One environment's keys. A listing that is empty, failed or partial changes nothing.
 
     Args:
-        gate: bounds how many environments are listed at the same time.
+        limiter: bounds how many environments are listed at the same time.
         interval: seconds between listings.
         lost: is called when the store turns out not to hold the environment any more.
     """
@@ -27,7 +27,7 @@ class KeyRefresh:
         admin: AdminApi,
         credentials: Credentials,
         writer: EnvironmentWriter,
-        gate: asyncio.Semaphore,
+        limiter: PatientLimiter,
         telemetry: Telemetry,
         rhythm: Schedule,
         interval: float,
@@ -36,7 +36,7 @@ class KeyRefresh:
         self._admin = admin
         self._credentials = credentials
         self._writer = writer
-        self._gate = gate
+        self._limiter = limiter
         self._log = telemetry.logger("upstream")
         self._once = telemetry.once("upstream")
         self._rhythm = rhythm
@@ -71,7 +71,7 @@ class KeyRefresh:
 
     async def _list(self) -> str:
         try:
-            async with self._gate:
+            async with self._limiter.place():
                 listing = await self._admin.keys(self._credentials.environment)
         except UpstreamRefused as refused:
             return f"admin-service-token refused with {refused.status}: check the token and its permissions"

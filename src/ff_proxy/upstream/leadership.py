@@ -7,7 +7,12 @@ from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 
 
 class Leadership(Protocol):
-    """What the upstream needs of a fleet (PRODUCT §6.7)."""
+    """What the upstream needs of a fleet (spec/behaviour#lease).
+
+    ``contested`` says whether another process could lead instead.
+    """
+
+    contested: bool
 
     async def lead(
         self,
@@ -28,6 +33,8 @@ class Leadership(Protocol):
 
 class SoleLeader:
     """The only process there is leads everything."""
+
+    contested = False
 
     async def lead(
         self,

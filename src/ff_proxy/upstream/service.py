@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final, NoReturn
 
 from ff_proxy.aio.keep_going import keep_going
+from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
 from ff_proxy.model.environment import EnvironmentConfig, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
@@ -15,6 +16,7 @@ from ff_proxy.store.protocol import ConfigStore, TargetStore
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.contact import Question
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session
 from ff_proxy.upstream.environment import Environment, SharedUpstream
 from ff_proxy.upstream.intervals import Intervals, Schedule
@@ -24,6 +26,12 @@ from ff_proxy.upstream.leadership import Leadership
 _STARTING: Final = 16
 _FETCHING: Final = 16
 _LISTING: Final = 4
+# One that hangs holds its place for so many seconds, and no longer.
+_PATIENCE: Final = 2.0
+# Where others could take over, Harness is asked something small whenever it was silent for so long.
+_PROBE_TICK: Final = 2.0
+_SILENCE: Final = 3.0
+_PROBE_SECONDS: Final = 4.0
 _MOST_DOUBLINGS: Final = 5
 
 
@@ -68,7 +76,7 @@ class Upstream:
         self._once = telemetry.once("upstream")
         self._rhythm = rhythm
         self._pace = pace
-        self._starting = asyncio.Semaphore(_STARTING)
+        self._starting = PatientLimiter(_STARTING, _PATIENCE, rhythm.clock)
         self._shared = SharedUpstream(
             api=api,
             admin=admin,
@@ -77,8 +85,8 @@ class Upstream:
             telemetry=telemetry,
             rhythm=rhythm,
             pace=pace,
-            fetching=asyncio.Semaphore(_FETCHING),
-            listing=asyncio.Semaphore(_LISTING),
+            fetching=PatientLimiter(_FETCHING, _PATIENCE, rhythm.clock),
+            listing=PatientLimiter(_LISTING, _PATIENCE, rhythm.clock),
         )
         self._pending: dict[SdkKey, str] = dict.fromkeys(keys, "not tried yet")
         self._refused: dict[SdkKey, str] = {}
@@ -93,6 +101,8 @@ class Upstream:
         self.ready.set()
         await self._recall()
         async with asyncio.TaskGroup() as tasks:
+            if self._leadership.contested:
+                tasks.create_task(self._keep_going(self._probe, "probe", ""))
             for key in self._keys:
                 tasks.create_task(
                     self._keep_going(partial(self._bring_up, key), "key of an environment", key.masked)
@@ -212,21 +222,49 @@ class Upstream:
             await environment.run()
         finally:
             # While SaaS is away for everybody, processes take turns more and more slowly.
-            self._in_vain[name] = self._in_vain.get(name, 0) + 1 if environment.out_of_touch else 0
+            self._in_vain[name] = self._in_vain.get(name, 0) + 1 if environment.contact.lost_for else 0
             del self._environments[name]
             self._followed_by_others.add(name)
 
     def _is_hopeless(self, name: EnvironmentId) -> bool:
         environment = self._environments.get(name)
         patience = self._pace.relief * 2 ** min(self._in_vain.get(name, 0), _MOST_DOUBLINGS)
-        return environment is not None and environment.out_of_touch >= patience
+        return environment is not None and environment.contact.lost_for >= patience
+
+    async def _probe(self) -> None:
+        """Find out soon that Harness cannot be reached, although no stream has broken."""
+        answered = self._rhythm.clock.monotonic()
+        while True:
+            await self._rhythm.sleep(_PROBE_TICK)
+            led = list(self._environments.values())
+            heard = max((environment.heard_at for environment in led), default=answered)
+            if not led or self._rhythm.clock.monotonic() - max(heard, answered) < _SILENCE:
+                continue
+            for environment in led:
+                environment.contact.asked(Question.PROBE)
+            if await self._is_answered(self._rhythm.random.choice(led)):
+                answered = self._rhythm.clock.monotonic()
+                for environment in led:
+                    environment.contact.answered(Question.PROBE)
+
+    async def _is_answered(self, environment: Environment) -> bool:
+        try:
+            await environment.probe(_PROBE_SECONDS)
+        except UpstreamRefused:
+            return True  # so Harness is there
+        except UpstreamError as error:
+            self._once.warning("Harness does not answer", error=str(error))
+            return False
+        if self._once.forget("Harness does not answer"):
+            self._log.info("Harness answers again")
+        return True
 
     async def _authenticate(self, key: SdkKey) -> Session:
         """A session for ``key``, however long it takes."""
         backoff = self._rhythm.backoff()
         while True:
             try:
-                async with self._starting:
+                async with self._starting.place():
                     return await self._api.authenticate(key)
             except UpstreamRefused as refused:
                 self._pending.pop(key, None)

@@ -1,13 +1,14 @@
 """Everything of every configured environment, once: what generate mode writes (PRODUCT §1, §6.12)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
 
 from ff_proxy.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
-from ff_proxy.model.environment import EnvironmentConfig
+from ff_proxy.model.environment import Domain, EnvironmentConfig, Item
 from ff_proxy.model.keys import SdkKey
 from ff_proxy.model.target import Target
 from ff_proxy.telemetry import Telemetry
@@ -84,21 +85,17 @@ class SnapshotExporter:
         return credentials
 
     async def _environment(self, credentials: Credentials) -> ExportedEnvironments | str:
-        async def nothing_held() -> None:
-            return None
-
         info = credentials.environment
         try:
-            contents = await self._persist(
-                lambda: credentials.call(lambda session: self._fetcher.everything(session, nothing_held))
-            )
+            flags = await self._persist(partial(self._items, credentials, Domain.FLAG))
+            segments = await self._persist(partial(self._items, credentials, Domain.SEGMENT))
             keys = await self._persist(lambda: self._complete(self._admin.keys(info), "keys"))
             targets = await self._persist(lambda: self._complete(self._admin.targets(info), "targets"))
         except UpstreamError as error:
             return f"environment {info.id}: {error}"
         # Configured keys count even if the listing has not caught up with them.
         hashes = frozenset(keys) | {key.hash for key in credentials.accepted}
-        config = EnvironmentConfig(info, contents.flags, contents.segments, hashes)
+        config = EnvironmentConfig(info, flags, segments, hashes)
         self._log.info(
             "environment fetched",
             environment=info.id,
@@ -108,6 +105,12 @@ class SnapshotExporter:
             targets=len(targets),
         )
         return ExportedEnvironments(config, targets)
+
+    async def _items(self, credentials: Credentials, domain: Domain) -> Mapping[str, Item]:
+        async def nothing_held() -> None:
+            return None
+
+        return await credentials.call(lambda session: self._fetcher.everything(session, domain, nothing_held))
 
     @staticmethod
     async def _complete(listing: Awaitable[Listing[Entry]], what: str) -> tuple[Entry, ...]:

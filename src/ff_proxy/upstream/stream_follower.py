@@ -46,7 +46,10 @@ class Follower:
         self._events = telemetry.metrics.upstream_events
         self._once = telemetry.once("upstream")
         self._alive = False
+        self._opened = False
+        self._failed = False
         self._silent = False
+        self.heard_at = rhythm.clock.monotonic()
 
     @property
     def alive(self) -> bool:
@@ -62,6 +65,9 @@ class Follower:
             began = self._rhythm.clock.monotonic()
             self._silent = False
             error = await self._follow()
+            if self._failed_after_opening():
+                # Whether Harness can be reached at all has to be known soon, and polls are far apart.
+                self._refresher.refresh_all()
             refused = isinstance(error, UpstreamRefused)
             await self._status.report(StreamState.DISCONNECTED, str(error), refused=refused)
             lasted = self._rhythm.clock.monotonic() - began
@@ -77,6 +83,12 @@ class Follower:
                 await self._rhythm.rest(self._pace.refused)
             else:
                 await self._rhythm.sleep(self._backoff.next(error))
+
+    def _failed_after_opening(self) -> bool:
+        """Whether this was the first connection to fail since the last one that opened."""
+        first, self._failed = not self._opened and not self._failed, not self._opened
+        self._opened = False
+        return first
 
     async def _follow(self) -> UpstreamError:
         """One connection; returns why it ended. Refused means: by SaaS, and with every key."""
@@ -96,10 +108,12 @@ class Follower:
     async def _listen(self, session: Session) -> None:
         decoder = SseDecoder()
         async with self._api.stream(session, self._pace.idle) as chunks:
+            self._opened = True
             await self._status.report(StreamState.CONNECTED)
             self._refresher.refresh_all()
             self._silent = True
             async for chunk in chunks:
+                self.heard_at = self._rhythm.clock.monotonic()
                 for record in decoder.feed(chunk):
                     self._hear(record)
                 self._alive = decoder.life_signs > 0

@@ -1,7 +1,6 @@
 """Polling an environment's targets from the admin API (option ``target-poll-duration``)."""
 
-import asyncio
-
+from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import StoreUnavailable, UpstreamError
 from ff_proxy.store.protocol import TargetStore
 from ff_proxy.telemetry import Telemetry
@@ -14,7 +13,7 @@ class TargetPoll:
     """One environment's targets: what SaaS lists is stored, what it does not list stays.
 
     Args:
-        gate: bounds how many environments are listed at the same time.
+        limiter: bounds how many environments are listed at the same time.
         interval: seconds between listings, more than 0.
     """
 
@@ -24,7 +23,7 @@ class TargetPoll:
         admin: AdminApi,
         credentials: Credentials,
         targets: TargetStore,
-        gate: asyncio.Semaphore,
+        limiter: PatientLimiter,
         telemetry: Telemetry,
         rhythm: Schedule,
         interval: float,
@@ -32,7 +31,7 @@ class TargetPoll:
         self._admin = admin
         self._credentials = credentials
         self._targets = targets
-        self._gate = gate
+        self._limiter = limiter
         self._log = telemetry.logger("upstream")
         self._once = telemetry.once("upstream")
         self._rhythm = rhythm
@@ -48,7 +47,7 @@ class TargetPoll:
         """List once and store what was listed."""
         environment = self._credentials.environment
         try:
-            async with self._gate:
+            async with self._limiter.place():
                 listing = await self._admin.targets(environment)
             await self._targets.put_many(environment.id, listing.entries)
         except (UpstreamError, StoreUnavailable) as error:

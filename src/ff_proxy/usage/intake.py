@@ -5,16 +5,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, Protocol
 
+from ff_proxy.aio.waits import finish, sleep_unless
 from ff_proxy.errors import RequestError, StoreError
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.usage import weight
-from ff_proxy.store.pause import sleep_unless
 from ff_proxy.store.protocol import UsageIngest
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.sdk_metrics import SdkCounter
-from ff_proxy.usage.steps import finish
 from ff_proxy.usage.write_buffer import Batch, WriteBuffer
 from ff_proxy.wire.usage import SdkLabels, UsageReport
 from ff_proxy.wire.usage_reader import UsageReader, steps

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Final, final
 
+from ff_proxy.aio.waits import finish
 from ff_proxy.errors import StoreError
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import Registration, RegistrationIngest
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.usage.steps import finish
 
 _GRACE: Final = 5.0
 _PAUSE: Final = 1.0

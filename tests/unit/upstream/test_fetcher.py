@@ -1,12 +1,13 @@
 """Fetching: what is unreadable costs nothing that was good."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
 from ff_proxy.errors import UpstreamMalformed, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import Domain, EnvironmentConfig, Item
-from ff_proxy.upstream.fetcher import Contents, Fetcher
+from ff_proxy.upstream.fetcher import Fetcher
 from ff_proxy.wire.normalise import segment_forms
 from tests.support import configs
 from tests.support.saas import error, flag_doc, reply, segment_doc
@@ -21,13 +22,13 @@ async def nothing() -> None:
     return
 
 
-async def fetched(world: World, *held: Item) -> Contents:
-    """Everything, where ``held`` is in the store."""
+async def fetched(world: World, *held: Item, domain: Domain = Domain.FLAG) -> Mapping[str, Item]:
+    """All items of a kind, where ``held`` is in the store."""
 
     async def config() -> EnvironmentConfig | None:
         return configs.config(*held) if held else None
 
-    return await Fetcher(world.api, world.telemetry).everything(await world.session(), config)
+    return await Fetcher(world.api, world.telemetry).everything(await world.session(), domain, config)
 
 
 async def item(world: World, domain: Domain, identifier: str) -> Item | None:
@@ -40,9 +41,8 @@ async def test_everything(world: World) -> None:
     environment = world.saas.environments[ENVIRONMENT]
     environment.put_flag(flag_doc("f", 3))
     environment.put_segment(segment_doc("s", 4))
-    contents = await fetched(world)
-    assert contents.flags["f"].version == 3
-    assert contents.segments["s"].version == 4
+    assert (await fetched(world))["f"].version == 3
+    assert (await fetched(world, domain=Domain.SEGMENT))["s"].version == 4
 
 
 async def test_both_forms_of_a_segment(world: World) -> None:
@@ -50,7 +50,7 @@ async def test_both_forms_of_a_segment(world: World) -> None:
     rules = [{"attribute": "a", "op": "in", "values": ["old"], "negate": False}]
     serving = [{"ruleId": "r", "priority": 1, "clauses": [{"attribute": "a", "op": "in", "values": ["new"]}]}]
     world.saas.environments[ENVIRONMENT].put_segment(segment_doc("s", rules=rules, servingRules=serving))
-    for made in ((await fetched(world)).segments["s"], await item(world, Domain.SEGMENT, "s")):
+    for made in ((await fetched(world, domain=Domain.SEGMENT))["s"], await item(world, Domain.SEGMENT, "s")):
         assert made is not None
         legacy, and_rules = segment_forms(made.wire)
         assert b'"old"' in legacy
@@ -64,9 +64,9 @@ async def test_made_legacy_rules_are_mentioned_once(world: World) -> None:
     serving = [{"ruleId": "r", "priority": 1, "clauses": [{"attribute": "a", "op": "in", "values": ["new"]}]}]
     world.saas.environments[ENVIRONMENT].put_segment(segment_doc("s", servingRules=serving))
     fetcher, session = Fetcher(world.api, world.telemetry), await world.session()
-    await fetcher.everything(session, nothing)
-    contents = await fetcher.everything(session, nothing)
-    legacy, _ = segment_forms(contents.segments["s"].wire)
+    await fetcher.everything(session, Domain.SEGMENT, nothing)
+    segments = await fetcher.everything(session, Domain.SEGMENT, nothing)
+    legacy, _ = segment_forms(segments["s"].wire)
     assert b'"new"' in legacy
     assert world.log.count("made from servingRules") == 1
 
@@ -74,9 +74,9 @@ async def test_made_legacy_rules_are_mentioned_once(world: World) -> None:
 async def test_cancelled_while_failing(world: World) -> None:
     """A proxy that stops while SaaS fails has to stop."""
     gate = world.saas.gates[SEGMENTS] = asyncio.Event()
-    world.saas.always[FLAGS] = UpstreamUnavailable("down")
+    world.saas.next[SEGMENTS] = [UpstreamUnavailable("down")]
     fetcher, session = Fetcher(world.api, world.telemetry), await world.session()
-    fetching = asyncio.create_task(fetcher.everything(session, nothing))
+    fetching = asyncio.create_task(fetcher.everything(session, Domain.SEGMENT, nothing))
     await world.clock.settle()
     fetching.cancel()
     gate.set()
@@ -84,12 +84,12 @@ async def test_cancelled_while_failing(world: World) -> None:
         await fetching
 
 
-@pytest.mark.parametrize("route", [FLAGS, SEGMENTS])
-async def test_half_an_answer_is_none(world: World, route: str) -> None:
+@pytest.mark.parametrize(("route", "domain"), [(FLAGS, Domain.FLAG), (SEGMENTS, Domain.SEGMENT)])
+async def test_half_an_answer_is_none(world: World, route: str, domain: Domain) -> None:
     """The error tells whether to try again."""
     world.saas.next[route] = [UpstreamUnavailable("down")]
     with pytest.raises(UpstreamUnavailable):
-        await fetched(world)
+        await fetched(world, domain=domain)
 
 
 async def test_unreadable_flag_keeps_its_last_form(world: World) -> None:
@@ -97,9 +97,9 @@ async def test_unreadable_flag_keeps_its_last_form(world: World) -> None:
     world.saas.environments[ENVIRONMENT].put_flag(flag_doc("good"))
     world.saas.environments[ENVIRONMENT].put_flag(flag_doc("bad", variations=[]))
     held = configs.flag("bad", version=2)
-    contents = await fetched(world, held)
-    assert contents.flags["bad"] is held
-    assert set(contents.flags) == {"good", "bad"}
+    flags = await fetched(world, held)
+    assert flags["bad"] is held
+    assert set(flags) == {"good", "bad"}
     assert "variation" in world.log
     assert 'ff_proxy_items_rejected_total{envID="' in world.telemetry.exposition().decode()
 
@@ -108,28 +108,28 @@ async def test_unreadable_flag_that_was_never_good(world: World) -> None:
     """It is left out, and the others are not."""
     world.saas.environments[ENVIRONMENT].put_flag(flag_doc("good"))
     world.saas.environments[ENVIRONMENT].put_flag(flag_doc("bad", variations=[]))
-    assert set((await fetched(world)).flags) == {"good"}
+    assert set(await fetched(world)) == {"good"}
 
 
 async def test_unreadable_item_without_a_name_keeps_all(world: World) -> None:
     """It may be any of those that seem to be gone."""
     world.saas.next[FLAGS] = [reply([flag_doc("a", 5), {"feature": None}, 7])]
     held = configs.flag("b"), configs.flag("a", version=4), configs.segment("s")
-    contents = await fetched(world, *held)
-    assert contents.flags["b"] is held[0]
-    assert contents.flags["a"].version == 5
-    assert contents.segments == {}
+    flags = await fetched(world, *held)
+    assert flags["b"] is held[0]
+    assert flags["a"].version == 5
+    assert await fetched(world, *held, domain=Domain.SEGMENT) == {}
 
 
 async def test_missing_flags_are_gone(world: World) -> None:
     """An empty list with status 200 is an answer."""
-    assert await fetched(world, configs.flag("gone")) == Contents({}, {})
+    assert await fetched(world, configs.flag("gone")) == {}
 
 
 async def test_duplicates(world: World) -> None:
     """The newest counts."""
     world.saas.next[FLAGS] = [reply([flag_doc("a", 5), flag_doc("a", 7), flag_doc("a", 6)])]
-    assert (await fetched(world)).flags["a"].version == 7
+    assert (await fetched(world))["a"].version == 7
 
 
 async def test_deeply_nested_flag_is_unreadable(world: World) -> None:
@@ -138,7 +138,7 @@ async def test_deeply_nested_flag_is_unreadable(world: World) -> None:
     for _ in range(600):
         nested = [nested]
     world.saas.next[FLAGS] = [reply([flag_doc("deep", extra=nested), flag_doc("good")])]
-    assert "good" in (await fetched(world)).flags
+    assert "good" in (await fetched(world))
 
 
 async def test_one_flag(world: World) -> None:

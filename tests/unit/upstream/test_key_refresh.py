@@ -1,11 +1,10 @@
 """Refreshing keys: every line of PRODUCT §6.4 that is about listings."""
 
-import asyncio
-
 import pytest
 
+from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import UpstreamUnavailable
-from ff_proxy.model.environment import EnvironmentInfo
+from ff_proxy.model.environment import Domain, EnvironmentInfo
 from ff_proxy.model.keys import hash_key
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.http import Reply
@@ -24,12 +23,14 @@ class Keys:
         self.world = world
         self.lost = 0
         self.credentials = credentials
-        self.writer = EnvironmentWriter(world.configs, ENVIRONMENT, KeyRing([KEY.hash]), loaded=False)
+        self.writer = EnvironmentWriter(
+            world.configs, ENVIRONMENT, KeyRing([KEY.hash]), world.clock, loaded=False
+        )
         self.refresh = KeyRefresh(
             admin=world.admin,
             credentials=credentials,
             writer=self.writer,
-            gate=asyncio.Semaphore(4),
+            limiter=PatientLimiter(4, 2.0, world.clock),
             telemetry=world.telemetry,
             rhythm=world.rhythm,
             interval=60.0,
@@ -50,7 +51,8 @@ async def keys(world: World) -> Keys:
     """SaaS lists the configured key and one more."""
     world.saas.environments[ENV].hashes.append(LISTED)
     made = Keys(world, await world.credentials())
-    await made.writer.load(EnvironmentInfo(ENVIRONMENT), {}, {})
+    for domain in Domain:
+        await made.writer.put_list(EnvironmentInfo(ENVIRONMENT), domain, {}, made.writer.ticket())
     return made
 
 

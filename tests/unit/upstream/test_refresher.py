@@ -5,17 +5,21 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import FfProxyError, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import Action, Change, Domain
+from ff_proxy.upstream.contact import Contact
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.fetcher import Fetcher
 from ff_proxy.upstream.http import Reply
+from ff_proxy.upstream.intervals import Intervals
 from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 from tests.support.saas import ENV, HTML, KEY, FakeEnvironment, error, flag_doc, reply, segment_doc
 from tests.unit.upstream.world import ENVIRONMENT, World, running
 
 FLAGS = "/client/env/{env}/feature-configs"
+SEGMENTS = "/client/env/{env}/target-segments"
 FLAG = f"{FLAGS}/{{id}}"
 
 
@@ -25,15 +29,19 @@ class Work:
     def __init__(self, world: World, credentials: Credentials) -> None:
         self.world = world
         self.reports: list[FfProxyError | None] = []
-        self.writer = EnvironmentWriter(world.configs, ENVIRONMENT, KeyRing([KEY.hash]), loaded=False)
+        self.writer = EnvironmentWriter(
+            world.configs, ENVIRONMENT, KeyRing([KEY.hash]), world.clock, loaded=False
+        )
+        self.contact = Contact(world.clock)
         self.refresher = Refresher(
             credentials=credentials,
             fetcher=Fetcher(world.api, world.telemetry),
             writer=self.writer,
-            gate=asyncio.Semaphore(1),
+            contact=self.contact,
+            limiter=PatientLimiter(2, 2.0, world.clock),
             telemetry=world.telemetry,
             rhythm=world.rhythm,
-            refused=60.0,
+            pace=Intervals(),
             report=self._report,
         )
 
@@ -56,8 +64,8 @@ class Work:
         self.refresher.refresh(Change(action, domain, identifier, version))
         await self.world.clock.settle()
 
-    async def _report(self, error: FfProxyError | None) -> None:
-        self.reports.append(error)
+    async def _report(self) -> None:
+        self.reports.append(self.refresher.trouble)
 
 
 @pytest.fixture
@@ -78,7 +86,7 @@ async def test_everything_is_loaded(work: Work) -> None:
     assert config.keys == {KEY.hash}
     assert config.info.identifier == "production"
     assert work.writer.loaded
-    assert work.reports == [None]
+    assert work.reports == [None, None]
 
 
 async def test_one_changed_flag_costs_one_request(work: Work) -> None:
@@ -104,10 +112,12 @@ async def test_delete_is_believed(work: Work) -> None:
     assert work.world.saas.count(FLAG) == 0
 
 
-async def test_a_404_is_a_delete(work: Work) -> None:
-    """Whatever the event said."""
+async def test_a_404_that_stays_is_a_delete(work: Work) -> None:
+    """Whatever the event said; the first one may be of a copy that lags."""
     del work.saas.flags["a"]
     await work.hear(Action.PATCH, "a", 2)
+    assert await work.world.versions() == {"a": 1, "b": 1}
+    await work.world.clock.advance(0.3)
     assert await work.world.versions() == {"b": 1}
 
 
@@ -153,7 +163,7 @@ async def test_event_during_a_whole_fetch_is_not_lost(work: Work) -> None:
     await work.everything()
     work.saas.put_flag(flag_doc("a", 2, state="off"))
     await work.hear(Action.PATCH, "a", 2)
-    assert work.world.saas.count(FLAG) == 0
+    assert await work.world.versions() == {"a": 2, "b": 1}
     gate.set()
     await work.world.clock.settle()
     assert await work.world.versions() == {"a": 2, "b": 1}
@@ -169,10 +179,26 @@ async def test_old_copy_is_asked_for_again(work: Work) -> None:
 
 
 async def test_asking_again_ends(work: Work) -> None:
-    """A version that never comes costs a few requests."""
+    """A version that never comes costs a few requests, fewer and fewer."""
     await work.hear(Action.PATCH, "a", 99)
+    await work.world.clock.advance(60)
+    assert work.world.saas.count(FLAG) <= 9
+    await work.world.clock.advance(1200)
+    asked = work.world.saas.count(FLAG)
+    assert asked <= 25
     await work.world.clock.advance(3600)
-    assert work.world.saas.count(FLAG) == 4
+    assert work.world.saas.count(FLAG) == asked
+    assert work.world.saas.count(FLAGS) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.2, 2.0, 20.0, 200.0])
+async def test_what_is_announced_is_read_once_it_can_be(work: Work, seconds: float) -> None:
+    """However far SaaS's copies lag behind its own events, and long before the next list."""
+    await work.hear(Action.PATCH, "a", 2)
+    await work.world.clock.advance(seconds)
+    work.saas.put_flag(flag_doc("a", 2))
+    await work.world.clock.advance(max(1.5 * seconds, 0.5))
+    assert await work.world.versions() == {"a": 2, "b": 1}
     assert work.world.saas.count(FLAGS) == 1
 
 
@@ -223,11 +249,109 @@ async def test_a_bad_list_changes_nothing(work: Work, answer: object) -> None:
     assert "in step with SaaS again" in work.world.log
 
 
-async def test_an_empty_list_is_an_answer(work: Work) -> None:
-    """Everything was deleted."""
+async def test_an_empty_list_is_an_answer_if_it_comes_twice(work: Work) -> None:
+    """Everything was deleted; until the second list everything is served, and said to be in doubt."""
     work.saas.flags.clear()
     await work.everything()
+    assert await work.world.versions() == {"a": 1, "b": 1}
+    assert "2 flags missing" in work.refresher.doubts[0]
+    await work.world.clock.advance(4)
     assert await work.world.versions() == {}
+    assert work.refresher.doubts == []
+
+
+async def test_a_stray_empty_list_deletes_nothing(work: Work) -> None:
+    """The next one has everything again."""
+    before = (await work.world.config()).revision
+    work.world.saas.next[FLAGS] = [reply([])]
+    await work.everything()
+    await work.world.clock.advance(4)
+    assert (await work.world.config()).revision == before
+    assert work.refresher.doubts == []
+
+
+async def test_lists_asked_for_at_once_confirm_nothing(work: Work) -> None:
+    """Both may come from the same stray copy: seconds have to lie between them."""
+    work.world.saas.next[FLAGS] = [reply([]), reply([]), reply([])]
+    for _ in range(3):
+        await work.everything()
+    assert await work.world.versions() == {"a": 1, "b": 1}
+    await work.world.clock.advance(4)
+    assert await work.world.versions() == {"a": 1, "b": 1}
+
+
+async def test_a_retried_delete_looks_first(work: Work) -> None:
+    """The flag may have been made again while the store was away."""
+    work.world.configs.away = True
+    await work.hear(Action.DELETE, "a", 2)
+    work.saas.put_flag(flag_doc("a", 3, state="off"))
+    work.world.configs.away = False
+    await work.world.clock.advance(1)
+    assert await work.world.versions() == {"a": 3, "b": 1}
+
+
+async def test_a_retried_delete_deletes_what_is_gone(work: Work) -> None:
+    """A 404 says so."""
+    del work.saas.flags["a"]
+    work.world.configs.away = True
+    await work.hear(Action.DELETE, "a", 2)
+    work.world.configs.away = False
+    await work.world.clock.advance(1)
+    assert await work.world.versions() == {"b": 1}
+
+
+@pytest.mark.parametrize("route", [FLAG, FLAGS, SEGMENTS])
+async def test_nothing_waits_for_what_hangs(work: Work, route: str) -> None:
+    """Neither items nor lists, of whichever kind."""
+    hanging = work.world.saas.gates[route] = asyncio.Event()
+    work.saas.put_flag(flag_doc("a", 2))
+    for number in range(20):
+        await work.hear(Action.PATCH, f"hangs-{number}", 1, Domain.FLAG)
+    await work.everything()
+    del work.world.saas.gates[route]
+    work.saas.put_flag(flag_doc("b", 2))
+    work.saas.put_segment(segment_doc("s", 1))
+    await work.hear(Action.PATCH, "b", 2)
+    await work.hear(Action.CREATE, "s", 1, Domain.SEGMENT)
+    await work.world.clock.advance(5)
+    versions = await work.world.versions()
+    assert (versions["b"], versions["s"]) == (2, 1)
+    assert not hanging.is_set()
+
+
+async def test_a_hanging_list_counts_as_out_of_touch(work: Work) -> None:
+    """From when it was asked for, until one is answered."""
+    work.world.saas.gates[FLAGS] = asyncio.Event()
+    await work.everything()
+    await work.world.clock.advance(8)
+    assert work.contact.lost_for == pytest.approx(8)
+    work.world.saas.gates.pop(FLAGS).set()
+    await work.world.clock.settle()
+    assert work.contact.lost_for == 0
+
+
+async def test_an_older_answer_that_comes_late_changes_nothing(work: Work) -> None:
+    """What was asked first knows less, whichever answer is here first."""
+    slow = work.world.saas.gates[FLAG] = asyncio.Event()
+    old = reply(flag_doc("a", 2, state="on"))
+    work.world.saas.next[FLAG] = [old]
+    await work.hear(Action.PATCH, "a", 2)
+    del work.world.saas.gates[FLAG]
+    work.saas.put_flag(flag_doc("a", 3, state="off"))
+    await work.everything()
+    assert (await work.world.versions())["a"] == 3
+    slow.set()
+    await work.world.clock.settle()
+    assert b'"state":"off"' in (await work.world.config()).flags["a"].wire
+
+
+async def test_a_lagging_list_does_not_undo_an_item(work: Work) -> None:
+    """It has an older version than the item that was fetched before."""
+    work.saas.put_flag(flag_doc("a", 2, state="off"))
+    await work.hear(Action.PATCH, "a", 2)
+    work.world.saas.next[FLAGS] = [reply([flag_doc("a"), flag_doc("b")])]
+    await work.everything()
+    assert (await work.world.versions()) == {"a": 2, "b": 1}
 
 
 async def test_unchanged_data_changes_nothing(work: Work) -> None:
@@ -258,7 +382,7 @@ async def test_refused_environment_is_tried_slowly(work: Work) -> None:
     assert await work.world.versions() == {"a": 1, "b": 1}
     asked = work.world.saas.count("/client/auth")
     await work.world.clock.advance(140)
-    assert work.world.saas.count("/client/auth") == asked + 2
+    assert work.world.saas.count("/client/auth") == asked + 4  # each list twice
     work.world.saas.environment()
     await work.world.clock.advance(70)
     assert work.trouble() is None
@@ -283,7 +407,7 @@ async def test_retries_do_not_pile_up(work: Work) -> None:
     work.world.saas.down = True
     for _ in range(50):
         await work.everything()
-    assert work.world.clock.sleeping == 1
+    assert work.world.clock.sleeping == 2  # one for each list
 
 
 async def test_store_that_is_away(work: Work) -> None:

@@ -1,9 +1,8 @@
 """Polling targets: what is listed is stored, nothing else changes."""
 
-import asyncio
-
 import pytest
 
+from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.model.target import Target
 from ff_proxy.upstream.target_poll import TargetPoll
 from tests.support.saas import ENV, error
@@ -18,7 +17,7 @@ async def poll(world: World) -> TargetPoll:
         admin=world.admin,
         credentials=await world.credentials(),
         targets=world.targets,
-        gate=asyncio.Semaphore(1),
+        limiter=PatientLimiter(1, 2.0, world.clock),
         telemetry=world.telemetry,
         rhythm=world.rhythm,
         interval=10.0,

@@ -12,6 +12,8 @@ from ff_proxy.telemetry import Telemetry
 class FleetLeadership:
     """What the upstream asks of a fleet, over one Redis."""
 
+    contested = True
+
     def __init__(self, store: RedisStore, clock: Clock, telemetry: Telemetry) -> None:
         self._store = store
         self._terms = LeaderElection(store.leases, clock, telemetry)

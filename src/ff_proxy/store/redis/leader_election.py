@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
+from ff_proxy.aio.waits import sleep_unless
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.store.pause import sleep_unless
 from ff_proxy.store.redis.leases import SECONDS, Leases
 from ff_proxy.telemetry import Telemetry
 

@@ -1,10 +1,23 @@
-"""A way to wait that asyncio leaves out: in spite of a cancellation."""
+"""Waiting for either of two things, and in spite of a cancellation."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import TypeVar
 
+from ff_proxy.model.clock import Clock
+
 _T = TypeVar("_T")
+
+
+async def sleep_unless(event: asyncio.Event, clock: Clock, seconds: float) -> None:
+    """Wait until ``seconds`` are over or ``event`` is set, whichever is first."""
+    waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(seconds))]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 async def finish(step: Coroutine[object, object, _T], grace: float) -> _T:

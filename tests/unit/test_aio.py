@@ -1,10 +1,11 @@
-"""Finishing in spite of a cancellation."""
+"""Ways to wait: either of two, in spite of a cancellation, a place that is not held for ever."""
 
 import asyncio
 
 import pytest
 
-from ff_proxy.usage.steps import finish
+from ff_proxy.aio.limiter import PatientLimiter
+from ff_proxy.aio.waits import finish, sleep_unless
 from tests.support.clock import FakeClock
 
 
@@ -95,3 +96,46 @@ async def test_a_second_cancellation_does_not_wait_for_the_grace() -> None:
         await task
     await FakeClock.settle()
     assert ended.is_set()
+
+
+async def test_sleep_unless_ends_with_the_time_or_the_event() -> None:
+    """And leaves nothing behind."""
+    clock, event = FakeClock(), asyncio.Event()
+    task = asyncio.create_task(sleep_unless(event, clock, 5))
+    await clock.advance(4.9)
+    assert not task.done()
+    await clock.advance(0.2)
+    assert task.done()
+
+    task = asyncio.create_task(sleep_unless(event, clock, 5))
+    await clock.settle()
+    event.set()
+    await clock.settle()
+    assert task.done()
+    assert clock.sleeping == 0
+
+
+async def test_whoever_hangs_gives_its_place_away() -> None:
+    """After the patience; those who are done give theirs at once."""
+    clock = FakeClock()
+    limiter = PatientLimiter(1, 2.0, clock)
+    entered: list[str] = []
+
+    async def work(name: str, until: asyncio.Event) -> None:
+        async with limiter.place():
+            entered.append(name)
+            await until.wait()
+
+    never, done = asyncio.Event(), asyncio.Event()
+    done.set()
+    tasks = [asyncio.create_task(work("hangs", never)), asyncio.create_task(work("quick", done))]
+    await clock.settle()
+    assert entered == ["hangs"]
+    await clock.advance(2.1)
+    assert entered == ["hangs", "quick"]
+    tasks.append(asyncio.create_task(work("next", never)))
+    await clock.settle()
+    assert entered[-1] == "next"
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
