@@ -57,7 +57,12 @@ class StartupError(FfProxyError):
 
 
 class UpstreamError(FfProxyError):
-    """Harness SaaS could not be used for what was asked."""
+    """Harness SaaS could not be used for what was asked.
+
+    ``perhaps_done`` says that the request had been sent when it failed: it may have been carried out.
+    """
+
+    perhaps_done: bool = False
 
 
 class UpstreamUnavailable(UpstreamError):  # noqa: N818  (reads as what it says of the upstream)

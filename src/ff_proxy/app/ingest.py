@@ -63,11 +63,11 @@ def make_ingest(
     if options.usage.post_interval is not None:
         intake = counts = UsageIntake(store.usage, clock, telemetry)
         services.append(counts)
-        flush.append(Phase("usage taken", deadline, lambda _: counts.flush()))
+        flush.append(Phase("usage taken", deadline, counts.last_flush))
     if isinstance(options, ReplicaOptions) or options.upstream.forward_targets:
         registrar = targets = TargetIntake(store.registrations, clock, telemetry)
         services.append(targets)
-        flush.append(Phase("targets taken", deadline, lambda _: targets.flush()))
+        flush.append(Phase("targets taken", deadline, targets.last_flush))
     return Ingest(intake, registrar, services, flush)
 
 

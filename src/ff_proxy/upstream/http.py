@@ -36,6 +36,14 @@ _LOOK_SECONDS: Final = 3.0
 # Asked for and bounded: the streams' count by the environments, the calls' by the pool.
 _CALL_LIMITS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30.0)
 _STREAM_LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+# What the client raises only once the request is on its way.
+_AFTER_SENDING: Final = (
+    httpx2.ReadTimeout,
+    httpx2.ReadError,
+    httpx2.WriteTimeout,
+    httpx2.WriteError,
+    httpx2.RemoteProtocolError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +194,19 @@ class HttpTransport:
     async def send(self, request: Request) -> Reply:
         """See ``Transport``."""
         timeout = httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
-        with self._translated(request):
-            async with asyncio.timeout(request.total or request.deadline):
-                async with asyncio.timeout(request.deadline):
-                    response = await self._answer(self._calls, request, timeout)
-                try:
-                    return await _read(response, request)
-                finally:
-                    await response.aclose()
+        sent = _Sent(request.method)
+        try:
+            with self._translated(request):
+                async with asyncio.timeout(request.total or request.deadline):
+                    async with asyncio.timeout(request.deadline):
+                        response = await self._answer(self._calls, request, timeout, sent)
+                    try:
+                        return await _read(response, request)
+                    finally:
+                        await response.aclose()
+        except UpstreamError as error:
+            error.perhaps_done = sent.begun or isinstance(error.__cause__, _AFTER_SENDING)
+            raise
 
     @asynccontextmanager
     async def open(self, request: Request, idle: float) -> AsyncIterator[OpenStream]:
@@ -209,10 +222,17 @@ class HttpTransport:
                 await response.aclose()
 
     async def _answer(
-        self, client: httpx2.AsyncClient, request: Request, patience: httpx2.Timeout
+        self,
+        client: httpx2.AsyncClient,
+        request: Request,
+        patience: httpx2.Timeout,
+        sent: "_Sent | None" = None,
     ) -> httpx2.Response:
+        foreign = _foreign(client, request, patience)
+        if sent is not None:
+            foreign.extensions["trace"] = sent.note
         try:
-            response = await client.send(_foreign(client, request, patience), stream=True)
+            response = await client.send(foreign, stream=True)
         except httpx2.HTTPError as error:
             if untrusted(error) is not None:
                 await self._look_at_certificate(request)
@@ -299,6 +319,19 @@ class _Routes(httpx2.AsyncBaseTransport):
 
 def _proxy(address: str, trust: ssl.SSLContext) -> httpx2.Proxy:
     return httpx2.Proxy(address, ssl_context=trust if address.lower().startswith("https:") else None)
+
+
+class _Sent:
+    """Whether a request has left us, be it in part."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method.encode()
+        self.begun = False
+
+    async def note(self, event: str, facts: Mapping[str, Any]) -> None:
+        """What the HTTP client tells of its steps; a CONNECT before ours is another request."""
+        if event.endswith("send_request_headers.started"):
+            self.begun = self.begun or facts["request"].method == self._method
 
 
 class _Stream:

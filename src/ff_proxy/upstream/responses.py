@@ -118,7 +118,9 @@ def described_body(reply: Reply) -> str:
 def _unusable(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
     answered = f"{request}: answered {status}"
     if status in _TEMPORARY or status in _SERVER_ERRORS:
-        return UpstreamUnavailable(answered, retry_after=_retry_after(headers))
+        trouble = UpstreamUnavailable(answered, retry_after=_retry_after(headers))
+        trouble.perhaps_done = status in _SERVER_ERRORS
+        return trouble
     if status in _REDIRECTS:
         return UpstreamMalformed(
             f"{answered}, a redirect to {origin(headers.get('location', ''))}; "

@@ -20,10 +20,14 @@ from ff_proxy.wire.usage import write_usage
 
 _ENTRIES: Final = 500
 _BODY_BYTES: Final = 256 * 1024
-_AT_ONCE: Final = 16
+# Posts under way together: of all environments, and of one that SaaS keeps up with.
+_AT_ONCE: Final = 64
+_WIDEST: Final = 16
+_NARROWEST: Final = 1
+_FIRST: Final = 2
 # Counts of client SDKs are kept by target, and may fill a queue long before a round is over.
-_MUCH: Final = 20_000
-_LOOK: Final = 10.0
+_MUCH: Final = 5_000
+_LOOK: Final = 1.0
 # The definite answers that speak of the body, not of us: part of it may still be welcome.
 _INDIGESTIBLE: Final = frozenset({400, 413, 422})
 # Looking for entries that SaaS refuses takes requests: no more than this many before the next pause.
@@ -38,7 +42,11 @@ def _everyones(_: EnvironmentId) -> bool:
 class UsageForwarder:
     """Sends what waits every ``interval`` seconds, and before that if it is much.
 
-    An environment that fails is tried again after a pause.
+    Several bodies of an environment are under way at once: ever more while SaaS takes them, half as many
+    after a failure, and then none until a pause is over, which other environments do not wait for.
+
+    A body that may have been taken although its post failed (SaaS answered 5xx, or not at all) is sent once
+    more, when SaaS has taken a body without entries, and then given up: no count arrives more than twice.
 
     Args:
         queue: where counts wait.
@@ -75,7 +83,7 @@ class UsageForwarder:
         self._once = telemetry.once("usage")
         self._owns = owns
         self._gate = asyncio.Semaphore(_AT_ONCE)
-        self._sending: dict[EnvironmentId, asyncio.Lock] = {}
+        self._lanes: dict[EnvironmentId, _Lane] = {}
         self._busy: set[EnvironmentId] = set()
 
     async def run(self) -> None:
@@ -94,6 +102,8 @@ class UsageForwarder:
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
                 for environment, entries in (await self._pending()).items():
                     group.create_task(self._insist(environment, entries))
+        for environment, lane in self._lanes.items():
+            await self._return_doubtful(environment, lane)
         for environment, entries in (await self._pending()).items():
             self._log.warning("usage not delivered in time", environment=environment, entries=entries)
 
@@ -129,25 +139,80 @@ class UsageForwarder:
                 if failure is None:
                     return
                 await self._clock.sleep(backoff.next(failure))
+            # Whoever sends for it now finds the rest in the queue.
+            await self._return_doubtful(environment, self._lane(environment))
         finally:
             self._busy.discard(environment)
 
+    def _lane(self, environment: EnvironmentId) -> "_Lane":
+        return self._lanes.setdefault(environment, _Lane())
+
     async def _send(self, environment: EnvironmentId, entries: int) -> UpstreamError | None:
         """Send about ``entries``, what comes meanwhile is the next round's; returns why it stopped early."""
-        async with self._sending.setdefault(environment, asyncio.Lock()), self._gate:
-            try:
-                while entries > 0 and (lease := await self._queue.take(environment, _ENTRIES)) is not None:
-                    failure = await self._deliver(lease)
-                    if failure is not None:
-                        return failure
-                    entries -= len(lease.counts) + len(lease.targets)
-            except StoreError as error:
-                self._once.warning("usage queue not writable", error=str(error))
+        lane = self._lane(environment)
+        async with lane.lock:
+            return await self._send_doubtful(environment, lane) or await self._send_fresh(
+                environment, lane, entries
+            )
+
+    async def _send_fresh(
+        self, environment: EnvironmentId, lane: "_Lane", entries: int
+    ) -> UpstreamError | None:
+        failure: UpstreamError | None = None
+        running: set[asyncio.Task[UpstreamError | None]] = set()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                while failure is None and entries > 0 and len(running) < int(lane.width):
+                    lease = await self._take(environment)
+                    entries = 0 if lease is None else entries - len(lease.counts) - len(lease.targets)
+                    if lease is not None:
+                        parts = [_Part(lease.counts, lease.targets)]
+                        running.add(group.create_task(self._deliver(lane, lease, parts)))
+                if not running:
+                    return failure
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for outcome in [task.result() for task in done]:
+                    lane.adapt(outcome)
+                    failure = failure or outcome
+
+    async def _take(self, environment: EnvironmentId) -> UsageLease | None:
+        try:
+            return await self._queue.take(environment, _ENTRIES)
+        except StoreError as error:
+            self._once.warning("usage queue not writable", error=str(error))
+            return None
+
+    async def _send_doubtful(self, environment: EnvironmentId, lane: "_Lane") -> UpstreamError | None:
+        """Send again what may have been taken, if SaaS takes anything now."""
+        if not lane.doubtful:
+            return None
+        try:
+            async with self._gate:
+                await self._sink.send(environment, write_usage((), ()))
+        except UpstreamError as error:
+            if not _is_indigestible(error):
+                self._note(environment, error)
+                return error
+        while lane.doubtful:
+            lease, parts = lane.doubtful.pop(0)
+            failure = await self._deliver(lane, lease, parts)
+            if failure is not None:
+                return failure
         return None
 
-    async def _deliver(self, lease: UsageLease) -> UpstreamError | None:
+    async def _return_doubtful(self, environment: EnvironmentId, lane: "_Lane") -> None:
+        if lane.lock.locked():
+            return  # whoever sends now does not end in time: the store brings leases back by itself
+        async with lane.lock:
+            while lane.doubtful:
+                lease, parts = lane.doubtful.pop()
+                try:
+                    await self._settle(lease, parts)
+                except StoreError as error:
+                    self._once.warning("usage queue not writable", environment, error=str(error))
+
+    async def _deliver(self, lane: "_Lane", lease: UsageLease, parts: "list[_Part]") -> UpstreamError | None:
         """Send one lease and settle it; returns why SaaS is to be left alone for now."""
-        parts = [_Part(lease.counts, lease.targets)]
         failure: UpstreamError | None = None
         refusals = 0
         try:
@@ -156,15 +221,37 @@ class UsageForwarder:
                     parts[-1:] = await self._post(lease.environment, parts[-1])
                 except UpstreamError as error:
                     refusals += 1
-                    failure = error
                     if _is_indigestible(error) and refusals < _REFUSALS:
                         parts[-1:] = self._without_culprit(parts[-1], lease.environment, error)
-                        failure = None
+                        continue
+                    failure = error
+                    if error.perhaps_done:
+                        parts[-1:] = self._sent_once(parts[-1], lease.environment)
         finally:
             # Also when cancelled in the middle: what was sent must not come back, nor the rest be lost.
-            await self._settle(lease, parts)
+            if any(part.sent for part in parts) and failure is not None:
+                lane.doubtful.append((lease, parts))
+            else:
+                await self._settle_if_possible(lease, parts)
         self._note(lease.environment, failure)
         return failure
+
+    def _sent_once(self, part: "_Part", environment: EnvironmentId) -> "list[_Part]":
+        if not part.sent:
+            return [msgspec.structs.replace(part, sent=True)]
+        self._dropped.labels(environment, "unanswered").inc(len(part))
+        self._once.warning(
+            "usage was sent twice without an answer that says whether it was taken, and is not sent again",
+            environment,
+            entries=len(part),
+        )
+        return []
+
+    async def _settle_if_possible(self, lease: UsageLease, parts: "Sequence[_Part]") -> None:
+        try:
+            await self._settle(lease, parts)
+        except StoreError as error:
+            self._once.warning("usage queue not writable", error=str(error))
 
     async def _post(self, environment: EnvironmentId, part: "_Part") -> "list[_Part]":
         """Send one part; returns what is to be sent in its place: nothing, or halves if it is too large."""
@@ -172,7 +259,8 @@ class UsageForwarder:
         if len(body) > _BODY_BYTES and len(part) > 1:
             return part.halves()
         try:
-            await self._sink.send(environment, body)
+            async with self._gate:
+                await self._sink.send(environment, body)
         except UpstreamError:
             self._forwarded.labels(environment, "true").inc()
             raise
@@ -214,10 +302,11 @@ def _is_indigestible(error: UpstreamError) -> bool:
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """Entries that go into one body."""
+    """Entries that go into one body; ``sent``: they have been sent once, and may have been taken."""
 
     counts: tuple[UsageCount, ...]
     targets: tuple[UsageTarget, ...]
+    sent: bool = False
 
     def __len__(self) -> int:
         return len(self.counts) + len(self.targets)
@@ -228,6 +317,20 @@ class _Part(msgspec.Struct, frozen=True):
         counted = min(middle, len(self.counts))
         seen = middle - counted
         return [
-            _Part(self.counts[:counted], self.targets[:seen]),
-            _Part(self.counts[counted:], self.targets[seen:]),
+            _Part(self.counts[:counted], self.targets[:seen], self.sent),
+            _Part(self.counts[counted:], self.targets[seen:], self.sent),
         ]
+
+
+class _Lane:
+    """One environment on its way: ``width`` bodies at once, and the leases that may have been taken."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.width: float = _FIRST
+        self.doubtful: list[tuple[UsageLease, list[_Part]]] = []
+
+    def adapt(self, outcome: UpstreamError | None) -> None:
+        """One more at once for each lease that was taken, half as many after a failure."""
+        wished = self.width + 1 if outcome is None else self.width / 2
+        self.width = min(max(wished, _NARROWEST), _WIDEST)

@@ -1,8 +1,9 @@
 """Where the api hands in what SDKs post: merged in memory, and in the store half a second later."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from ff_proxy.aio.waits import finish, sleep_unless
@@ -83,6 +84,7 @@ class UsageIntake:
         self._much = asyncio.Event()
         self._room = asyncio.Event()
         self._flushing = asyncio.Lock()
+        self._waiting: deque[Batch] = deque()
 
     async def take(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
         """See ``Intake``."""
@@ -121,7 +123,7 @@ class UsageIntake:
         async with self._flushing:
             self._something.clear()
             self._much.clear()
-            waiting = deque(self._buffer.drain(_BATCH))
+            waiting = self._waiting = deque(self._buffer.drain(_BATCH))
             try:
                 while waiting:
                     batch = waiting[0]
@@ -134,9 +136,21 @@ class UsageIntake:
                 return False
             finally:
                 self._put_back(waiting)
+                waiting.clear()
             self._room.set()
         self._once.forget(_TROUBLE)
         return True
+
+    async def last_flush(self, seconds: float) -> None:
+        """Flush for up to ``seconds``; what is left then is lost with the process, and counted."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.flush()
+        left: Counter[EnvironmentId] = Counter()
+        for batch in (*self._waiting, *self._buffer.drain(_BATCH)):
+            left[batch.environment] += len(batch.counts) + len(batch.targets)
+        for environment, entries in left.items():
+            self._drop(environment, "not stored at the end", entries)
 
     async def _pass_on(self, post: "_Post", reports: Iterable[UsageReport]) -> None:
         """Merge reports in, the loop turning in between; a post of many steps waits a moment for room."""

@@ -15,7 +15,8 @@ class UsageSink(Protocol):
         The sink finds the right cluster and a fresh token, and asks for a new one itself when SaaS answers
         401 or 403. Raises ``UpstreamRefused`` with the status of any other definite no, 400 and 413
         included (the entries are then sent in halves), and ``UpstreamUnavailable`` or
-        ``UpstreamMalformed`` for what may be better later.
+        ``UpstreamMalformed`` for what may be better later; each says whether SaaS may have taken ``body`` all
+        the same (``perhaps_done``).
         """
         ...
 

@@ -1,6 +1,7 @@
 """Where web hands in targets that SaaS should know of: they reach the store's queue in the background."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final, final
 
 from ff_proxy.aio.waits import finish
@@ -80,6 +81,14 @@ class TargetIntake:
             self._something.clear()
         self._once.forget(_TROUBLE)
         return True
+
+    async def last_flush(self, seconds: float) -> None:
+        """Flush for up to ``seconds``; what is left then is lost with the process, and counted."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.flush()
+        for environment, _ in self._waiting:
+            self._drop(environment)
 
     def _drop(self, environment: EnvironmentId) -> None:
         self._outcomes.labels(environment, "dropped").inc()

@@ -1,5 +1,6 @@
 """The seam to the network: what goes out, and what foreign errors become."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 
@@ -207,3 +208,44 @@ def test_request_hides_headers_and_body() -> None:
     assert "secret-token" not in repr(
         Request("GET", "http://h/", "/", headers={"A": "secret-token"}, body=b"k")
     )
+
+
+@pytest.mark.parametrize("sends", [True, False])
+async def test_it_is_known_whether_a_failed_request_may_have_been_carried_out(*, sends: bool) -> None:
+    """A server that reads it and hangs up may have done so; one that cannot be reached has not."""
+
+    async def read_and_leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.close()
+
+    async with await asyncio.start_server(read_and_leave, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        if not sends:
+            server.close()
+            await server.wait_closed()
+        request = Request("POST", f"http://127.0.0.1:{port}/metrics/e", "/metrics/{env}", body=b"{}")
+        async with make_transport("a") as transport:
+            with pytest.raises(UpstreamUnavailable) as failure:
+                await transport.send(request)
+    assert failure.value.perhaps_done is sends
+
+
+@pytest.mark.parametrize(
+    ("error", "perhaps_done"),
+    [
+        (httpx2.ConnectTimeout("t"), False),
+        (httpx2.ConnectError("c"), False),
+        (httpx2.PoolTimeout("p"), False),
+        (httpx2.ProxyError("407"), False),
+        (httpx2.ReadTimeout("t"), True),
+        (httpx2.ReadError("r"), True),
+        (httpx2.WriteError("w"), True),
+        (httpx2.RemoteProtocolError("half an answer"), True),
+    ],
+)
+async def test_errors_before_sending_leave_no_doubt(error: Exception, *, perhaps_done: bool) -> None:
+    """The client's own errors say how far it came."""
+    async with make_transport("a", Backend(error)) as transport:
+        with pytest.raises(UpstreamError) as failure:
+            await transport.send(REQUEST)
+    assert failure.value.perhaps_done is perhaps_done

@@ -269,3 +269,18 @@ async def test_the_null_intake_refuses_what_cannot_be_read() -> None:
     """An SDK gets the same answer whether its usage is forwarded or not."""
     with pytest.raises(RequestError):
         await NullIntake(null_telemetry()).take(ENV, WholeBody(b"[]").pieces())
+
+
+async def test_what_the_store_does_not_take_in_the_end_is_counted() -> None:
+    """Whether it hangs or refuses, and whether it was on its way or not: the process ends in time."""
+    for hangs in (True, False):
+        async with Bench() as bench:
+            bench.queue.fails = True
+            if hangs:
+                bench.queue.gate.clear()
+            await bench.post(body("a", "b"))
+            await bench.clock.advance(0.6)
+            await bench.post(body("c"))
+            await bench.intake.last_flush(0.01)
+            assert bench.dropped("not stored at the end") == 5 - (not hangs)
+            bench.queue.gate.set()
