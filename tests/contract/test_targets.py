@@ -1,5 +1,7 @@
 """What every store promises about targets (store/protocol.py)."""
 
+import pytest
+
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import UNKNOWN, Store
@@ -68,3 +70,51 @@ async def test_odd_identifiers_are_identifiers(store: Store) -> None:
     for identifier in ("a/b?c#d%20", "{env}", "*", "ünïcødé 日本", "'; --", "a\x00b", "x" * 4000):
         await store.targets.put(ENVIRONMENT, Target(identifier, "n"))
         assert await store.targets.get(ENVIRONMENT, identifier) == Target(identifier, "n")
+
+
+async def test_the_newest_description_counts_whenever_it_comes(store: Store) -> None:
+    """A description that comes late does not take the place of a newer one; one that is newer does."""
+    targets = store.targets
+    await targets.put_late(ENVIRONMENT, Target("t", "second"), 2000)
+    await targets.put_late(ENVIRONMENT, Target("t", "first"), 1000)
+    assert await targets.get(ENVIRONMENT, "t") == Target("t", "second")
+    await targets.put_late(ENVIRONMENT, Target("t", "third", {"a": 1}), 3000)
+    assert await targets.get(ENVIRONMENT, "t") == Target("t", "third", {"a": 1})
+    await targets.put_late(ENVIRONMENT, Target("t", "fourth"), 4000, keep_attributes=True)
+    assert await targets.get(ENVIRONMENT, "t") == Target("t", "fourth", {"a": 1})
+    await targets.put_late(ENVIRONMENT, Target("t", "late"), 1, keep_attributes=True)
+    assert await targets.get(ENVIRONMENT, "t") == Target("t", "fourth", {"a": 1})
+
+
+async def test_what_is_put_now_is_the_newest_whatever_clocks_say(store: Store) -> None:
+    """The clock of another member may have been ahead."""
+    far = 4_000_000_000_000_000
+    await store.targets.put_late(ENVIRONMENT, Target("t", "ahead"), far)
+    await store.targets.put(ENVIRONMENT, Target("t", "now"))
+    assert await store.targets.get(ENVIRONMENT, "t") == Target("t", "now")
+    await store.targets.put_late(ENVIRONMENT, Target("t", "ahead"), far)
+    assert await store.targets.get(ENVIRONMENT, "t") == Target("t", "now")
+
+
+async def test_of_the_same_time_one_description_counts_in_whatever_order_they_come(store: Store) -> None:
+    """Or members would never agree."""
+    one, other = Target("t", "A"), Target("t", "B")
+    targets = store.targets
+    await targets.put_late(ENVIRONMENT, one, 5)
+    await store.targets.put_late(ENVIRONMENT, other, 5)
+    first = await store.targets.get(ENVIRONMENT, "t")
+    await store.targets.put_late(OTHER, other, 5)
+    await store.targets.put_late(OTHER, one, 5)
+    assert await store.targets.get(OTHER, "t") == first
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, True), (1, 1.0), (0, -0.0), ([1], [True])])
+async def test_values_that_python_takes_for_equal_are_not(
+    store: Store, before: object, after: object
+) -> None:
+    """A rule tells ``1`` from ``true``."""
+    await store.targets.put(ENVIRONMENT, Target("t", "", {"a": before}))
+    await store.targets.put(ENVIRONMENT, Target("t", "", {"a": after}))
+    got = await store.targets.get(ENVIRONMENT, "t")
+    assert got is not None
+    assert repr(got.attributes["a"]) == repr(after)

@@ -14,6 +14,7 @@ from ff_proxy.model.keys import Secret
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis.keys import Keys
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.tls.trust import client_trust
 from tests.support.clock import FakeClock
@@ -400,3 +401,65 @@ async def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 def _replicated(primary: RedisServer, replica: RedisServer) -> bool:
     return redis_command(primary.port, "DBSIZE") == redis_command(replica.port, "DBSIZE")
+
+
+@pytest.mark.parametrize("newer_first", [True, False])
+async def test_an_emptied_redis_gets_the_newest_description(
+    tmp_path: Path, prefix: str, *, newer_first: bool
+) -> None:
+    """Whichever member finds out first: an older one that another holds does not come back."""
+    old, new = Target("ana", "", {"plan": "free"}), Target("ana", "", {"plan": "gold"})
+    with redis_server(tmp_path) as server:
+        async with member(endpoint(server), prefix) as one, member(endpoint(server), prefix) as two:
+            for store in (one, two):
+                await store.flush_recovery.look()
+            await one.targets.put(ENVIRONMENT, old)
+            await two.targets.put(ENVIRONMENT, new)
+            redis_command(server.port, "FLUSHALL")
+            for store in (two, one) if newer_first else (one, two):
+                await store.flush_recovery.look()
+                await store.flush_recovery.look()
+            for store in (one, two):
+                assert await store.targets.get(ENVIRONMENT, "ana") == new
+
+
+async def test_a_redis_that_came_back_with_older_targets_is_told(server: RedisServer, prefix: str) -> None:
+    """As a file of yesterday, or a replica that lagged behind, has them."""
+    async with member(endpoint(server), prefix) as store, member(endpoint(server), prefix) as other:
+        targets = Keys(prefix).targets(ENVIRONMENT)
+        await store.targets.put(ENVIRONMENT, Target("ana", "yesterday"))
+        yesterday = await store._connection.do("HGET", targets, "ana")
+        await store.targets.put(ENVIRONMENT, Target("ana", "today"))
+        await store._connection.do("HSET", targets, "ana", yesterday)
+        assert await store.targets.get(ENVIRONMENT, "ana") == Target("ana", "today")
+        await store.flush_recovery.look()
+        assert await other.targets.get(ENVIRONMENT, "ana") == Target("ana", "today")
+
+
+@pytest.mark.parametrize(
+    ("row", "read"),
+    [
+        (
+            b'{"identifier":"ana","name":"A","attributes":{"a":1},"anonymous":false}',
+            Target("ana", "A", {"a": 1}),
+        ),
+        (
+            b'{"identifier":"ana","name":"A","attributes":{"a":100000000000000000000}}',
+            Target("ana", "A", {"a": 1e20}),
+        ),
+        (b'{"identifier":"ana","attributes":{"a":"%b"}}' % (b"x" * 1_000_000), Target("ana")),
+        (b"{", None),
+        (b"[1]", None),
+        (b"\xff", None),
+    ],
+)
+async def test_rows_of_others_are_read_or_passed_over(
+    server: RedisServer, prefix: str, row: bytes, read: Target | None
+) -> None:
+    """Of older versions, which kept anything, and what somebody wrote by hand; each is described anew."""
+    async with member(endpoint(server), prefix) as store:
+        await store._connection.do("HSET", Keys(prefix).targets(ENVIRONMENT), "ana", row)
+        assert await store.targets.get(ENVIRONMENT, "ana") == read
+        await store.targets.put(ENVIRONMENT, Target("ana", "new"), keep_attributes=True)
+        kept = {} if read is None else read.attributes
+        assert await store.targets.get(ENVIRONMENT, "ana") == Target("ana", "new", kept)

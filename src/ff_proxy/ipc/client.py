@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from ff_proxy.errors import StoreUnavailable
+from ff_proxy.errors import StoreRefused, StoreUnavailable
 from ff_proxy.ipc import messages
 from ff_proxy.model.clock import Clock
 from ff_proxy.store.change_feed import Feed
@@ -143,7 +143,8 @@ class _Connection:
         if answered is None:
             raise Gone(_AWAY)
         if answered.failure is not None:
-            raise StoreUnavailable(answered.failure.problem)
+            kind_of_error = StoreRefused if answered.failure.final else StoreUnavailable
+            raise kind_of_error(answered.failure.problem)
         return messages.decode(answered.result, kind)
 
     async def watch(self) -> None:

@@ -9,6 +9,7 @@ from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import TargetStore, Unknown
+from ff_proxy.wire.stored import same_target
 
 _Key = tuple[EnvironmentId, str]
 
@@ -41,12 +42,28 @@ class CountedTargets:
         with self._counted(environment, [target]):
             await self._targets.put(environment, target, keep_attributes=keep_attributes)
 
+    async def put_late(
+        self,
+        environment: EnvironmentId,
+        target: Target,
+        described_at: int,
+        *,
+        keep_attributes: bool = False,
+    ) -> None:
+        """See ``TargetStore``."""
+        with self._counted(environment, [target]):
+            await self._targets.put_late(environment, target, described_at, keep_attributes=keep_attributes)
+
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
         """See ``TargetStore``."""
         # A poll brings everything again and again. What is as it was must not cost every worker a question.
-        news = [target for target in targets if self.peek(environment, target.identifier) != target]
+        news = [target for target in targets if not self._holds(environment, target)]
         with self._counted(environment, news):
             await self._targets.put_many(environment, targets)
+
+    def _holds(self, environment: EnvironmentId, target: Target) -> bool:
+        held = self.peek(environment, target.identifier)
+        return isinstance(held, Target) and same_target(held, target)
 
     @contextmanager
     def _counted(self, environment: EnvironmentId, targets: Sequence[Target]) -> Iterator[None]:

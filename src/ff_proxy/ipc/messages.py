@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from ff_proxy.aio.border import border, described
-from ff_proxy.errors import StoreUnavailable
+from ff_proxy.errors import StoreRefused, StoreUnavailable
 from ff_proxy.model.environment import (
     EnvironmentConfig,
     EnvironmentInfo,
@@ -70,6 +70,7 @@ class PutTarget(msgspec.Struct, frozen=True, tag=True):
     environment: EnvironmentId
     target: Target
     keep_attributes: bool
+    described_at: int | None = None
 
 
 class MergeUsage(msgspec.Struct, frozen=True, tag=True):
@@ -141,9 +142,10 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The store at the other end could not do it."""
+    """The store at the other end could not do it; ``final``: and never will (``StoreRefused``)."""
 
     problem: str
+    final: bool = False
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
@@ -164,9 +166,18 @@ class Answered(msgspec.Struct, frozen=True, array_like=True):
 NOTICES: Final = 0
 """The number under which notices come."""
 
-encode: Final = msgspec.msgpack.Encoder().encode
+_encode: Final = msgspec.msgpack.Encoder().encode
 _decode_asked: Final = msgspec.msgpack.Decoder(Asked).decode
 _decode_answered: Final = msgspec.msgpack.Decoder(Answered).decode
+
+
+def encode(message: object) -> bytes:
+    """A message, or an answer's result; raises ``StoreRefused`` if it holds what cannot be carried."""
+    with border(_unwritable):
+        content = _encode(message)
+    if len(content) > _LONGEST:
+        raise StoreRefused(f"a message of {len(content)} bytes for another process of this proxy")
+    return content
 
 
 def decode(result: msgspec.Raw, kind: Any) -> Any:
@@ -199,12 +210,11 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
 def write_frame(writer: asyncio.StreamWriter, message: object) -> None:
     """Queue one frame for sending; if the other end is gone it is dropped: whoever reads finds out.
 
-    Raises ``StoreUnavailable`` if the message cannot be written as one.
+    Raises ``StoreRefused`` as ``encode`` does, before anything is written.
     """
+    content = encode(message)
     if writer.is_closing():
         return  # uvloop's transports would not take it
-    with border(_unwritable):
-        content = encode(message)
     with suppress(OSError, RuntimeError):  # it closes at this very moment
         writer.write(len(content).to_bytes(_LENGTH, "big") + content)
 
@@ -213,8 +223,8 @@ def _unreadable(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"a message of another process of this proxy cannot be read: {described(error)}")
 
 
-def _unwritable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"a message for another process of this proxy: {described(error)}")
+def _unwritable(error: Exception) -> StoreRefused:
+    return StoreRefused(f"a message for another process of this proxy: {described(error)}")
 
 
 def _gone(_: Exception) -> StoreUnavailable:

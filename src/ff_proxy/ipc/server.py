@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from ff_proxy.aio.cancellation import CancellationCheck
-from ff_proxy.errors import StoreError, StoreUnavailable
+from ff_proxy.errors import StoreError, StoreRefused, StoreUnavailable
 from ff_proxy.ipc import messages
 from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.model.clock import Clock
@@ -188,6 +188,8 @@ class _Worker:
     async def _answer(self, asked: messages.Asked) -> None:
         try:
             result = msgspec.Raw(messages.encode(await self._do(asked.request)))
+        except StoreRefused as error:
+            self._send(asked.number, _NOTHING, messages.Failure(str(error), final=True))
         except StoreError as error:
             self._send(asked.number, _NOTHING, messages.Failure(str(error)))
         except Exception as error:  # noqa: BLE001  (who asked hears of it; the other questions are answered)
@@ -200,7 +202,7 @@ class _Worker:
         with suppress(OSError):
             await self._writer.drain()
 
-    async def _do(self, request: messages.Request) -> object:  # noqa: C901, PLR0911  (a table of requests)
+    async def _do(self, request: messages.Request) -> object:  # noqa: C901, PLR0911, PLR0912  (a table)
         offer = self._offer
         match request:
             case messages.Environments():
@@ -213,8 +215,11 @@ class _Worker:
                 return await offer.configs.statuses()
             case messages.GetTarget(environment, identifier):
                 return await offer.targets.get(environment, identifier)
-            case messages.PutTarget(environment, target, keep):
+            case messages.PutTarget(environment, target, keep, None):
                 await offer.targets.put(environment, target, keep_attributes=keep)
+                return None
+            case messages.PutTarget(environment, target, keep, int(described_at)):
+                await offer.targets.put_late(environment, target, described_at, keep_attributes=keep)
                 return None
             case messages.MergeUsage(counts, seen):
                 return await offer.usage.merge(counts, seen)

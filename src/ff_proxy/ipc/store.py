@@ -2,24 +2,25 @@
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
 import msgspec
 
-from ff_proxy.errors import StoreUnavailable
+from ff_proxy.errors import StoreRefused, StoreUnavailable
 from ff_proxy.ipc import messages
 from ff_proxy.ipc.client import IpcClient
 from ff_proxy.ipc.shared_generations import SharedGenerations
-from ff_proxy.model.clock import Clock
+from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.environment import EnvironmentConfig, Item, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageTarget
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.protocol import UNKNOWN, Notice, Registration, Unknown
+from ff_proxy.wire.stored import same_target
 
 _CACHED: Final = 20_000
 _OWED: Final = 10_000
@@ -39,7 +40,7 @@ class IpcStore:
         line = IpcClient(path, clock)
         self._line = line
         self.configs: Final = IpcConfigs(line)
-        self.targets: Final = IpcTargets(line, generations)
+        self.targets: Final = IpcTargets(line, generations, clock)
         self.usage: Final = IpcUsage(line)
         self.registrations: Final = IpcRegistrations(line)
         self.secrets: Final = IpcSecrets(line)
@@ -131,9 +132,10 @@ class IpcTargets:
     What could not be handed over is owed, and counts here until ``pay`` has done so.
     """
 
-    def __init__(self, line: IpcClient, generations: SharedGenerations) -> None:
+    def __init__(self, line: IpcClient, generations: SharedGenerations, clock: Clock) -> None:
         self._line = line
         self._generations = generations
+        self._clock = clock
         self._cache: OrderedDict[_Key, _Read] = OrderedDict()
         self._owed: OrderedDict[_Key, messages.PutTarget] = OrderedDict()
 
@@ -161,7 +163,7 @@ class IpcTargets:
                 return self._cache[key].found
             raise
         earlier = self._cache.get(key)
-        if earlier is not None and earlier.found == found:
+        if earlier is not None and earlier.found and found and same_target(earlier.found, found):
             found = earlier.found  # the same object for as long as it is unchanged
         self._cache[key] = _Read(counted, before, found)
         self._cache.move_to_end(key)
@@ -172,18 +174,21 @@ class IpcTargets:
     async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
         """See ``TargetStore``."""
         key = (environment, target.identifier)
+        now = milliseconds(self._clock)
         request = messages.PutTarget(environment, target, keep_attributes)
         try:
             await self._line.ask(request, None)
         except StoreUnavailable:
-            self._owe(key, request)
+            # What is handed over later must not take the place of what another worker was told meanwhile.
+            self._owe(key, msgspec.structs.replace(request, described_at=now))
             raise
         self._owed.pop(key, None)
 
     async def pay(self) -> None:
         """Hand over what could not be handed over when it came; raises ``StoreUnavailable``."""
         for key, request in list(self._owed.items()):
-            await self._line.ask(request, None)
+            with suppress(StoreRefused):  # it never will be: the others go on
+                await self._line.ask(request, None)
             if self._owed.get(key) is request:
                 del self._owed[key]
 

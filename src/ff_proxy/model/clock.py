@@ -17,3 +17,8 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait that long."""
         ...
+
+
+def milliseconds(clock: Clock) -> int:
+    """The wall-clock time in whole milliseconds since the epoch."""
+    return int(clock.wall() * 1000)

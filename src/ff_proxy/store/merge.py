@@ -1,4 +1,4 @@
-"""What a write becomes: one rule for every adapter, so that item versions never fall.
+"""What a write becomes: one rule for every adapter, so that item versions and targets never go back.
 
 An item whose content changed is stored under a version above every one its identifier ever had here;
 an item whose content is the same stays the very object it was. (``sdk-contract.md`` §3.4 c: SDKs ignore
@@ -10,8 +10,10 @@ from collections.abc import Mapping
 import msgspec
 
 from ff_proxy.model.environment import Domain, EnvironmentConfig, Item
+from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import DropItem, Edit, PutItem
 from ff_proxy.wire.normalise import with_version
+from ff_proxy.wire.stored import DescribedTarget, newer, same_target
 
 
 def merge(old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentConfig:
@@ -98,3 +100,28 @@ def _raised(held: Item | None, item: Item, retired: dict[str, int]) -> Item:
     if held.digest == item.digest:
         return item
     return with_version(item, max(item.version, held.version + 1))
+
+
+def redescribed(
+    held: DescribedTarget | None,
+    target: Target,
+    now: int,
+    *,
+    keep_attributes: bool = False,
+    described_at: int | None = None,
+) -> DescribedTarget:
+    """What a store holds after ``Targets.put`` (or ``put_late`` of ``described_at``); ``held`` if that stays.
+
+    The time of the newest description is above that of the one before, whatever clocks say (``now`` is in
+    epoch milliseconds).
+    """
+    if held is None:
+        return DescribedTarget(target, now if described_at is None else described_at)
+    if keep_attributes:
+        target = msgspec.structs.replace(target, attributes=held.target.attributes)
+    if same_target(held.target, target):
+        return held
+    if described_at is None:
+        return DescribedTarget(target, max(now, held.at + 1))
+    late = DescribedTarget(target, described_at)
+    return late if newer(late, held) else held

@@ -151,12 +151,26 @@ class Targets(Protocol):
         ...
 
     async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
-        """Store ``target``; with ``keep_attributes`` attributes already stored for it stay (PRODUCT §6.5)."""
+        """Store ``target``; with ``keep_attributes`` attributes already stored for it stay (PRODUCT §6.5).
+
+        It is stored with the time of now, as the newest description.
+        """
         ...
 
 
 class TargetStore(Targets, Protocol):
-    """The same, as the upstream sees it."""
+    """The same, for whoever brings many, or brings one late."""
+
+    async def put_late(
+        self,
+        environment: EnvironmentId,
+        target: Target,
+        described_at: int,
+        *,
+        keep_attributes: bool = False,
+    ) -> None:
+        """Store what was described at that time (epoch milliseconds), unless something newer is stored."""
+        ...
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
         """Store many at once, as polled from the admin service; others stay."""

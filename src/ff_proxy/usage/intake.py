@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
 from ff_proxy.aio.waits import finish, sleep_unless
-from ff_proxy.errors import RequestError, StoreError
+from ff_proxy.errors import RequestError, StoreError, StoreRefused
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.memory import LEAST_SHARES
@@ -127,7 +127,12 @@ class UsageIntake:
             try:
                 while waiting:
                     batch = waiting[0]
-                    dropped = await self._queue.merge(batch.counts, batch.targets)
+                    try:
+                        dropped = await self._queue.merge(batch.counts, batch.targets)
+                    except StoreRefused:
+                        waiting.popleft()
+                        waiting.extendleft(self._without_culprit(batch))
+                        continue
                     waiting.popleft()
                     self._drop(batch.environment, "no room", dropped)
                     await asyncio.sleep(0)  # a store in memory would let nobody else in between
@@ -151,6 +156,12 @@ class UsageIntake:
             left[batch.environment] += len(batch.counts) + len(batch.targets)
         for environment, entries in left.items():
             self._drop(environment, "not stored at the end", entries)
+
+    def _without_culprit(self, batch: Batch) -> Sequence[Batch]:
+        if len(batch) > 1:
+            return batch.halves()
+        self._drop(batch.environment, "bad", 1)
+        return ()
 
     async def _pass_on(self, post: "_Post", reports: Iterable[UsageReport]) -> None:
         """Merge reports in, the loop turning in between; a post of many steps waits a moment for room."""

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final, final
 
 from ff_proxy.aio.waits import finish
-from ff_proxy.errors import StoreError
+from ff_proxy.errors import StoreError, StoreRefused
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
@@ -14,6 +14,7 @@ from ff_proxy.telemetry import Telemetry
 
 _GRACE: Final = 5.0
 _PAUSE: Final = 1.0
+_REFUSED: Final = "a target cannot be registered, it is dropped"
 _TROUBLE: Final = "store does not take registrations, kept in memory"
 
 
@@ -69,6 +70,9 @@ class TargetIntake:
                 name, registration = next(iter(self._waiting.items()))
                 try:
                     added = await self._queue.add(registration)
+                except StoreRefused as error:
+                    self._once.warning(_REFUSED, registration.environment, error=str(error))
+                    added = False
                 except StoreError as error:
                     self._once.warning(_TROUBLE, error=str(error))
                     return False

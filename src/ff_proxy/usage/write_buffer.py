@@ -17,6 +17,19 @@ class Batch(msgspec.Struct, frozen=True):
     counts: tuple[UsageCount, ...]
     targets: tuple[UsageTarget, ...]
 
+    def __len__(self) -> int:
+        return len(self.counts) + len(self.targets)
+
+    def halves(self) -> "tuple[Batch, Batch]":
+        """The same entries in two batches."""
+        middle = len(self) // 2
+        counted = min(middle, len(self.counts))
+        seen = middle - counted
+        return (
+            Batch(self.environment, self.counts[:counted], self.targets[:seen]),
+            Batch(self.environment, self.counts[counted:], self.targets[seen:]),
+        )
+
 
 _Name = tuple[EnvironmentId, str]
 

@@ -52,7 +52,7 @@ def keepable(target: Target, *, sent: int | None = None) -> tuple[Target | None,
     if len(target.identifier) > MAX_NAME_LENGTH:
         return None, Excess.IDENTIFIER
     small = sent is not None and sent <= MAX_ATTRIBUTES_BYTES // _GROWTH
-    if not small and len(_encode(target.attributes)) > MAX_ATTRIBUTES_BYTES:
+    if not small and _excessive(target):
         name = target.name if len(target.name) <= MAX_NAME_LENGTH else ""
         return msgspec.structs.replace(target, name=name, attributes={}), Excess.ATTRIBUTES
     if len(target.name) > MAX_NAME_LENGTH:
@@ -63,6 +63,16 @@ def keepable(target: Target, *, sent: int | None = None) -> tuple[Target | None,
 def encode_row(described: DescribedTarget) -> bytes:
     """A target as a row; total, whatever the target holds."""
     return b'{"at":%d,%b' % (described.at, encode_target(described.target)[1:])
+
+
+def same_target(one: Target, other: Target) -> bool:
+    """Whether two descriptions say the same: ``1`` and ``true`` are equal to Python, and not to a rule."""
+    return one is other or (one == other and encode_target(one) == encode_target(other))
+
+
+def newer(one: DescribedTarget, other: DescribedTarget) -> bool:
+    """Whether ``one`` counts instead of ``other``; of the same time, every member prefers the same one."""
+    return (one.at, encode_target(one.target)) > (other.at, encode_target(other.target))
 
 
 def encode_target(target: Target) -> bytes:
@@ -82,6 +92,11 @@ def read_row(row: bytes) -> DescribedTarget | None:
     target = read_target(doc)
     if target is None or not isinstance(doc, dict):
         return None
-    kept, _ = keepable(target, sent=len(row))
+    if len(row) > MAX_ATTRIBUTES_BYTES // _GROWTH and _excessive(target):
+        target = msgspec.structs.replace(target, attributes={})
     at = doc.get("at")
-    return None if kept is None else DescribedTarget(kept, at if isinstance(at, int) and at > 0 else 0)
+    return DescribedTarget(target, at if type(at) is int and at > 0 else 0)
+
+
+def _excessive(target: Target) -> bool:
+    return len(_encode(target.attributes)) > MAX_ATTRIBUTES_BYTES

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ff_proxy.errors import StoreUnavailable
+from ff_proxy.errors import StoreRefused, StoreUnavailable
 from ff_proxy.ipc import (
     CountedTargets,
     IpcServer,
@@ -444,3 +444,51 @@ def test_the_tide_is_shared_with_children() -> None:
             os._exit(0)
         os.waitpid(child, 0)
         assert generations.environment(ENVIRONMENT) == 1
+
+
+async def test_what_is_handed_over_late_takes_the_place_of_nothing_newer(pair: Pair) -> None:
+    """Another worker was told something newer while this one could not hand over what it had been told."""
+    await pair.worker.targets.put(ENVIRONMENT, Target("ana", "first"))
+    put = pair.store.targets.put
+
+    async def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("away")
+
+    pair.store.targets.put = away  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        await pair.worker.targets.put(ENVIRONMENT, Target("ana", "second"))
+    pair.store.targets.put = put  # type: ignore[method-assign]
+    newest = int(pair.clock.wall() * 1000) + 60_000
+    await pair.targets.put_late(ENVIRONMENT, Target("ana", "third"), newest)
+    await pair.worker.targets.pay()
+    assert await pair.worker.targets.get(ENVIRONMENT, "ana") == Target("ana", "third")
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"a": 10**20}, {"a": "\ud800"}, {"\ud800": 1}, {"a": object()}], ids=repr
+)
+async def test_what_cannot_be_carried_is_refused_alone(pair: Pair, attributes: dict[str, object]) -> None:
+    """It is not kept to be tried for ever, and neither side ends."""
+    odd = Target("ana", "", attributes)
+    with pytest.raises(StoreRefused):
+        await pair.worker.targets.put(ENVIRONMENT, odd)
+    with pytest.raises(StoreRefused):
+        await pair.worker.registrations.add(Registration(ENVIRONMENT, odd))
+    await pair.store.targets.put(ENVIRONMENT, Target("bo", "", {"a": 10**20}))
+    with pytest.raises(StoreRefused):
+        await pair.worker.targets.get(ENVIRONMENT, "bo")
+    await pair.worker.targets.pay()
+    await pair.worker.targets.put(ENVIRONMENT, Target("ana"))
+    assert await pair.worker.targets.get(ENVIRONMENT, "ana") == Target("ana")
+
+
+async def test_a_request_that_fails_oddly_ends_nothing(pair: Pair) -> None:
+    """Whatever a store raises, the other requests of its workers go on."""
+
+    async def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    pair.store.targets.get = broken  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable, match="ZeroDivisionError"):
+        await pair.worker.targets.get(ENVIRONMENT, "ana")
+    assert await pair.worker.state() == pair.state

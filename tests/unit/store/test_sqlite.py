@@ -15,6 +15,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -433,3 +434,47 @@ async def test_a_file_that_lacks_a_table_is_refused(tmp_path: Path, table: str) 
         await database.run(lambda connection: connection.execute(f"DROP TABLE {table}"))
     with pytest.raises(StoreUnusable, match=f"lacks the tables {table}"):
         await Database(tmp_path, "test", null_telemetry().once("store")).__aenter__()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        b'{"identifier":"t","name":"T","attributes":{"a":100000000000000000000}}',
+        b'{"identifier":"t","attributes":{"a":"%b"}}' % (b"x" * 1_000_000),
+        b'{"identifier":"t","attributes":%b%b}' % (b"[" * 3000, b"]" * 3000),
+        b"{",
+        b"\xff",
+    ],
+    ids=["big", "long", "deep", "half", "binary"],
+)
+async def test_rows_that_older_versions_or_others_wrote_hold_nothing_up(tmp_path: Path, row: bytes) -> None:
+    """Targets, registrations and usage: what can be read is, the rest is left out, and what follows works."""
+    async with opened(tmp_path) as store:
+        await store._database.run(
+            lambda c: [
+                c.execute(
+                    "INSERT INTO targets (environment, identifier, target) VALUES (?, 't', ?)",
+                    (ENVIRONMENT, row),
+                ),
+                c.execute(
+                    "INSERT INTO registrations (environment, identifier, target) VALUES (?, 't', ?)",
+                    (ENVIRONMENT, row),
+                ),
+                c.execute("INSERT INTO usage_counts VALUES (?, 1, 1)", (row,)),
+                c.execute("INSERT INTO usage_targets VALUES (?, 't', ?)", (ENVIRONMENT, row)),
+            ]
+        )
+    async with opened(tmp_path) as store:
+        got = await store.targets.get(ENVIRONMENT, "t")
+        assert got is None or msgspec.msgpack.encode(got)
+        await store.registrations.add(Registration(ENVIRONMENT, Target("other")))
+        taken = await store.registrations.take(10)
+        assert taken[-1].target == Target("other")
+        for registration in taken:
+            await store.registrations.settle(registration, delivered=True)
+        await store.targets.put(ENVIRONMENT, Target("t", "new"))
+        assert await store.usage.pending() == {}
+    async with opened(tmp_path) as store:
+        assert await store.targets.get(ENVIRONMENT, "t") == Target("t", "new")
+        await store.registrations.add(Registration(ENVIRONMENT, Target("last")))
+        assert [one.target for one in await store.registrations.take(10)] == [Target("last")]

@@ -7,7 +7,7 @@ from typing import Self
 
 import pytest
 
-from ff_proxy.errors import RequestError, StoreUnavailable
+from ff_proxy.errors import RequestError, StoreRefused, StoreUnavailable
 from ff_proxy.http.body import WholeBody
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageTarget
@@ -284,3 +284,26 @@ async def test_what_the_store_does_not_take_in_the_end_is_counted() -> None:
             await bench.intake.last_flush(0.01)
             assert bench.dropped("not stored at the end") == 5 - (not hangs)
             bench.queue.gate.set()
+
+
+class PickyQueue(MemoryUsageQueue):
+    """A queue that cannot carry one flag's counts."""
+
+    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
+        if any("odd" in text for count in counts for _, text in count.key.attributes):
+            raise StoreRefused("not to be carried")
+        return await super().merge(counts, targets)
+
+
+async def test_an_entry_that_cannot_be_carried_is_dropped_alone() -> None:
+    """Its neighbours of the same batch reach the queue, and it is counted."""
+    queue, telemetry = PickyQueue(1000), null_telemetry()
+    intake = UsageIntake(queue, FakeClock(), telemetry)
+    await intake.take(ENV, WholeBody(body("a", "b", "odd", "c", "d")).pieces())
+    assert await intake.flush()
+    lease = await queue.take(ENV, 100)
+    assert lease is not None
+    assert len(lease.counts) == 4
+    assert len(lease.targets) == 1
+    assert telemetry.metrics.usage_dropped.labels(ENV, "bad")._value.get() == 1
+    assert await intake.flush()

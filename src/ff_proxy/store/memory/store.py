@@ -8,14 +8,15 @@ from typing import Literal, Self
 
 import msgspec
 
-from ff_proxy.model.clock import Clock
+from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.target import Target
 from ff_proxy.store.change_feed import Feed
 from ff_proxy.store.memory.queues import MemoryRegistrations, MemoryUsageQueue
-from ff_proxy.store.merge import edited, merge
+from ff_proxy.store.merge import edited, merge, redescribed
 from ff_proxy.store.protocol import Edit, Notice, Unknown
+from ff_proxy.wire.stored import DescribedTarget
 
 
 class MemoryConfigs:
@@ -84,28 +85,44 @@ class MemoryConfigs:
 class MemoryTargets:
     """Targets in a dictionary of at most ``capacity``; the least recently stored are forgotten first."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, clock: Clock | None = None) -> None:
         self._capacity = capacity
-        self._targets: OrderedDict[tuple[EnvironmentId, str], Target] = OrderedDict()
+        self._clock = clock
+        self._targets: OrderedDict[tuple[EnvironmentId, str], DescribedTarget] = OrderedDict()
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``; never ``UNKNOWN`` here."""
-        return self._targets.get((environment, identifier))
+        held = self._targets.get((environment, identifier))
+        return None if held is None else held.target
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
         """See ``TargetStore``."""
-        return self._targets.get((environment, identifier))
+        held = self._targets.get((environment, identifier))
+        return None if held is None else held.target
 
     async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
         """See ``TargetStore``."""
+        await self._put(environment, target, keep_attributes, None)
+
+    async def put_late(
+        self,
+        environment: EnvironmentId,
+        target: Target,
+        described_at: int,
+        *,
+        keep_attributes: bool = False,
+    ) -> None:
+        """See ``TargetStore``."""
+        await self._put(environment, target, keep_attributes, described_at)
+
+    async def _put(
+        self, environment: EnvironmentId, target: Target, keep_attributes: bool, described_at: int | None
+    ) -> None:
         key = (environment, target.identifier)
-        held = self._targets.get(key)
-        if held is not None:
-            if keep_attributes:
-                target = msgspec.structs.replace(target, attributes=held.attributes)
-            if held == target:
-                target = held
-        self._targets[key] = target
+        now = 0 if self._clock is None else milliseconds(self._clock)
+        self._targets[key] = redescribed(
+            self._targets.get(key), target, now, keep_attributes=keep_attributes, described_at=described_at
+        )
         self._targets.move_to_end(key)
         while len(self._targets) > self._capacity:
             self._targets.popitem(last=False)
@@ -150,7 +167,7 @@ class MemoryStore:
         registration_capacity: int = 10_000,
     ) -> None:
         self.configs = MemoryConfigs(epoch, clock)
-        self.targets = MemoryTargets(target_capacity)
+        self.targets = MemoryTargets(target_capacity, clock)
         self.usage = MemoryUsageQueue(usage_capacity)
         self.registrations = MemoryRegistrations(registration_capacity)
         self.secrets = MemorySecrets()

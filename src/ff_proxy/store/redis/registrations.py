@@ -5,18 +5,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.target import Target
 from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.store.protocol import Registration
 from ff_proxy.store.redis import scripts
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.wire.stored import encode_target, read_row
 
-_encode: Final = msgspec.json.Encoder().encode
 _MARK: Final = 32  # hexadecimal digits of a fingerprint
 _COMEBACK: Final = 120
 _REMEMBERED: Final = 50_000
@@ -51,7 +48,7 @@ class RedisRegistrations:
         added = await self._connection.run(
             scripts.ADD_REGISTRATION,
             self._keys.registrations(environment),
-            [_field(registration), mark.encode() + _encode(registration.target), mark, self._capacity],
+            [_field(registration), mark.encode() + encode_target(registration.target), mark, self._capacity],
         )
         # After it is there: whoever finds nothing takes the environment out of the set before looking.
         await self._connection.do("SADD", self._keys.queues, environment)
@@ -104,10 +101,9 @@ class RedisRegistrations:
         if left:
             await self._connection.do("SADD", self._keys.registering, environment)
         with translated():
-            return [
-                Registration(environment, msgspec.json.decode(entry[_MARK:], type=Target))
-                for entry in entries
-            ]
+            found = [read_row(entry[_MARK:]) for entry in entries]
+        # One that cannot be read comes back and is passed over again: it holds up none of the others.
+        return [Registration(environment, row.target) for row in found if row is not None]
 
 
 def _field(registration: Registration) -> bytes:

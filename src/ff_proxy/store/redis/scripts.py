@@ -128,14 +128,35 @@ end
 PUT_TARGETS: Final = Script(
     _FORGET
     + """
--- KEYS: targets; ARGV: capacity, then identifier and target of each
-local own = {}
-for i = 2, #ARGV, 2 do
-  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+-- KEYS: targets; ARGV: capacity, 1 if these are the newest descriptions or 0 if the newest by time counts,
+-- then identifier, time and description of each
+-- A row is a description that begins with its time: rows without one are of time 0.
+-- Answers the time under which each is stored, -1 where something newer is.
+local own, times = {}, {}
+for i = 3, #ARGV, 3 do
+  local row = redis.call('HGET', KEYS[1], ARGV[i])
+  local at, description = tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local held_at, held = -1, ''
+  if row then
+    local told, rest = string.match(row, '^{"at":(%d+),(.*)$')
+    held_at, held = tonumber(told or '0'), rest and '{' .. rest or row
+  end
+  if held == description then
+    at = held_at
+  elseif ARGV[2] == '1' then
+    at = math.max(at, held_at + 1)
+  elseif at < held_at or (at == held_at and description < held) then
+    at = -1
+  end
+  local time = string.format('%.0f', at)
+  if at >= 0 and held ~= description then
+    redis.call('HSET', KEYS[1], ARGV[i], '{"at":' .. time .. ',' .. string.sub(description, 2))
+  end
   own[ARGV[i]] = true
+  times[#times + 1] = time
 end
-forget(KEYS[1], ARGV[1], own, (#ARGV - 1) / 2)
-return 1
+forget(KEYS[1], ARGV[1], own, #times)
+return times
 """
 )
 

@@ -61,8 +61,8 @@ class RedisStore:
         fence: Callable[[EnvironmentId], int | None] = self.leases.fence if member else _unfenced
         once = telemetry.once("store")
         self.configs = RedisConfigs(self._connection, keys, epoch, clock, once, fence)
-        self.targets = RedisTargets(self._connection, keys, target_capacity, target_cache, once)
-        self.usage = RedisUsageQueue(self._connection, keys, usage_capacity)
+        self.targets = RedisTargets(self._connection, keys, target_capacity, target_cache, clock, once)
+        self.usage = RedisUsageQueue(self._connection, keys, usage_capacity, once)
         self.registrations = RedisRegistrations(
             self._connection, keys, registration_capacity, lambda environment: fence(environment) is not None
         )

@@ -8,8 +8,10 @@ from typing import Final, Literal
 import msgspec
 
 from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
+from ff_proxy.store.merge import redescribed
 from ff_proxy.store.protocol import UNKNOWN, Unknown
 from ff_proxy.store.redis import scripts
 from ff_proxy.store.redis.batch_loader import BatchLoader
@@ -17,9 +19,8 @@ from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.telemetry import OnceLog
+from ff_proxy.wire.stored import DescribedTarget, encode_row, encode_target, newer, read_row
 
-_encode: Final = msgspec.json.Encoder(order="deterministic").encode
-_decode: Final = msgspec.json.Decoder(Target).decode
 _BATCH: Final = 500
 _ASKED_AT_ONCE: Final = 1000
 # How long a look-up waits where something is at hand that can be served instead (PRODUCT §6.6).
@@ -41,15 +42,18 @@ class RedisTargets:
     not answer or has lost it. What could not be stored is owed, and counts here until it is.
     """
 
-    def __init__(self, connection: Connection, keys: Keys, capacity: int, cached: int, once: OnceLog) -> None:
+    def __init__(
+        self, connection: Connection, keys: Keys, capacity: int, cached: int, clock: Clock, once: OnceLog
+    ) -> None:
         self._connection = connection
+        self._clock = clock
         self._keys = keys
         self._capacity = capacity
         self._cached = cached
-        self._cache: OrderedDict[_Key, tuple[bytes, Target]] = OrderedDict()
+        self._cache: OrderedDict[_Key, tuple[bytes, DescribedTarget]] = OrderedDict()
         self._once = once
         # With whether attributes that are stored already stay.
-        self._owed: OrderedDict[_Key, tuple[Target, bool]] = OrderedDict()
+        self._owed: OrderedDict[_Key, tuple[DescribedTarget, bool]] = OrderedDict()
         self._paying = asyncio.Lock()
         self._silent = False
         self._lookups = BatchLoader(self._look_up, most=_ASKED_AT_ONCE)
@@ -66,7 +70,7 @@ class RedisTargets:
         """
         key = (environment, identifier)
         if key in self._owed:
-            return self._owed[key][0]
+            return self._owed[key][0].target
         known = self._cache.get(key)
         try:
             async with asyncio.timeout(
@@ -76,33 +80,55 @@ class RedisTargets:
         except (StoreUnavailable, TimeoutError) as error:
             if known is None:
                 raise StoreUnavailable(str(error) or "Redis does not answer in time") from error
-            return known[1]
-        if stored is not None:
-            with translated():
-                return self._decoded(key, stored)
-        # Targets are never deleted but for want of room: a Redis that does not have it was emptied.
-        return None if known is None else known[1]
+            return known[1].target
+        found = None if stored is None else self._decoded(key, stored)
+        # Targets are never deleted but for want of room, and never get older: a Redis that does not have one,
+        # or has an older description, has lost what it held.
+        known = self._cache.get(key)
+        if found is None:
+            return None if known is None else known[1].target
+        if known is not None and newer(known[1], found):
+            self._owe(key, known[1], keep=False)
+            return known[1].target
+        return found.target
 
     async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
         """See ``TargetStore``; bounded, and stored later if Redis does not answer now."""
-        key = (environment, target.identifier)
-        debt, keep = self._owed.get(key), keep_attributes
-        if debt is not None and keep:
-            target = msgspec.structs.replace(target, attributes=debt[0].attributes)
-            keep = debt[1]
+        now = milliseconds(self._clock)
+        await self._put_now(DescribedTarget(target, now), environment, keep_attributes, late=False)
+
+    async def put_late(
+        self,
+        environment: EnvironmentId,
+        target: Target,
+        described_at: int,
+        *,
+        keep_attributes: bool = False,
+    ) -> None:
+        """See ``TargetStore``; the same."""
+        await self._put_now(DescribedTarget(target, described_at), environment, keep_attributes, late=True)
+
+    async def _put_now(
+        self, described: DescribedTarget, environment: EnvironmentId, keep: bool, *, late: bool
+    ) -> None:
+        key = (environment, described.target.identifier)
+        owed = self._owed.get(key)
+        if owed is not None and keep:
+            kept = msgspec.structs.replace(described.target, attributes=owed[0].target.attributes)
+            described, keep = DescribedTarget(kept, described.at), owed[1]
         try:
             async with asyncio.timeout(_KNOWN_SECONDS if self._silent else _PUT_SECONDS):
-                if debt is None:
-                    await self._store(environment, target, keep=keep)
+                if owed is None:
+                    await self._store(environment, described, keep=keep, late=late)
                 else:
                     async with self._paying:  # the older description may be on its way
-                        await self._store(environment, target, keep=keep)
+                        await self._store(environment, described, keep=keep, late=late)
         except (StoreUnavailable, TimeoutError) as error:
-            self._owe(key, target, keep=keep)
+            self._owe(key, described, keep=keep)
             why = str(error) or "no answer in time"
             raise StoreUnavailable(f"target not stored yet ({why})") from error
         self._silent = False
-        if self._owed.get(key) is debt:
+        if self._owed.get(key) is owed:
             self._owed.pop(key, None)
 
     async def pay(self) -> None:
@@ -110,10 +136,10 @@ class RedisTargets:
         self._silent = False
         for key in list(self._owed):
             async with self._paying:
-                debt = self._owed.get(key)
-                if debt is not None:
-                    await self._store(key[0], debt[0], keep=debt[1])
-                    if self._owed.get(key) is debt:
+                owed = self._owed.get(key)
+                if owed is not None:
+                    await self._store(key[0], owed[0], keep=owed[1], late=True)
+                    if self._owed.get(key) is owed:
                         del self._owed[key]
 
     async def close(self) -> None:
@@ -122,38 +148,71 @@ class RedisTargets:
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
         """See ``TargetStore``; what Redis does not take is served here all the same."""
-        for start in range(0, len(targets), _BATCH):
-            arguments: list[Argument] = [self._capacity]
-            for target in targets[start : start + _BATCH]:
-                stored = _encode(target)
-                arguments += (_field(target.identifier), stored)
-                self._remember((environment, target.identifier), stored, target)
-            await self._connection.run(scripts.PUT_TARGETS, [self._keys.targets(environment)], arguments)
+        now = milliseconds(self._clock)
+        described = [DescribedTarget(target, now) for target in targets]
+        try:
+            await self._put(environment, described, late=False)
+        except StoreUnavailable:
+            for one in described:
+                self._decoded((environment, one.target.identifier), encode_row(one))
+            raise
 
     async def put_back(self) -> None:
-        """Store what is cached here and Redis does not have: for a Redis that was emptied."""
-        await self._connection.each(
-            [
-                ("HSETNX", self._keys.targets(environment), _field(identifier), stored)
-                for (environment, identifier), (stored, _) in self._cache.items()
-            ]
-        )
+        """Store what is cached here and is newer than what Redis has: for a Redis that was emptied."""
+        lost: dict[EnvironmentId, list[DescribedTarget]] = {}
+        for (environment, _), (_, described) in self._cache.items():
+            lost.setdefault(environment, []).append(described)
+        for environment, targets in lost.items():
+            await self._put(environment, targets, late=True)
 
-    async def _store(self, environment: EnvironmentId, target: Target, *, keep: bool) -> None:
-        if not keep or not await self._keep(environment, target):
-            await self.put_many(environment, [target])
-
-    async def _keep(self, environment: EnvironmentId, target: Target) -> bool:
-        """Store it with the attributes that are stored; ``False`` if others store it all the time."""
-        key = (environment, target.identifier)
-        for _ in range(_ATTEMPTS):
-            found = await self._lookups.get(key)
+    async def _put(
+        self, environment: EnvironmentId, targets: Sequence[DescribedTarget], *, late: bool
+    ) -> None:
+        for start in range(0, len(targets), _BATCH):
+            batch = targets[start : start + _BATCH]
+            arguments: list[Argument] = [self._capacity, "0" if late else "1"]
+            for described in batch:
+                target = described.target
+                arguments += (_field(target.identifier), described.at, encode_target(target))
+            times = await self._connection.run(
+                scripts.PUT_TARGETS, [self._keys.targets(environment)], arguments
+            )
             with translated():
-                held = self._cache.get(key, (b"", target))[1] if found is None else self._decoded(key, found)
-            kept = msgspec.structs.replace(target, attributes=held.attributes)
-            arguments: list[Argument] = [self._capacity, _field(key[1]), found or b"", _encode(kept)]
+                for described, at in zip(batch, map(int, times), strict=True):
+                    key = (environment, described.target.identifier)
+                    if at < 0:
+                        self._cache.pop(key, None)  # something newer is there
+                    else:
+                        row = encode_row(DescribedTarget(described.target, at))
+                        self._decoded(key, row)
+
+    async def _store(
+        self, environment: EnvironmentId, described: DescribedTarget, *, keep: bool, late: bool
+    ) -> None:
+        if not keep or not await self._keep(environment, described, late=late):
+            await self._put(environment, [described], late=late)
+
+    async def _keep(self, environment: EnvironmentId, described: DescribedTarget, *, late: bool) -> bool:
+        """Store it with the attributes that are stored; ``False`` if others store it all the time."""
+        key = (environment, described.target.identifier)
+        for _ in range(_ATTEMPTS):
+            row = await self._lookups.get(key)
+            held = None if row is None else self._decoded(key, row)
+            if held is None and key in self._cache:
+                held = self._cache[key][1]
+            kept = redescribed(
+                held,
+                described.target,
+                described.at,
+                keep_attributes=True,
+                described_at=described.at if late else None,
+            )
+            if kept is held and row is not None:
+                return True
+            stored = encode_row(kept)
+            arguments: list[Argument] = [self._capacity, _field(key[1]), row or b"", stored]
             if await self._connection.run(scripts.KEEP_TARGET, [self._keys.targets(environment)], arguments):
-                self._remember(key, _encode(kept), kept)
+                self._remember(key, stored, kept)
                 return True
         return False
 
@@ -169,23 +228,30 @@ class RedisTargets:
         self._silent = False
         return found
 
-    def _owe(self, key: _Key, target: Target, *, keep: bool) -> None:
-        self._owed[key] = (target, keep)
+    def _owe(self, key: _Key, described: DescribedTarget, *, keep: bool) -> None:
+        self._owed[key] = (described, keep)
         if len(self._owed) > _OWED:
             self._owed.popitem(last=False)
             self._once.warning("Redis is away for long, the oldest targets that wait for it are dropped")
 
-    def _remember(self, key: _Key, stored: bytes, target: Target) -> None:
-        self._cache[key] = (stored, target)
+    def _remember(self, key: _Key, stored: bytes, described: DescribedTarget) -> None:
+        self._cache[key] = (stored, described)
         self._cache.move_to_end(key)
         while len(self._cache) > self._cached:
             self._cache.popitem(last=False)
 
-    def _decoded(self, key: _Key, stored: bytes) -> Target:
+    def _decoded(self, key: _Key, stored: bytes) -> DescribedTarget | None:
+        """What a row says, remembered unless something newer is; ``None`` if it cannot be read."""
         known = self._cache.get(key)
-        target = known[1] if known is not None and known[0] == stored else _decode(stored)
-        self._remember(key, stored, target)
-        return target
+        if known is not None and known[0] == stored:
+            self._remember(key, *known)
+            return known[1]
+        described = read_row(stored)
+        if described is None:
+            self._once.warning("a target stored in Redis cannot be read, it counts as not stored", key[0])
+        elif known is None or not newer(known[1], described):
+            self._remember(key, stored, described)
+        return described
 
 
 def _field(identifier: str) -> bytes:

@@ -15,8 +15,11 @@ from ff_proxy.store.redis import scripts
 from ff_proxy.store.redis.connection import Argument, Connection, Script
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder().encode
+_UNREADABLE: Final = (ValueError, TypeError, RecursionError)
+_LOST: Final = "usage in Redis cannot be read, it is left out"
 _Entry = TypeVar("_Entry", UsageCount, UsageTarget)
 # A batch whose sender died is sent again after so many seconds: longer than any post may take.
 COMEBACK: Final = 120
@@ -32,8 +35,9 @@ class RedisUsageQueue:
     What was sent and not answered is sent once more, under the same name: it counts once.
     """
 
-    def __init__(self, connection: Connection, keys: Keys, capacity: int) -> None:
+    def __init__(self, connection: Connection, keys: Keys, capacity: int, once: OnceLog) -> None:
         self._connection = connection
+        self._once = once
         self._keys = keys
         self._capacity = capacity
 
@@ -93,11 +97,15 @@ class RedisUsageQueue:
         with translated():
             for field, entry in zip(entries[::2], entries[1::2], strict=True):
                 if field.startswith(b"c"):
-                    count, timestamp = entry.split(b"|")
-                    key = msgspec.json.decode(field[1:], type=UsageKey)
-                    counts.append(UsageCount(key, int(count), int(timestamp)))
+                    with suppress(*_UNREADABLE):
+                        counts.append(_count(field[1:], entry))
                 else:
-                    targets.append(msgspec.json.decode(entry, type=UsageTarget))
+                    with suppress(*_UNREADABLE):
+                        targets.append(msgspec.json.decode(entry, type=UsageTarget))
+        lost = len(entries) // 2 - len(counts) - len(targets)
+        if lost:
+            # They stay in the lease, and are forgotten with it.
+            self._once.warning(_LOST, environment, entries=lost)
         return UsageLease(lease, environment, tuple(counts), tuple(targets)) if entries else None
 
     async def acknowledge(self, lease: UsageLease) -> None:
@@ -126,6 +134,11 @@ class RedisUsageQueue:
 
     def _prefix(self, environment: EnvironmentId) -> str:
         return self._keys.usage_lease(environment, "")
+
+
+def _count(key: bytes, entry: bytes) -> UsageCount:
+    count, timestamp = entry.split(b"|")
+    return UsageCount(msgspec.json.decode(key, type=UsageKey), int(count), int(timestamp))
 
 
 def _parts(entries: Sequence[_Entry]) -> Iterator[Sequence[_Entry]]:

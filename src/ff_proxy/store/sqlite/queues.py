@@ -10,15 +10,17 @@ from typing import Final
 import msgspec
 
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.memory.queues import MemoryRegistrations, MemoryUsageQueue
 from ff_proxy.store.protocol import Registration, UsageLease
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.write_behind import Work, WriteBehind
 from ff_proxy.telemetry import OnceLog
+from ff_proxy.wire.stored import encode_target, read_row
 
 _encode: Final = msgspec.json.Encoder().encode
+_UNREADABLE: Final = (ValueError, TypeError, RecursionError)
+_LOST: Final = "entries of the data directory that wait for SaaS cannot be read, they are left out"
 _ADD: Final = (
     "INSERT INTO usage_counts (key, count, timestamp) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
     " count = min(count + excluded.count, 9007199254740991), timestamp = max(timestamp, excluded.timestamp)"
@@ -31,12 +33,16 @@ class SqliteUsageQueue:
 
     def __init__(self, database: Database, capacity: int, once: OnceLog) -> None:
         self._database = database
+        self._once = once
         self._queue = MemoryUsageQueue(capacity)
         self._copy = WriteBehind(database, once, self._everything)
 
     async def load(self) -> None:
         """Take up what was outstanding when the file was last used."""
-        await self._queue.merge(*await self._database.run(_read_usage))
+        counts, targets, lost = await self._database.run(_read_usage)
+        await self._queue.merge(counts, targets)
+        if lost:
+            self._once.warning(_LOST, entries=lost)
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """See ``UsageQueue``: when this returns, a killed process loses none of it."""
@@ -101,13 +107,17 @@ class SqliteRegistrations:
 
     def __init__(self, database: Database, capacity: int, once: OnceLog) -> None:
         self._database = database
+        self._once = once
         self._queue = MemoryRegistrations(capacity)
         self._copy = WriteBehind(database, once, self._everything)
 
     async def load(self) -> None:
         """Take up what was on its way when the file was last used."""
-        for registration in await self._database.run(_read_registrations):
+        registrations, lost = await self._database.run(_read_registrations)
+        for registration in registrations:
             await self._queue.add(registration)
+        if lost:
+            self._once.warning(_LOST, entries=lost)
 
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``."""
@@ -150,27 +160,34 @@ def _target_row(entry: UsageTarget) -> tuple[str, str, bytes]:
 
 
 def _registration_row(registration: Registration) -> tuple[str, str, bytes]:
-    return registration.environment, registration.target.identifier, _encode(registration.target)
+    return registration.environment, registration.target.identifier, encode_target(registration.target)
 
 
-def _read_usage(connection: sqlite3.Connection) -> tuple[list[UsageCount], list[UsageTarget]]:
-    counts = [
-        UsageCount(msgspec.json.decode(key, type=UsageKey), count, timestamp)
-        for key, count, timestamp in connection.execute("SELECT key, count, timestamp FROM usage_counts")
-    ]
-    targets = [
-        msgspec.json.decode(target, type=UsageTarget)
-        for (target,) in connection.execute("SELECT target FROM usage_targets")
-    ]
-    return counts, targets
+def _read_usage(connection: sqlite3.Connection) -> tuple[list[UsageCount], list[UsageTarget], int]:
+    """Counts, targets, and how many rows cannot be read."""
+    counts: list[UsageCount] = []
+    targets: list[UsageTarget] = []
+    lost = 0
+    for key, count, timestamp in connection.execute("SELECT key, count, timestamp FROM usage_counts"):
+        try:
+            counts.append(UsageCount(msgspec.json.decode(key, type=UsageKey), count, timestamp))
+        except _UNREADABLE:
+            lost += 1
+    for (target,) in connection.execute("SELECT target FROM usage_targets"):
+        try:
+            targets.append(msgspec.json.decode(target, type=UsageTarget))
+        except _UNREADABLE:
+            lost += 1
+    return counts, targets, lost
 
 
-def _read_registrations(connection: sqlite3.Connection) -> list[Registration]:
-    rows = connection.execute("SELECT environment, target FROM registrations ORDER BY seq")
-    return [
-        Registration(EnvironmentId(environment), msgspec.json.decode(target, type=Target))
-        for environment, target in rows
-    ]
+def _read_registrations(connection: sqlite3.Connection) -> tuple[list[Registration], int]:
+    """Registrations, and how many rows cannot be read; what was read is written as it reads now."""
+    rows = connection.execute("SELECT environment, target FROM registrations ORDER BY seq").fetchall()
+    found = [(EnvironmentId(environment), read_row(target)) for environment, target in rows]
+    registrations = [Registration(environment, row.target) for environment, row in found if row is not None]
+    _write_registrations(connection, registrations)
+    return registrations, len(rows) - len(registrations)
 
 
 def _write_registrations(connection: sqlite3.Connection, registrations: Iterable[Registration]) -> None:

@@ -66,7 +66,7 @@ class SqliteStore:
         once = telemetry.once("store")
         self._database = Database(directory, name, once)
         self.configs = SqliteConfigs(self._database, epoch, clock, once)
-        self.targets = SqliteTargets(self._database, target_capacity, target_cache, once)
+        self.targets = SqliteTargets(self._database, target_capacity, target_cache, clock, once)
         self.usage = SqliteUsageQueue(self._database, usage_capacity, once)
         self.registrations = SqliteRegistrations(self._database, registration_capacity, once)
         self.secrets = SqliteSecrets(self._database)

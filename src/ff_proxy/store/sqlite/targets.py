@@ -5,21 +5,22 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-import msgspec
-
 from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
+from ff_proxy.store.merge import redescribed
 from ff_proxy.store.protocol import UNKNOWN, Unknown
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.telemetry import OnceLog
+from ff_proxy.wire.stored import DescribedTarget, encode_row, read_row
 
-_encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Target).decode
 _Key = tuple[EnvironmentId, str]
 
 _UNSAVED: Final = 10_000
 _TROUBLE: Final = "data directory not writable, targets kept in memory only"
+
+_UNREADABLE: Final = "a stored target cannot be read, it counts as not stored"
 
 _UPSERT: Final = (
     "INSERT INTO targets (environment, identifier, target) VALUES (?, ?, ?)"
@@ -33,13 +34,14 @@ class SqliteTargets:
     What could not be written stays in memory, and is written with the next that can be.
     """
 
-    def __init__(self, database: Database, capacity: int, cached: int, once: OnceLog) -> None:
+    def __init__(self, database: Database, capacity: int, cached: int, clock: Clock, once: OnceLog) -> None:
         self._database = database
+        self._clock = clock
         self._once = once
         self._capacity = capacity
         self._cached = cached
-        self._cache: OrderedDict[_Key, Target | None] = OrderedDict()
-        self._unsaved: OrderedDict[_Key, Target] = OrderedDict()
+        self._cache: OrderedDict[_Key, DescribedTarget | None] = OrderedDict()
+        self._unsaved: OrderedDict[_Key, DescribedTarget] = OrderedDict()
         self._stored = 0
 
     async def load(self) -> None:
@@ -49,45 +51,75 @@ class SqliteTargets:
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``."""
         key = (environment, identifier)
-        return self._unsaved.get(key) or self._cache.get(key, UNKNOWN)
+        if key not in self._unsaved and key not in self._cache:
+            return UNKNOWN
+        held = self._unsaved.get(key) or self._cache.get(key)
+        return None if held is None else held.target
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
         """See ``TargetStore``."""
-        key = (environment, identifier)
+        held = await self._held((environment, identifier))
+        return None if held is None else held.target
+
+    async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
+        """See ``TargetStore``."""
+        await self._put(environment, target, keep_attributes, None)
+
+    async def put_late(
+        self,
+        environment: EnvironmentId,
+        target: Target,
+        described_at: int,
+        *,
+        keep_attributes: bool = False,
+    ) -> None:
+        """See ``TargetStore``."""
+        await self._put(environment, target, keep_attributes, described_at)
+
+    async def _put(
+        self, environment: EnvironmentId, target: Target, keep_attributes: bool, described_at: int | None
+    ) -> None:
+        key = (environment, target.identifier)
+        held = await self._held(key)
+        described = redescribed(
+            held,
+            target,
+            milliseconds(self._clock),
+            keep_attributes=keep_attributes,
+            described_at=described_at,
+        )
+        if described is not held:
+            self._remember(key, described)
+            await self._write({key: described}, new=held is None)
+
+    async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
+        """See ``TargetStore``."""
+        now = milliseconds(self._clock)
+        batch: dict[_Key, DescribedTarget] = {}
+        for target in targets:
+            key = (environment, target.identifier)
+            batch[key] = redescribed(self._unsaved.get(key) or self._cache.get(key), target, now)
+            if key in self._cache:
+                self._cache[key] = batch[key]
+        await self._write(batch, new=True)
+
+    async def _held(self, key: _Key) -> DescribedTarget | None:
         if key in self._unsaved:
             return self._unsaved[key]
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        found = await self._database.run(lambda connection: _read(connection, key))
+        row = await self._database.run(lambda connection: _read(connection, key))
+        found = None if row is None else read_row(row)
+        if row is not None and found is None:
+            self._once.warning(_UNREADABLE, key[0])
         # A put may have come while the file was read: its word is newer.
         return self._remember(key, self._cache.get(key, found))
 
-    async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
-        """See ``TargetStore``."""
-        key = (environment, target.identifier)
-        held = await self.get(environment, target.identifier)
-        if held is not None:
-            if keep_attributes:
-                target = msgspec.structs.replace(target, attributes=held.attributes)
-            if held == target:
-                return
-        self._remember(key, target)
-        await self._write(environment, [target], new=held is None)
-
-    async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
-        """See ``TargetStore``."""
-        for target in targets:
-            key = (environment, target.identifier)
-            if key in self._cache and self._cache[key] != target:
-                self._cache[key] = target
-        await self._write(environment, targets, new=True)
-
-    async def _write(self, environment: EnvironmentId, targets: Sequence[Target], *, new: bool) -> None:
+    async def _write(self, batch: Mapping[_Key, DescribedTarget], *, new: bool) -> None:
         # What memory holds is the newest, whichever of several writes fails.
-        batch = {(environment, target.identifier): target for target in targets}
         saving = {**self._unsaved, **batch}
-        rows = [(key[0], key[1], _encode(target)) for key, target in saving.items()]
+        rows = [(key[0], key[1], encode_row(described)) for key, described in saving.items()]
 
         def write(connection: sqlite3.Connection) -> int | None:
             connection.executemany(_UPSERT, rows)
@@ -100,8 +132,8 @@ class SqliteTargets:
             self._keep(batch)
             return
         if self._unsaved:
-            for key, target in saving.items():
-                if self._unsaved.get(key) == target:
+            for key, described in saving.items():
+                if self._unsaved.get(key) is described:
                     del self._unsaved[key]
             self._once.forget(_TROUBLE)
         if counted is not None:
@@ -111,9 +143,9 @@ class SqliteTargets:
         if self._stored > self._capacity:
             await self._shrink()
 
-    def _keep(self, batch: Mapping[_Key, Target]) -> None:
-        for key, target in batch.items():
-            self._unsaved[key] = self._cache.get(key) or target
+    def _keep(self, batch: Mapping[_Key, DescribedTarget]) -> None:
+        for key, described in batch.items():
+            self._unsaved[key] = self._cache.get(key) or described
             self._unsaved.move_to_end(key)
         if len(self._unsaved) > _UNSAVED:
             self._once.warning("data directory not writable for long, the oldest targets are dropped")
@@ -142,12 +174,12 @@ class SqliteTargets:
         for key in gone:
             self._cache.pop(key, None)
 
-    def _remember(self, key: _Key, target: Target | None) -> Target | None:
-        self._cache[key] = target
+    def _remember(self, key: _Key, described: DescribedTarget | None) -> DescribedTarget | None:
+        self._cache[key] = described
         self._cache.move_to_end(key)
         while len(self._cache) > self._cached:
             self._cache.popitem(last=False)
-        return target
+        return described
 
 
 def _count(connection: sqlite3.Connection) -> int:
@@ -155,8 +187,8 @@ def _count(connection: sqlite3.Connection) -> int:
     return count
 
 
-def _read(connection: sqlite3.Connection, key: _Key) -> Target | None:
+def _read(connection: sqlite3.Connection, key: _Key) -> bytes | None:
     row = connection.execute(
         "SELECT target FROM targets WHERE environment = ? AND identifier = ?", key
     ).fetchone()
-    return None if row is None else _decode(row[0])
+    return None if row is None else bytes(row[0])
