@@ -112,7 +112,6 @@ def _overview(out: TextIO) -> ExitCode:
     with suppress(OSError):  # whoever has read enough leaves
         out.write("ff-proxy: a relay proxy for Harness Feature Flags\n\n")
         out.write("ff-proxy [flags]            run the proxy\n")
-        out.write("ff-proxy help COMMAND       how a command is called\n")
         out.writelines(f"{f'ff-proxy {name}':<26}  {command.summary}\n" for name, command in COMMANDS.items())
         out.write(f"\n{as_text(records.ALL)}")
         out.flush()
@@ -227,7 +226,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "a sandbox, the proxy and a real SDK, and a flag that flips", _without_options("demo", _demo)
     ),
     "version": Command("which version this is", _without_options("version", _version)),
-    "help": Command("this text, or with the name of a command, how that is called", _help),
+    "help": Command("this text; help COMMAND: how a command is called", _help),
 }
 _SYNONYMS: Final = {"-version": "version", "--version": "version"}
 

@@ -96,11 +96,13 @@ def make_serving(
     def readiness() -> Readiness:
         return telemetry.failures.merge_into(entrance.merge_into(needs.readiness()))
 
+    untrimmed = options.tokens.untrimmed_secret
+    kept = () if untrimmed is None else (untrimmed,)
     tokens = Tokens(
         None,
         clock,
         keyless=needs.keyless,
-        others=needs.others,
+        others=lambda: (*needs.others(), *kept),
         bound=needs.bound,
         derived=needs.derived,
         awaiting=needs.secret is not None,

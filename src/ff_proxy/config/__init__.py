@@ -1,6 +1,6 @@
-"""What the process was told: every option declared once, where values come from, one frozen record per mode.
+"""Options: each declared once, read from four sources, checked, and put into one frozen record per role.
 
-Owns reading flags, environment, ``.env`` and TOML, checking them, and describing them (listing, report,
-``docs/options.md``). Imports the model and the errors only. ``cli``, ``commands`` and ``modes`` may import
-it, no other room does: what a room needs is handed to its constructor.
+Owns reading flags, environment, ``.env``, TOML and files of secrets, checking them, and describing them
+(help, ``print-config``, ``docs/options.md``). Imports the model and the errors only. ``cli``, ``commands``
+and ``app`` may import it, no other room does: what a room needs is handed to its constructor.
 """

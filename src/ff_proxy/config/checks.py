@@ -14,6 +14,7 @@ from ff_proxy.config.declare import Mode, Option, Status, build, missing
 from ff_proxy.config.records import ROLES, ModeOptions
 from ff_proxy.config.settings import Settings
 from ff_proxy.config.spelling import near_miss
+from ff_proxy.config.value_types import OFF
 from ff_proxy.model.keys import Secret
 
 GO_DEFAULT_SECRET: Final = "secret"  # noqa: S105  (the published default of the Go proxy, which must be warned about)
@@ -23,6 +24,8 @@ _NEEDED: Final = {
     Mode.GENERATE: " to connect to Harness, which generate-offline-config does even if offline is set",
     Mode.REPLICA: " by read-replica, which serves from there",
 }
+# What a pending option can be set to that is true already.
+_NOTHING_ASKED: Final = (None, False, "", (), OFF)
 _SERVICES: Final = ("admin-service", "client-service", "metric-service", "sdk-base-url", "sdk-events-url")
 # What Kubernetes tells of every Service of the namespace.
 _SERVICE_VARIABLE: Final = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT(_\d+_(TCP|UDP|SCTP)(_|$)|$)")
@@ -73,7 +76,7 @@ def warnings(settings: Settings) -> Iterator[str]:
         flag, status = setting.option.flag, setting.option.status
         if status is Status.IGNORED and settings.given(flag):
             yield f"{flag} has no meaning here and is ignored: it is accepted for compatibility"
-        if status is Status.PENDING and settings.given(flag):
+        if status is Status.PENDING and settings.given(flag) and setting.value not in _NOTHING_ASKED:
             yield f"{flag} is not supported yet; going on without it"
     if mode in {Mode.ONLINE, Mode.GENERATE}:
         yield from _upstream_warnings(settings)
@@ -99,10 +102,6 @@ def _upstream_warnings(settings: Settings) -> Iterator[str]:
         chosen, usual = urlsplit(str(setting.value)), urlsplit(str(setting.option.default))
         if str(chosen.hostname).endswith("harness.io") and chosen.path != usual.path:
             yield f"{flag} is {setting.value}, and Harness serves it below {usual.path}: is the path right?"
-    environ = settings.inputs.environ
-    for name in ("ALL_PROXY", "all_proxy"):
-        if environ.get(name, "").strip().lower().startswith("socks"):
-            yield f"environment variable {name} names a SOCKS proxy and is ignored; HTTPS_PROXY takes http://host:port"
 
 
 def _mode_problems(settings: Settings) -> Iterator[str]:
@@ -148,7 +147,10 @@ def _security_warnings(settings: Settings, mode: Mode) -> Iterator[str]:
         yield "auth-secret is the published default of the Go proxy: anybody can make tokens"
     stored = settings.given("redis-address") or settings.given("data-dir")
     if secret is None and mode is Mode.OFFLINE and not stored:
-        yield "auth-secret is not set: a random one is used, and tokens end with this process"
+        yield (
+            "auth-secret is not set: tokens are signed with a secret derived from the key hashes in "
+            "config-dir, and whoever can read those can make tokens"
+        )
     unused = [flag for flag in ("tls-cert", "tls-key") if settings.given(flag)]
     if unused and not settings["tls-enabled"]:
         yield f"tls-enabled is off: serving without TLS, {' and '.join(unused)} unused"

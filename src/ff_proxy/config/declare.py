@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
 from ff_proxy.config.value_types import ValueType
 from ff_proxy.errors import ConfigError
+from ff_proxy.model.keys import Secret
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -101,6 +102,10 @@ class Values(Protocol):
         """Whether any source sets the option."""
         ...
 
+    def untrimmed(self, flag: str) -> str:
+        """The text that was given, with the white space around it; empty if none was."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Group:
@@ -113,6 +118,11 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _WhetherGiven:
+    flag: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Untrimmed:
     flag: str
 
 
@@ -167,6 +177,14 @@ def whether_given(flag: str) -> bool:
 def value_of(flag: str, default: T) -> T:
     """A field with the value of an option that another record declares; ``default`` if there is none."""
     return field(default=default, metadata={_DECLARED: _ValueOf(flag, default)})
+
+
+def untrimmed_secret(flag: str) -> Secret | None:
+    """A field with a secret as it was given, if there was white space around it.
+
+    It says how the secret was written, so records are equal without it.
+    """
+    return field(default=None, compare=False, metadata={_DECLARED: _Untrimmed(flag)})
 
 
 def options_of(*records: type[Any]) -> tuple[Option[Any], ...]:
@@ -237,6 +255,9 @@ def _build(record: type[R], values: Values) -> R:
                 made[name] = None if chosen is None else _build(chosen, values)
             case _WhetherGiven(flag=flag):
                 made[name] = values.given(flag)
+            case _Untrimmed(flag=flag):
+                text = values.untrimmed(flag)
+                made[name] = Secret(text) if text != text.strip() else None
             case _ValueOf(flag=flag, default=default):
                 value = values[flag]
                 made[name] = default if value is None else value

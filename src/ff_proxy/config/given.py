@@ -21,13 +21,15 @@ class Source(IntEnum):
 class Given:
     """The trimmed, non-empty ``text`` for ``option``; ``place`` says where it stands, for people.
 
-    ``file`` is the file that holds it, where a variable names one (``NAME_FILE``).
+    ``untrimmed`` is the text with the white space around it. ``file`` is the file that holds it, where a
+    variable names one (``NAME_FILE``).
     """
 
     option: Option[Any]
     text: str
     source: Source
     place: str
+    untrimmed: str
     file: Path | None = None
 
     def __repr__(self) -> str:
@@ -52,7 +54,7 @@ class Reading:
     ) -> None:
         """Note a value; one that is empty but for spaces means unset (PRODUCT §2)."""
         if trimmed := text.strip():
-            self.given.append(Given(option, trimmed, source, place, file))
+            self.given.append(Given(option, trimmed, source, place, text, file))
 
     def without_doubles(self) -> Self:
         """The reading itself, with a problem for each option that has a value and a file beside it."""

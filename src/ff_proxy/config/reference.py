@@ -120,6 +120,9 @@ class _NothingGiven:
     def __getitem__(self, flag: str) -> Any:
         return _DEFAULTS[flag]
 
+    def untrimmed(self, flag: str) -> str:  # noqa: ARG002  (as Values)
+        return ""
+
     def given(self, flag: str) -> bool:  # noqa: ARG002  (as Values)
         return False
 

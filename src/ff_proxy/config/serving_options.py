@@ -6,7 +6,17 @@ from typing import ClassVar
 
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.addresses import HostPort, Network
-from ff_proxy.config.declare import Option, Status, group, option, required, switched, value_of, whether_given
+from ff_proxy.config.declare import (
+    Option,
+    Status,
+    group,
+    option,
+    required,
+    switched,
+    untrimmed_secret,
+    value_of,
+    whether_given,
+)
 from ff_proxy.config.sections import OPERATION, SECURITY, SERVING
 from ff_proxy.config.value_types import MEBIBYTE, AccessLog, JsonValues
 from ff_proxy.model.keys import Secret
@@ -79,7 +89,8 @@ class LimitOptions:
 class TokenOptions:
     """How tokens are signed and whether they are checked; no ``secret``: one of our own (PRODUCT §6.1).
 
-    ``account`` is claimed where an environment's own account is not known.
+    ``untrimmed_secret`` is ``secret`` with the white space that was given around it, if there was any: the Go
+    proxy signed with that. ``account`` is claimed where an environment's own account is not known.
     """
 
     section: ClassVar[str] = SECURITY
@@ -90,6 +101,7 @@ class TokenOptions:
         "Signs the tokens that SDKs get; without it the proxy makes one, and keeps it where it has a store",
         name="auth-secret",
     )
+    untrimmed_secret: Secret | None = untrimmed_secret("auth-secret")
     bypass: bool = option(
         kinds.BOOLEAN,
         False,

@@ -31,6 +31,7 @@ class Setting:
     option: Option[Any]
     value: Any = field(repr=False)
     place: str
+    untrimmed: str = field(default="", repr=False)
 
     @property
     def shown(self) -> str:
@@ -65,6 +66,10 @@ class Settings:
 
     def __iter__(self) -> Iterator[Setting]:
         return iter(self._settings.values())
+
+    def untrimmed(self, flag: str) -> str:
+        """The text that was given, with the white space around it; empty if none was."""
+        return self._settings[flag].untrimmed
 
     def given(self, flag: str) -> bool:
         """Whether any source sets the option, be it to a text that could not be read."""
@@ -126,13 +131,13 @@ def _strongest(found: Sequence[Given]) -> Given:
 def _setting(option: Option[Any], found: Sequence[Given], problems: list[str]) -> Setting:
     if not found:
         return Setting(option, option.default, DEFAULT)
+    winner = _strongest(found)
+    text, place = winner.text, winner.place
     if option.kind.joined:
         text = ",".join(item.text for item in found)
         place = ", ".join(dict.fromkeys(item.place for item in found))
-    else:
-        text, place = (winner := _strongest(found)).text, winner.place
     try:
-        return Setting(option, option.kind.read(text), place)
+        return Setting(option, option.kind.read(text), place, winner.untrimmed)
     except ValueError as error:
         quoted = f", not {text!r}" if option.kind.quotable and not option.kind.secret else ""
         problems.append(f"{option.flag}: {error}{quoted} ({place})")

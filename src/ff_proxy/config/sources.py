@@ -16,7 +16,7 @@ from dotenv.variables import parse_variables
 
 from ff_proxy.config.declare import Option
 from ff_proxy.config.given import Reading, Source
-from ff_proxy.config.spelling import nearest
+from ff_proxy.config.spelling import near_miss, nearest
 
 ReadFile = Callable[[Path], bytes]
 
@@ -30,11 +30,11 @@ def from_environment(
     reading = Reading()
     for option in options:
         place = f"environment variable {option.env}"
-        text = environ.get(option.env, "").strip()
-        if option.env.endswith("PORT") and _SERVICE.match(text):
+        text = environ.get(option.env, "")
+        if option.env.endswith("PORT") and _SERVICE.match(text.strip()):
             reading.warnings.append(
-                f"{place} is ignored: Kubernetes sets it for a Service of that name; to be rid of it, set "
-                "enableServiceLinks: false"
+                f"{place} is ignored: Kubernetes sets it for a Service of that name, "
+                "unless enableServiceLinks is false"
             )
         else:
             reading.add(option, text, Source.ENVIRONMENT, place)
@@ -65,6 +65,8 @@ def from_env_file(
         value = "".join(atom.resolve(values) for atom in parse_variables(binding.value))
         values[binding.key] = value
         option = by_env.get(binding.key)
+        if option is None and (meant := near_miss(binding.key, by_env)):
+            reading.warnings.append(f"{place}: {binding.key} is no option of ours; did you mean {meant}?")
         if option is not None and not option.in_files:
             reading.problems.append(f"{option.flag}: cannot be set in a file ({place})")
         elif option is not None and binding.key == option.env_file:
@@ -121,10 +123,10 @@ def _add_file(
 ) -> None:
     """The value in a file of its own; keys may stand in lines of their own there."""
     wrong = len(reading.problems)
-    text = _read(path, read_file, reading, option).strip()
+    text = _read(path, read_file, reading, option)
     if option.kind.joined:
         text = ",".join(text.splitlines())
-    if not text and len(reading.problems) == wrong:
+    if not text.strip() and len(reading.problems) == wrong:
         reading.problems.append(f"{option.flag}: {path}: the file is empty ({place})")
     reading.add(option, text, source, f"file {path}, {place}", path)
 

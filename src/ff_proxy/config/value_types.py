@@ -100,7 +100,7 @@ class ValueType(Generic[T]):
             # A line break would end an HTTP header, half a character could not be encoded again.
             raise ValueError("must consist of printable characters in UTF-8")
         if not self.secret and len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
-            raise ValueError("must not stand in quotes: nothing takes them away here")
+            raise ValueError("must be written without quotes")
         return self.parse(text)
 
 

@@ -91,12 +91,29 @@ def test_what_nothing_reads_yet_warns(pending: Any) -> None:
         "host": "127.0.0.1",
         "base-path": "/ff",
         "access-log": "all",
-        "auth-rate-limit": "off",
+        "auth-rate-limit": "on",
         "trusted-proxies": "10.0.0.1",
-        "admin-address": "off",
+        "admin-address": "127.0.0.1:9",
+        "memory-budget": "1 GiB",
         "admin-token": "t",
     }
     text = examples.get(pending.flag) or pending.shown_default
     values = {"offline": "true", "auth-secret": "s3", pending.flag: text}
     (warning,) = as_flags(values).load().warnings
     assert warning == f"{pending.flag} is not supported yet; going on without it"
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("admin-address", "off"),
+        ("access-log", "off"),
+        ("auth-rate-limit", "off"),
+        ("ofrep-usage", "false"),
+        ("memory-budget", "0"),
+        ("base-path", "/"),
+    ],
+)
+def test_what_is_so_anyway_needs_no_warning(flag: str, text: str) -> None:
+    """To be without something that is not there yet."""
+    assert as_flags({"offline": "true", "auth-secret": "s3", flag: text}).load().warnings == ()

@@ -93,21 +93,27 @@ def test_one_or_two_letters_off_is_near(name: str, data: st.DataObject) -> None:
     assert near_miss(f"{name}_QQ", [name]) is None
 
 
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({"ALL_PROXY": "socks5://127.0.0.1:1080"}, 1),
-        ({"all_proxy": "SOCKS5H://u:hunter2@h:1"}, 1),
-        ({"ALL_PROXY": "http://127.0.0.1:3128"}, 0),
-    ],
-)
-def test_a_socks_proxy_is_ignored_with_a_warning(environ: Mapping[str, str], expected: int) -> None:
-    """Where there is something to connect to; its address may hold a password."""
-    argv = [f"-{flag}={value}" for flag, value in ONLINE.items()]
-    found = load(argv, environ).warnings
-    assert len([warning for warning in found if "SOCKS" in warning]) == expected
-    assert "hunter2" not in str(found)
-    assert load([], {**OFFLINE, **environ}).warnings == ()
+def test_a_near_miss_in_a_file_is_named_with_its_line() -> None:
+    """The other variables of a shared file are left alone."""
+    files = {"e": "OTHER=1\n\nMETRICS_SERVICE=hunter2\n"}
+    assert read_settings(["-env-file=e"], {}, reader(files)).warnings == (
+        "e line 3: METRICS_SERVICE is no option of ours; did you mean METRIC_SERVICE?",
+    )
+
+
+def test_the_secret_is_kept_with_the_space_around_it_as_well() -> None:
+    """Docker passes it, and the Go proxy signed with it."""
+    files = {"/s": "s3cret\n"}
+    for environ, untrimmed in (
+        ({"AUTH_SECRET": "s3cret  "}, Secret("s3cret  ")),
+        ({"AUTH_SECRET": "s3cret"}, None),
+        ({"AUTH_SECRET_FILE": "/s"}, Secret("s3cret\n")),
+        ({}, None),
+    ):
+        options = load(["-offline"], environ, reader(files)).options
+        assert isinstance(options, records.OfflineOptions)
+        tokens = options.serving.tokens
+        assert (tokens.secret, tokens.untrimmed_secret) == (Secret("s3cret") if environ else None, untrimmed)
 
 
 @pytest.mark.parametrize(

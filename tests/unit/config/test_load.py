@@ -290,7 +290,7 @@ def test_offline_with_generate_names_all_that_is_missing() -> None:
             {**ONLINE, "tls-cert": "c", "tls-key": "k"},
             "tls-enabled is off: serving without TLS, tls-cert and",
         ),
-        ({"offline": "true"}, "auth-secret is not set: a random one is used"),
+        ({"offline": "true"}, "auth-secret is not set: tokens are signed with a secret derived"),
     ],
 )
 def test_what_deserves_a_warning(values: Mapping[str, str], warning: str) -> None:
