@@ -30,7 +30,7 @@ class DirectoryReading(msgspec.Struct, frozen=True):
     ``locations``: every environment there. ``readings``: those that were read, because they were not known.
     ``disputed``: environments that two directories claim; nothing of them is read.
     ``missing``: known environments that were not found; the text is empty if they were removed, else it says
-    what keeps them from being found.
+    what keeps them from being found. ``identity``: device and inode of the directory.
     """
 
     locations: tuple[Location, ...]
@@ -38,6 +38,7 @@ class DirectoryReading(msgspec.Struct, frozen=True):
     disputed: frozenset[EnvironmentId]
     problems: tuple[Problem, ...]
     missing: Mapping[EnvironmentId, str] = {}
+    identity: tuple[int, int] = (0, 0)
 
 
 def read_directory(
@@ -93,7 +94,9 @@ def _read(
         for environment, location in known.items()
         if environment not in there
     }
-    return DirectoryReading(finding.locations, readings, finding.disputed, finding.problems, missing)
+    return DirectoryReading(
+        finding.locations, readings, finding.disputed, finding.problems, missing, finding.identity
+    )
 
 
 def _contained(location: Location, files: Files) -> Reading:

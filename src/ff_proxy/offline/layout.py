@@ -76,13 +76,15 @@ class Finding(msgspec.Struct, frozen=True):
     """The environments below a directory, and what was wrong in looking for them.
 
     ``disputed`` are environments that two directories claim; they are not among the ``locations``.
-    ``unreadable`` are those of the problems that may hide an environment.
+    ``unreadable`` are those of the problems that may hide an environment. ``identity`` is the device and the
+    inode of the directory that was looked at.
     """
 
     locations: tuple[Location, ...]
     disputed: frozenset[EnvironmentId]
     problems: tuple[Problem, ...]
     unreadable: tuple[Problem, ...] = ()
+    identity: tuple[int, int] = (0, 0)
 
 
 def find(root: Path, files: Files | None = None) -> Finding:
@@ -109,7 +111,8 @@ def find(root: Path, files: Files | None = None) -> Finding:
             text = f"environment {location.environment!r} is also in {other.path}; remove one of the two"
             walk.note(Severity.BROKEN, location.path, text)
     undisputed = tuple(location for name, location in found.items() if name not in twice)
-    return Finding(undisputed, frozenset(twice), tuple(walk.problems), tuple(walk.unreadable))
+    problems, unreadable = tuple(walk.problems), tuple(walk.unreadable)
+    return Finding(undisputed, frozenset(twice), problems, unreadable, top.identity)
 
 
 def locate(environment: EnvironmentId, path: Path, files: Files | None = None) -> Location:
@@ -186,7 +189,8 @@ class _Walk:
         except OSError as error:
             # It need not be a directory at all: a link to nothing is only serious where one was meant.
             if not isinstance(error, FileNotFoundError) or self._is_link(path):
-                text = f"it cannot be read: {in_words(error)}"
+                why = "the link leads to nothing" if isinstance(error, FileNotFoundError) else in_words(error)
+                text = f"it cannot be read: {why}"
                 if PREFIX in path.name:
                     self._hidden(path, text)
                 else:

@@ -95,6 +95,8 @@ class OfflineWatcher:
         self._store_trouble = ""
         self._unstored: dict[EnvironmentId, Sequence[Target]] = {}
         self._looking_since: float | None = None
+        self._identity: tuple[int, int] | None = None
+        self._replaced = asyncio.Event()
         self._wanted = asyncio.Event()
         self._rescheduled = asyncio.Event()
 
@@ -147,7 +149,7 @@ class OfflineWatcher:
         if not self.ready.is_set():
             await self.load()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
+            group.create_task(self._keep_listening())
             group.create_task(self._tick())
             group.create_task(self._look_when_due())
             while True:
@@ -190,6 +192,9 @@ class OfflineWatcher:
         return f"{self._root}: the file system has not answered for more than {_PATIENCE_SECONDS:g} s"
 
     def _observe(self, reading: DirectoryReading) -> None:
+        if self._identity not in {None, reading.identity}:
+            self._replaced.set()
+        self._identity = reading.identity
         for problem in reading.problems:
             if problem.severity is not Severity.BROKEN:
                 self._once.warning("offline directory has a problem", str(problem))
@@ -266,15 +271,25 @@ class OfflineWatcher:
         if rejected:
             self._rejected.labels(environment).inc(rejected)
 
+    async def _keep_listening(self) -> None:
+        """Listen, and anew when another directory is at the place: notices are given of the old one."""
+        while True:
+            self._replaced.clear()
+            self._wanted.set()
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(self._listen())
+                await self._replaced.wait()
+                listening.cancel()
+
     async def _listen(self) -> None:
         while True:
-            self._wanted.set()
             try:
                 async for _ in self._notices(self._root):
                     self._wanted.set()
             except Exception as error:  # noqa: BLE001  (a library's own base class is not a promise)
                 self._once.warning(_UNWATCHED, error=str(error))
             await self._clock.sleep(self._interval)
+            self._wanted.set()
 
     async def _tick(self) -> None:
         while True:

@@ -566,6 +566,30 @@ async def test_a_notice_or_the_timer_makes_it_look(tmp_path: Path) -> None:
         await when(lambda: ENV_ID not in held)
 
 
+async def test_another_directory_at_the_place_is_listened_to(tmp_path: Path) -> None:
+    """Notices are given of the directory that was there when listening began."""
+    asked = 0
+
+    async def notices(_: Path) -> AsyncIterator[object]:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+        yield None
+
+    for release in ("1", "2"):
+        bakery(tmp_path / release, version=int(release))
+    current = tmp_path / "current"
+    current.symlink_to("1")
+    bench = Bench(current, notices)
+    async with bench.running() as when:
+        await when(lambda: asked == 1)
+        (tmp_path / "new").symlink_to("2")
+        (tmp_path / "new").rename(current)
+        await bench.clock.advance(10)
+        await when(lambda: asked == 2)
+        assert await bench.version() == 2
+
+
 async def test_a_system_that_cannot_watch_is_told_once(tmp_path: Path) -> None:
     """And asked again later."""
     asked = 0
