@@ -12,6 +12,7 @@ from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.store.sqlite.schema import APPLICATION
 from tests.integration.harness import online_options, sandbox
 from tests.support.commands import Command, as_flags, run
+from tests.support.offline import ENV, bakery
 from tests.support.ports import free_port
 from tests.support.sdk_like import KEYS
 
@@ -53,6 +54,22 @@ async def test_a_busy_port_is_one_line() -> None:
     lines = [line for line in said.splitlines() if str(port) in line]
     assert len(lines) == 1
     assert "in use" in lines[0]
+
+
+async def test_what_cannot_be_read_offline_is_named_with_the_reason(tmp_path: Path) -> None:
+    """Rather than serve half of what was meant; ``validate`` says the same."""
+    bakery(tmp_path)
+    (tmp_path / "env-other").symlink_to("nowhere")
+    (tmp_path / f"env-{ENV}" / "segments.json").unlink()
+    (tmp_path / f"env-{ENV}" / "segments.json").mkdir()
+    code, said = await run("-offline", f"-config-dir={tmp_path}", f"-port={free_port()}")
+    assert code == 3
+    checked, told = await run("validate", str(tmp_path))
+    assert checked == 2
+    for text in (said, told):
+        assert f"{tmp_path}/env-other: it cannot be read: the link leads to nothing" in text
+        assert f"{tmp_path}/env-{ENV}/segments.json: it cannot be read: Is a directory" in text
+        assert "Traceback" not in text
 
 
 async def test_a_broken_offline_file_is_named_with_its_place(tmp_path: Path) -> None:

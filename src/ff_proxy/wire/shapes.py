@@ -141,7 +141,9 @@ _NAMED: Final = Shape(
     },
     text_is=("identifier",),
 )
-_TAG: Final = Shape(noun="tag", fields={"identifier": _TEXT, "name": _TEXT}, text_is=("name",))
+_TAG: Final = Shape(
+    noun="tag", fields={"identifier": _TEXT, "name": _TEXT, "value": Field(Kind.VALUE)}, text_is=("name",)
+)
 _CLAUSE: Final = Shape(
     noun="clause",
     fields={
