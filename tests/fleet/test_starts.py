@@ -44,7 +44,7 @@ async def readiness(http: httpx2.AsyncClient) -> tuple[int, Any]:
     return answer.status_code, answer.json()
 
 
-async def test_redis_down_at_the_start(tmp_path: Path) -> None:
+async def test_a_replica_without_redis_at_the_start(tmp_path: Path) -> None:
     """A probe finds it alive, and told why it is not ready; SDKs are told to come again (PRODUCT §3)."""
     port = free_port()
     shared = {"redis-address": f"127.0.0.1:{port}"}
@@ -53,7 +53,9 @@ async def test_redis_down_at_the_start(tmp_path: Path) -> None:
         launched(online_options(saas, KEYS.values()) | shared, tmp_path / "one.log") as (one, of_one),
         launched({"read-replica": "true"} | shared, tmp_path / "replica.log") as (replica, of_replica),
     ):
-        for http in (of_one, of_replica):
+        await one.until_ready()  # it has Harness to ask
+        assert (await of_one.post("/client/auth", json={"apiKey": KEYS[DEV]})).status_code == 200
+        for http in (of_replica,):
             status, told = await readiness(http)
             assert (status, told["status"]) == (503, "starting")
             assert "secret" in str(told["reasons"])

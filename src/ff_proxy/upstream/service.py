@@ -33,6 +33,9 @@ _PROBE_TICK: Final = 2.0
 _SILENCE: Final = 3.0
 _PROBE_SECONDS: Final = 4.0
 _MOST_DOUBLINGS: Final = 5
+# How long the store may take at the start, and how often it is looked into while SaaS does not answer.
+_STORE_SECONDS: Final = 1.0
+_RECALL_SECONDS: Final = 2.0
 
 
 class Upstream:
@@ -99,8 +102,13 @@ class Upstream:
     async def run(self) -> None:
         """Keep every environment in step for ever."""
         self.ready.set()
-        await self._recall()
         async with asyncio.TaskGroup() as tasks:
+            # SaaS does not wait for a store that does not answer.
+            recalled = tasks.create_task(self._recall())
+            waited = tasks.create_task(_sleep(self._rhythm, _STORE_SECONDS))
+            await asyncio.wait([recalled, waited], return_when=asyncio.FIRST_COMPLETED)
+            waited.cancel()
+            tasks.create_task(self._keep_going(self._keep_recalling, "stored environments", ""))
             if self._leadership.contested:
                 tasks.create_task(self._keep_going(self._probe, "probe", ""))
             for key in self._keys:
@@ -156,20 +164,28 @@ class Upstream:
         if served is not None:
             await served.accept(key)
 
+    async def _keep_recalling(self) -> None:
+        """Look into the store for as long as there are keys that SaaS has not been asked about."""
+        while True:
+            await self._rhythm.sleep(_RECALL_SECONDS)
+            if any(key.hash not in self._recalled for key in self._pending):
+                await self._recall()
+
     async def _recall(self) -> None:
         """Find out which environments the store holds for the configured keys already."""
         hashes = {key.hash for key in self._pending}
+        known = set(self._recalled.values())
         try:
             for name in await self._configs.environments():
                 config = await self._configs.environment(name)
                 if config is not None:
                     self._recalled |= dict.fromkeys(hashes & config.keys, name)
-            for name in set(self._recalled.values()):
+            for name in set(self._recalled.values()) - known - self._environments.keys():
                 # What the store says of the stream is of a former life.
                 since = int(self._rhythm.clock.wall() * 1000)
                 await self._configs.set_status(name, UpstreamStatus(since=since))
         except StoreUnavailable as error:
-            self._log.warning("stored environments not read", error=str(error))
+            self._once.warning("stored environments not read", error=str(error))
 
     async def _bring_up(self, key: SdkKey) -> None:
         session = await self._authenticate(key)
@@ -288,3 +304,7 @@ class Upstream:
 
     def _complain(self, key: SdkKey, error: FfProxyError) -> None:
         self._once.warning("key not authenticated, trying again", key.masked, error=str(error))
+
+
+async def _sleep(rhythm: Schedule, seconds: float) -> None:
+    await rhythm.sleep(seconds)

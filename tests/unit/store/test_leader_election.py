@@ -50,6 +50,26 @@ class FakeLeases:
         self.given_back += 1
 
 
+class FakeConfigs:
+    """A store that notes whether it stands alone."""
+
+    def __init__(self) -> None:
+        self.alone = False
+        self.down = False
+        self.joined: list[bool] = []
+
+    def stand_alone(self, environment: EnvironmentId) -> None:
+        assert environment == ENVIRONMENT
+        self.alone = True
+
+    async def join(self, environment: EnvironmentId, *, leads: bool) -> None:
+        assert environment == ENVIRONMENT
+        if self.down:
+            raise StoreUnavailable("down again")
+        self.alone = False
+        self.joined.append(leads)
+
+
 class Office:
     """Somebody who leads, and counts the times."""
 
@@ -59,7 +79,13 @@ class Office:
         self.hopeless = False
         self.working = 0
         self.begun = 0
-        self.terms = LeaderElection(self.leases, self.clock, null_telemetry())  # type: ignore[arg-type]  # a double
+        self.configs = FakeConfigs()
+        self.terms = LeaderElection(
+            self.leases,  # type: ignore[arg-type]  # a double
+            self.configs,
+            self.clock,
+            null_telemetry(),
+        )
         self.task = asyncio.create_task(self.terms.lead(ENVIRONMENT, self.work, lambda: self.hopeless))
 
     async def work(self) -> None:
@@ -163,4 +189,57 @@ async def test_hopeless_work_is_left_to_others() -> None:
     office.hopeless = False
     await office.clock.advance(1.5)
     assert (office.working, office.begun) == (1, 2)
+    await office.end()
+
+
+async def test_work_does_not_wait_for_a_redis_that_is_away_from_the_start() -> None:
+    """It goes on without a lease, and begins anew with one once Redis answers."""
+    office = Office()
+    office.leases.down = True
+    await office.clock.advance(5)
+    assert (office.working, office.begun, office.configs.alone) == (1, 1, True)
+    office.leases.down = False
+    await office.clock.advance(2)
+    assert (office.working, office.begun, office.configs.alone) == (1, 2, False)
+    assert office.configs.joined == [True]
+    await office.end()
+    assert office.working == 0
+
+
+async def test_who_finds_another_leading_when_redis_answers_stops() -> None:
+    """And leads when the lease is free."""
+    office = Office()
+    office.leases.down = True
+    await office.clock.advance(2)
+    office.leases.down, office.leases.free = False, False
+    await office.clock.advance(2)
+    assert (office.working, office.configs.alone, office.configs.joined) == (0, False, [False])
+    office.leases.free = True
+    await office.clock.advance(3)
+    assert (office.working, office.begun) == (1, 2)
+    await office.end()
+
+
+async def test_a_redis_that_goes_while_it_is_joined_changes_nothing() -> None:
+    """Work without a lease goes on until what was followed is in Redis."""
+    office = Office()
+    office.leases.down = True
+    await office.clock.advance(2)
+    office.leases.down, office.configs.down = False, True
+    await office.clock.advance(3)
+    assert (office.working, office.configs.alone, office.configs.joined) == (1, True, [])
+    office.configs.down = False
+    await office.clock.advance(2)
+    assert (office.working, office.configs.alone, office.configs.joined) == (1, False, [True])
+    await office.end()
+
+
+async def test_who_has_led_waits_for_a_redis_that_goes_away() -> None:
+    """Others may lead by now: without the lease nothing is done again."""
+    office = Office()
+    await office.clock.advance(1)
+    assert office.working == 1
+    office.leases.down = True
+    await office.clock.advance(60)
+    assert (office.working, office.configs.alone) == (0, False)
     await office.end()

@@ -109,6 +109,18 @@ class RedisConfigs:
         await self._statuses.again(known)
         return found
 
+    def held(self) -> Mapping[EnvironmentId, Revision]:
+        """What was read or written last, and is served while Redis does not have it."""
+        return {name: config.revision for name, config in self._held.items()}
+
+    def held_config(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+        """The same of one environment."""
+        return self._held.get(environment)
+
+    def hold(self, config: EnvironmentConfig) -> None:
+        """Serve ``config`` while Redis does not have its environment, unless more is known already."""
+        self._held.setdefault(config.id, config)
+
     async def revision(self, environment: EnvironmentId) -> Revision | None:
         """The environment's revision in Redis now, or ``None`` if Redis does not have it."""
         return await self._revisions.get(environment)

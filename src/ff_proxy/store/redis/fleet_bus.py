@@ -8,7 +8,7 @@ from typing import Final
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
-from ff_proxy.store.redis.configs import RedisConfigs
+from ff_proxy.store.protocol import ConfigReader
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.keys import Keys
 
@@ -23,7 +23,7 @@ _AGAIN: Final = 1.0
 class FleetBus:
     """Publishes hints, and waits for their effect; only hashes travel (PRODUCT §6.5)."""
 
-    def __init__(self, connection: Connection, keys: Keys, configs: RedisConfigs, clock: Clock) -> None:
+    def __init__(self, connection: Connection, keys: Keys, configs: ConfigReader, clock: Clock) -> None:
         self._connection = connection
         self._keys = keys
         self._configs = configs

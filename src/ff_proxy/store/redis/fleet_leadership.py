@@ -16,7 +16,7 @@ class FleetLeadership:
 
     def __init__(self, store: RedisStore, clock: Clock, telemetry: Telemetry) -> None:
         self._store = store
-        self._terms = LeaderElection(store.leases, clock, telemetry)
+        self._terms = LeaderElection(store.leases, store.configs, clock, telemetry)
 
     async def lead(
         self,

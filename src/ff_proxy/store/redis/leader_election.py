@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from ff_proxy.aio.waits import sleep_unless
 from ff_proxy.errors import StoreUnavailable
@@ -23,11 +23,25 @@ _FAREWELL: Final = 1.0
 _OTHERS_FIRST: Final = 3.0
 
 
+class Standalone(Protocol):
+    """A store that can do without Redis until that has answered; see ``StandaloneConfigs``."""
+
+    def stand_alone(self, environment: EnvironmentId) -> None:
+        """Keep what is written of ``environment`` in memory."""
+        ...
+
+    async def join(self, environment: EnvironmentId, *, leads: bool) -> None:
+        """Keep it in Redis from now on; raises ``StoreUnavailable``."""
+        ...
+
+
 class LeaderElection:
     """Waits for an environment's lease, works while it lasts, and waits again."""
 
-    def __init__(self, leases: Leases, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(self, leases: Leases, configs: Standalone, clock: Clock, telemetry: Telemetry) -> None:
         self._leases = leases
+        self._configs = configs
+        self._answered: set[EnvironmentId] = set()
         self._clock = clock
         self._log = telemetry.logger("fleet")
         self._once = telemetry.once("fleet")
@@ -52,7 +66,7 @@ class LeaderElection:
         """
         try:
             while True:
-                await self._until_taken(environment)
+                await self._until_taken(environment, work)
                 self._log.info("leading", environment=environment)
                 async with asyncio.TaskGroup() as group:
                     working = group.create_task(_forever(work))
@@ -70,19 +84,36 @@ class LeaderElection:
             async with asyncio.timeout(_FAREWELL):
                 await self._leases.give_back([environment])
 
-    async def _until_taken(self, environment: EnvironmentId) -> None:
+    async def _until_taken(self, environment: EnvironmentId, work: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the lease; while Redis has not answered for it since the start, work without it."""
         free = self._free.setdefault(environment, asyncio.Event())
-        while True:
-            free.clear()
-            pause = _TRY_AGAIN
-            try:
-                if await self._leases.take(environment):
-                    return
-            except StoreUnavailable as error:
-                self._once.warning("lease not taken", error=str(error))
-            else:
-                pause = self._leases.left(environment) + _BEAT
-            await sleep_unless(free, self._clock, pause)
+        alone: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as group:
+            while True:
+                free.clear()
+                pause = _TRY_AGAIN
+                try:
+                    taken = await self._leases.take(environment)
+                    if alone is not None:
+                        alone.cancel()
+                        await asyncio.wait([alone])
+                        alone = None
+                    if environment not in self._answered:
+                        await self._configs.join(environment, leads=taken)
+                        self._answered.add(environment)
+                except StoreUnavailable as error:
+                    self._once.warning("lease not taken", error=str(error))
+                    if alone is None and environment not in self._answered:
+                        self._configs.stand_alone(environment)
+                        self._log.warning(
+                            "following Harness without the store until it answers", environment=environment
+                        )
+                        alone = group.create_task(_forever(work))
+                else:
+                    if taken:
+                        return
+                    pause = self._leases.left(environment) + _BEAT
+                await sleep_unless(free, self._clock, pause)
 
     async def _until_lost(self, environment: EnvironmentId, hopeless: Callable[[], bool]) -> None:
         confirmed = self._clock.monotonic()

@@ -15,6 +15,7 @@ from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.leases import Leases
 from ff_proxy.store.redis.registrations import RedisRegistrations
 from ff_proxy.store.redis.secrets import RedisSecrets
+from ff_proxy.store.redis.standalone import StandaloneConfigs
 from ff_proxy.store.redis.targets import RedisTargets
 from ff_proxy.store.redis.usage import RedisUsageQueue
 from ff_proxy.telemetry import Telemetry
@@ -60,7 +61,8 @@ class RedisStore:
         self.leases = Leases(self._connection, keys, member)
         fence: Callable[[EnvironmentId], int | None] = self.leases.fence if member else _unfenced
         once = telemetry.once("store")
-        self.configs = RedisConfigs(self._connection, keys, epoch, clock, once, fence)
+        shared = RedisConfigs(self._connection, keys, epoch, clock, once, fence)
+        self.configs = StandaloneConfigs(shared, epoch, clock)
         self.targets = RedisTargets(self._connection, keys, target_capacity, target_cache, clock, once)
         self.usage = RedisUsageQueue(self._connection, keys, usage_capacity, once)
         self.registrations = RedisRegistrations(

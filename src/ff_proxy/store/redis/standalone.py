@@ -1,0 +1,203 @@
+"""Environments that a process serves by itself until Redis answers for the first time (PRODUCT §7.8)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import msgspec
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision, UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.change_feed import Feed
+from ff_proxy.store.merge import edited, merge
+from ff_proxy.store.protocol import Edit, Notice
+from ff_proxy.store.redis.configs import RedisConfigs
+
+# How long Redis may take for what is asked of it beside what is served without it.
+_ANSWER_SECONDS: Final = 1.0
+# How often a subscription is tried where there is only our own feed.
+_RESUBSCRIBE_SECONDS: Final = 2.0
+
+
+class StandaloneConfigs:
+    """Everything about environments, in Redis; those that ``stand_alone`` are kept here instead.
+
+    A process that starts while Redis is away would have nothing to serve, although Harness could be asked.
+    It begins without the lease, keeps what Harness says in memory, and ``join``s when Redis answers.
+    """
+
+    def __init__(self, shared: RedisConfigs, epoch: str, clock: Clock) -> None:
+        self._shared = shared
+        self._epoch = f"{epoch}.alone"
+        self._clock = clock
+        self._counter = 0
+        self._own: dict[EnvironmentId, EnvironmentConfig | None] = {}
+        self._feed = Feed()
+
+    async def close(self) -> None:
+        """Ask no more."""
+        await self._shared.close()
+
+    def stand_alone(self, environment: EnvironmentId) -> None:
+        """Keep what is written of ``environment`` here: Redis has not answered for it yet."""
+        self._own.setdefault(environment, None)
+
+    async def join(self, environment: EnvironmentId, *, leads: bool) -> None:
+        """Redis answers. Who ``leads`` the environment writes what it has, since that is what SDKs have seen.
+
+        Raises ``StoreUnavailable``, after which the environment still stands alone.
+        """
+        own = self._own.get(environment)
+        if own is not None and leads:
+            await self._shared.replace(own)
+        elif own is not None:
+            self._shared.hold(own)
+        if environment in self._own:
+            del self._own[environment]
+            self._feed.publish(Notice(environment, None if own is None else own.revision))
+
+    async def environments(self) -> Mapping[EnvironmentId, Revision]:
+        """See ``ConfigReader``; without Redis those that are kept here, or were read before."""
+        own = {name: config.revision for name, config in self._own.items() if config is not None}
+        if not self._own:
+            return await self._shared.environments()
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                found = dict(await self._shared.environments())
+        except (StoreUnavailable, TimeoutError):
+            if not own:
+                raise
+            found = dict(self._shared.held())
+        return found | own
+
+    async def revision(self, environment: EnvironmentId) -> Revision | None:
+        """The environment's revision now, or ``None`` if Redis does not have it."""
+        own = self._own.get(environment)
+        return await self._shared.revision(environment) if own is None else own.revision
+
+    async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+        """See ``ConfigReader``."""
+        own = self._own.get(environment)
+        if own is not None:
+            return own
+        if environment in self._own:
+            return self._shared.held_config(environment)
+        return await self._shared.environment(environment)
+
+    async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
+        """See ``ConfigReader``; of what is kept here everybody has heard."""
+        return () if environment in self._own else await self._shared.recent(environment, since)
+
+    async def replace(self, config: EnvironmentConfig) -> Revision:
+        """See ``ConfigWriter``."""
+        if config.id not in self._own:
+            return await self._shared.replace(config)
+        revision = self._write(config.id, lambda old: merge(old, config))
+        assert revision is not None  # noqa: S101  (merge makes an environment of nothing)
+        return revision
+
+    async def apply(self, environment: EnvironmentId, edit: Edit) -> Revision | None:
+        """See ``ConfigWriter``."""
+        if environment not in self._own:
+            return await self._shared.apply(environment, edit)
+        return self._write(environment, lambda old: None if old is None else edited(old, edit))
+
+    async def remove(self, environment: EnvironmentId) -> None:
+        """See ``ConfigWriter``."""
+        if environment not in self._own:
+            await self._shared.remove(environment)
+            return
+        self._own[environment] = None
+        self._feed.publish(Notice(environment, None))
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
+        """See ``ChangeSource``; the iterator raises ``StoreUnavailable`` when the connection is lost."""
+        return self._watching()
+
+    async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
+        """See ``StatusStore``."""
+        await self._shared.set_status(environment, status)
+
+    async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
+        """See ``StatusStore``."""
+        return await self._shared.statuses()
+
+    def _write(
+        self,
+        environment: EnvironmentId,
+        change: Callable[[EnvironmentConfig | None], EnvironmentConfig | None],
+    ) -> Revision | None:
+        old = self._own[environment] or self._shared.held_config(environment)
+        new = change(old)
+        if new is None:
+            return None
+        if new is old and self._own[environment] is old:
+            return new.revision
+        self._counter += 1
+        revision = Revision(self._epoch, self._counter)
+        since = self._clock.wall() if old is None else old.since
+        self._own[environment] = msgspec.structs.replace(new, revision=revision, since=since)
+        self._feed.publish(Notice(environment, revision))
+        return revision
+
+    @asynccontextmanager
+    async def _watching(self) -> AsyncIterator[AsyncIterator[Notice]]:
+        async with AsyncExitStack() as stack:
+            own = await stack.enter_async_context(self._feed.watch())
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS if self._own else None):
+                    shared = await stack.enter_async_context(self._shared.watch())
+            except (StoreUnavailable, TimeoutError):
+                if not self._own:
+                    raise
+                yield _until_later(own)
+            else:
+                yield _merged(own, shared)
+
+
+async def _until_later(notices: AsyncIterator[Notice]) -> AsyncIterator[Notice]:
+    """The notices of ``_RESUBSCRIBE_SECONDS``: after that it is time to try Redis again."""
+    following: asyncio.Task[Notice] | None = None
+    end = asyncio.get_running_loop().time() + _RESUBSCRIBE_SECONDS
+    try:
+        while True:
+            following = asyncio.ensure_future(_next(notices))
+            left = end - asyncio.get_running_loop().time()
+            await asyncio.wait([following], timeout=max(0.0, left))
+            if not following.done():
+                raise StoreUnavailable("Redis is away: environments are followed without it")
+            yield following.result()
+    finally:
+        if following is not None:
+            await _ended(following)
+
+
+async def _merged(*sources: AsyncIterator[Notice]) -> AsyncIterator[Notice]:
+    """The notices of all ``sources`` as they come, until one of them fails."""
+    waiting = {asyncio.ensure_future(_next(source)): source for source in sources}
+    try:
+        while True:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                source = waiting.pop(task)
+                notice = task.result()
+                waiting[asyncio.ensure_future(_next(source))] = source
+                yield notice
+    finally:
+        await _ended(*waiting)
+
+
+async def _next(notices: AsyncIterator[Notice]) -> Notice:
+    try:
+        return await anext(notices)
+    except StopAsyncIteration as end:
+        raise StoreUnavailable("the subscription ended") from end
+
+
+async def _ended(*tasks: asyncio.Task[Notice]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
