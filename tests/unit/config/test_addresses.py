@@ -5,7 +5,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.commands.print_config import print_config
@@ -202,6 +202,7 @@ def _pasted(draw: st.DrawFn) -> str:
 
 
 @given(text=_pasted())
+@settings(deadline=None)
 def test_what_other_programs_write_is_refused_without_being_repeated(text: str) -> None:
     """The message says what to write, the report of the options masks it, and no trace holds it."""
     values = {**ONLINE, "redis-address": text}

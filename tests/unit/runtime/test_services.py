@@ -8,7 +8,7 @@ from io import StringIO
 from random import Random
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.errors import ExitCode, StartupError, StoreUnavailable
@@ -297,6 +297,7 @@ class Stumbling(Quiet):
 
 
 @given(kind=st.sampled_from(FOREIGN), times=st.integers(1, 6))
+@settings(max_examples=40, deadline=None)
 def test_a_service_that_fails_is_run_again_and_others_go_on(kind: type[BaseException], times: int) -> None:
     """Whatever it fails with, and as often as it does: logged once, counted, degraded until it works."""
     error = made(kind)

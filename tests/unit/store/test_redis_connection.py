@@ -206,7 +206,7 @@ _CASES = [(operation, place) for operation, places in _PLACES.items() for place 
 
 @pytest.mark.parametrize("case", _CASES, ids="-".join)
 @given(kind=st.sampled_from(FOREIGN))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_no_operation_raises_what_is_not_ours(case: tuple[str, str], kind: type[BaseException]) -> None:
     """Whatever the library raises, and wherever: the caller hears of a store that does not answer."""
     operation, place = case
@@ -224,7 +224,7 @@ def test_no_operation_raises_what_is_not_ours(case: tuple[str, str], kind: type[
 
 
 @given(kind=st.sampled_from(FOREIGN))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_a_connection_that_cannot_be_closed_is_closed(kind: type[BaseException]) -> None:
     """Nobody can do anything about it."""
     error = made(kind)

@@ -407,7 +407,7 @@ def _numbers_said(directory: Path, life: str, enough: int) -> list[int]:
 
 
 @given(kind=st.sampled_from(FOREIGN))
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 def test_no_piece_of_work_raises_what_is_not_ours(kind: type[BaseException]) -> None:
     """Whatever SQLite or Python says, and the next piece finds the database as it was."""
     error = made(kind)

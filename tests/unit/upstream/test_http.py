@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.errors import StartupError, UpstreamError, UpstreamMalformed, UpstreamUnavailable
@@ -177,6 +177,7 @@ async def test_unusable_proxy_stops_the_start(monkeypatch: pytest.MonkeyPatch) -
 
 
 @given(kind=st.sampled_from(FOREIGN))
+@settings(deadline=None)
 def test_whatever_the_client_raises_becomes_ours(kind: type[BaseException]) -> None:
     """Also what no version of it has raised so far; a text that may hold anything is not passed on."""
     error = made(kind)
