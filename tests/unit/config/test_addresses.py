@@ -201,6 +201,7 @@ def _pasted(draw: st.DrawFn) -> str:
     return draw(st.sampled_from(notations))
 
 
+@settings(max_examples=40)
 @given(text=_pasted())
 @settings(deadline=None)
 def test_what_other_programs_write_is_refused_without_being_repeated(text: str) -> None:

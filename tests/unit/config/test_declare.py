@@ -1,8 +1,8 @@
 """An option is one declaration: whatever a record declares reaches it, the help and the report from there."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar, get_args, get_type_hints
 
 import pytest
 
@@ -80,6 +80,31 @@ def test_every_declared_field_is_reached() -> None:
     others = {found.flag for found in options_of(records.SourceOptions, records.CompatibilityOptions)}
     assert reached | others == {found.flag for found in records.ALL}
     assert not reached & others
+
+
+@pytest.mark.parametrize("record", records.ROLES.values(), ids=lambda one: one.__name__)
+def test_no_field_of_a_record_is_left_to_its_default(record: type[Any]) -> None:
+    """A field without a declaration would keep its default whatever people say."""
+    undeclared = [
+        f"{owner.__name__}.{entry.name}"
+        for owner in records_within(record)
+        for entry in fields(owner)
+        if not entry.metadata
+    ]
+    assert undeclared == []
+
+
+def records_within(record: type[Any]) -> Iterator[type[Any]]:
+    """``record`` and the records of its fields."""
+    yield record
+    for hint in get_type_hints(record).values():
+        for inner in (hint, *get_args(hint)):
+            if (
+                is_dataclass(inner)
+                and isinstance(inner, type)
+                and inner.__module__.endswith(("records", "_options"))
+            ):
+                yield from records_within(inner)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Origins are kept as browsers write them, and what no browser can send is refused."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.config.origins import parse_origins
@@ -77,6 +77,7 @@ def test_what_can_never_match_is_refused(text: str) -> None:
         parse_origins(text)
 
 
+@settings(max_examples=50)
 @given(st.sampled_from(SCHEMES), HOST, PORT)
 def test_an_origin_that_is_listed_matches_itself_and_no_other(scheme: str, host: str, port: int) -> None:
     """In any case, with the default port or without."""
@@ -88,6 +89,7 @@ def test_an_origin_that_is_listed_matches_itself_and_no_other(scheme: str, host:
     assert not allowed(origin, f"{scheme}s{origin}")
 
 
+@settings(max_examples=50)
 @given(HOST, LABEL, HOST)
 def test_a_wildcard_stands_for_whole_labels_below(host: str, label: str, others: str) -> None:
     """At any depth; not for the host itself, not for part of a label, not for another port or scheme."""
