@@ -117,7 +117,7 @@ class Retention:
         for environment, part in self._absent:
             what = "it is" if part is None else f"its {part.value} is"
             text = f"environment {environment}: {what} missing; withdrawn after {self._grace:g} s"
-            troubles.setdefault(f"{environment} {part}", text)
+            troubles.setdefault(_subject(environment, part), text)
         self._troubles = {**self._standing_troubles(), **troubles}
 
     def _take(self, readings: Iterable[Reading], now: float) -> None:
@@ -175,7 +175,7 @@ class Retention:
                     continue
                 kept.setdefault(environment, set()).add(part)
                 text = f"{latest.location.path}: the volume that held {source.name} is not mounted"
-                troubles[f"{environment} {part}"] = text
+                troubles[_subject(environment, part)] = text
         return absent, kept
 
     def _bring_into_force(self, environment: EnvironmentId, kept: AbstractSet[Part]) -> None:
@@ -206,6 +206,10 @@ class Retention:
                 broken = [str(one) for one in reading.problems if one.severity is Severity.BROKEN]
                 troubles[environment] = "; ".join(broken)
         return troubles
+
+
+def _subject(environment: EnvironmentId, part: Part | None) -> str:
+    return environment if part is None else f"{environment}/{part.value}"
 
 
 def _covered(path: Path, troubles: Mapping[str, str]) -> bool:
