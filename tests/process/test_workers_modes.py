@@ -165,3 +165,23 @@ async def test_without_tokens_the_path_decides(tmp_path: Path) -> None:
                 answer = await client.http.get(f"/client/env/{ENV}/feature-configs")
                 assert answer.status_code == 200
                 assert (await client.http.get("/client/env/nowhere/feature-configs")).status_code == 404
+
+
+async def test_no_value_of_a_target_ends_a_worker(tmp_path: Path) -> None:
+    """Between processes and in the store: everybody goes on, and so does who reads the target later."""
+    values = ("100000000000000000000", "1e400", "NaN", '"\\ud800"', "[" * 90 + "]" * 90, "1" + "0" * 400)
+    async with sandbox(*default_environments()) as saas:
+        async with Proxy.running(online_options(saas, KEYS.values()) | QUICK, tmp_path / "log") as proxy:
+            before = pids(proxy)
+            async with SdkLike.connected(proxy.url, KEYS[DEV], keep_alive=False) as client:
+                for number, value in enumerate(values):
+                    target = f'{{"identifier":"t{number}","attributes":{{"id":{value}}}}}'
+                    body = f'{{"apiKey":"{KEYS[DEV]}","target":{target}}}'
+                    for _ in range(3):
+                        answer = await client.http.post("/client/auth", content=body.encode())
+                        assert answer.status_code == 200
+                    for _ in range(3):
+                        path = f"/client/env/{client.environment}/target/t{number}/evaluations"
+                        evaluated = await client.http.get(path, headers=client.headers)
+                        assert evaluated.status_code == 200
+            assert pids(proxy) == before

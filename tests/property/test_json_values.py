@@ -229,6 +229,18 @@ def test_an_auth_body(target: dict[str, object], encoding: str) -> None:
         carried(asked.target)
 
 
+@given(target=targets, times=st.integers(0, 1), within=st.booleans())
+def test_a_long_auth_body_is_read_like_a_short_one(
+    target: dict[str, object], times: int, *, within: bool
+) -> None:
+    """What nobody asks for is passed over, however long it is, beside the target or in it."""
+    padding = Raw("[" + "0," * 40_000 * times + "0]")
+    short = {"apiKey": "key", "target": target}
+    padded = {**short, "target": {**target, "more": padding}} if within else {**short, "more": padding}
+    got, expected = (read_auth_request(written(body).encode()) for body in (padded, short))
+    assert got == expected
+
+
 @given(documents)
 def test_any_auth_body(document: bytes) -> None:
     """It is read, or refused."""

@@ -66,15 +66,23 @@ def read_segment(doc: object) -> Segment:
 
 def read_target(doc: object) -> Target | None:
     """A target's JSON object → the target; ``None`` if it is none or does not say whom it describes."""
+    if isinstance(doc, dict):
+        doc = doc | {"attributes": clean_object(doc.get("attributes"))}
+    return read_decoded_target(doc)
+
+
+def read_decoded_target(doc: object) -> Target | None:
+    """The same of what ``decode_json`` has made, which is clean: attributes may be many, and cost nothing."""
     if not isinstance(doc, dict):
         return None
     identifier = doc.get("identifier")
     if not isinstance(identifier, str) or not identifier:
         return None
+    attributes = doc.get("attributes")
     return Target(
         identifier=_text(identifier),
         name=_text(doc.get("name")),
-        attributes=clean_object(doc.get("attributes")),
+        attributes=attributes if isinstance(attributes, dict) else {},
         anonymous=doc.get("anonymous") is True,
     )
 

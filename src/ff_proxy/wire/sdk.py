@@ -11,8 +11,8 @@ from ff_proxy.errors import MalformedJson, RequestError
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
 from ff_proxy.model.target import Target
-from ff_proxy.wire.config import read_target
-from ff_proxy.wire.stored import Excess, keepable
+from ff_proxy.wire.config import read_decoded_target
+from ff_proxy.wire.stored import MAX_ATTRIBUTES_BYTES, Excess, keepable
 from ff_proxy.wire.text import clean_text, value_text
 from ff_proxy.wire.values import decode_json
 
@@ -22,6 +22,7 @@ _KEY_PREFIX: Final = "auth-key-"
 _HASH_DIGITS: Final = 64
 _FAR: Final = 1e15
 _LONGEST_CLAIM: Final = 256
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 # The ASCII characters that base64url can turn into "-" or "_" (sdk-contract.md §2 rule 3).
 _UNCLEAN: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in ">?~\x7f"})
 
@@ -58,8 +59,9 @@ def read_auth_request(body: bytes) -> AuthRequest:
     """
     if not body.strip():
         raise RequestError(400, "the request body is empty")
+    short, cut = _shortened(body)
     try:
-        doc = decode_json(body)
+        doc = decode_json(short)
     except MalformedJson as error:
         raise RequestError(400, f"the request body cannot be read: {error}") from error
     if not isinstance(doc, dict):
@@ -72,8 +74,8 @@ def read_auth_request(body: bytes) -> AuthRequest:
     target = _sent_target(described)
     if target is None:
         return AuthRequest(SdkKey(key), None, keep)
-    kept, excess = keepable(target, sent=len(body))
-    return AuthRequest(SdkKey(key), kept, keep, excess)
+    kept, excess = keepable(target, sent=len(short))
+    return AuthRequest(SdkKey(key), kept, keep, excess or cut)
 
 
 def read_target_header(value: bytes) -> Target | None:
@@ -152,6 +154,27 @@ def _claim(text: str) -> str:
     return text if text.strip() and len(text) <= _LONGEST_CLAIM else ""
 
 
+def _shortened(body: bytes) -> tuple[bytes, Excess | None]:
+    """A long body without what would not be kept: reading a megabyte takes longer than a request may."""
+    if len(body) <= MAX_ATTRIBUTES_BYTES:
+        return body, None
+    try:
+        fields = _members(body)
+        described = _members(fields["target"])
+    except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body, None
+    kept = {
+        name: described[name]
+        for name in ("identifier", "name", "anonymous", "attributes")
+        if name in described and memoryview(described[name]).nbytes <= MAX_ATTRIBUTES_BYTES
+    }
+    cut = "attributes" in described and "attributes" not in kept
+    if cut:
+        kept["attributes"] = msgspec.Raw(b"{}")
+    request = {"apiKey": fields.get("apiKey", msgspec.Raw(b"null")), "target": kept}
+    return msgspec.json.encode(request), Excess.ATTRIBUTES if cut else None
+
+
 def _sent_target(doc: object) -> Target | None:
     """A target as an SDK describes it, with an identifier that may be a number."""
     if not isinstance(doc, dict):
@@ -161,4 +184,4 @@ def _sent_target(doc: object) -> Target | None:
         doc = doc | {"identifier": value_text(identifier)}
     elif not isinstance(identifier, str) or not identifier.strip():
         return None
-    return read_target(doc)
+    return read_decoded_target(doc)

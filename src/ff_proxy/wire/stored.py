@@ -12,7 +12,7 @@ import msgspec
 
 from ff_proxy.errors import MalformedJson
 from ff_proxy.model.target import Target
-from ff_proxy.wire.config import read_target
+from ff_proxy.wire.config import read_decoded_target, read_target
 from ff_proxy.wire.values import clean_object, decode_json
 
 MAX_ATTRIBUTES_BYTES: Final = 64 * 1024
@@ -89,7 +89,7 @@ def read_row(row: bytes) -> DescribedTarget | None:
         doc = decode_json(row, repairable=_LONGEST_ROW)
     except MalformedJson:
         return None
-    target = read_target(doc)
+    target = read_decoded_target(doc)
     if target is None or not isinstance(doc, dict):
         return None
     if len(row) > MAX_ATTRIBUTES_BYTES // _GROWTH and _excessive(target):
