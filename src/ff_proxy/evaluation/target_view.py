@@ -8,18 +8,16 @@ other, so that one of them can be replaced without touching the rest.
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from ff_proxy.evaluation.attributes import attribute_text
 from ff_proxy.evaluation.bucketing import NO_BUCKET, bucket_of
 from ff_proxy.evaluation.case_folding import fold
+from ff_proxy.model.evaluation import Evaluation, NoEvaluation
+from ff_proxy.model.feature import FeatureConfig, Segment
 from ff_proxy.model.target import Target
-
-if TYPE_CHECKING:
-    from ff_proxy.evaluation.flags import CompiledFlag
-    from ff_proxy.evaluation.segments import CompiledSegment
 
 
 class Fact(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
@@ -39,6 +37,70 @@ def shared(fact: _Fact) -> _Fact:
     return fact
 
 
+class ViewedResult(Protocol):
+    """What facts need of a flag's result."""
+
+    @property
+    def variation(self) -> str | None:
+        """The variation's identifier, if there is one."""
+        ...
+
+    @property
+    def evaluation(self) -> Evaluation | NoEvaluation:
+        """The whole outcome."""
+        ...
+
+
+class ViewedFlag(Protocol):
+    """What facts need of a compiled flag."""
+
+    @property
+    def record(self) -> FeatureConfig:
+        """What it was compiled from."""
+        ...
+
+    def evaluate(self, view: "TargetView") -> ViewedResult:
+        """Its result for the view's target."""
+        ...
+
+    def own(self, view: "TargetView") -> ViewedResult:
+        """Its result for the view's target if its prerequisites were met."""
+        ...
+
+
+class ViewedSegment(Protocol):
+    """What facts need of a compiled segment."""
+
+    @property
+    def record(self) -> Segment:
+        """What it was compiled from."""
+        ...
+
+    @property
+    def included(self) -> frozenset[str]:
+        """Identifiers of targets that are members unless they are excluded."""
+        ...
+
+    @property
+    def excluded(self) -> frozenset[str]:
+        """Identifiers of targets that are no members."""
+        ...
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The segments that its clauses name."""
+        ...
+
+    @property
+    def lists(self) -> tuple[Fact, ...]:
+        """The facts about several segments that its clauses ask for."""
+        ...
+
+    def membership(self, view: "TargetView") -> bool | None:
+        """Whether the view's target is a member; ``None`` if it is excluded."""
+        ...
+
+
 class TargetView(dict[Fact, Any]):
     """The answers of one pass; ``flags`` and ``segments`` are the environment's, compiled."""
 
@@ -47,8 +109,8 @@ class TargetView(dict[Fact, Any]):
     def __init__(
         self,
         target: Target | None,
-        flags: "Mapping[str, CompiledFlag]",
-        segments: "Mapping[str, CompiledSegment]",
+        flags: Mapping[str, ViewedFlag],
+        segments: Mapping[str, ViewedSegment],
     ) -> None:
         self.flags = flags
         self.segments = segments
