@@ -1,8 +1,29 @@
-"""``python -m ff_proxy`` is ``ff-proxy``."""
+"""``ff-proxy``, also as ``python -m ff_proxy``."""
 
 import sys
 
-from ff_proxy.cli import main
+from ff_proxy.runtime.early_signals import ignore_signals, leave_when_signalled
+
+
+def main() -> int:
+    """Run what the command line says, and return the exit code."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    if word and not word.startswith("-"):
+        return _run()
+    # A signal that comes while a mode is being loaded ends it as orderly as a later one, and when it is over
+    # a further one must not make it look as if it had failed.
+    leave_when_signalled()
+    try:
+        return _run()
+    finally:
+        ignore_signals()
+
+
+def _run() -> int:
+    from ff_proxy.cli import main as run  # noqa: PLC0415  (it takes a while, see above)
+
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -80,7 +80,7 @@ def _command(word: str) -> Command:
 
 
 def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
-    from ff_proxy.runtime.signals import leave_on_signals
+    from ff_proxy.runtime.early_signals import leave_on_signals
     from ff_proxy.store.private_files import private_umask
 
     line = parse_flags(argv, records.ALL)

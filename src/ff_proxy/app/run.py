@@ -71,7 +71,8 @@ async def serve_part(
 
     async def leave(seconds: float) -> None:
         listener.not_ready()
-        await hub.drain(seconds)
+        if listener.connected:  # otherwise nobody would notice the delay
+            await hub.drain(seconds)
 
     async def drain(seconds: float) -> None:
         listener.stop_accepting()
@@ -85,6 +86,7 @@ async def serve_part(
         [*services, serving.entrance, hub, *secured],
         phases,
         essential=[listener],
+        reloads=[one.reload for one in secured],
         deadline=shutdown.deadline,
         stop=stop,
         clock=clock,

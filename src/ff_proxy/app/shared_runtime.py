@@ -1,10 +1,12 @@
 """What the processes of one proxy have in common, made before the first of them is forked."""
 
+import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,10 +14,16 @@ from typing import Final
 from ff_proxy.errors import StartupError
 from ff_proxy.ipc import SharedGenerations
 from ff_proxy.runtime.random_names import random_name
-from ff_proxy.store.private_files import DIRECTORY_MODE
+from ff_proxy.store.private_files import DIRECTORY_MODE, FILE_MODE
+from ff_proxy.telemetry import Logger
 
 # What a Unix socket's path may be long everywhere, with room for its name.
 _LONGEST: Final = 90
+
+
+_PREFIX: Final = "ff-proxy-"
+# Held by the supervisor and by every child that it has forked: as long as one of them lives.
+_LOCK: Final = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +55,43 @@ class SharedRuntime:
 
 
 @contextmanager
-def open_shared_runtime() -> Iterator[SharedRuntime]:
-    """Made here, and removed in the end; raises ``StartupError`` if there is no room for it."""
+def open_shared_runtime(log: Logger) -> Iterator[SharedRuntime]:
+    """Made here, and removed in the end; raises ``StartupError`` if there is no room for it.
+
+    Directories of predecessors that were killed are removed first.
+    """
     try:
-        made = tempfile.TemporaryDirectory(prefix="ff-proxy-", ignore_cleanup_errors=True)
+        _remove_stale(Path(tempfile.gettempdir()), log)
+        made = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+        lock = _lock(Path(made.name) / _LOCK)
     except OSError as error:
         raise StartupError(f"no temporary directory can be made: {error}; name one with TMPDIR") from error
-    with made as name, SharedGenerations() as generations:
+    with made as name, SharedGenerations() as generations, os.fdopen(lock):
         if len(os.fsencode(name)) > _LONGEST:
             raise StartupError(f"the path of {name} is too long for a socket; name another one with TMPDIR")
         common = SharedRuntime(Path(name), generations, random_name(), os.getpid())
         common.metrics.mkdir(DIRECTORY_MODE)
         yield common
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_stale(parent: Path, log: Logger) -> None:
+    for directory in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # somebody else's, in use, or being removed by another one that starts
+            status = directory.lstat()
+            if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
+                continue
+            if not (directory / _LOCK).exists():
+                continue  # another one is just making it
+            with os.fdopen(_lock(directory / _LOCK)):
+                shutil.rmtree(directory)
+            log.info("removed what a killed process left behind", directory=str(directory))

@@ -42,7 +42,7 @@ def run(loaded: Loaded) -> ExitCode:
     clock = SystemClock()
     telemetry = make_telemetry(options.operation, clock, loaded.warnings, process="supervisor")
     with ExitStack() as stack:
-        common = stack.enter_context(open_shared_runtime())
+        common = stack.enter_context(open_shared_runtime(telemetry.logger("runtime")))
         # Unusable files are told once, by us; what else there is to say of them, by those who use them.
         make_tls(options.serving, clock, null_telemetry())
         shown = bound_metrics(options.serving)

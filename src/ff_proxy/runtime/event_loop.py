@@ -3,15 +3,20 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import uvloop
 
 from ff_proxy.errors import ExitCode
 from ff_proxy.runtime.gc_tuning import tune_gc
+from ff_proxy.runtime.last_resort import LastResort
 from ff_proxy.runtime.signals import Stop, stop_on_signals
 
 _Result = TypeVar("_Result")
+
+# For a start to be given up, and for everything after a second signal.
+_START_SECONDS: Final = 5.0
+_HURRY_SECONDS: Final = 3.0
 
 
 def run(main: Coroutine[object, object, _Result]) -> _Result:
@@ -30,22 +35,30 @@ def run_until_told(
 
     A signal cancels it, and a second one what it still does then, unless it has taken over: a start may
     take for ever, such as one that waits for a store. ``unfinished`` is the exit code if it was cancelled.
-    ``listen`` hears something else than signals.
+    ``listen`` hears something else than signals. Whatever hangs then, the process ends in time.
     """
-    return run(_watched(main, unfinished, listen))
+    last_resort = LastResort()
+    try:
+        return run(_watched(main, unfinished, listen, last_resort))
+    finally:
+        last_resort.disarm()
 
 
 async def _watched(
     main: Callable[[Stop], Coroutine[object, object, ExitCode]],
     unfinished: ExitCode,
     listen: Callable[[], AbstractContextManager[Stop]],
+    last_resort: LastResort,
 ) -> ExitCode:
     with listen() as stop:
+        stop.arm = last_resort.arm
         working = asyncio.create_task(main(stop))
-        for signalled in (stop.asked, stop.at_once):
+        for signalled, patience in ((stop.asked, _START_SECONDS), (stop.at_once, _HURRY_SECONDS)):
             waiting = asyncio.create_task(signalled.wait())
             await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
+            if signalled.is_set() and not (stop.taken_over and signalled is stop.asked):
+                stop.arm(patience)
             if not stop.taken_over:
                 working.cancel()
         try:

@@ -10,14 +10,15 @@ from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
 from ff_proxy.errors import ExitCode, FfProxyError, StartupError
-from ff_proxy.runtime.control_pipe import tell
+from ff_proxy.runtime.control_pipe import forward, tell
+from ff_proxy.runtime.early_signals import STOPPING
+from ff_proxy.runtime.signals import REQUESTS, ProcessRequest
 from ff_proxy.runtime.stdio import flush_standard_output
 from ff_proxy.runtime.supervisor import Child, Ended
 
-_ASKING: Final = (signal.SIGTERM, signal.SIGINT)
-_HEARD: Final = (*_ASKING, signal.SIGCHLD)
 # A terminal and some supervisors signal every process at once. The order in which we go down is ours.
-_NOT_A_CHILDS: Final = (*_ASKING, signal.SIGHUP)
+_NOT_A_CHILDS: Final = (*STOPPING, *REQUESTS)
+_HEARD: Final = (*_NOT_A_CHILDS, signal.SIGCHLD)
 _MOST: Final = 4096
 
 
@@ -66,6 +67,11 @@ class ForkedProcesses:
     def tell(self, pid: int, seconds: float) -> None:
         """See ``Processes``."""
         tell(self._pipes[pid], seconds)
+
+    def forward(self, wanted: ProcessRequest) -> None:
+        """Ask every child for it."""
+        for pipe in tuple(self._pipes.values()):
+            forward(pipe, wanted)
 
     @staticmethod
     def kill(pid: int) -> None:
@@ -123,7 +129,7 @@ class ForkedProcesses:
 
 @contextmanager
 def forked_processes() -> Iterator[ForkedProcesses]:
-    """Children of this process; SIGTERM and SIGINT ask for a shutdown while the context lasts.
+    """Children of this process; while the context lasts, signals ask for a shutdown or are passed on.
 
     What is still running when it ends is told so by the end of its pipe.
     """
@@ -139,8 +145,10 @@ def forked_processes() -> Iterator[ForkedProcesses]:
     processes = ForkedProcesses(awake, leave)
 
     def hear(number: int, _: object) -> None:
-        if number in _ASKING:
+        if number in STOPPING:
             processes.ask()
+        elif number in REQUESTS:
+            processes.forward(REQUESTS[signal.Signals(number)])
 
     before = {number: signal.signal(number, hear) for number in _HEARD}
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)

@@ -4,6 +4,7 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Final, NoReturn, Protocol
 
@@ -11,12 +12,15 @@ from ff_proxy.aio.cancellation import CancellationCheck
 from ff_proxy.aio.keep_going import keep_going
 from ff_proxy.errors import ExitCode, FfProxyError
 from ff_proxy.model.clock import Clock
+from ff_proxy.runtime.process_requests import serve_requests
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import Logger, Telemetry
 
 _GRACE: Final = 0.25
+_LEAST: Final = 0.05
 # Longer than an orderly last step takes that a cancelled service still has to do.
 _INSIST_SECONDS: Final = 3.0
+_ENDING_SECONDS: Final = 1.0
 
 
 class Service(Protocol):
@@ -47,6 +51,7 @@ async def run_services(
     phases: Sequence[Phase],
     *,
     essential: Sequence[Service] = (),
+    reloads: Sequence[Callable[[], object]] = (),
     deadline: float,
     stop: Stop,
     clock: Clock,
@@ -56,7 +61,7 @@ async def run_services(
     """Run all services in one task group until ``stop``, then the phases in order, then end the services.
 
     Everything is over within ``deadline`` seconds after the first signal (or the seconds that ``stop``
-    names), and at once after a second one.
+    names), and at once after a second one. ``reloads`` are called when files are to be read again.
     A service that ends or fails is reported and run again, and the others go on (PRODUCT §7.1). An
     ``essential`` one ends the process: with the exit code of its error if it has one, else with ``CRASH``.
     """
@@ -74,11 +79,18 @@ async def run_services(
                 )
                 for service in services
             ]
+            requests = partial(serve_requests, stop, reloads, log)
+            attending = keep_going(
+                requests, "requests", clock=clock, random=random, failures=telemetry.failures
+            )
+            running.append(group.create_task(attending, name="requests"))
             running += [group.create_task(_guarded(service), name=service.name) for service in essential]
             await stop.asked.wait()
             seconds = deadline if stop.seconds is None else stop.seconds
             log.info("shutting down", deadline=round(seconds, 3))
-            await _go_down(phases, seconds, stop, clock, log)
+            stop.arm(seconds)
+            # Services have last steps too, and connections are given back.
+            await _go_down(phases, seconds - min(_ENDING_SECONDS, seconds / 8), stop, clock, log)
             await _end(running)
     except BaseExceptionGroup as failures:
         code = _explain(_leaves(failures), log)
@@ -109,8 +121,10 @@ async def _go_down(phases: Sequence[Phase], deadline: float, stop: Stop, clock: 
         seconds = max(0.0, min(phase.seconds, end - clock.monotonic()))
         acting = asyncio.ensure_future(phase.act(seconds))
         hurry = asyncio.ensure_future(stop.at_once.wait())
-        # A moment more than it was given: an act that keeps to its time ends by itself.
-        limit = asyncio.ensure_future(clock.sleep(seconds + _GRACE))
+        # A moment more than it was given: an act that keeps to its time ends by itself. Those that come
+        # when the time is over share that moment.
+        grace = max(_LEAST, min(_GRACE, end + _GRACE - clock.monotonic()))
+        limit = asyncio.ensure_future(clock.sleep(seconds + grace))
         try:
             await asyncio.wait({acting, hurry, limit}, return_when=asyncio.FIRST_COMPLETED)
             if not acting.done():
@@ -118,9 +132,16 @@ async def _go_down(phases: Sequence[Phase], deadline: float, stop: Stop, clock: 
         finally:
             for waiting in (acting, hurry, limit):
                 waiting.cancel()
-            await asyncio.gather(acting, hurry, limit, return_exceptions=True)
-        if not acting.cancelled() and (error := acting.exception()) is not None:
+            await asyncio.wait({acting, hurry, limit}, timeout=_GRACE)
+        if not acting.done():
+            acting.add_done_callback(_seen)  # it is not waited for any longer
+        elif not acting.cancelled() and (error := acting.exception()) is not None:
             log.error("shutdown phase failed", phase=phase.name, error=repr(error))
+
+
+def _seen(acting: asyncio.Future[object]) -> None:
+    if not acting.cancelled():
+        acting.exception()
 
 
 def _explain(failures: Sequence[BaseException], log: Logger) -> ExitCode:

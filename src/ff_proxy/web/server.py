@@ -129,6 +129,11 @@ class Listener:
         finally:
             self.close()
 
+    @property
+    def connected(self) -> int:
+        """How many connections there are, streams among them."""
+        return len(self._edge.connections) + self._edge.streams
+
     def not_ready(self) -> None:
         """Tell load balancers to look elsewhere; everything is still served."""
         self._gate.draining = True

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ff_proxy.runtime.control_pipe import stop_on_control, tell
+from ff_proxy.runtime.control_pipe import forward, stop_on_control, tell
+from ff_proxy.runtime.signals import ProcessRequest
 
 
 @pytest.fixture
@@ -55,3 +56,31 @@ def test_telling_somebody_who_is_gone_is_no_error(pipe: tuple[int, int]) -> None
     """It may have died a moment ago."""
     os.close(pipe[0])
     tell(pipe[1], 1)
+
+
+@pytest.mark.parametrize("wanted", list(ProcessRequest))
+async def test_requests_are_passed_on_beside_a_shutdown(
+    pipe: tuple[int, int], wanted: ProcessRequest
+) -> None:
+    """In whatever order they are read; neither is taken for the other."""
+    with stop_on_control(pipe[0]) as stop:
+        forward(pipe[1], wanted)
+        async with asyncio.timeout(5):
+            assert await stop.requests.get() is wanted
+        assert not stop.asked.is_set()
+        tell(pipe[1], 3)
+        forward(pipe[1], wanted)
+        async with asyncio.timeout(5):
+            await stop.asked.wait()
+            assert await stop.requests.get() is wanted
+        assert stop.seconds == 3
+        assert not stop.at_once.is_set()
+
+
+def test_passing_on_to_somebody_who_is_gone_or_busy_is_no_error(pipe: tuple[int, int]) -> None:
+    """However often somebody signals."""
+    os.set_blocking(pipe[1], False)
+    for _ in range(20_000):
+        forward(pipe[1], ProcessRequest.RELOAD)
+    os.close(pipe[0])
+    forward(pipe[1], ProcessRequest.RELOAD)

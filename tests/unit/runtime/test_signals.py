@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT, heard for as long as the context lasts."""
+"""Every signal that a terminal or a service manager sends, heard for as long as the context lasts."""
 
 import asyncio
 import os
@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from ff_proxy.runtime.signals import Stop, leave_on_signals, stop_on_signals
+from ff_proxy.runtime.early_signals import HARMLESS, STOPPING, leave_on_signals
+from ff_proxy.runtime.signals import REQUESTS, ProcessRequest, Stop, stop_on_signals
 
 
 def test_the_second_signal_means_at_once() -> None:
@@ -22,8 +23,8 @@ def test_the_second_signal_means_at_once() -> None:
         assert stop.at_once.is_set()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_both_signals_are_heard(number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", STOPPING)
+async def test_signals_that_ask_for_the_end_are_heard(number: signal.Signals) -> None:
     """What containers send and what a terminal sends mean the same."""
     with stop_on_signals() as stop:
         os.kill(os.getpid(), number)
@@ -31,30 +32,56 @@ async def test_both_signals_are_heard(number: signal.Signals) -> None:
             await stop.asked.wait()
 
 
-async def test_nothing_is_left_behind() -> None:
-    """After the context the signals do what they do in any Python program."""
-    with stop_on_signals():
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+@pytest.mark.parametrize("number", HARMLESS)
+async def test_other_signals_are_requests_and_end_nothing(number: signal.Signals) -> None:
+    """Nobody is asked to stop; more than anybody can want at once is dropped."""
+    with stop_on_signals() as stop:
+        for _ in range(50):
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            assert await stop.requests.get() is REQUESTS[number]
+        assert stop.requests.qsize() < 10
+        assert not stop.asked.is_set()
 
 
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
-async def test_before_there_is_a_loop_a_signal_ends_the_process(number: str) -> None:
+def test_every_request_has_a_signal_and_no_signal_two_meanings() -> None:
+    """What is ignored before there is a loop is heard by the loop."""
+    assert set(REQUESTS) == set(HARMLESS)
+    assert set(REQUESTS.values()) == set(ProcessRequest)
+    assert not set(HARMLESS) & set(STOPPING)
+
+
+async def test_what_was_there_before_is_there_again() -> None:
+    """Within whatever context, so that no moment is left in which a signal kills."""
+    numbers = (*STOPPING, *HARMLESS)
+    outside = [signal.getsignal(number) for number in numbers]
+    with leave_on_signals():
+        before = [signal.getsignal(number) for number in numbers]
+        assert signal.SIG_DFL not in before
+        with stop_on_signals():
+            assert [signal.getsignal(number) for number in numbers] != before
+        assert [signal.getsignal(number) for number in numbers] == before
+    assert [signal.getsignal(number) for number in numbers] == outside
+
+
+@pytest.mark.parametrize("number", [*STOPPING, *HARMLESS])
+async def test_before_there_is_a_loop_no_signal_kills(number: signal.Signals) -> None:
     """Also where the process is the first of a container, which the default action does not end."""
     script = (
         "import os, signal, time\n"
-        "from ff_proxy.runtime.signals import leave_on_signals\n"
+        "from ff_proxy.runtime.early_signals import leave_on_signals\n"
         "with leave_on_signals():\n"
-        f"    os.kill(os.getpid(), signal.{number})\n"
-        "    time.sleep(10)\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    time.sleep(0.01)\n"
+        "    raise SystemExit(7)\n"
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, stderr=asyncio.subprocess.PIPE
     )
     async with asyncio.timeout(10):
         _, said = await process.communicate()
-    assert (process.returncode, said) == (0, b"")
+    assert (process.returncode, said) == (0 if number in STOPPING else 7, b"")
 
 
 def test_leaving_is_no_crash() -> None:

@@ -1,0 +1,52 @@
+"""Signals before there is a loop to hear them; imported first of all, so it imports next to nothing."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn
+
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""They ask for a shutdown."""
+
+HARMLESS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""They ask for something else, and never end a process."""
+
+
+def leave_when_signalled() -> None:
+    """From now on a signal that asks for a shutdown ends the process with exit code 0.
+
+    The first process of a container has no default action for SIGTERM: without this it would not end.
+    """
+    for number in STOPPING:
+        signal.signal(number, _leave)
+    for number in HARMLESS:
+        signal.signal(number, _ignore)
+
+
+@contextmanager
+def leave_on_signals() -> Iterator[None]:
+    """``leave_when_signalled`` within the context."""
+    before = {number: signal.getsignal(number) for number in (*STOPPING, *HARMLESS)}
+    leave_when_signalled()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ignore_signals() -> None:
+    """From now on nothing but SIGKILL is heard: the process is about to end by itself."""
+    for number in (*STOPPING, *HARMLESS):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(*_: object) -> NoReturn:
+    sys.exit(0)
+
+
+def _ignore(_: int, __: FrameType | None) -> None:
+    # A function, since programs that are started from here would inherit SIG_IGN.
+    return

@@ -1,0 +1,137 @@
+"""Signals of terminals and service managers: none of them loses anything (PRODUCT §6.9)."""
+
+import asyncio
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ff_proxy.sandbox.seed import default_environments
+from tests.integration.harness import Proxy, online_options, sandbox
+from tests.support.certificates import make_certificate
+from tests.support.commands import Command
+from tests.support.ports import free_port
+from tests.support.redis_server import redis_server
+from tests.support.sdk_like import DEV, KEYS, SdkLike
+
+HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def offline(directory: Path, *flags: str) -> Command:
+    """An offline proxy with one empty environment."""
+    (directory / "config" / "env-e1").mkdir(parents=True)
+    options = (
+        "-offline",
+        f"-config-dir={directory / 'config'}",
+        f"-port={free_port()}",
+        "-admin-address=off",
+    )
+    return Command(*options, *flags)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_what_ends_other_programs_is_heard_by_every_process(tmp_path: Path, workers: int) -> None:
+    """Certificates are read again, tasks are shown, and SIGQUIT is an orderly end."""
+    certificate, key = make_certificate(tmp_path, days=100)
+    tls = ("-tls-enabled", f"-tls-cert={certificate}", f"-tls-key={key}")
+    command = offline(tmp_path, *tls, f"-workers={workers}")
+    await command.start()
+    for _ in range(workers):
+        await command.until('"listening"')
+    new = make_certificate(tmp_path, "other", days=100)
+    shutil.copy(new[0], certificate)
+    shutil.copy(new[1], key)
+    command.signal(signal.SIGHUP)
+    for _ in range(workers):
+        await command.until('"TLS files read again"')
+    command.signal(signal.SIGUSR1)
+    everybody = workers + (workers > 1)
+    for _ in range(everybody):
+        await command.until('"event": "tasks"')
+    command.signal(signal.SIGUSR2)
+    command.signal(signal.SIGQUIT)
+    assert await command.end() == 0
+    assert command.said.count('"event": "files are read again"') == workers
+
+
+@pytest.mark.parametrize("number", [*HARMLESS, signal.SIGQUIT])
+async def test_no_signal_loses_usage(tmp_path: Path, number: signal.Signals) -> None:
+    """What was posted a moment before is delivered."""
+    async with sandbox(*default_environments()) as saas:
+        options = online_options(saas, KEYS.values()) | {"shutdown-delay": "0"}
+        proxy = Proxy(options, tmp_path / "log")
+        await proxy.start()
+        assert proxy._process is not None
+        try:
+            async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
+                for _ in range(3):
+                    assert (await client.post_usage("dark_mode", 1)).status_code == 200
+                proxy._process.send_signal(number)
+                if number in HARMLESS:
+                    assert (await client.post_usage("dark_mode", 1)).status_code == 200
+                    proxy._process.send_signal(signal.SIGTERM)
+            assert await proxy._process.wait() == 0
+        finally:
+            await proxy.kill()
+        assert sum(entry.count for entry in saas.usage.sums()) == 3 + (number in HARMLESS)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_signal_while_it_is_being_loaded_is_an_orderly_end(tmp_path: Path, workers: int) -> None:
+    """At whatever moment it comes, once the interpreter has begun with our code."""
+    (tmp_path / "config" / "env-e1").mkdir(parents=True)
+    for milliseconds in range(0, 400, 80):
+        # The first line comes from within the guarded part: the first thing that is imported there.
+        script = (
+            "import sys, importlib.abc\n"
+            "class Tell(importlib.abc.MetaPathFinder):\n"
+            "    def find_spec(self, name, *_):\n"
+            "        if name == 'ff_proxy.cli':\n"
+            "            print('begun', flush=True)\n"
+            "sys.meta_path.insert(0, Tell())\n"
+            "from ff_proxy.__main__ import main\n"
+            "sys.exit(main())\n"
+        )
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", script, "-offline", f"-config-dir={tmp_path / 'config'}"),
+            *(f"-port={free_port()}", f"-workers={workers}", "-admin-address=off"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"begun\n"
+        await asyncio.sleep(milliseconds / 1000)
+        process.send_signal(signal.SIGTERM)
+        _, said = await process.communicate()
+        assert (process.returncode, said) == (0, b"")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_redis_that_hangs_does_not_hold_up_the_end(tmp_path: Path, workers: int) -> None:
+    """The deadline is one for everything, what services and libraries do in the end included."""
+    deadline = 3.0
+    with redis_server(tmp_path / "redis") as redis:
+        async with sandbox(*default_environments()) as saas:
+            options = online_options(saas, KEYS.values()) | {
+                "redis-address": f"127.0.0.1:{redis.port}",
+                "shutdown-delay": "0",
+                "shutdown-deadline": f"{deadline:g}",
+                "workers": str(workers),
+            }
+            proxy = Proxy(options, tmp_path / "log")
+            await proxy.start()
+            assert proxy._process is not None
+            try:
+                async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
+                    redis.pause(on=True)
+                    assert (await client.post_usage("dark_mode", 1)).status_code == 200
+                    begun = time.monotonic()
+                    proxy._process.send_signal(signal.SIGTERM)
+                    assert await proxy._process.wait() == 0
+                    assert time.monotonic() - begun < deadline + 1
+            finally:
+                redis.pause(on=False)
+                await proxy.kill()
