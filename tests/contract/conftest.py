@@ -1,13 +1,15 @@
 """Which stores the contract suites run over: one entry per adapter, and every suite runs over it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+import msgspec
 import pytest
 
+from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
 from ff_proxy.store.redis import Endpoint, RedisStore, Topology
@@ -40,27 +42,46 @@ class Servers:
 
 
 Opener = Callable[..., AbstractAsyncContextManager[Store]]
-"""Opens a store: ``opener(directory, servers, usage_capacity=…, registration_capacity=…)``."""
+"""Opens a store: ``opener(directory, servers, usage_queue=…, registrations=…)`` in bytes."""
+
+
+def least(sizes: Mapping[str, int]) -> MemoryShares:
+    """The shares of the least budget, but for these."""
+    return msgspec.structs.replace(LEAST_SHARES, **sizes)
 
 
 def _memory(_: Path, __: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
-    return MemoryStore("epoch-1", FakeClock(), **sizes)
+    return MemoryStore("epoch-1", FakeClock(), shares=least(sizes))
 
 
 def _sqlite(directory: Path, _: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
-    return SqliteStore(directory, "epoch-1", FakeClock(), null_telemetry(), name="contract", **sizes)
+    return SqliteStore(
+        directory, "epoch-1", FakeClock(), null_telemetry(), name="contract", shares=least(sizes)
+    )
 
 
 def _redis(_: Path, servers: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
     # A prefix of its own is as good as a Redis of its own.
     return RedisStore(
-        servers.single(), uuid4().hex, "epoch-1", FakeClock(), null_telemetry(), member="", **sizes
+        servers.single(),
+        uuid4().hex,
+        "epoch-1",
+        FakeClock(),
+        null_telemetry(),
+        member="",
+        shares=least(sizes),
     )
 
 
 def _cluster(_: Path, servers: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
     return RedisStore(
-        servers.cluster(), uuid4().hex, "epoch-1", FakeClock(), null_telemetry(), member="", **sizes
+        servers.cluster(),
+        uuid4().hex,
+        "epoch-1",
+        FakeClock(),
+        null_telemetry(),
+        member="",
+        shares=least(sizes),
     )
 
 

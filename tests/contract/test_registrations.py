@@ -106,11 +106,13 @@ async def test_an_equal_target_is_not_queued_while_it_is_being_sent(stores: Stor
 
 async def test_a_full_queue_says_so(stores: Stores) -> None:
     """No room for another target, but a waiting one may still be described anew."""
-    async with stores(registration_capacity=1) as store:
-        assert await store.registrations.add(registration("a"))
-        assert not await store.registrations.add(registration("b"))
-        assert await store.registrations.add(registration("a", age=2))
+    long = "x" * 10_000
+    async with stores(registrations=16_000) as store:
+        assert await store.registrations.add(registration("a", about=long))
+        assert not await store.registrations.add(registration("b", about=long))
+        assert await store.registrations.add(registration("a", about=long + "x"))
         (taken,) = await store.registrations.take(5)
-        assert taken == registration("a", age=2)
+        assert taken == registration("a", about=long + "x")
+        assert not await store.registrations.add(registration("b", about=long))
         await store.registrations.settle(taken, delivered=True)
-        assert await store.registrations.add(registration("b"))
+        assert await store.registrations.add(registration("b", about=long))

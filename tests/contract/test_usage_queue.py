@@ -12,6 +12,10 @@ Stores = Callable[..., AbstractAsyncContextManager[Store]]
 ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
 OTHER = EnvironmentId("b1dc1c9f-5a3f-41d7-8a4e-0c8e2f9e3b22")
 
+LONG = "x" * 10_000
+ROOM = 12_000
+"""Bytes that hold one entry with a ``LONG`` text in it and not two, however a store measures."""
+
 
 def usage(flag: str, number: int = 1, *, environment: EnvironmentId = ENV, timestamp: int = 1) -> UsageCount:
     """``number`` evaluations of ``flag``."""
@@ -162,22 +166,43 @@ async def test_settling_twice_changes_nothing(stores: Stores) -> None:
 
 async def test_a_full_queue_drops_new_entries_and_says_how_many(stores: Stores) -> None:
     """What is known still adds up when there is no room for more."""
-    async with stores(usage_capacity=3) as store:
-        assert await store.usage.merge([usage("a"), usage("b")], [target("x")]) == 0
-        assert await store.usage.merge([usage("a"), usage("c"), usage("d")], [target("x"), target("y")]) == 3
-        assert await everything(store.usage) == {"a": 2, "b": 1}
+    a, b, c, d = (usage(LONG + flag) for flag in "abcd")
+    async with stores(usage_queue=3 * ROOM) as store:
+        assert await store.usage.merge([a, b], [target("x", LONG)]) == 0
+        assert await store.usage.merge([a, c, d], [target("x", LONG), target("y", LONG)]) == 3
+        assert await everything(store.usage) == {LONG + "a": 2, LONG + "b": 1}
 
 
 async def test_leased_entries_take_room(stores: Stores) -> None:
     """A lease that comes back always fits, because nothing was let in in its place."""
-    async with stores(usage_capacity=2) as store:
-        await store.usage.merge([usage("a"), usage("b")], [])
+    a, b, c = (usage(LONG + flag) for flag in "abc")
+    async with stores(usage_queue=2 * ROOM) as store:
+        await store.usage.merge([a, b], [])
         lease = await store.usage.take(ENV, 10)
         assert lease is not None
-        assert await store.usage.merge([usage("c")], []) == 1
+        assert await store.usage.merge([c], []) == 1
         await store.usage.release(lease)
-        assert await everything(store.usage) == {"a": 1, "b": 1}
-        assert await store.usage.merge([usage("c")], []) == 0
+        assert await store.usage.merge([c], []) == 1
+        assert await everything(store.usage) == {LONG + "a": 1, LONG + "b": 1}
+        assert await store.usage.merge([c], []) == 0
+
+
+async def test_room_is_given_back_however_entries_leave(stores: Stores) -> None:
+    """Acknowledged, released, merged into others, described anew: again and again."""
+    a, b = usage(LONG + "a"), usage(LONG + "b")
+    async with stores(usage_queue=3 * ROOM) as store:
+        for turn in range(12):
+            assert await store.usage.merge([a, b], [target("x", LONG + str(turn))]) == 0
+            lease = await store.usage.take(ENV, 10)
+            assert lease is not None
+            if turn % 3:
+                await store.usage.release(lease)
+            else:
+                await store.usage.acknowledge(lease)
+        lease = await store.usage.take(ENV, 10)
+        assert lease is not None
+        await store.usage.acknowledge(lease)
+        assert await store.usage.merge([a, b, usage(LONG + "c")], []) == 0
 
 
 async def test_environments_do_not_meet(stores: Stores) -> None:

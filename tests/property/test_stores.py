@@ -43,7 +43,7 @@ from tests.support.clock import FakeClock
 from tests.support.configs import config, flag, segment
 from tests.support.loops import Background
 from tests.support.redis_server import RedisServer, redis_cluster, redis_command, redis_server
-from tests.support.store_twin import ENVIRONMENTS, NAMES, REGISTRATIONS, USAGE, Open, Twin, patiently
+from tests.support.store_twin import ENVIRONMENTS, NAMES, Open, Twin, patiently
 
 environments = st.sampled_from(ENVIRONMENTS)
 names = st.sampled_from(NAMES)
@@ -119,16 +119,12 @@ class Stores(RuleBasedStateMachine):
                 epoch,
                 clock,
                 quiet,
-                usage_capacity=USAGE,
-                registration_capacity=REGISTRATIONS,
             )
 
         self.twins = [
             Twin(
                 "memory",
-                lambda epoch: MemoryStore(
-                    epoch, clock, usage_capacity=USAGE, registration_capacity=REGISTRATIONS
-                ),
+                lambda epoch: MemoryStore(epoch, clock),
                 shared=True,
                 durable=False,
             ),
@@ -139,8 +135,6 @@ class Stores(RuleBasedStateMachine):
                     epoch,
                     clock,
                     quiet,
-                    usage_capacity=USAGE,
-                    registration_capacity=REGISTRATIONS,
                 ),
                 shared=True,
                 durable=True,

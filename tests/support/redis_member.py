@@ -1,5 +1,6 @@
 """Members of a fleet on a Redis of the test, and what they hold of its one environment."""
 
+from typing import Any
 from uuid import uuid4
 
 from ff_proxy.model.environment import EnvironmentConfig
@@ -11,7 +12,7 @@ from tests.support.configs import ENVIRONMENT
 from tests.support.redis_server import RedisServer
 
 
-def member(server: RedisServer, prefix: str, name: str = "", **sizes: int) -> RedisStore:
+def member(server: RedisServer, prefix: str, name: str = "", **sizes: Any) -> RedisStore:
     """One process of a fleet."""
     where = Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))
     return RedisStore(where, prefix, uuid4().hex, FakeClock(), null_telemetry(), member=name, **sizes)

@@ -20,8 +20,8 @@ from tests.support.redis_server import RedisServer
 from tests.support.store_model import ConfigModel, HeldEnvironment, RegistrationModel, UsageModel
 
 _Result = TypeVar("_Result")
-USAGE: Final = 5
-REGISTRATIONS: Final = 3
+USAGE: Final = 1_000_000
+REGISTRATIONS: Final = 1_000_000
 
 NAMES = ("a", "b:c", "ünï")
 ENVIRONMENTS = [

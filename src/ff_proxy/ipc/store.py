@@ -1,6 +1,5 @@
 """A worker's end: the store of the sync process, as a store."""
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Final, Literal, Self
 
 import msgspec
 
+from ff_proxy.bounded import BoundedMap, entry_cost
 from ff_proxy.errors import StoreRefused, StoreUnavailable
 from ff_proxy.ipc import messages
 from ff_proxy.ipc.client import IpcClient
@@ -16,14 +16,15 @@ from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.environment import EnvironmentConfig, Item, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
+from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageTarget
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.protocol import UNKNOWN, Notice, Registration, Unknown
 from ff_proxy.wire.stored import same_target
 
-_CACHED: Final = 20_000
-_OWED: Final = 10_000
+# Besides what is read: how a reader of the shared counters and its closure are kept.
+_READ_BYTES: Final = 500
 # A little more than the store itself takes to give up.
 _MERGE_SECONDS: Final = 35.0
 _Key = tuple[EnvironmentId, str]
@@ -36,11 +37,17 @@ class IpcStore:
     and then raise ``StoreUnavailable``; watchers look again once it is back.
     """
 
-    def __init__(self, path: Path, generations: SharedGenerations, clock: Clock) -> None:
+    def __init__(
+        self,
+        path: Path,
+        generations: SharedGenerations,
+        clock: Clock,
+        shares: MemoryShares = LEAST_SHARES,
+    ) -> None:
         line = IpcClient(path, clock)
         self._line = line
         self.configs: Final = IpcConfigs(line)
-        self.targets: Final = IpcTargets(line, generations, clock)
+        self.targets: Final = IpcTargets(line, generations, clock, shares)
         self.usage: Final = IpcUsage(line)
         self.registrations: Final = IpcRegistrations(line)
         self.secrets: Final = IpcSecrets(line)
@@ -132,18 +139,23 @@ class IpcTargets:
     What could not be handed over is owed, and counts here until ``pay`` has done so.
     """
 
-    def __init__(self, line: IpcClient, generations: SharedGenerations, clock: Clock) -> None:
+    def __init__(
+        self, line: IpcClient, generations: SharedGenerations, clock: Clock, shares: MemoryShares
+    ) -> None:
         self._line = line
         self._generations = generations
         self._clock = clock
-        self._cache: OrderedDict[_Key, _Read] = OrderedDict()
-        self._owed: OrderedDict[_Key, messages.PutTarget] = OrderedDict()
+        self._cache: BoundedMap[_Key, _Read] = BoundedMap(
+            shares.targets, lambda key, read: _READ_BYTES + entry_cost(key, read.found)
+        )
+        self._owed: BoundedMap[_Key, messages.PutTarget] = BoundedMap(shares.pending_writes)
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``."""
         key = (environment, identifier)
-        if key in self._owed:
-            return self._owed[key].target
+        owed = self._owed.recall(key)
+        if owed is not None:
+            return owed.target
         read = self._cache.get(key)
         return UNKNOWN if read is None or read.counted() != read.count else read.found
 
@@ -157,18 +169,16 @@ class IpcTargets:
                 messages.GetTarget(environment, identifier), Target | None
             )
         except StoreUnavailable:
-            if key in self._owed:
-                return self._owed[key].target
-            if key in self._cache:
-                return self._cache[key].found
+            owed, cached = self._owed.recall(key), self._cache.get(key)
+            if owed is not None:
+                return owed.target
+            if cached is not None:
+                return cached.found
             raise
         earlier = self._cache.get(key)
         if earlier is not None and earlier.found and found and same_target(earlier.found, found):
             found = earlier.found  # the same object for as long as it is unchanged
-        self._cache[key] = _Read(counted, before, found)
-        self._cache.move_to_end(key)
-        while len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
+        self._cache.put(key, _Read(counted, before, found))
         return found
 
     async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
@@ -182,7 +192,7 @@ class IpcTargets:
             # What is handed over later must not take the place of what another worker was told meanwhile.
             self._owe(key, msgspec.structs.replace(request, described_at=now))
             raise
-        self._owed.pop(key, None)
+        self._owed.pop(key)
 
     async def pay(self) -> None:
         """Hand over what could not be handed over when it came; raises ``StoreUnavailable``."""
@@ -190,17 +200,14 @@ class IpcTargets:
             with suppress(StoreRefused):  # it never will be: the others go on
                 await self._line.ask(request, None)
             if self._owed.get(key) is request:
-                del self._owed[key]
+                self._owed.pop(key)
 
     def _owe(self, key: _Key, request: messages.PutTarget) -> None:
         known = self._cache.get(key)
         if request.keep_attributes and known is not None and known.found is not None:
             merged = msgspec.structs.replace(request.target, attributes=known.found.attributes)
             request = msgspec.structs.replace(request, target=merged)
-        self._owed[key] = request
-        self._owed.move_to_end(key)
-        while len(self._owed) > _OWED:
-            self._owed.popitem(last=False)
+        self._owed.put(key, request)
 
 
 class IpcUsage:

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from ff_proxy.errors import StartupError, StoreError, StoreUnusable
 from ff_proxy.model.environment import Action, Domain
 from ff_proxy.model.keys import Secret
+from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.protocol import DropItem, PutItem, Registration
@@ -35,7 +36,7 @@ from tests.support.configs import ENVIRONMENT, config, flag, segment
 from tests.support.foreign_errors import FOREIGN, made
 
 
-def opened(directory: Path, epoch: str = "one", clock: FakeClock | None = None, **sizes: int) -> SqliteStore:
+def opened(directory: Path, epoch: str = "one", clock: FakeClock | None = None, **sizes: Any) -> SqliteStore:
     """A store on ``directory``."""
     return SqliteStore(directory, epoch, clock or FakeClock(), null_telemetry(), name="ff-proxy", **sizes)
 
@@ -156,7 +157,7 @@ async def test_a_removed_environment_stays_removed(tmp_path: Path) -> None:
 
 async def test_the_oldest_targets_make_room(tmp_path: Path) -> None:
     """The table stays within its capacity, and what it dropped is dropped from memory too."""
-    async with opened(tmp_path, target_capacity=100, target_cache=500) as store:
+    async with opened(tmp_path, target_bytes=100 * 200) as store:
         for number in range(150):
             await store.targets.put(ENVIRONMENT, Target(f"t{number}", "n"))
         assert await store.targets.get(ENVIRONMENT, "t0") is None
@@ -244,7 +245,7 @@ async def test_a_full_disk_is_said_once_and_made_up_for(tmp_path: Path) -> None:
 
 async def test_targets_of_a_full_disk_are_in_the_file_when_there_is_room(tmp_path: Path) -> None:
     """Those too that memory would have let go meanwhile."""
-    async with opened(tmp_path, target_cache=2) as store:
+    async with opened(tmp_path, shares=msgspec.structs.replace(LEAST_SHARES, targets=120_000)) as store:
         pages = await store._database.run(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
         await store._database.run(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
         big = [Target(f"t{number}", "x" * 50_000) for number in range(6)]
@@ -257,7 +258,7 @@ async def test_targets_of_a_full_disk_are_in_the_file_when_there_is_room(tmp_pat
         await store.targets.put(ENVIRONMENT, newer)
         await store._database.run(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchone())
         await store.targets.put(ENVIRONMENT, Target("last"))
-        assert store.targets._unsaved == {}
+        assert len(store.targets._unsaved) == 0
     async with opened(tmp_path) as again:
         for target in (newer, *big[1:], Target("last")):
             assert await again.targets.get(ENVIRONMENT, target.identifier) == target

@@ -10,7 +10,7 @@ from random import Random
 
 from ff_proxy.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
+from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget, weight
 from ff_proxy.store.memory.queues import MemoryUsageQueue
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.telemetry.logs import make_logger
@@ -51,7 +51,7 @@ class Setting:
 
     def __init__(self, saas: Saas) -> None:
         self.clock = FakeClock()
-        self.queue = MemoryUsageQueue(100_000)
+        self.queue = MemoryUsageQueue(1_000_000_000)
         self.saas = saas
         self.telemetry = null_telemetry()
         self.forwarder = UsageForwarder(self.queue, saas, 60.0, self.clock, Random(1), self.telemetry)
@@ -218,7 +218,7 @@ async def test_what_a_flush_leaves_is_told() -> None:
     """With a memory store it is lost with the process: somebody must be able to know."""
     lines = StringIO()
     saas = Saas(lambda _, __: UpstreamUnavailable("away"))
-    queue = MemoryUsageQueue(100)
+    queue = MemoryUsageQueue()
     clock = FakeClock()
     telemetry = Telemetry(make_logger("INFO", lines), clock)
     await queue.merge([usage("a"), usage("b")], [])
@@ -341,7 +341,7 @@ async def test_what_finds_no_room_when_it_is_put_back_is_counted() -> None:
         return UpstreamUnavailable("away") if bodies == 2 else None
 
     setting = Setting(Saas(second_fails))
-    setting.queue = MemoryUsageQueue(300)
+    setting.queue = MemoryUsageQueue(300 * weight(usage("f100", padding="x" * 2000)))
     setting.forwarder = UsageForwarder(
         setting.queue, setting.saas, 60.0, setting.clock, Random(1), setting.telemetry
     )

@@ -43,7 +43,7 @@ class FailingQueue(MemoryUsageQueue):
     """A queue that can be out of reach, and that can be slow."""
 
     def __init__(self) -> None:
-        super().__init__(100_000)
+        super().__init__(1_000_000_000)
         self.fails = False
         self.merges = 0
         self.gate = asyncio.Event()
@@ -145,7 +145,7 @@ async def test_what_finds_no_room_is_counted() -> None:
     await bench.post(body("a", "b", "c", "d"))
     assert bench.dropped("no room") == 2
 
-    full = MemoryUsageQueue(1)
+    full = MemoryUsageQueue(ROOM)
     telemetry = null_telemetry()
     intake = UsageIntake(full, FakeClock(), telemetry)
     await intake.take(ENV, WholeBody(body("a", "b")).pieces())
@@ -258,7 +258,7 @@ async def test_the_last_counts_are_moved_by_a_flush() -> None:
 async def test_posts_are_counted_by_sdk() -> None:
     """Once a post, small or huge, and also where nothing is kept."""
     telemetry = null_telemetry()
-    intake = UsageIntake(MemoryUsageQueue(10), FakeClock(), telemetry)
+    intake = UsageIntake(MemoryUsageQueue(), FakeClock(), telemetry)
     for one in (intake, NullIntake(telemetry)):
         await one.take(ENV, WholeBody(body("a")).pieces())
         await one.take(ENV, WholeBody(body("a", "b", padding=40_000)).pieces())
@@ -297,7 +297,7 @@ class PickyQueue(MemoryUsageQueue):
 
 async def test_an_entry_that_cannot_be_carried_is_dropped_alone() -> None:
     """Its neighbours of the same batch reach the queue, and it is counted."""
-    queue, telemetry = PickyQueue(1000), null_telemetry()
+    queue, telemetry = PickyQueue(), null_telemetry()
     intake = UsageIntake(queue, FakeClock(), telemetry)
     await intake.take(ENV, WholeBody(body("a", "b", "odd", "c", "d")).pieces())
     assert await intake.flush()

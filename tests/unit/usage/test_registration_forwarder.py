@@ -49,7 +49,7 @@ async def forwarding(saas: Saas, queue: MemoryRegistrations, clock: FakeClock) -
 
 async def test_every_target_is_registered_once() -> None:
     """An equal one is not sent again."""
-    saas, queue, clock = Saas(lambda _: None), MemoryRegistrations(100), FakeClock()
+    saas, queue, clock = Saas(lambda _: None), MemoryRegistrations(), FakeClock()
     async with forwarding(saas, queue, clock):
         for _ in range(2):
             for number in range(30):
@@ -60,7 +60,7 @@ async def test_every_target_is_registered_once() -> None:
 
 async def test_a_crowd_is_registered_at_leisure() -> None:
     """Serving SDKs goes before: so many a second, and in the end all of them."""
-    saas, queue, clock = Saas(lambda _: None), MemoryRegistrations(1000), FakeClock()
+    saas, queue, clock = Saas(lambda _: None), MemoryRegistrations(), FakeClock()
     async with forwarding(saas, queue, clock):
         for number in range(1000):
             await queue.add(Registration(ENV, Target(f"t{number}")))
@@ -74,7 +74,7 @@ async def test_a_saas_that_is_away_is_asked_again_and_not_hammered() -> None:
     """Waits grow; when it is back the target arrives."""
     away = True
     saas = Saas(lambda _: UpstreamUnavailable("away") if away else None)
-    queue, clock = MemoryRegistrations(100), FakeClock()
+    queue, clock = MemoryRegistrations(), FakeClock()
     async with forwarding(saas, queue, clock):
         await queue.add(Registration(ENV, Target("ana")))
         await clock.advance(300)
@@ -88,7 +88,7 @@ async def test_a_saas_that_is_away_is_asked_again_and_not_hammered() -> None:
 async def test_a_target_that_saas_cannot_digest_is_let_go(status: int, tries: int) -> None:
     """A no to the target is final, a no to our key is not."""
     saas = Saas(lambda target: UpstreamRefused("no", status=status) if target.identifier == "odd" else None)
-    queue, clock = MemoryRegistrations(100), FakeClock()
+    queue, clock = MemoryRegistrations(), FakeClock()
     async with forwarding(saas, queue, clock):
         await queue.add(Registration(ENV, Target("odd")))
         await clock.advance(1.5)
@@ -101,7 +101,7 @@ async def test_a_target_that_saas_cannot_digest_is_let_go(status: int, tries: in
 async def test_an_environment_that_fails_rests_while_the_others_go_on() -> None:
     """However many of its targets wait, and however busy the others are."""
     saas = Saas(lambda target: UpstreamUnavailable("away") if target.identifier.startswith("bad") else None)
-    queue, clock = MemoryRegistrations(1000), FakeClock()
+    queue, clock = MemoryRegistrations(), FakeClock()
     async with forwarding(saas, queue, clock):
         for number in range(50):
             await queue.add(Registration(OTHER, Target(f"bad{number}")))
@@ -117,7 +117,7 @@ async def test_an_environment_that_is_refused_for_an_hour_is_given_up() -> None:
     """Its targets must not take the room of others for ever; an outage alone gives up nothing."""
     error: UpstreamError | None = UpstreamUnavailable("away")
     saas = Saas(lambda _: error)
-    queue, clock = MemoryRegistrations(1), FakeClock()
+    queue, clock = MemoryRegistrations(1200), FakeClock()
     async with forwarding(saas, queue, clock):
         await queue.add(Registration(ENV, Target("ana")))
         await clock.advance(8000)
@@ -150,7 +150,7 @@ async def test_a_store_that_is_away_for_a_moment_ends_nothing() -> None:
             if self.failures == 3:
                 raise StoreUnavailable("no answer")
 
-    saas, queue, clock = Saas(lambda _: None), Shaky(10), FakeClock()
+    saas, queue, clock = Saas(lambda _: None), Shaky(), FakeClock()
     async with forwarding(saas, queue, clock):
         await queue.add(Registration(ENV, Target("ana")))
         await clock.advance(5)

@@ -1,31 +1,30 @@
 """The two queues towards SaaS in memory: usage and target registrations."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import count, islice
 from typing import Final, TypeVar
 
+from ff_proxy.bounded import BoundedMap, entry_cost
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget, merged, weight
 from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.store.protocol import Registration, UsageLease
 
-_USAGE_BYTES: Final = 64 * 1024 * 1024
-_REMEMBERED: Final = 50_000
+# Of the room for registrations, what fingerprints of those sent may take.
+_SENT_PART: Final = 4
 
 
 class MemoryUsageQueue:
     """Counts and targets in dictionaries by environment, oldest first.
 
-    Bounded over all environments, leased entries included: ``capacity`` entries and about ``max_bytes``.
+    At most about ``budget`` bytes over all environments, leased entries included.
     """
 
-    def __init__(self, capacity: int, max_bytes: int = _USAGE_BYTES) -> None:
-        self._capacity = capacity
-        self._max_bytes = max_bytes
-        self._held = 0
-        self._bytes = 0
+    def __init__(self, budget: int = LEAST_SHARES.usage_queue) -> None:
+        self._budget = budget
+        self._spent = 0
         self._counts: dict[EnvironmentId, dict[UsageKey, UsageCount]] = {}
         self._targets: dict[EnvironmentId, dict[str, UsageTarget]] = {}
         self._leases: dict[str, UsageLease] = {}
@@ -96,8 +95,7 @@ class MemoryUsageQueue:
     def _settle(self, lease: UsageLease) -> bool:
         if self._leases.pop(lease.id, None) is None:
             return False
-        self._held -= len(lease.counts) + len(lease.targets)
-        self._bytes -= sum(map(weight, lease.counts)) + sum(map(weight, lease.targets))
+        self._spent -= sum(map(weight, lease.counts)) + sum(map(weight, lease.targets))
         return True
 
     def _add_count(self, entry: UsageCount) -> bool:
@@ -106,7 +104,7 @@ class MemoryUsageQueue:
         if known is not None:
             held[entry.key] = merged(known, entry)
             return True
-        if not self._reserve(1, weight(entry)):
+        if not self._reserve(weight(entry)):
             return False
         held[entry.key] = entry
         return True
@@ -114,48 +112,40 @@ class MemoryUsageQueue:
     def _add_target(self, entry: UsageTarget) -> bool:
         held = self._targets.setdefault(entry.environment, {})
         known = held.get(entry.identifier)
-        entries, size = (1, weight(entry)) if known is None else (0, weight(entry) - weight(known))
-        if not self._reserve(entries, size):
+        if not self._reserve(weight(entry) - (0 if known is None else weight(known))):
             return False
         held[entry.identifier] = entry
         return True
 
-    def _reserve(self, entries: int, size: int) -> bool:
-        if self._held + entries > self._capacity or self._bytes + size > self._max_bytes:
+    def _reserve(self, size: int) -> bool:
+        if self._spent + size > self._budget:
             return False
-        self._held += entries
-        self._bytes += size
+        self._spent += size
         return True
 
 
 class MemoryRegistrations:
-    """Waiting targets in a dictionary, oldest first, and fingerprints of those sent.
+    """Waiting targets, oldest first, and fingerprints of those sent; together about ``budget`` bytes."""
 
-    At most ``capacity`` wait or are being sent; the ``remembered`` latest fingerprints are kept.
-    """
-
-    def __init__(self, capacity: int, remembered: int = _REMEMBERED) -> None:
-        self._capacity = capacity
-        self._remembered = remembered
-        self._waiting: OrderedDict[_Name, Registration] = OrderedDict()
+    def __init__(self, budget: int = LEAST_SHARES.registrations) -> None:
+        self._budget = budget - budget // _SENT_PART
+        self._waiting: BoundedMap[_Name, Registration] = BoundedMap(self._budget)
         self._taken: dict[_Name, tuple[Registration, bytes]] = {}
-        self._sent: OrderedDict[_Name, bytes] = OrderedDict()
+        self._sent: BoundedMap[_Name, bytes] = BoundedMap(budget // _SENT_PART)
+        self._in_hand = 0
         self._arrived = asyncio.Event()
 
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``; a newer description takes the place of the one that waits."""
         name = _name(registration)
-        if name in self._waiting:
-            self._waiting[name] = registration
-            return True
-        taken = self._taken.get(name)
-        if fingerprint(registration.target) == (taken[1] if taken else self._sent.get(name)):
-            if name in self._sent:
-                self._sent.move_to_end(name)
-            return True
-        if len(self._waiting) + len(self._taken) >= self._capacity:
+        if name not in self._waiting:
+            taken = self._taken.get(name)
+            if fingerprint(registration.target) == (taken[1] if taken else self._sent.get(name)):
+                return True
+            if self._waiting.spent + self._in_hand + entry_cost(name, registration) > self._budget:
+                return False
+        if not self._waiting.offer(name, registration):
             return False
-        self._waiting[name] = registration
         self._arrived.set()
         return True
 
@@ -164,8 +154,9 @@ class MemoryRegistrations:
         while True:
             free = list(islice((name for name in self._waiting if name not in self._taken), limit))
             if free:
-                batch = [self._waiting.pop(name) for name in free]
+                batch = [found for name in free if (found := self._waiting.pop(name)) is not None]
                 self._taken.update({_name(taken): (taken, fingerprint(taken.target)) for taken in batch})
+                self._in_hand += sum(entry_cost(_name(taken), taken) for taken in batch)
                 return batch
             self._arrived.clear()
             await self._arrived.wait()
@@ -176,19 +167,17 @@ class MemoryRegistrations:
         taken = self._taken.pop(name, None)
         if taken is None:
             return
+        self._in_hand -= entry_cost(name, taken[0])
         if delivered:
-            self._sent[name] = taken[1]
-            self._sent.move_to_end(name)
-            while len(self._sent) > self._remembered:
-                self._sent.popitem(last=False)
-        else:
-            self._waiting.setdefault(name, registration)
+            self._sent.put(name, taken[1])
+        elif name not in self._waiting:
+            self._waiting.offer(name, registration)
         if self._waiting:
             self._arrived.set()
 
     def waits(self, registration: Registration) -> bool:
         """Whether this very registration is in the queue, not yet taken."""
-        return self._waiting.get(_name(registration)) is registration
+        return self._waiting.recall(_name(registration)) is registration
 
     def outstanding(self) -> list[Registration]:
         """Every registration that waits or is being sent, the newest description of each target last."""

@@ -1,16 +1,17 @@
 """The store that lives and dies with its process: the default, and the reference for every other adapter."""
 
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Literal, Self
 
 import msgspec
 
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.model.target import Target
 from ff_proxy.store.change_feed import Feed
 from ff_proxy.store.memory.queues import MemoryRegistrations, MemoryUsageQueue
@@ -83,12 +84,18 @@ class MemoryConfigs:
 
 
 class MemoryTargets:
-    """Targets in a dictionary of at most ``capacity``; the least recently stored are forgotten first."""
+    """Targets of at most ``budget`` bytes; the least recently used are forgotten first."""
 
-    def __init__(self, capacity: int, clock: Clock | None = None) -> None:
-        self._capacity = capacity
+    def __init__(
+        self,
+        budget: int = LEAST_SHARES.targets,
+        clock: Clock | None = None,
+        dropped: Callable[[int], object] = lambda _: None,
+    ) -> None:
         self._clock = clock
-        self._targets: OrderedDict[tuple[EnvironmentId, str], DescribedTarget] = OrderedDict()
+        self._targets: BoundedMap[tuple[EnvironmentId, str], DescribedTarget] = BoundedMap(
+            budget, dropped=dropped
+        )
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``; never ``UNKNOWN`` here."""
@@ -120,12 +127,10 @@ class MemoryTargets:
     ) -> None:
         key = (environment, target.identifier)
         now = 0 if self._clock is None else milliseconds(self._clock)
-        self._targets[key] = redescribed(
-            self._targets.get(key), target, now, keep_attributes=keep_attributes, described_at=described_at
-        )
-        self._targets.move_to_end(key)
-        while len(self._targets) > self._capacity:
-            self._targets.popitem(last=False)
+        held = self._targets.get(key)
+        described = redescribed(held, target, now, keep_attributes=keep_attributes, described_at=described_at)
+        if described is not held:
+            self._targets.put(key, described)
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
         """See ``TargetStore``."""
@@ -152,9 +157,8 @@ class MemoryStore:
     Args:
         epoch: names this life of the process; a random text in production.
         clock: says when an environment was first taken in.
-        target_capacity: how many targets are kept over all environments.
-        usage_capacity: how many usage entries may wait, over all environments.
-        registration_capacity: how many target registrations may wait.
+        shares: bytes of targets, usage and registrations that are kept, over all environments.
+        dropped: makes what counts the entries that a container drops.
     """
 
     def __init__(
@@ -162,14 +166,13 @@ class MemoryStore:
         epoch: str,
         clock: Clock,
         *,
-        target_capacity: int = 100_000,
-        usage_capacity: int = 100_000,
-        registration_capacity: int = 10_000,
+        shares: MemoryShares = LEAST_SHARES,
+        dropped: Callable[[str], Callable[[int], object]] = lambda _: lambda _: None,
     ) -> None:
         self.configs = MemoryConfigs(epoch, clock)
-        self.targets = MemoryTargets(target_capacity, clock)
-        self.usage = MemoryUsageQueue(usage_capacity)
-        self.registrations = MemoryRegistrations(registration_capacity)
+        self.targets = MemoryTargets(shares.targets, clock, dropped("targets"))
+        self.usage = MemoryUsageQueue(shares.usage_queue)
+        self.registrations = MemoryRegistrations(shares.registrations)
         self.secrets = MemorySecrets()
 
     async def __aenter__(self) -> Self:

@@ -233,7 +233,7 @@ class RedisConfigs:
 
         ``None`` if somebody else wrote first.
         """
-        await self._connection.do("SADD", self._keys.environments, new.id)
+        await self._connection.run(scripts.ENLIST, [self._keys.environments], [new.id])
         fence, now = self._own_fence(new.id), self._clock.wall()
         arguments: list[Argument] = [
             expected.epoch,

@@ -59,6 +59,10 @@ class Keys:
         """Sorted set: leases on their way to SaaS, by the time at which they come back."""
         return self._of(environment, "usage:leases")
 
+    def usage_bytes(self, environment: EnvironmentId) -> str:
+        """Number: about the bytes that counts, targets and leases take; worked out anew if it is lost."""
+        return self._of(environment, "usage:bytes")
+
     def usage_merged(self, environment: EnvironmentId) -> str:
         """Sorted set: merges of the last minutes, so that none counts twice."""
         return self._of(environment, "usage:merged")

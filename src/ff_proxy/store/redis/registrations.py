@@ -25,18 +25,18 @@ _EVERYWHERE: Final = 30
 
 
 class RedisRegistrations:
-    """At most ``capacity`` waiting or being sent per environment.
+    """About ``budget`` bytes waiting or being sent per environment.
 
     Args:
         leads: whose registrations this process may take: who leads an environment has a key of it.
     """
 
     def __init__(
-        self, connection: Connection, keys: Keys, capacity: int, leads: Callable[[EnvironmentId], bool]
+        self, connection: Connection, keys: Keys, budget: int, leads: Callable[[EnvironmentId], bool]
     ) -> None:
         self._connection = connection
         self._keys = keys
-        self._capacity = capacity
+        self._budget = budget
         self._leads = leads
         self._added = asyncio.Event()
         self._looks = 0
@@ -48,7 +48,7 @@ class RedisRegistrations:
         added = await self._connection.run(
             scripts.ADD_REGISTRATION,
             self._keys.registrations(environment),
-            [_field(registration), mark.encode() + encode_target(registration.target), mark, self._capacity],
+            [_field(registration), mark.encode() + encode_target(registration.target), mark, self._budget],
         )
         # After it is there: whoever finds nothing takes the environment out of the set before looking.
         await self._connection.do("SADD", self._keys.queues, environment)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.store.redis.clients import Clients, Endpoint
 from ff_proxy.store.redis.configs import RedisConfigs
 from ff_proxy.store.redis.connection import Connection
@@ -19,6 +20,8 @@ from ff_proxy.store.redis.standalone import StandaloneConfigs
 from ff_proxy.store.redis.targets import RedisTargets
 from ff_proxy.store.redis.usage import RedisUsageQueue
 from ff_proxy.telemetry import Telemetry
+
+_TARGET_BYTES: Final = 512 * 1024 * 1024
 
 
 def _unfenced(_: EnvironmentId) -> int | None:
@@ -36,10 +39,9 @@ class RedisStore:
         telemetry: hears of an emptied Redis.
         member: the name under which this process takes leases; without one nothing is fenced, and there
             must be no other writer.
-        target_capacity: how many targets are kept per environment.
-        target_cache: how many decoded ones this process keeps.
-        usage_capacity: how many usage entries may be outstanding per environment.
-        registration_capacity: how many target registrations may wait per environment.
+        target_bytes: bytes of targets that Redis keeps per environment.
+        shares: bytes that this process keeps of each kind; usage and registrations that are outstanding may
+            take as much in Redis, for each environment.
     """
 
     def __init__(
@@ -51,10 +53,8 @@ class RedisStore:
         telemetry: Telemetry,
         *,
         member: str = "",
-        target_capacity: int = 1_000_000,
-        target_cache: int = 20_000,
-        usage_capacity: int = 100_000,
-        registration_capacity: int = 10_000,
+        target_bytes: int = _TARGET_BYTES,
+        shares: MemoryShares = LEAST_SHARES,
     ) -> None:
         keys = Keys(prefix)
         self._connection = Connection(Clients(endpoint))
@@ -63,10 +63,12 @@ class RedisStore:
         once = telemetry.once("store")
         shared = RedisConfigs(self._connection, keys, epoch, clock, once, fence)
         self.configs = StandaloneConfigs(shared, epoch, clock)
-        self.targets = RedisTargets(self._connection, keys, target_capacity, target_cache, clock, once)
-        self.usage = RedisUsageQueue(self._connection, keys, usage_capacity, once)
+        self.targets = RedisTargets(
+            self._connection, keys, target_bytes, shares, clock, once, telemetry.dropped
+        )
+        self.usage = RedisUsageQueue(self._connection, keys, shares.usage_queue, once)
         self.registrations = RedisRegistrations(
-            self._connection, keys, registration_capacity, lambda environment: fence(environment) is not None
+            self._connection, keys, shares.registrations, lambda environment: fence(environment) is not None
         )
         self.secrets = RedisSecrets(self._connection, keys)
         self.hints = FleetBus(self._connection, keys, self.configs, clock)

@@ -1,15 +1,16 @@
 """Targets in Redis, a hash per environment."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import msgspec
 
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.memory import MemoryShares
 from ff_proxy.model.target import Target
 from ff_proxy.store.merge import redescribed
 from ff_proxy.store.protocol import UNKNOWN, Unknown
@@ -29,13 +30,12 @@ _KNOWN_SECONDS: Final = 0.05
 _UNKNOWN_SECONDS: Final = 0.5
 # How long an SDK's authentication waits for its target to be stored.
 _PUT_SECONDS: Final = 1.0
-_OWED: Final = 10_000
 _ATTEMPTS: Final = 5
 _Key = tuple[EnvironmentId, str]
 
 
 class RedisTargets:
-    """At most ``capacity`` targets per environment, beyond which Redis forgets some at random.
+    """About ``capacity`` bytes of targets per environment, beyond which Redis forgets some at random.
 
     Another member may have stored a newer description at any time, so a look-up always asks Redis. What is
     ``cached`` here saves decoding, keeps an unchanged target the same object, and is served while Redis does
@@ -43,17 +43,28 @@ class RedisTargets:
     """
 
     def __init__(
-        self, connection: Connection, keys: Keys, capacity: int, cached: int, clock: Clock, once: OnceLog
+        self,
+        connection: Connection,
+        keys: Keys,
+        capacity: int,
+        shares: MemoryShares,
+        clock: Clock,
+        once: OnceLog,
+        dropped: Callable[[str], Callable[[int], object]],
     ) -> None:
         self._connection = connection
         self._clock = clock
         self._keys = keys
         self._capacity = capacity
-        self._cached = cached
-        self._cache: OrderedDict[_Key, tuple[bytes, DescribedTarget]] = OrderedDict()
+        self._cache: BoundedMap[_Key, tuple[bytes, DescribedTarget]] = BoundedMap(
+            shares.targets, dropped=dropped("targets")
+        )
         self._once = once
         # With whether attributes that are stored already stay.
-        self._owed: OrderedDict[_Key, tuple[DescribedTarget, bool]] = OrderedDict()
+        self._owed: BoundedMap[_Key, tuple[DescribedTarget, bool]] = BoundedMap(
+            shares.pending_writes, dropped=self._drop_owed
+        )
+        self._count_owed = dropped("pending_writes")
         self._paying = asyncio.Lock()
         self._silent = False
         self._lookups = BatchLoader(self._look_up, most=_ASKED_AT_ONCE)
@@ -69,8 +80,9 @@ class RedisTargets:
         A Redis that let half a second pass is given no more than a moment by anybody until it answers.
         """
         key = (environment, identifier)
-        if key in self._owed:
-            return self._owed[key][0].target
+        owed = self._owed.get(key)
+        if owed is not None:
+            return owed[0].target
         known = self._cache.get(key)
         try:
             async with asyncio.timeout(
@@ -129,7 +141,7 @@ class RedisTargets:
             raise StoreUnavailable(f"target not stored yet ({why})") from error
         self._silent = False
         if self._owed.get(key) is owed:
-            self._owed.pop(key, None)
+            self._owed.pop(key)
 
     async def pay(self) -> None:
         """Store what could not be stored when it came; called when Redis has just answered."""
@@ -140,7 +152,7 @@ class RedisTargets:
                 if owed is not None:
                     await self._store(key[0], owed[0], keep=owed[1], late=True)
                     if self._owed.get(key) is owed:
-                        del self._owed[key]
+                        self._owed.pop(key)
 
     async def close(self) -> None:
         """Ask no more."""
@@ -160,7 +172,7 @@ class RedisTargets:
     async def put_back(self) -> None:
         """Store what is cached here and is newer than what Redis has: for a Redis that was emptied."""
         lost: dict[EnvironmentId, list[DescribedTarget]] = {}
-        for (environment, _), (_, described) in self._cache.items():
+        for (environment, _), (_, described) in list(self._cache.items()):
             lost.setdefault(environment, []).append(described)
         for environment, targets in lost.items():
             await self._put(environment, targets, late=True)
@@ -181,7 +193,7 @@ class RedisTargets:
                 for described, at in zip(batch, map(int, times), strict=True):
                     key = (environment, described.target.identifier)
                     if at < 0:
-                        self._cache.pop(key, None)  # something newer is there
+                        self._cache.pop(key)  # something newer is there
                     else:
                         row = encode_row(DescribedTarget(described.target, at))
                         self._decoded(key, row)
@@ -198,8 +210,8 @@ class RedisTargets:
         for _ in range(_ATTEMPTS):
             row = await self._lookups.get(key)
             held = None if row is None else self._decoded(key, row)
-            if held is None and key in self._cache:
-                held = self._cache[key][1]
+            if held is None and (known := self._cache.get(key)) is not None:
+                held = known[1]
             kept = redescribed(
                 held,
                 described.target,
@@ -229,16 +241,14 @@ class RedisTargets:
         return found
 
     def _owe(self, key: _Key, described: DescribedTarget, *, keep: bool) -> None:
-        self._owed[key] = (described, keep)
-        if len(self._owed) > _OWED:
-            self._owed.popitem(last=False)
-            self._once.warning("Redis is away for long, the oldest targets that wait for it are dropped")
+        self._owed.put(key, (described, keep))
+
+    def _drop_owed(self, entries: int) -> None:
+        self._count_owed(entries)
+        self._once.warning("Redis is away for long, the oldest targets that wait for it are dropped")
 
     def _remember(self, key: _Key, stored: bytes, described: DescribedTarget) -> None:
-        self._cache[key] = (stored, described)
-        self._cache.move_to_end(key)
-        while len(self._cache) > self._cached:
-            self._cache.popitem(last=False)
+        self._cache.put(key, (stored, described))
 
     def _decoded(self, key: _Key, stored: bytes) -> DescribedTarget | None:
         """What a row says, remembered unless something newer is; ``None`` if it cannot be read."""

@@ -30,16 +30,18 @@ _BATCH: Final = 1000
 
 
 class RedisUsageQueue:
-    """At most ``capacity`` entries per environment, leased ones included.
+    """At most about ``budget`` bytes per environment, leased entries included.
+
+    Nothing new is taken while Redis has used most of the memory that it may use.
 
     What was sent and not answered is sent once more, under the same name: it counts once.
     """
 
-    def __init__(self, connection: Connection, keys: Keys, capacity: int, once: OnceLog) -> None:
+    def __init__(self, connection: Connection, keys: Keys, budget: int, once: OnceLog) -> None:
         self._connection = connection
         self._once = once
         self._keys = keys
-        self._capacity = capacity
+        self._budget = budget
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """See ``UsageQueue``."""
@@ -63,7 +65,7 @@ class RedisUsageQueue:
     ) -> int:
         arguments: list[Argument] = [
             self._prefix(environment),
-            self._capacity,
+            self._budget,
             uuid4().hex,
             _REMEMBERED,
             len(counts),
@@ -82,7 +84,7 @@ class RedisUsageQueue:
         with translated():
             names = [EnvironmentId(member.decode()) for member in members]
         waiting = await self._connection.run_each(
-            scripts.COUNT_USAGE, [(self._of(name), [self._prefix(name)]) for name in names]
+            scripts.COUNT_USAGE, [(self._of(name)[:3], [self._prefix(name)]) for name in names]
         )
         return {name: entries for name, entries in zip(names, waiting, strict=True) if entries}
 
@@ -118,7 +120,9 @@ class RedisUsageQueue:
 
     async def _settle(self, lease: UsageLease, *, arrived: bool) -> None:
         keys = [*self._of(lease.environment), self._keys.usage_lease(lease.environment, lease.id)]
-        await self._run(scripts.SETTLE_USAGE, keys, [lease.id, "1" if arrived else "0"])
+        await self._run(
+            scripts.SETTLE_USAGE, keys, [self._prefix(lease.environment), lease.id, "1" if arrived else "0"]
+        )
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         with suppress(StoreUnavailable):
@@ -130,6 +134,7 @@ class RedisUsageQueue:
             self._keys.usage_counts(environment),
             self._keys.usage_targets(environment),
             self._keys.usage_leases(environment),
+            self._keys.usage_bytes(environment),
         ]
 
     def _prefix(self, environment: EnvironmentId) -> str:

@@ -31,10 +31,10 @@ _DESCRIBE: Final = "INSERT OR REPLACE INTO usage_targets (environment, identifie
 class SqliteUsageQueue:
     """Counts outstanding, leased or not, as one row per key."""
 
-    def __init__(self, database: Database, capacity: int, once: OnceLog) -> None:
+    def __init__(self, database: Database, budget: int, once: OnceLog) -> None:
         self._database = database
         self._once = once
-        self._queue = MemoryUsageQueue(capacity)
+        self._queue = MemoryUsageQueue(budget)
         self._copy = WriteBehind(database, once, self._everything)
 
     async def load(self) -> None:
@@ -105,10 +105,10 @@ class SqliteUsageQueue:
 class SqliteRegistrations:
     """Targets on their way, waiting or being sent, as one row each."""
 
-    def __init__(self, database: Database, capacity: int, once: OnceLog) -> None:
+    def __init__(self, database: Database, budget: int, once: OnceLog) -> None:
         self._database = database
         self._once = once
-        self._queue = MemoryRegistrations(capacity)
+        self._queue = MemoryRegistrations(budget)
         self._copy = WriteBehind(database, once, self._everything)
 
     async def load(self) -> None:

@@ -3,15 +3,18 @@
 import sqlite3
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import Secret
+from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.store.sqlite.configs import SqliteConfigs
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.queues import SqliteRegistrations, SqliteUsageQueue
 from ff_proxy.store.sqlite.targets import SqliteTargets
 from ff_proxy.telemetry import Telemetry
+
+_TARGET_BYTES: Final = 1024 * 1024 * 1024
 
 
 class SqliteSecrets:
@@ -40,10 +43,8 @@ class SqliteStore:
         clock: says when changes are taken in.
         telemetry: hears of a directory that cannot be written.
         name: the files' base name; modes that must not share data have different ones.
-        target_capacity: how many targets are kept, over all environments.
-        target_cache: how many of them in memory.
-        usage_capacity: how many usage entries may be outstanding.
-        registration_capacity: how many target registrations may wait.
+        target_bytes: bytes of targets that the file keeps, over all environments.
+        shares: bytes of each kind that are kept in memory: targets in use, and everything outstanding.
 
     Raises on entry:
         StartupError: the directory cannot be written, or another process uses it.
@@ -58,17 +59,15 @@ class SqliteStore:
         telemetry: Telemetry,
         *,
         name: str = "ff-proxy",
-        target_capacity: int = 1_000_000,
-        target_cache: int = 20_000,
-        usage_capacity: int = 100_000,
-        registration_capacity: int = 10_000,
+        target_bytes: int = _TARGET_BYTES,
+        shares: MemoryShares = LEAST_SHARES,
     ) -> None:
         once = telemetry.once("store")
         self._database = Database(directory, name, once)
         self.configs = SqliteConfigs(self._database, epoch, clock, once)
-        self.targets = SqliteTargets(self._database, target_capacity, target_cache, clock, once)
-        self.usage = SqliteUsageQueue(self._database, usage_capacity, once)
-        self.registrations = SqliteRegistrations(self._database, registration_capacity, once)
+        self.targets = SqliteTargets(self._database, target_bytes, shares, clock, once, telemetry.dropped)
+        self.usage = SqliteUsageQueue(self._database, shares.usage_queue, once)
+        self.registrations = SqliteRegistrations(self._database, shares.registrations, once)
         self.secrets = SqliteSecrets(self._database)
 
     async def __aenter__(self) -> Self:

@@ -1,13 +1,14 @@
 """Targets: in the file, up to a capacity; those in use also in memory."""
 
 import sqlite3
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.memory import MemoryShares
 from ff_proxy.model.target import Target
 from ff_proxy.store.merge import redescribed
 from ff_proxy.store.protocol import UNKNOWN, Unknown
@@ -17,7 +18,9 @@ from ff_proxy.wire.stored import DescribedTarget, encode_row, read_row
 
 _Key = tuple[EnvironmentId, str]
 
-_UNSAVED: Final = 10_000
+# About the bytes that a row takes in the file besides identifier and description.
+_ROW_BYTES: Final = 150
+_SIZE: Final = f"length(identifier) + length(target) + {_ROW_BYTES}"
 _TROUBLE: Final = "data directory not writable, targets kept in memory only"
 
 _UNREADABLE: Final = "a stored target cannot be read, it counts as not stored"
@@ -29,31 +32,43 @@ _UPSERT: Final = (
 
 
 class SqliteTargets:
-    """At most ``capacity`` targets; ``cached`` of them (and of identifiers known to be absent) in memory.
+    """At most ``capacity`` bytes of targets; those in use (and identifiers known to be absent) in memory.
 
     What could not be written stays in memory, and is written with the next that can be.
     """
 
-    def __init__(self, database: Database, capacity: int, cached: int, clock: Clock, once: OnceLog) -> None:
+    def __init__(
+        self,
+        database: Database,
+        capacity: int,
+        shares: MemoryShares,
+        clock: Clock,
+        once: OnceLog,
+        dropped: Callable[[str], Callable[[int], object]],
+    ) -> None:
         self._database = database
         self._clock = clock
         self._once = once
         self._capacity = capacity
-        self._cached = cached
-        self._cache: OrderedDict[_Key, DescribedTarget | None] = OrderedDict()
-        self._unsaved: OrderedDict[_Key, DescribedTarget] = OrderedDict()
+        self._cache: BoundedMap[_Key, DescribedTarget | None] = BoundedMap(
+            shares.targets, dropped=dropped("targets")
+        )
+        self._unsaved: BoundedMap[_Key, DescribedTarget] = BoundedMap(
+            shares.pending_writes, dropped=self._drop_unsaved
+        )
+        self._count_unsaved = dropped("pending_writes")
         self._stored = 0
 
     async def load(self) -> None:
-        """Count what the file holds."""
-        self._stored = await self._database.run(_count)
+        """Measure what the file holds."""
+        self._stored = await self._database.run(_measure)
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``."""
         key = (environment, identifier)
         if key not in self._unsaved and key not in self._cache:
             return UNKNOWN
-        held = self._unsaved.get(key) or self._cache.get(key)
+        held = self._unsaved.recall(key) or self._cache.get(key)
         return None if held is None else held.target
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
@@ -90,7 +105,7 @@ class SqliteTargets:
         )
         if described is not held:
             self._remember(key, described)
-            await self._write({key: described}, new=held is None)
+            await self._write({key: described})
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
         """See ``TargetStore``."""
@@ -100,30 +115,31 @@ class SqliteTargets:
             key = (environment, target.identifier)
             batch[key] = redescribed(self._unsaved.get(key) or self._cache.get(key), target, now)
             if key in self._cache:
-                self._cache[key] = batch[key]
-        await self._write(batch, new=True)
+                self._cache.put(key, batch[key])
+        await self._write(batch)
 
     async def _held(self, key: _Key) -> DescribedTarget | None:
-        if key in self._unsaved:
-            return self._unsaved[key]
+        unsaved = self._unsaved.get(key)
+        if unsaved is not None:
+            return unsaved
         if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
+            return self._cache.get(key)
         row = await self._database.run(lambda connection: _read(connection, key))
         found = None if row is None else read_row(row)
         if row is not None and found is None:
             self._once.warning(_UNREADABLE, key[0])
         # A put may have come while the file was read: its word is newer.
-        return self._remember(key, self._cache.get(key, found))
+        return self._remember(key, self._cache.get(key) if key in self._cache else found)
 
-    async def _write(self, batch: Mapping[_Key, DescribedTarget], *, new: bool) -> None:
+    async def _write(self, batch: Mapping[_Key, DescribedTarget]) -> None:
         # What memory holds is the newest, whichever of several writes fails.
-        saving = {**self._unsaved, **batch}
+        saving = {**dict(self._unsaved.items()), **batch}
         rows = [(key[0], key[1], encode_row(described)) for key, described in saving.items()]
+        size = sum(len(row[1]) + len(row[2]) + _ROW_BYTES for row in rows)
 
         def write(connection: sqlite3.Connection) -> int | None:
             connection.executemany(_UPSERT, rows)
-            return _count(connection) if new and self._stored + len(rows) > self._capacity else None
+            return _measure(connection) if self._stored + size > self._capacity else None
 
         try:
             counted = await self._database.run(write)
@@ -133,38 +149,37 @@ class SqliteTargets:
             return
         if self._unsaved:
             for key, described in saving.items():
-                if self._unsaved.get(key) is described:
-                    del self._unsaved[key]
+                if self._unsaved.recall(key) is described:
+                    self._unsaved.pop(key)
             self._once.forget(_TROUBLE)
         if counted is not None:
             self._stored = counted
-        elif new:
-            self._stored += len(rows)
+        else:
+            self._stored += size
         if self._stored > self._capacity:
             await self._shrink()
 
     def _keep(self, batch: Mapping[_Key, DescribedTarget]) -> None:
         for key, described in batch.items():
-            self._unsaved[key] = self._cache.get(key) or described
-            self._unsaved.move_to_end(key)
-        if len(self._unsaved) > _UNSAVED:
-            self._once.warning("data directory not writable for long, the oldest targets are dropped")
-        while len(self._unsaved) > _UNSAVED:
-            self._unsaved.popitem(last=False)
+            self._unsaved.put(key, self._cache.get(key) or described)
+
+    def _drop_unsaved(self, entries: int) -> None:
+        self._count_unsaved(entries)
+        self._once.warning("data directory not writable for long, the oldest targets are dropped")
 
     async def _shrink(self) -> None:
-        # A tenth at a time, so that a full table is not counted at every write.
+        # A tenth at a time, so that a full table is not measured at every write.
         excess = self._stored - self._capacity + self._capacity // 10
 
         def shrink(connection: sqlite3.Connection) -> tuple[list[_Key], int]:
             rows = connection.execute(
-                "DELETE FROM targets WHERE seq IN (SELECT seq FROM targets ORDER BY seq LIMIT ?)"
+                f"DELETE FROM targets WHERE seq IN (SELECT seq FROM (SELECT seq, sum({_SIZE}) OVER"  # noqa: S608
+                " (ORDER BY seq) AS running FROM targets) WHERE running <= ?)"
                 " RETURNING environment, identifier",
                 (excess,),
             ).fetchall()
-            return [(EnvironmentId(environment), identifier) for environment, identifier in rows], _count(
-                connection
-            )
+            gone = [(EnvironmentId(environment), identifier) for environment, identifier in rows]
+            return gone, _measure(connection)
 
         try:
             gone, self._stored = await self._database.run(shrink)
@@ -172,19 +187,16 @@ class SqliteTargets:
             self._once.warning(_TROUBLE, error=str(error))
             return  # the next write tries again
         for key in gone:
-            self._cache.pop(key, None)
+            self._cache.pop(key)
 
     def _remember(self, key: _Key, described: DescribedTarget | None) -> DescribedTarget | None:
-        self._cache[key] = described
-        self._cache.move_to_end(key)
-        while len(self._cache) > self._cached:
-            self._cache.popitem(last=False)
+        self._cache.put(key, described)
         return described
 
 
-def _count(connection: sqlite3.Connection) -> int:
-    count: int = connection.execute("SELECT count(*) FROM targets").fetchone()[0]
-    return count
+def _measure(connection: sqlite3.Connection) -> int:
+    size: int = connection.execute(f"SELECT coalesce(sum({_SIZE}), 0) FROM targets").fetchone()[0]  # noqa: S608
+    return size
 
 
 def _read(connection: sqlite3.Connection, key: _Key) -> bytes | None:

@@ -1,5 +1,6 @@
 """What is special about the queues in memory: their bounds in bytes and in what they remember."""
 
+from ff_proxy.bounded import entry_cost
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget, weight
@@ -16,7 +17,7 @@ def usage(flag: str) -> UsageCount:
 
 async def test_large_entries_are_bounded_by_their_size() -> None:
     """A queue that has room for many entries may still have none for a big one."""
-    queue = MemoryUsageQueue(100, max_bytes=2 * weight(usage("a")) + 10)
+    queue = MemoryUsageQueue(2 * weight(usage("a")) + 10)
     assert await queue.merge([usage("a"), usage("b" * 1000), usage("c")], []) == 1
     lease = await queue.take(ENV, 10)
     assert lease is not None
@@ -26,7 +27,7 @@ async def test_large_entries_are_bounded_by_their_size() -> None:
 async def test_size_is_given_back() -> None:
     """What was acknowledged makes room, in bytes as well, and a target is never counted twice."""
     target = UsageTarget(ENV, "x", "x", ())
-    queue = MemoryUsageQueue(100, max_bytes=2 * weight(usage("a")))
+    queue = MemoryUsageQueue(weight(usage("a")) + weight(target))
     for _ in range(5):
         assert await queue.merge([usage("a")], [target, target]) == 0
         lease = await queue.take(ENV, 10)
@@ -39,8 +40,8 @@ async def test_size_is_given_back() -> None:
 
 async def test_what_was_sent_long_ago_is_forgotten_first() -> None:
     """A target that is seen again is remembered longer than one that is not."""
-    queue = MemoryRegistrations(10, remembered=2)
-    one, two, three = (Registration(ENV, Target(name)) for name in ("one", "two", "three"))
+    one, two, three = (Registration(ENV, Target(name)) for name in ("one", "two", "six"))
+    queue = MemoryRegistrations(4 * 2 * entry_cost((ENV, "one"), b"x" * 16))
 
     async def send(registration: Registration) -> None:
         await queue.add(registration)
