@@ -1,12 +1,15 @@
 """Describes options for people: the help that commands print, and ``docs/options.md``."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from textwrap import fill
 from typing import Any, Final
 
 from ff_proxy.config.declare import Mode, Option, Status, missing
-from ff_proxy.config.records import ALL, ROLES
+from ff_proxy.config.records import ROLES
+from ff_proxy.config.settings import read_settings
+
+_Required = Mapping[Mode, frozenset[str]]
 
 WIDTH: Final = 100
 _INDENT: Final = " " * 8
@@ -39,11 +42,12 @@ def usage(call: str, options: Sequence[Option[Any]], summary: str = "") -> str:
 
 def as_text(options: Sequence[Option[Any]]) -> str:
     """The listing for a terminal: flag, environment variable, type, default and meaning of each option."""
+    required = _required()
     return "\n".join(
         (
             fill(_SOURCES, WIDTH),
             fill(_FLAGS, WIDTH),
-            *(line for group, members in _groups(options) for line in _text_group(group, members)),
+            *(line for group, members in _groups(options) for line in _text_group(group, members, required)),
             "",
         )
     )
@@ -51,6 +55,7 @@ def as_text(options: Sequence[Option[Any]]) -> str:
 
 def as_markdown(options: Sequence[Option[Any]]) -> str:
     """The page ``docs/options.md``, whole."""
+    required = _required()
     return "\n".join(
         (
             "# Options",
@@ -60,7 +65,11 @@ def as_markdown(options: Sequence[Option[Any]]) -> str:
             _SOURCES,
             "",
             _FLAGS,
-            *(line for group, members in _groups(options) for line in _markdown_group(group, members)),
+            *(
+                line
+                for group, members in _groups(options)
+                for line in _markdown_group(group, members, required)
+            ),
             "",
         )
     )
@@ -71,16 +80,16 @@ def _groups(options: Sequence[Option[Any]]) -> Iterator[tuple[str, list[Option[A
         yield group, list(members)
 
 
-def _text_group(group: str, members: Iterable[Option[Any]]) -> Iterator[str]:
+def _text_group(group: str, members: Iterable[Option[Any]], required: _Required) -> Iterator[str]:
     yield ""
     yield f"{group}:"
     for option in members:
         facts = (option.env, option.kind.name, *_default(option))
         yield f"  {', '.join(f'-{name}' for name in option.names)}  ({'; '.join(facts)})"
-        yield fill(f"{_meaning(option)}.", WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
+        yield fill(f"{_meaning(option, required)}.", WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
 
 
-def _markdown_group(group: str, members: Iterable[Option[Any]]) -> Iterator[str]:
+def _markdown_group(group: str, members: Iterable[Option[Any]], required: _Required) -> Iterator[str]:
     yield from ("", f"## {group}", "")
     yield "| flag | environment variable | type | default | meaning |"
     yield "|---|---|---|---|---|"
@@ -90,7 +99,7 @@ def _markdown_group(group: str, members: Iterable[Option[Any]]) -> Iterator[str]
             f"`{option.env}`",
             option.kind.name,
             f"`{option.shown_default}`" if option.shown_default else "",
-            f"{_meaning(option)}.",
+            f"{_meaning(option, required)}.",
         )
         yield f"| {' | '.join(cell.replace('|', ', ') for cell in cells)} |"
 
@@ -100,35 +109,20 @@ def _default(option: Option[Any]) -> Iterator[str]:
         yield f"default {option.shown_default}"
 
 
-def _meaning(option: Option[Any]) -> str:
-    return "; ".join((option.meaning, *_remarks(option)))
+def _required() -> _Required:
+    nothing = read_settings([], {})
+    return {mode: frozenset(option.flag for option, _ in missing(ROLES[mode], nothing)) for mode in Mode}
 
 
-def _remarks(option: Option[Any]) -> Iterator[str]:
-    modes = [mode.value for mode in Mode if option.flag in _REQUIRED.get(mode, ())]
+def _meaning(option: Option[Any], required: _Required) -> str:
+    return "; ".join((option.meaning, *_remarks(option, required)))
+
+
+def _remarks(option: Option[Any], required: _Required) -> Iterator[str]:
+    modes = [mode.value for mode, flags in required.items() if option.flag in flags]
     if modes:
         yield f"required by {' and '.join(modes)} mode"
     if option.status is Status.IGNORED:
         yield "ignored"
     if option.status is Status.PENDING:
         yield "not supported yet"
-
-
-class _NothingGiven:
-    """The values of a process that nobody has configured."""
-
-    def __getitem__(self, flag: str) -> Any:
-        return _DEFAULTS[flag]
-
-    def untrimmed(self, flag: str) -> str:  # noqa: ARG002  (as Values)
-        return ""
-
-    def given(self, flag: str) -> bool:  # noqa: ARG002  (as Values)
-        return False
-
-
-_DEFAULTS: Final = {option.flag: option.default for option in ALL}
-_REQUIRED: Final = {
-    mode: frozenset(option.flag for option, _ in missing(role, _NothingGiven()))
-    for mode, role in ROLES.items()
-}
