@@ -93,7 +93,14 @@ class StoreError(FfProxyError):
 
 
 class StoreUnavailable(StoreError):  # noqa: N818  (reads as what it says of the store)
-    """The store does not answer now; what is in the snapshots keeps being served."""
+    """The store does not answer now; what is in the snapshots keeps being served.
+
+    ``reported`` says that the store itself tells its keeper of it, so that nobody else has to.
+    """
+
+    def __init__(self, message: str, *, reported: bool = False) -> None:
+        super().__init__(message)
+        self.reported = reported
 
 
 class StoreMisconfigured(StoreUnavailable):

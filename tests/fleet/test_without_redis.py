@@ -69,7 +69,7 @@ async def test_a_member_that_starts_without_redis_serves_and_joins(tmp_path: Pat
 @pytest.mark.parametrize(
     "trouble",
     [
-        ["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"],
+        ["--maxmemory", "1", "--maxmemory-policy", "noeviction"],
         ["--replicaof", "127.0.0.1 1"],
         ["--min-replicas-to-write", "1"],
         ["--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "no"],

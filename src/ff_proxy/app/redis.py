@@ -36,7 +36,8 @@ async def open_fleet(
 
         def readiness(upstream: Upstream) -> Readiness:
             followed = [name for name in upstream.environments() if not leadership.leads(name)]
-            return fleet_health.merge_into(upstream.readiness(), followed)
+            known = fleet_health.merge_into(upstream.readiness(), followed)
+            return store.flush_recovery.merge_into(known)
 
         yield Backing(
             store,

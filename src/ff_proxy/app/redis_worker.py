@@ -70,7 +70,7 @@ async def _beside_sync(
             registrar=taking.registrar,
             intake=taking.intake,
             freshness=RevisionFreshness(store.configs.revision, snapshots, clock, telemetry),
-            readiness=state.readiness,
+            readiness=lambda: store.flush_recovery.merge_into(state.readiness()),
             environments=state.environments,
             others=store.secrets.others,
             bound=store.secrets.bound,

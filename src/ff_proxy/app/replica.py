@@ -75,7 +75,8 @@ def make_replica(
     fleet_health = FleetHealth(store.configs, clock)
 
     def readiness() -> Readiness:
-        return fleet_health.merge_into(Readiness(loaded=len(snapshots.all())), snapshots.all())
+        known = fleet_health.merge_into(Readiness(loaded=len(snapshots.all())), snapshots.all())
+        return store.flush_recovery.merge_into(known)
 
     needs = Needs(
         secret=partial(signing_secret, options.serving.tokens, store.secrets, clock, telemetry),

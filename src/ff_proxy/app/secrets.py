@@ -97,5 +97,5 @@ async def signing_secret(
                     continue
             return await secrets.auth_secret(Secret(random_name()))
         except StoreUnavailable as error:
-            once.warning("waiting for the store", error=str(error))
+            once.trouble("waiting for the store", error)
             await clock.sleep(_RETRY_SECONDS)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -115,7 +116,11 @@ class SnapshotRegistry:
                     async for notice in notices:
                         await self.refresh(notice.environment)
             except StoreError as error:
-                self._once.warning("store unavailable, serving what is loaded", error=str(error))
+                self._once.trouble("store unavailable, serving what is loaded", error)
+                # It may answer although it gives no notice: a Redis user without rights to channels.
+                with suppress(StoreError):
+                    await self.resync()
+                    self.ready.set()
                 await self._clock.sleep(self._retry)
 
     async def _compare(self) -> None:
@@ -124,7 +129,7 @@ class SnapshotRegistry:
             try:
                 await self.resync()
             except StoreError as error:
-                self._once.warning("store unavailable, serving what is loaded", error=str(error))
+                self._once.trouble("store unavailable, serving what is loaded", error)
             else:
                 self._once.forget("store unavailable, serving what is loaded")
 

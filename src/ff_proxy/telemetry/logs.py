@@ -9,6 +9,7 @@ from typing import Final, Protocol, TextIO
 import structlog
 
 from ff_proxy.bounded import BoundedMap
+from ff_proxy.errors import FfProxyError, StoreUnavailable
 from ff_proxy.model.clock import Clock
 
 _ONCE_BYTES: Final = 512 * 1024
@@ -104,6 +105,13 @@ class OnceLog:
         if subject:
             facts["subject"] = subject
         self._say(self._logger.warning, (event, subject), event, facts)
+
+    def trouble(self, event: str, error: FfProxyError, subject: str = "") -> None:
+        """``warning`` of an error, unless the one who raised it says so himself."""
+        if isinstance(error, StoreUnavailable) and error.reported:
+            self._logger.debug(event, error=str(error), **({"subject": subject} if subject else {}))
+        else:
+            self.warning(event, subject, error=str(error))
 
     def error(self, event: str, key: str = "", **facts: object) -> None:
         """The same for something that does not work; ``key`` tells occasions apart and is not logged."""

@@ -185,7 +185,7 @@ class Upstream:
                 since = int(self._rhythm.clock.wall() * 1000)
                 await self._configs.set_status(name, UpstreamStatus(since=since))
         except StoreUnavailable as error:
-            self._once.warning("stored environments not read", error=str(error))
+            self._once.trouble("stored environments not read", error)
 
     async def _bring_up(self, key: SdkKey) -> None:
         session = await self._authenticate(key)
@@ -299,7 +299,7 @@ class Upstream:
             try:
                 return await self._configs.environment(environment)
             except StoreUnavailable as error:
-                self._once.warning("environment not read from the store", environment, error=str(error))
+                self._once.trouble("environment not read from the store", error, environment)
                 await self._rhythm.sleep(backoff.next(error))
 
     def _complain(self, key: SdkKey, error: FfProxyError) -> None:

@@ -9,12 +9,15 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelManagedSSLConnection
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 
 from ff_proxy.model.keys import Secret
 
 CONNECT_SECONDS: Final = 2.0
+# What Sentinels say who want a password, another one, or none.
+_NOT_LET_IN: Final = ("AuthenticationError", "NOAUTH", "WRONGPASS", "AUTH")
 
 
 class Topology(Enum):
@@ -49,8 +52,8 @@ class Clients:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._sentinel = _sentinel(endpoint) if endpoint.topology is Topology.SENTINEL else None
-        self.client: Final = self._make()
+        self._sentinel = _Sentinels(endpoint) if endpoint.topology is Topology.SENTINEL else None
+        self.client = self._make()
 
     async def listener(self) -> Redis:
         """A client of its own for whoever listens, to be closed by ``aclose``.
@@ -66,6 +69,22 @@ class Clients:
         node = self.client.get_random_node()
         return self._secured(Redis(host=node.host, port=int(node.port), **_options(self._endpoint)))
 
+    async def follow_slots(self) -> bool:
+        """What answers at the one address belongs to a Cluster: ask that from now on, which it knows.
+
+        ``False`` if the client follows slots already.
+        """
+        if self._endpoint.topology is not Topology.SINGLE:
+            return False
+        former, self._endpoint = (
+            self.client,
+            msgspec.structs.replace(self._endpoint, topology=Topology.CLUSTER),
+        )
+        self.client = self._make()
+        if isinstance(former, Redis):
+            await former.connection_pool.disconnect(inuse_connections=False)
+        return True
+
     async def forget(self) -> None:
         """Connect anew from now on: who answers at the address is not the primary any more."""
         if isinstance(self.client, Redis):
@@ -77,8 +96,8 @@ class Clients:
             await self.client.aclose(close_connection_pool=True)
         else:
             await self.client.aclose()
-        for asked in self._sentinel.sentinels if self._sentinel is not None else ():
-            await asked.aclose(close_connection_pool=True)
+        if self._sentinel is not None:
+            await self._sentinel.aclose()
 
     def _make(self) -> Redis | RedisCluster:
         endpoint = self._endpoint
@@ -108,16 +127,58 @@ class Clients:
         return _secured(client, base, self._endpoint.trust)
 
 
-def _sentinel(endpoint: Endpoint) -> Sentinel:
-    asking: dict[str, Any] = {"socket_timeout": CONNECT_SECONDS, "socket_connect_timeout": CONNECT_SECONDS}
-    if endpoint.trust is not None:
-        asking["ssl"] = True
-    made = Sentinel(  # type: ignore[no-untyped-call]  # the library leaves it untyped
-        list(endpoint.nodes), sentinel_kwargs=asking, **_options(endpoint)
-    )
-    for asked in made.sentinels:
-        _secured(asked, SSLConnection, endpoint.trust)
-    return made
+class _Sentinels(Sentinel):
+    """The Sentinels of an endpoint, which may want its credentials or none.
+
+    Many run without a password beside servers that have one, and refuse it. So they are asked with the
+    credentials first, and without if all of them say no; what worked last is tried first.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        asking: dict[str, Any] = {
+            "socket_timeout": CONNECT_SECONDS,
+            "socket_connect_timeout": CONNECT_SECONDS,
+        }
+        ways = [asking]
+        if endpoint.password:
+            password = endpoint.password.reveal()
+            ways.insert(0, asking | {"username": endpoint.username or None, "password": password})
+        if endpoint.trust is not None:
+            ways = [way | {"ssl": True} for way in ways]
+        super().__init__(  # type: ignore[no-untyped-call]  # the library leaves it untyped
+            list(endpoint.nodes), sentinel_kwargs=ways[0], **_options(endpoint)
+        )
+        self._ways = [
+            Sentinel(list(endpoint.nodes), sentinel_kwargs=way)  # type: ignore[no-untyped-call]  # as above
+            for way in ways
+        ]
+        for asked in self._everyone():
+            _secured(asked, SSLConnection, endpoint.trust)
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Where the primary is."""
+        refusal: Exception | None = None
+        for way in tuple(self._ways):
+            try:
+                found: tuple[str, int] = await way.discover_master(service_name)
+            except (MasterNotFoundError, ResponseError) as error:
+                if not any(mark in str(error) for mark in _NOT_LET_IN):
+                    raise
+                refusal = refusal or error
+            else:
+                if self._ways[0] is not way:
+                    self._ways.remove(way)
+                    self._ways.insert(0, way)
+                return found
+        raise refusal or MasterNotFoundError(service_name)
+
+    async def aclose(self) -> None:
+        """Give back every connection."""
+        for asked in self._everyone():
+            await asked.aclose(close_connection_pool=True)
+
+    def _everyone(self) -> list[Redis]:
+        return [*self.sentinels, *(one for way in self._ways for one in way.sentinels)]
 
 
 def _secured(client: Redis, base: type[SSLConnection], trust: ssl.SSLContext | None) -> Redis:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from redis.asyncio.client import PubSub
-from redis.exceptions import NoScriptError, ReadOnlyError
+from redis.exceptions import MovedError, NoScriptError, ReadOnlyError
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.store.redis.clients import CONNECT_SECONDS, Clients
@@ -43,6 +43,8 @@ class Connection:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        # Channels that could not be subscribed to when that was last tried, and why.
+        self.deaf_to: dict[str, str] = {}
 
     async def close(self) -> None:
         """Give back every connection."""
@@ -108,11 +110,13 @@ class Connection:
             listener = await self._clients.listener()
             pubsub: PubSub = listener.pubsub()
         try:
-            async with self._asking():
-                await pubsub.subscribe(channel)
-                # Only once Redis has said so is nothing missed that is published after a later read.
-                if await pubsub.get_message(timeout=CONNECT_SECONDS) is None:
-                    raise StoreUnavailable("Redis: a subscription is not confirmed in time")
+            try:
+                async with self._asking():
+                    await _subscribe(pubsub, channel)
+            except StoreUnavailable as error:
+                self.deaf_to[channel] = str(error)
+                raise
+            self.deaf_to.pop(channel, None)
             yield _payloads(pubsub)
         finally:
             # Whoever is being cancelled must hear of that, and of nothing that goes wrong while it leaves.
@@ -138,6 +142,16 @@ class Connection:
                 except ReadOnlyError:
                     await self._clients.forget()
                     raise
+                except MovedError:
+                    await self._clients.follow_slots()
+                    raise
+
+
+async def _subscribe(pubsub: PubSub, channel: str) -> None:
+    await pubsub.subscribe(channel)
+    # Only once Redis has said so is nothing missed that is published after a later read.
+    if await pubsub.get_message(timeout=CONNECT_SECONDS) is None:
+        raise StoreUnavailable("Redis: a subscription is not confirmed in time")
 
 
 async def _payloads(pubsub: PubSub) -> AsyncIterator[bytes]:

@@ -12,6 +12,7 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     InvalidResponse,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -74,6 +75,7 @@ _ADVICE: Final[Sequence[_Advice]] = (
         ("READONLY", "read only replica"),
         "this is a replica: name the primary, or the Sentinels that know it",
     ),
+    ((MovedError,), ("MOVED ",), "this is a node of a Cluster, whose others are asked from now on"),
     ((BusyLoadingError,), ("LOADING",), "it answers when it has read its data"),
     ((), ("BUSY ",), "somebody's script holds it up, SCRIPT KILL ends one"),
     ((), ("MISCONF",), "it takes no writes while it cannot save its data: look at its disk"),
@@ -111,8 +113,8 @@ def _ours(error: Exception) -> StoreUnavailable:
     for kinds, advice in ((StoreMisconfigured, _MISTAKES), (StoreUnavailable, _ADVICE)):
         hint = _hint(error, text, advice)
         if hint is not None:
-            return kinds(f"Redis: {text} ({hint})")
-    return StoreUnavailable(f"Redis: {text}")
+            return kinds(f"Redis: {text} ({hint})", reported=True)
+    return StoreUnavailable(f"Redis: {text}", reported=True)
 
 
 def _hint(error: Exception, text: str, advice: Sequence[_Advice]) -> str | None:

@@ -5,8 +5,11 @@ from contextlib import suppress
 from typing import Final
 from uuid import uuid4
 
-from ff_proxy.errors import StoreUnavailable
+import msgspec
+
+from ff_proxy.errors import StoreMisconfigured, StoreUnavailable
 from ff_proxy.model.clock import Clock
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.secrets import RedisSecrets
@@ -14,6 +17,8 @@ from ff_proxy.store.redis.targets import RedisTargets
 from ff_proxy.telemetry import Telemetry
 
 _LOOK_SECONDS: Final = 2.0
+_UNUSABLE: Final = "Redis cannot be used with these options, serving without it"
+_AWAY: Final = "Redis is away, serving without it"
 
 
 class FlushRecovery:
@@ -40,16 +45,45 @@ class FlushRecovery:
         self._secrets = secrets
         self._targets = targets
         self._clock = clock
+        self._log = telemetry.logger("store")
         self._once = telemetry.once("store")
+        self._trouble = ""
         self._born: bytes | None = None
 
     async def run(self) -> None:
         """Look until cancelled."""
         self.ready.set()
         while True:
-            with suppress(StoreUnavailable):  # whoever needs an answer says so
-                await self.look()
+            await self.look_and_tell()
             await self._clock.sleep(_LOOK_SECONDS)
+
+    async def look_and_tell(self) -> None:
+        """Look once, and say when Redis begins or ends to be of no use: nobody else has to."""
+        try:
+            await self.look()
+        except StoreUnavailable as error:
+            self._trouble = str(error)
+            if isinstance(error, StoreMisconfigured):
+                self._once.error(_UNUSABLE, error=self._trouble)
+            else:
+                self._once.warning(_AWAY, error=self._trouble)
+            return
+        said = [self._once.forget(event) for event in (_UNUSABLE, _AWAY)]
+        self._trouble = ""
+        if any(said):
+            self._log.info("Redis can be used again")
+
+    def merge_into(self, readiness: Readiness) -> Readiness:
+        """``readiness``, degraded if Redis is not of use as it should be."""
+        found = [f"Redis is not of use: {self._trouble}"] if self._trouble else []
+        if not found:
+            found = [
+                f"changes of other members are noticed late, no subscription to {channel}: {trouble}"
+                for channel, trouble in self._connection.deaf_to.items()
+            ]
+        if not found or any(self._trouble and self._trouble in reason for reason in readiness.degraded):
+            return readiness
+        return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *found))
 
     async def look(self) -> None:
         """Look once; raises ``StoreUnavailable``."""

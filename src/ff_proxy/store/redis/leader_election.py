@@ -102,7 +102,7 @@ class LeaderElection:
                         await self._configs.join(environment, leads=taken)
                         self._answered.add(environment)
                 except StoreUnavailable as error:
-                    self._once.warning("lease not taken", error=str(error))
+                    self._once.trouble("lease not taken", error)
                     if alone is None and environment not in self._answered:
                         self._configs.stand_alone(environment)
                         self._log.warning(
@@ -130,7 +130,7 @@ class LeaderElection:
                     self._log.warning("out of touch with Harness, others may try", environment=environment)
                     return
             except StoreUnavailable as error:
-                self._once.warning("lease not renewed", error=str(error))
+                self._once.trouble("lease not renewed", error)
                 if self._clock.monotonic() - confirmed > _CONFIRMED:
                     self._leases.forget(environment)
                     return
