@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
+from ff_proxy.app.options_reload import OptionsReload, start_warnings
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import serve
 from ff_proxy.app.secrets import awaited_secret, derived_secrets
@@ -28,12 +29,12 @@ from ff_proxy.web.needs import AlwaysFresh, HeldKeys
 def run(loaded: Loaded) -> ExitCode:
     """Serve until a signal; raises ``FfProxyError`` if that cannot begin."""
     assert isinstance(loaded.options, OfflineOptions)  # noqa: S101  (cli chose this module by the type)
-    return run_until_told(partial(_offline, loaded.options, loaded.warnings))
+    return run_until_told(partial(_offline, loaded, loaded.options))
 
 
-async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Stop) -> ExitCode:
+async def _offline(loaded: Loaded, options: OfflineOptions, stop: Stop) -> ExitCode:
     clock = SystemClock()
-    telemetry = make_telemetry(options.operation, clock, warnings)
+    telemetry = make_telemetry(options.operation, clock, start_warnings(loaded))
     async with AsyncExitStack() as stack:
         # The directory is the truth; a store that outlives us holds secret and targets (PRODUCT §6.8).
         held = await stack.enter_async_context(MemoryStore(random_name(), clock))
@@ -74,6 +75,7 @@ async def _offline(options: OfflineOptions, warnings: tuple[str, ...], stop: Sto
             serving,
             [watcher, snapshots],
             flush=(),
+            reloads=[OptionsReload(loaded, telemetry.logger("config"))],
             stop=stop,
             clock=clock,
             telemetry=telemetry,

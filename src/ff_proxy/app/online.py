@@ -5,6 +5,7 @@ from functools import partial
 
 from ff_proxy.app.backings import open_backing
 from ff_proxy.app.ingest import forward, make_ingest
+from ff_proxy.app.options_reload import OptionsReload, start_warnings
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import serve
 from ff_proxy.app.secrets import awaited_secret, derived_secrets
@@ -22,12 +23,12 @@ from ff_proxy.snapshots.registry import SnapshotRegistry
 def run(loaded: Loaded) -> ExitCode:
     """Serve until a signal; raises ``FfProxyError`` if that cannot begin."""
     assert isinstance(loaded.options, OnlineOptions)  # noqa: S101  (cli chose this module by the type)
-    return run_until_told(partial(_online, loaded.options, loaded.warnings))
+    return run_until_told(partial(_online, loaded, loaded.options))
 
 
-async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop) -> ExitCode:
+async def _online(loaded: Loaded, options: OnlineOptions, stop: Stop) -> ExitCode:
     clock = SystemClock()
-    telemetry = make_telemetry(options.operation, clock, warnings)
+    telemetry = make_telemetry(options.operation, clock, start_warnings(loaded))
     async with AsyncExitStack() as stack:
         backing = await stack.enter_async_context(open_backing(options.store, clock, telemetry))
         store = backing.store
@@ -68,6 +69,7 @@ async def _online(options: OnlineOptions, warnings: tuple[str, ...], stop: Stop)
             serving,
             [snapshots, saas.upstream, *flows, *backing.services(saas.upstream)],
             flush=(*taking.flush, *forwarding.flush),
+            reloads=[OptionsReload(loaded, telemetry.logger("config"))],
             stop=stop,
             clock=clock,
             telemetry=telemetry,

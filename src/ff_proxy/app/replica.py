@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ff_proxy.app.ingest import make_ingest
+from ff_proxy.app.options_reload import OptionsReload, start_warnings
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.redis import redis_store
 from ff_proxy.app.run import serve
@@ -31,12 +32,12 @@ from ff_proxy.web.needs import HeldKeys
 def run(loaded: Loaded) -> ExitCode:
     """Serve until a signal; raises ``FfProxyError`` if that cannot begin."""
     assert isinstance(loaded.options, ReplicaOptions)  # noqa: S101  (cli chose this module by the type)
-    return run_until_told(partial(_replica, loaded.options, loaded.warnings))
+    return run_until_told(partial(_replica, loaded, loaded.options))
 
 
-async def _replica(options: ReplicaOptions, warnings: tuple[str, ...], stop: Stop) -> ExitCode:
+async def _replica(loaded: Loaded, options: ReplicaOptions, stop: Stop) -> ExitCode:
     clock = SystemClock()
-    telemetry = make_telemetry(options.operation, clock, warnings)
+    telemetry = make_telemetry(options.operation, clock, start_warnings(loaded))
     async with redis_store(options.store, clock, telemetry) as store:
         replica = make_replica(options, store, clock, telemetry)
         return await serve(
@@ -45,6 +46,7 @@ async def _replica(options: ReplicaOptions, warnings: tuple[str, ...], stop: Sto
             replica.serving,
             replica.services,
             flush=replica.flush,
+            reloads=[OptionsReload(loaded, telemetry.logger("config"))],
             stop=stop,
             clock=clock,
             telemetry=telemetry,

@@ -22,16 +22,23 @@ _HEARD: Final = (*_NOT_A_CHILDS, signal.SIGCHLD)
 _MOST: Final = 4096
 
 
+def _nothing() -> None:
+    return
+
+
 class ForkedProcesses:
     """See ``Processes``; made by ``forked_processes``, in a process that has no other threads.
 
     Args:
         awake: the reading end of a pipe to which every signal writes.
         leave: called first thing in a child.
+        reload: called here, outside of signal handlers, when files are to be read again.
     """
 
-    def __init__(self, awake: int, leave: Callable[[], None]) -> None:
+    def __init__(self, awake: int, leave: Callable[[], None], reload: Callable[[], object]) -> None:
         self._awake = awake
+        self._reload = reload
+        self._reload_asked = False
         self._leave = leave
         self._asked = 0
         self._pipes: dict[int, int] = {}
@@ -69,7 +76,8 @@ class ForkedProcesses:
         tell(self._pipes[pid], seconds)
 
     def forward(self, wanted: ProcessRequest) -> None:
-        """Ask every child for it."""
+        """Ask every child for it, and do our own part at the next ``wait``."""
+        self._reload_asked |= wanted is ProcessRequest.RELOAD
         for pipe in tuple(self._pipes.values()):
             forward(pipe, wanted)
 
@@ -95,6 +103,9 @@ class ForkedProcesses:
         readable, _, _ = select.select([self._awake], [], [], seconds)
         if readable:
             os.read(self._awake, _MOST)
+        if self._reload_asked:
+            self._reload_asked = False
+            self._reload()
 
     def close(self) -> None:
         """Let go of every pipe."""
@@ -128,8 +139,10 @@ class ForkedProcesses:
 
 
 @contextmanager
-def forked_processes() -> Iterator[ForkedProcesses]:
+def forked_processes(reload: Callable[[], object] = _nothing) -> Iterator[ForkedProcesses]:
     """Children of this process; while the context lasts, signals ask for a shutdown or are passed on.
+
+    ``reload`` is called besides when files are to be read again.
 
     What is still running when it ends is told so by the end of its pipe.
     """
@@ -142,7 +155,7 @@ def forked_processes() -> Iterator[ForkedProcesses]:
         os.close(awake)
         os.close(wake)
 
-    processes = ForkedProcesses(awake, leave)
+    processes = ForkedProcesses(awake, leave, reload)
 
     def hear(number: int, _: object) -> None:
         if number in STOPPING:
