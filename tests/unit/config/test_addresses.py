@@ -201,9 +201,8 @@ def _pasted(draw: st.DrawFn) -> str:
     return draw(st.sampled_from(notations))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(text=_pasted())
-@settings(deadline=None)
 def test_what_other_programs_write_is_refused_without_being_repeated(text: str) -> None:
     """The message says what to write, the report of the options masks it, and no trace holds it."""
     values = {**ONLINE, "redis-address": text}

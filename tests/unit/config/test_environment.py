@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.config import records
@@ -81,6 +81,7 @@ def mistyped(name: str, at: int) -> tuple[str, ...]:
     )
 
 
+@settings(deadline=None)
 @given(st.sampled_from([name for name in NAMES if len(name) > 5]), st.data())
 def test_one_or_two_letters_off_is_near(name: str, data: st.DataObject) -> None:
     """Anywhere; three are another name."""

@@ -77,7 +77,7 @@ def test_what_can_never_match_is_refused(text: str) -> None:
         parse_origins(text)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(SCHEMES), HOST, PORT)
 def test_an_origin_that_is_listed_matches_itself_and_no_other(scheme: str, host: str, port: int) -> None:
     """In any case, with the default port or without."""
@@ -89,7 +89,7 @@ def test_an_origin_that_is_listed_matches_itself_and_no_other(scheme: str, host:
     assert not allowed(origin, f"{scheme}s{origin}")
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(HOST, LABEL, HOST)
 def test_a_wildcard_stands_for_whole_labels_below(host: str, label: str, others: str) -> None:
     """At any depth; not for the host itself, not for part of a label, not for another port or scheme."""
@@ -107,6 +107,7 @@ def test_a_wildcard_stands_for_whole_labels_below(host: str, label: str, others:
     assert not allowed(listed, f"https://.{host}")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_no_text_ends_in_another_error(text: str) -> None:
     """What is accepted is accepted again in the form that was made of it."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.config import records
@@ -23,6 +23,7 @@ words = st.sampled_from(FLAGS) | st.builds("{}={}".format, st.sampled_from(FLAGS
 environments = st.dictionaries(st.sampled_from([option.env for option in records.ALL]), texts, max_size=6)
 
 
+@settings(deadline=None)
 @given(st.lists(words, max_size=8), environments, st.binary(max_size=80))
 def test_nothing_but_a_config_error_comes_of_nonsense(
     argv: list[str], environ: dict[str, str], content: bytes
@@ -34,21 +35,22 @@ def test_nothing_but_a_config_error_comes_of_nonsense(
         assert error.problems  # noqa: PT017  (either way is fine; what must not be is another exception)
 
 
+@settings(deadline=None)
 @given(st.text("abcxyz <>@:/?#,=%\n\x00\u00e9", max_size=6), st.sampled_from(SECRETS))
 def test_no_problem_repeats_a_secret(noise: str, option: Option[object]) -> None:
     """However broken it is, and whichever source holds it."""
     secret = f"{noise}hunter2{noise}"
     env_file = f"{option.env}={secret}"
     toml = f"{option.flag} = {secret}"
-    for settings in (
+    for found in (
         read_settings([f"-{option.flag}={secret}"], {}),
         read_settings([f"-{option.flag}", secret, secret], {}),
         read_settings([], {option.env: secret, "REDIS_ADDRESS": f"redis://u:{secret}@h:port"}),
         read_settings(["-env-file=e"], {}, lambda _: env_file.encode()),
         read_settings(["-config=c"], {}, lambda _: toml.encode()),
     ):
-        assert "hunter2" not in str(settings.problems)
-        assert "hunter2" not in "".join(setting.shown for setting in settings)
+        assert "hunter2" not in str(found.problems)
+        assert "hunter2" not in "".join(setting.shown for setting in found)
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\x00b", "a\udc80"])

@@ -1,6 +1,6 @@
 """Keys and secrets show themselves to people, and never whole."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.model.keys import SdkKey, Secret
@@ -8,6 +8,7 @@ from ff_proxy.model.keys import SdkKey, Secret
 KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(KEYS, KEYS)
 def test_keys_that_begin_alike_can_be_told_apart(one: str, other: str) -> None:
     """By a piece of their hash, which stands in refusals and logs in place of the key."""
