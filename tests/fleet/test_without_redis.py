@@ -24,7 +24,7 @@ async def readiness(proxy: Proxy) -> tuple[int, str, str]:
     return answer.status_code, told["status"], str(told["reasons"])
 
 
-@pytest.mark.parametrize("workers", ["1"])
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_member_that_starts_without_redis_serves_and_joins(tmp_path: Path, workers: str) -> None:
     """Flips arrive before and after; tokens of both times are good at everybody."""
     port = free_port()

@@ -24,6 +24,7 @@ from ff_proxy.runtime.services import Service
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.snapshots.freshness import RevisionFreshness
 from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.store.redis import ConfigsBesideSync
 
 
 def run(options: OnlineOptions, common: SharedRuntime, place: WorkerSlot, pipe: int) -> ExitCode:
@@ -58,7 +59,8 @@ async def _beside_sync(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(redis_store(options.store, clock, telemetry))
         link = await stack.enter_async_context(IpcStore(common.link, common.generations, clock))
-        snapshots = SnapshotRegistry(store.configs, compile_options(serving_options), clock, telemetry)
+        configs = ConfigsBesideSync(store.configs, link.configs, lambda: state.alone)
+        snapshots = SnapshotRegistry(configs, compile_options(serving_options), clock, telemetry)
         state = SyncState(link, snapshots, clock)
         taking = make_ingest(options, store, clock, telemetry)
         needs = Needs(
@@ -69,7 +71,7 @@ async def _beside_sync(
             checker=link,
             registrar=taking.registrar,
             intake=taking.intake,
-            freshness=RevisionFreshness(store.configs.revision, snapshots, clock, telemetry),
+            freshness=RevisionFreshness(configs.revision, snapshots, clock, telemetry),
             readiness=lambda: store.flush_recovery.merge_into(state.readiness()),
             environments=state.environments,
             others=store.secrets.others,

@@ -79,7 +79,7 @@ async def _online(
         async def state() -> State:
             await held.look()
             mine = frozenset(saas.upstream.environments())
-            return State(readiness(), mine, held.names & mine)
+            return State(readiness(), mine, held.names & mine, backing.alone())
 
         offer = Offer(
             configs=store.configs,

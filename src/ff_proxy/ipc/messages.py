@@ -119,12 +119,14 @@ Request = (
 class State(msgspec.Struct, frozen=True):
     """How the sync process is doing: ``held`` are the environments that it holds.
 
-    ``environments`` are those that ``/health`` speaks of.
+    ``environments`` are those that ``/health`` speaks of, ``alone`` those that it keeps in its memory until a
+    shared store answers.
     """
 
     readiness: Readiness
     environments: frozenset[EnvironmentId]
     held: frozenset[EnvironmentId]
+    alone: frozenset[EnvironmentId] = frozenset()
 
 
 class Part(msgspec.Struct, frozen=True):

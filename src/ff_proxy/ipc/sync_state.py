@@ -75,5 +75,10 @@ class SyncState:
         """Those that ``/health`` speaks of."""
         return self._told.environments if self._told is not None else frozenset()
 
+    @property
+    def alone(self) -> AbstractSet[EnvironmentId]:
+        """Those that only the sync process has, since the store that is shared has not answered yet."""
+        return self._told.alone if self._told is not None else frozenset()
+
     def _missing(self, held: AbstractSet[EnvironmentId]) -> list[EnvironmentId]:
         return sorted(name for name in held if self._snapshots.get(name) is None)

@@ -5,9 +5,10 @@ script on one node. Readers keep what they read and fetch only what moved since.
 Redis client is known here and nowhere else in the house.
 """
 
+from ff_proxy.store.redis.beside_sync import ConfigsBesideSync
 from ff_proxy.store.redis.clients import Endpoint, Topology
 from ff_proxy.store.redis.fleet_bus import FleetBusListener
 from ff_proxy.store.redis.fleet_leadership import FleetLeadership
 from ff_proxy.store.redis.store import RedisStore
 
-__all__ = ["Endpoint", "FleetBusListener", "FleetLeadership", "RedisStore", "Topology"]
+__all__ = ["ConfigsBesideSync", "Endpoint", "FleetBusListener", "FleetLeadership", "RedisStore", "Topology"]

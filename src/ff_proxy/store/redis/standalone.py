@@ -13,7 +13,7 @@ from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.change_feed import Feed
 from ff_proxy.store.merge import edited, merge
-from ff_proxy.store.protocol import Edit, Notice
+from ff_proxy.store.protocol import ChangeSource, Edit, Notice
 from ff_proxy.store.redis.configs import RedisConfigs
 
 # How long Redis may take for what is asked of it beside what is served without it.
@@ -45,6 +45,10 @@ class StandaloneConfigs:
         """Keep what is written of ``environment`` here: Redis has not answered for it yet."""
         self._own.setdefault(environment, None)
 
+    def alone(self) -> frozenset[EnvironmentId]:
+        """The environments that are kept here."""
+        return frozenset(name for name, config in self._own.items() if config is not None)
+
     async def join(self, environment: EnvironmentId, *, leads: bool) -> None:
         """Redis answers. Who ``leads`` the environment writes what it has, since that is what SDKs have seen.
 
@@ -72,6 +76,10 @@ class StandaloneConfigs:
                 raise
             found = dict(self._shared.held())
         return found | own
+
+    def held(self) -> Mapping[EnvironmentId, Revision]:
+        """What was read before, and is served while Redis does not answer."""
+        return self._shared.held()
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
         """The environment's revision now, or ``None`` if Redis does not have it."""
@@ -115,7 +123,7 @@ class StandaloneConfigs:
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
         """See ``ChangeSource``; the iterator raises ``StoreUnavailable`` when the connection is lost."""
-        return self._watching()
+        return watching(self._feed, self._shared, lambda: bool(self._own))
 
     async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
         """See ``StatusStore``."""
@@ -143,19 +151,23 @@ class StandaloneConfigs:
         self._feed.publish(Notice(environment, revision))
         return revision
 
-    @asynccontextmanager
-    async def _watching(self) -> AsyncIterator[AsyncIterator[Notice]]:
-        async with AsyncExitStack() as stack:
-            own = await stack.enter_async_context(self._feed.watch())
-            try:
-                async with asyncio.timeout(_ANSWER_SECONDS if self._own else None):
-                    shared = await stack.enter_async_context(self._shared.watch())
-            except (StoreUnavailable, TimeoutError):
-                if not self._own:
-                    raise
-                yield _until_later(own)
-            else:
-                yield _merged(own, shared)
+
+@asynccontextmanager
+async def watching(
+    own: ChangeSource, shared: ChangeSource, alone: Callable[[], bool]
+) -> AsyncIterator[AsyncIterator[Notice]]:
+    """The notices of both; while something stands ``alone``, those of ``own`` if ``shared`` gives none."""
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(own.watch())
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS if alone() else None):
+                second = await stack.enter_async_context(shared.watch())
+        except (StoreUnavailable, TimeoutError):
+            if not alone():
+                raise
+            yield _until_later(first)
+        else:
+            yield _merged(first, second)
 
 
 async def _until_later(notices: AsyncIterator[Notice]) -> AsyncIterator[Notice]:

@@ -1,0 +1,73 @@
+"""What a worker on Redis reads: Redis, and what the sync process keeps by itself while Redis is away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Protocol
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.protocol import ChangeSource, ConfigReader, Notice
+from ff_proxy.store.redis.standalone import StandaloneConfigs, watching
+
+_ANSWER_SECONDS: Final = 1.0
+
+
+class SyncConfigs(ConfigReader, ChangeSource, Protocol):
+    """Environments as the sync process holds them."""
+
+
+class ConfigsBesideSync:
+    """A worker's view of environments.
+
+    Args:
+        shared: Redis.
+        sync: the sync process.
+        alone: the environments that the sync process keeps by itself, as far as it has told.
+    """
+
+    def __init__(
+        self,
+        shared: StandaloneConfigs,
+        sync: SyncConfigs,
+        alone: Callable[[], AbstractSet[EnvironmentId]],
+    ) -> None:
+        self._shared = shared
+        self._sync = sync
+        self._alone = alone
+
+    async def environments(self) -> Mapping[EnvironmentId, Revision]:
+        """See ``ConfigReader``."""
+        alone = self._alone()
+        if not alone:
+            return await self._shared.environments()
+        kept = await self._sync.environments()
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                found = dict(await self._shared.environments())
+        except (StoreUnavailable, TimeoutError):
+            found = dict(self._shared.held())
+        return found | {name: revision for name, revision in kept.items() if name in alone}
+
+    async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+        """See ``ConfigReader``."""
+        return await self._source(environment).environment(environment)
+
+    async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
+        """See ``ConfigReader``."""
+        return await self._source(environment).recent(environment, since)
+
+    async def revision(self, environment: EnvironmentId) -> Revision | None:
+        """The environment's revision now."""
+        if environment in self._alone():
+            return (await self._sync.environments()).get(environment)
+        return await self._shared.revision(environment)
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
+        """See ``ChangeSource``."""
+        return watching(self._sync, self._shared, lambda: bool(self._alone()))
+
+    def _source(self, environment: EnvironmentId) -> ConfigReader:
+        return self._sync if environment in self._alone() else self._shared
