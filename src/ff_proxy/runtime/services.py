@@ -21,6 +21,7 @@ _LEAST: Final = 0.05
 # Longer than an orderly last step takes that a cancelled service still has to do.
 _INSIST_SECONDS: Final = 3.0
 _ENDING_SECONDS: Final = 1.0
+_SOON_SECONDS: Final = 0.5
 
 
 class Service(Protocol):
@@ -88,10 +89,11 @@ async def run_services(
             await stop.asked.wait()
             seconds = deadline if stop.seconds is None else stop.seconds
             log.info("shutting down", deadline=round(seconds, 3))
-            stop.arm(seconds)
+            # A moment before: to end a process takes one, too.
+            stop.arm(max(seconds - _GRACE, seconds / 2))
             # Services have last steps too, and connections are given back.
             await _go_down(phases, seconds - min(_ENDING_SECONDS, seconds / 8), stop, clock, log)
-            await _end(running)
+            await _end(running, log)
     except BaseExceptionGroup as failures:
         code = _explain(_leaves(failures), log)
         check.raise_if_cancelled(failures)
@@ -102,12 +104,15 @@ async def run_services(
     return ExitCode.OK
 
 
-async def _end(running: Sequence[asyncio.Task[NoReturn]]) -> None:
+async def _end(running: Sequence[asyncio.Task[NoReturn]], log: Logger) -> None:
     """Cancel, and again after a while: a library may miss it (``asyncio.wait_for`` before Python 3.12)."""
     while pending := [task for task in running if not task.done()]:
         for task in pending:
             task.cancel()
-        await asyncio.wait(pending, timeout=_INSIST_SECONDS)
+        _, late = await asyncio.wait(pending, timeout=_SOON_SECONDS)
+        if late:
+            log.warning("services take long to end", services=sorted(task.get_name() for task in late))
+            await asyncio.wait(late, timeout=_INSIST_SECONDS - _SOON_SECONDS)
 
 
 async def _guarded(service: Service) -> NoReturn:

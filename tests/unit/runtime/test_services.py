@@ -162,6 +162,30 @@ async def test_a_phase_that_hangs_is_cut_off() -> None:
     assert service.ended
 
 
+async def test_the_deadline_is_armed_and_services_that_take_long_are_named() -> None:
+    """Whatever hangs, the process ends in time, and it is said what hung."""
+    world, hung = World(), asyncio.Event()
+    armed: list[float] = []
+    world.stop.arm = armed.append
+
+    class Slow(Quiet):
+        async def run(self) -> None:
+            try:
+                await super().run()
+            finally:
+                hung.set()
+                await asyncio.sleep(0.6)
+
+    running = world.run([Slow("slow one"), Quiet()], [])
+    await world.clock.settle()
+    world.stop.ask()
+    async with asyncio.timeout(5):
+        await hung.wait()
+        assert await running is ExitCode.OK
+    assert armed == [DEADLINE - 0.25]
+    assert [line["services"] for line in world.said("services take long to end")] == [["slow one"]]
+
+
 async def test_a_second_signal_ends_every_phase_at_once() -> None:
     """No time passes at all."""
     world = World()
