@@ -155,6 +155,11 @@ async def test_offline_never_waits_for_redis(tmp_path: Path, workers: str) -> No
         headers = {"Authorization": f"Bearer {answer.json()['authToken']}"}
         assert (await http.get(f"/client/env/{ENV}/feature-configs", headers=headers)).status_code == 200
 
+        async def told() -> bool:
+            return "Redis is not of use" in (await readiness(proxy))[2]
+
+        await eventually(told)
+
 
 async def test_a_cluster_that_is_none_or_gone_is_an_outage(tmp_path: Path) -> None:
     """At the start as well as out of full service: members stay up and serve."""

@@ -8,7 +8,7 @@ from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import serve
 from ff_proxy.app.secrets import awaited_secret, derived_secrets
 from ff_proxy.app.serving import Needs, compile_options, make_serving
-from ff_proxy.app.stores import open_store
+from ff_proxy.app.stores import open_store, recovery_of
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OfflineOptions
 from ff_proxy.errors import ExitCode
@@ -48,8 +48,13 @@ async def _offline(loaded: Loaded, options: OfflineOptions, stop: Stop) -> ExitC
         snapshots = SnapshotRegistry(held.configs, compile_options(options.serving), clock, telemetry)
         await snapshots.resync()
 
+        recovery = recovery_of(kept)
+
         def readiness() -> Readiness:
-            return Readiness(loaded=len(snapshots.all()), degraded=watcher.degraded)
+            served = Readiness(loaded=len(snapshots.all()), degraded=watcher.degraded)
+            for one in recovery:
+                served = one.merge_into(served)
+            return served
 
         def environments() -> list[EnvironmentId]:
             # As the Go proxy: offline there is no stream whose state could be told.
@@ -73,7 +78,7 @@ async def _offline(loaded: Loaded, options: OfflineOptions, stop: Stop) -> ExitC
             options.serving,
             options.operation,
             serving,
-            [watcher, snapshots],
+            [watcher, snapshots, *recovery],
             flush=(),
             reloads=[OptionsReload(loaded, telemetry.logger("config"))],
             stop=stop,

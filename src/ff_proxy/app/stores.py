@@ -1,9 +1,9 @@
 """The store that the options name."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from ff_proxy.config.records import (
     MemoryStoreOptions,
@@ -13,7 +13,9 @@ from ff_proxy.config.records import (
     TemporaryStoreOptions,
 )
 from ff_proxy.model.clock import Clock
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.random_names import random_name
+from ff_proxy.runtime.services import Service
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
 from ff_proxy.store.sqlite import SqliteStore
@@ -51,3 +53,18 @@ async def open_store(
 
             async with redis_store(options, clock, telemetry, namespace=namespace) as redis:
                 yield redis
+
+
+@runtime_checkable
+class Recovery(Service, Protocol):
+    """What a shared store needs to be run for it, and to say whether it is of use."""
+
+    def merge_into(self, readiness: Readiness) -> Readiness:
+        """``readiness``, degraded if the store is not of use."""
+        ...
+
+
+def recovery_of(store: Store) -> Sequence[Recovery]:
+    """The store's own service, if it has one."""
+    found = getattr(store, "flush_recovery", None)
+    return [found] if isinstance(found, Recovery) else []

@@ -12,7 +12,7 @@ from ff_proxy.app.process_setup import make_part_telemetry
 from ff_proxy.app.run import heartbeat, last_seconds, metrics
 from ff_proxy.app.secrets import signing_secret
 from ff_proxy.app.shared_runtime import SharedRuntime
-from ff_proxy.app.stores import open_store
+from ff_proxy.app.stores import open_store, recovery_of
 from ff_proxy.app.upstream import make_saas, open_apis
 from ff_proxy.config.records import (
     OfflineOptions,
@@ -137,9 +137,12 @@ async def _offline(
 
         there = KnownEnvironments(held.configs, clock)
         await there.look()
+        recovery = recovery_of(kept)
 
         def readiness() -> Readiness:
             served = Readiness(loaded=len(there.names), degraded=watcher.degraded)
+            for one in recovery:
+                served = one.merge_into(served)
             return telemetry.failures.merge_into(served)
 
         async def check_key(_: SdkKey) -> KeyVerdict:
@@ -161,7 +164,7 @@ async def _offline(
         )
         link = IpcServer(common.link, offer, common.generations, clock, telemetry.failures)
         beating = heartbeat(options.operation, readiness, clock, telemetry)
-        services: list[Service] = [watcher, there, *beating, *metrics(shown, clock, telemetry)]
+        services: list[Service] = [watcher, there, *recovery, *beating, *metrics(shown, clock, telemetry)]
         return await _run(link, services, (), options.serving.shutdown, stop, clock, telemetry)
 
 

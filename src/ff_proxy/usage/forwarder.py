@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from ff_proxy.aio.cancellation import CancellationCheck
 from ff_proxy.errors import StoreError, UpstreamError, UpstreamRefused
 from ff_proxy.model.backoff import Backoff, jittered
 from ff_proxy.model.clock import Clock
@@ -81,6 +82,7 @@ class UsageForwarder:
         self._dropped = telemetry.metrics.usage_dropped
         self._log = telemetry.logger("usage")
         self._once = telemetry.once("usage")
+        self._failures = telemetry.failures
         self._owns = owns
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._lanes: dict[EnvironmentId, _Lane] = {}
@@ -132,7 +134,7 @@ class UsageForwarder:
             await self._clock.sleep(backoff.next(failure))
 
     async def _keep_sending(self, environment: EnvironmentId, entries: int) -> None:
-        backoff = Backoff(self._random)
+        backoff, check = Backoff(self._random), CancellationCheck()
         try:
             while self._owns(environment):
                 failure = await self._send(environment, entries)
@@ -141,6 +143,9 @@ class UsageForwarder:
                 await self._clock.sleep(backoff.next(failure))
             # Whoever sends for it now finds the rest in the queue.
             await self._return_doubtful(environment, self._lane(environment))
+        except Exception as error:  # noqa: BLE001  (what one environment stumbles over is not the others')
+            check.raise_if_cancelled(error)
+            self._failures.contained("usage forwarder", error, environment)
         finally:
             self._busy.discard(environment)
 

@@ -492,3 +492,21 @@ async def test_what_is_in_doubt_goes_back_to_the_queue_when_another_process_take
     lease = await setting.queue.take(ENV, 10)
     assert lease is not None
     assert lease.counts == (usage("a", 3),)
+
+
+async def test_what_one_environment_stumbles_over_is_not_the_others() -> None:
+    """An error that nobody expects is reported, and the others' usage goes on."""
+
+    def answer(environment: EnvironmentId, _: bytes) -> UpstreamError | None:
+        if environment == OTHER:
+            raise IndexError("nobody expects that")
+        return None
+
+    setting = Setting(Saas(answer))
+    async with setting.running():
+        for count in (1, 2):
+            await setting.queue.merge([usage("a"), usage("b", environment=OTHER)], [])
+            await setting.clock.advance(70)
+            assert setting.saas.taken == {(ENV, "a"): count}
+    figures = setting.telemetry.exposition().decode()
+    assert 'ff_proxy_service_failures_total{service="usage forwarder"}' in figures
