@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from ff_proxy.sandbox.faults import Fault
@@ -62,7 +62,8 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         async with SdkLike.connected(proxy.url, KEYS[DEV]) as client, client.stream():
             begun = time.monotonic()
             for _ in range(3):
-                proxy._process.send_signal(signal.SIGINT)
+                with suppress(ProcessLookupError):  # it has ended already
+                    proxy._process.send_signal(signal.SIGINT)
                 await asyncio.sleep(0.3)
             assert await proxy._process.wait() == 0
             assert time.monotonic() - begun < 8
@@ -77,7 +78,8 @@ async def test_nobody_connected_is_no_delay(tmp_path: Path) -> None:
         assert proxy._process is not None
         begun = time.monotonic()
         while proxy._process.returncode is None and time.monotonic() - begun < 10:
-            proxy._process.send_signal(signal.SIGINT)
+            with suppress(ProcessLookupError):
+                proxy._process.send_signal(signal.SIGINT)
             await asyncio.sleep(0.05)
         assert await proxy._process.wait() == 0
 
