@@ -8,6 +8,7 @@ from ff_proxy.app.shared_runtime import SharedRuntime
 from ff_proxy.app.stores import NOWHERE, open_store
 from ff_proxy.config.records import RedisStoreOptions, StoreOptions
 from ff_proxy.model.clock import Clock
+from ff_proxy.model.memory import MemoryShares
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.leadership import SoleLeader
@@ -16,7 +17,11 @@ from ff_proxy.web.needs import AlwaysFresh
 
 @asynccontextmanager
 async def open_backing(
-    options: StoreOptions, clock: Clock, telemetry: Telemetry, common: SharedRuntime | None = None
+    options: StoreOptions,
+    shares: MemoryShares,
+    clock: Clock,
+    telemetry: Telemetry,
+    common: SharedRuntime | None = None,
 ) -> AsyncIterator[Backing]:
     """The backing that the options name, open; ``common`` is what we share with other processes of ours."""
     if isinstance(options, RedisStoreOptions):
@@ -24,11 +29,11 @@ async def open_backing(
         from ff_proxy.app.redis import open_fleet  # noqa: PLC0415  (see above)
 
         member = random_name() if common is None else common.member
-        async with open_fleet(options, clock, telemetry, member) as fleet:
+        async with open_fleet(options, shares, clock, telemetry, member) as fleet:
             yield fleet
     else:
         temporary = NOWHERE if common is None else common.directory
-        async with open_store(options, clock, telemetry, temporary=temporary) as own:
+        async with open_store(options, shares, clock, telemetry, temporary=temporary) as own:
             yield Backing(
                 own,
                 SoleLeader(),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.upstream import Saas
 from ff_proxy.config.records import OnlineOptions, ReplicaOptions
 from ff_proxy.model.clock import Clock
@@ -56,16 +57,17 @@ def make_ingest(
 ) -> Ingest:
     """Both into the store, with stand-ins for what is switched off; a replica leaves targets to who leads."""
     deadline = options.serving.shutdown.deadline
+    shares = memory_shares(options.serving)
     services: list[Service] = []
     flush: list[Phase] = []
     intake: Intake = NullIntake(telemetry)
     registrar: Registrar = NullTargetIntake()
     if options.usage.post_interval is not None:
-        intake = counts = UsageIntake(store.usage, clock, telemetry)
+        intake = counts = UsageIntake(store.usage, clock, telemetry, budget=shares.usage_buffer)
         services.append(counts)
         flush.append(Phase("usage taken", deadline, counts.last_flush))
     if isinstance(options, ReplicaOptions) or options.upstream.forward_targets:
-        registrar = targets = TargetIntake(store.registrations, clock, telemetry)
+        registrar = targets = TargetIntake(store.registrations, clock, telemetry, budget=shares.registrations)
         services.append(targets)
         flush.append(Phase("targets taken", deadline, targets.last_flush))
     return Ingest(intake, registrar, services, flush)

@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
+from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.options_reload import OptionsReload, start_warnings
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import serve
@@ -39,7 +40,7 @@ async def _offline(loaded: Loaded, options: OfflineOptions, stop: Stop) -> ExitC
         # The directory is the truth; a store that outlives us holds secret and targets (PRODUCT §6.8).
         held = await stack.enter_async_context(MemoryStore(random_name(), clock))
         kept = await stack.enter_async_context(
-            open_store(options.store, clock, telemetry, namespace="offline")
+            open_store(options.store, memory_shares(options.serving), clock, telemetry, namespace="offline")
         )
         watcher = OfflineWatcher(
             options.config_dir, held.configs, kept.targets, clock, telemetry, grace=options.grace

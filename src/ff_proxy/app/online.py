@@ -5,6 +5,7 @@ from functools import partial
 
 from ff_proxy.app.backings import open_backing
 from ff_proxy.app.ingest import forward, make_ingest
+from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.options_reload import OptionsReload, start_warnings
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import serve
@@ -28,9 +29,10 @@ def run(loaded: Loaded) -> ExitCode:
 
 async def _online(loaded: Loaded, options: OnlineOptions, stop: Stop) -> ExitCode:
     clock = SystemClock()
+    shares = memory_shares(options.serving)
     telemetry = make_telemetry(options.operation, clock, start_warnings(loaded))
     async with AsyncExitStack() as stack:
-        backing = await stack.enter_async_context(open_backing(options.store, clock, telemetry))
+        backing = await stack.enter_async_context(open_backing(options.store, shares, clock, telemetry))
         store = backing.store
         apis = await stack.enter_async_context(open_apis(options.upstream, clock, telemetry))
         snapshots = SnapshotRegistry(store.configs, compile_options(options.serving), clock, telemetry)

@@ -9,6 +9,7 @@ from ff_proxy.app.process_setup import make_trust
 from ff_proxy.config.addresses import RedisTopology
 from ff_proxy.config.records import RedisStoreOptions
 from ff_proxy.model.clock import Clock
+from ff_proxy.model.memory import MemoryShares
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.snapshots.freshness import RevisionFreshness
@@ -27,10 +28,10 @@ _TOPOLOGIES: Final = {
 
 @asynccontextmanager
 async def open_fleet(
-    options: RedisStoreOptions, clock: Clock, telemetry: Telemetry, member: str
+    options: RedisStoreOptions, shares: MemoryShares, clock: Clock, telemetry: Telemetry, member: str
 ) -> AsyncIterator[Backing]:
     """The backing of a member that talks to SaaS whenever it leads."""
-    async with redis_store(options, clock, telemetry, member=member) as store:
+    async with redis_store(options, shares, clock, telemetry, member=member) as store:
         leadership = FleetLeadership(store, clock, telemetry)
         fleet_health = FleetHealth(store.configs, clock)
 
@@ -60,7 +61,13 @@ async def open_fleet(
 
 
 def redis_store(
-    options: RedisStoreOptions, clock: Clock, telemetry: Telemetry, *, namespace: str = "", member: str = ""
+    options: RedisStoreOptions,
+    shares: MemoryShares,
+    clock: Clock,
+    telemetry: Telemetry,
+    *,
+    namespace: str = "",
+    member: str = "",
 ) -> RedisStore:
     """The shared store, to be opened; ``member`` is the name under which it takes leases.
 
@@ -68,7 +75,15 @@ def redis_store(
     """
     prefix = f"{options.prefix}:{namespace}" if namespace else options.prefix
     name = member or random_name()
-    return RedisStore(endpoint(options, telemetry), prefix, random_name(), clock, telemetry, member=name)
+    return RedisStore(
+        endpoint(options, telemetry),
+        prefix,
+        random_name(),
+        clock,
+        telemetry,
+        member=name,
+        shares=shares,
+    )
 
 
 def endpoint(options: RedisStoreOptions, telemetry: Telemetry) -> Endpoint:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from ff_proxy.app.ingest import make_ingest
+from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.process_setup import make_part_telemetry
 from ff_proxy.app.redis import redis_store
 from ff_proxy.app.replica import make_replica
@@ -54,11 +55,12 @@ async def _beside_sync(
 ) -> ExitCode:
     assert isinstance(options.store, RedisStoreOptions)  # noqa: S101  (workers chose this module by the type)
     clock = SystemClock()
+    shares = memory_shares(options.serving)
     telemetry = make_part_telemetry(options.operation, clock, common.metrics, place.name)
     serving_options = options.serving
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(redis_store(options.store, clock, telemetry))
-        link = await stack.enter_async_context(IpcStore(common.link, common.generations, clock))
+        store = await stack.enter_async_context(redis_store(options.store, shares, clock, telemetry))
+        link = await stack.enter_async_context(IpcStore(common.link, common.generations, clock, shares))
         configs = ConfigsBesideSync(store.configs, link.configs, lambda: state.alone)
         snapshots = SnapshotRegistry(configs, compile_options(serving_options), clock, telemetry)
         state = SyncState(link, snapshots, clock)
@@ -100,8 +102,9 @@ async def _replica(
     stop: Stop,
 ) -> ExitCode:
     clock = SystemClock()
+    shares = memory_shares(options.serving)
     telemetry = make_part_telemetry(options.operation, clock, common.metrics, place.name)
-    async with redis_store(options.store, clock, telemetry) as store:
+    async with redis_store(options.store, shares, clock, telemetry) as store:
         replica = make_replica(options, store, clock, telemetry, listening=place.listening)
         await head_start(HEAD_START, replica.serving.entrance.open, replica.snapshots.resync)
         only_one: Sequence[Service] = ()

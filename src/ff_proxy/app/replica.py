@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ff_proxy.app.ingest import make_ingest
+from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.options_reload import OptionsReload, start_warnings
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.redis import redis_store
@@ -38,7 +39,7 @@ def run(loaded: Loaded) -> ExitCode:
 async def _replica(loaded: Loaded, options: ReplicaOptions, stop: Stop) -> ExitCode:
     clock = SystemClock()
     telemetry = make_telemetry(options.operation, clock, start_warnings(loaded))
-    async with redis_store(options.store, clock, telemetry) as store:
+    async with redis_store(options.store, memory_shares(options.serving), clock, telemetry) as store:
         replica = make_replica(options, store, clock, telemetry)
         return await serve(
             options.serving,

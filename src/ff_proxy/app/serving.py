@@ -5,6 +5,7 @@ import socket
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
+from ff_proxy.app.memory import memory_shares
 from ff_proxy.config.records import ServingOptions
 from ff_proxy.config.value_types import JsonValues
 from ff_proxy.model.clock import Clock
@@ -96,6 +97,7 @@ def make_serving(
     def readiness() -> Readiness:
         return telemetry.failures.merge_into(entrance.merge_into(needs.readiness()))
 
+    shares = memory_shares(options)
     untrimmed = options.tokens.untrimmed_secret
     kept = () if untrimmed is None else (untrimmed,)
     tokens = Tokens(
@@ -107,6 +109,8 @@ def make_serving(
         derived=needs.derived,
         awaiting=needs.secret is not None,
         account=options.tokens.account,
+        budget=shares.tokens,
+        dropped=telemetry.dropped("tokens"),
     )
     entrance = Entrance(
         tokens, needs.secret, TokenAccess(tokens, snapshots), at_once=needs.derived is not None
@@ -117,7 +121,9 @@ def make_serving(
     counts = Counts(telemetry, snapshots)
     gate = Gate()
     bodies = Bodies(options.limits.max_body_size)
-    resources = Resources(access, needs.targets, needs.freshness, Evaluations(telemetry), telemetry)
+    resources = Resources(
+        access, needs.targets, needs.freshness, Evaluations(telemetry, budget=shares.evaluations), telemetry
+    )
     app = make_app(
         resources,
         Authenticator(entrance, snapshots, needs.checker, needs.targets, needs.registrar, bodies, telemetry),
@@ -130,7 +136,18 @@ def make_serving(
     )
     limits = Limits(connection_limit(options.limits.max_connections or 0, telemetry.logger("web")))
     edge = Edge(
-        resources, access, needs.freshness, hub, app, cors, counts, snapshots, clock, telemetry, limits
+        resources,
+        access,
+        needs.freshness,
+        hub,
+        app,
+        cors,
+        counts,
+        snapshots,
+        clock,
+        telemetry,
+        limits,
+        shares,
     )
     secured = make_tls(options, clock, telemetry)
     own = bind(options.port) if listening is None else listening

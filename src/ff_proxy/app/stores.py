@@ -13,6 +13,7 @@ from ff_proxy.config.records import (
     TemporaryStoreOptions,
 )
 from ff_proxy.model.clock import Clock
+from ff_proxy.model.memory import MemoryShares
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.runtime.services import Service
@@ -27,6 +28,7 @@ NOWHERE: Final = Path("/nonexistent")
 @asynccontextmanager
 async def open_store(
     options: StoreOptions,
+    shares: MemoryShares,
     clock: Clock,
     telemetry: Telemetry,
     *,
@@ -40,18 +42,18 @@ async def open_store(
     epoch = random_name()
     match options:
         case MemoryStoreOptions():
-            async with MemoryStore(epoch, clock) as memory:
+            async with MemoryStore(epoch, clock, shares=shares, dropped=telemetry.dropped) as memory:
                 yield memory
         case TemporaryStoreOptions() | SqliteStoreOptions():
             directory = options.directory if isinstance(options, SqliteStoreOptions) else temporary
             name = f"ff-proxy-{namespace}" if namespace else "ff-proxy"
-            async with SqliteStore(directory, epoch, clock, telemetry, name=name) as sqlite:
+            async with SqliteStore(directory, epoch, clock, telemetry, name=name, shares=shares) as sqlite:
                 yield sqlite
         case RedisStoreOptions():
             # Its client costs megabytes that nobody else should pay.
             from ff_proxy.app.redis import redis_store  # noqa: PLC0415  (see above)
 
-            async with redis_store(options, clock, telemetry, namespace=namespace) as redis:
+            async with redis_store(options, shares, clock, telemetry, namespace=namespace) as redis:
                 yield redis
 
 

@@ -8,6 +8,7 @@ from functools import partial
 
 from ff_proxy.app.backings import open_backing
 from ff_proxy.app.ingest import forward
+from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.process_setup import make_part_telemetry
 from ff_proxy.app.run import heartbeat, last_seconds, metrics
 from ff_proxy.app.secrets import signing_secret
@@ -54,9 +55,12 @@ async def _online(
     options: OnlineOptions, common: SharedRuntime, shown: socket.socket | None, stop: Stop
 ) -> ExitCode:
     clock = SystemClock()
+    shares = memory_shares(options.serving)
     telemetry = make_part_telemetry(options.operation, clock, common.metrics, "sync")
     async with AsyncExitStack() as stack:
-        backing = await stack.enter_async_context(open_backing(options.store, clock, telemetry, common))
+        backing = await stack.enter_async_context(
+            open_backing(options.store, shares, clock, telemetry, common)
+        )
         store = backing.store
         apis = await stack.enter_async_context(open_apis(options.upstream, clock, telemetry))
         targets = CountedTargets(store.targets, common.generations)
@@ -113,16 +117,28 @@ async def _offline(
     options: OfflineOptions, common: SharedRuntime, shown: socket.socket | None, stop: Stop
 ) -> ExitCode:
     clock = SystemClock()
+    shares = memory_shares(options.serving)
     telemetry = make_part_telemetry(options.operation, clock, common.metrics, "sync")
     async with AsyncExitStack() as stack:
         # The directory is the truth. In a file, a version that was made up here outlives this process.
         held = await stack.enter_async_context(
             open_store(
-                SqliteStoreOptions(directory=common.directory), clock, telemetry, namespace="directory"
+                SqliteStoreOptions(directory=common.directory),
+                shares,
+                clock,
+                telemetry,
+                namespace="directory",
             )
         )
         kept = await stack.enter_async_context(
-            open_store(options.store, clock, telemetry, namespace="offline", temporary=common.directory)
+            open_store(
+                options.store,
+                shares,
+                clock,
+                telemetry,
+                namespace="offline",
+                temporary=common.directory,
+            )
         )
         targets = CountedTargets(kept.targets, common.generations)
         watcher = OfflineWatcher(

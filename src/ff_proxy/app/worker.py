@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from ff_proxy.app.ingest import Ingest, discard_ingest, make_ingest
+from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.process_setup import make_part_telemetry
 from ff_proxy.app.run import head_start, serve_part
 from ff_proxy.app.secrets import awaited_secret, derived_secrets
@@ -53,10 +54,11 @@ async def _worker(
     options: OnlineOptions | OfflineOptions, common: SharedRuntime, place: WorkerSlot, stop: Stop
 ) -> ExitCode:
     clock = SystemClock()
+    shares = memory_shares(options.serving)
     telemetry = make_part_telemetry(options.operation, clock, common.metrics, place.name)
     serving_options = options.serving
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(IpcStore(common.link, common.generations, clock))
+        store = await stack.enter_async_context(IpcStore(common.link, common.generations, clock, shares))
         snapshots = SnapshotRegistry(
             store.configs, compile_options(serving_options), clock, telemetry, retry=_RECONNECT
         )

@@ -80,8 +80,6 @@ class LimitOptions:
         None,
         "Memory for caches and queues together; 0: a quarter of the memory or of the container's limit, "
         "at least 256 MiB",
-        status=Status.PENDING,
-        reloadable=True,
     )
 
 

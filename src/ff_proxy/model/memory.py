@@ -6,7 +6,7 @@ import msgspec
 
 MEBIBYTE: Final = 1024 * 1024
 LEAST_BUDGET: Final = 256 * MEBIBYTE
-"""The least ``memory-budget``: with less, caches would be too small to be of use."""
+"""The least ``memory-budget`` of a proxy: with less, caches would be too small to be of use."""
 
 _HUNDREDTHS: Final = 100
 
@@ -62,10 +62,9 @@ _HUNDREDTHS_EACH: Final = MemoryShares(
 
 
 def shares_of(budget: int) -> MemoryShares:
-    """``budget`` bytes shared out; less than ``LEAST_BUDGET`` counts as that."""
-    whole = max(budget, LEAST_BUDGET)
+    """``budget`` bytes shared out."""
     parts = msgspec.structs.asdict(_HUNDREDTHS_EACH)
-    return MemoryShares(**{name: whole * part // _HUNDREDTHS for name, part in parts.items()})
+    return MemoryShares(**{name: budget * part // _HUNDREDTHS for name, part in parts.items()})
 
 
 LEAST_SHARES: Final = shares_of(LEAST_BUDGET)

@@ -1,13 +1,14 @@
 """Asking SaaS about keys that nobody here knows: a storm of bad ones never reaches it (PRODUCT §6.4)."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import UpstreamError, UpstreamRefused
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
+from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.client import ClientApi
@@ -15,7 +16,6 @@ from ff_proxy.upstream.client import ClientApi
 Accept = Callable[[EnvironmentId, SdkKeyHash], Awaitable[KeyVerdict]]
 """Adds a key that SaaS accepted to its environment, and says what that means for its bearer."""
 
-_REMEMBERED: Final = 10_000
 _REFUSED_SECONDS: Final = 120.0
 _BURST: Final = 30.0
 _PER_SECOND: Final = 2.0
@@ -32,6 +32,7 @@ class KeyChecker:
         accept: takes in keys that SaaS accepts.
         burst: how many checks may follow each other at once.
         per_second: how many are possible in the long run.
+        budget: bytes of refused keys that are remembered.
     """
 
     def __init__(
@@ -43,13 +44,14 @@ class KeyChecker:
         telemetry: Telemetry,
         burst: float = _BURST,
         per_second: float = _PER_SECOND,
+        budget: int = LEAST_SHARES.keys,
     ) -> None:
         self._api = api
         self._accept = accept
         self._clock = clock
         self._log = telemetry.logger("upstream")
         self._once = telemetry.once("upstream")
-        self._refused: OrderedDict[SdkKeyHash, float] = OrderedDict()
+        self._refused: BoundedMap[SdkKeyHash, float] = BoundedMap(budget, dropped=telemetry.dropped("keys"))
         self._flights: dict[SdkKeyHash, asyncio.Future[KeyVerdict]] = {}
         self._burst = burst
         self._per_second = per_second
@@ -62,7 +64,7 @@ class KeyChecker:
         if until is not None:
             if self._clock.monotonic() < until:
                 return KeyVerdict.REFUSED
-            del self._refused[key.hash]
+            self._refused.pop(key.hash)
         if not 0 < len(key.reveal()) <= _LONGEST_KEY:
             return KeyVerdict.REFUSED
         flight = self._flights.get(key.hash)
@@ -108,9 +110,7 @@ class KeyChecker:
         return verdict
 
     def _remember(self, key: SdkKeyHash) -> None:
-        self._refused[key] = self._clock.monotonic() + _REFUSED_SECONDS
-        while len(self._refused) > _REMEMBERED:
-            self._refused.popitem(last=False)
+        self._refused.put(key, self._clock.monotonic() + _REFUSED_SECONDS)
 
     def _take_token(self) -> bool:
         now = self._clock.monotonic()

@@ -5,9 +5,11 @@ from contextlib import suppress
 from typing import Final, final
 
 from ff_proxy.aio.waits import finish
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import StoreError, StoreRefused
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import Registration, RegistrationIngest
 from ff_proxy.telemetry import Telemetry
@@ -28,32 +30,34 @@ class TargetIntake:
         queue: where registrations wait for SaaS.
         clock: time.
         telemetry: told of what is dropped.
-        capacity: targets that wait here at most, the newest description of each.
+        budget: bytes of targets that wait here, the newest description of each.
     """
 
     name = "target intake"
 
     def __init__(
-        self, queue: RegistrationIngest, clock: Clock, telemetry: Telemetry, *, capacity: int = 10_000
+        self,
+        queue: RegistrationIngest,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        budget: int = LEAST_SHARES.registrations,
     ) -> None:
         self.ready = asyncio.Event()
         self._queue = queue
         self._clock = clock
-        self._capacity = capacity
         self._outcomes = telemetry.metrics.registrations
         self._once = telemetry.once("usage")
-        self._waiting: dict[tuple[EnvironmentId, str], Registration] = {}
+        self._waiting: BoundedMap[tuple[EnvironmentId, str], Registration] = BoundedMap(budget)
         self._something = asyncio.Event()
         self._flushing = asyncio.Lock()
 
     def register(self, environment: EnvironmentId, target: Target) -> None:
         """See ``web.needs.Registrar``."""
-        name = (environment, target.identifier)
-        if name not in self._waiting and len(self._waiting) >= self._capacity:
+        if self._waiting.offer((environment, target.identifier), Registration(environment, target)):
+            self._something.set()
+        else:
             self._drop(environment)
-            return
-        self._waiting[name] = Registration(environment, target)
-        self._something.set()
 
     async def run(self) -> None:
         """Move targets into the store until cancelled; ``flush`` afterwards moves the last of them."""
@@ -77,8 +81,8 @@ class TargetIntake:
                     self._once.warning(_TROUBLE, error=str(error))
                     return False
                 # Described anew meanwhile: the newer description goes next.
-                if self._waiting[name] is registration:
-                    del self._waiting[name]
+                if self._waiting.recall(name) is registration:
+                    self._waiting.pop(name)
                 if not added:
                     self._drop(registration.environment)
                 await asyncio.sleep(0)  # a store in memory would let nobody else in between

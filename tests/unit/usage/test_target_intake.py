@@ -38,11 +38,11 @@ class Queue:
 class Setting:
     """An intake before a queue."""
 
-    def __init__(self, *, room: int = 100, capacity: int = 100) -> None:
+    def __init__(self, *, room: int = 100, budget: int = 1_000_000) -> None:
         self.queue = Queue(room)
         self.clock = FakeClock()
         self.telemetry = null_telemetry()
-        self.intake = TargetIntake(self.queue, self.clock, self.telemetry, capacity=capacity)
+        self.intake = TargetIntake(self.queue, self.clock, self.telemetry, budget=budget)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -97,7 +97,7 @@ async def test_a_target_described_anew_meanwhile_goes_twice() -> None:
 
 async def test_what_finds_no_room_is_counted() -> None:
     """Whether here or in the queue."""
-    here = Setting(capacity=2)
+    here = Setting(budget=2 * 1000)
     for name in "abca":
         here.intake.register(ENV, Target(name))
     assert await here.intake.flush()
