@@ -123,7 +123,7 @@ class UsageForwarder:
         try:
             pending = await self._queue.pending()
         except StoreError as error:
-            self._once.warning("usage queue not readable", error=str(error))
+            self._once.trouble("usage queue not readable", error)
             return {}
         return {name: entries for name, entries in pending.items() if self._owns(name)}
 
@@ -184,7 +184,7 @@ class UsageForwarder:
         try:
             return await self._queue.take(environment, _ENTRIES)
         except StoreError as error:
-            self._once.warning("usage queue not writable", error=str(error))
+            self._once.trouble("usage queue not writable", error)
             return None
 
     async def _send_doubtful(self, environment: EnvironmentId, lane: "_Lane") -> UpstreamError | None:
@@ -256,7 +256,7 @@ class UsageForwarder:
         try:
             await self._settle(lease, parts)
         except StoreError as error:
-            self._once.warning("usage queue not writable", error=str(error))
+            self._once.trouble("usage queue not writable", error)
 
     async def _post(self, environment: EnvironmentId, part: "_Part") -> "list[_Part]":
         """Send one part; returns what is to be sent in its place: nothing, or halves if it is too large."""

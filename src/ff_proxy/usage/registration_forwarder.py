@@ -74,7 +74,7 @@ class RegistrationForwarder:
                     *(self._forward(one, rests=one.environment in resting) for one in batch)
                 )
             except StoreError as error:
-                self._once.warning(_STORE_TROUBLE, error=str(error))
+                self._once.trouble(_STORE_TROUBLE, error)
             else:
                 if any(settled):
                     pause = enough - self._clock.monotonic()
@@ -91,7 +91,7 @@ class RegistrationForwarder:
             try:
                 await self._queue.settle(registration, delivered=done)
             except StoreError as error:
-                self._once.warning(_STORE_TROUBLE, error=str(error))
+                self._once.trouble(_STORE_TROUBLE, error)
                 done = False
         return done
 

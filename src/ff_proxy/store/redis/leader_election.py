@@ -105,9 +105,7 @@ class LeaderElection:
                     self._once.trouble("lease not taken", error)
                     if alone is None and environment not in self._answered:
                         self._configs.stand_alone(environment)
-                        self._log.warning(
-                            "following Harness without the store until it answers", environment=environment
-                        )
+                        self._once.warning("following Harness without the store until it answers")
                         alone = group.create_task(_forever(work))
                 else:
                     if taken:

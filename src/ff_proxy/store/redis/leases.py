@@ -46,7 +46,7 @@ class Leases:
             async with asyncio.timeout(ANSWER_SECONDS):
                 answer = await self._connection.run(scripts.TAKE_LEASE, keys, arguments)
         except TimeoutError as error:
-            raise StoreUnavailable("Redis: no answer in time") from error
+            raise StoreUnavailable("Redis: no answer in time", reported=True) from error
         if isinstance(answer, int):
             self._fences.pop(environment, None)
             self._left[environment] = max(answer, 0) / 1000

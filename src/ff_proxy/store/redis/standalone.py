@@ -180,7 +180,7 @@ async def _until_later(notices: AsyncIterator[Notice]) -> AsyncIterator[Notice]:
             left = end - asyncio.get_running_loop().time()
             await asyncio.wait([following], timeout=max(0.0, left))
             if not following.done():
-                raise StoreUnavailable("Redis is away: environments are followed without it")
+                raise StoreUnavailable("Redis is away: environments are followed without it", reported=True)
             yield following.result()
     finally:
         if following is not None:
