@@ -1,15 +1,19 @@
-# install: .venv with everything pinned    demo: see it work          test: the whole suite
-# lint: style, types, order of the rooms   bench: measure             docs: regenerate docs/options.md
-#                                          bench-NAME: one of them    page: write docs/performance.md, docs/capacity.md
-# lock: pin again what pyproject.toml and requirements/*.in ask for
+# install: .venv with everything pinned    demo: see it work          check: lint, unit and conformance tests
+# lint: style, types, order of the rooms   bench: measure             test: the whole suite
+# coverage: what the suite runs through    bench-NAME: one of them    test-deep: properties, with many examples
+# lock: pin again what pyproject.toml and requirements/*.in ask for   docs: regenerate docs/options.md
+#                                          page: write docs/performance.md, docs/capacity.md
 
 .DELETE_ON_ERROR:
-.PHONY: install demo test lint docs bench page lock clean
+.PHONY: install demo check test test-deep coverage lint docs bench page lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Most tests wait for other processes, so that more of them than cores may run at a time.
+PROCESSES ?= 6
+PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 LOCKS := requirements/build.txt requirements/dev.txt
 
 install: $(STAMP)
@@ -25,8 +29,21 @@ $(STAMP): $(LOCKS) pyproject.toml scripts/python
 demo: install
 	$(BIN)/ff-proxy demo
 
+check: lint
+	$(PYTEST) --numprocesses 3 tests/unit tests/conformance $(ARGS)
+
 test: install
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-deep: install
+	HYPOTHESIS_PROFILE=deep $(PYTEST) tests/property tests/fuzz tests/unit $(ARGS)
+
+# With --numprocesses 3, since what is measured needs more CPU and waits less. A test that fails is told at the end.
+coverage: install
+	rm -rf .coverage
+	mkdir .coverage
+	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(ARGS); status=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$status
 
 lint: install
 	$(BIN)/ruff check
@@ -57,4 +74,4 @@ lock: install
 	done
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -17,10 +17,11 @@ from bench.common.environments import Made
 from bench.common.figures import Figure
 from bench.common.http import expect
 from bench.common.plan import BenchError, Plan
-from bench.common.processes import HOST, Server, free_port, raise_file_limit, running
+from bench.common.processes import HOST, Server, raise_file_limit, running
 from bench.common.results import Column, Row, Table
 from bench.common.site import Site, site
 from bench.common.wrk import Request, load
+from tests.support.ports import free_port
 
 _MADE = Made("connections", 100)
 _SIZES = (10, 100, 1000)

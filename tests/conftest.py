@@ -1,41 +1,27 @@
-"""What holds for every test: in CI nothing may be skipped, and elsewhere a skip is seen."""
+"""What holds for every test: how thorough it is, what runs beside it, and that no skip goes unseen."""
 
 import os
-from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+from tests.support.distribution import distribute
+
+pytest_plugins = ["tests.support.skips"]
+
+settings.register_profile("quick", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("deep", max_examples=2000, deadline=None)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI a skipped test is a failed one: what it needs has to be installed there (PRODUCT §6.14)."""
-    report = yield
-    _fail_if_skipped_in_ci(report)
-    return report
+def pytest_configure() -> None:
+    """Choose how many examples properties are tried with; in ``quick`` they are the same in every run."""
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """The same for a module that skips itself while it is collected."""
-    report = yield
-    _fail_if_skipped_in_ci(report)
-    return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Outside CI, name what was not tested in a section of its own."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    if skipped:
-        terminalreporter.section("NOT TESTED HERE, and a failure in CI", sep="!", red=True, bold=True)
-        for report in skipped:
-            terminalreporter.write_line(f"{report.nodeid}: {_reason(report)}", red=True)
-
-
-def _fail_if_skipped_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
-    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
-        report.longrepr = f"skipped in CI: {_reason(report)}"
-        report.outcome = "failed"
-
-
-def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
-    return str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under xdist: tests that share something expensive stay together, and what takes long starts first."""
+    if hasattr(config, "workerinput"):
+        distribute(items)
+    if settings.get_current_profile_name() == "deep":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0), append=False)

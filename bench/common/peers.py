@@ -14,9 +14,10 @@ import msgspec
 from bench.common.environments import Made
 from bench.common.http import expect
 from bench.common.plan import BenchError
-from bench.common.processes import Server, free_port, running
+from bench.common.processes import Server, running
 from bench.common.site import Site
 from bench.common.wrk import Request
+from tests.support.ports import free_port
 
 DIRECTORY = Path(__file__).parents[1] / "peers"
 NGINX = DIRECTORY / "nginx.toml"

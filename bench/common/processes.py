@@ -1,7 +1,6 @@
 """Servers as processes of their own: started, waited for, looked at, and always ended with their children."""
 
 import os
-import random
 import resource
 import select
 import signal
@@ -143,15 +142,6 @@ def within(seconds: float, what: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses now, below those that the system gives to clients."""
-    while True:
-        with socket.socket() as probe, suppress(OSError):
-            port = random.randrange(10_000, 32_000)
-            probe.bind((HOST, port))
-            return port
 
 
 def listens(port: int) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bench.common.http import expect
 from bench.common.peers import DIRECTORY, filled
-from bench.common.processes import HOST, Server, free_port, listens, running
+from bench.common.processes import HOST, Server, listens, running
 from bench.common.threads import control_port, origin
+from tests.support.ports import free_port
 
 _CHANNEL = "bench"
 _FIRST = b":\n\n"

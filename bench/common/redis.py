@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.common.processes import HOST, Server, free_port, running
+from bench.common.processes import HOST, Server, running
+from tests.support.ports import free_port
 
 
 @contextmanager

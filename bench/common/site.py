@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bench.common.environments import Made, write_offline
 from bench.common.http import answers, expect
-from bench.common.processes import HOST, Server, free_port, running
+from bench.common.processes import HOST, Server, running
+from tests.support.ports import free_port
 
 _FF_PROXY = (sys.executable, "-m", "ff_proxy")
 

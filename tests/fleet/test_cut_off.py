@@ -96,6 +96,7 @@ async def from_harness(place: Path) -> None:
     """Who leads cannot reach Harness, another can: it is let try, after a quarter of a poll's interval."""
     with redis_server(place / "redis") as redis:
         async with sandbox(*default_environments()) as saas:
+            ticker = Ticker(saas)
             port = urlsplit(saas.url).port
             assert port is not None
             async with Relay.to(port) as left, Relay.to(port) as right, AsyncExitStack() as stack:
@@ -110,7 +111,6 @@ async def from_harness(place: Path) -> None:
                     wires[proxy] = relay
                     stack.push_async_callback(proxy.kill)
                     await proxy.start()
-                ticker = Ticker(saas)
                 one, two = wires
                 async with used([one, two], seed=7, shared=True) as (load, listeners), asyncio.timeout(60):
                     await listeners.until_heard(ticker.tick())

@@ -15,6 +15,7 @@ from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.loops import Background
 from tests.support.pipes import Pipe, converse
+from tests.support.thorough import examples
 from tests.support.web import Site, serving
 
 FLAGS = f"/client/env/{ENVIRONMENT}/feature-configs"
@@ -142,7 +143,7 @@ def mutated(data: bytes, mutations: list[tuple[float, str, bytes]]) -> bytes:
     return data
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(6), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(KINDS, MUTATIONS, st.lists(st.floats(0, 1), max_size=3))
 @example(kinds=[4, 4, 4], mutations=[(0.6640625, "insert", b" ")], cuts=[])
 def test_no_request_is_made_of_parts_of_others(
@@ -159,7 +160,7 @@ def test_no_request_is_made_of_parts_of_others(
     assert b"HTTP/1.1 500" not in answers
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=200), max_size=5))
 def test_noise_is_refused(running: Running, pieces: list[bytes]) -> None:
     """At most once, and then nothing more is said."""

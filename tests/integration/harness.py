@@ -17,8 +17,8 @@ from ff_proxy.sandbox.server import RunningSandbox, serve
 from ff_proxy.sandbox.state import SandboxState
 from tests.support.ports import free_port
 
-READY_WITHIN: Final = 30.0
-EXIT_WITHIN: Final = 20.0
+READY_WITHIN: Final = 60.0
+EXIT_WITHIN: Final = 30.0
 
 
 class ProxyError(Exception):
@@ -147,5 +147,5 @@ class Proxy:
 
 def _environment() -> dict[str, str]:
     """The environment without what would configure a proxy behind the test's back."""
-    kept = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH"}
+    kept = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG"}
     return {name: value for name, value in os.environ.items() if name in kept}

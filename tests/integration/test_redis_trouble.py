@@ -3,7 +3,8 @@
 import asyncio
 import io
 import socket
-from contextlib import ExitStack, suppress
+import time
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
 from uuid import uuid4
@@ -267,7 +268,7 @@ async def test_a_subscription_that_was_cut_is_told_though_redis_is_there(
 async def test_an_answer_is_never_anothers(tmp_path: Path, *, clustered: bool) -> None:
     """Calls that are given up at any moment leave no answer behind for whoever uses the connection next."""
     echo = Script("return ARGV[1]")
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         nodes = (
             stack.enter_context(redis_cluster(tmp_path))
             if clustered
@@ -276,13 +277,15 @@ async def test_an_answer_is_never_anothers(tmp_path: Path, *, clustered: bool) -
         topology = Topology.CLUSTER if clustered else Topology.SINGLE
         seeds = tuple(("127.0.0.1", node.port) for node in nodes)
         connection = Connection(Clients(Endpoint(topology, seeds)))
+        stack.push_async_callback(connection.close)
         random = Random(3)
+        patience = 0.0
         heard = 0
 
         async def ask(number: int) -> None:
             nonlocal heard
             with suppress(TimeoutError):
-                async with asyncio.timeout(random.random() * 0.02):
+                async with asyncio.timeout(random.random() * patience):
                     if number % 2:
                         answers = [await connection.run(echo, ["{a}"], [number])]
                     else:
@@ -292,9 +295,13 @@ async def test_an_answer_is_never_anothers(tmp_path: Path, *, clustered: bool) -
 
         await connection.run(echo, ["{a}"], ["warm"])
         for _ in range(60):
+            begin = time.monotonic()
+            answers = await asyncio.gather(*(connection.run(echo, ["{a}"], [n]) for n in range(40)))
+            assert answers == [str(number).encode() for number in range(40)]
+            # As long as it takes now, so that some are answered and others are given up.
+            patience = 2 * (time.monotonic() - begin)
             await asyncio.gather(*(ask(number) for number in range(40)))
         assert 0 < heard < 2400
-        await connection.close()
 
 
 def test_no_two_environments_share_keys() -> None:

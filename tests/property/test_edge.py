@@ -16,6 +16,7 @@ from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag, segment
 from tests.support.loops import Background
 from tests.support.pipes import converse
+from tests.support.thorough import examples
 from tests.support.web import Site, serving
 
 METRICS = b"content-type: text/plain"
@@ -170,7 +171,7 @@ def written(pair: Pair, request: tuple[str, int | None, list[int]]) -> bytes:
     return (text + "\r\n").encode("latin-1", "replace")
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(requests())
 @example((f"GET /client/env/{ENVIRONMENT}/feature-configs HTTP/1.1\r\n", 0, []))
 @example((f"GET /client/env/{ENVIRONMENT}/feature-configs HTTP/1.1\r\nAccept-Encoding: gzip\r\n", 0, [0]))
@@ -183,7 +184,7 @@ def test_both_ways_answer_alike(pair: Pair, request: tuple[str, int | None, list
     assert one == other
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(requests(), min_size=1, max_size=4), st.lists(st.floats(0, 1), max_size=6))
 def test_cuts_change_nothing(
     pair: Pair, several: list[tuple[str, int | None, list[int]]], cuts: list[float]

@@ -16,6 +16,7 @@ from ff_proxy.model.feature import Clause
 from ff_proxy.model.target import Target
 from ff_proxy.wire.config import read_feature, read_segment, read_target
 from ff_proxy.wire.evaluation import encode_evaluation
+from tests.support.thorough import examples
 
 Doc = dict[str, Any]
 
@@ -106,7 +107,6 @@ def test_reading_is_total(doc: object) -> None:
             msgspec.json.encode(record)
 
 
-@settings(max_examples=150)
 @given(_ODD, _TARGETS, st.booleans(), st.booleans())
 def test_evaluation_is_total(
     docs: tuple[list[Doc], list[Doc]], target: Target | None, and_rules: bool, escape_json: bool
@@ -125,7 +125,6 @@ def test_evaluation_is_total(
     assert [entry["flag"] for entry in msgspec.json.decode(body)] == [answer.flag for answer in served]
 
 
-@settings(max_examples=150)
 @given(_ODD | _SANE, _TARGETS, st.booleans())
 def test_explanations_agree(
     docs: tuple[list[Doc], list[Doc]], target: Target | None, and_rules: bool
@@ -182,7 +181,7 @@ _WEB_OF_FLAGS = st.dictionaries(
 _ME = Target("me", "me")
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(2))
 @given(_WEB_OF_FLAGS)
 def test_prerequisites_follow_the_recursion(web: dict[str, Doc]) -> None:
     """The walk answers what the recursion of evaluation.md §7 answers, guarded by the current path."""
@@ -212,7 +211,7 @@ def _prerequisites_hold(engine: Engine, flag: str, path: frozenset[str]) -> bool
     return True
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(2))
 @given(_WEB_OF_SEGMENTS, st.permutations("abcd"))
 def test_segments_follow_the_recursion(web: dict[str, Doc], order: list[str]) -> None:
     """Membership is what the recursion of evaluation.md §8 answers, guarded by the current path.

@@ -44,6 +44,7 @@ from tests.support.configs import config, flag, segment
 from tests.support.loops import Background
 from tests.support.redis_server import RedisServer, redis_cluster, redis_command, redis_server
 from tests.support.store_twin import ENVIRONMENTS, NAMES, Open, Twin, patiently
+from tests.support.thorough import examples
 
 environments = st.sampled_from(ENVIRONMENTS)
 names = st.sampled_from(NAMES)
@@ -416,9 +417,8 @@ def test_every_store_equals_the_model(servers: Servers) -> None:
         run_state_machine_as_test(
             Served,
             settings=settings(
-                max_examples=15,
+                max_examples=examples(0.15),
                 stateful_step_count=30,
-                deadline=None,
                 # Steps are slow, so that a failure would be shortened for minutes.
                 phases=(Phase.explicit, Phase.reuse, Phase.generate),
                 suppress_health_check=list(HealthCheck),

@@ -5,13 +5,17 @@ import heapq
 from itertools import count
 from typing import Final
 
-_SETTLING: Final = 60
+_TURNS: Final = 60
 
 
 class FakeClock:
-    """Starts at ``wall`` seconds since the epoch; sleepers wake in the order of their deadlines."""
+    """Starts at ``wall`` seconds since the epoch; sleepers wake in the order of their deadlines.
 
-    def __init__(self, wall: float = 1_700_000_000.0) -> None:
+    After each, all others get ``turns`` turns: the length of the longest chain of tasks that wake each other.
+    """
+
+    def __init__(self, wall: float = 1_700_000_000.0, turns: int = _TURNS) -> None:
+        self._turns = turns
         self._start = wall
         self._now = 0.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
@@ -38,18 +42,18 @@ class FakeClock:
 
     async def advance(self, seconds: float) -> None:
         """Let time pass: every sleeper that is due runs until it waits again."""
-        await self.settle()
+        await self.settle(self._turns)
         end = self._now + seconds
         while self._sleepers and self._sleepers[0][0] <= end:
             deadline, _, waking = heapq.heappop(self._sleepers)
             self._now = max(self._now, deadline)
             if not waking.done():
                 waking.set_result(None)
-                await self.settle()
+                await self.settle(self._turns)
         self._now = end
 
     @staticmethod
-    async def settle() -> None:
+    async def settle(turns: int = _TURNS) -> None:
         """Let everything run that can run without time passing."""
-        for _ in range(_SETTLING):
+        for _ in range(turns):
             await asyncio.sleep(0)

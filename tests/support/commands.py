@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.support.log_scan import faults_of
 
-_KEPT: Final = ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "HOME")
+_KEPT: Final = ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "HOME", "COVERAGE_PROCESS_CONFIG")
 
 
 class Command:

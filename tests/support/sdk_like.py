@@ -101,7 +101,7 @@ def claims(token: str) -> dict[str, Any]:
     return read
 
 
-async def eventually(condition: Any, seconds: float = 10.0) -> None:
+async def eventually(condition: Any, seconds: float = 30.0) -> None:
     """Wait until an async function of nothing answers true: for what another process does in its own time."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110  (another process tells nobody)

@@ -17,6 +17,7 @@ from ff_proxy.offline.writer import check_writable, write_directory
 from tests.support.offline import ENV, OTHER, bakery, write_files
 
 THIRD = "0d6f9d0e-7a43-4f0b-8f5c-9a55c9b0a733"
+PARTS = 4
 
 
 class PowerCutError(Exception):
@@ -192,35 +193,44 @@ def steps_of_a_write(tmp_path: Path) -> int:
     return disk.steps
 
 
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here cuts the power, so that none has to wait for what would outlive that."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
 def cut_off_in_the_swap(tmp_path: Path) -> Iterator[Path]:
     """Directories whose writers died after the new state had come into force, one for each step."""
+    old, new = described(tmp_path / "any", 1), described(tmp_path / "any", 2)
     for fatal in range(1, steps_of_a_write(tmp_path) + 1):
         root = tmp_path / "swap" / str(fatal) / "config"
         root.mkdir(parents=True)
-        write_directory(root, described(root, 1), 0)
+        write_directory(root, old, 0)
         with pytest.raises(PowerCutError):
-            write_directory(root, described(root, 2), 0, FailingDisk(fatal))
+            write_directory(root, new, 0, FailingDisk(fatal))
         if (root / ".ff-proxy-journal.json").exists():
             yield root
 
 
-def test_cut_off_anywhere_the_directory_is_old_or_new(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_cut_off_anywhere_the_directory_is_old_or_new(tmp_path: Path, part: int) -> None:
     """Whichever step the process dies at, the next load sees one state, and the next write succeeds."""
     total = steps_of_a_write(tmp_path)
     assert total > 30
     seen = []
-    for fatal in range(1, total + 1):
+    first, second, third = (described(tmp_path / "any", version) for version in (1, 2, 3))
+    for fatal in range(1 + part, total + 1, PARTS):
         root = tmp_path / str(fatal) / "config"
         root.mkdir(parents=True)
-        write_directory(root, described(root, 1), 0)
+        write_directory(root, first, 0)
         with pytest.raises(PowerCutError):
-            write_directory(root, described(root, 2), 0, FailingDisk(fatal))
+            write_directory(root, second, 0, FailingDisk(fatal))
 
         state = versions(root)
         assert state in ({ENV: 1, OTHER: 1}, {ENV: 2, OTHER: 2}), fatal
         seen.append(state[ENV])
 
-        write_directory(root, described(root, 3), 0)
+        write_directory(root, third, 0)
         assert versions(root) == {ENV: 3, OTHER: 3}
         assert hidden(root) == []
     assert seen == sorted(seen)
@@ -244,12 +254,13 @@ def test_cut_off_again_while_it_is_completed(tmp_path: Path) -> None:
 
 def test_an_error_anywhere_leaves_one_state(tmp_path: Path) -> None:
     """A full disk is told, and what was in force before stays, or what is new comes with the next load."""
+    old, new = described(tmp_path / "any", 1), described(tmp_path / "any", 2)
     for fails_at in range(1, steps_of_a_write(tmp_path) + 1):
         root = tmp_path / str(fails_at) / "config"
         root.mkdir(parents=True)
-        write_directory(root, described(root, 1), 0)
+        write_directory(root, old, 0)
         with pytest.raises(StartupError, match="No space left"):
-            write_directory(root, described(root, 2), 0, FailingDisk(fails_at, errno.ENOSPC))
+            write_directory(root, new, 0, FailingDisk(fails_at, errno.ENOSPC))
         assert versions(root) in ({ENV: 1, OTHER: 1}, {ENV: 2, OTHER: 2}), fails_at
 
 

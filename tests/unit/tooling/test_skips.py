@@ -7,29 +7,20 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parents[2] / "conftest.py"
+ROOT = Path(__file__).parents[3]
 AT_RUN_TIME = "import pytest\ndef test_it():\n    pytest.skip('no redis here')\n"
 AT_COLLECTION = "import pytest\npytest.importorskip('absent_module_of_ours')\n"
 
 
 def run_suite(directory: Path, test_module: str, *, ci: bool) -> subprocess.CompletedProcess[str]:
-    """Run a suite of one module under our hooks."""
-    (directory / "conftest.py").write_text(CONFTEST.read_text())
+    """Run a suite of one module under our plugin, and no other."""
     (directory / "test_it.py").write_text(test_module)
     environ = {name: value for name, value in os.environ.items() if name != "CI"}
+    arguments = ["-q", "-p", "tests.support.skips", "--rootdir", str(directory), str(directory)]
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--rootdir",
-            str(directory),
-            str(directory),
-        ],
-        env=environ | ({"CI": "true"} if ci else {}),
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=ROOT,
+        env=environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | ({"CI": "true"} if ci else {}),
         capture_output=True,
         text=True,
         timeout=30,

@@ -117,10 +117,10 @@ async def test_an_environment_that_is_refused_for_an_hour_is_given_up() -> None:
     """Its targets must not take the room of others for ever; an outage alone gives up nothing."""
     error: UpstreamError | None = UpstreamUnavailable("away")
     saas = Saas(lambda _: error)
-    queue, clock = MemoryRegistrations(1200), FakeClock()
+    queue, clock = MemoryRegistrations(1200), FakeClock(turns=15)
     async with forwarding(saas, queue, clock):
         await queue.add(Registration(ENV, Target("ana")))
-        await clock.advance(8000)
+        await clock.advance(4000)
         assert not await queue.add(Registration(OTHER, Target("ben")))
         error = UpstreamRefused("no such key", status=403)
         await clock.advance(3000)

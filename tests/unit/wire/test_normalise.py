@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.model.environment import Item
@@ -17,6 +17,7 @@ from ff_proxy.wire.normalise import (
     segment_forms,
     with_version,
 )
+from tests.support.thorough import examples
 
 FLAG: dict[str, Any] = {
     "feature": "checkout",
@@ -242,6 +243,7 @@ def test_absurd_depth_is_cut() -> None:
     assert isinstance(normalise_flag(FLAG | {"novelty": deep}), Item)
 
 
+@settings(max_examples=examples(0.6))
 @given(st.dictionaries(FIELDS | st.text(max_size=5), JSON, max_size=8))
 def test_any_json_is_an_item_or_rejected_and_an_item_is_stable(doc: dict[str, Any]) -> None:
     """Total on bad data; what comes out is what would come out again."""

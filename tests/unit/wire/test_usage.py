@@ -247,7 +247,7 @@ json_values = st.recursive(
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 pairs = st.lists(st.fixed_dictionaries({"key": texts, "value": json_values}), min_size=1, max_size=4)
 # The first draw builds tables of Unicode: slow on a busy machine, and no matter of this test.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @unhurried

@@ -11,7 +11,7 @@ import pytest
 
 from bench.suite import BENCHMARKS
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 # They take half a minute each even so.
 LONG = {"fleet", "losses"}
 DESPERATE = 100.0
