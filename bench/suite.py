@@ -69,7 +69,7 @@ BENCHMARKS = {
         Benchmark(
             "connections", "What connections, streams and TLS cost, and the bytes they carry.", ("wrk",)
         ),
-        Benchmark("storms", "A storm and a change, for real and as bench.capacity simulates them.", ("gcc",)),
+        Benchmark("storms", "A storm of reconnects and a change, beside the work that they are.", ("gcc",)),
         Benchmark(
             "fleet", "What members ask of Redis, and how soon one replaces another.", ("redis-server", "wrk")
         ),

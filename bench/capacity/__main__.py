@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.capacity import demand, events, limits
+from bench.capacity import formulas
 from bench.capacity.case import Case, Member
+from bench.capacity.happenings import happening
 from bench.capacity.measured import LackingError, read_units
 from bench.capacity.page import PAGE, page
-from bench.capacity.scenarios import fleet
 from bench.capacity.sizing import member_words
 from bench.capacity.units import Units
 from bench.capacity.wording import number, seconds, share, size, table
@@ -46,30 +46,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def answer(case: Case, units: Units) -> list[str]:
     """What a fleet needs, what is in use then, and what happens to it, as texts."""
-    needs = [[need.reason, number(need.members)] for need in limits.needs(case, units)]
+    needs = [[need.reason, number(need.members)] for need in formulas.needs(case, units)]
     parts = [f"members of {member_words(case.member)}:", table(["for", "members"], needs)]
-    given = fleet(case, units)
+    given = formulas.fleet(case, units)
     if given is None:
         return [*parts, "No number of members is enough: give each more memory."]
     parts.append(f"**{given.members:,} members**, with some to spare. CPU, over all of them:")
-    used = demand.cpu(case, units)
+    used = formulas.cpu(case, units)
     parts.append(table(["", "cores"], [[name, number(cores)] for name, cores in used.items()]))
-    asked = demand.redis(case, units, given.members)
-    seen = demand.harness(case)
+    asked = formulas.redis(case, units, given.members)
+    seen = formulas.harness(case)
     parts.append(
-        f"They hold {number(case.streams)} streams and send {size(demand.sent(case, units))} a second. They"
+        f"They hold {number(case.streams)} streams and send {size(formulas.sent(case, units))} a second. They"
         f" ask Redis {number(asked.commands)} commands and {size(asked.bytes)} a second, {share(asked.cpu)}"
-        f" of a core over all nodes; it holds {size(demand.redis_memory(case, units))}. Harness sees"
+        f" of a core over all nodes; it holds {size(formulas.redis_memory(case, units))}. Harness sees"
         f" {number(seen.streams)} streams, {number(seen.posts)} posts of usage a minute and"
         f" {number(seen.targets)} new targets a second."
     )
     if case.streaming:
-        reached = limits.reached_seconds(case, units, given.members)
+        reached = formulas.reached_seconds(case, units, given.members)
         parts.append(f"A change is with everyone within {seconds(reached)}.")
-    bounds = [[limit.name, share(limit.used), limit.then] for limit in limits.limits(case, units)]
+    bounds = [[limit.name, share(limit.used), limit.then] for limit in formulas.limits(case, units)]
     parts += ["What more members do not help against:", table(["", "in use", "beyond it"], bounds)]
     if case.streaming:
-        parts += ["Simulated:", events.storms(given), events.news(given)]
+        parts += ["If all come back at once:", happening(given)]
     return parts
 
 

@@ -4,12 +4,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench.capacity import demand, limits
+from bench.capacity import formulas
 from bench.capacity.case import Case
 from bench.capacity.examples import KINDS, SESSION, SMALL
-from bench.capacity.steady import steady
 from bench.capacity.units import Units
-from bench.capacity.wording import micros, number, seconds, share, size, table
+from bench.capacity.wording import micros, number, seconds, size, table
 
 _FLAGS = (10, 100, 1000, 5000)
 _HALF = 0.5
@@ -25,10 +24,10 @@ def members_carry(units: Units) -> Iterator[str]:
     )
     rows = []
     for name, case in [*KINDS.items(), *_through_tls()]:
-        found = {need.reason: need.members for need in limits.needs(replace(case, member=SMALL), units)}
-        gigabyte = _at_most(case.sdks * 1e9, demand.memory(case, units)[1])
+        found = {need.reason: need.members for need in formulas.needs(replace(case, member=SMALL), units)}
+        gigabyte = _at_most(case.sdks * 1e9, formulas.memory(case, units)[1])
         fits = [_at_most(case.sdks, found[reason]) for reason in _REASONS]
-        factor, reason = limits.carried(replace(case, member=SMALL), units)
+        factor, reason = formulas.carried(replace(case, member=SMALL), units)
         member = f"**{number(case.sdks * factor)}**, then {reason}"
         rows.append([name, fits[0], gigabyte, *fits[1:], member])
     yield table(["", "one core", "1 GB for connections", "65,536 files", "1 Gbit/s", "one member"], rows)
@@ -102,8 +101,8 @@ def growth(units: Units) -> Iterator[str]:
     )
     beat = f"N / 14 * {micros(units.heartbeat)}"
     flag = micros(units.event + units.flag)
-    evaluation = micros(units.event + demand.evaluation_fetched(units))
-    arrival = micros(demand.arrival(Case(flags=100), units))
+    evaluation = micros(units.event + formulas.evaluation_fetched(units))
+    arrival = micros(formulas.arrival(Case(flags=100), units))
     rows = [
         ["server SDKs that poll", f"`N / 60 * {micros(units.poll.at(100) + units.groups)}`, 100 flags"],
         ["server SDKs that stream", f"`{beat} + N * C / 60 * {flag}`"],
@@ -119,19 +118,3 @@ def growth(units: Units) -> Iterator[str]:
         " With changes grow events and fetches, and for Redis changes times members. No official SDK asks"
         " with an ETag, so that 304s save nothing with them."
     )
-    yield _queueing(units)
-
-
-def _queueing(units: Units) -> str:
-    case = replace(KINDS["client SDKs that stream"], member=SMALL)
-    whole = demand.cores(case, units)
-    rows = []
-    for used in (0.3, 0.5, 0.7, 0.9):
-        load = steady(case.times(used / whole), units, 1, seconds=120)
-        rows.append([share(used), number(case.sdks * used / whole), seconds(load.half), seconds(load.most)])
-    headings = ["CPU in use", "client SDKs on one core", "half wait at most", "99 % wait at most"]
-    about = (
-        "Simulated, requests wait for their turn as follows; what makes them wait is a change, which concerns"
-        " everybody at once:"
-    )
-    return f"{about}\n\n{table(headings, rows)}"

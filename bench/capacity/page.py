@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.capacity import demand, limits, scenarios
+from bench.capacity import formulas
 from bench.capacity.carried import growth, members_carry, redis_carries
-from bench.capacity.events import happenings, reality
+from bench.capacity.happenings import happenings
 from bench.capacity.measured import LackingError, read_units
 from bench.capacity.sizing import breaks, sizes
 from bench.capacity.unit_costs import unit_costs
@@ -19,9 +19,9 @@ _INTRODUCTION = """\
 # Capacity
 
 How large a fleet must be, what one core, one gigabyte and one Redis carry, and what breaks first. Measured
-are the unit costs; everything else on this page is worked out of them by the model in `bench/capacity`, which
-also simulates what is not steady. `make page` writes it from the newest file in `bench/results`. For your own
-fleet:
+are the unit costs; everything else on this page follows from them by the formulas in
+`bench/capacity/formulas.py`. `make page` writes it from the newest file in `bench/results`. For a fleet of
+your own:
 
     python -m bench.capacity --sdks 200000 --flags 300 --changes 2 --session 10
     python -m bench.capacity --help"""
@@ -61,7 +61,6 @@ def _body(report: Report | None) -> Iterator[str]:
         return
     for part in _PARTS:
         yield from part(units)
-    yield from reality(report)
     yield from unit_costs(units)
     yield from _assumptions()
 
@@ -93,28 +92,25 @@ def _assumptions() -> Iterator[str]:
                 " which asks Redis before it answers. A proxy by itself does more."
             ),
             (
-                "Work is shared evenly over members and over the cores of a member, and done in the order in"
-                " which it comes. Costs per request do not depend on load, but for streams that are opened in"
-                " a crowd, which is measured."
+                "Work is shared evenly over members and over the cores of a member. Costs per request do not"
+                " depend on load, but for streams that are opened in a crowd, which is measured. How long"
+                " requests wait for each other is not worked out: keep CPU at half."
             ),
             (
-                f"A round trip to Redis takes {seconds(demand.ROUND_TRIP)}, Harness answers within"
-                f" {seconds(limits.HARNESS_SECONDS)}, a balancer knows at once which members are up. None of"
-                " this is measured."
+                f"A round trip to Redis takes {seconds(formulas.ROUND_TRIP)}, Harness answers within"
+                f" {seconds(formulas.HARNESS_SECONDS)}, a balancer knows at once which members are up. None"
+                " of this is measured."
             ),
+            "A fleet's time to start is measured from a data directory.",
             (
-                "A fleet's time to start is measured from a data directory; between two steps of a rolling"
-                f" deploy are {seconds(scenarios.PAUSE_SECONDS)}."
-            ),
-            (
-                f"In each environment {demand.USAGE_CAPACITY:,} counts of usage wait for Harness at most, and"
-                f" {limits.TARGET_CAPACITY:,} targets are kept. What is dropped beyond is counted."
+                f"In each environment {formulas.USAGE_CAPACITY:,} counts of usage wait for Harness at most,"
+                f" and {formulas.TARGET_CAPACITY:,} targets are kept. What is dropped beyond is counted."
             ),
             (
                 "Valid where the figures were measured and in proportion beyond: 10 to 1,000 flags (a"
                 " straight line up to 5,000), up to some 20,000 streams in one process, 20 environments, two"
                 " members. What a thousand members or ten million SDKs do for real, nobody has measured: the"
-                " simulation says what follows if each behaves as one does."
+                " formulas say what follows if each behaves as one does."
             ),
         )
     )

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from bench.capacity import demand, limits
+from bench.capacity import formulas
 from bench.capacity.case import POLL_SECONDS, Case, Member
 from bench.capacity.examples import KINDS, MEMBERS, SESSION, SIZES, SMALL, sized
-from bench.capacity.scenarios import fleet
 from bench.capacity.units import Units
 from bench.capacity.wording import number, seconds, share, table
 
@@ -41,11 +40,11 @@ def sizes(units: Units) -> Iterator[str]:
 def _sized(kind: str, sdks: int, changes: float, units: Units) -> list[str]:
     found = [_members(sized(kind, sdks, member, changes), units) for member in MEMBERS.values()]
     case = sized(kind, sdks, MEMBERS["large"], changes)
-    given = fleet(case, units)
+    given = formulas.fleet(case, units)
     if given is None:
         return [f"{sdks:,}", f"{changes:g}", *found, "-", "-"]
-    reached = limits.reached_seconds(case, units, given.members) if case.streaming else POLL_SECONDS
-    redis = demand.redis(case, units, given.members).cpu / case.nodes
+    reached = formulas.reached_seconds(case, units, given.members) if case.streaming else POLL_SECONDS
+    redis = formulas.redis(case, units, given.members).cpu / case.nodes
     return [
         f"{sdks:,}",
         f"{changes:g}",
@@ -60,8 +59,8 @@ def _harness() -> str:
     for kind in KINDS:
         for sdks in SIZES[2:]:
             case = sized(kind, sdks, SMALL)
-            seen = demand.harness(case)
-            lost = share(limits.usage_lost(case))
+            seen = formulas.harness(case)
+            lost = share(formulas.usage_lost(case))
             figures = [number(seen.streams), number(seen.posts), lost, number(seen.targets)]
             rows.append([f"{sdks:,} {kind}", *figures])
     headings = [
@@ -75,8 +74,8 @@ def _harness() -> str:
 
 
 def _members(case: Case, units: Units) -> str:
-    given = fleet(case, units)
-    reason = limits.needs(case, units)[0].reason
+    given = formulas.fleet(case, units)
+    reason = formulas.needs(case, units)[0].reason
     if given is None:
         return f"none is enough: {reason}"
     return f"{given.members:,} ({reason})" if given.members > 2 else f"{given.members:,}"
@@ -90,10 +89,10 @@ def _sentences(units: Units) -> str:
         ("client SDKs that stream", 100_000, 10),
     ):
         case = sized(kind, sdks, SMALL, changes)
-        given = fleet(case, units)
+        given = formulas.fleet(case, units)
         if given is not None:
             minute = "a change" if changes == 1 else f"{changes} changes"
-            asked = demand.redis(case, units, given.members)
+            asked = formulas.redis(case, units, given.members)
             lines.append(
                 f"- For {sdks:,} {kind} and {minute} a minute you need {given.members:,} small members and"
                 f" one Redis, of which {share(asked.cpu)} of a core and {number(asked.bytes * 8 / 1e6)}"
@@ -118,7 +117,7 @@ def breaks(units: Units) -> Iterator[str]:
     }
     found = {name: _reached(case, units) for name, case in cases.items()}
     rows = []
-    for limit in limits.limits(Case(client=1000, session=SESSION), units):
+    for limit in formulas.limits(Case(client=1000, session=SESSION), units):
         reached = [one[limit.name] for one in found.values()]
         rows.append((min(reached), [limit.name, *map(_sdks, reached), limit.then]))
     rows.sort(key=lambda row: row[0])
@@ -130,8 +129,8 @@ def breaks(units: Units) -> Iterator[str]:
 def _reached(case: Case, units: Units) -> Mapping[str, float]:
     """The SDKs with which each limit is reached."""
     return {
-        limit.name: limits.reached_at(case, units, limit.name) * case.sdks
-        for limit in limits.limits(case, units)
+        limit.name: formulas.reached_at(case, units, limit.name) * case.sdks
+        for limit in formulas.limits(case, units)
     }
 
 
@@ -148,7 +147,7 @@ def _first(reached: Mapping[str, float]) -> str:
 def _one_member(units: Units) -> str:
     parts = []
     for kind, case in KINDS.items():
-        factor, reason = limits.carried(case, units)
+        factor, reason = formulas.carried(case, units)
         parts.append(f"{kind} {number(case.sdks * factor)} ({reason})")
     return f"Of a small member alone, what breaks first is, for {'; '.join(parts)}."
 

@@ -465,7 +465,9 @@ async def test_what_is_handed_over_late_takes_the_place_of_nothing_newer(pair: P
 
 
 @pytest.mark.parametrize(
-    "attributes", [{"a": 10**20}, {"a": "\ud800"}, {"\ud800": 1}, {"a": object()}], ids=repr
+    "attributes",
+    [{"a": 10**20}, {"a": "\ud800"}, {"\ud800": 1}, {"a": object()}],
+    ids=["large", "half a character", "half a name", "no JSON"],
 )
 async def test_what_cannot_be_carried_is_refused_alone(pair: Pair, attributes: dict[str, object]) -> None:
     """It is not kept to be tried for ever, and neither side ends."""

@@ -1,4 +1,4 @@
-"""The capacity model in closed form: units from results, growth, needs and limits."""
+"""The capacity model in closed form: units from results, growth, needs and formulas."""
 
 from dataclasses import replace
 
@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.capacity import demand, limits
+from bench.capacity import formulas
 from bench.capacity.case import Case, Member
 from bench.capacity.measured import LackingError, Wanted, read_units
-from bench.capacity.sdks import ALL, CLIENTS, NET, SERVERS, Step, average, joined
-from bench.capacity.steady import steady
+from bench.capacity.sdks import CLIENTS, SERVERS, joined
 from bench.capacity.units import Curve
 from tests.unit.tooling.capacity_figures import UNITS, figures, report
 
@@ -48,7 +47,7 @@ def test_memory_is_worked_out_of_three_sizes() -> None:
     """What was measured comes out again."""
     for environments, flags, megabytes in ((1, 10, 54), (100, 200, 108), (1000, 30, 179)):
         case = Case(server=1, environments=environments, flags=flags)
-        assert demand.memory(case, UNITS)[0] == pytest.approx(megabytes * 1e6)
+        assert formulas.memory(case, UNITS)[0] == pytest.approx(megabytes * 1e6)
 
 
 @pytest.mark.parametrize("lacking", list(figures()), ids=" ".join)
@@ -68,10 +67,9 @@ def test_a_curve_is_straight_between_its_points_and_beyond() -> None:
 
 
 def test_mixes_are_shares() -> None:
-    """They come to one, and averages count each SDK by its share."""
+    """They come to one."""
     for mix in (SERVERS, CLIENTS, joined(3, 1)):
         assert sum(share for _, share in mix) == pytest.approx(1)
-    assert average(((NET, 0.5), (ALL[0], 0.5)), Step.POLL) == 0.5
 
 
 @given(CASES, st.sampled_from(["polling", "server", "client", "flags", "changes", "counts"]))
@@ -79,18 +77,18 @@ def test_more_of_anything_never_takes_less(case: Case, name: str) -> None:
     """Of CPU, of bytes, of members; with the same members, of Redis."""
     more = replace(case, **{name: getattr(case, name) * 2 + (1 if name == "flags" else 0)})
     exact = 1 + 1e-9
-    assert sum(demand.cpu(case, UNITS).values()) <= sum(demand.cpu(more, UNITS).values()) * exact
-    assert demand.sent(case, UNITS) <= demand.sent(more, UNITS) * exact
-    assert limits.members(case, UNITS) <= limits.members(more, UNITS)
-    assert demand.redis(case, UNITS, 10).cpu <= demand.redis(more, UNITS, 10).cpu * exact
+    assert sum(formulas.cpu(case, UNITS).values()) <= sum(formulas.cpu(more, UNITS).values()) * exact
+    assert formulas.sent(case, UNITS) <= formulas.sent(more, UNITS) * exact
+    assert formulas.members(case, UNITS) <= formulas.members(more, UNITS)
+    assert formulas.redis(case, UNITS, 10).cpu <= formulas.redis(more, UNITS, 10).cpu * exact
 
 
 @given(CASES)
 def test_the_members_worked_out_are_enough_and_one_less_is_not(case: Case) -> None:
     """Needs are said from the largest to the smallest, and the largest counts."""
-    found = limits.needs(case, UNITS)
+    found = formulas.needs(case, UNITS)
     assert [need.members for need in found] == sorted((need.members for need in found), reverse=True)
-    members = limits.members(case, UNITS)
+    members = formulas.members(case, UNITS)
     assert max(1, found[0].members) <= members < max(1, found[0].members) + 1
 
 
@@ -99,40 +97,83 @@ def test_the_members_worked_out_are_enough_and_one_less_is_not(case: Case) -> No
 )
 def test_what_one_member_carries_fills_it(case: Case) -> None:
     """A little more, and it takes two."""
-    factor, _ = limits.carried(case, UNITS)
-    assert limits.members(case.times(factor * 0.99), UNITS) == 1
-    assert limits.members(case.times(factor * 1.01), UNITS) == 2
+    factor, _ = formulas.carried(case, UNITS)
+    assert formulas.members(case.times(factor * 0.99), UNITS) == 1
+    assert formulas.members(case.times(factor * 1.01), UNITS) == 2
 
 
 def test_environments_that_do_not_fit_are_said_to_need_more_than_any_number_of_members() -> None:
     """More members do not help one whose memory is too small."""
     case = Case(server=10, environments=1000, flags=1000, member=Member(memory=1e9))
-    assert limits.members(case, UNITS) == float("inf")
-    assert limits.needs(case, UNITS)[0].reason == "memory"
-    assert limits.limits(case, UNITS) == ()
+    assert formulas.members(case, UNITS) == float("inf")
+    assert formulas.needs(case, UNITS)[0].reason == "memory"
+    assert formulas.limits(case, UNITS) == ()
 
 
 def test_a_limit_is_reached_where_it_is_used_up() -> None:
     """The number of SDKs is that at which all of it is in use."""
     case = Case(client=1000, environments=2)
-    for limit in limits.limits(case, UNITS):
-        factor = limits.reached_at(case, UNITS, limit.name)
+    for limit in formulas.limits(case, UNITS):
+        factor = formulas.reached_at(case, UNITS, limit.name)
         if factor < 1e6:
-            used = {found.name: found.used for found in limits.limits(case.times(factor), UNITS)}
+            used = {found.name: found.used for found in formulas.limits(case.times(factor), UNITS)}
             assert used[limit.name] == pytest.approx(1, rel=0.05)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        Case(polling=20_000),
-        Case(server=20_000, changes=6),
-        Case(client=20_000, changes=6, session=5, environments=3, tls=True),
-        Case(polling=500, server=500, client=500, member=Member(cores=4)),
-    ],
-)
-def test_one_sdk_after_another_comes_to_what_the_formulas_say(case: Case) -> None:
-    """The simulated steady state uses the CPU that the closed form has."""
-    members = 2
-    expected = sum(demand.cpu(case, UNITS).values()) / members / case.member.cores
-    assert steady(case, UNITS, members, seconds=1200).used == pytest.approx(expected, rel=0.05)
+FLEETS = [
+    Case(server=3000),
+    Case(client=200_000, session=10, environments=2),
+    Case(server=20_000, client=50_000, tls=True, member=Member(cores=2)),
+]
+
+
+def fleet(case: Case) -> formulas.Fleet:
+    """Its fleet."""
+    found = formulas.fleet(case, UNITS)
+    assert found is not None
+    return found
+
+
+def test_the_way_back_is_what_each_sdk_asks() -> None:
+    """JavaScript opens its stream; Android authenticates before, and reads everything four times."""
+    javascript, android, ios = (sdk for sdk, _ in CLIENTS)
+    opened = UNITS.stream_of_many
+    every = UNITS.evaluations.at(100)
+    assert (javascript.name, android.name, ios.name) == ("JavaScript", "Android", "iOS")
+    asked = 0.2 * (2 * UNITS.connection + 6 * every + UNITS.auth)
+    assert formulas.way_back(Case(client=1), UNITS) == pytest.approx(opened + asked)
+    handshakes = UNITS.handshake * (1 + 0.2 + 0.2)
+    assert formulas.way_back(Case(client=1, tls=True), UNITS) == pytest.approx(opened + asked + handshakes)
+
+
+@pytest.mark.parametrize("case", FLEETS)
+def test_more_members_are_back_sooner(case: Case) -> None:
+    """Whether one of them is killed or all are."""
+    for back in (formulas.member_back, formulas.fleet_back):
+        ends = [back(replace(fleet(case), members=members)) for members in (2, 4, 8, 800)]
+        assert ends == sorted(ends, reverse=True)
+        assert ends[-1] > 0
+
+
+def test_all_are_not_back_before_members_are_ready() -> None:
+    """However many members there are."""
+    given = replace(fleet(FLEETS[0]), members=10**9)
+    assert formulas.fleet_back(given) == pytest.approx(UNITS.ready.points[0][1], rel=0.01)
+
+
+def test_what_redis_is_asked_is_shared_by_its_nodes() -> None:
+    """As far as there are environments."""
+    case = FLEETS[1]
+    one, ten = (fleet(replace(case, nodes=nodes)) for nodes in (1, 10))
+    expected = 1000 * 0.2 * (UNITS.redis.auth.cpu + 6 * UNITS.redis.evaluation.cpu)
+    assert formulas.redis_back(one, 1000) == pytest.approx(expected)
+    assert formulas.redis_back(ten, 1000) == pytest.approx(expected / 2)
+
+
+@pytest.mark.parametrize("case", FLEETS)
+def test_ten_changes_take_longer_than_one(case: Case) -> None:
+    """Each is told, and fetched, by itself; one is what the members were counted for."""
+    one, ten = (formulas.changes_seconds(fleet(case), changes) for changes in (1, 10))
+    assert one < ten <= 10 * one
+    assert one == formulas.reached_seconds(case, UNITS, fleet(case).members)
+    assert one <= case.within
