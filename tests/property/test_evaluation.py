@@ -1,12 +1,13 @@
 """What holds for every configuration and every target, however odd."""
 
+import json
 from typing import Any
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ff_proxy.evaluation import Engine, compile_engine, render
+from ff_proxy.evaluation import Engine, StepKind, compile_engine, render
 from ff_proxy.evaluation.bucketing import bucket_of, share_of, thresholds
 from ff_proxy.evaluation.case_folding import fold
 from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, prepare
@@ -135,6 +136,11 @@ def test_explanations_agree(
         explanation = engine.explain(flag, target)
         assert explanation.outcome == engine.evaluate(flag, target)
         assert render(explanation).splitlines()[-1].startswith("=> ")
+        json.dumps(msgspec.to_builtins(explanation), allow_nan=False)
+        for step in explanation.steps:
+            if step.kind is StepKind.RULE:
+                asked = [inner.holds for inner in step.inner if inner.kind is StepKind.CLAUSE]
+                assert step.holds == all(asked)
 
 
 @given(st.lists(_SANE, min_size=2, max_size=3), st.lists(_TARGETS, min_size=1, max_size=2))

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, final
 
-from ff_proxy.evaluation.explain import Explanation, explain
+from ff_proxy.evaluation.explain import explain
+from ff_proxy.evaluation.explanation import Explanation
 from ff_proxy.evaluation.flags import CompiledFlag, compile_flag
 from ff_proxy.evaluation.outcomes import Result, unknown_flag
 from ff_proxy.evaluation.segments import CompiledSegment, compile_segment
@@ -71,7 +72,7 @@ class Engine:
 
     def explain(self, flag: str, target: Target | None) -> Explanation:
         """What ``evaluate`` answers, with every step that led to it."""
-        return explain(flag, self._view(target))
+        return explain(flag, self._view(target), and_rules=self.and_rules)
 
     def _settle_all(self, target: Target | None) -> list[Result]:
         view = self._view(target)

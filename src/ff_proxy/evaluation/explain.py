@@ -1,192 +1,162 @@
-"""Why a target gets a variation: every step of evaluation.md §1 in order, for ``ff-proxy explain``.
+"""Why a target gets a variation: every step of spec/evaluation in order, for ``explain``.
 
 This walks a flag's record as the specification tells it, not the compiled steps, and so is a second
 opinion as well: a property test holds its outcome to the engine's. What it shares with the engine are
 the parts that both are made of: facts, conditions and buckets.
 """
 
-from collections.abc import Iterator
-
-import msgspec
-
 from ff_proxy.evaluation.bucketing import NO_BUCKET, share_of, thresholds
-from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, member_of, prepare
-from ff_proxy.evaluation.membership import Member
+from ff_proxy.evaluation.explain_clauses import ClauseExplainer, listed, shown
+from ff_proxy.evaluation.explanation import Explanation, Step, StepKind, plain
 from ff_proxy.evaluation.outcomes import conclude, unknown_flag
-from ff_proxy.evaluation.target_view import Bucket, TargetView, Text
-from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
-from ff_proxy.model.feature import Clause, Distribution, FeatureConfig, Serve, ServingRule, VariationMap
-
-
-class Step(msgspec.Struct, frozen=True):
-    """Something that was looked at: ``holds`` is its outcome if it has one, ``inner`` its parts."""
-
-    text: str
-    holds: bool | None = None
-    inner: "tuple[Step, ...]" = ()
-
-
-class Explanation(msgspec.Struct, frozen=True):
-    """A flag's outcome for a target, the same that ``Engine.evaluate`` gives, and the steps to it."""
-
-    outcome: Evaluation | NoEvaluation
-    steps: tuple[Step, ...]
-
-
-def render(explanation: Explanation) -> str:
-    """An explanation as lines of plain text: ``+`` holds, ``-`` does not, the outcome last."""
-    lines = [line for step in explanation.steps for line in _lines(step, 0)]
-    outcome = explanation.outcome
-    if isinstance(outcome, Evaluation):
-        lines.append(f"=> {outcome.flag}: {outcome.variation} = {outcome.value!r} ({outcome.reason})")
-    else:
-        lines.append(f"=> {outcome.flag}: no variation ({outcome.reason}): {outcome.detail}")
-    return "\n".join(lines)
-
-
-def _lines(step: Step, depth: int) -> Iterator[str]:
-    mark = {True: "+", False: "-", None: " "}[step.holds]
-    yield f"{'  ' * depth}{mark} {step.text}"
-    for inner in step.inner:
-        yield from _lines(inner, depth + 1)
-
-
-def explain(flag: str, view: TargetView) -> Explanation:
-    """The steps of ``flag`` for the view's target."""
-    compiled = view.flags.get(flag)
-    if compiled is None:
-        return Explanation(unknown_flag(flag), ())
-    record = compiled.record
-    steps: list[Step] = []
-    if _prerequisites_met(flag, view, steps):
-        variation, reason = _own(record, view, steps)
-    else:
-        variation, reason = record.off_variation, Reason.PREREQUISITE
-    return Explanation(conclude(flag, record, variation, reason), tuple(steps))
-
+from ff_proxy.evaluation.target_view import Bucket, TargetView
+from ff_proxy.model.evaluation import NoEvaluation, Reason
+from ff_proxy.model.feature import Distribution, FeatureConfig, Prerequisite, Serve, ServingRule, VariationMap
 
 _Choice = tuple[str, Reason]
 
 
-def _prerequisites_met(root: str, view: TargetView, steps: list[Step]) -> bool:
-    """Each flag that ``root`` depends on, however far, once (evaluation.md §7)."""
-    seen = [root]
-    for flag in seen:
-        for entry in view.flags[flag].record.prerequisites:
-            text = f"prerequisite {entry.feature!r} of {flag!r}"
-            wanted = view.flags.get(entry.feature)
-            if wanted is None:
-                steps.append(Step(f"{text}: no such flag, {flag!r} counts as satisfied", holds=True))
-                break
-            inner: list[Step] = []
-            choice = _own(wanted.record, view, inner)
-            outcome = conclude(entry.feature, wanted.record, *choice)
-            if isinstance(outcome, NoEvaluation):
-                text = f"{text}: no variation ({outcome.detail}), {flag!r} counts as satisfied"
-                steps.append(Step(text, holds=True, inner=tuple(inner)))
-                break
-            met = outcome.variation in entry.variations
-            text = f"{text}: has {outcome.variation!r}, wanted {_listed(entry.variations)}"
-            steps.append(Step(text, met, tuple(inner)))
-            if not met:
-                return False
-            if entry.feature not in seen:
-                seen.append(entry.feature)
-    return True
+def explain(flag: str, view: TargetView, *, and_rules: bool = True) -> Explanation:
+    """The steps of ``flag`` for the view's target; ``and_rules`` is how its engine was compiled."""
+    compiled = view.flags.get(flag)
+    if compiled is None:
+        return Explanation(unknown_flag(flag), ())
+    return _Walk(view, ClauseExplainer(view, and_rules=and_rules)).explain(flag, compiled.record)
 
 
-def _own(record: FeatureConfig, view: TargetView, steps: list[Step]) -> _Choice:
-    """A flag's own choice, its prerequisites aside; the variation is empty if no step names one."""
-    steps.append(Step(f"flag {record.identifier!r} is {'on' if record.on else 'off'}", record.on))
-    if not record.on:
-        return record.off_variation, Reason.OFF
-    found: _Choice | None = None
-    if view.targeted:
-        found = _from_map(record.variation_map, view, steps) or _from_rules(record.rules, view, steps)
-    else:
-        steps.append(Step("no target: variation map and rules are skipped"))
-    return found or _from_default(record.default_serve, view, steps)
+class _Walk:
+    def __init__(self, view: TargetView, clauses: ClauseExplainer) -> None:
+        self._view = view
+        self._clauses = clauses
+
+    def explain(self, flag: str, record: FeatureConfig) -> Explanation:
+        steps: list[Step] = []
+        if self._prerequisites_met(flag, steps):
+            variation, reason = self._own(record, steps)
+        else:
+            steps.append(
+                Step(
+                    StepKind.DEFAULT,
+                    f"a prerequisite is not met: the off variation is served, {_named(record.off_variation)}",
+                    facts={"variation": record.off_variation},
+                )
+            )
+            variation, reason = record.off_variation, Reason.PREREQUISITE
+        return Explanation(conclude(flag, record, variation, reason), tuple(steps))
+
+    def _prerequisites_met(self, root: str, steps: list[Step]) -> bool:
+        """Each flag that ``root`` depends on, however far, once (spec/evaluation#prerequisites)."""
+        seen = [root]
+        for flag in seen:
+            for entry in self._view.flags[flag].record.prerequisites:
+                step, settles = self._prerequisite(flag, entry)
+                steps.append(step)
+                if not step.holds:
+                    return False
+                if settles:
+                    break
+                if entry.feature not in seen:
+                    seen.append(entry.feature)
+        return True
+
+    def _prerequisite(self, flag: str, entry: Prerequisite) -> tuple[Step, bool]:
+        """One entry, and whether it settles all of the flag's others."""
+        text = f"prerequisite {shown(entry.feature)} of {shown(flag)}"
+        facts: dict[str, object] = {"of": flag, "flag": entry.feature, "wanted": list(entry.variations)}
+        needed = self._view.flags.get(entry.feature)
+        if needed is None:
+            text = f"{text}: there is no such flag, {shown(flag)} counts as satisfied"
+            return Step(StepKind.PREREQUISITE, text, True, facts), True
+        inner: list[Step] = []
+        outcome = conclude(entry.feature, needed.record, *self._own(needed.record, inner))
+        if isinstance(outcome, NoEvaluation):
+            text = f"{text}: it has no variation ({outcome.detail}), {shown(flag)} counts as satisfied"
+            return Step(StepKind.PREREQUISITE, text, True, facts, tuple(inner)), True
+        met = outcome.variation in entry.variations
+        facts["variation"] = outcome.variation
+        relation = "as wanted" if met else f"wanted is {listed(entry.variations) or 'nothing that exists'}"
+        text = f"{text}: it has {shown(outcome.variation)}, {relation}"
+        return Step(StepKind.PREREQUISITE, text, met, facts, tuple(inner)), False
+
+    def _own(self, record: FeatureConfig, steps: list[Step]) -> _Choice:
+        """A flag's own choice, its prerequisites aside; the variation is empty if no step names one."""
+        text = f"flag {shown(record.identifier)} is {'on' if record.on else 'off'}"
+        if not record.on:
+            text += f": the off variation is served, {_named(record.off_variation)}"
+        steps.append(Step(StepKind.STATE, text, record.on, {"flag": record.identifier}))
+        if not record.on:
+            return record.off_variation, Reason.OFF
+        found: _Choice | None = None
+        if self._view.targeted:
+            found = self._from_map(record.variation_map, steps) or self._from_rules(record.rules, steps)
+        else:
+            steps.append(Step(StepKind.TARGET, "there is no target: target map and rules are skipped"))
+        return found or self._from_default(record.default_serve, steps)
+
+    def _from_map(self, entries: tuple[VariationMap, ...], steps: list[Step]) -> _Choice | None:
+        for entry in entries:
+            named = bool(self._view.identifier) and self._view.identifier in entry.targets
+            text = f"the target is {'' if named else 'not '}named for variation {plain(entry.variation)}"
+            steps.append(Step(StepKind.TARGET_MAP, text, named, {"variation": entry.variation}))
+            if named:
+                return (entry.variation, Reason.TARGET_MAP) if entry.variation else None
+            if entry.segments:
+                step = self._clauses.membership(entry.segments, served=entry.variation)
+                steps.append(step)
+                if step.holds:
+                    return (entry.variation, Reason.SEGMENT_MAP) if entry.variation else None
+        return None
+
+    def _from_rules(self, rules: tuple[ServingRule, ...], steps: list[Step]) -> _Choice | None:
+        for number, rule in enumerate(sorted(rules, key=lambda rule: rule.priority), 1):
+            inner = [self._clauses.clause(clause) for clause in rule.clauses]
+            matches = all(step.holds for step in inner)
+            nothing = rule.serve.distribution is None and rule.serve.variation is None
+            variation = rule.serve.variation or ""
+            text = f"rule {number} (priority {rule.priority}) {'matches' if matches else 'does not match'}"
+            if matches and not inner:
+                text += " everybody: it has no clause"
+            if matches and nothing:
+                text += " but serves nothing, so the next one is asked"
+            elif matches and rule.serve.distribution is not None:
+                variation = self._share(rule.serve.distribution, inner)
+            steps.append(
+                Step(
+                    StepKind.RULE, text, matches, {"number": number, "priority": rule.priority}, tuple(inner)
+                )
+            )
+            if matches and not nothing:
+                return (variation, Reason.RULE) if variation else None
+        return None
+
+    def _from_default(self, serve: Serve, steps: list[Step]) -> _Choice:
+        if serve.distribution is not None and (variation := self._share(serve.distribution, steps)):
+            return variation, Reason.DISTRIBUTION
+        text = f"no rule decided: the default variation is served, {_named(serve.variation or '')}"
+        steps.append(Step(StepKind.DEFAULT, text, facts={"variation": serve.variation or ""}))
+        return serve.variation or "", Reason.DEFAULT
+
+    def _share(self, distribution: Distribution, steps: list[Step]) -> str:
+        """The variation of the target's share of a percentage rollout."""
+        shares = distribution.variations
+        if not shares:
+            text = "the percentage rollout has no shares"
+            steps.append(Step(StepKind.DISTRIBUTION, text, facts={"bucket_by": distribution.bucket_by}))
+            return ""
+        bucket = self._view[Bucket(distribution.bucket_by)]
+        share = shares[share_of(thresholds(share.weight for share in shares), bucket)]
+        where = "no bucket, so the last share" if bucket == NO_BUCKET else f"bucket {bucket} of 100"
+        weights = ", ".join(f"{plain(share.variation)} {share.weight}%" for share in shares)
+        text = f"percentage rollout by {shown(distribution.bucket_by)} ({weights}): {where}: "
+        facts = {
+            "bucket_by": distribution.bucket_by,
+            "bucket": None if bucket == NO_BUCKET else bucket,
+            "shares": [{"variation": share.variation, "weight": share.weight} for share in shares],
+            "variation": share.variation,
+        }
+        steps.append(Step(StepKind.DISTRIBUTION, text + plain(share.variation), facts=facts))
+        return share.variation
 
 
-def _from_map(entries: tuple[VariationMap, ...], view: TargetView, steps: list[Step]) -> _Choice | None:
-    for entry in entries:
-        named = bool(view.identifier) and view.identifier in entry.targets
-        steps.append(Step(f"target is named for variation {entry.variation!r}", named))
-        if named:
-            return (entry.variation, Reason.TARGET_MAP) if entry.variation else None
-        if entry.segments:
-            inner = _segment_steps(entry.segments, view)
-            grouped = bool(view[member_of(entry.segments)[0]])
-            text = f"target is in {_listed(entry.segments)} for variation {entry.variation!r}"
-            steps.append(Step(text, grouped, inner))
-            if grouped:
-                return (entry.variation, Reason.SEGMENT_MAP) if entry.variation else None
-    return None
-
-
-def _from_rules(rules: tuple[ServingRule, ...], view: TargetView, steps: list[Step]) -> _Choice | None:
-    for number, rule in enumerate(sorted(rules, key=lambda rule: rule.priority), 1):
-        inner = [_clause_step(clause, view) for clause in rule.clauses]
-        matches = all(step.holds for step in inner)
-        nothing = rule.serve.distribution is None and rule.serve.variation is None
-        more = " but serves nothing, so the next one is asked" if matches and nothing else ""
-        text = f"rule {number} (priority {rule.priority}) matches{more}"
-        if not matches or nothing:
-            steps.append(Step(text, matches, tuple(inner)))
-            continue
-        variation = rule.serve.variation or ""
-        if rule.serve.distribution is not None:
-            variation = _share(rule.serve.distribution, view, inner)
-        steps.append(Step(text, matches, tuple(inner)))
-        return (variation, Reason.RULE) if variation else None
-    return None
-
-
-def _from_default(serve: Serve, view: TargetView, steps: list[Step]) -> _Choice:
-    if serve.distribution is not None and (variation := _share(serve.distribution, view, steps)):
-        return variation, Reason.DISTRIBUTION
-    steps.append(Step(f"default variation: {serve.variation or 'none'}"))
-    return serve.variation or "", Reason.DEFAULT
-
-
-def _share(distribution: Distribution, view: TargetView, steps: list[Step]) -> str:
-    shares = distribution.variations
-    if not shares:
-        steps.append(Step("distribution has no shares"))
-        return ""
-    bucket = view[Bucket(distribution.bucket_by)]
-    share = shares[share_of(thresholds(share.weight for share in shares), bucket)]
-    where = "no bucket, the last share" if bucket == NO_BUCKET else f"bucket {bucket} of 100"
-    weights = ", ".join(f"{share.variation} {share.weight}%" for share in shares)
-    steps.append(Step(f"distribution by {distribution.bucket_by!r} ({weights}): {where}: {share.variation}"))
-    return share.variation
-
-
-def _clause_step(clause: Clause, view: TargetView) -> Step:
-    condition = prepare(clause)
-    holds = condition is not None and all_hold((condition,), view)
-    if clause.op == SEGMENT_MATCH:
-        inner = _segment_steps(clause.values, view)
-        return Step(f"target is in {_listed(clause.values)}", holds, inner)
-    value = view[Text(clause.attribute)]
-    text = f"{clause.attribute} {value!r} {clause.op} {_listed(clause.values)}"
-    return Step(text if condition else f"{text} (can never hold)", holds)
-
-
-def _segment_steps(segments: tuple[str, ...], view: TargetView) -> tuple[Step, ...]:
-    return tuple(_segment_step(segment, view) for segment in segments)
-
-
-def _segment_step(identifier: str, view: TargetView) -> Step:
-    segment = view.segments.get(identifier)
-    if segment is None:
-        return Step(f"segment {identifier!r} does not exist, the next one is asked", holds=False)
-    if view.identifier in segment.excluded:
-        return Step(f"segment {identifier!r} excludes the target, which ends the list", holds=False)
-    if view.identifier in segment.included:
-        return Step(f"segment {identifier!r} includes the target", holds=True)
-    return Step(f"segment {identifier!r} matches the target by its rules", bool(view[Member(identifier)]))
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return f"[{', '.join(map(repr, names))}]"
+def _named(variation: str) -> str:
+    return plain(variation) if variation else "but none is named"
