@@ -192,10 +192,10 @@ def _validate(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCod
     return validate(argv, out)
 
 
-def _explain(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
+def _explain(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
     from ff_proxy.commands.explain import explain
 
-    return explain(argv, out)
+    return explain(argv, environ, out)
 
 
 def _sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:

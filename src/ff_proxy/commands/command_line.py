@@ -1,6 +1,6 @@
-"""Command lines of the small commands: their own few options, flags only."""
+"""Command lines of the small commands: their own few options, mostly flags only."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,16 +17,27 @@ class NoOptions:
     """The options of a command that takes words only."""
 
 
-def read_command(argv: Sequence[str], record: type[R], *, words: int) -> tuple[R, Sequence[str]] | None:
+def read_command(
+    argv: Sequence[str],
+    record: type[R],
+    *,
+    words: int,
+    environ: Mapping[str, str] | None = None,
+    variables: Iterable[str] = (),
+) -> tuple[R, Sequence[str]] | None:
     """The options, as ``record`` declares them, and the other words; ``None`` if help is asked for.
 
+    ``variables`` are the flags of options that count in the environment too, and in the files it names.
     Raises ``ConfigError`` with every problem.
     """
     declared = options_of(record)
     line = parse_flags(argv, declared, words=words)
     if line.wants_help:
         return None
-    settings = settle(Inputs(line, {}), declared)
+    chosen = set(variables)
+    names = {name for one in declared if one.flag in chosen for name in (one.env, one.env_file)}
+    given = {name: text for name, text in (environ or {}).items() if name in names}
+    settings = settle(Inputs(line, given), declared)
     if settings.problems:
         raise ConfigError(*settings.problems)
     return build(record, settings), line.words

@@ -1,98 +1,173 @@
-"""``ff-proxy explain``: why does this target get this variation? Every step, from an offline directory."""
+"""``ff-proxy explain``: why does this target get this variation? Every step, wherever the flag is known."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, TextIO
+from functools import partial
+from typing import Any, Final, TextIO
 
 import msgspec
 
-from ff_proxy.commands.command_line import read_options
+from ff_proxy.commands.command_line import read_command
+from ff_proxy.commands.explain_sources import (
+    DirectorySource,
+    Found,
+    ProxyAnswer,
+    ProxySource,
+    Question,
+    Source,
+    look_up,
+)
+from ff_proxy.commands.output import write_json, write_text
 from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import option, options_of, required
+from ff_proxy.config.declare import Values, one_of, option, required
+from ff_proxy.config.records import RedisStoreOptions, SqliteStoreOptions
 from ff_proxy.config.reference import usage
 from ff_proxy.config.spelling import nearest
 from ff_proxy.errors import ConfigError, ExitCode
-from ff_proxy.evaluation import compile_engine, render
+from ff_proxy.evaluation import Explanation, compile_engine, plain, render
+from ff_proxy.model.evaluation import NoEvaluation
 from ff_proxy.model.target import Target
-from ff_proxy.offline.directory import read_directory
-from ff_proxy.offline.format import OfflineEnvironment
-from ff_proxy.wire.config import read_feature, read_segment, read_target
+from ff_proxy.runtime.event_loop import run_until_told
+from ff_proxy.runtime.signals import Stop
+from ff_proxy.wire.config import read_target
 
-SUMMARY: Final = "why a target gets a flag's variation, step by step, from an offline directory"
+SUMMARY: Final = "Why a target gets a flag's variation, step by step; the last line is what SDKs get."
+_PLACES: Final[Mapping[str, type[Any]]] = {
+    "config-dir": DirectorySource,
+    "data-dir": SqliteStoreOptions,
+    "redis-address": RedisStoreOptions,
+    "url": ProxySource,
+}
+# What is secret may come from the environment, where no list of processes shows it.
+_FROM_ENVIRONMENT: Final = ("api-keys", "redis-username", "redis-password")
+
+
+def _place(values: Values) -> type[Any]:
+    given = [flag for flag in _PLACES if values.given(flag)]
+    if len(given) != 1:
+        raise ConfigError(
+            f"{', '.join(given) or 'explain'}: say one place to look at: "
+            "-config-dir, -data-dir, -redis-address or -url"
+        )
+    return _PLACES[given[0]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainOptions:
     """The command's options."""
 
-    config_dir: Path = required(
-        kinds.PATH,
-        "Offline directory that holds the environment (ff-proxy -generate-offline-config writes one)",
-    )
-    environment: str = option(
-        kinds.TEXT, "", "Environment id; may be left out if the directory holds one only"
-    )
     flag: str = required(kinds.TEXT, "Flag to evaluate")
-    target: str = required(
-        kinds.TEXT, "Identifier of the target; its attributes are used if the directory has it"
-    )
+    target: str = required(kinds.TEXT, "Identifier of the target; its attributes are used if they are known")
     attributes: str = option(kinds.TEXT, "", "JSON object of attributes, instead of the known ones")
+    environment: str = option(
+        kinds.TEXT, "", "Environment, by id or identifier; may be left out if there is only one"
+    )
+    source: Source = one_of(
+        _place, DirectorySource, SqliteStoreOptions, RedisStoreOptions, ProxySource, default=DirectorySource
+    )
+    and_rules: bool = option(kinds.BOOLEAN, True, "As the proxy's own option: evaluate groups with AND rules")
+    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
 
 
-def explain(argv: Sequence[str], out: TextIO) -> ExitCode:
+def explain(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
     """Run ``ff-proxy explain ARGV…``: the steps, then the outcome.
 
-    Raises ``ConfigError`` for a command line that cannot be used or names what is not there, and
-    ``OfflineDataError`` for a directory that cannot be read.
+    Raises ``ConfigError`` for a command line that cannot be used or names what is not there, and otherwise
+    what the place raises: ``OfflineDataError``, ``StoreError`` or ``UpstreamError``.
     """
-    options = read_options(argv, ExplainOptions)
-    if options is None:
-        print(usage("ff-proxy explain", options_of(ExplainOptions), SUMMARY), file=out)
+    command = read_command(argv, ExplainOptions, words=0, environ=environ, variables=_FROM_ENVIRONMENT)
+    if command is None:
+        print(usage("ff-proxy explain", ExplainOptions, SUMMARY), file=out)
         return ExitCode.OK
-    name = options.flag
-    environment = _environment(options.config_dir, options.environment)
-    flags = environment.config.flags
-    if name not in flags:
-        raise ConfigError(f"flag: the environment has no flag {name!r}{nearest(name, list(flags))}")
-    engine = compile_engine(
-        {key: read_feature(msgspec.json.decode(item.wire)) for key, item in flags.items()},
-        {
-            key: read_segment(msgspec.json.decode(item.wire))
-            for key, item in environment.config.segments.items()
-        },
+    options, _ = command
+    return run_until_told(partial(_run, options, out), unfinished=ExitCode.CRASH)
+
+
+async def _run(options: ExplainOptions, out: TextIO, _: Stop) -> ExitCode:
+    question = Question(
+        options.environment,
+        options.flag,
+        _target(options.target, options.attributes),
+        described=bool(options.attributes),
+        and_rules=options.and_rules,
     )
-    target = _target(environment, options.target, options.attributes)
-    print(f"environment {environment.config.id}, target {json.dumps(msgspec.to_builtins(target))}", file=out)
-    print(render(engine.explain(name, target)), file=out)
+    found = await look_up(options.source, question)
+    if options.flag not in found.flags:
+        hint = nearest(options.flag, list(found.flags))
+        raise ConfigError(f"flag: the environment has no flag {options.flag!r}{hint}")
+    account = _account(found, question)
+    if options.json:
+        write_json(out, _record(found, account))
+        return ExitCode.OK
+    name = f" ({found.environment.identifier})" if found.environment.identifier else ""
+    target = json.dumps(msgspec.to_builtins(found.target))
+    write_text(out, f"environment {found.environment.id}{name}, from {found.place}", f"target {target}")
+    *steps, outcome = render(account.explanation).splitlines()
+    if account.told is not None:
+        outcome = f"=> {plain(options.flag)}: {_words(account.told)} (as the proxy answers)"
+    write_text(out, *steps, *(f"note: {note}" for note in account.notes), outcome)
     return ExitCode.OK
 
 
-def _environment(root: Path, wanted: str) -> OfflineEnvironment:
-    found: dict[str, OfflineEnvironment] = {}
-    for reading in read_directory(root).readings:
-        if reading.environment is not None:
-            found[reading.environment.config.id] = reading.environment
-    if wanted in found:
-        return found[wanted]
-    if not wanted and len(found) == 1:
-        return next(iter(found.values()))
-    known = ", ".join(sorted(found)) or "none that can be read (see ff-proxy validate)"
-    raise ConfigError(f"environment: must be one of those in {root}: {known}")
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """An explanation and what has to be said about it; ``told`` is what SDKs get if it is not its outcome."""
+
+    explanation: Explanation
+    notes: tuple[str, ...] = ()
+    told: ProxyAnswer | None = None
 
 
-def _target(environment: OfflineEnvironment, identifier: str, attributes: str) -> Target:
-    known = {target.identifier: target for target in environment.targets}
-    target = known.get(identifier, Target(identifier))
+def _account(found: Found, question: Question) -> _Account:
+    """What explains the answer of the place, if it gives one."""
+    engine = compile_engine(found.flags, found.segments, and_rules=question.and_rules)
+    explanation = engine.explain(question.flag, found.target)
+    answer = found.answer
+    if answer is None or _variation(explanation) == answer.variation:
+        return _Account(explanation)
+    why = "it knows attributes of the target that are not known here: give them with -attributes"
+    if question.described:
+        why = "has the flag changed just now, or is its option and-rules another? Ask again"
+    note = (
+        f"these steps lead to {_variation(explanation) or 'no variation'}, and the proxy says "
+        f"{answer.variation or 'no variation'}: {why}"
+    )
+    return _Account(explanation, (note,), answer)
+
+
+def _words(answer: ProxyAnswer) -> str:
+    return "no variation" if answer.variation is None else f"{plain(answer.variation)} = {answer.value!r}"
+
+
+def _variation(explanation: Explanation) -> str | None:
+    return None if isinstance(explanation.outcome, NoEvaluation) else explanation.outcome.variation
+
+
+def _record(found: Found, account: _Account) -> Mapping[str, object]:
+    outcome: object = account.explanation.outcome
+    if account.told is not None:
+        told = account.told
+        outcome = {"flag": account.explanation.outcome.flag, "variation": told.variation, "value": told.value}
+    return {
+        "source": found.place,
+        "environment": {"id": found.environment.id, "identifier": found.environment.identifier},
+        "target": found.target,
+        "steps": account.explanation.steps,
+        "notes": account.notes,
+        "outcome": outcome,
+    }
+
+
+def _target(identifier: str, attributes: str) -> Target:
     if not attributes:
-        return target
+        return Target(identifier)
     try:
         doc = json.loads(attributes)
     except ValueError as error:
         raise ConfigError(f"attributes: not JSON: {error}") from error
     if not isinstance(doc, dict):
         raise ConfigError("attributes: must be a JSON object")
-    described = read_target({"identifier": identifier, "name": target.name, "attributes": doc})
+    described = read_target({"identifier": identifier, "attributes": doc})
     assert described is not None  # noqa: S101  (it has an identifier)
     return described

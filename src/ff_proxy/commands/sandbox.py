@@ -10,7 +10,7 @@ from typing import Final, TextIO
 from ff_proxy.commands.command_line import read_options
 from ff_proxy.commands.sandbox_flip import flip
 from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import option, options_of
+from ff_proxy.config.declare import option
 from ff_proxy.config.reference import usage
 from ff_proxy.errors import ExitCode
 from ff_proxy.offline.directory import read_directory
@@ -49,7 +49,7 @@ def sandbox(argv: Sequence[str], out: TextIO) -> ExitCode:
         return flip(argv[1:], out)
     options = read_options(argv, SandboxOptions)
     if options is None:
-        print(usage("ff-proxy sandbox", options_of(SandboxOptions), SUMMARY), file=out)
+        print(usage("ff-proxy sandbox", SandboxOptions, SUMMARY), file=out)
         return ExitCode.OK
     state = SandboxState(_environments(options.config_dir))
     run(_run(state, options, out))

@@ -8,7 +8,7 @@ import httpx2
 
 from ff_proxy.commands.command_line import read_command
 from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import option, options_of
+from ff_proxy.config.declare import option
 from ff_proxy.config.reference import usage
 from ff_proxy.errors import ConfigError, ExitCode, RequestError, StartupError
 
@@ -37,9 +37,7 @@ def flip(argv: Sequence[str], out: TextIO) -> ExitCode:
     command = read_command(argv, FlipOptions, words=1)
     if command is None:
         print(
-            usage(
-                "ff-proxy sandbox flip FLAG", options_of(FlipOptions), "Change a flag of a running sandbox."
-            ),
+            usage("ff-proxy sandbox flip FLAG", FlipOptions, "Change a flag of a running sandbox."),
             file=out,
         )
         return ExitCode.OK

@@ -192,6 +192,18 @@ def options_of(*records: type[Any]) -> tuple[Option[Any], ...]:
     return tuple({found.flag: found for record in records for found in _walk(record)}.values())
 
 
+def always_required(record: type[Any]) -> frozenset[str]:
+    """The flags of options that ``record`` cannot do without, whichever of its choices are made."""
+    found: set[str] = set()
+    for declared in _declarations(record).values():
+        match declared:
+            case Option(required=True):
+                found.add(declared.flag)
+            case _Group(among=(only,), switch=None):
+                found |= always_required(only)
+    return frozenset(found)
+
+
 def build(record: type[R], values: Values) -> R:
     """``record``, made of the values; raises ``ConfigError`` if what it cannot do without is missing."""
     problems = [f"{found.flag}: required{because}" for found, because in missing(record, values)]

@@ -5,7 +5,7 @@ from itertools import groupby
 from textwrap import fill
 from typing import Any, Final
 
-from ff_proxy.config.declare import Mode, Option, Status, missing
+from ff_proxy.config.declare import Mode, Option, Status, always_required, missing, options_of
 from ff_proxy.config.records import ROLES
 from ff_proxy.config.settings import read_settings
 
@@ -27,15 +27,16 @@ _FLAGS: Final = (
 _COLUMN: Final = 24
 
 
-def usage(call: str, options: Sequence[Option[Any]], summary: str = "") -> str:
-    """How a command with a few options of its own is called: a line per option."""
+def usage(call: str, record: type[Any], summary: str = "") -> str:
+    """How a command is called whose own few options ``record`` declares: a line per option."""
+    options, needed = options_of(record), always_required(record)
     lines = [f"{call} [options]" if options else call, ""]
     if summary:
         lines += [summary, ""]
     for option in options:
         name = f"-{option.flag}" if option.kind.standalone else f"-{option.flag} {option.kind.name}"
         default = f" (default {option.shown_default})" if option.shown_default not in {"", "false"} else ""
-        required = " (required)" if option.required else ""
+        required = " (required)" if option.flag in needed else ""
         lines.append(f"  {name:<{_COLUMN}} {option.meaning}{default}{required}")
     return "\n".join(lines).rstrip()
 

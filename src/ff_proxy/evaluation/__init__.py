@@ -7,6 +7,6 @@ commands above them may import it; it imports the model only.
 """
 
 from ff_proxy.evaluation.engine import Engine, compile_engine
-from ff_proxy.evaluation.explanation import Explanation, Step, StepKind, render, render_outcome
+from ff_proxy.evaluation.explanation import Explanation, Step, StepKind, plain, render
 
-__all__ = ["Engine", "Explanation", "Step", "StepKind", "compile_engine", "render", "render_outcome"]
+__all__ = ["Engine", "Explanation", "Step", "StepKind", "compile_engine", "plain", "render"]

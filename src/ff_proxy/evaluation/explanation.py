@@ -50,11 +50,10 @@ class Explanation(msgspec.Struct, frozen=True):
 def render(explanation: Explanation) -> str:
     """An explanation as lines of plain text: ``+`` holds, ``-`` does not, the outcome last."""
     lines = [line for step in explanation.steps for line in _lines(step, 0)]
-    return "\n".join([*lines, render_outcome(explanation.outcome)])
+    return "\n".join([*lines, _outcome(explanation.outcome)])
 
 
-def render_outcome(outcome: Evaluation | NoEvaluation) -> str:
-    """The last line: what SDKs get, and which step decided."""
+def _outcome(outcome: Evaluation | NoEvaluation) -> str:
     if isinstance(outcome, NoEvaluation):
         return f"=> {plain(outcome.flag)}: no variation ({outcome.reason}): {outcome.detail}"
     variation = plain(outcome.variation)

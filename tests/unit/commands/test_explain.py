@@ -43,7 +43,7 @@ def directory(tmp_path: Path) -> Path:
 def explained(directory: Path, *more: str) -> str:
     """What the command prints."""
     out = io.StringIO()
-    assert explain(["-config-dir", str(directory), "-flag", "checkout", *more], out) is ExitCode.OK
+    assert explain(["-config-dir", str(directory), "-flag", "checkout", *more], {}, out) is ExitCode.OK
     return out.getvalue()
 
 
@@ -79,4 +79,4 @@ def test_what_is_not_there_is_named(directory: Path, words: list[str], problem: 
 def test_a_misspelt_flag_gets_a_suggestion(directory: Path) -> None:
     """The nearest name there is."""
     with pytest.raises(ConfigError, match=r"no flag 'chekout'.*checkout"):
-        explain(["-config-dir", str(directory), "-flag", "chekout", "-target", "ana"], io.StringIO())
+        explain(["-config-dir", str(directory), "-flag", "chekout", "-target", "ana"], {}, io.StringIO())

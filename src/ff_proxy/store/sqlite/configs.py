@@ -54,7 +54,7 @@ class SqliteConfigs:
     async def load(self) -> None:
         """Read every environment from the file."""
         self._changed = dict(await self._database.run(_read_last_changes))
-        for config in await self._database.run(_read_all):
+        for config in await self._database.run(read_all):
             self._counter += 1
             revision = Revision(self._epoch, self._counter)
             self._environments[config.id] = msgspec.structs.replace(config, revision=revision)
@@ -202,7 +202,8 @@ def _read_last_changes(connection: sqlite3.Connection) -> list[tuple[Environment
     return [(EnvironmentId(environment), changed) for environment, changed in rows]
 
 
-def _read_all(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
+def read_all(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
+    """Every environment in the file, without revisions."""
     parts: dict[str, tuple[dict[str, Item], dict[str, Item], dict[str, int]]] = {}
     rows = connection.execute("SELECT environment, domain, identifier, version, digest, wire FROM items")
     for environment, domain_name, identifier, version, digest, wire in rows:

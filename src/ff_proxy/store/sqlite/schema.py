@@ -62,13 +62,17 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
     Raises:
         StoreUnusable: another program's file, one of a newer ff-proxy, or one that is not whole.
     """
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables:
+    if not _tables(connection):
         marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
         connection.executescript(f"BEGIN; {marks} {_TABLES} COMMIT;")
         return
+    check(connection, path)
+
+
+def check(connection: sqlite3.Connection, path: str) -> None:
+    """Refuse a file that is not one that this program reads; raises as ``prepare`` does."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION:
         raise StoreUnusable(
             f"{path} is not a file of ff-proxy: choose another data-dir or move the file away"
@@ -78,9 +82,13 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
             f"{path} was written by a newer ff-proxy (layout {version}, this one reads {VERSION}): "
             "start that version again, or move the file away to begin with an empty store"
         )
-    missing = _NAMES - tables
+    missing = _NAMES - _tables(connection)
     if missing:
         raise StoreUnusable(
             f"{path} lacks the tables {', '.join(sorted(missing))}: put a backup in its place, "
             "or move the file away to begin with an empty store"
         )
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

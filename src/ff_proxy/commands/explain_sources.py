@@ -1,0 +1,215 @@
+"""Where ``explain`` finds an environment: a directory, a data directory, Redis, or a running proxy."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import msgspec
+
+from ff_proxy.commands.proxy_client import ProxyClient, bearer, open_transport, segment, target_header
+from ff_proxy.config import value_types as kinds
+from ff_proxy.config.declare import required
+from ff_proxy.config.records import RedisStoreOptions, SqliteStoreOptions
+from ff_proxy.errors import ConfigError, MalformedJson, UpstreamMalformed, UpstreamRefused
+from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo
+from ff_proxy.model.feature import FeatureConfig, Segment
+from ff_proxy.model.keys import EnvironmentId, SdkKey
+from ff_proxy.model.memory import LEAST_SHARES
+from ff_proxy.model.target import Target
+from ff_proxy.offline.directory import read_directory
+from ff_proxy.offline.format import OfflineEnvironment
+from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.store.sqlite.reading import stored_environments, stored_target
+from ff_proxy.telemetry import null_telemetry
+from ff_proxy.wire.config import read_feature, read_segment
+from ff_proxy.wire.values import decode_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectorySource:
+    """An offline directory."""
+
+    config_dir: Path = required(
+        kinds.PATH, "Offline directory to look into (ff-proxy -generate-offline-config writes one)"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySource:
+    """A running proxy, asked as an SDK asks it."""
+
+    url: str = required(kinds.URL, "Address of a running proxy to ask")
+    api_keys: tuple[SdkKey, ...] = required(
+        kinds.KEYS, "With url: SDK key of the environment; of several, the one whose environment is wanted"
+    )
+
+
+Source = DirectorySource | SqliteStoreOptions | RedisStoreOptions | ProxySource
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for: an environment by id or identifier (empty: the only one), a flag, and a target.
+
+    ``described`` is ``False`` if the target's attributes were not given: those that are known there count.
+    ``and_rules`` is the proxy's own option of this name.
+    """
+
+    environment: str
+    flag: str
+    target: Target
+    described: bool
+    and_rules: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyAnswer:
+    """What a running proxy says of the flag and the target; ``variation`` is ``None`` if there is none."""
+
+    variation: str | None
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An environment and the target, as they are known there."""
+
+    place: str
+    environment: EnvironmentInfo
+    flags: Mapping[str, FeatureConfig]
+    segments: Mapping[str, Segment]
+    target: Target
+    answer: ProxyAnswer | None = None
+
+
+async def look_up(source: Source, question: Question) -> Found:
+    """Find what is asked for.
+
+    Raises ``ConfigError`` for an environment that is not there, and otherwise what the place raises.
+    """
+    match source:
+        case DirectorySource():
+            return await asyncio.to_thread(_in_directory, source.config_dir, question)
+        case SqliteStoreOptions():
+            return await asyncio.to_thread(_in_data_directory, source.directory, question)
+        case RedisStoreOptions():
+            return await _in_redis(source, question)
+        case ProxySource():
+            return await _in_proxy(source, question)
+
+
+def _in_directory(root: Path, question: Question) -> Found:
+    found: dict[EnvironmentId, OfflineEnvironment] = {
+        reading.environment.config.id: reading.environment
+        for reading in read_directory(root).readings
+        if reading.environment is not None
+    }
+    place = f"offline directory {root}"
+    infos = [one.config.info for one in found.values()]
+    environment = found[_chosen(question.environment, infos, place, hint=" (see ff-proxy validate)")]
+    known = {target.identifier: target for target in environment.targets}
+    return _found(place, environment.config, question, known.get(question.target.identifier))
+
+
+def _in_data_directory(directory: Path, question: Question) -> Found:
+    found = {config.id: config for config in stored_environments(directory)}
+    place = f"data directory {directory}"
+    chosen = found[_chosen(question.environment, [config.info for config in found.values()], place)]
+    return _found(place, chosen, question, stored_target(directory, chosen.id, question.target.identifier))
+
+
+async def _in_redis(options: RedisStoreOptions, question: Question) -> Found:
+    # Its client costs time that nobody else should pay.
+    from ff_proxy.app.redis import redis_store  # noqa: PLC0415  (see above)
+
+    place = f"Redis {options.address}, prefix {options.prefix}"
+    async with redis_store(options, LEAST_SHARES, SystemClock(), null_telemetry()) as store:
+        names = await store.configs.environments()
+        configs = [await store.configs.environment(name) for name in names]
+        found = {config.id: config for config in configs if config is not None}
+        chosen = found[_chosen(question.environment, [config.info for config in found.values()], place)]
+        known = await store.targets.get(chosen.id, question.target.identifier)
+    return _found(place, chosen, question, known)
+
+
+async def _in_proxy(source: ProxySource, question: Question) -> Found:
+    async with open_transport() as transport:
+        client = ProxyClient(transport, source.url)
+        sessions = [(await client.authenticate(key)) for key in source.api_keys]
+        infos = {info.id: info for _, info in sessions}
+        chosen = _chosen(question.environment, list(infos.values()), f"the proxy {source.url}")
+        token = next(token for token, info in sessions if info.id == chosen)
+        headers = bearer(token)
+        base = f"/client/env/{segment(chosen)}"
+        rules = {"rules": "v2"} if question.and_rules else {}
+        flags = await _listed(client, f"{base}/feature-configs", headers)
+        groups = await _listed(client, f"{base}/target-segments", headers, rules)
+        answer = await _answer(client, base, headers, question)
+    return Found(
+        f"the proxy {source.url}",
+        infos[chosen],
+        {record.identifier: record for record in map(read_feature, flags)},
+        {record.identifier: record for record in map(read_segment, groups)},
+        question.target,
+        answer,
+    )
+
+
+async def _listed(
+    client: ProxyClient, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+) -> list[object]:
+    reply = await client.get(path, headers, query)
+    listed = _decoded(reply.body)
+    if reply.status != HTTPStatus.OK or not isinstance(listed, list):
+        raise UpstreamMalformed(f"{client.url}{path} answered {reply.status}, not a list: is it ready?")
+    return listed
+
+
+async def _answer(
+    client: ProxyClient, base: str, headers: Mapping[str, str], question: Question
+) -> ProxyAnswer:
+    """Evaluated by the proxy, with the attributes that it knows or those that were given."""
+    described = target_header(question.target) if question.described else {}
+    path = f"{base}/target/{segment(question.target.identifier)}/evaluations/{segment(question.flag)}"
+    reply = await client.get(path, {**headers, **described})
+    doc = _decoded(reply.body)
+    if reply.status == HTTPStatus.OK and isinstance(doc, dict):
+        return ProxyAnswer(str(doc.get("identifier")), str(doc.get("value")))
+    if reply.status == HTTPStatus.NOT_FOUND:
+        return ProxyAnswer(None)
+    raise UpstreamRefused(f"{client.url}{path} answered {reply.status}", status=reply.status)
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        return decode_json(body, repairable=len(body))
+    except MalformedJson:
+        return None
+
+
+def _found(place: str, config: EnvironmentConfig, question: Question, known: Target | None) -> Found:
+    target = question.target
+    if known is not None:
+        target = known if not question.described else msgspec.structs.replace(target, name=known.name)
+    return Found(
+        place,
+        config.info,
+        {name: read_feature(msgspec.json.decode(item.wire)) for name, item in config.flags.items()},
+        {name: read_segment(msgspec.json.decode(item.wire)) for name, item in config.segments.items()},
+        target,
+    )
+
+
+def _chosen(wanted: str, infos: Sequence[EnvironmentInfo], place: str, hint: str = "") -> EnvironmentId:
+    """The environment that is meant, by id, else by identifier; without either the only one there is."""
+    if not infos:
+        raise ConfigError(f"environment: there is none that can be read in {place}{hint}")
+    found = [info.id for info in infos if info.id == wanted]
+    found = found or [info.id for info in infos if not wanted or info.identifier == wanted]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(f"{info.id} ({info.identifier or 'no identifier'})" for info in infos)
+    what = "several have that identifier, name one by its id" if found and wanted else "must be one of those"
+    raise ConfigError(f"environment: {what} in {place}: {names}")

@@ -1,0 +1,59 @@
+"""What commands write: JSON for programs, text for people, and on a terminal what is being waited for."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Final, TextIO
+
+import msgspec
+
+_RESET: Final = "\x1b[0m"
+_CLEAR: Final = "\r\x1b[K"
+
+
+def write_json(out: TextIO, record: Mapping[str, Any]) -> None:
+    """One JSON document, indented, in ASCII: it can be written whatever the texts in it hold."""
+    out.write(f"{json.dumps(msgspec.to_builtins(record), indent=2)}\n")
+
+
+def write_text(out: TextIO, *lines: str) -> None:
+    """Lines of text; what cannot be encoded is escaped."""
+    out.writelines(f"{line.encode('utf-8', 'backslashreplace').decode()}\n" for line in lines)
+
+
+class Terminal:
+    """How a stream wants to be written to: with colours and a line of progress, or without.
+
+    Args:
+        out: the stream.
+        environ: ``NO_COLOR`` and ``TERM`` are honoured.
+    """
+
+    def __init__(self, out: TextIO, environ: Mapping[str, str] = os.environ) -> None:
+        self._out = out
+        self.interactive: Final = out.isatty() and environ.get("TERM") != "dumb"
+        self._colors = self.interactive and not environ.get("NO_COLOR")
+        self._shown = False
+
+    def colored(self, text: str, code: int) -> str:
+        """``text`` in a colour of ANSI terminals, or as it is."""
+        return f"\x1b[{code}m{text}{_RESET}" if self._colors else text
+
+    def progress(self, text: str) -> None:
+        """Show ``text`` in place of what was shown before; nothing where nobody watches."""
+        if self.interactive:
+            columns = os.get_terminal_size(self._out.fileno()).columns
+            self._out.write(f"{_CLEAR}{text[: max(columns - 1, 0)]}")
+            self._out.flush()
+            self._shown = bool(text)
+
+    def clear(self) -> None:
+        """Take the line of progress away."""
+        if self._shown:
+            self.progress("")
+
+
+def standard_error() -> Terminal:
+    """Where progress goes: never among what a command says."""
+    return Terminal(sys.stderr)

@@ -1,0 +1,125 @@
+"""Asking a running proxy what SDKs ask it: for commands that look at one from outside."""
+
+import base64
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+from urllib.parse import quote
+
+from ff_proxy import __version__
+from ff_proxy.errors import UpstreamMalformed, UpstreamRefused
+from ff_proxy.model.environment import EnvironmentInfo
+from ff_proxy.model.keys import SdkKey, Secret
+from ff_proxy.model.target import Target
+from ff_proxy.tls.trust import client_trust
+from ff_proxy.upstream.http import MEBIBYTE, HttpTransport, OpenStream, Reply, Request, Transport
+from ff_proxy.upstream.outbound_proxy import outbound_proxies
+from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
+
+_SECONDS: Final = 15.0
+_LIMIT: Final = 256 * MEBIBYTE
+_OK: Final = 200
+_REFUSED: Final = frozenset({401, 403})
+_AGENT: Final = f"ff-proxy/{__version__}"
+
+
+@asynccontextmanager
+async def open_transport() -> AsyncIterator[HttpTransport]:
+    """The network as the environment wants it: outbound proxies, and whose certificates are believed.
+
+    Raises ``StartupError`` if that cannot be used.
+    """
+    proxies, _ = outbound_proxies(os.environ)
+    async with HttpTransport(_AGENT, client_trust(os.environ).context, proxies) as transport:
+        yield transport
+
+
+class ProxyClient:
+    """Requests to the proxy at ``url``; any status is an answer, and none at all an ``UpstreamError``."""
+
+    def __init__(self, transport: Transport, url: str) -> None:
+        self._transport = transport
+        self.url: Final = url.rstrip("/")
+
+    async def get(
+        self, path: str, headers: Mapping[str, str] | None = None, query: Mapping[str, str] | None = None
+    ) -> Reply:
+        """The answer to a GET of ``path``, which is percent-encoded."""
+        return await self._transport.send(self._request("GET", path, headers or {}, query=query or {}))
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Reply:
+        """The answer to a POST of JSON."""
+        json_headers = {"Content-Type": "application/json", **(headers or {})}
+        return await self._transport.send(self._request("POST", path, json_headers, body=body))
+
+    @asynccontextmanager
+    async def stream(self, headers: Mapping[str, str], idle: float) -> AsyncIterator[OpenStream]:
+        """The answer to GET /stream; ``idle`` seconds of silence end it."""
+        async with self._transport.open(self._request("GET", "/stream", headers), idle) as answer:
+            yield answer
+
+    async def authenticate(self, key: SdkKey) -> tuple[Secret, EnvironmentInfo]:
+        """A token for ``key``, and what it says of its environment; no target is stored by that.
+
+        Raises ``UpstreamRefused`` for a key that the proxy does not take.
+        """
+        reply = await self.post("/client/auth", auth_body(key))
+        if reply.status in _REFUSED:
+            raise UpstreamRefused(
+                f"{self.url} does not know key {key.masked}: is its environment served there?",
+                status=reply.status,
+            )
+        token = read_auth_token(reply.body) if reply.status == _OK else None
+        info = None if token is None else read_claims(token)
+        if token is None or info is None:
+            raise UpstreamMalformed(
+                f"{self.url}/client/auth answered {reply.status} and no token: is a proxy there?"
+            )
+        return token, info
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        body: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Request:
+        return Request(
+            method,
+            f"{self.url}{path}",
+            path,
+            headers=headers,
+            body=body,
+            query=query or {},
+            limit=_LIMIT,
+            deadline=_SECONDS,
+        )
+
+
+def bearer(token: Secret) -> dict[str, str]:
+    """The header that carries a token."""
+    return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+def target_header(target: Target) -> dict[str, str]:
+    """The header that describes a target to the proxy for one request."""
+    described = {
+        "identifier": target.identifier,
+        "name": target.name or target.identifier,
+        "anonymous": target.anonymous,
+        "attributes": dict(target.attributes),
+    }
+    return {"Harness-Target": base64.b64encode(json.dumps(described).encode()).decode()}
+
+
+def segment(text: str) -> str:
+    """``text`` as one segment of a path."""
+    return (
+        quote(text, safe="", errors="replace").replace(".", "%2E")
+        if text in {".", ".."}
+        else quote(text, safe="", errors="replace")
+    )
