@@ -60,9 +60,12 @@ class UpstreamError(FfProxyError):
     """Harness SaaS could not be used for what was asked.
 
     ``perhaps_done`` says that the request had been sent when it failed: it may have been carried out.
+    ``shared_cause`` says what went wrong without what was asked for, so that others that ask for something
+    else have the same one; empty if nobody can tell.
     """
 
     perhaps_done: bool = False
+    shared_cause: str = ""
 
 
 class UpstreamUnavailable(UpstreamError):  # noqa: N818  (reads as what it says of the upstream)

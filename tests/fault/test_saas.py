@@ -171,9 +171,10 @@ async def test_a_wrong_admin_token_is_said_and_serves_on(tmp_path: Path) -> None
 
                 await eventually(degraded)
                 await asyncio.sleep(2.5)  # several more attempts are made and not told
-                said = lines(proxy, "keys not refreshed, the known ones stay")
+                said = lines(proxy, "Harness cannot be used")
                 assert len(said) == 1
-                assert "check the token" in str(said[0])
+                assert (said[0]["level"], said[0]["affected"]) == ("error", ["keys"])
+                assert "admin-service-token" in str(said[0]["cause"])
         assert "wr0ng-token" not in proxy.log.read_text()
 
 

@@ -78,7 +78,7 @@ async def run_services(
                     ),
                     name=service.name,
                 )
-                for service in services
+                for service in (telemetry.grouped_lines, *services)
             ]
             requests = partial(serve_requests, stop, reloads, log)
             attending = keep_going(

@@ -5,10 +5,15 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from ff_proxy.errors import StoreError, UpstreamError
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry.failures import Failures
+from ff_proxy.telemetry.grouped_lines import GroupedLines
+from ff_proxy.telemetry.harness_troubles import HarnessTroubles
+from ff_proxy.telemetry.incidents import Incidents
 from ff_proxy.telemetry.logs import Logger, OnceLog, make_logger
 from ff_proxy.telemetry.metrics import Metrics
+from ff_proxy.telemetry.notices import Notices
 
 
 class Telemetry:
@@ -19,6 +24,10 @@ class Telemetry:
         clock: used to space repeated lines.
         registry: where the figures are registered; a fresh one by default.
         shown: what is given out; by default these figures and no others.
+
+    Attributes:
+        grouped_lines: the service that writes lines about many environments, to be run while others work.
+        harness: hears of it when Harness cannot be used.
     """
 
     def __init__(
@@ -35,6 +44,10 @@ class Telemetry:
         self._shown = shown if shown is not None else registered
         self.metrics = Metrics(registered)
         self.failures = Failures(self.logger("runtime"), self.once("runtime"), self.metrics.service_failures)
+        self.grouped_lines = GroupedLines(clock)
+        self.harness = HarnessTroubles(Incidents(self.logger("upstream"), self.grouped_lines))
+        self._store = self.once("store")
+        self._notices: dict[str, Notices] = {}
 
     def logger(self, room: str) -> Logger:
         """A logger whose lines carry ``component=room``."""
@@ -45,6 +58,23 @@ class Telemetry:
     def once(self, room: str, interval: float = 300.0) -> OnceLog:
         """A logger for trouble that repeats; ``interval`` in seconds between two equal lines."""
         return OnceLog(self.logger(room), self._clock, interval)
+
+    def notices(self, room: str) -> Notices:
+        """Lines that are said once for many environments; one and the same for all of a room."""
+        if room not in self._notices:
+            self._notices[room] = Notices(self.logger(room), self.grouped_lines)
+        return self._notices[room]
+
+    def trouble(self, error: UpstreamError | StoreError, doing: str, environment: str = "") -> None:
+        """``doing`` something for ``environment`` failed; ``recovered`` says when it works again."""
+        if isinstance(error, UpstreamError):
+            self.harness.failed(error, doing, environment)
+        else:
+            self._store.trouble("the store cannot be used", error, doing)
+
+    def recovered(self, doing: str, environment: str = "") -> None:
+        """It works (again)."""
+        self.harness.answered(doing, environment)
 
     def dropped(self, container: str) -> Callable[[int], object]:
         """What counts the entries that ``container`` drops (see ``bounded.BoundedMap``)."""

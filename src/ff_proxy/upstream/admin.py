@@ -5,7 +5,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from ff_proxy.errors import UpstreamMalformed
+from ff_proxy.errors import UpstreamMalformed, UpstreamRefused
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKeyHash, Secret
 from ff_proxy.model.target import Target
@@ -15,6 +15,10 @@ from ff_proxy.wire.admin import Page, read_key_page, read_target_page
 
 Entry = TypeVar("Entry")
 
+# Tokens of Harness name their account: pat.ACCOUNT.ID.SECRET, sat.ACCOUNT.ID.SECRET.
+_TOKEN_KINDS: Final = frozenset({"pat", "sat"})
+_UNAUTHORISED: Final = 401
+_FORBIDDEN: Final = 403
 _PAGE_SIZE: Final = 100
 _MOST_PAGES: Final = 1000
 _PAGE_LIMIT: Final = 32 * MEBIBYTE
@@ -111,10 +115,36 @@ class AdminApi:
             headers={"x-api-key": self._token.reveal(), "Accept": "application/json"},
             limit=_PAGE_LIMIT,
         )
-        reply = await self._caller.call(request)
+        try:
+            reply = await self._caller.call(request)
+        except UpstreamRefused as refused:
+            raise self._explained(refused, request, environment) from refused
         page = read(reply.body)
         if page is None:
             raise UpstreamMalformed(
                 f"{request}: the answer is not a page of a listing: {described_body(reply)}"
             )
         return page
+
+    def _explained(
+        self, refused: UpstreamRefused, request: Request, environment: EnvironmentInfo
+    ) -> UpstreamRefused:
+        """The same, with what to look at: three options and a role can be wrong."""
+        home = f"organization {self._organization!r}, project {environment.project_identifier!r}"
+        kind, _, rest = self._token.reveal().partition(".")
+        if kind in _TOKEN_KINDS and "." in rest and rest.partition(".")[0] != self._account:
+            why = "account-identifier is not the account that admin-service-token is of"
+        elif refused.status == _UNAUTHORISED:
+            why = "admin-service-token is not valid: check the token, it may have ended or been deleted"
+        elif refused.status == _FORBIDDEN:
+            why = (
+                f"admin-service-token may not read this of {home}: check account-identifier and "
+                "org-identifier, and the permissions of the token"
+            )
+        else:
+            why = f"there is no {home} in the account: check org-identifier and account-identifier"
+        explained = UpstreamRefused(
+            f"admin-service-token refused with {refused.status} by {request}: {why}", status=refused.status
+        )
+        explained.shared_cause = f"{refused.shared_cause or refused}: {why}"
+        return explained

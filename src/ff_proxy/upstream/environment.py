@@ -72,6 +72,7 @@ class Environment:
         )
         self._name = credentials.environment.id
         self._failures = shared.telemetry.failures
+        self._notices = shared.telemetry.notices("upstream")
         self._pace = shared.pace
         self._api = shared.api
         self.contact: Final = Contact(shared.rhythm.clock)
@@ -184,6 +185,9 @@ class Environment:
             if self._pace.stream:
                 tasks.create_task(self._fetch_without_stream())
             else:
+                self._notices.info(
+                    "Harness is polled, no stream is wanted", self._name, seconds=self._pace.poll
+                )
                 self._refresher.refresh_all()
 
     async def _keep_going(self, work: Callable[[], Awaitable[object]], service: str) -> NoReturn:

@@ -10,8 +10,10 @@ from typing import Final
 import httpx2
 
 from ff_proxy.aio.border import described
+from ff_proxy.errors import UpstreamRefused
 
 _DEEPEST: Final = 16
+_NOT_FOUND: Final = 404
 _NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _PROXY_LOGIN: Final = "407"
 
@@ -39,6 +41,13 @@ def reason(error: BaseException, proxy: str, certificate: str) -> str:
             "name authorities to trust with SSL_CERT_FILE or SSL_CERT_DIR"
         )
     return f"{_words(error)}{through}"
+
+
+def advice(refused: UpstreamRefused, option: str) -> str:
+    """What to do about a refusal of something that Harness always has; ``option`` holds its address."""
+    if refused.status == _NOT_FOUND:
+        return f"is the address in {option} complete, with a path such as /api/1.0?"
+    return ""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

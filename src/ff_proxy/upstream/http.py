@@ -68,6 +68,11 @@ class Request:
     total: float | None = None
     definite: frozenset[int] = DEFINITE
 
+    @property
+    def base(self) -> str:
+        """The URL that the route was added to, as far as it can be shown: what an option holds."""
+        return f"{origin(self.url)}{urlsplit(self.url).path}".rsplit("/", self.route.count("/"))[0]
+
     def __str__(self) -> str:
         """For messages: method and URL; never a query or a credential."""
         return f"{self.method} {origin(self.url)}{urlsplit(self.url).path}"

@@ -72,7 +72,7 @@ class ItemRefresher:
         self._credentials = credentials
         self._fetcher = fetcher
         self._writer = writer
-        self._once = telemetry.once("upstream")
+        self._telemetry = telemetry
         self._rhythm = rhythm
         self._longest = longest
         self._refresh_list = refresh_list
@@ -132,6 +132,9 @@ class ItemRefresher:
             raise
         finally:
             del self._work[key]
+            if not self._work:
+                # What could not be had alone comes with the list, which says so if it does not.
+                self._telemetry.recovered("single items", self._credentials.environment.id)
 
     async def _once_more(self, due: _Due) -> float | None:
         """Fetch and write; the seconds until the next try, ``None`` if there is no need for one."""
@@ -143,7 +146,7 @@ class ItemRefresher:
                 self._refresh_list(Domain.SEGMENT)
                 return None
         except (UpstreamError, StoreUnavailable) as error:
-            self._once.warning("item not fetched", self._credentials.environment.id, error=str(error))
+            self._telemetry.trouble(error, "single items", self._credentials.environment.id)
             if due.tries >= _MOST_FAILURES:
                 self._refresh_list(due.change.domain)
                 return None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 
 from ff_proxy.aio.limiter import PatientLimiter
-from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamRefused
+from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamMalformed
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi
@@ -38,7 +38,7 @@ class KeyRefresh:
         self._writer = writer
         self._limiter = limiter
         self._log = telemetry.logger("upstream")
-        self._once = telemetry.once("upstream")
+        self._telemetry = telemetry
         self._rhythm = rhythm
         self._interval = interval
         self._lost = lost
@@ -58,29 +58,28 @@ class KeyRefresh:
     async def refresh(self) -> None:
         """List once and write what follows from it."""
         subject = self._credentials.environment.id
-        self._trouble = await self._list()
-        if self._trouble:
-            self._once.warning("keys not refreshed, the known ones stay", subject, reason=self._trouble)
-        elif self._once.forget("keys not refreshed, the known ones stay", subject):
-            self._log.info("keys refreshed again", environment=subject)
+        try:
+            await self._list()
+        except UpstreamError as error:
+            # The known keys stay.
+            self._trouble = str(error)
+            self._telemetry.trouble(error, "keys", subject)
+        else:
+            self._trouble = ""
+            self._telemetry.recovered("keys", subject)
         try:
             if self._writer.loaded and not await self._writer.save_keys():
                 self._lost()
         except StoreUnavailable as error:
-            self._once.warning("keys not stored", subject, error=str(error))
+            self._telemetry.trouble(error, "keys", subject)
 
-    async def _list(self) -> str:
-        try:
-            async with self._limiter.place():
-                listing = await self._admin.keys(self._credentials.environment)
-        except UpstreamRefused as refused:
-            return f"admin-service-token refused with {refused.status}: check the token and its permissions"
-        except UpstreamError as error:
-            return str(error)
+    async def _list(self) -> None:
+        async with self._limiter.place():
+            listing = await self._admin.keys(self._credentials.environment)
         if not listing.complete:
-            return "the listing is partial"
+            raise UpstreamMalformed("Harness's listing of keys is partial")
         if not listing.entries:
-            return "the listing is empty"
+            raise UpstreamMalformed("Harness's listing of keys is empty")
         before = self._writer.ring.keys
         self._writer.ring.listed(listing.entries, await self._vouched(listing.entries))
         revoked = len(before - self._writer.ring.keys)
@@ -89,7 +88,6 @@ class KeyRefresh:
             self._log.info(
                 "keys changed", environment=self._credentials.environment.id, added=added, revoked=revoked
             )
-        return ""
 
     async def _vouched(self, listed: Collection[SdkKeyHash]) -> list[SdkKeyHash]:
         """Configured keys about to be revoked that SaaS nevertheless accepts, or cannot be asked about."""

@@ -12,6 +12,7 @@ from ff_proxy.model.environment import Change, Domain
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.contact import Contact, Question
 from ff_proxy.upstream.credentials import Credentials
+from ff_proxy.upstream.failure_text import advice
 from ff_proxy.upstream.fetcher import Fetcher
 from ff_proxy.upstream.intervals import Schedule
 from ff_proxy.upstream.writer import CONFIRM_SECONDS, EnvironmentWriter, ListOutcome
@@ -59,7 +60,7 @@ class ListRefresher:
         self._contact = contact
         self._limiter = limiter
         self._log = telemetry.logger("upstream")
-        self._once = telemetry.once("upstream")
+        self._telemetry = telemetry
         self._rhythm = rhythm
         self._refused = refused
         self._report = report
@@ -112,11 +113,14 @@ class ListRefresher:
             raise
         return await self._done(outcome)
 
-    async def _failed(self, error: FfProxyError) -> float:
+    async def _failed(self, error: UpstreamError | StoreUnavailable) -> float:
         self.trouble = error
         await self._report()
-        self._once.warning("not in step with SaaS", self._subject, error=str(error))
-        if isinstance(error, UpstreamRefused):
+        doing, environment = _WORDS[self._domain], self._credentials.environment.id
+        if not isinstance(error, UpstreamRefused):
+            self._telemetry.trouble(error, doing, environment)
+        else:
+            self._telemetry.harness.failed(error, doing, environment, advice=advice(error, "sdk-base-url"))
             # SaaS answers, though not as wished: another member would hear the same.
             self._contact.answered(_QUESTIONS[self._domain])
             return jittered(self._rhythm.random, self._refused)
@@ -127,8 +131,7 @@ class ListRefresher:
         self._unconfirmed = outcome.unconfirmed
         await self._report()
         self._backoff.reset()
-        if self._once.forget("not in step with SaaS", self._subject):
-            self._log.info("in step with SaaS again", environment=self._credentials.environment.id)
+        self._telemetry.recovered(_WORDS[self._domain], self._credentials.environment.id)
         for change in outcome.behind:
             self._behind(change)
         if not outcome.unconfirmed:
@@ -140,7 +143,3 @@ class ListRefresher:
             count=len(outcome.unconfirmed),
         )
         return CONFIRM_SECONDS
-
-    @property
-    def _subject(self) -> str:
-        return f"{self._credentials.environment.id} {_WORDS[self._domain]}"

@@ -47,13 +47,14 @@ class Caller:
         """
         try:
             reply = await self._transport.send(request)
-        except UpstreamError:
+        except UpstreamError as error:
             self._count(request, "error")
+            _shared(error, request)
             raise
         self._count(request, str(reply.status))
         if reply.status in _SUCCESSES:
             return reply
-        raise _unusable(request, reply.status, reply.headers, reply.body)
+        raise _shared(_unusable(request, reply.status, reply.headers, reply.body), request)
 
     @asynccontextmanager
     async def stream(self, request: Request, idle: float) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -70,13 +71,21 @@ class Caller:
                 if media != "text/event-stream":
                     raise UpstreamMalformed(f"{request}: answered {media or 'no media type'}, not a stream")
                 yield answer.chunks()
-        except UpstreamError:
+        except UpstreamError as error:
             if not answered:
                 self._count(request, "error")
+            _shared(error, request)
             raise
 
     def _count(self, request: Request, code: str) -> None:
         self._requests.labels(request.route, request.environment, code).inc()
+
+
+def _shared(error: UpstreamError, request: Request) -> UpstreamError:
+    """``error`` with the cause that it shares with other requests to the same place."""
+    if not error.shared_cause:
+        error.shared_cause = str(error).replace(str(request), request.base, 1)
+    return error
 
 
 def read_json(request: Request, reply: Reply) -> object:

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from ff_proxy.aio.keep_going import keep_going
 from ff_proxy.aio.limiter import PatientLimiter
-from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
+from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamRefused
 from ff_proxy.model.environment import EnvironmentConfig, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
 from ff_proxy.model.readiness import Readiness
@@ -19,6 +19,7 @@ from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.contact import Question
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session
 from ff_proxy.upstream.environment import Environment, SharedUpstream
+from ff_proxy.upstream.failure_text import advice
 from ff_proxy.upstream.intervals import Intervals, Schedule
 from ff_proxy.upstream.leadership import Leadership
 
@@ -33,6 +34,9 @@ _PROBE_TICK: Final = 2.0
 _SILENCE: Final = 3.0
 _PROBE_SECONDS: Final = 4.0
 _MOST_DOUBLINGS: Final = 5
+_AUTHENTICATION: Final = "authentication"
+_PROBE: Final = "probe"
+_BAD_KEY: Final = "a key in api-keys is unknown to Harness, or was deleted there; it is tried again"
 # How long the store may take at the start, and how often it is looked into while SaaS does not answer.
 _STORE_SECONDS: Final = 1.0
 _RECALL_SECONDS: Final = 2.0
@@ -75,8 +79,7 @@ class Upstream:
         self._directory = directory
         self._failures = telemetry.failures
         self._led: set[EnvironmentId] = set()
-        self._log = telemetry.logger("upstream")
-        self._once = telemetry.once("upstream")
+        self._telemetry = telemetry
         self._rhythm = rhythm
         self._pace = pace
         self._starting = PatientLimiter(_STARTING, _PATIENCE, rhythm.clock)
@@ -185,7 +188,7 @@ class Upstream:
                 since = int(self._rhythm.clock.wall() * 1000)
                 await self._configs.set_status(name, UpstreamStatus(since=since))
         except StoreUnavailable as error:
-            self._once.trouble("stored environments not read", error)
+            self._telemetry.trouble(error, "stored environments")
 
     async def _bring_up(self, key: SdkKey) -> None:
         session = await self._authenticate(key)
@@ -193,8 +196,8 @@ class Upstream:
         name = credentials.environment.id
         if fresh:
             self._followed_by_others.add(name)
-            self._log.info(
-                "environment found", environment=name, identifier=credentials.environment.identifier
+            self._telemetry.notices("upstream").info(
+                "environment found", name, identifier=credentials.environment.identifier
             )
         elif name in self._environments:
             await self._environments[name].accept(key.hash)
@@ -241,6 +244,9 @@ class Upstream:
             self._in_vain[name] = self._in_vain.get(name, 0) + 1 if environment.contact.lost_for else 0
             del self._environments[name]
             self._followed_by_others.add(name)
+            self._telemetry.harness.withdraw(name)
+            if not self._environments:
+                self._telemetry.harness.withdraw(doing=_PROBE)
 
     def _is_hopeless(self, name: EnvironmentId) -> bool:
         environment = self._environments.get(name)
@@ -254,7 +260,10 @@ class Upstream:
             await self._rhythm.sleep(_PROBE_TICK)
             led = list(self._environments.values())
             heard = max((environment.heard_at for environment in led), default=answered)
-            if not led or self._rhythm.clock.monotonic() - max(heard, answered) < _SILENCE:
+            if not led:
+                continue
+            if self._rhythm.clock.monotonic() - max(heard, answered) < _SILENCE:
+                self._telemetry.recovered(_PROBE)
                 continue
             for environment in led:
                 environment.contact.asked(Question.PROBE)
@@ -267,12 +276,12 @@ class Upstream:
         try:
             await environment.probe(_PROBE_SECONDS)
         except UpstreamRefused:
-            return True  # so Harness is there
+            self._telemetry.recovered(_PROBE)  # so Harness is there
+            return True
         except UpstreamError as error:
-            self._once.warning("Harness does not answer", error=str(error))
+            self._telemetry.trouble(error, _PROBE)
             return False
-        if self._once.forget("Harness does not answer"):
-            self._log.info("Harness answers again")
+        self._telemetry.recovered(_PROBE)
         return True
 
     async def _authenticate(self, key: SdkKey) -> Session:
@@ -281,17 +290,21 @@ class Upstream:
         while True:
             try:
                 async with self._starting.place():
-                    return await self._api.authenticate(key)
+                    session = await self._api.authenticate(key)
             except UpstreamRefused as refused:
                 self._pending.pop(key, None)
                 self._refused[key] = f"refused by SaaS with {refused.status}"
-                self._complain(key, refused)
+                hint = advice(refused, "client-service") or _BAD_KEY
+                self._telemetry.harness.failed(refused, _AUTHENTICATION, key=key.masked, advice=hint)
                 await self._rhythm.rest(self._pace.refused)
             except UpstreamError as error:
                 if key in self._pending:
                     self._pending[key] = str(error)
-                self._complain(key, error)
+                self._telemetry.harness.failed(error, _AUTHENTICATION, key=key.masked)
                 await self._rhythm.sleep(backoff.next(error))
+            else:
+                self._telemetry.harness.answered(_AUTHENTICATION, key=key.masked)
+                return session
 
     async def _held(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         backoff = self._rhythm.backoff()
@@ -299,11 +312,8 @@ class Upstream:
             try:
                 return await self._configs.environment(environment)
             except StoreUnavailable as error:
-                self._once.trouble("environment not read from the store", error, environment)
+                self._telemetry.trouble(error, "stored environments", environment)
                 await self._rhythm.sleep(backoff.next(error))
-
-    def _complain(self, key: SdkKey, error: FfProxyError) -> None:
-        self._once.warning("key not authenticated, trying again", key.masked, error=str(error))
 
 
 async def _sleep(rhythm: Schedule, seconds: float) -> None:

@@ -30,7 +30,8 @@ class StatusReporter:
         self._store = store
         self._clock = clock
         self._log = telemetry.logger("upstream")
-        self._once = telemetry.once("upstream")
+        self._notices = telemetry.notices("upstream")
+        self._telemetry = telemetry
         self._gauge = telemetry.metrics.upstream_connected.labels(environment)
         self._current = UpstreamStatus(since=self._now())
         self._saved = False
@@ -48,14 +49,15 @@ class StatusReporter:
         self._current = UpstreamStatus(state, since, refused, detail)
         self._gauge.set(state is StreamState.CONNECTED)
         if state is not old.state or refused is not old.refused:
-            say = self._log.info if state is StreamState.CONNECTED else self._log.warning
-            say(
-                "upstream " + state.value.lower(),
-                environment=self._environment,
-                refused=refused,
-                detail=detail,
-            )
+            self._tell(state, detail)
         await self._save(old)
+
+    def _tell(self, state: StreamState, detail: str) -> None:
+        if state is StreamState.CONNECTED:
+            self._notices.info("upstream connected", self._environment)
+        else:
+            # Why a stream is lost is said by whoever lost it, and none may be wanted.
+            self._log.debug(f"upstream {state.value.lower()}", environment=self._environment, detail=detail)
 
     def end(self) -> None:
         """Nobody follows the environment here any more."""
@@ -73,7 +75,7 @@ class StatusReporter:
             await self._store.set_status(self._environment, self._current)
         except StoreUnavailable as error:
             self._saved = False
-            self._once.warning("status not stored", self._environment, error=str(error))
+            self._telemetry.trouble(error, "status", self._environment)
         else:
             self._saved = True
 

@@ -7,6 +7,7 @@ from ff_proxy.model.environment import StreamState
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import Credentials, Session
+from ff_proxy.upstream.failure_text import advice
 from ff_proxy.upstream.intervals import Intervals, Schedule
 from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.sse import SseDecoder, SseRecord
@@ -45,6 +46,7 @@ class Follower:
         self._log = telemetry.logger("upstream")
         self._events = telemetry.metrics.upstream_events
         self._once = telemetry.once("upstream")
+        self._telemetry = telemetry
         self._alive = False
         self._opened = False
         self._failed = False
@@ -69,6 +71,7 @@ class Follower:
                 # Whether Harness can be reached at all has to be known soon, and polls are far apart.
                 self._refresher.refresh_all()
             refused = isinstance(error, UpstreamRefused)
+            self._telemetry.trouble(error, "stream", self._credentials.environment.id)
             await self._status.report(StreamState.DISCONNECTED, str(error), refused=refused)
             lasted = self._rhythm.clock.monotonic() - began
             if lasted >= _LASTING:
@@ -97,7 +100,7 @@ class Follower:
             await self._listen(session)
         except UpstreamRefused as refused:
             if refused.status not in _UNAUTHORISED:
-                return UpstreamUnavailable(str(refused))
+                return _not_final(refused)
             return await self._renew(session)
         except UpstreamError as error:
             return error
@@ -109,6 +112,7 @@ class Follower:
         decoder = SseDecoder()
         async with self._api.stream(session, self._pace.idle) as chunks:
             self._opened = True
+            self._telemetry.recovered("stream", self._credentials.environment.id)
             await self._status.report(StreamState.CONNECTED)
             self._refresher.refresh_all()
             self._silent = True
@@ -136,3 +140,11 @@ class Follower:
             self._refresher.refresh_all()
         elif not isinstance(change, Unread):
             self._refresher.refresh(change)
+
+
+def _not_final(refused: UpstreamRefused) -> UpstreamUnavailable:
+    """A refusal of the stream that is not about the token: it may be there later."""
+    hint = advice(refused, "sdk-base-url")
+    ours = UpstreamUnavailable(f"{refused}: {hint}" if hint else str(refused))
+    ours.shared_cause = f"{refused.shared_cause}: {hint}" if hint else refused.shared_cause
+    return ours

@@ -32,8 +32,7 @@ class TargetPoll:
         self._credentials = credentials
         self._targets = targets
         self._limiter = limiter
-        self._log = telemetry.logger("upstream")
-        self._once = telemetry.once("upstream")
+        self._telemetry = telemetry
         self._rhythm = rhythm
         self._interval = interval
 
@@ -51,7 +50,6 @@ class TargetPoll:
                 listing = await self._admin.targets(environment)
             await self._targets.put_many(environment.id, listing.entries)
         except (UpstreamError, StoreUnavailable) as error:
-            self._once.warning("targets not refreshed", environment.id, error=str(error))
-            return
-        if self._once.forget("targets not refreshed", environment.id):
-            self._log.info("targets refreshed again", environment=environment.id)
+            self._telemetry.trouble(error, "targets", environment.id)
+        else:
+            self._telemetry.recovered("targets", environment.id)

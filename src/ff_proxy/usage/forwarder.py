@@ -33,7 +33,6 @@ _LOOK: Final = 1.0
 _INDIGESTIBLE: Final = frozenset({400, 413, 422})
 # Looking for entries that SaaS refuses takes requests: no more than this many before the next pause.
 _REFUSALS: Final = 50
-_TROUBLE: Final = "usage not delivered, kept for later"
 
 
 def _everyones(_: EnvironmentId) -> bool:
@@ -83,6 +82,7 @@ class UsageForwarder:
         self._log = telemetry.logger("usage")
         self._once = telemetry.once("usage")
         self._failures = telemetry.failures
+        self._harness = telemetry.harness
         self._owns = owns
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._lanes: dict[EnvironmentId, _Lane] = {}
@@ -142,6 +142,7 @@ class UsageForwarder:
                     return
                 await self._clock.sleep(backoff.next(failure))
             # Whoever sends for it now finds the rest in the queue.
+            self._harness.answered("usage", environment)
             await self._return_doubtful(environment, self._lane(environment))
         except Exception as error:  # noqa: BLE001  (what one environment stumbles over is not the others')
             check.raise_if_cancelled(error)
@@ -214,7 +215,7 @@ class UsageForwarder:
                 try:
                     await self._settle(lease, parts)
                 except StoreError as error:
-                    self._once.warning("usage queue not writable", environment, error=str(error))
+                    self._once.trouble("usage queue not writable", error, environment)
 
     async def _deliver(self, lane: "_Lane", lease: UsageLease, parts: "list[_Part]") -> UpstreamError | None:
         """Send one lease and settle it; returns why SaaS is to be left alone for now."""
@@ -296,10 +297,9 @@ class UsageForwarder:
 
     def _note(self, environment: EnvironmentId, failure: UpstreamError | None) -> None:
         if failure is None:
-            if self._once.forget(_TROUBLE, environment):
-                self._log.info("usage delivered again", environment=environment)
-            return
-        self._once.warning(_TROUBLE, environment, error=str(failure))
+            self._harness.answered("usage", environment)
+        else:
+            self._harness.failed(failure, "usage", environment)
 
 
 def _is_indigestible(error: UpstreamError) -> bool:

@@ -17,7 +17,6 @@ _AT_ONCE: Final = 8
 # When many SDKs come at once, serving them goes before what can wait.
 _A_SECOND: Final = 200
 _PAUSE: Final = 1.0
-_TROUBLE: Final = "targets not registered, kept for later"
 _STORE_TROUBLE: Final = "registrations not readable"
 # Definite answers that speak of the target itself: asking again changes nothing.
 _INDIGESTIBLE: Final = frozenset({400, 413, 422})
@@ -56,8 +55,8 @@ class RegistrationForwarder:
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._resting: dict[EnvironmentId, _Rest] = {}
         self._outcomes = telemetry.metrics.registrations
-        self._log = telemetry.logger("usage")
         self._once = telemetry.once("usage")
+        self._harness = telemetry.harness
 
     async def run(self) -> None:
         """Forward for ever, ``_A_SECOND`` at most; with a pause after a batch that the queue kept whole."""
@@ -101,12 +100,10 @@ class RegistrationForwarder:
             async with self._gate:
                 await self._sink.register(environment, registration.target)
         except UpstreamError as error:
-            self._once.warning(_TROUBLE, environment, error=str(error))
             return self._is_final(environment, error)
         self._outcomes.labels(environment, "delivered").inc()
         self._resting.pop(environment, None)
-        if self._once.forget(_TROUBLE, environment):
-            self._log.info("targets registered again", environment=environment)
+        self._harness.answered("target registrations", environment)
         return True
 
     def _rests(self, environment: EnvironmentId) -> bool:
@@ -116,7 +113,9 @@ class RegistrationForwarder:
     def _is_final(self, environment: EnvironmentId, error: UpstreamError) -> bool:
         self._outcomes.labels(environment, "failed").inc()
         if isinstance(error, UpstreamRefused) and error.status in _INDIGESTIBLE:
+            self._once.warning("a target is refused by Harness and dropped", environment, error=str(error))
             return True
+        self._harness.failed(error, "target registrations", environment)
         now = self._clock.monotonic()
         rest = self._resting.setdefault(environment, _Rest(self._random))
         rest.put_off(now, error)

@@ -11,7 +11,7 @@ from ff_proxy.upstream.http import Reply
 from ff_proxy.upstream.key_refresh import KeyRefresh
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 from tests.support.saas import ENV, HTML, KEY, error, reply
-from tests.unit.upstream.world import ENVIRONMENT, World, running
+from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, World, running
 
 LISTED = hash_key("client-key")
 
@@ -92,11 +92,11 @@ async def test_a_listing_that_is_none_changes_nothing(
     for _ in range(3):
         assert await keys.held() == {KEY.hash, LISTED}
     assert keys.refresh.trouble
-    assert keys.world.log.count("keys not refreshed") == 1
+    assert len(keys.world.said(AWAY)) == 1
     del keys.world.saas.always["/admin/apikey"]
     assert await keys.held() == {KEY.hash}
     assert keys.refresh.trouble == ""
-    assert "keys refreshed again" in keys.world.log
+    assert len(keys.world.said(BACK)) == 1
 
 
 async def test_wrong_admin_token_says_so(keys: Keys) -> None:
@@ -150,7 +150,8 @@ async def test_a_store_that_is_away_is_survived(keys: Keys) -> None:
     """The keys are stored when it is back."""
     keys.world.configs.away = True
     await keys.refresh.refresh()
-    assert "keys not stored" in keys.world.log
+    (line,) = keys.world.said("the store cannot be used")
+    assert line["subject"] == "keys"
     keys.world.configs.away = False
     assert await keys.held() == {KEY.hash, LISTED}
 

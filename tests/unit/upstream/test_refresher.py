@@ -16,7 +16,7 @@ from ff_proxy.upstream.intervals import Intervals
 from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 from tests.support.saas import ENV, HTML, KEY, FakeEnvironment, error, flag_doc, reply, segment_doc
-from tests.unit.upstream.world import ENVIRONMENT, World, running
+from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, World, running
 
 FLAGS = "/client/env/{env}/feature-configs"
 SEGMENTS = "/client/env/{env}/target-segments"
@@ -220,7 +220,9 @@ async def test_item_that_cannot_be_fetched_leads_to_a_whole_fetch(work: Work) ->
     await work.world.clock.advance(10)
     assert (await work.world.versions())["a"] == 2
     assert work.world.saas.count(FLAGS) == 2
-    assert work.world.log.count("item not fetched") == 1
+    (line,) = work.world.said(AWAY)
+    assert line["affected"] == ["single items"]
+    assert len(work.world.said(BACK)) == 1
 
 
 async def test_unreadable_item_keeps_its_last_form(work: Work) -> None:
@@ -241,12 +243,12 @@ async def test_a_bad_list_changes_nothing(work: Work, answer: object) -> None:
     assert await work.world.config() is before
     assert isinstance(work.trouble(), FfProxyError)
     await work.world.clock.advance(100)
-    assert work.world.log.count("not in step with SaaS") == 1
+    assert len(work.world.said(AWAY)) == 1
     del work.world.saas.always[FLAGS]
     await work.world.clock.advance(70)
     assert set((await work.world.config()).flags) == {"a", "b", "c"}
     assert work.trouble() is None
-    assert "in step with SaaS again" in work.world.log
+    assert len(work.world.said(BACK)) == 1
 
 
 async def test_an_empty_list_is_an_answer_if_it_comes_twice(work: Work) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from random import Random
@@ -20,6 +21,8 @@ from tests.support.clock import FakeClock
 from tests.support.saas import ENV, KEY, FakeSaas, admin_api, client_api
 
 ENVIRONMENT = EnvironmentId(ENV)
+AWAY = "Harness cannot be used"
+BACK = "Harness can be used again"
 
 
 class Configs(MemoryConfigs):
@@ -59,9 +62,9 @@ class Configs(MemoryConfigs):
 class World:
     """One of each."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: FakeClock | None = None) -> None:
         self.saas = FakeSaas()
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
         self.out = io.StringIO()
         self.telemetry = Telemetry(make_logger("DEBUG", self.out), self.clock)
         self.rhythm = Schedule(self.clock, self.clock.sleep, Random(7))
@@ -76,6 +79,14 @@ class World:
     def log(self) -> str:
         """All lines logged so far."""
         return self.out.getvalue()
+
+    def said(self, event: str) -> list[dict[str, object]]:
+        """The lines about ``event``, without those that are for DEBUG only."""
+        return [line for line in self.lines() if line["event"] == event and line["level"] != "debug"]
+
+    def lines(self) -> list[dict[str, object]]:
+        """All lines, read."""
+        return [json.loads(line) for line in self.log.splitlines()]
 
     async def session(self) -> Session:
         """A session that SaaS gave."""

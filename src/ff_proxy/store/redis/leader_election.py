@@ -43,7 +43,7 @@ class LeaderElection:
         self._configs = configs
         self._answered: set[EnvironmentId] = set()
         self._clock = clock
-        self._log = telemetry.logger("fleet")
+        self._notices = telemetry.notices("fleet")
         self._once = telemetry.once("fleet")
         self._free: dict[EnvironmentId, asyncio.Event] = {}
 
@@ -67,12 +67,12 @@ class LeaderElection:
         try:
             while True:
                 await self._until_taken(environment, work)
-                self._log.info("leading", environment=environment)
+                self._notices.info("leading", environment)
                 async with asyncio.TaskGroup() as group:
                     working = group.create_task(_forever(work))
                     await self._until_lost(environment, hopeless)
                     working.cancel()
-                self._log.warning("no longer leading", environment=environment)
+                self._notices.warning("no longer leading", environment)
                 if self._leases.fence(environment) is not None:
                     await self._give_back(environment)
                     await self._clock.sleep(_OTHERS_FIRST)
@@ -125,7 +125,7 @@ class LeaderElection:
                     return
                 confirmed, pause = asked, _RENEW
                 if hopeless():
-                    self._log.warning("out of touch with Harness, others may try", environment=environment)
+                    self._notices.warning("out of touch with Harness, others may try", environment)
                     return
             except StoreUnavailable as error:
                 self._once.trouble("lease not renewed", error)

@@ -1,0 +1,77 @@
+"""Writing lines about many environments together: whatever happens to them within a second is one line."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Final, Protocol
+
+from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry.pace import WINDOW
+
+_TICK: Final = 0.5
+_NAMED: Final = 3
+
+
+class Lines(Protocol):
+    """Lines that wait for others."""
+
+    def flush(self, now: float, *, at_end: bool = False) -> bool:
+        """Write what is due by ``now``, ``at_end`` also what could wait; whether something still waits."""
+        ...
+
+
+class GroupedLines:
+    """The service that writes what is due. While it does not run, nothing waits: nobody would write it."""
+
+    name = "grouped log lines"
+
+    def __init__(self, clock: Clock) -> None:
+        self.ready = asyncio.Event()
+        self._clock = clock
+        self._members: list[Lines] = []
+        self._window = 0.0
+        self._something = asyncio.Event()
+
+    def join(self, member: Lines) -> None:
+        """Have ``member`` flushed."""
+        self._members.append(member)
+
+    @property
+    def window(self) -> float:
+        """Seconds that a first line waits."""
+        return self._window
+
+    def now(self) -> float:
+        """The monotonic second."""
+        return self._clock.monotonic()
+
+    def changed(self, member: Lines) -> None:
+        """``member`` has something to say."""
+        if not self._window:
+            member.flush(self.now())
+        self._something.set()
+
+    async def run(self) -> None:
+        """Write until cancelled, and then what is left."""
+        self._window = WINDOW
+        self.ready.set()
+        try:
+            while True:
+                await self._something.wait()
+                await self._clock.sleep(_TICK)
+                if not self._flush(at_end=False):
+                    self._something.clear()
+        finally:
+            self._window = 0.0
+            self._flush(at_end=True)
+
+    def _flush(self, *, at_end: bool) -> bool:
+        now = self.now()
+        return sum(member.flush(now, at_end=at_end) for member in self._members) > 0
+
+
+def named(word: str, names: Collection[str]) -> Mapping[str, object]:
+    """Facts that say who it is about: one by its name, many by their number and the first few names."""
+    several = sorted(names)
+    if len(several) == 1:
+        return {word: several[0]}
+    return {f"{word}s": len(several), f"{word}s_such_as": several[:_NAMED]} if several else {}
