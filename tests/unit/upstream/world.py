@@ -71,7 +71,7 @@ class World:
         self.api = client_api(self.saas, self.telemetry)
         self.admin = admin_api(self.saas)
         self.configs = Configs()
-        self.targets = MemoryTargets(1000)
+        self.targets = MemoryTargets()
         self.trouble = ""
         self.lagging = False
 
