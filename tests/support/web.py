@@ -12,6 +12,7 @@ from ff_proxy.errors import RequestError
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret, hash_key
+from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.verdict import KeyVerdict
@@ -21,6 +22,7 @@ from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import TargetStore
 from ff_proxy.telemetry import Telemetry, null_telemetry
+from ff_proxy.usage.intake import Intake
 from ff_proxy.web.access import Access, OpenAccess, TokenAccess
 from ff_proxy.web.app import make_app
 from ff_proxy.web.auth import Authenticator
@@ -102,14 +104,16 @@ class Site:
         targets: TargetStore | None = None,
         tls: Tls | None = None,
         port: int = 0,
+        shares: MemoryShares = LEAST_SHARES,
+        intake: Intake | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.tls = tls
         self.telemetry: Telemetry = null_telemetry()
-        self.store = MemoryStore("life", self.clock)
+        self.store = MemoryStore("life", self.clock, shares=shares)
         self.targets: TargetStore = targets or self.store.targets
         self.snapshots = SnapshotRegistry(self.store.configs, CompileOptions(), self.clock, self.telemetry)
-        self.tokens = Tokens(SECRET, self.clock, keyless=keyless)
+        self.tokens = Tokens(SECRET, self.clock, keyless=keyless, budget=shares.tokens)
         self.keys = Keys(self.store)
         self.registrar = Registrars()
         self.posts = Posts()
@@ -125,13 +129,14 @@ class Site:
         bodies = Bodies(max_body)
         counts = Counts(self.telemetry, self.snapshots)
         cors = Cors(origins)
-        self.resources = Resources(access, self.targets, fresh, Evaluations(self.telemetry), self.telemetry)
+        evaluations = Evaluations(self.telemetry, budget=shares.evaluations)
+        self.resources = Resources(access, self.targets, fresh, evaluations, self.telemetry)
         app = make_app(
             self.resources,
             Authenticator(
                 issuer, self.snapshots, self.keys, self.targets, self.registrar, bodies, self.telemetry
             ),
-            UsagePosts(access, fresh, self.posts, bodies, self.telemetry),
+            UsagePosts(access, fresh, intake or self.posts, bodies, self.telemetry),
             Health(
                 lambda: self.environments,
                 self.store.configs,
@@ -157,6 +162,7 @@ class Site:
             self.clock,
             self.telemetry,
             limits or Limits(connections=10_000),
+            shares,
         )
         self.listener = Listener(self.edge, bind(port, HOST), self.gate, self.clock, self.telemetry, tls=tls)
 
