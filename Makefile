@@ -2,10 +2,10 @@
 # lint: style, types, order of the rooms   bench: measure             test: the whole suite
 # coverage: what the suite runs through    bench-NAME: one of them    test-deep: properties, with many examples
 # lock: pin again what pyproject.toml and requirements/*.in ask for   docs: regenerate docs/options.md
-#                                          page: write docs/performance.md, docs/capacity.md
+# chaos: faults at random                  page: write docs/performance.md, docs/capacity.md
 
 .DELETE_ON_ERROR:
-.PHONY: install demo check test test-deep coverage lint docs bench page lock clean
+.PHONY: install demo check test test-deep chaos coverage lint docs bench page lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,9 @@ coverage: install
 	mkdir .coverage
 	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(ARGS); status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$status
+
+chaos: install
+	$(BIN)/python -m tests.chaos $(if $(SEED),-seed $(SEED)) $(if $(SECONDS),-seconds $(SECONDS)) $(if $(FORM),-form $(FORM))
 
 lint: install
 	$(BIN)/ruff check

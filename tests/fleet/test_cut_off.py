@@ -74,16 +74,16 @@ async def from_redis(place: Path) -> None:
                     asyncio.timeout(60),
                 ):
                     # Who leads is cut off: another follows Harness instead, and what it hears arrives.
-                    wire.cut()
+                    await wire.cut()
                     await listeners.until_heard(running.ticker.tick(), *others)
                     await degraded(leader)
-                    wire.mend()
+                    await wire.mend()
                     await listeners.until_heard(running.ticker.number)
                     # Who follows is cut off: it serves what it has, and makes up for it.
                     assert await running.leader() is not leader
-                    wire.cut()
+                    await wire.cut()
                     await listeners.until_heard(running.ticker.tick(), *others)
-                    wire.mend()
+                    await wire.mend()
                     await listeners.until_heard(running.ticker.number)
                     # Notices get lost: revisions are compared all the same.
                     wire.deafen()
@@ -117,7 +117,7 @@ async def from_harness(place: Path) -> None:
                     leading = [await leads(proxy) for proxy in wires]
                     assert sorted(leading) == [False, True]
                     leader = one if leading[0] else two
-                    wires[leader].cut()
+                    await wires[leader].cut()
                     await listeners.until_heard(ticker.tick())
                     assert not await leads(leader)
                     await listeners.until_heard(ticker.tick())

@@ -1,0 +1,310 @@
+"""Rounds of faults drawn from a seed, and after each of them what must be true again, and how soon."""
+
+import asyncio
+import functools
+import operator
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ff_proxy.model.keys import EnvironmentId
+from tests.chaos.faults import Fault, Touches, of
+from tests.chaos.truth import ENVIRONMENTS
+from tests.chaos.users import Complaints, Listener, Post, User
+from tests.chaos.world import Form, Member, Usage, World, figure, readiness, world
+from tests.support.log_scan import faults_of
+from tests.support.sdk_like import KEYS
+
+CONVERGED_WITHIN: Final = 30.0
+"""Seconds from the end of the last fault within which every stream and every member knows the truth."""
+
+# What a process has taken and not handed over yet, and what is on its way to Harness.
+_TAKEN: Final = 1.5
+_ON_ITS_WAY: Final = 3.0
+_GROWTH: Final = Usage(memory=40 * 1024 * 1024, files=24)
+_MOST_AT_ONCE: Final = 3
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """A fault that was: what, and from when until when (seconds since the start)."""
+
+    fault: str
+    touches: Touches
+    began: float
+    ended: float
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a run has been through.
+
+    Attributes:
+        recovery: of each round, seconds from its last fault until everything was in order.
+        posts: of usage, answered; ``waiting``, ``lost`` and ``twice`` of them, each within a stated window.
+    """
+
+    form: str
+    seed: int
+    seconds: float
+    rounds: int
+    faults: dict[str, int]
+    answers: int
+    events: int
+    changes: int
+    recovery: list[float]
+    posts: int
+    waiting: int
+    lost: int
+    twice: int
+
+
+class ViolationError(AssertionError):
+    """A promise that was broken; the text says which, and how to do it again."""
+
+
+class Driver:
+    """One run.
+
+    Args:
+        made: what it is done to.
+        seed: of everything that is drawn.
+        faults: those that may happen.
+    """
+
+    def __init__(self, made: World, seed: int, faults: Sequence[Fault]) -> None:
+        self._world = made
+        self._chance = random.Random(seed)
+        self._seed = seed
+        self._faults = faults
+        self._complaints = Complaints()
+        self._users = [User(made, *place, self._complaints) for place in self._places()]
+        self._listeners = [Listener(made, *place, self._complaints) for place in self._places()]
+        self._moments: list[Moment] = []
+        self._recovery: list[float] = []
+        self._changes = 0
+        self._rounds: list[Moment] = []
+
+    def _places(self) -> list[tuple[Member, str]]:
+        return [(member, name) for member in self._world.members for name in ENVIRONMENTS]
+
+    async def run(self, seconds: float) -> Report:
+        """Rounds for so long, at least one; ``ViolationError`` if anything was not as it must be."""
+        began = time.monotonic()
+        async with self._used():
+            await self._until("the start", self._in_order)
+            fresh = self._world.resources()
+            while time.monotonic() - began < seconds or not self._recovery:
+                await self._round()
+        await self._until("the end", self._usage_arrived)
+        waiting, lost, twice = await self._judge_usage()
+        await self._judge_rest(fresh)
+        return Report(
+            form=self._world.form,
+            seed=self._seed,
+            seconds=round(time.monotonic() - began, 1),
+            rounds=len(self._recovery),
+            faults=dict(Counter(moment.fault for moment in self._moments)),
+            answers=sum(user.answers for user in self._users),
+            events=sum(listener.events for listener in self._listeners),
+            changes=self._changes,
+            recovery=[round(took, 1) for took in self._recovery],
+            posts=sum(post.answered for user in self._users for post in user.posts),
+            waiting=waiting,
+            lost=lost,
+            twice=twice,
+        )
+
+    @asynccontextmanager
+    async def _used(self) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(user.run()) for user in self._users]
+        tasks += [asyncio.create_task(listener.run()) for listener in self._listeners]
+        tasks.append(asyncio.create_task(self._keep_changing()))
+        try:
+            yield
+        finally:
+            for task in (*tasks, *self._world.rising):
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        broken = [error for error in ended if isinstance(error, Exception)]
+        if broken:
+            raise broken[0]
+
+    async def _keep_changing(self) -> None:
+        while True:
+            self._world.truth.change(self._chance)
+            self._changes += 1
+            await asyncio.sleep(0.2)
+
+    async def _round(self) -> None:
+        """Some faults beside each other; then none, until everything is in order."""
+        began = time.monotonic()
+        chosen: dict[str, Fault] = {}
+        for fault in self._chance.choices(self._faults, k=self._chance.randint(1, _MOST_AT_ONCE)):
+            chosen.setdefault(fault.befalls, fault)
+        async with asyncio.TaskGroup() as group:
+            for fault in chosen.values():
+                start, length = self._chance.uniform(0, 1.5), self._chance.choice((0.1, 0.5, 1.5, 3.0, 6.0))
+                group.create_task(self._befall(fault, start, length))
+        over = time.monotonic()
+        names = " + ".join(fault.name for fault in chosen.values())
+        await self._until(names, self._in_order)
+        now = time.monotonic()
+        self._recovery.append(now - over)
+        touches = functools.reduce(operator.or_, (fault.touches for fault in chosen.values()))
+        self._rounds.append(Moment(names, touches, began, now))
+        for member in self._world.members:
+            member.forgiven = False
+
+    async def _befall(self, fault: Fault, start: float, length: float) -> None:
+        await asyncio.sleep(start)
+        began = time.monotonic()
+        if Touches.STORE in fault.touches:
+            for member in self._world.members:
+                member.forgiven = True
+        async with fault.begin(self._world, random.Random(self._chance.random())):
+            await asyncio.sleep(length)
+        self._moments.append(Moment(fault.name, fault.touches, began, time.monotonic()))
+
+    async def _until(self, after: str, condition: Callable[[], Awaitable[str]]) -> None:
+        """Wait until there is nothing to say against it."""
+        end = time.monotonic() + CONVERGED_WITHIN
+        missing = ""
+        while time.monotonic() < end:
+            self._judge_complaints(after)
+            missing = await condition()
+            if not missing:
+                return
+            await asyncio.sleep(0.1)
+        raise self._violation(after, f"{CONVERGED_WITHIN:.0f} s later still: {missing}")
+
+    async def _in_order(self) -> str:
+        """What is not as it has to be when nothing has been wrong for a while; empty if all is well."""
+        for task in self._world.rising:
+            if task.done():
+                task.result()
+        self._world.rising = [task for task in self._world.rising if not task.done()]
+        for member in self._world.members:
+            if not member.life:
+                return f"{member.name} is not ready"
+            status, state, reasons = await readiness(member.url)
+            if (status, state) != (200, "ready"):
+                return f"{member.name} says {status} {state}: {reasons}"
+        for environment in KEYS:
+            streams = self._world.saas.streams.count(EnvironmentId(environment))
+            if streams != 1:
+                return f"{streams} streams to Harness for {environment}"
+        return await self._known()
+
+    async def _known(self) -> str:
+        truth = self._world.truth
+        before = {name: truth.number(name) for name in ENVIRONMENTS}
+        comets = {name: truth.comets(name) for name in ENVIRONMENTS}
+        # What is true now must be known after the time that an event takes.
+        await asyncio.sleep(0.5)
+        for one in self._listeners:
+            if one.known < before[one.environment]:
+                return f"the stream at {one.member.name} told of {one.known}, not {before[one.environment]}"
+            comet = comets[one.environment]
+            if comet == truth.comets(one.environment) and one.comet != bool(comet % 2):
+                return f"the stream at {one.member.name} knows a deleted flag, or not a new one: {one.comet}"
+        for user in self._users:
+            if user.newest < before[user.environment]:
+                return f"{user.member.name} gave {user.newest}, true was {before[user.environment]}"
+        return ""
+
+    async def _usage_arrived(self) -> str:
+        counts = self._counts()
+        owed = [post.name for post in self._posts() if self._least(post) and not counts[post.name]]
+        if owed:
+            waiting = await asyncio.to_thread(self._world.waiting_usage)
+            owed = [name for name in owed if name not in waiting]
+        return f"{len(owed)} posts have not arrived, such as {owed[:3]}" if owed else ""
+
+    def _posts(self) -> list[Post]:
+        return [post for user in self._users for post in user.posts]
+
+    def _counts(self) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for entry in self._world.saas.usage.sums():
+            counts[entry.flag] += entry.count
+        return counts
+
+    def _touched(self, post: Post) -> Touches:
+        """What may have become of it."""
+        touches = Touches.NOTHING
+        for moment in self._rounds:
+            if moment.began - _ON_ITS_WAY <= post.at <= moment.ended:
+                touches |= moment.touches
+        return touches
+
+    def _least(self, post: Post) -> int:
+        """How often it has to be counted at least."""
+        touches = self._touched(post)
+        if not post.answered or Touches.EMPTIES in touches:
+            return 0
+        if Touches.LIVES in touches and (self._world.form is Form.MEMORY or Touches.STORE in touches):
+            return 0
+        killed = (moment.began for moment in self._moments if Touches.PROCESSES in moment.touches)
+        return 0 if any(post.at <= at <= post.at + _TAKEN for at in killed) else 1
+
+    async def _judge_usage(self) -> tuple[int, int, int]:
+        """Posts that wait still, were lost, or counted twice; ``ViolationError`` beyond what is stated."""
+        counts = self._counts()
+        kept = await asyncio.to_thread(self._world.waiting_usage)
+        waiting = lost = twice = 0
+        for post in self._posts():
+            count = counts[post.name]
+            if count > (2 if Touches.ANSWERS in self._touched(post) else 1):
+                raise self._violation("the end", f"{post} was counted {count} times")
+            twice += count == 2
+            waiting += post.answered and not count and post.name in kept
+            lost += post.answered and not count and post.name not in kept
+        return waiting, lost, twice
+
+    async def _judge_rest(self, fresh: Usage) -> None:
+        for member in self._world.members:
+            if member.ended() is not None:
+                raise self._violation("the end", f"{member.name} ended with {member.ended()}")
+            failures = await figure(member.url, "ff_proxy_service_failures_total")
+            if failures:
+                raise self._violation("the end", f"{member.name} has had {failures:.0f} unexpected failures")
+            found = faults_of(member.proxy.log.read_text(encoding="utf-8", errors="replace"))
+            if found:
+                raise self._violation("the end", f"the log of {member.name} holds {found[:3]}")
+        now = self._world.resources()
+        if now.memory > fresh.memory + _GROWTH.memory or now.files > fresh.files + _GROWTH.files:
+            raise self._violation("the end", f"{fresh} has become {now}")
+
+    def _judge_complaints(self, after: str) -> None:
+        if self._complaints.made:
+            raise self._violation(after, "; ".join(self._complaints.made[:10]))
+
+    def _violation(self, after: str, what: str) -> ViolationError:
+        start = self._complaints.started
+        told = "\n".join(
+            f"  {moment.began - start:6.2f}-{moment.ended - start:6.2f} s {moment.fault}"
+            for moment in self._moments[-12:]
+        )
+        return ViolationError(
+            f"seed {self._seed}, {self._world.form}, after {after}: {what}\n{told}\nlogs: {self._world.place}"
+        )
+
+
+async def run(form: Form, seed: int, seconds: float, place: Path, only: str = "") -> Report:
+    """One run of a form.
+
+    Args:
+        form: how the proxy is run.
+        seed: of everything that is drawn.
+        seconds: how long faults go on; the last round is finished.
+        place: where logs and data go.
+        only: faults whose names have this in them; by default all.
+    """
+    faults = [fault for fault in of(form) if only in fault.name]
+    async with world(form, place, seed) as made:
+        return await Driver(made, seed, faults).run(seconds)
