@@ -21,12 +21,12 @@ def run(loaded: Loaded) -> ExitCode:
     Raises ``StartupError`` or ``UpstreamError``.
     """
     assert isinstance(loaded.options, GenerateOptions)  # noqa: S101  (cli chose this module by the type)
-    return run_until_told(partial(_generate, loaded.options, loaded.warnings), unfinished=ExitCode.CRASH)
+    return run_until_told(partial(_generate, loaded, loaded.options), unfinished=ExitCode.CRASH)
 
 
-async def _generate(options: GenerateOptions, warnings: tuple[str, ...], stop: Stop) -> ExitCode:
+async def _generate(loaded: Loaded, options: GenerateOptions, stop: Stop) -> ExitCode:
     clock = SystemClock()
-    telemetry = make_telemetry(options.operation, clock, warnings)
+    telemetry = make_telemetry(loaded, clock)
     log = telemetry.logger("generate")
     await asyncio.to_thread(check_writable, options.config_dir)
     try:

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from ff_proxy.app.memory import memory_shares
-from ff_proxy.app.options_reload import OptionsReload, start_warnings
+from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import serve
 from ff_proxy.app.secrets import awaited_secret, derived_secrets
@@ -35,7 +35,7 @@ def run(loaded: Loaded) -> ExitCode:
 
 async def _offline(loaded: Loaded, options: OfflineOptions, stop: Stop) -> ExitCode:
     clock = SystemClock()
-    telemetry = make_telemetry(options.operation, clock, start_warnings(loaded))
+    telemetry = make_telemetry(loaded, clock)
     async with AsyncExitStack() as stack:
         # The directory is the truth; a store that outlives us holds secret and targets (PRODUCT §6.8).
         held = await stack.enter_async_context(MemoryStore(random_name(), clock))

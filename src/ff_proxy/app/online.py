@@ -6,7 +6,7 @@ from functools import partial
 from ff_proxy.app.backings import open_backing
 from ff_proxy.app.ingest import forward, make_ingest
 from ff_proxy.app.memory import memory_shares
-from ff_proxy.app.options_reload import OptionsReload, start_warnings
+from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import serve
 from ff_proxy.app.secrets import awaited_secret, derived_secrets
@@ -30,7 +30,7 @@ def run(loaded: Loaded) -> ExitCode:
 async def _online(loaded: Loaded, options: OnlineOptions, stop: Stop) -> ExitCode:
     clock = SystemClock()
     shares = memory_shares(options.serving)
-    telemetry = make_telemetry(options.operation, clock, start_warnings(loaded))
+    telemetry = make_telemetry(loaded, clock)
     async with AsyncExitStack() as stack:
         backing = await stack.enter_async_context(open_backing(options.store, shares, clock, telemetry))
         store = backing.store

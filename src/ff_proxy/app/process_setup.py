@@ -2,13 +2,16 @@
 
 import os
 import ssl
-from collections.abc import Sequence
 from pathlib import Path
 
 from ff_proxy import __version__
+from ff_proxy.app.options_reload import start_warnings
+from ff_proxy.app.start_lines import start_facts
+from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OperationOptions
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.levels import LogLevels
 from ff_proxy.telemetry.logs import Logger, make_logger
 from ff_proxy.telemetry.multiprocess import share_metrics
 from ff_proxy.tls.trust import client_trust
@@ -22,17 +25,15 @@ def make_trust(telemetry: Telemetry) -> ssl.SSLContext:
     return trust.context
 
 
-def make_telemetry(
-    options: OperationOptions, clock: Clock, warnings: Sequence[str], process: str = ""
-) -> Telemetry:
-    """Telemetry on standard output; the configuration's warnings are its first lines.
+def make_telemetry(loaded: Loaded, clock: Clock, process: str = "") -> Telemetry:
+    """Telemetry on standard output; its first lines say what is started, and what is odd about the options.
 
     With ``process`` every line says so.
     """
-    telemetry = Telemetry(_logger(options, process), clock)
+    telemetry = Telemetry(_logger(loaded.options.operation, process), clock)
     log = telemetry.logger("config")
-    log.info("ff-proxy", version=__version__)
-    for warning in warnings:
+    log.info("starting", version=__version__, **start_facts(loaded))
+    for warning in start_warnings(loaded):
         log.warning(warning)
     return telemetry
 
@@ -43,6 +44,10 @@ def make_part_telemetry(options: OperationOptions, clock: Clock, metrics: Path, 
 
 
 def _logger(options: OperationOptions, process: str) -> Logger:
+    levels = {name: level.value for name, level in options.environment_levels}
     return make_logger(
-        options.log_level.value, process=process, form=options.log_format.value, colors=not options.no_color
+        LogLevels(options.log_level.value, levels),
+        process=process,
+        form=options.log_format.value,
+        colors=not options.no_color,
     )

@@ -116,6 +116,7 @@ async def _replica(
             replica.serving,
             [*replica.services, *only_one],
             flush=replica.flush,
+            first=place.first,
             stop=stop,
             clock=clock,
             telemetry=telemetry,

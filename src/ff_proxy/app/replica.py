@@ -7,7 +7,7 @@ from functools import partial
 
 from ff_proxy.app.ingest import make_ingest
 from ff_proxy.app.memory import memory_shares
-from ff_proxy.app.options_reload import OptionsReload, start_warnings
+from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.redis import redis_store
 from ff_proxy.app.run import serve
@@ -38,7 +38,7 @@ def run(loaded: Loaded) -> ExitCode:
 
 async def _replica(loaded: Loaded, options: ReplicaOptions, stop: Stop) -> ExitCode:
     clock = SystemClock()
-    telemetry = make_telemetry(options.operation, clock, start_warnings(loaded))
+    telemetry = make_telemetry(loaded, clock)
     async with redis_store(options.store, memory_shares(options.serving), clock, telemetry) as store:
         replica = make_replica(options, store, clock, telemetry)
         return await serve(

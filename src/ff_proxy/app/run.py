@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from ff_proxy.app.serving import Serving
+from ff_proxy.app.start_lines import ReadyLine
 from ff_proxy.config.records import OperationOptions, ServingOptions, ShutdownOptions
 from ff_proxy.errors import ExitCode, StoreError
 from ff_proxy.model.clock import Clock
@@ -65,11 +66,15 @@ async def serve_part(
     *,
     flush: Sequence[Phase],
     reloads: Sequence[Callable[[], object]] = (),
+    first: bool = True,
     stop: Stop,
     clock: Clock,
     telemetry: Telemetry,
 ) -> ExitCode:
-    """Be one of several processes that serve: the same, without what only one of them does."""
+    """Be one of several processes that serve: the same, without what only one of them does.
+
+    The ``first`` one says for all that the proxy is ready.
+    """
     listener, hub = serving.listener, serving.hub
 
     async def leave(seconds: float) -> None:
@@ -84,9 +89,10 @@ async def serve_part(
     last = last_seconds(shutdown)
     phases = [Phase("streams", shutdown.delay, leave), Phase("requests", last, drain), *flush]
     secured = () if serving.tls is None else (serving.tls,)
+    telling = [ReadyLine(serving.readiness, serving.snapshots, clock, telemetry)] if first else []
     await listener.start()
     return await run_services(
-        [*services, serving.entrance, hub, *secured],
+        [*services, *telling, serving.entrance, hub, *secured],
         phases,
         essential=[listener],
         reloads=[*reloads, *(one.reload for one in secured)],

@@ -75,6 +75,7 @@ class Serving:
     tls: Tls | None
     hub: Hub
     entrance: Entrance
+    snapshots: SnapshotRegistry
     readiness: Callable[[], Readiness]
 
 
@@ -152,7 +153,7 @@ def make_serving(
     secured = make_tls(options, clock, telemetry)
     own = bind(options.port) if listening is None else listening
     listener = Listener(edge, own, gate, clock, telemetry, tls=secured)
-    return Serving(listener, secured, hub, entrance, readiness)
+    return Serving(listener, secured, hub, entrance, snapshots, readiness)
 
 
 def make_tls(options: ServingOptions, clock: Clock, telemetry: Telemetry) -> Tls | None:

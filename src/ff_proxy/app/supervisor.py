@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from ff_proxy.app import sync, worker
-from ff_proxy.app.options_reload import OptionsReload, start_warnings
+from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import bound_metrics, last_seconds
 from ff_proxy.app.serving import make_tls
@@ -41,7 +41,7 @@ def run(loaded: Loaded) -> ExitCode:
     options = loaded.options
     assert isinstance(options, OnlineOptions | OfflineOptions | ReplicaOptions)  # noqa: S101  (as cli chose)
     clock = SystemClock()
-    telemetry = make_telemetry(options.operation, clock, start_warnings(loaded), process="supervisor")
+    telemetry = make_telemetry(loaded, clock, process="supervisor")
     with ExitStack() as stack:
         common = stack.enter_context(open_shared_runtime(telemetry.logger("runtime")))
         # Unusable files are told once, by us; what else there is to say of them, by those who use them.

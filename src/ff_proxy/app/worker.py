@@ -104,6 +104,7 @@ async def serve_beside_sync(
         serving,
         [snapshots, state, *services, *taking.services],
         flush=taking.flush,
+        first=place.first,
         stop=stop,
         clock=clock,
         telemetry=telemetry,

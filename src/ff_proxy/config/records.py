@@ -92,7 +92,7 @@ class ModeOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationOptions:
-    """Our own logs: level, form, colours, and the seconds between lines about health (``None``: none)."""
+    """Our own logs: levels, form, colours, and the seconds between lines about health (``None``: none)."""
 
     section: ClassVar[str] = OPERATION
 
@@ -101,6 +101,13 @@ class OperationOptions:
         LogLevel.INFO,
         "Least severe log lines that are written",
         name="log-level",
+        reloadable=True,
+    )
+    environment_levels: tuple[tuple[str, LogLevel], ...] = option(
+        kinds.LOG_LEVELS,
+        (),
+        "Log levels of single environments, as ENVIRONMENT=LEVEL with commas between",
+        name="environment-log-level",
         reloadable=True,
     )
     debug: bool = option(kinds.BOOLEAN, False, "Same as log-level DEBUG", reloadable=True)

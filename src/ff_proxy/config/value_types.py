@@ -244,6 +244,26 @@ def choice(words: type[Word], synonyms: Mapping[str, Word] | None = None) -> Val
     return ValueType("|".join(words), parse, lambda word: word.value)
 
 
+def by_environment(levels: ValueType[T]) -> ValueType[tuple[tuple[str, T], ...]]:
+    """A value of ``levels`` for each of some environments: ``ENVIRONMENT=VALUE``, with commas between."""
+
+    def parse(text: str) -> tuple[tuple[str, T], ...]:
+        found: dict[str, T] = {}
+        for item in filter(None, (part.strip() for part in text.split(","))):
+            name, separator, value = (part.strip() for part in item.partition("="))
+            if not (name and separator):
+                raise ValueError("must be ENVIRONMENT=VALUE, with commas between several")
+            if name in found:
+                raise ValueError(f"must name each environment once: there is {_clean(name)} twice")
+            found[_clean(name)] = levels.parse(value)
+        return tuple(found.items())
+
+    def show(values: tuple[tuple[str, T], ...]) -> str:
+        return ",".join(f"{name}={levels.show(value)}" for name, value in values)
+
+    return ValueType("list", parse, show, joined=True)
+
+
 def zero_for_none(numbers: ValueType[T]) -> ValueType[T | None]:
     """``numbers``, and 0, which is read as ``None``."""
 
@@ -287,6 +307,7 @@ HOST: Final[ValueType[str | Path]] = ValueType(
 ADMIN_ADDRESS: Final[ValueType[HostPort | None]] = ValueType("host:port", _parse_admin_address, str, none=OFF)
 REDIS_ADDRESS: Final[ValueType[RedisAddress]] = ValueType("address", parse_redis_address, str, secret=True)
 LOG_LEVEL: Final = choice(LogLevel, synonyms={"WARN": LogLevel.WARNING})
+LOG_LEVELS: Final = by_environment(LOG_LEVEL)
 LOG_FORMAT: Final = choice(LogFormat)
 ACCESS_LOG: Final = choice(AccessLog)
 JSON_VALUES: Final = choice(JsonValues)

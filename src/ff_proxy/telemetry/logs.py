@@ -11,6 +11,7 @@ import structlog
 from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import FfProxyError, StoreUnavailable
 from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry.levels import LogLevels
 
 _ONCE_BYTES: Final = 512 * 1024
 
@@ -58,9 +59,48 @@ class _Lines:
     debug = info = warning = error = msg
 
 
+class LeveledLogger:
+    """A logger whose ``levels`` can change while it is used; costs a comparison where nothing is written."""
+
+    __slots__ = ("_levels", "_log")
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger, levels: LogLevels) -> None:
+        self._log = log
+        self._levels = levels
+
+    def bind(self, **facts: object) -> "LeveledLogger":
+        """The same, with ``facts`` on every line."""
+        return LeveledLogger(self._log.bind(**facts), self._levels)
+
+    def debug(self, event: str, **facts: object) -> None:
+        """See ``Logger``."""
+        if self._levels.wants(logging.DEBUG, facts):
+            self._log.debug(event, **facts)
+
+    def info(self, event: str, **facts: object) -> None:
+        """See ``Logger``."""
+        if self._levels.wants(logging.INFO, facts):
+            self._log.info(event, **facts)
+
+    def warning(self, event: str, **facts: object) -> None:
+        """See ``Logger``."""
+        if self._levels.wants(logging.WARNING, facts):
+            self._log.warning(event, **facts)
+
+    def error(self, event: str, **facts: object) -> None:
+        """See ``Logger``."""
+        if self._levels.wants(logging.ERROR, facts):
+            self._log.error(event, **facts)
+
+
 def make_logger(
-    level: str, stream: TextIO | None = None, process: str = "", *, form: str = "auto", colors: bool = True
-) -> Logger:
+    level: str | LogLevels,
+    stream: TextIO | None = None,
+    process: str = "",
+    *,
+    form: str = "auto",
+    colors: bool = True,
+) -> LeveledLogger:
     """A logger that writes lines of ``level`` (DEBUG, INFO, WARNING, ERROR) and above to ``stream``.
 
     ``form`` is ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere; only a terminal
@@ -81,9 +121,10 @@ def make_logger(
             _stringify,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
     )
-    return logger.bind(process=process) if process else logger
+    leveled = LeveledLogger(logger, level if isinstance(level, LogLevels) else LogLevels(level))
+    return leveled.bind(process=process) if process else leveled
 
 
 class OnceLog:

@@ -26,6 +26,7 @@ class Telemetry:
         shown: what is given out; by default these figures and no others.
 
     Attributes:
+        began: the monotonic second at which it was made, which is among the first things a process does.
         grouped_lines: the service that writes lines about many environments, to be run while others work.
         harness: hears of it when Harness cannot be used.
     """
@@ -38,6 +39,7 @@ class Telemetry:
         *,
         shown: CollectorRegistry | None = None,
     ) -> None:
+        self.began = clock.monotonic()
         self._logger = logger
         self._clock = clock
         registered = registry if registry is not None else CollectorRegistry()

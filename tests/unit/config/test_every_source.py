@@ -39,6 +39,7 @@ BY_TYPE: Mapping[str, st.SearchStrategy[str]] = {
     "host:port": st.builds("{}:{}".format, HOSTS, st.integers(0, 65535)) | st.just("off"),
 }
 BY_FLAG: Mapping[str, st.SearchStrategy[str]] = {
+    "environment-log-level": st.just("e1=DEBUG, e2=error"),
     "admin-service-token": PLAIN,
     "host": st.sampled_from(["127.0.0.1", "::", "localhost", "unix:/run/x"]),
     "cors-allowed-origins": st.lists(ORIGINS, min_size=1).map(",".join),

@@ -1,0 +1,124 @@
+"""The two lines of a start: what this proxy is, and that it is ready, with what it serves."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from ff_proxy.config.load import Loaded
+from ff_proxy.config.records import (
+    GenerateOptions,
+    OfflineOptions,
+    OnlineOptions,
+    RedisStoreOptions,
+    ReplicaOptions,
+    RoleOptions,
+    SqliteStoreOptions,
+)
+from ff_proxy.config.settings import DEFAULT, Setting
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.environment import Domain
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.telemetry import Telemetry
+
+_MODES: Final[Mapping[type[RoleOptions], str]] = {
+    OnlineOptions: "online",
+    ReplicaOptions: "read replica",
+    OfflineOptions: "offline",
+    GenerateOptions: "generate",
+}
+_LONGEST: Final = 120
+_LISTED: Final = 20
+_LOOK_SECONDS: Final = 0.1
+
+
+def start_facts(loaded: Loaded) -> Mapping[str, object]:
+    """What the line at the very start says: mode, store, keys, address, and what is not as by default."""
+    options = loaded.options
+    facts: dict[str, object] = {"mode": _MODES[type(options)]}
+    if isinstance(options, OnlineOptions | OfflineOptions | ReplicaOptions):
+        store, serving = options.store, options.serving
+        match store:
+            case RedisStoreOptions():
+                facts["store"] = f"Redis at {store.address}"
+            case SqliteStoreOptions():
+                facts["store"] = f"SQLite in {store.directory}"
+            case _:
+                facts["store"] = "memory"
+        facts["address"] = f"{'https' if serving.tls else 'http'}://{serving.host or '*'}:{serving.port}"
+        facts["workers"] = serving.workers
+    if isinstance(options, OfflineOptions | GenerateOptions):
+        facts["directory"] = str(options.config_dir)
+    if isinstance(options, OnlineOptions | GenerateOptions):
+        facts["api_keys"] = len(options.upstream.api_keys)
+    differing = {one.option.flag: _shortened(one) for one in loaded.report if _differs(one)}
+    return facts | {"settings": differing}
+
+
+def _differs(setting: Setting) -> bool:
+    return setting.place != DEFAULT and setting.value != setting.option.default
+
+
+def _shortened(setting: Setting) -> str:
+    return setting.shown if len(setting.shown) <= _LONGEST else f"{setting.shown[:_LONGEST]}..."
+
+
+class ReadyLine:
+    """The service that says once that this proxy is ready, and what it serves.
+
+    The seconds that it took are counted from the beginning of ``telemetry``.
+    """
+
+    name = "ready line"
+
+    def __init__(
+        self,
+        readiness: Callable[[], Readiness],
+        snapshots: SnapshotRegistry,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._readiness = readiness
+        self._snapshots = snapshots
+        self._began = telemetry.began
+        self._clock = clock
+        self._log = telemetry.logger("runtime")
+
+    async def run(self) -> None:
+        """Look until it is ready, tell, and rest until cancelled."""
+        while not self.ready.is_set():
+            state = self._readiness()
+            if state.ready:
+                self._tell(state)
+                self.ready.set()
+            else:
+                await self._clock.sleep(_LOOK_SECONDS)
+        await asyncio.get_running_loop().create_future()
+
+    def _tell(self, state: Readiness) -> None:
+        held = [snapshot for _, snapshot in sorted(self._snapshots.all().items())]
+        each = [
+            {
+                "environment": one.environment,
+                "flags": len(one.items(Domain.FLAG)),
+                "target_groups": len(one.items(Domain.SEGMENT)),
+                "keys": len(one.keys),
+            }
+            for one in held
+        ]
+        facts: dict[str, object] = {name: list(why) for name, why in _troubles(state) if why}
+        for name in ("flags", "target_groups", "keys"):
+            facts[name] = sum(int(str(one[name])) for one in each)
+        self._log.info(
+            "ready",
+            seconds=round(self._clock.monotonic() - self._began, 2),
+            environments=len(held),
+            **facts,
+            # Of a thousand the first few say what they look like; the page and the metrics have all.
+            serving=each[:_LISTED],
+        )
+
+
+def _troubles(state: Readiness) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return (("refused", state.refused[:_LISTED]), ("degraded", state.degraded[:_LISTED]))

@@ -1,0 +1,47 @@
+"""Which log lines are written: a level for all, and others for single environments."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+_LEVELS: Final[Mapping[str, int]] = {
+    name: logging.getLevelNamesMapping()[name] for name in ("DEBUG", "INFO", "WARNING", "ERROR")
+}
+# Facts that name whom a line is about: an environment, or something of it (`e1/flag`, `e1 flags`).
+_NAMES: Final = ("environment", "subject")
+
+
+class LogLevels:
+    """The levels in force. Names are DEBUG, INFO, WARNING and ERROR.
+
+    Args:
+        default: of every line but those about one of ``environments``.
+        environments: levels by environment id.
+    """
+
+    def __init__(self, default: str, environments: Mapping[str, str] | None = None) -> None:
+        self._default = 0
+        self._environments: dict[str, int] = {}
+        self._least = 0
+        self.change(default, environments or {})
+
+    def change(self, default: str, environments: Mapping[str, str]) -> None:
+        """Write by other levels from now on, also what loggers that exist already are given."""
+        self._default = _LEVELS[default]
+        self._environments = {name: _LEVELS[level] for name, level in environments.items()}
+        self._least = min(self._default, *self._environments.values(), _LEVELS["ERROR"])
+
+    def wants(self, level: int, facts: Mapping[str, object]) -> bool:
+        """Whether a line with these facts is written."""
+        if level < self._least:
+            return False
+        return level >= (self._of(facts) if self._environments else self._default)
+
+    def _of(self, facts: Mapping[str, object]) -> int:
+        for name in _NAMES:
+            about = facts.get(name)
+            if isinstance(about, str):
+                environment = about.partition("/")[0].partition(" ")[0]
+                if environment in self._environments:
+                    return self._environments[environment]
+        return self._default
