@@ -6,7 +6,10 @@ from math import fsum
 from bench.capacity.sdks import SERVERS, Mix, joined
 
 POLL_SECONDS = 60.0
-"""Between two polls, and between two posts of usage, of one SDK (sdk-contract §1.4, §3.5)."""
+"""Between two polls, and between two posts of usage, of one SDK.
+
+See spec/sdk-wire#usage-body, spec/sdk-wire#reconnects.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""What SDKs ask when their stream has ended, as their sources have it (sdk-contract §1.5, §3.5)."""
+"""What SDKs ask when their stream has ended, as their sources have it.
+
+See spec/sdk-wire#timeouts, spec/sdk-wire#reconnects.
+"""
 
 import math
 from dataclasses import dataclass

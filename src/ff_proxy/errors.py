@@ -26,7 +26,10 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How the process ends; a supervisor respawns on 1 and gives up on 2 and 3 (PRODUCT §1, §2)."""
+    """How the process ends; a supervisor respawns on 1 and gives up on 2 and 3.
+
+    See spec/behaviour#modes, spec/behaviour#options.
+    """
 
     OK = 0
     CRASH = 1

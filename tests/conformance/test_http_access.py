@@ -1,4 +1,4 @@
-"""Who may read what: tokens, keys, environments (PRODUCT §3 *Tokens*, §6.1, §6.8)."""
+"""Who may read what: tokens, keys, environments (spec/behaviour#tokens)."""
 
 import time
 from collections.abc import AsyncIterator
@@ -131,7 +131,7 @@ async def test_a_token_that_no_proxy_writes_is_refused(site: Site, odd: dict[str
 
 
 async def test_a_token_of_the_go_proxy_v1_works_where_it_is_allowed() -> None:
-    """It names no key, so it lives while its environment has one (PRODUCT §6.1)."""
+    """It names no key, so it lives while its environment has one (spec/behaviour#token-secrets)."""
     header = {"Authorization": signed({"environment": ENVIRONMENT, "clusterIdentifier": "1"})}
     async with serving(Site(), *CONFIGS) as site:
         assert refused(await ask(site, "GET", READS[0], header), 401)
@@ -170,7 +170,7 @@ async def test_an_environment_that_is_not_loaded_is_502(path: str) -> None:
 
 @pytest.mark.parametrize("path", READS)
 async def test_bypass_asks_for_no_token(path: str) -> None:
-    """The environment is the path's, an unknown one is 404 (PRODUCT §6.8)."""
+    """The environment is the path's, an unknown one is 404 (spec/behaviour#combinations)."""
     async with serving(Site(bypass=True), *CONFIGS) as site:
         assert (await ask(site, "GET", path)).status == 200
         assert (await ask(site, "GET", path, {"Authorization": "Bearer nonsense"})).status == 200

@@ -1,4 +1,8 @@
-"""``POST /client/auth`` over the wire (PRODUCT §3, §6.4, §6.5; sdk-contract.md §1.3, §1.6, §2)."""
+"""``POST /client/auth`` over the wire.
+
+See spec/behaviour#endpoints, spec/behaviour#key-checks, spec/behaviour#upward-queues;
+spec/sdk-wire#auth-body, spec/sdk-wire#auth-failures, spec/sdk-wire#token-format.
+"""
 
 import base64
 from collections.abc import AsyncIterator
@@ -52,7 +56,7 @@ async def test_a_key_is_exchanged_for_a_token(site: Site) -> None:
 
 
 async def test_the_token_says_what_sdks_read(site: Site) -> None:
-    """Every claim of sdk-contract.md §2 that is known, and the key's hash as the Go proxy v2 claims it."""
+    """Every known claim (spec/sdk-wire#token-format), and the key's hash as the Go proxy v2 claims it."""
     info = EnvironmentInfo(ENVIRONMENT, "production", "p-uuid", "shop", "o-uuid", "acme-org", "account", "2")
     await site.hold(msgspec.structs.replace(config(flag("a")), info=info))
     token = (await authenticate(site, {"apiKey": KEY})).json()["authToken"]
@@ -129,7 +133,10 @@ async def test_a_body_that_is_much_too_long_is_413(site: Site) -> None:
 async def test_an_unknown_key_is_checked(
     site: Site, verdict: KeyVerdict, status: int, retry: str | None
 ) -> None:
-    """403 only if it is definitely unknown; 401 would make Node ask for ever (sdk-contract.md §1.6)."""
+    """403 only if it is definitely unknown; 401 would make Node ask for ever.
+
+    See spec/sdk-wire#auth-failures.
+    """
     site.keys.verdict = verdict
     got = await authenticate(site, {"apiKey": "unknown"})
     assert (got.status, got.field("retry-after")) == (status, retry)
@@ -169,7 +176,7 @@ async def test_a_target_is_kept_and_registered(site: Site) -> None:
 
 
 async def test_attributes_that_are_not_sent_stay(site: Site) -> None:
-    """Absent or null keeps them, even an empty object replaces them (PRODUCT §6.5)."""
+    """Absent or null keeps them, even an empty object replaces them (spec/behaviour#upward-queues)."""
     await stored(site, {"identifier": "jane", "attributes": {"plan": "gold"}})
     for silent in ({"identifier": "jane", "name": "J"}, {"identifier": "jane", "attributes": None}):
         kept = await stored(site, silent)
@@ -181,7 +188,7 @@ async def test_attributes_that_are_not_sent_stay(site: Site) -> None:
 
 
 async def test_anonymous_targets_are_kept_but_not_registered(site: Site) -> None:
-    """They are evaluated like others (PRODUCT §6.5)."""
+    """They are evaluated like others (spec/behaviour#upward-queues)."""
     jane = await stored(site, {"identifier": "jane", "anonymous": True, "attributes": {"a": 1}})
     assert jane is not None
     assert jane.anonymous
@@ -204,7 +211,7 @@ async def test_anonymous_targets_are_kept_but_not_registered(site: Site) -> None
     ],
 )
 async def test_a_target_that_describes_nobody_is_none(site: Site, target: object) -> None:
-    """.NET sends an empty identifier: it is neither stored nor refused (sdk-contract.md §1.3)."""
+    """.NET sends an empty identifier: it is neither stored nor refused (spec/sdk-wire#auth-body)."""
     assert await stored(site, target) is None
     assert site.registrar.registered == []
 
@@ -213,7 +220,7 @@ async def test_a_target_that_describes_nobody_is_none(site: Site, target: object
     ("identifier", "held"), [("j@ne / 100%", "j@ne / 100%"), ("\u00e9\u4e2d", "\u00e9\u4e2d"), (7, "7")]
 )
 async def test_odd_identifiers_are_taken(site: Site, identifier: object, held: str) -> None:
-    """The Go proxy refuses them, which ends SDKs for good (sdk-contract.md §1.3)."""
+    """The Go proxy refuses them, which ends SDKs for good (spec/sdk-wire#auth-body)."""
     got = await authenticate(site, {"apiKey": KEY, "target": {"identifier": identifier}})
     assert got.status == 200
     assert await site.store.targets.get(ENVIRONMENT, held) is not None

@@ -1,4 +1,4 @@
-"""What browsers are told (sdk-contract.md §5.1)."""
+"""What browsers are told (spec/sdk-wire#cors)."""
 
 from collections.abc import AsyncIterator
 

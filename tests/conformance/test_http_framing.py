@@ -1,4 +1,7 @@
-"""One connection, many requests: pipelining, framing, limits, deadlines, going down (PRODUCT §6.9)."""
+"""One connection, many requests: pipelining, framing, limits, deadlines, going down.
+
+See spec/behaviour#shutdown.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -209,7 +212,7 @@ async def test_what_is_not_http_is_told_so(site: Site, junk: bytes) -> None:
 
 
 async def test_large_headers_pass(site: Site) -> None:
-    """JavaScript sends up to 256 KiB in one (sdk-contract.md §5.2)."""
+    """JavaScript sends up to 256 KiB in one (spec/sdk-wire#target-transport)."""
     for path in (FLAGS, "/health"):
         got = await ask(site, "GET", path, site.bearer() | {"Harness-Target": "A" * 262_143})
         assert got.status == 200

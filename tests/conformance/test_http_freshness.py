@@ -1,4 +1,7 @@
-"""Reading your writes where the store is shared: requests that have to wait for it (PRODUCT §6.5, §6.6)."""
+"""Reading your writes where the store is shared: requests that have to wait for it.
+
+See spec/behaviour#upward-queues, spec/behaviour#read-your-writes.
+"""
 
 import asyncio
 import socket

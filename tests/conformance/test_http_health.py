@@ -1,4 +1,4 @@
-"""What operators ask (PRODUCT §3; ff-proxy-inventory.md A9)."""
+"""What operators ask (spec/behaviour#endpoints)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

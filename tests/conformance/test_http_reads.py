@@ -1,4 +1,8 @@
-"""Flags, segments and evaluations over the wire (PRODUCT §3, §6.10; sdk-contract.md §4, §5.2)."""
+"""Flags, segments and evaluations over the wire.
+
+See spec/behaviour#endpoints, spec/behaviour#paths-and-caching; spec/sdk-wire#bodies,
+spec/sdk-wire#target-transport.
+"""
 
 import base64
 import json
@@ -64,7 +68,7 @@ async def test_all_flags(site: Site) -> None:
 
 
 async def test_an_empty_environment_gives_empty_arrays() -> None:
-    """Not ``null``, not 204 (sdk-contract.md §4)."""
+    """Not ``null``, not 204 (spec/sdk-wire#bodies)."""
     async with serving(Site(), config()) as site:
         for path in ("feature-configs", "target-segments", "target/t/evaluations"):
             got = await get(site, f"{ENV}/{path}")
@@ -147,7 +151,7 @@ async def gold(site: Site, path: str, **headers: str) -> bool:
 
 
 async def test_a_target_sent_along_comes_before_a_stored_one(site: Site) -> None:
-    """Header, then store, then the identifier alone (PRODUCT §3 Targets)."""
+    """Header, then store, then the identifier alone (spec/behaviour#targets)."""
     assert not await gold(site, "jane")
     await site.store.targets.put(ENVIRONMENT, Target("jane", attributes={"plan": "gold"}))
     assert await gold(site, "jane")
@@ -168,7 +172,7 @@ async def test_a_target_sent_along_comes_before_a_stored_one(site: Site) -> None
     ],
 )
 async def test_a_target_that_cannot_be_read_is_ignored(site: Site, header: str) -> None:
-    """As is one that describes somebody else; the stored one counts (sdk-contract.md §5.2)."""
+    """As is one that describes somebody else; the stored one counts (spec/sdk-wire#target-transport)."""
     await site.store.targets.put(ENVIRONMENT, Target("jane", attributes={"plan": "gold"}))
     assert await gold(site, "jane", Harness_Target=header)
 
@@ -197,7 +201,7 @@ async def test_a_sent_target_may_be_cut_between_surrogates(site: Site) -> None:
     ],
 )
 async def test_paths_are_decoded_once(site: Site, path: str, identifier: str) -> None:
-    """JavaScript and iOS send slashes as they are, others encode them (PRODUCT §6.10)."""
+    """JavaScript and iOS send slashes as they are, others encode them (spec/behaviour#paths-and-caching)."""
     await site.store.targets.put(ENVIRONMENT, Target(identifier, attributes={"plan": "gold"}))
     assert await gold(site, path)
     assert not await gold(site, path + "x")
@@ -223,7 +227,7 @@ async def test_a_sent_target_may_match_the_path_as_it_was_sent(site: Site) -> No
     ],
 )
 async def test_paths_are_taken_as_sdks_write_them(site: Site, path: str) -> None:
-    """Configured slashes are doubled, prefixes kept; nothing is redirected (sdk-contract.md §0)."""
+    """Configured slashes are doubled, prefixes kept; nothing is redirected (spec/sdk-wire#base-urls)."""
     got = await get(site, path)
     assert (got.status, len(got.json())) == (200, 3)
 

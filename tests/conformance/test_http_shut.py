@@ -1,4 +1,7 @@
-"""Before the secret is known that signs tokens: alive, and nothing definite is said (PRODUCT §3)."""
+"""Before the secret is known that signs tokens: alive, and nothing definite is said.
+
+See spec/behaviour#endpoints.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

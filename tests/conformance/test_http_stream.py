@@ -1,4 +1,7 @@
-"""Opening ``/stream`` over the wire (PRODUCT §3, sdk-contract.md §3.1, §3.5)."""
+"""Opening ``/stream`` over the wire.
+
+See spec/behaviour#endpoints, spec/sdk-wire#stream-head, spec/sdk-wire#reconnects.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -143,7 +146,7 @@ async def test_what_follows_a_stream_is_not_answered(site: Site) -> None:
 
 
 async def test_with_bypass_the_key_says_which_environment() -> None:
-    """No token is asked for; a key nobody knows is still refused (PRODUCT §6.8)."""
+    """No token is asked for; a key nobody knows is still refused (spec/behaviour#combinations)."""
     async with serving(Site(bypass=True), config(flag("a"))) as site:
         async with connected(site) as wire:
             await wire.send(message("GET", "/stream", {"API-Key": KEY}))

@@ -1,4 +1,7 @@
-"""The listener with TLS: certificates that change, and clients that must have one (PRODUCT §2)."""
+"""The listener with TLS: certificates that change, and clients that must have one.
+
+See spec/behaviour#options.
+"""
 
 import asyncio
 import socket

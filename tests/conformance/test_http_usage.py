@@ -1,4 +1,4 @@
-"""``POST /metrics/{env}`` over the wire (PRODUCT §3; sdk-contract.md §1.4)."""
+"""``POST /metrics/{env}`` over the wire (spec/behaviour#endpoints; spec/sdk-wire#usage-body)."""
 
 from collections.abc import AsyncIterator
 

@@ -5,6 +5,6 @@ from ff_proxy.store.protocol import Store
 
 
 async def test_the_first_candidate_is_everyones_secret(store: Store) -> None:
-    """Later candidates are not taken (PRODUCT §6.1)."""
+    """Later candidates are not taken (spec/behaviour#token-secrets)."""
     assert await store.secrets.auth_secret(Secret("first")) == Secret("first")
     assert await store.secrets.auth_secret(Secret("second")) == Secret("first")

@@ -33,7 +33,7 @@ async def test_the_newest_description_wins(store: Store) -> None:
 
 
 async def test_attributes_stay_where_asked(store: Store) -> None:
-    """A target that says nothing of attributes keeps those it has (PRODUCT §6.5)."""
+    """A target that says nothing of attributes keeps those it has (spec/behaviour#upward-queues)."""
     await store.targets.put(ENVIRONMENT, ANA)
     await store.targets.put(ENVIRONMENT, Target("ana", "Anna"), keep_attributes=True)
     held = await store.targets.get(ENVIRONMENT, "ana")

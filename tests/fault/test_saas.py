@@ -141,7 +141,10 @@ async def test_a_stream_cut_in_the_middle_of_a_record(tmp_path: Path) -> None:
 
 
 async def test_keys_come_and_go_without_a_restart(tmp_path: Path) -> None:
-    """A new key works; a revoked one gets 403 on everything, and its streams end (PRODUCT §6.4)."""
+    """A new key works; a revoked one gets 403 on everything, and its streams end.
+
+    See spec/behaviour#key-checks.
+    """
     async with relayed(tmp_path) as (saas, proxy):
         added = known_key("second", "Server", "another-server-key")
         saas.state.find("development").keys.append(added)
@@ -159,7 +162,10 @@ async def test_keys_come_and_go_without_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_admin_token_is_said_and_serves_on(tmp_path: Path) -> None:
-    """Configured keys that SaaS accepts are valid; readiness says what is degraded (PRODUCT §6.4)."""
+    """Configured keys that SaaS accepts are valid; readiness says what is degraded.
+
+    See spec/behaviour#key-checks.
+    """
     async with sandbox(*default_environments()) as saas:
         options = online_options(saas, [KEYS[DEV]]) | QUICK | {"admin-service-token": "wr0ng-token"}
         async with Proxy.running(options, tmp_path / "log") as proxy:

@@ -85,7 +85,10 @@ async def test_a_new_key_works_at_every_member(running: Fleet) -> None:
 
 
 async def test_no_member_goes_backwards(running: Fleet, clients: list[SdkLike]) -> None:
-    """Told of a change by one member, an SDK finds it at every other, however it asks (PRODUCT §6.6)."""
+    """Told of a change by one member, an SDK finds it at every other, however it asks.
+
+    See spec/behaviour#read-your-writes.
+    """
     witness = Witness()
     chance = random.Random(6)
     behind: list[str] = []

@@ -45,7 +45,10 @@ async def readiness(http: httpx2.AsyncClient) -> tuple[int, Any]:
 
 
 async def test_a_replica_without_redis_at_the_start(tmp_path: Path) -> None:
-    """A probe finds it alive, and told why it is not ready; SDKs are told to come again (PRODUCT §3)."""
+    """A probe finds it alive, and told why it is not ready; SDKs are told to come again.
+
+    See spec/behaviour#endpoints.
+    """
     port = free_port()
     shared = {"redis-address": f"127.0.0.1:{port}"}
     async with (

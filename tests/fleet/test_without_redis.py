@@ -1,4 +1,7 @@
-"""Redis is a helper: what starts without it serves, and joins when it comes (PRODUCT §7.8)."""
+"""Redis is a helper: what starts without it serves, and joins when it comes.
+
+See spec/behaviour#redis-optional.
+"""
 
 import asyncio
 from contextlib import AsyncExitStack

@@ -62,7 +62,7 @@ class Proxy:
     It may be stopped and started again; it keeps its port.
 
     Args:
-        options: by the names of PRODUCT §2, without a dash.
+        options: by the names of spec/behaviour#options, without a dash.
         log: the file that its output is appended to.
     """
 

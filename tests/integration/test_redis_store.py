@@ -69,7 +69,10 @@ async def test_two_writers_at_once_lose_nothing(server: RedisServer, prefix: str
 
 
 async def test_an_emptied_redis_is_filled_again_by_the_holder(server: RedisServer, prefix: str) -> None:
-    """Everybody goes on serving meanwhile, and versions go on from where they were (PRODUCT §6.6)."""
+    """Everybody goes on serving meanwhile, and versions go on from where they were.
+
+    See spec/behaviour#read-your-writes.
+    """
     async with (
         member(endpoint(server), prefix, "holder") as holder,
         member(endpoint(server), prefix, "other", "second") as other,

@@ -79,7 +79,7 @@ async def test_flags_and_one_flag(saas: Client) -> None:
 async def test_segments_come_in_the_form_that_is_asked_for(
     saas: Client, query: str, present: str, absent: str
 ) -> None:
-    """Exactly v2 gets the new rules (sdk-contract.md §4.2)."""
+    """Exactly v2 gets the new rules (spec/sdk-wire#segment)."""
     headers = await saas.login()
     listed = (await saas.http.get(f"/client/env/{DEV}/target-segments{query}", headers=headers)).json()
     one = (await saas.http.get(f"/client/env/{DEV}/target-segments/europe{query}", headers=headers)).json()

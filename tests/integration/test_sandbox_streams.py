@@ -24,7 +24,7 @@ async def saas() -> AsyncIterator[Client]:
 
 
 async def test_the_head_is_what_sdks_need(saas: Client) -> None:
-    """And a heartbeat follows at once (sdk-contract.md §3.1)."""
+    """And a heartbeat follows at once (spec/sdk-wire#stream-head)."""
     async with saas.listening() as stream:
         assert stream.response.headers["content-type"] == "text/event-stream"
         assert stream.response.headers["cache-control"] == "no-cache"

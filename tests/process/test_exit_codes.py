@@ -1,4 +1,7 @@
-"""How the process ends when it cannot begin: code, one clear message, never a trace (PRODUCT §1, §2)."""
+"""How the process ends when it cannot begin: code, one clear message, never a trace.
+
+See spec/behaviour#modes, spec/behaviour#options.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Signals: everything is delivered, everybody is told, and the process is gone in time (PRODUCT §6.9)."""
+"""Signals: everything is delivered, everybody is told, and the process is gone in time.
+
+See spec/behaviour#shutdown.
+"""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Signals of terminals and service managers: none of them loses anything (PRODUCT §6.9)."""
+"""Signals of terminals and service managers: none of them loses anything (spec/behaviour#shutdown)."""
 
 import asyncio
 import shutil

@@ -27,7 +27,7 @@ WORKERS: Final = ("worker-1", "worker-2", "worker-3")
 USERS: Final = 4
 LISTENERS: Final = 3
 QUICK: Final = {"workers": str(len(WORKERS)), "shutdown-delay": "0", "metric-post-duration": "1"}
-# What a process holds that it has not handed over (PRODUCT §5: lost on kill -9).
+# What a process holds that it has not handed over (spec/behaviour#goals: lost on kill -9).
 WINDOW: Final = 1.0
 # What is on its way to SaaS when the sync process dies: a round of posts, and what came since.
 AGAIN: Final = 3.0
@@ -100,7 +100,7 @@ async def test_nobody_is_told_anything_wrong(tmp_path: Path, seed: int, on_redis
                     kills.append((time.monotonic(), victim))
                     await kill(proxy, victim)
                 await asyncio.sleep(1)
-            # Where Redis had no time to answer, what is held was served (PRODUCT §6.6).
+            # Where Redis had no time to answer, what is held was served (spec/behaviour#read-your-writes).
             late = on_redis and "revision_checks_late_total{" in await metrics(proxy)
             assert late or load.wrong + older == []
             last = ticker.tick()

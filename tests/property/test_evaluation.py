@@ -190,7 +190,7 @@ _ME = Target("me", "me")
 @settings(max_examples=examples(2))
 @given(_WEB_OF_FLAGS)
 def test_prerequisites_follow_the_recursion(web: dict[str, Doc]) -> None:
-    """The walk answers what the recursion of evaluation.md §7 answers, guarded by the current path."""
+    """The walk answers what a recursion guarded by the path answers (spec/evaluation#prerequisites)."""
     variations = [{"identifier": name, "value": name} for name in ("on", "off")]
     common = {"state": "on", "variations": variations, "offVariation": "off"}
     engine = _engine(([common | doc | {"feature": name} for name, doc in web.items()], []))
@@ -220,7 +220,7 @@ def _prerequisites_hold(engine: Engine, flag: str, path: frozenset[str]) -> bool
 @settings(max_examples=examples(2))
 @given(_WEB_OF_SEGMENTS, st.permutations("abcd"))
 def test_segments_follow_the_recursion(web: dict[str, Doc], order: list[str]) -> None:
-    """Membership is what the recursion of evaluation.md §8 answers, guarded by the current path.
+    """Membership is what the recursion of spec/evaluation#segments answers, guarded by the current path.
 
     Whatever else was asked before in the same pass.
     """

@@ -176,7 +176,7 @@ def test_json_of_any_kind_is_read(value: object) -> None:
     ],
 )
 def test_attributes_read_as_go_reads_them(text: str, read: str) -> None:
-    """Every number is a float64 there (evaluation.md §2)."""
+    """Every number is a float64 there (spec/evaluation#attributes)."""
     body = b'{"apiKey":"k","target":{"identifier":"t","attributes":{"a":%b}}}' % text.encode()
     target = read_auth_request(body).target
     assert target is not None

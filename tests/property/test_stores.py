@@ -1,7 +1,7 @@
 """Every store does the same: random operations on all of them, compared with a plain model after each step.
 
 A store that lives on (SQLite, Redis) is also closed and opened again in between, and Redis is emptied, after
-which it must hold what PRODUCT §6.6 promises.
+which it must hold what spec/behaviour#read-your-writes promises.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Tokens that every SDK can read, whatever Harness calls its projects (sdk-contract.md §2)."""
+"""Tokens that every SDK can read, whatever Harness calls its projects (spec/sdk-wire#token-format)."""
 
 import asyncio
 import base64

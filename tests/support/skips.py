@@ -8,7 +8,10 @@ import pytest
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI a skipped test is a failed one: what it needs has to be installed there (PRODUCT §6.14)."""
+    """In CI a skipped test is a failed one: what it needs has to be installed there.
+
+    See spec/behaviour#external-tools.
+    """
     report = yield
     _fail_if_skipped_in_ci(report)
     return report

@@ -1,6 +1,7 @@
 """What a store must equal, written once more and as plainly as possible: dictionaries, and nothing else.
 
-The rules are those of ``store/protocol.py`` and PRODUCT §6.5 to §6.7, not those of any adapter.
+The rules are those of ``store/protocol.py`` and spec/behaviour#upward-queues, spec/behaviour#lease, not those
+of any adapter.
 """
 
 from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from ff_proxy.errors import ExitCode, StartupError
 def test_with_nothing_configured_it_lists_everything_and_what_is_missing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The list on standard output, then one line, exit 2 (PRODUCT §1)."""
+    """The list on standard output, then one line, exit 2 (spec/behaviour#modes)."""
     assert cli.main([], {"PATH": "/bin"}) == ExitCode.BAD_CONFIGURATION
     out, err = capsys.readouterr()
     assert all(f"-{option.flag}" in out and option.env in out for option in records.ALL)

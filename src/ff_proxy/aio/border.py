@@ -1,4 +1,4 @@
-"""The border to a library: whatever it raises becomes an error of ours (PRODUCT §7.1)."""
+"""The border to a library: whatever it raises becomes an error of ours (spec/behaviour#containment)."""
 
 import asyncio
 from collections.abc import Callable, Iterator

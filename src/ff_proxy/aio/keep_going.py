@@ -1,4 +1,7 @@
-"""Work that is to go on for as long as the process does, whatever happens to it (PRODUCT §7.1)."""
+"""Work that is to go on for as long as the process does, whatever happens to it.
+
+See spec/behaviour#containment.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable

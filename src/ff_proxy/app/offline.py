@@ -37,7 +37,8 @@ async def _offline(loaded: Loaded, options: OfflineOptions, stop: Stop) -> ExitC
     clock = SystemClock()
     telemetry = make_telemetry(loaded, clock)
     async with AsyncExitStack() as stack:
-        # The directory is the truth; a store that outlives us holds secret and targets (PRODUCT §6.8).
+        # The directory is the truth; a store that outlives us holds secret and targets
+        # (spec/behaviour#combinations).
         held = await stack.enter_async_context(MemoryStore(random_name(), clock))
         kept = await stack.enter_async_context(
             open_store(options.store, memory_shares(options.serving), clock, telemetry, namespace="offline")

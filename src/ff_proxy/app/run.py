@@ -1,4 +1,4 @@
-"""Running what a mode has put together, and the order in which it goes down (PRODUCT §6.9)."""
+"""Running what a mode has put together, and the order in which it goes down (spec/behaviour#shutdown)."""
 
 import asyncio
 import random

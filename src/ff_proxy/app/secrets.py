@@ -1,4 +1,4 @@
-"""Which secrets sign a process's tokens where none is configured (PRODUCT §6.1)."""
+"""Which secrets sign a process's tokens where none is configured (spec/behaviour#token-secrets)."""
 
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial

@@ -1,4 +1,6 @@
-"""Several processes on one port: a supervisor, a sync process, and workers (PRODUCT §6.5 to 6.9).
+"""Several processes on one port: a supervisor, a sync process, and workers.
+
+See spec/behaviour#upward-queues, spec/behaviour#shutdown.
 
 The process that was started becomes the supervisor. It makes what all share, imports what all need, and
 forks; it runs no loop and no thread, so that forking stays safe.

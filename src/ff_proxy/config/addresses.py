@@ -1,4 +1,7 @@
-"""Addresses in options: hosts, networks, and the forms in which a Redis can be named (PRODUCT §2)."""
+"""Addresses in options: hosts, networks, and the forms in which a Redis can be named.
+
+See spec/behaviour#options.
+"""
 
 import ipaddress
 import re
@@ -124,7 +127,10 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def parse_redis_address(text: str) -> RedisAddress:
-    """Read any form of PRODUCT §2; ``ValueError`` says what it must be, without any part of ``text``."""
+    """Read any form of Redis address (spec/behaviour#options).
+
+    ``ValueError`` says what it must be, without any part of ``text``.
+    """
     notation = pasted_notation(text)
     if notation is not None:
         raise ValueError(notation)

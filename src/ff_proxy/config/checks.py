@@ -1,4 +1,6 @@
-"""Every rule that looks at more than one option, or beyond our own options, in one place (PRODUCT §6.8).
+"""Every rule that looks at more than one option, or beyond our own options, in one place.
+
+See spec/behaviour#combinations.
 
 Problems make the process end with exit 2, all of them named at once; warnings are for the log, and the
 process goes on.

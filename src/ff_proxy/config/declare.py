@@ -28,7 +28,7 @@ _DECLARED: Final = "ff_proxy.config"
 
 
 class Mode(Enum):
-    """What the process does (PRODUCT §1); the sandbox has options of its own."""
+    """What the process does (spec/behaviour#modes); the sandbox has options of its own."""
 
     ONLINE = "online"
     OFFLINE = "offline"

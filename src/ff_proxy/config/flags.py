@@ -1,4 +1,6 @@
-"""The command line, read as Go's ``flag`` package does, with every problem collected (PRODUCT §2).
+"""The command line, read as Go's ``flag`` package does, with every problem collected.
+
+See spec/behaviour#options.
 
 ``-name value``, ``-name=value`` and the same with two dashes; a boolean stands alone or takes ``=true`` and
 the like, never the next word. The last of several wins, except for options whose values are joined.

@@ -9,7 +9,7 @@ from ff_proxy.config.declare import Option
 
 
 class Source(IntEnum):
-    """Where values come from; a lower number is stronger (PRODUCT §2)."""
+    """Where values come from; a lower number is stronger (spec/behaviour#options)."""
 
     FLAG = 0
     ENVIRONMENT = 1
@@ -52,7 +52,7 @@ class Reading:
     def add(
         self, option: Option[Any], text: str, source: Source, place: str, file: Path | None = None
     ) -> None:
-        """Note a value; one that is empty but for spaces means unset (PRODUCT §2)."""
+        """Note a value; one that is empty but for spaces means unset (spec/behaviour#options)."""
         if trimmed := text.strip():
             self.given.append(Given(option, trimmed, source, place, text, file))
 

@@ -46,7 +46,7 @@ def load(
     read_file: ReadFile = Path.read_bytes,
     roles: Mapping[Mode, type[Any]] = ROLES,
 ) -> Loaded:
-    """Read all sources (PRODUCT §2) and make the record of the role that they choose.
+    """Read all sources (spec/behaviour#options) and make the record of the role that they choose.
 
     Pure but for reading the files that options name. Raises ``ConfigError`` with every problem there is.
     """

@@ -165,7 +165,7 @@ class ReplicaOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineOptions(_DirectoryOptions):
-    """Serving a directory; the store holds the secret and the targets only (PRODUCT §6.8).
+    """Serving a directory; the store holds the secret and the targets only (spec/behaviour#combinations).
 
     ``grace`` is the number of seconds before what vanished from the directory is withdrawn.
     """

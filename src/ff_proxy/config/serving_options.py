@@ -85,7 +85,9 @@ class LimitOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenOptions:
-    """How tokens are signed and whether they are checked; no ``secret``: one of our own (PRODUCT §6.1).
+    """How tokens are signed and whether they are checked; no ``secret``: one of our own.
+
+    See spec/behaviour#token-secrets.
 
     ``untrimmed_secret`` is ``secret`` with the white space that was given around it, if there was any: the Go
     proxy signed with that. ``account`` is claimed where an environment's own account is not known.
@@ -111,7 +113,7 @@ class TokenOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbuseOptions:
-    """What protects the proxy from its clients (PRODUCT §7.5)."""
+    """What protects the proxy from its clients (spec/behaviour#abuse-limits)."""
 
     section: ClassVar[str] = SECURITY
 
@@ -136,7 +138,7 @@ class AbuseOptions:
 class AdminOptions:
     """Where the status page and admin API listen (``None``: nowhere), and the token that callers must show.
 
-    A busy address is fatal only if it is ``explicit``, that is, somebody chose it (PRODUCT §2).
+    A busy address is fatal only if it is ``explicit``, that is, somebody chose it (spec/behaviour#options).
     """
 
     section: ClassVar[str] = SECURITY
@@ -161,7 +163,10 @@ class AdminOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownOptions:
-    """Seconds after the signal: still accepting until ``delay``, ended by ``deadline`` (PRODUCT §6.9)."""
+    """Seconds after the signal: still accepting until ``delay``, ended by ``deadline``.
+
+    See spec/behaviour#shutdown.
+    """
 
     section: ClassVar[str] = OPERATION
 

@@ -90,7 +90,10 @@ def read_settings(
     read_file: ReadFile = Path.read_bytes,
     declared: Sequence[Option[Any]] = ALL,
 ) -> Settings:
-    """All options from flags, environment, ``.env`` and TOML (PRODUCT §2); bad input raises nothing."""
+    """All options from flags, environment, ``.env`` and TOML; bad input raises nothing.
+
+    See spec/behaviour#options.
+    """
     return settle(Inputs(parse_flags(argv, declared), environ, read_file), declared)
 
 

@@ -47,7 +47,7 @@ def from_environment(
 def from_env_file(
     path: Path, read_file: ReadFile, environ: Mapping[str, str], options: Iterable[Option[Any]]
 ) -> Reading:
-    """A ``.env`` file in python-dotenv's format; ``//`` begins a comment line too (PRODUCT §6.11).
+    """A ``.env`` file in python-dotenv's format; ``//`` begins a comment line too (spec/behaviour#values).
 
     ``${NAME}`` in a value means a variable further up in the file, else one of ``environ``. Variables that
     are no options are left alone: such files are often shared with other programs.

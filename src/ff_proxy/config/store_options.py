@@ -18,7 +18,10 @@ class MemoryStoreOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemporaryStoreOptions:
-    """A SQLite file in a temporary directory: several workers share what ends with them (PRODUCT §6.8)."""
+    """A SQLite file in a temporary directory: several workers share what ends with them.
+
+    See spec/behaviour#combinations.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

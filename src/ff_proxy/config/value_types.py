@@ -63,7 +63,7 @@ class LogFormat(StrEnum):
 
 
 class AccessLog(StrEnum):
-    """Which requests are logged (PRODUCT §8.2)."""
+    """Which requests are logged (spec/behaviour#access-log)."""
 
     OFF = "off"
     ERRORS = "errors"
@@ -71,7 +71,7 @@ class AccessLog(StrEnum):
 
 
 class JsonValues(StrEnum):
-    """How the value of a JSON flag stands in an evaluation (PRODUCT §2, json-values)."""
+    """How the value of a JSON flag stands in an evaluation (the option ``json-values``)."""
 
     PLAIN = "plain"
     ESCAPED = "escaped"

@@ -1,4 +1,4 @@
-"""Attribute values as the text that clauses and buckets see (evaluation.md §2)."""
+"""Attribute values as the text that clauses and buckets see (spec/evaluation#attributes)."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""Percentage rollout: which bucket a value is in, and which share that bucket is in (evaluation.md §5)."""
+"""Percentage rollout: which bucket a value is in, and which share that bucket is in.
+
+See spec/evaluation#distribution.
+"""
 
 import math
 from bisect import bisect_left

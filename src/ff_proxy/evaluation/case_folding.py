@@ -1,4 +1,4 @@
-"""Unicode simple case folding, which is what ``equal`` compares by (evaluation.md §3)."""
+"""Unicode simple case folding, which is what ``equal`` compares by (spec/evaluation#operators)."""
 
 
 def fold(text: str) -> str:

@@ -1,4 +1,7 @@
-"""Clauses prepared for asking: a fact about the target and a test of its answer (evaluation.md §3)."""
+"""Clauses prepared for asking: a fact about the target and a test of its answer.
+
+See spec/evaluation#operators.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -41,7 +44,7 @@ def prepare_all(clauses: Iterable[Clause]) -> tuple[Condition, ...] | None:
 
 
 def member_of(segments: Iterable[str]) -> Condition:
-    """The condition that the target is in one of ``segments`` (evaluation.md §8)."""
+    """The condition that the target is in one of ``segments`` (spec/evaluation#segments)."""
     members = tuple(shared(Member(segment)) for segment in segments)
     return shared(members[0] if len(members) == 1 else MemberOfAny(members)), bool
 

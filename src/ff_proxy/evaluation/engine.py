@@ -38,7 +38,7 @@ class Engine:
         self._untargeted: Final = tuple(flag.untargeted for flag in ordered)
 
     def evaluate(self, flag: str, target: Target | None) -> Evaluation | NoEvaluation:
-        """One flag's variation for a target (evaluation.md §1)."""
+        """One flag's variation for a target (spec/evaluation#one-flag)."""
         compiled = self.flags.get(flag)
         if compiled is None:
             return unknown_flag(flag)
@@ -49,7 +49,7 @@ class Engine:
         return [result.evaluation for result in self._settle_all(target)]
 
     def evaluate_json(self, flag: str, target: Target | None) -> bytes | NoEvaluation:
-        """One flag's evaluation as the wire's JSON object (evaluation.md §10)."""
+        """One flag's evaluation as the wire's JSON object (spec/evaluation#results)."""
         compiled = self.flags.get(flag)
         if compiled is None:
             return unknown_flag(flag)
@@ -95,8 +95,8 @@ def compile_engine(
     Args:
         flags: the environment's flags.
         segments: the environment's segments.
-        and_rules: false leaves segments' serving rules out (PRODUCT §6.2).
-        escape_json: JSON values are encoded once more in JSON answers (PRODUCT §2 ``json-values``).
+        and_rules: false leaves segments' serving rules out (spec/behaviour#segment-forms).
+        escape_json: JSON values are encoded once more in JSON answers (the option ``json-values``).
         previous: an engine to take parts from where the record is the same one, or equal.
     """
     held_flags: Mapping[str, CompiledFlag] = {}

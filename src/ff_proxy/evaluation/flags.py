@@ -1,4 +1,7 @@
-"""Flags, compiled: a record becomes steps that end in ready results (evaluation.md §1, §4 to §6)."""
+"""Flags, compiled: a record becomes steps that end in ready results.
+
+See spec/evaluation#one-flag, spec/evaluation#rules, spec/evaluation#variation-map.
+"""
 
 import msgspec
 
@@ -37,7 +40,7 @@ class CompiledFlag(msgspec.Struct, frozen=True, gc=False):
 def compile_flag(identifier: str, record: FeatureConfig, *, escape_json: bool) -> CompiledFlag:
     """A flag's record → the flag compiled, known to the environment as ``identifier``.
 
-    ``escape_json`` is about the JSON of its results (evaluation.md §10).
+    ``escape_json`` is about the JSON of its results (spec/evaluation#results).
     """
     results = _Results(identifier, record, escape_json=escape_json)
     if record.on:

@@ -1,4 +1,4 @@
-"""Is the target in a segment, or in a list of them? (evaluation.md §8)."""
+"""Is the target in a segment, or in a list of them? (spec/evaluation#segments)."""
 
 from ff_proxy.evaluation.target_view import Fact, TargetView
 
@@ -40,8 +40,8 @@ def _settle(root: str, view: TargetView) -> None:
     """Answer ``Member`` of every segment that ``root`` reaches through segments that refer to others.
 
     But for exclusions, which rest on nothing else, the target is a member of none at first; segments are
-    asked until no answer changes. Where references form a circle this gives what evaluation.md §8 wants
-    of a guard: a segment already on the path does not match. Long chains need no deep stack, and there
+    asked until no answer changes. Where references form a circle this gives what spec/evaluation#segments
+    wants of a guard: a segment already on the path does not match. Long chains need no deep stack, and there
     are at most as many rounds as segments.
     """
     reached = {root: view.segments[root]}

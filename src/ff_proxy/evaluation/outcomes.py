@@ -27,7 +27,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rollout(msgspec.Struct, frozen=True, gc=False):
-    """A percentage rollout: ``outcomes`` are those of its shares, in order (evaluation.md §5)."""
+    """A percentage rollout: ``outcomes`` are those of its shares, in order (spec/evaluation#distribution)."""
 
     bucket: Bucket
     thresholds: tuple[int, ...]
@@ -86,7 +86,7 @@ Outcome = Result | Rollout | Chain | Gated
 
 
 def conclude(flag: str, record: FeatureConfig, variation: str, reason: Reason) -> Evaluation | NoEvaluation:
-    """The evaluation of ``flag`` when ``reason`` names ``variation`` (evaluation.md §1.5).
+    """The evaluation of ``flag`` when ``reason`` names ``variation`` (spec/evaluation#one-flag).
 
     The first of several variations with one identifier wins; an unknown one is not passed over.
     """

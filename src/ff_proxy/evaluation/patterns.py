@@ -1,4 +1,4 @@
-"""Regular expressions in Go's dialect, in linear time whatever the pattern (evaluation.md §3)."""
+"""Regular expressions in Go's dialect, in linear time whatever the pattern (spec/evaluation#operators)."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Do the flags that a flag depends on have the variations it asks for? (evaluation.md §7)."""
+"""Do the flags that a flag depends on have the variations it asks for? (spec/evaluation#prerequisites)."""
 
 from ff_proxy.evaluation.target_view import Fact, TargetView
 
@@ -13,7 +13,7 @@ class Unmet(Fact, frozen=True, cache_hash=True, gc=False):
 
         One failure anywhere fails all that depend on it, so the order of the walk does not matter and a
         flag met again, in a diamond or a circle, is simply not walked again: that is the satisfied
-        repetition which evaluation.md §7 asks for.
+        repetition which spec/evaluation#prerequisites asks for.
         """
         dependents: dict[str, str] = {}
         waiting = [self.flag]

@@ -1,4 +1,4 @@
-"""Segments, compiled (evaluation.md §8)."""
+"""Segments, compiled (spec/evaluation#segments)."""
 
 import msgspec
 

@@ -126,7 +126,7 @@ class TargetView(dict[Fact, Any]):
 
 
 class Text(Fact, frozen=True, cache_hash=True, gc=False):
-    """An attribute as text, ``""`` if the target has none of that name (evaluation.md §2)."""
+    """An attribute as text, ``""`` if the target has none of that name (spec/evaluation#attributes)."""
 
     attribute: str
 
@@ -154,7 +154,7 @@ class FoldedText(Fact, frozen=True, cache_hash=True, gc=False):
 
 
 class Bucket(Fact, frozen=True, cache_hash=True, gc=False):
-    """The target's bucket, 1..100, by the attribute ``bucket_by`` (evaluation.md §5)."""
+    """The target's bucket, 1..100, by the attribute ``bucket_by`` (spec/evaluation#distribution)."""
 
     bucket_by: str
 

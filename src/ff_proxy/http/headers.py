@@ -44,6 +44,6 @@ class DeclaredHeaders:
 def canonical(name: bytes) -> bytes:
     """A field name as Go writes it: ``content-type`` becomes ``Content-Type``.
 
-    Some SDKs compare the bytes of names (sdk-contract.md trap 46).
+    Some SDKs compare the bytes of names (spec/sdk-wire#trap-46).
     """
     return b"-".join(part.capitalize() for part in name.split(b"-"))

@@ -83,7 +83,7 @@ def empty_response(status: int, *fields: tuple[bytes, bytes]) -> Response:
 
 
 def problem(refusal: RequestError, *fields: tuple[bytes, bytes]) -> Response:
-    """The JSON that a client is told of a refusal (PRODUCT §3)."""
+    """The JSON that a client is told of a refusal (spec/behaviour#endpoints)."""
     text = refusal.message
     body = msgspec.json.encode({"code": str(refusal.status), "message": text, "error": text})
     return json_response(refusal.status, body, *_refusal_fields(refusal), *fields)

@@ -14,7 +14,7 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.store.change_feed import Feed
 from ff_proxy.store.protocol import Notice
 
-# SDKs wait 10 seconds at least for an authentication (sdk-contract.md §1.5), which asks twice.
+# SDKs wait 10 seconds at least for an authentication (spec/sdk-wire#timeouts), which asks twice.
 _ANSWER_SECONDS: Final = 5.0
 _TRY_AGAIN: Final = 0.02
 # The sync process is started again at once when it dies, and soon if it does so again.

@@ -1,4 +1,4 @@
-"""Whether a worker's snapshot is as new as the sync process's store (PRODUCT §6.6)."""
+"""Whether a worker's snapshot is as new as the sync process's store (spec/behaviour#read-your-writes)."""
 
 import asyncio
 from collections.abc import Callable

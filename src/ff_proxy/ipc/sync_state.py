@@ -27,7 +27,7 @@ class SyncState:
     """The service that asks the sync process how it is doing, and hands over what is owed to it.
 
     A worker is ready once the sync process was and everything that it held is loaded here. Afterwards nothing
-    that happens to the sync process makes it unready again, only degraded (PRODUCT §3 ``/health/ready``).
+    that happens to the sync process makes it unready again, only degraded (spec/behaviour#readiness).
     """
 
     name = "sync state"

@@ -34,7 +34,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A flag or a segment as it travels: normalised JSON, ready for SDKs (sdk-contract.md §4).
+    """A flag or a segment as it travels: normalised JSON, ready for SDKs (spec/sdk-wire#bodies).
 
     ``wire`` is one JSON object in UTF-8 that carries ``version``; a segment's holds both rule forms.
     ``digest`` identifies the content without the version: equal digests mean nothing changed.

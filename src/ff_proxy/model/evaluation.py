@@ -6,7 +6,7 @@ import msgspec
 
 
 class Reason(StrEnum):
-    """Which step of evaluation.md §1 decided."""
+    """Which step of spec/evaluation#one-flag decided."""
 
     OFF = "off"
     PREREQUISITE = "prerequisite"

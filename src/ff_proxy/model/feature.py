@@ -38,7 +38,8 @@ class Distribution(msgspec.Struct, frozen=True):
 class Serve(msgspec.Struct, frozen=True):
     """What a rule or the default serves: a distribution, else a variation, else nothing.
 
-    In a rule a present but empty ``variation`` is not the same as none: it ends the rules (evaluation.md §4).
+    In a rule a present but empty ``variation`` is not the same as none: it ends the rules
+    (spec/evaluation#rules).
     """
 
     variation: str | None = None
@@ -77,7 +78,7 @@ class Prerequisite(msgspec.Struct, frozen=True):
 
 
 class FeatureConfig(msgspec.Struct, frozen=True):
-    """A flag: its variations and the rules that choose among them (evaluation.md §1)."""
+    """A flag: its variations and the rules that choose among them (spec/evaluation#one-flag)."""
 
     identifier: str
     kind: str
@@ -99,7 +100,10 @@ class SegmentRule(msgspec.Struct, frozen=True):
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """A target group: explicit members, then ``serving_rules`` if any, else ``rules`` (evaluation.md §8)."""
+    """A target group: explicit members, then ``serving_rules`` if any, else ``rules``.
+
+    See spec/evaluation#segments.
+    """
 
     identifier: str
     included: frozenset[str] = frozenset()

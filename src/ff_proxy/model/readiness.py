@@ -8,7 +8,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
     ``loaded`` counts environments whose configuration is held. ``pending`` names keys and environments
     that are still being tried, ``refused`` those that SaaS definitely refused. ``degraded`` says what
-    works on old data only; it never makes a loaded proxy unready (PRODUCT §3 ``/health/ready``).
+    works on old data only; it never makes a loaded proxy unready (spec/behaviour#readiness).
     """
 
     loaded: int = 0

@@ -1,4 +1,4 @@
-"""Counts that SDKs post back, as records that can be merged (PRODUCT §3 *Usage*, §6.13)."""
+"""Counts that SDKs post back, as records that can be merged (spec/behaviour#usage-merging)."""
 
 import sys
 from typing import Final

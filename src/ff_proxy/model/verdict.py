@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class KeyVerdict(Enum):
-    """The answer to a key check (PRODUCT §6.4)."""
+    """The answer to a key check (spec/behaviour#key-checks)."""
 
     ACCEPTED = "accepted"
     """SaaS knows it, and its environment now lists it."""

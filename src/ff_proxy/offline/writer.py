@@ -1,4 +1,4 @@
-"""Writing an offline directory: complete or not at all (PRODUCT §6.12)."""
+"""Writing an offline directory: complete or not at all (spec/behaviour#generate)."""
 
 import os
 import stat

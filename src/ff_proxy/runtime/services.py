@@ -63,8 +63,8 @@ async def run_services(
 
     Everything is over within ``deadline`` seconds after the first signal (or the seconds that ``stop``
     names), and at once after a second one. ``reloads`` are called when files are to be read again.
-    A service that ends or fails is reported and run again, and the others go on (PRODUCT §7.1). An
-    ``essential`` one ends the process: with the exit code of its error if it has one, else with ``CRASH``.
+    A service that ends or fails is reported and run again, and the others go on (spec/behaviour#containment).
+    An ``essential`` one ends the process: with the exit code of its error if it has one, else with ``CRASH``.
     """
     log = telemetry.logger("runtime")
     stop.taken_over = True

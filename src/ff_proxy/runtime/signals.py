@@ -1,4 +1,6 @@
-"""What signals mean here, in every process and at every moment of its life (PRODUCT §6.9, §8.5).
+"""What signals mean here, in every process and at every moment of its life.
+
+See spec/behaviour#shutdown, spec/behaviour#reload.
 
 SIGTERM, SIGINT and SIGQUIT ask for a shutdown, a second one for one at once. SIGHUP has files read again,
 SIGUSR1 has the tasks logged, SIGUSR2 is ignored: none of them ends the process, as they would by default.

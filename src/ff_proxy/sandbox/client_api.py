@@ -1,4 +1,4 @@
-"""What SDKs and proxies use: authenticate, fetch, evaluate, listen, post usage (sdk-contract.md §1)."""
+"""What SDKs and proxies use: authenticate, fetch, evaluate, listen, post usage (spec/sdk-wire#requests)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -125,7 +125,7 @@ def _json_object(body: bytes) -> Mapping[str, Any]:
 
 
 def _segment_for(request: Request, segment: Document) -> Document:
-    # sdk-contract.md §4.2: exactly "v2" gets the AND rules, anybody else the older form.
+    # spec/sdk-wire#segment: exactly "v2" gets the AND rules, anybody else the older form.
     unwanted = "rules" if request.query_params.get("rules") == _AND_RULES else "servingRules"
     shown = {name: value for name, value in segment.items() if name != unwanted}
     if unwanted == "servingRules":

@@ -152,7 +152,10 @@ class Streams:
 
 
 class StreamResponse:
-    """An ASGI response: head, a heartbeat at once, then one chunk per record (sdk-contract.md §3.1, §3.2)."""
+    """An ASGI response: head, a heartbeat at once, then one chunk per record.
+
+    See spec/sdk-wire#stream-head, spec/sdk-wire#stream-framing.
+    """
 
     def __init__(self, streams: Streams, settings: Settings, stream: Stream) -> None:
         self._streams = streams

@@ -1,4 +1,4 @@
-"""Tokens as SaaS issues them (sdk-contract.md §2)."""
+"""Tokens as SaaS issues them (spec/sdk-wire#token-format)."""
 
 from typing import Final
 

@@ -13,8 +13,9 @@ _GZIP: Final = 31  # zlib's window bits for a gzip wrapper
 class EncodedBody:
     """JSON bytes with their ETag and, when first asked for, their gzip form.
 
-    The ETag is a hash of the content, so it is equal on every member of a fleet (PRODUCT §6.10). ``effort``
-    is zlib's level: how hard to try to make the gzip form small.
+    The ETag is a hash of the content, so it is equal on every member of a fleet
+    (spec/behaviour#paths-and-caching). ``effort`` is zlib's level: how hard to try to make the gzip form
+    small.
     """
 
     effort: ClassVar = 6

@@ -1,4 +1,4 @@
-"""Whether a snapshot is certainly as new as a store that others write to (PRODUCT §6.6).
+"""Whether a snapshot is certainly as new as a store that others write to (spec/behaviour#read-your-writes).
 
 An SDK fetches right after its event, from whichever member the load balancer picks. These checks make
 sure that it does not find the state of before: they ask the store for the environment's revision, at most

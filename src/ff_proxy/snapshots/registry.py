@@ -16,7 +16,7 @@ from ff_proxy.store.protocol import ChangeSource, ConfigReader
 from ff_proxy.telemetry import Telemetry
 
 RECENT: Final = 120.0
-"""How many seconds back a stream that opens now is told of changes (PRODUCT §3 *Streaming*)."""
+"""How many seconds back a stream that opens now is told of changes (spec/behaviour#streaming)."""
 
 
 class Announcement(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from ff_proxy.wire.normalise import segment_forms
 
 
 class CompileOptions(msgspec.Struct, frozen=True):
-    """What an operator chose about serving: PRODUCT §2 ``and-rules`` and ``json-values``."""
+    """What an operator chose about serving: the options ``and-rules`` and ``json-values``."""
 
     and_rules: bool = True
     escape_json: bool = False
@@ -49,7 +49,7 @@ class _Segment:
         self.item: Final = item
         legacy, v2 = segment_forms(item.wire)
         self.legacy: Final = EncodedBody(legacy)
-        # With and-rules=false nobody is told of serving rules (PRODUCT §2).
+        # With and-rules=false nobody is told of serving rules (spec/behaviour#options).
         self.v2: Final = EncodedBody(v2) if options.and_rules and v2 != legacy else self.legacy
 
     @cached_property
@@ -140,7 +140,10 @@ class Snapshot:
         return None if held is None else held.item.version
 
     def everything(self) -> tuple[Change, ...]:
-        """One ``patch`` per flag and segment: for a stream that may have missed anything (PRODUCT §6.3)."""
+        """One ``patch`` per flag and segment: for a stream that may have missed anything.
+
+        See spec/behaviour#stream-pacing.
+        """
         return tuple(
             Change(Action.PATCH, domain, name, held.item.version)
             for domain in (Domain.SEGMENT, Domain.FLAG)

@@ -22,8 +22,8 @@ _PER_SECOND: Final = 100
 class FleetHealth:
     """The service that looks every two seconds at what the leaders report.
 
-    A member without its store, or whose environments nobody keeps in step, serves on and says so (PRODUCT §3
-    ``/health/ready``).
+    A member without its store, or whose environments nobody keeps in step, serves on and says so
+    (spec/behaviour#readiness).
     """
 
     name = "outlook"

@@ -1,7 +1,7 @@
 """What a write becomes: one rule for every adapter, so that item versions and targets never go back.
 
 An item whose content changed is stored under a version above every one its identifier ever had here;
-an item whose content is the same stays the very object it was. (``sdk-contract.md`` §3.4 c: SDKs ignore
+an item whose content is the same stays the very object it was. (spec/sdk-wire#event-reactions c: SDKs ignore
 an item whose version is not higher than the one they hold.)
 """
 

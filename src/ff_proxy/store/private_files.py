@@ -1,4 +1,7 @@
-"""Files that hold secrets, targets or key hashes: 0600 in directories of 0700 (PRODUCT §7.6)."""
+"""Files that hold secrets, targets or key hashes: 0600 in directories of 0700.
+
+See spec/behaviour#private-files.
+"""
 
 import os
 import stat

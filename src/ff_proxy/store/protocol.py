@@ -1,6 +1,6 @@
 """What a store is: narrow protocols, each as wide as one consumer needs.
 
-Rules that every adapter keeps (ARCHITECTURE §4, PRODUCT §6.5-6.7):
+Rules that every adapter keeps (spec/behaviour#upward-queues, spec/behaviour#lease):
 
 - Writing and giving notice are one step; the revision is the truth and a notice only a hint.
 - A revision changes with every write that changes what readers see, and with no other.
@@ -73,8 +73,8 @@ class ConfigReader(Protocol):
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
         """Changes taken in after ``since`` (wall-clock seconds), oldest first, newest per item.
 
-        What a process that starts late replays to its streams (PRODUCT §6.3). A store whose life is the
-        process's may answer with nothing: whoever was there has heard them.
+        What a process that starts late replays to its streams (spec/behaviour#stream-pacing). A store whose
+        life is the process's may answer with nothing: whoever was there has heard them.
         """
         ...
 
@@ -151,7 +151,9 @@ class Targets(Protocol):
         ...
 
     async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
-        """Store ``target``; with ``keep_attributes`` attributes already stored for it stay (PRODUCT §6.5).
+        """Store ``target``; with ``keep_attributes`` attributes already stored for it stay.
+
+        See spec/behaviour#upward-queues.
 
         It is stored with the time of now, as the newest description.
         """
@@ -195,7 +197,7 @@ class UsageIngest(Protocol):
 
 
 class UsageQueue(UsageIngest, Protocol):
-    """Usage on its way to SaaS (PRODUCT §3 *Usage*): merged by key, bounded, at least once."""
+    """Usage on its way to SaaS (spec/behaviour#usage): merged by key, bounded, at least once."""
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
         """How many entries wait, by environment, leased ones included."""
@@ -245,7 +247,7 @@ class Registrations(RegistrationIngest, Protocol):
 
 
 class SecretStore(Protocol):
-    """The secret that signs tokens when none is configured (PRODUCT §6.1)."""
+    """The secret that signs tokens when none is configured (spec/behaviour#token-secrets)."""
 
     async def auth_secret(self, candidate: Secret) -> Secret:
         """The fleet's secret: the stored one, or ``candidate``, which is stored if there is none."""

@@ -14,7 +14,7 @@ _CONTAINED: Final = "something failed and was left out: please report this"
 
 
 class Failures:
-    """What went wrong in this process and should not have (PRODUCT §7.1).
+    """What went wrong in this process and should not have (spec/behaviour#containment).
 
     Args:
         log, once: where lines go; the same failure again is only counted for a while.

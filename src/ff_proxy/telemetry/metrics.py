@@ -1,4 +1,6 @@
-"""Every Prometheus figure of the product, declared once; v1's names where they make sense (PRODUCT §3).
+"""Every Prometheus figure of the product, declared once; v1's names where they make sense.
+
+See spec/behaviour#endpoints.
 
 No label ever holds a target identifier or a key: labels are environments, routes, outcomes.
 """

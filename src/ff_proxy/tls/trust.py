@@ -1,4 +1,7 @@
-"""Whose certificates are believed: one answer for Harness, Redis and its Sentinels (PRODUCT §7.7)."""
+"""Whose certificates are believed: one answer for Harness, Redis and its Sentinels.
+
+See spec/behaviour#certificates.
+"""
 
 import os
 import ssl

@@ -1,4 +1,4 @@
-"""The API that SaaS offers to SDKs, with us as the SDK (sdk-contract.md §1)."""
+"""The API that SaaS offers to SDKs, with us as the SDK (spec/sdk-wire#requests)."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -65,7 +65,8 @@ class ClientApi:
             body=body,
             limit=_AUTH_LIMIT,
             deadline=deadline,
-            # For a key alone a 400 is no verdict (PRODUCT §6.4); with a target it is about the target.
+            # For a key alone a 400 is no verdict (spec/behaviour#key-checks); with one it is about
+            # the target.
             definite=DEFINITE if target is None else _DEFINITE_FOR_POSTS,
         )
         reply = await self._caller.call(request)
@@ -90,7 +91,10 @@ class ClientApi:
         return read_json(request, await self._caller.call(request))
 
     async def segments(self, session: Session, *, and_rules: bool) -> list[object]:
-        """Every segment, as a caller with (``and_rules``) or without ``rules=v2`` gets it (PRODUCT §6.2)."""
+        """Every segment, as a caller with (``and_rules``) or without ``rules=v2`` gets it.
+
+        See spec/behaviour#segment-forms.
+        """
         request = self._get(
             session,
             "target-segments",

@@ -1,4 +1,4 @@
-"""Why Harness could not be asked, in words that say where to look (PRODUCT §8.6)."""
+"""Why Harness could not be asked, in words that say where to look (spec/behaviour#error-messages)."""
 
 import errno
 import os

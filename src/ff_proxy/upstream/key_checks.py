@@ -1,4 +1,7 @@
-"""Asking SaaS about keys that nobody here knows: a storm of bad ones never reaches it (PRODUCT §6.4)."""
+"""Asking SaaS about keys that nobody here knows: a storm of bad ones never reaches it.
+
+See spec/behaviour#key-checks.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,7 +22,7 @@ Accept = Callable[[EnvironmentId, SdkKeyHash], Awaitable[KeyVerdict]]
 _REFUSED_SECONDS: Final = 120.0
 _BURST: Final = 30.0
 _PER_SECOND: Final = 2.0
-# SDKs wait 10 seconds at least (sdk-contract.md §1.5).
+# SDKs wait 10 seconds at least (spec/sdk-wire#timeouts).
 _ANSWER_SECONDS: Final = 5.0
 _LONGEST_KEY: Final = 1024
 

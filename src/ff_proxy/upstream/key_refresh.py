@@ -1,4 +1,4 @@
-"""Keeping an environment's keys in step with what the admin API lists (PRODUCT §6.4)."""
+"""Keeping an environment's keys in step with what the admin API lists (spec/behaviour#key-checks)."""
 
 from collections.abc import Callable, Collection
 

@@ -25,7 +25,10 @@ class SaasUsageSink:
 
 
 class SaasRegistrationSink:
-    """Registers targets by authenticating with the environment's configured key (PRODUCT §6.5)."""
+    """Registers targets by authenticating with the environment's configured key.
+
+    See spec/behaviour#upward-queues.
+    """
 
     def __init__(self, api: ClientApi, directory: EnvironmentDirectory) -> None:
         self._api = api

@@ -1,7 +1,7 @@
 """One decision about every answer of SaaS: usable, refused, worth a retry, or not what the API promises.
 
 A 401, 403 or 404 is definite only where it can be SaaS's own: a page that a gateway or a middlebox
-answers with instead must not make the proxy drop a flag or refuse a key (PRODUCT §6.4).
+answers with instead must not make the proxy drop a flag or refuse a key (spec/behaviour#key-checks).
 """
 
 from collections.abc import AsyncIterator, Mapping

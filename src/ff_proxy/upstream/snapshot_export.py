@@ -1,4 +1,7 @@
-"""Everything of every configured environment, once: what generate mode writes (PRODUCT §1, §6.12)."""
+"""Everything of every configured environment, once: what generate mode writes.
+
+See spec/behaviour#modes, spec/behaviour#generate.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -35,7 +35,7 @@ _Entry = TypeVar("_Entry")
 
 
 def read_feature(doc: object) -> FeatureConfig:
-    """A flag's JSON object → its record (evaluation.md §1)."""
+    """A flag's JSON object → its record (spec/evaluation#one-flag)."""
     flag = _object(doc)
     return FeatureConfig(
         identifier=_text(flag.get("feature")),
@@ -52,7 +52,7 @@ def read_feature(doc: object) -> FeatureConfig:
 
 
 def read_segment(doc: object) -> Segment:
-    """A segment's JSON object, with either or both forms of rules → its record (evaluation.md §8)."""
+    """A segment's JSON object, with either or both forms of rules → its record (spec/evaluation#segments)."""
     segment = _object(doc)
     return Segment(
         identifier=_text(segment.get("identifier")),

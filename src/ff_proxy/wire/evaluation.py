@@ -1,4 +1,7 @@
-"""Writing evaluations: the four fields that client SDKs take, and nothing else (sdk-contract.md §4.3)."""
+"""Writing evaluations: the four fields that client SDKs take, and nothing else.
+
+See spec/sdk-wire#evaluations.
+"""
 
 import re
 from typing import Final
@@ -26,7 +29,8 @@ def encode_evaluation(evaluation: Evaluation, *, escape_json: bool = False) -> b
 
     Args:
         evaluation: what to write.
-        escape_json: a JSON flag's value is encoded once more (PRODUCT §2 ``json-values=escaped``).
+        escape_json: a JSON flag's value is encoded once more (the option
+        ``json-values=escaped``).
     """
     value = clean_text(evaluation.value)
     if evaluation.kind == Kind.JSON:

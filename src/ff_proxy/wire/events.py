@@ -1,4 +1,4 @@
-"""SSE events about flags and segments: reading those of SaaS, writing those for SDKs (sdk-contract.md §3).
+"""SSE events about flags and segments: reading those of SaaS, writing those for SDKs (spec/sdk-wire#streams).
 
 SDKs take the written bytes apart by column, by line and by chunk: the one form that all of them read
 is made here and nowhere else.

@@ -1,4 +1,4 @@
-"""Making items that every SDK can read out of whatever a source says (``sdk-contract.md`` §4).
+"""Making items that every SDK can read out of whatever a source says (spec/sdk-wire#bodies).
 
 What SaaS sent is kept, unknown fields included; a field is touched only where its absence, a null or a
 wrong type would break an SDK. An item that cannot be made readable is ``Rejected``, so that one bad
@@ -74,7 +74,7 @@ def normalise_segment(doc: object, legacy: object | None = None) -> Item | Rejec
         legacy: the same segment as a caller without ``rules=v2`` has it, if the source was asked for it.
 
     A source that has serving rules only gets legacy rules made of the first clause of each group, as
-    the Go proxy makes them (PRODUCT §6.2); ``has_made_rules`` tells.
+    the Go proxy makes them (spec/behaviour#segment-forms); ``has_made_rules`` tells.
     """
     if not isinstance(doc, dict):
         return Rejected("", "a segment must be an object")
@@ -111,7 +111,7 @@ def has_made_rules(doc: object, legacy: object | None = None) -> bool:
 
 
 def segment_forms(wire: bytes) -> tuple[bytes, bytes]:
-    """A stored segment's JSON → what a caller without and with ``rules=v2`` gets (PRODUCT §3).
+    """A stored segment's JSON → what a caller without and with ``rules=v2`` gets (spec/behaviour#endpoints).
 
     With ``rules=v2``: ``servingRules`` if there are any, else ``rules``. Anyone else: ``rules``.
     """

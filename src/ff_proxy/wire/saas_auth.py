@@ -1,7 +1,7 @@
 """Authentication with SaaS: the body that is posted, the token that comes back, and what the token says.
 
 SaaS's tokens are read, never verified: they come over TLS from the one that made them, and the secret
-they are signed with is SaaS's own (sdk-contract.md §2).
+they are signed with is SaaS's own (spec/sdk-wire#token-format).
 """
 
 import base64

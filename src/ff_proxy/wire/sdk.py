@@ -1,4 +1,7 @@
-"""What SDKs send, read leniently, and the claims of the proxy's tokens (sdk-contract.md §1.3, §2, §5.2)."""
+"""What SDKs send, read leniently, and the claims of the proxy's tokens.
+
+See spec/sdk-wire#auth-body, spec/sdk-wire#token-format, spec/sdk-wire#target-transport.
+"""
 
 import base64
 import binascii
@@ -23,7 +26,7 @@ _HASH_DIGITS: Final = 64
 _FAR: Final = 1e15
 _LONGEST_CLAIM: Final = 256
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-# The ASCII characters that base64url can turn into "-" or "_" (sdk-contract.md §2 rule 3).
+# The ASCII characters that base64url can turn into "-" or "_" (spec/sdk-wire#token-format rule 3).
 _UNCLEAN: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in ">?~\x7f"})
 
 
@@ -31,7 +34,8 @@ class AuthRequest(msgspec.Struct, frozen=True):
     """What is asked of ``/client/auth``.
 
     ``target`` is as much of the description as a store keeps, ``excess`` says what was too long.
-    ``keep_attributes``: the body says nothing of attributes, so those already stored stay (PRODUCT §6.5).
+    ``keep_attributes``: the body says nothing of attributes, so those already stored stay
+    (spec/behaviour#upward-queues).
     """
 
     key: SdkKey

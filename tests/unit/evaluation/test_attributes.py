@@ -1,4 +1,4 @@
-"""Attributes read as the text that Go makes of them (evaluation.md §2)."""
+"""Attributes read as the text that Go makes of them (spec/evaluation#attributes)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Buckets and shares (evaluation.md §5)."""
+"""Buckets and shares (spec/evaluation#distribution)."""
 
 import pytest
 

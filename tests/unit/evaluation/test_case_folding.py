@@ -1,4 +1,4 @@
-"""``equal`` compares by simple folding, character by character (evaluation.md §3)."""
+"""``equal`` compares by simple folding, character by character (spec/evaluation#operators)."""
 
 import sys
 

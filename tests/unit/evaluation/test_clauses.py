@@ -1,4 +1,4 @@
-"""Operators (evaluation.md §3)."""
+"""Operators (spec/evaluation#operators)."""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""One flag's steps: map, rules, default (evaluation.md §1, §4 to §6, §9)."""
+"""One flag's steps: map, rules, default.
+
+See spec/evaluation#one-flag, spec/evaluation#rules, spec/evaluation#variation-map, spec/evaluation#no-target.
+"""
 
 from typing import Any
 
@@ -109,7 +112,7 @@ def test_default(serve: Doc, expected: tuple[str, Reason]) -> None:
 
 
 def test_the_bucket_is_that_of_the_attribute() -> None:
-    """``identifier:test`` is in bucket 57 (evaluation.md §5)."""
+    """``identifier:test`` is in bucket 57 (spec/evaluation#distribution)."""
     target = Target("test")
     assert _asked(target, defaultServe=rollout("identifier", a=56, b=44)) == ("b", Reason.DISTRIBUTION)
     assert _asked(target, defaultServe=rollout("plan", a=57, b=43)) == ("a", Reason.DISTRIBUTION)

@@ -1,4 +1,4 @@
-"""``match`` speaks Go's dialect of regular expressions (evaluation.md §3)."""
+"""``match`` speaks Go's dialect of regular expressions (spec/evaluation#operators)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Flags that depend on flags (evaluation.md §7)."""
+"""Flags that depend on flags (spec/evaluation#prerequisites)."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Membership of segments (evaluation.md §8)."""
+"""Membership of segments (spec/evaluation#segments)."""
 
 from itertools import pairwise
 
@@ -74,7 +74,7 @@ def test_a_list_of_segments(listed: tuple[str, ...], expected: tuple[str, Reason
 
 
 def test_without_and_rules_legacy_rules_decide() -> None:
-    """``and-rules=false`` leaves serving rules out (PRODUCT §6.2)."""
+    """``and-rules=false`` leaves serving rules out (spec/behaviour#segment-forms)."""
     segment = _group("s", servingRules=[{"clauses": [PRO]}], rules=[FREE])
     assert _asked(("s",), segment) == IN
     assert _asked(("s",), segment, and_rules=False) == OUT

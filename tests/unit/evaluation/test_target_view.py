@@ -1,4 +1,4 @@
-"""Facts about a target are worked out once (evaluation.md §2, §5)."""
+"""Facts about a target are worked out once (spec/evaluation#attributes, spec/evaluation#distribution)."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""Services until a signal, then phases, all of it within the deadline (PRODUCT §6.9)."""
+"""Services until a signal, then phases, all of it within the deadline (spec/behaviour#shutdown)."""
 
 import asyncio
 import json

@@ -33,7 +33,7 @@ def values_of(field: str, documents: object) -> set[Any]:
 
 
 def test_identities_differ_and_ids_are_uuids() -> None:
-    """The Node SDK looks at the length of an environment's id (sdk-contract.md trap 30)."""
+    """The Node SDK looks at the length of an environment's id (spec/sdk-wire#trap-30)."""
     assert [str(uuid.UUID(one.info.id)) for one in ENVIRONMENTS] == [one.info.id for one in ENVIRONMENTS]
     texts = [key.text for one in ENVIRONMENTS for key in one.keys]
     assert len(set(texts)) == len(texts) == 6

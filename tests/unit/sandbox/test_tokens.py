@@ -47,7 +47,7 @@ def test_the_product_reads_them_as_it_reads_those_of_saas(token: str) -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda environment: environment.info.identifier)
 def test_sdks_with_the_standard_alphabet_can_read_the_payload(environment: Environment) -> None:
-    """Android and PHP drop ``-`` and ``_`` (sdk-contract.md §2)."""
+    """Android and PHP drop ``-`` and ``_`` (spec/sdk-wire#token-format)."""
     for key in environment.keys:
         payload = Tokens(SECRET).issue(environment, key).split(".")[1]
         assert not set(payload) & set("-_=")

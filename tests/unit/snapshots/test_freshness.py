@@ -1,4 +1,7 @@
-"""Whether a snapshot may be served without asking, and catching up where not (PRODUCT §6.6)."""
+"""Whether a snapshot may be served without asking, and catching up where not.
+
+See spec/behaviour#read-your-writes.
+"""
 
 import asyncio
 

@@ -61,7 +61,7 @@ def test_without_serving_rules_both_callers_get_rules() -> None:
 
 
 def test_and_rules_off_hides_serving_rules() -> None:
-    """With and-rules=false a v2 caller is served as anyone else (PRODUCT §6.2)."""
+    """With and-rules=false a v2 caller is served as anyone else (spec/behaviour#segment-forms)."""
     made = snapshot(segment(servingRules=SERVING), options=CompileOptions(and_rules=False))
     assert made.segments(rules_v2=True).content == made.segments(rules_v2=False).content
 

@@ -1,4 +1,4 @@
-"""docs/performance.md is what the newest results give; figures are held against the goals of PRODUCT §5."""
+"""docs/performance.md is what the newest results give, compared with spec/behaviour#goals."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -108,7 +108,7 @@ async def test_odd_identifiers(saas: FakeSaas, api: ClientApi, identifier: str, 
 
 
 async def test_segments_in_both_forms(saas: FakeSaas, api: ClientApi) -> None:
-    """PRODUCT §6.2."""
+    """spec/behaviour#segment-forms."""
     session = await api.authenticate(KEY)
     assert await api.segments(session, and_rules=True) == [
         segment_doc("beta", servingRules=[{"ruleId": "r"}])

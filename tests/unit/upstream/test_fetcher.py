@@ -46,7 +46,7 @@ async def test_everything(world: World) -> None:
 
 
 async def test_both_forms_of_a_segment(world: World) -> None:
-    """Each caller gets what SaaS gives it (PRODUCT §6.2)."""
+    """Each caller gets what SaaS gives it (spec/behaviour#segment-forms)."""
     rules = [{"attribute": "a", "op": "in", "values": ["old"], "negate": False}]
     serving = [{"ruleId": "r", "priority": 1, "clauses": [{"attribute": "a", "op": "in", "values": ["new"]}]}]
     world.saas.environments[ENVIRONMENT].put_segment(segment_doc("s", rules=rules, servingRules=serving))

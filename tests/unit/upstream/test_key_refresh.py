@@ -1,4 +1,4 @@
-"""Refreshing keys: every line of PRODUCT §6.4 that is about listings."""
+"""Refreshing keys: every line of spec/behaviour#key-checks that is about listings."""
 
 import pytest
 

@@ -85,7 +85,7 @@ async def test_redirect_names_where_to(saas: FakeSaas) -> None:
 
 
 async def test_a_400_is_definite_only_where_the_request_says_so(saas: FakeSaas) -> None:
-    """For a posted body it is, for a key it is not (PRODUCT §6.4)."""
+    """For a posted body it is, for a key it is not (spec/behaviour#key-checks)."""
     assert isinstance(await outcome(saas, answered(400)), UpstreamMalformed)
     posting = Request("POST", "http://saas.test/x", "/x", definite=frozenset({400}))
     assert isinstance(

@@ -37,7 +37,7 @@ def test_missing_once_is_not_revoked() -> None:
 
 
 def test_missing_twice_is_revoked() -> None:
-    """The rule of PRODUCT §6.4."""
+    """The rule of spec/behaviour#key-checks."""
     ring = KeyRing([A, B])
     ring.listed([A])
     ring.listed([A])

@@ -107,7 +107,10 @@ def test_a_target_without_identifier_is_none(identifier: object) -> None:
     ],
 )
 def test_absent_and_empty_serves_differ(serve: object, expected: Serve) -> None:
-    """An empty distribution or variation is there; null and nonsense are not (evaluation.md §4, §5)."""
+    """An empty distribution or variation is there; null and nonsense are not.
+
+    See spec/evaluation#rules, spec/evaluation#distribution.
+    """
     assert read_feature({"defaultServe": serve}).default_serve == expected
     assert read_feature({"rules": [{"serve": serve}]}).rules[0].serve == expected
 
@@ -157,7 +160,7 @@ def test_an_unreadable_clause_does_not_widen_its_rule(junk: object) -> None:
 
 
 def test_a_rule_whose_clauses_are_no_list_is_dropped() -> None:
-    """Absent and null clauses are none, which matches everyone (evaluation.md §4); nonsense is not."""
+    """Absent and null clauses are none, which matches everyone (spec/evaluation#rules); nonsense is not."""
     rules: list[Any] = [{"clauses": "x"}, {"clauses": {}}, {"clauses": None}, {}]
     assert read_feature({"rules": rules}).rules == (ServingRule(0, (), Serve()), ServingRule(0, (), Serve()))
 

@@ -1,4 +1,4 @@
-"""Writing evaluations (sdk-contract.md §4.3)."""
+"""Writing evaluations (spec/sdk-wire#evaluations)."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Items that every SDK can read, whatever the source says (sdk-contract.md §4)."""
+"""Items that every SDK can read, whatever the source says (spec/sdk-wire#bodies)."""
 
 import json
 from typing import Any
@@ -178,7 +178,7 @@ def test_members_have_all_that_python_and_dotnet_need() -> None:
 
 
 def test_both_forms_of_a_segment_are_kept() -> None:
-    """The legacy answer's rules stand beside the v2 answer's serving rules (PRODUCT §6.2)."""
+    """The legacy answer's rules stand beside the v2 answer's serving rules (spec/behaviour#segment-forms)."""
     clause = {"attribute": "a", "op": "equal", "values": ["x"]}
     serving = [{"ruleId": "r", "priority": 1, "clauses": [clause, clause]}]
     other = {"attribute": "b", "op": "in", "values": ["y"]}

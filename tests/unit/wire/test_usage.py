@@ -226,7 +226,7 @@ def test_the_sdk_is_named_by_its_attributes() -> None:
 
 
 def test_the_body_for_saas_has_the_shape_of_the_contract() -> None:
-    """sdk-contract §1.4: values leave as what they came as."""
+    """spec/sdk-wire#usage-body: values leave as what they came as."""
     report = read(
         entry(attributes=[{"key": "target", "value": None}, {"key": "b", "value": 1.5}]),
         targets=[{"identifier": "x", "name": "X", "attributes": [{"key": "é", "value": {"a": []}}]}],

@@ -41,7 +41,7 @@ class RedisConfigs:
 
     What was read or written last is kept: a read fetches what moved since, and if Redis has lost an
     environment (``FLUSHALL``, an empty failover) or its last changes (a failover that lost writes) it is
-    served from here, and put back by whoever may write it (PRODUCT §6.6).
+    served from here, and put back by whoever may write it (spec/behaviour#read-your-writes).
 
     Args:
         epoch: names this life of the process; a random text in production. An environment that is written

@@ -21,7 +21,7 @@ _AGAIN: Final = 1.0
 
 
 class FleetBus:
-    """Publishes hints, and waits for their effect; only hashes travel (PRODUCT §6.5)."""
+    """Publishes hints, and waits for their effect; only hashes travel (spec/behaviour#upward-queues)."""
 
     def __init__(self, connection: Connection, keys: Keys, configs: ConfigReader, clock: Clock) -> None:
         self._connection = connection

@@ -1,4 +1,7 @@
-"""Noticing that Redis was emptied, and putting back what only members know (PRODUCT §6.1, §6.6)."""
+"""Noticing that Redis was emptied, and putting back what only members know.
+
+See spec/behaviour#token-secrets, spec/behaviour#read-your-writes.
+"""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Leading an environment: work that exactly one member of the fleet does at a time (PRODUCT §6.7)."""
+"""Leading an environment: work that exactly one member of the fleet does at a time (spec/behaviour#lease)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

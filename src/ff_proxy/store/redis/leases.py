@@ -1,4 +1,4 @@
-"""Which member talks to SaaS for an environment (PRODUCT §6.7)."""
+"""Which member talks to SaaS for an environment (spec/behaviour#lease)."""
 
 import asyncio
 from collections.abc import Sequence

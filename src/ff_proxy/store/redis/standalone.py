@@ -1,4 +1,7 @@
-"""Environments that a process serves by itself until Redis answers for the first time (PRODUCT §7.8)."""
+"""Environments that a process serves by itself until Redis answers for the first time.
+
+See spec/behaviour#redis-optional.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence

@@ -24,7 +24,8 @@ from ff_proxy.wire.stored import DescribedTarget, encode_row, encode_target, new
 
 _BATCH: Final = 500
 _ASKED_AT_ONCE: Final = 1000
-# How long a look-up waits where something is at hand that can be served instead (PRODUCT §6.6).
+# How long a look-up waits where something is at hand that can be served instead
+# (spec/behaviour#read-your-writes).
 _KNOWN_SECONDS: Final = 0.05
 # How long it waits where nothing is: a hiccup must not cost anybody its attributes.
 _UNKNOWN_SECONDS: Final = 0.5
