@@ -1,27 +1,52 @@
 # Built in one stage and run in another, so that no build tool is shipped. Nothing in it names an architecture.
-ARG PYTHON=3.13
+#
+# BASE takes a digest too, and a release gives one: `make image` looks up the digest of this tag and passes it on.
+ARG BASE=docker.io/library/python:3.13-slim
 
-FROM python:${PYTHON}-slim AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+FROM ${BASE} AS build
+# Your own certificate authorities (PEM text) and package index, if you reach the outside only through these.
+ARG CA_CERTIFICATES=""
+ARG PIP_INDEX_URL
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+RUN test -z "$CA_CERTIFICATES" || printf '%s\n' "$CA_CERTIFICATES" >> /etc/ssl/certs/ca-certificates.crt
 WORKDIR /build
 COPY requirements/build.txt requirements/runtime.txt requirements/
-RUN python -m venv /opt/build \
+RUN python3 -m venv /opt/build \
     && /opt/build/bin/pip install --quiet --require-hashes -r requirements/build.txt
-RUN python -m venv --without-pip /opt/ff-proxy \
+RUN python3 -m venv --without-pip /opt/ff-proxy \
     && /opt/build/bin/pip --python /opt/ff-proxy install --quiet --require-hashes --only-binary=:all: -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src/ src/
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/build/bin/pip --python /opt/ff-proxy install --quiet --no-deps --no-index dist/*.whl
 
-FROM python:${PYTHON}-slim
+FROM ${BASE}
+ARG CA_CERTIFICATES=""
+RUN test -z "$CA_CERTIFICATES" || printf '%s\n' "$CA_CERTIFICATES" >> /etc/ssl/certs/ca-certificates.crt
+# A new volume takes over owner and mode of the directory that it covers. The group is for platforms that run
+# every container under a user id of their own choice, in group 0 (OpenShift).
+RUN install -d -o 65534 -g 0 -m 0770 /config /data
 COPY --from=build /opt/ff-proxy /opt/ff-proxy
-# A volume takes over the owner of the directory that it covers: both can be written without being root.
-RUN install -d -o 65534 -g 65534 /config /data
-ENV PATH=/opt/ff-proxy/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/ff-proxy/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65534:65534
 WORKDIR /
 EXPOSE 7000
 VOLUME /config
 HEALTHCHECK --interval=10s --timeout=6s --start-period=20s --retries=3 CMD ["ff-proxy", "health"]
 ENTRYPOINT ["ff-proxy"]
+# Last, so that a new version leaves every layer above as it was.
+ARG BASE
+ARG VERSION=dev
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+ARG SOURCE=""
+LABEL org.opencontainers.image.title="ff-proxy" \
+      org.opencontainers.image.description="Relay proxy for Harness Feature Flags" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}"

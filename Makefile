@@ -3,9 +3,10 @@
 # coverage: what the suite runs through    bench-NAME: one of them    test-deep: properties, with many examples
 # lock: pin again what pyproject.toml and requirements/*.in ask for   docs: regenerate docs/options.md
 # chaos: faults at random                  page: write docs/performance.md, docs/capacity.md
+# image: build the container image
 
 .DELETE_ON_ERROR:
-.PHONY: install demo check test test-deep chaos coverage lint docs bench page lock clean
+.PHONY: install demo check test test-deep chaos coverage lint docs image bench page lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,6 +58,10 @@ lint: install
 
 docs: install
 	$(BIN)/python scripts/options_page.py
+
+# TAG, PLATFORMS, BASE and so on: see the script.
+image:
+	scripts/image $(ARGS)
 
 bench: install
 	$(BIN)/python -m bench $(ARGS)

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -37,4 +38,32 @@ def make_certificate(
         capture_output=True,
         timeout=20,
     )
+    return certificate, key
+
+
+def sign_certificate(
+    directory: Path, names: Sequence[str], authority: tuple[Path, Path]
+) -> tuple[Path, Path]:
+    """A certificate for these host names, signed by ``authority`` (certificate, key), and its own key."""
+    directory.mkdir(parents=True, exist_ok=True)
+    request, certificate, key = (directory / name for name in ("server.csr", "server.crt", "server.key"))
+    extensions = directory / "extensions"
+    extensions.write_text(f"subjectAltName={','.join(f'DNS:{name}' for name in names)}\n")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    signed_by = ("-CA", str(authority[0]), "-CAkey", str(authority[1]), "-days", "2")
+    for command in (
+        ("req", "-new", *curve, "-subj", f"/CN={names[0]}", "-keyout", str(key), "-out", str(request)),
+        (
+            "x509",
+            "-req",
+            "-in",
+            str(request),
+            *signed_by,
+            "-extfile",
+            str(extensions),
+            "-out",
+            str(certificate),
+        ),
+    ):
+        subprocess.run(["openssl", *command], check=True, capture_output=True, timeout=20)
     return certificate, key

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-_WAITING: Final = ("integration", "fleet", "process", "fault")
+_WAITING: Final = ("integration", "fleet", "process", "fault", "deploy")
 """Folders whose tests mostly wait for other processes: begun early, they leave the CPU to the rest."""
 _APART: Final = ("fleet", "process", "fault")
 """Of those, the ones where a test has processes of its own, and takes seconds: each may run anywhere."""

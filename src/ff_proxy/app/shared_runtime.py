@@ -24,6 +24,7 @@ _LONGEST: Final = 90
 _PREFIX: Final = "ff-proxy-"
 # Held by the supervisor and by every child that it has forked: as long as one of them lives.
 _LOCK: Final = "lock"
+_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  (a directory of random name is made in it, for its user only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,9 @@ def open_shared_runtime(log: Logger) -> Iterator[SharedRuntime]:
     Directories of predecessors that were killed are removed first.
     """
     try:
-        _remove_stale(Path(tempfile.gettempdir()), log)
-        made = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+        parent = _temporary_directory()
+        _remove_stale(parent, log)
+        made = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True)
         lock = _lock(Path(made.name) / _LOCK)
     except OSError as error:
         raise StartupError(f"no temporary directory can be made: {error}; name one with TMPDIR") from error
@@ -72,6 +74,20 @@ def open_shared_runtime(log: Logger) -> Iterator[SharedRuntime]:
         common = SharedRuntime(Path(name), generations, random_name(), os.getpid())
         common.metrics.mkdir(DIRECTORY_MODE)
         yield common
+
+
+def _temporary_directory() -> Path:
+    """Where temporary files go: ``TMPDIR``, the system's places, or the shared memory of a container.
+
+    A container with a read-only root has nothing else that can be written, and every engine provides it.
+    Raises ``OSError`` if there is no such place.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        if not os.access(_SHARED_MEMORY, os.W_OK | os.X_OK):
+            raise
+        return _SHARED_MEMORY
 
 
 def _lock(path: Path) -> int:

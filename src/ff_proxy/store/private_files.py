@@ -82,12 +82,21 @@ def narrow(path: Path, log: OnceLog) -> None:
         error = ""
     except OSError as refused:
         error = refused.strerror or type(refused).__name__
-    left = path.stat().st_mode
+    status = path.stat()
+    left = status.st_mode
+    if path.is_dir() and _handed_over_by_group(status):
+        return
     if left & _OTHERS:
         volume = path if path.is_dir() else path.parent
         log.warning(_UNCHANGEABLE, str(volume), mode=_octal(left), error=error or "the volume ignores it")
     else:
         log.warning(_CORRECTED, str(path), before=_octal(mode), after=_octal(left))
+
+
+def _handed_over_by_group(status: os.stat_result) -> bool:
+    """Whether a platform gave us somebody else's volume through our group: Kubernetes' fsGroup, OpenShift."""
+    ours = status.st_gid == os.getegid() or status.st_gid in os.getgroups()
+    return ours and status.st_uid != os.geteuid() and not status.st_mode & stat.S_IRWXO
 
 
 def _octal(mode: int) -> str:
