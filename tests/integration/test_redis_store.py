@@ -209,13 +209,13 @@ async def test_a_silent_redis_holds_nobody_up(tmp_path: Path, prefix: str) -> No
                 begun = asyncio.get_running_loop().time()
                 found = await asyncio.gather(*(store.targets.get(ENVIRONMENT, "known") for _ in range(500)))
                 assert set(map(id, found)) == {id(found[0])}
-                assert asyncio.get_running_loop().time() - begun < 0.4
+                assert asyncio.get_running_loop().time() - begun < 0.9
                 asked = [store.targets.get(ENVIRONMENT, f"unknown{number}") for number in range(200)]
                 outcomes = await asyncio.gather(*asked, return_exceptions=True)
                 assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
                 with pytest.raises(StoreUnavailable, match="not stored yet"):
                     await store.targets.put(ENVIRONMENT, Target("new"))
-                assert asyncio.get_running_loop().time() - begun < 4
+                assert asyncio.get_running_loop().time() - begun < 10
             finally:
                 server.pause(on=False)
             await store.flush_recovery.look()

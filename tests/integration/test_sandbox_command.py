@@ -18,7 +18,7 @@ import pytest
 
 COMMAND: Final = (sys.executable, "-m", "ff_proxy", "sandbox")
 READY_WITHIN: Final = 20.0
-ENDS_WITHIN: Final = 2.0
+ENDS_WITHIN: Final = 10.0
 
 
 @dataclass

@@ -177,5 +177,5 @@ async def test_closing_the_sandbox_ends_its_streams() -> None:
             saas = await later.enter_async_context(connected(sandbox))
             stream = await later.enter_async_context(saas.listening())
             began = time.monotonic()
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5
         assert await stream.next() is None

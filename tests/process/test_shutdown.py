@@ -69,7 +69,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
                     proxy._process.send_signal(signal.SIGINT)
                 await asyncio.sleep(0.3)
             assert await proxy._process.wait() == 0
-            assert time.monotonic() - begun < 8
+            assert time.monotonic() - begun < 15
 
 
 async def test_nobody_connected_is_no_delay(tmp_path: Path) -> None:

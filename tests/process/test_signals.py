@@ -131,7 +131,7 @@ async def test_a_redis_that_hangs_does_not_hold_up_the_end(tmp_path: Path, worke
                     begun = time.monotonic()
                     proxy._process.send_signal(signal.SIGTERM)
                     assert await proxy._process.wait() == 0
-                    assert time.monotonic() - begun < deadline + 1
+                    assert time.monotonic() - begun < deadline + 5
             finally:
                 redis.pause(on=False)
                 await proxy.kill()

@@ -204,7 +204,7 @@ async def test_sigterm_takes_everything_down_in_order(tmp_path: Path) -> None:
                 while await stream.record() != b"":
                     pass
             assert await proxy._process.wait() == 0
-            assert time.monotonic() - begun < 7
+            assert time.monotonic() - begun < 15
         assert sum(entry.count for entry in saas.usage.sums()) == sent
         assert not [name for name, pid in children.items() if alive(pid)]
         socket.create_server(("", proxy.port)).close()
@@ -223,7 +223,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         await asyncio.sleep(0.3)
         proxy._process.send_signal(signal.SIGINT)
         assert await proxy._process.wait() == 0
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 15
         assert not [name for name, pid in children.items() if alive(pid)]
 
 

@@ -46,7 +46,7 @@ class Command:
             env={name: os.environ[name] for name in _KEPT if name in os.environ} | self._environ,
         )
 
-    async def until(self, word: str, seconds: float = 15.0) -> None:
+    async def until(self, word: str, seconds: float = 60.0) -> None:
         """Wait for a line with ``word``."""
         process = self._running()
         assert process.stdout is not None
@@ -64,7 +64,7 @@ class Command:
         """Send it a signal."""
         self._running().send_signal(number)
 
-    async def end(self, seconds: float = 20.0) -> int:
+    async def end(self, seconds: float = 60.0) -> int:
         """Wait for its end: the exit code. What it said must hold neither secret nor trace."""
         process = self._running()
         assert process.stdout is not None
@@ -92,7 +92,7 @@ class Command:
 
 
 async def run(
-    *arguments: str, seconds: float = 20.0, directory: Path | None = None, **environ: str
+    *arguments: str, seconds: float = 60.0, directory: Path | None = None, **environ: str
 ) -> tuple[int, str]:
     """Run ``ff-proxy`` with these arguments to its end: exit code, and everything it said."""
     command = Command(*arguments, directory=directory, **environ)

@@ -67,7 +67,7 @@ async def test_the_first_heartbeat_does_not_wait(board: Board) -> None:
     async with stream_server(board, Intervals(heartbeat=1000)) as server:
         start = time.monotonic()
         async with await opened(server):
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < 10
 
 
 async def test_heartbeats_keep_coming_and_never_share_a_segment_with_an_event(board: Board) -> None:
