@@ -9,6 +9,7 @@ import contextlib
 import sys
 from functools import partial
 
+from ff_proxy.api.ports import AlwaysFresh, HeldKeys
 from ff_proxy.app.secrets import signing_secret
 from ff_proxy.app.serving import Needs, compile_options, make_serving
 from ff_proxy.config.records import LimitOptions, ServingOptions, ShutdownOptions, TokenOptions
@@ -24,7 +25,6 @@ from ff_proxy.store.protocol import PutItem
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.usage.intake import NullIntake
 from ff_proxy.usage.target_intake import NullTargetIntake
-from ff_proxy.web.needs import AlwaysFresh, HeldKeys
 from ff_proxy.wire.normalise import normalise_flag
 
 ENVIRONMENT = EnvironmentId("9a1f4d0c-6c0e-4a54-9a0b-000000000001")
@@ -99,14 +99,14 @@ async def main() -> None:
             over.set()
 
         controls = await asyncio.start_server(control, "127.0.0.1", 0)
-        await serving.listener.start()
+        await serving.server.start()
         async with controls, asyncio.TaskGroup() as group:
-            running = (snapshots, serving.entrance, serving.hub, serving.listener)
+            running = (snapshots, serving.auth_gate, serving.hub, serving.server)
             services = [group.create_task(service.run()) for service in running]
             await snapshots.ready.wait()
             # Tokens count whole seconds: one of this second would count as older than the data.
             await asyncio.sleep(1)
-            sys.stdout.write(f"{serving.listener.port} {controls.sockets[0].getsockname()[1]}\n")
+            sys.stdout.write(f"{serving.server.port} {controls.sockets[0].getsockname()[1]}\n")
             sys.stdout.flush()
             await over.wait()
             for service in services:

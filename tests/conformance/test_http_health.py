@@ -66,7 +66,7 @@ async def test_a_store_that_is_away_is_unhealthy(
 async def test_live_is_always_200(site: Site) -> None:
     """As long as the process answers at all."""
     site.readiness = Readiness()
-    site.gate.draining = True
+    site.state.draining = True
     assert (await ask(site, "GET", "/health/live")).status == 200
 
 
@@ -84,7 +84,7 @@ async def test_live_is_always_200(site: Site) -> None:
 )
 async def test_readiness(site: Site, readiness: Readiness, draining: bool, status: int, state: str) -> None:
     """Everything loaded or refused for good, something loaded, not going down; always with reasons."""
-    site.readiness, site.gate.draining = readiness, draining
+    site.readiness, site.state.draining = readiness, draining
     got = await ask(site, "GET", "/health/ready")
     assert (got.status, got.json()["status"]) == (status, state)
     assert set(readiness.pending + readiness.degraded + readiness.refused) <= set(got.json()["reasons"])

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from ff_proxy.api.access import TokenAccess
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import PutItem
 from tests.support.configs import ENVIRONMENT, config, flag, segment
@@ -328,7 +329,7 @@ async def test_a_fault_of_ours_is_500(site: Site, method: str, monkeypatch: pyte
 
     path = f"{ENV}/feature-configs"
     with monkeypatch.context() as patched:
-        patched.setattr(site.resources, "answer", fail)
+        patched.setattr(TokenAccess, "read", fail)
         got = await ask(site, method, path, site.bearer())
         assert (got.status, got.field("access-control-allow-origin")) == (500, "*")
         assert b"secret" not in got.raw

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from ff_proxy.api.access import TokenAccess
+from ff_proxy.api.auth_gate import AuthGate
+from ff_proxy.api.tokens import Tokens
 from ff_proxy.errors import RequestError
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.web.access import TokenAccess
-from ff_proxy.web.entrance import Entrance
-from ff_proxy.web.tokens import Tokens
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.web import SECRET, Site, ask, serving
 
@@ -24,7 +24,7 @@ LATER = f"/client/env/{ENVIRONMENT}/"
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     """Everything is loaded, and nobody can be let in."""
-    async with serving(Site(shut=True), config(flag("a"))) as running:
+    async with serving(Site(shut=True, loading=0.05), config(flag("a"))) as running:
         yield running
 
 
@@ -68,19 +68,19 @@ async def test_the_entrance_opens_once(site: Site) -> None:
         return await given
 
     tokens = Tokens(None, site.clock, awaiting=True)
-    entrance = Entrance(tokens, awaited, TokenAccess(tokens, site.snapshots), at_once=False)
+    entrance = AuthGate(tokens, awaited, TokenAccess(tokens, site.snapshots), at_once=False)
     running = asyncio.create_task(entrance.run())
     snapshot = site.snapshots.get(ENVIRONMENT)
     assert snapshot is not None
     fields = {b"authorization": site.bearer()["Authorization"].encode()}
     with pytest.raises(RequestError, match="secret"):
-        entrance.read(fields, ENVIRONMENT)
+        entrance.read(fields, ENVIRONMENT, unverified=401)
     shut = entrance.merge_into(Readiness(loaded=1, pending=("another",)))
     assert shut.pending[0] == "another"
     assert "secret" in shut.pending[1]
     given.set_result(SECRET)
     await entrance.ready.wait()
-    assert entrance.read(fields, ENVIRONMENT) is snapshot
+    assert entrance.read(fields, ENVIRONMENT, unverified=401) is snapshot
     assert entrance.merge_into(Readiness(loaded=1)).ready
     assert site.tokens.verify(entrance.issue(snapshot.info, next(iter(snapshot.keys))).encode())
     running.cancel()

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ff_proxy.errors import StartupError
+from ff_proxy.http.tls import Tls, TlsFiles
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.telemetry import null_telemetry
-from ff_proxy.web.tls import Tls, TlsFiles
 from tests.support.certificates import make_certificate
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.web import HOST, Response, Site, Wire, message, serving

@@ -157,7 +157,7 @@ async def test_what_requests_leave_behind_is_bounded(site: Site, hostile: Hostil
     try:
         before, _ = tracemalloc.get_traced_memory()
         await send(site, random, hostile, REQUESTS)
-        site.edge.tick()
+        site.state.tick()
         site.keys.asked.clear()
         site.registrar.registered.clear()
         gc.collect()

@@ -7,9 +7,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ff_proxy.api.tokens import Tokens
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
-from ff_proxy.web.tokens import Tokens
 from tests.support.clock import FakeClock
 
 # The characters that base64url turns into "-" and "_" more often than any other would be.

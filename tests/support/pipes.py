@@ -1,9 +1,9 @@
-"""Connections without sockets: bytes go straight into the edge's protocol, and what it writes is kept."""
+"""Connections without sockets: bytes go straight into the protocol, and what it writes is kept."""
 
 import asyncio
 from collections.abc import Iterable
 
-from ff_proxy.web.connection import Connection
+from ff_proxy.http.connection import Connection
 from tests.support.web import Site
 
 _PATIENCE = 2000
@@ -89,23 +89,28 @@ class Pipe(asyncio.Transport):
 
 async def converse(site: Site, parts: Iterable[bytes]) -> bytes:
     """Everything that comes back for ``parts``; each is sent when what came before has been dealt with."""
-    connection = site.edge.connection()
+    connection = open_pipe(site)
     pipe = Pipe(connection)
     for part in parts:
         pipe.feed(part)
-        await _settled(connection, pipe)
+        await _settled(site, pipe)
     pipe.close()
     await asyncio.sleep(0)
     return bytes(pipe.written)
 
 
-async def _settled(connection: Connection, pipe: Pipe) -> None:
+def open_pipe(site: Site) -> Connection:
+    """The protocol of a connection that has been admitted."""
+    assert site.state.admit("pipe") is not False
+    return Connection(site.state, "pipe")
+
+
+async def _settled(site: Site, pipe: Pipe) -> None:
+    """Until nothing is under way any more, or only what waits for more bytes."""
     quiet = 0
     for _ in range(_PATIENCE):
         await asyncio.sleep(0)
-        cold = connection._cold
-        waits = cold is not None and not cold.whole
-        over = waits or pipe.is_closing() or (cold is None and connection._pending is None)
-        quiet = quiet + 1 if over else 0
+        waits = any(not task.done() for task in site.state.tasks)
+        quiet = 0 if waits and not pipe.is_closing() else quiet + 1
         if quiet == _QUIET:
             break

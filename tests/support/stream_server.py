@@ -10,9 +10,9 @@ from typing import cast
 
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.streams.hub import Hub
+from ff_proxy.streams.sender import Intervals
 from ff_proxy.telemetry import Telemetry, null_telemetry
-from ff_proxy.web.hub import Hub
-from ff_proxy.web.stream_sender import Intervals
 from tests.support.configs import ENVIRONMENT
 from tests.support.streams import HEAD, Board, StreamClient, running
 

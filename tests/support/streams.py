@@ -14,7 +14,7 @@ from ff_proxy.model.environment import EnvironmentConfig, Revision
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.snapshots.registry import Announcement, Listener
 from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
-from ff_proxy.web.hub import Hub
+from ff_proxy.streams.hub import Hub
 from tests.support.configs import ENVIRONMENT
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"

@@ -2,17 +2,37 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import msgspec
-
+from ff_proxy.api.access import Access, OpenAccess, TokenAccess
+from ff_proxy.api.auth import Authenticator
+from ff_proxy.api.auth_gate import ClosedGate, Issuer
+from ff_proxy.api.evaluations import Evaluations
+from ff_proxy.api.health import Health
+from ff_proxy.api.leases import SnapshotLeases
+from ff_proxy.api.ports import AlwaysFresh, Freshness
+from ff_proxy.api.reads import Reads
+from ff_proxy.api.request_metrics import RequestMetrics
+from ff_proxy.api.routes import API_PREFIX, make_routes
+from ff_proxy.api.stream_requests import LOADING_SECONDS, StreamRequests
+from ff_proxy.api.tokens import Tokens
+from ff_proxy.api.usage_posts import UsagePosts
 from ff_proxy.errors import RequestError
+from ff_proxy.http.buffer_budget import BufferBudget
+from ff_proxy.http.cors import Cors
+from ff_proxy.http.dispatcher import Dispatcher
+from ff_proxy.http.limits import Limits
+from ff_proxy.http.response_cache import ResponseCache
+from ff_proxy.http.routes import Routes
+from ff_proxy.http.server import HttpServer
+from ff_proxy.http.server_state import ServerState
+from ff_proxy.http.sockets import bind
+from ff_proxy.http.tls import Tls
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret, hash_key
-from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
+from ff_proxy.model.memory import LEAST_SHARES, MEBIBYTE, MemoryShares
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.verdict import KeyVerdict
@@ -21,30 +41,15 @@ from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import TargetStore
+from ff_proxy.streams.hub import Hub
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.usage.intake import Intake
-from ff_proxy.web.access import Access, OpenAccess, TokenAccess
-from ff_proxy.web.app import make_app
-from ff_proxy.web.auth import Authenticator
-from ff_proxy.web.bodies import Bodies
-from ff_proxy.web.cors import Cors
-from ff_proxy.web.counts import Counts
-from ff_proxy.web.edge import Edge
-from ff_proxy.web.entrance import Issuer, Shut
-from ff_proxy.web.evaluations import Evaluations
-from ff_proxy.web.health import Gate, Health
-from ff_proxy.web.hub import Hub
-from ff_proxy.web.limits import Limits
-from ff_proxy.web.needs import AlwaysFresh, Freshness
-from ff_proxy.web.resources import Resources
-from ff_proxy.web.server import Listener, bind
-from ff_proxy.web.tls import Tls
-from ff_proxy.web.tokens import Tokens
-from ff_proxy.web.usage_posts import UsagePosts
 from tests.support.configs import ENVIRONMENT, KEY
+from tests.support.http import HOST, Response, Wire, connected_to, until
+
+__all__ = ["HOST", "Response", "Site", "Wire", "ask", "connected", "message", "serving", "until"]
 
 SECRET = Secret("secret")
-HOST = "127.0.0.1"
 
 
 class Keys:
@@ -106,6 +111,11 @@ class Site:
         port: int = 0,
         shares: MemoryShares = LEAST_SHARES,
         intake: Intake | None = None,
+        base_path: str = "",
+        bodies: int = 64 * MEBIBYTE,
+        unsent: int = 64 * MEBIBYTE,
+        loading: float = LOADING_SECONDS,
+        remembers: bool = True,
     ) -> None:
         self.clock = clock or SystemClock()
         self.tls = tls
@@ -119,56 +129,59 @@ class Site:
         self.posts = Posts()
         self.readiness = Readiness(loaded=1)
         self.environments: list[EnvironmentId] = [ENVIRONMENT]
-        self.gate = Gate()
         self.hub = Hub(self.snapshots, self.clock, self.telemetry, random.Random(1))
         fresh = freshness or AlwaysFresh()
         access: Access = OpenAccess(self.snapshots) if bypass else TokenAccess(self.tokens, self.snapshots)
         issuer: Issuer = self.tokens
         if shut:
-            access = issuer = Shut()
-        bodies = Bodies(max_body)
-        counts = Counts(self.telemetry, self.snapshots)
-        cors = Cors(origins)
-        evaluations = Evaluations(self.telemetry, budget=shares.evaluations)
-        self.resources = Resources(access, self.targets, fresh, evaluations, self.telemetry)
-        app = make_app(
-            self.resources,
-            Authenticator(
-                issuer, self.snapshots, self.keys, self.targets, self.registrar, bodies, self.telemetry
+            access = issuer = ClosedGate()
+        request_metrics = RequestMetrics(self.telemetry, self.snapshots)
+        self.stream_requests = StreamRequests(access, fresh, self.hub, self.snapshots, loading=loading)
+        self.routes = make_routes(
+            Reads(
+                access,
+                self.targets,
+                fresh,
+                Evaluations(self.telemetry, budget=shares.evaluations),
+                SnapshotLeases(self.snapshots),
+                self.telemetry,
             ),
-            UsagePosts(access, fresh, intake or self.posts, bodies, self.telemetry),
+            Authenticator(issuer, self.snapshots, self.keys, self.targets, self.registrar, self.telemetry),
+            UsagePosts(access, fresh, intake or self.posts, self.telemetry),
+            self.stream_requests,
             Health(
                 lambda: self.environments,
                 self.store.configs,
                 lambda: self.readiness,
-                self.gate,
-                counts,
+                lambda: self.state.draining,
+                request_metrics,
                 self.telemetry,
             ),
-            cors,
-            counts,
-            self.clock,
-            self.telemetry,
-        )
-        self.edge = Edge(
-            self.resources,
-            access,
-            fresh,
-            self.hub,
-            app,
-            cors,
-            counts,
             self.snapshots,
+            longest_usage=max_body,
+        )
+        dispatcher = Dispatcher(
+            Routes(self.routes, (base_path, API_PREFIX)),
+            ResponseCache(shares.responses if remembers else 0),
+            Cors(origins),
+            request_metrics,
             self.clock,
             self.telemetry,
-            limits or Limits(connections=10_000),
-            shares,
+            budget=shares.routes,
         )
-        self.listener = Listener(self.edge, bind(port, HOST), self.gate, self.clock, self.telemetry, tls=tls)
+        self.state = ServerState(
+            dispatcher,
+            limits or Limits(connections=10_000),
+            BufferBudget(bodies),
+            BufferBudget(unsent),
+            self.clock,
+            self.telemetry,
+        )
+        self.server = HttpServer(self.state, bind(port, HOST), self.clock, self.telemetry, tls=tls)
 
     @property
     def port(self) -> int:
-        return self.listener.port
+        return self.server.port
 
     async def hold(self, *configs: EnvironmentConfig) -> None:
         """Write environments and have them served."""
@@ -191,9 +204,9 @@ class Site:
 async def serving(site: Site, *configs: EnvironmentConfig) -> AsyncIterator[Site]:
     """``site`` runs, holding ``configs``, for as long as the context lasts."""
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(part.run()) for part in (site.snapshots, site.hub, site.listener)]
+        running = [group.create_task(part.run()) for part in (site.snapshots, site.hub, site.server)]
         await site.snapshots.ready.wait()
-        await site.listener.ready.wait()
+        await site.server.ready.wait()
         await site.hold(*configs)
         try:
             yield site
@@ -202,84 +215,9 @@ async def serving(site: Site, *configs: EnvironmentConfig) -> AsyncIterator[Site
                 task.cancel()
 
 
-class Response(msgspec.Struct, frozen=True):
-    """A response as it came over the wire; ``raw`` is all of it."""
-
-    status: int
-    fields: tuple[tuple[str, str], ...]
-    body: bytes
-    raw: bytes
-
-    def field(self, name: str) -> str | None:
-        """The values of a header field, joined, or ``None``."""
-        values = [value for held, value in self.fields if held == name]
-        return ", ".join(values) if values else None
-
-    def json(self) -> Any:
-        """The body as JSON."""
-        return msgspec.json.decode(self.body)
-
-    @property
-    def undated(self) -> bytes:
-        """``raw`` without its date."""
-        lines = self.raw.split(b"\r\n")
-        return b"\r\n".join(line for line in lines if not line.startswith(b"date: "))
-
-
-class Wire:
-    """One connection, spoken to in bytes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    def stop_reading(self) -> None:
-        """Let the other side's bytes pile up."""
-        self._transport.pause_reading()
-
-    def go_on_reading(self) -> None:
-        """Take them again."""
-        self._transport.resume_reading()
-
-    @property
-    def _transport(self) -> asyncio.Transport:
-        return cast("asyncio.Transport", self.writer.transport)
-
-    async def response(self, *, head: bool = False) -> Response:
-        """The next response; ``head`` says that it has no body whatever its length."""
-        raw = await self.reader.readuntil(b"\r\n\r\n")
-        line, *lines = raw.decode("latin-1").split("\r\n")[:-2]
-        fields = tuple((name, value) for name, _, value in (text.partition(": ") for text in lines))
-        status = int(line.split(" ")[1])
-        lengths = [value for name, value in fields if name == "content-length"]
-        body = b""
-        if lengths and not head and status != 304:
-            body = await self.reader.readexactly(int(lengths[0]))
-        return Response(status, fields, body, raw + body)
-
-    async def closed(self) -> bytes:
-        """Whatever comes until the other side closes, or resets the connection."""
-        received = b""
-        with suppress(ConnectionResetError):
-            while part := await self.reader.read(65536):
-                received += part
-        return received
-
-
-@asynccontextmanager
-async def connected(site: Site) -> AsyncIterator[Wire]:
+def connected(site: Site) -> AbstractAsyncContextManager[Wire]:
     """A connection to ``site``."""
-    reader, writer = await asyncio.open_connection(HOST, site.port)
-    try:
-        yield Wire(reader, writer)
-    finally:
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
+    return connected_to(site.port)
 
 
 def message(method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
@@ -298,10 +236,3 @@ async def ask(
     async with connected(site) as wire:
         await wire.send(message(method, path, headers, body))
         return await wire.response(head=method == "HEAD")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that a server does in its own time."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  (what happens behind a socket sets no event)
-            await asyncio.sleep(0.01)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from ff_proxy.api.ports import Freshness
 from ff_proxy.app.secrets import unused
 from ff_proxy.app.serving import nothing_bound
 from ff_proxy.model.keys import EnvironmentId, Secret
@@ -12,7 +13,6 @@ from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.protocol import Store
 from ff_proxy.upstream.leadership import Leadership
 from ff_proxy.upstream.service import Upstream
-from ff_proxy.web.needs import Freshness
 
 
 @dataclass(frozen=True, slots=True)

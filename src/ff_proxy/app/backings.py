@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from ff_proxy.api.ports import AlwaysFresh
 from ff_proxy.app.backing import Backing
 from ff_proxy.app.shared_runtime import SharedRuntime
 from ff_proxy.app.stores import NOWHERE, open_store
@@ -12,7 +13,6 @@ from ff_proxy.model.memory import MemoryShares
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.leadership import SoleLeader
-from ff_proxy.web.needs import AlwaysFresh
 
 
 @asynccontextmanager

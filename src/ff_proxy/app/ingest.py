@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ff_proxy.api.ports import Registrar
 from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.upstream import Saas
 from ff_proxy.config.records import OnlineOptions, ReplicaOptions
@@ -17,7 +18,6 @@ from ff_proxy.usage.forwarder import UsageForwarder
 from ff_proxy.usage.intake import Intake, NullIntake, UsageIntake
 from ff_proxy.usage.registration_forwarder import RegistrationForwarder
 from ff_proxy.usage.target_intake import NullTargetIntake, TargetIntake
-from ff_proxy.web.needs import Registrar
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
+from ff_proxy.api.ports import AlwaysFresh, HeldKeys
 from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.app.process_setup import make_telemetry
@@ -24,7 +25,6 @@ from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.usage.intake import NullIntake
 from ff_proxy.usage.target_intake import NullTargetIntake
-from ff_proxy.web.needs import AlwaysFresh, HeldKeys
 
 
 def run(loaded: Loaded) -> ExitCode:

@@ -106,7 +106,7 @@ async def _replica(
     telemetry = make_part_telemetry(options.operation, clock, common.metrics, place.name)
     async with redis_store(options.store, shares, clock, telemetry) as store:
         replica = make_replica(options, store, clock, telemetry, listening=place.listening)
-        await head_start(HEAD_START, replica.serving.entrance.open, replica.snapshots.resync)
+        await head_start(HEAD_START, replica.serving.auth_gate.open, replica.snapshots.resync)
         only_one: Sequence[Service] = ()
         if place.first:
             beating = heartbeat(options.operation, replica.serving.readiness, clock, telemetry)

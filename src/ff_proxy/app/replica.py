@@ -1,10 +1,10 @@
 """Replica: serve what others put into the shared Redis; never talk to Harness."""
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from ff_proxy.api.ports import HeldKeys
 from ff_proxy.app.ingest import make_ingest
 from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.options_reload import OptionsReload
@@ -16,6 +16,7 @@ from ff_proxy.app.serving import Needs, Serving, compile_options, make_serving
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import ReplicaOptions
 from ff_proxy.errors import ExitCode
+from ff_proxy.http.sockets import Listening
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.clock import SystemClock
@@ -27,7 +28,6 @@ from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.fleet_health import FleetHealth
 from ff_proxy.store.redis import RedisStore
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.web.needs import HeldKeys
 
 
 def run(loaded: Loaded) -> ExitCode:
@@ -70,7 +70,7 @@ def make_replica(
     clock: Clock,
     telemetry: Telemetry,
     *,
-    listening: socket.socket | None = None,
+    listening: Listening | None = None,
 ) -> Replica:
     """A replica behind ``listening``, by default behind the port; raises ``StartupError``."""
     snapshots = SnapshotRegistry(store.configs, compile_options(options.serving), clock, telemetry)

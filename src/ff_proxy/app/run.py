@@ -6,18 +6,18 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+from ff_proxy.api.health_log import HealthLog
 from ff_proxy.app.serving import Serving
 from ff_proxy.app.start_lines import ReadyLine
 from ff_proxy.config.records import OperationOptions, ServingOptions, ShutdownOptions
 from ff_proxy.errors import ExitCode, StoreError
+from ff_proxy.http.sockets import bind
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service, run_services
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.metrics_server import MetricsServer
-from ff_proxy.web.heartbeat import Heartbeat
-from ff_proxy.web.server import bind
 
 
 async def serve(
@@ -75,26 +75,26 @@ async def serve_part(
 
     The ``first`` one says for all that the proxy is ready.
     """
-    listener, hub = serving.listener, serving.hub
+    server, hub = serving.server, serving.hub
 
     async def leave(seconds: float) -> None:
-        listener.not_ready()
-        if listener.connected:  # otherwise nobody would notice the delay
+        server.drain_connections()
+        if server.state.admitted:  # otherwise nobody would notice the delay
             await hub.drain(seconds)
 
     async def drain(seconds: float) -> None:
-        listener.stop_accepting()
-        await listener.drain(seconds)
+        server.stop_accepting()
+        await server.finish(seconds)
 
     last = last_seconds(shutdown)
     phases = [Phase("streams", shutdown.delay, leave), Phase("requests", last, drain), *flush]
     secured = () if serving.tls is None else (serving.tls,)
     telling = [ReadyLine(serving.readiness, serving.snapshots, clock, telemetry)] if first else []
-    await listener.start()
+    await server.start()
     return await run_services(
-        [*services, *telling, serving.entrance, hub, *secured],
+        [*services, *telling, serving.auth_gate, hub, *secured],
         phases,
-        essential=[listener],
+        essential=[server],
         reloads=[*reloads, *(one.reload for one in secured)],
         deadline=shutdown.deadline,
         stop=stop,
@@ -114,13 +114,13 @@ def heartbeat(
 ) -> Sequence[Service]:
     """The line about health, if it is wanted."""
     interval = operation.heartbeat_interval
-    return [Heartbeat(readiness, interval, clock, telemetry)] if interval else []
+    return [HealthLog(readiness, interval, clock, telemetry)] if interval else []
 
 
 def bound_metrics(options: ServingOptions) -> socket.socket | None:
     """The metrics' own port, bound, if they have one; raises ``StartupError``."""
     port = options.metrics_port
-    return bind(port, option="prometheus-port") if port else None
+    return bind(port, option="prometheus-port")[0] if port else None
 
 
 def metrics(listening: socket.socket | None, clock: Clock, telemetry: Telemetry) -> Sequence[Service]:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
+from ff_proxy.api.derived_secrets import DerivedSecrets, SecretsFromKeyHashes, SecretsFromServerKeys
 from ff_proxy.config.records import (
     MemoryStoreOptions,
     OfflineOptions,
@@ -19,7 +20,6 @@ from ff_proxy.runtime.random_names import random_name
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.protocol import SecretStore
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.web.secret import DerivedSecrets, SecretsFromKeyHashes, SecretsFromServerKeys
 
 _RETRY_SECONDS: Final = 1.0
 # Members of a fleet look every two seconds whether their secret is still there.

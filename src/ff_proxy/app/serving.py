@@ -1,40 +1,45 @@
 """Everything that SDKs meet, put together: the same for every mode that serves."""
 
 import random
-import socket
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
+from ff_proxy.api.access import Access, OpenAccess, TokenAccess
+from ff_proxy.api.auth import Authenticator
+from ff_proxy.api.auth_gate import AuthGate
+from ff_proxy.api.derived_secrets import DerivedSecrets
+from ff_proxy.api.evaluations import Evaluations
+from ff_proxy.api.health import Health
+from ff_proxy.api.leases import SnapshotLeases
+from ff_proxy.api.ports import Freshness, KeyChecker, Registrar
+from ff_proxy.api.reads import Reads
+from ff_proxy.api.request_metrics import RequestMetrics
+from ff_proxy.api.routes import API_PREFIX, make_routes
+from ff_proxy.api.stream_requests import StreamRequests
+from ff_proxy.api.tokens import Tokens
+from ff_proxy.api.usage_posts import UsagePosts
 from ff_proxy.app.memory import memory_shares
 from ff_proxy.config.records import ServingOptions
 from ff_proxy.config.value_types import JsonValues
+from ff_proxy.http.buffer_budget import BufferBudget
+from ff_proxy.http.cors import Cors
+from ff_proxy.http.dispatcher import Dispatcher
+from ff_proxy.http.limits import Limits, connection_limit
+from ff_proxy.http.response_cache import ResponseCache
+from ff_proxy.http.routes import Routes
+from ff_proxy.http.server import HttpServer
+from ff_proxy.http.server_state import ServerState
+from ff_proxy.http.sockets import Listening, bind
+from ff_proxy.http.tls import Tls, TlsFiles
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.store.protocol import StatusReader, Targets
+from ff_proxy.streams.hub import Hub
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.intake import Intake
-from ff_proxy.web.access import Access, OpenAccess, TokenAccess
-from ff_proxy.web.app import make_app
-from ff_proxy.web.auth import Authenticator
-from ff_proxy.web.bodies import Bodies
-from ff_proxy.web.cors import Cors
-from ff_proxy.web.counts import Counts
-from ff_proxy.web.edge import Edge
-from ff_proxy.web.entrance import Entrance
-from ff_proxy.web.evaluations import Evaluations
-from ff_proxy.web.health import Gate, Health
-from ff_proxy.web.hub import Hub
-from ff_proxy.web.limits import Limits, connection_limit
-from ff_proxy.web.needs import Freshness, KeyChecker, Registrar
-from ff_proxy.web.resources import Resources
-from ff_proxy.web.secret import DerivedSecrets
-from ff_proxy.web.server import Listener, bind
-from ff_proxy.web.tls import Tls, TlsFiles
-from ff_proxy.web.tokens import Tokens
-from ff_proxy.web.usage_posts import UsagePosts
 
 
 def nothing_bound(_: EnvironmentId) -> Collection[Secret]:
@@ -69,12 +74,12 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The listener, bound already, what is behind it, and how far it has come."""
+    """The server, bound already, what is behind it, and how far it has come."""
 
-    listener: Listener
+    server: HttpServer
     tls: Tls | None
     hub: Hub
-    entrance: Entrance
+    auth_gate: AuthGate
     snapshots: SnapshotRegistry
     readiness: Callable[[], Readiness]
 
@@ -91,12 +96,12 @@ def make_serving(
     clock: Clock,
     telemetry: Telemetry,
     *,
-    listening: socket.socket | None = None,
+    listening: Listening | None = None,
 ) -> Serving:
     """Build everything behind ``listening``, by default behind the port; raises ``StartupError``."""
 
     def readiness() -> Readiness:
-        return telemetry.failures.merge_into(entrance.merge_into(needs.readiness()))
+        return telemetry.failures.merge_into(auth_gate.merge_into(needs.readiness()))
 
     shares = memory_shares(options)
     untrimmed = options.tokens.untrimmed_secret
@@ -113,47 +118,59 @@ def make_serving(
         budget=shares.tokens,
         dropped=telemetry.dropped("tokens"),
     )
-    entrance = Entrance(
+    auth_gate = AuthGate(
         tokens, needs.secret, TokenAccess(tokens, snapshots), at_once=needs.derived is not None
     )
-    access: Access = OpenAccess(snapshots) if options.tokens.bypass else entrance
+    access: Access = OpenAccess(snapshots) if options.tokens.bypass else auth_gate
     hub = Hub(snapshots, clock, telemetry, random.SystemRandom())
-    cors = Cors(options.cors_allowed_origins)
-    counts = Counts(telemetry, snapshots)
-    gate = Gate()
-    bodies = Bodies(options.limits.max_body_size)
-    resources = Resources(
-        access, needs.targets, needs.freshness, Evaluations(telemetry, budget=shares.evaluations), telemetry
-    )
-    app = make_app(
-        resources,
-        Authenticator(entrance, snapshots, needs.checker, needs.targets, needs.registrar, bodies, telemetry),
-        UsagePosts(access, needs.freshness, needs.intake, bodies, telemetry),
-        Health(needs.environments, needs.statuses, readiness, gate, counts, telemetry),
-        cors,
-        counts,
-        clock,
-        telemetry,
-    )
-    limits = Limits(connection_limit(options.limits.max_connections or 0, telemetry.logger("web")))
-    edge = Edge(
-        resources,
+    request_metrics = RequestMetrics(telemetry, snapshots)
+    stream_requests = StreamRequests(access, needs.freshness, hub, snapshots)
+    auth_gate.listen(stream_requests.look_again)
+    reads = Reads(
         access,
+        needs.targets,
         needs.freshness,
-        hub,
-        app,
-        cors,
-        counts,
+        Evaluations(telemetry, budget=shares.evaluations),
+        SnapshotLeases(snapshots),
+        telemetry,
+    )
+    health = Health(
+        needs.environments, needs.statuses, readiness, lambda: state.draining, request_metrics, telemetry
+    )
+    routes = make_routes(
+        reads,
+        Authenticator(auth_gate, snapshots, needs.checker, needs.targets, needs.registrar, telemetry),
+        UsagePosts(access, needs.freshness, needs.intake, telemetry),
+        stream_requests,
+        health,
         snapshots,
+        longest_usage=options.limits.max_body_size,
+    )
+    dispatcher = Dispatcher(
+        Routes(routes, (API_PREFIX,)),
+        ResponseCache(shares.responses, telemetry.dropped("responses")),
+        Cors(options.cors_allowed_origins),
+        request_metrics,
         clock,
         telemetry,
+        budget=shares.routes,
+    )
+    limits = Limits(
+        connection_limit(options.limits.max_connections or 0, telemetry.logger("http")),
+        body_bytes=options.limits.max_body_size,
+    )
+    state = ServerState(
+        dispatcher,
         limits,
-        shares,
+        BufferBudget(shares.bodies, telemetry.dropped("bodies")),
+        BufferBudget(shares.unsent, telemetry.dropped("unsent")),
+        clock,
+        telemetry,
     )
     secured = make_tls(options, clock, telemetry)
     own = bind(options.port) if listening is None else listening
-    listener = Listener(edge, own, gate, clock, telemetry, tls=secured)
-    return Serving(listener, secured, hub, entrance, snapshots, readiness)
+    server = HttpServer(state, own, clock, telemetry, tls=secured)
+    return Serving(server, secured, hub, auth_gate, snapshots, readiness)
 
 
 def make_tls(options: ServingOptions, clock: Clock, telemetry: Telemetry) -> Tls | None:

@@ -24,12 +24,12 @@ from ff_proxy.app.worker import WorkerSlot
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, RedisStoreOptions, ReplicaOptions
 from ff_proxy.errors import ExitCode
+from ff_proxy.http.sockets import Listening, bind_each, stop_listening
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.processes import forked_processes
 from ff_proxy.runtime.supervisor import Child, Supervisor
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.telemetry.multiprocess import mark_dead
-from ff_proxy.web.server import bind_each, stop_listening
 
 _Options = TypeVar("_Options", bound=OnlineOptions | OfflineOptions | ReplicaOptions)
 _Run = Callable[[int], ExitCode]
@@ -61,7 +61,7 @@ def run(loaded: Loaded) -> ExitCode:
             random=random.SystemRandom(),
             log=telemetry.logger("runtime"),
             bury=partial(mark_dead, common.metrics),
-            leave=partial(_close, sockets),
+            leave=partial(_close, [one for each in sockets for one in each]),
         )
         return supervisor.run()
 
@@ -69,17 +69,18 @@ def run(loaded: Loaded) -> ExitCode:
 def _children(
     options: OnlineOptions | OfflineOptions | ReplicaOptions,
     common: SharedRuntime,
-    sockets: Sequence[socket.socket],
+    sockets: Sequence[Listening],
     shown: socket.socket | None,
 ) -> list[Child]:
     """Every process of the mode, in the order in which they are started."""
     places = [WorkerSlot(f"worker-{number}", one, number == 1) for number, one in enumerate(sockets, 1)]
-    shared = [*sockets, *([shown] if shown is not None else [])]
+    shared = [*(one for each in sockets for one in each), *([shown] if shown is not None else [])]
 
     def worker_at(place: WorkerSlot, mine: Sequence[socket.socket | None], act: _Run) -> Child:
         alone = sockets.count(place.listening) == 1
         rest = partial(stop_listening, place.listening) if alone else None
-        return Child(place.name, partial(_with_only, [place.listening, *mine], shared, act), _WORKERS, rest)
+        run_it = partial(_with_only, [*place.listening, *mine], shared, act)
+        return Child(place.name, run_it, _WORKERS, rest)
 
     if isinstance(options, ReplicaOptions):
         # They need Redis and each other's port, and nobody else.

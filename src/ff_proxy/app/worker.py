@@ -1,6 +1,5 @@
 """A worker beside a sync process: serves SDKs from its store, which it reaches over the link."""
 
-import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ff_proxy.app.serving import Needs, compile_options, make_serving
 from ff_proxy.app.shared_runtime import SharedRuntime
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, ServingOptions
 from ff_proxy.errors import ExitCode
+from ff_proxy.http.sockets import Listening
 from ff_proxy.ipc import IpcStore, SyncState
 from ff_proxy.ipc.generation_freshness import GenerationFreshness
 from ff_proxy.model.clock import Clock
@@ -39,7 +39,7 @@ class WorkerSlot:
     """Which worker this is, and where it listens; the ``first`` one speaks for all where there is no sync."""
 
     name: str
-    listening: socket.socket
+    listening: Listening
     first: bool
 
 
@@ -98,7 +98,7 @@ async def serve_beside_sync(
 ) -> ExitCode:
     """Serve there until told; ``services`` are run besides."""
     serving = make_serving(options, snapshots, needs, clock, telemetry, listening=place.listening)
-    await head_start(HEAD_START, serving.entrance.open, snapshots.resync, state.look)
+    await head_start(HEAD_START, serving.auth_gate.open, snapshots.resync, state.look)
     return await serve_part(
         options.shutdown,
         serving,

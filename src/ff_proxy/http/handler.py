@@ -26,23 +26,14 @@ class Cacheable:
         response: the response.
         lease: it is good no longer than this is current.
         check: asked at every hit besides; ``None`` if nothing else could change the answer. Cheap.
-        shared: the body's bytes are held by others anyway, and cost the cache nothing.
     """
 
-    __slots__ = ("check", "lease", "response", "shared")
+    __slots__ = ("check", "lease", "response")
 
-    def __init__(
-        self,
-        response: Response,
-        lease: Lease,
-        check: Callable[[], bool] | None = None,
-        *,
-        shared: bool = False,
-    ) -> None:
+    def __init__(self, response: Response, lease: Lease, check: Callable[[], bool] | None = None) -> None:
         self.response: Final = response
         self.lease: Final = lease
         self.check: Final = check
-        self.shared: Final = shared
 
 
 @final
@@ -51,16 +42,21 @@ class Handover:
 
     Args:
         fields: of the response; the server adds its own, and ``Connection: close``.
+        label: what whoever counts requests is told of it, besides its route.
         take: called with the transport, the whole head to be written, and a function to be called once the
             connection is gone.
     """
 
-    __slots__ = ("fields", "take")
+    __slots__ = ("fields", "label", "take")
 
     def __init__(
-        self, fields: Fields, take: Callable[[asyncio.Transport, bytes, Callable[[], None]], None]
+        self,
+        fields: Fields,
+        label: str,
+        take: Callable[[asyncio.Transport, bytes, Callable[[], None]], None],
     ) -> None:
         self.fields: Final = fields
+        self.label: Final = label
         self.take: Final = take
 
 

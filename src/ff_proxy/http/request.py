@@ -12,15 +12,15 @@ class Request(msgspec.Struct, frozen=True):
     """What a handler may know of a request.
 
     Attributes:
-        method: such as ``GET``.
+        method: the route's; a ``HEAD`` looks like the ``GET`` whose head it asks for.
         path: the target's path as it was sent: percent signs, slashes and all.
         query: what followed the ``?``, as it was sent.
         headers: the fields that the route declares.
         params: what the route's template names, percent-decoded once; ``%`` that begins no escape and ``+``
             stand for themselves.
         raw_params: the same as it was sent.
-        peer: the client's address, such as ``192.0.2.1``; empty for a Unix socket.
-        old: it came in HTTP/1.0.
+        peer: the client's address, such as ``192.0.2.1``; empty for a Unix socket, and for every ``GET``: its
+            answer must not depend on it.
         body: empty for most.
     """
 
@@ -31,5 +31,4 @@ class Request(msgspec.Struct, frozen=True):
     params: Mapping[str, str]
     raw_params: Mapping[str, bytes]
     peer: str = ""
-    old: bool = False
     body: Body = msgspec.field(default_factory=WholeBody)

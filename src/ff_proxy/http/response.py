@@ -29,15 +29,17 @@ class Response:
 
     Attributes:
         apart: the body is so large that copying it costs more than writing it by itself.
+        shared: the body's bytes are held by others for as long as it is sent: nobody has to pay for them.
     """
 
-    __slots__ = ("_date", "_start", "_tail", "_wire", "apart", "body", "fields", "status")
+    __slots__ = ("_date", "_start", "_tail", "_wire", "apart", "body", "fields", "shared", "status")
 
-    def __init__(self, status: int, fields: Fields, body: bytes = b"") -> None:
+    def __init__(self, status: int, fields: Fields, body: bytes = b"", *, shared: bool = False) -> None:
         self.status: Final = status
         self.fields: Final = fields
         self.body: Final = body
         self.apart: Final = len(body) > _LARGE
+        self.shared: Final = shared
         self._start: tuple[bytes, bytes] | None = None
         self._date = b""
         self._tail = b""

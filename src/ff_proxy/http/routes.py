@@ -30,6 +30,7 @@ class Route(msgspec.Struct, frozen=True):
         share: whose part of the memory for bodies a request takes, by its parameters; by default its peer's.
         problem: makes the response to a refusal.
         spared: answered even while there are too many connections.
+        streams: it answers with a ``Handover``, and there is no ``HEAD`` of it.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Route(msgspec.Struct, frozen=True):
     share: Callable[[Mapping[str, str]], str] | None = None
     problem: Callable[..., Response] = problem
     spared: bool = False
+    streams: bool = False
 
     @property
     def needs_token(self) -> bool:
@@ -61,14 +63,18 @@ class Match:
     Attributes:
         routes: by method; ``HEAD`` is there where ``GET`` is.
         template: theirs.
+        label: the same as it is shown to people.
+        open: it has a name of several segments, so that there are very many paths.
         params: percent-decoded once.
         raw_params: as sent.
     """
 
-    __slots__ = ("params", "raw_params", "routes", "template")
+    __slots__ = ("label", "open", "params", "raw_params", "routes", "template")
 
     def __init__(self, template: str, routes: Mapping[str, Route], raw_params: Mapping[str, bytes]) -> None:
         self.template: Final = template
+        self.open: Final = "...}" in template
+        self.label: Final = template.replace("...}", "}")
         self.routes: Final = routes
         self.raw_params: Final = raw_params
         self.params: Final = {name: decoded(sent) for name, sent in raw_params.items()}
@@ -119,7 +125,7 @@ class _Template:
     def __init__(self, text: str, routes: Iterable[Route]) -> None:
         self.text: Final = text
         own = {route.method: route for route in routes if route.template == text}
-        if "GET" in own:
+        if "GET" in own and not own["GET"].streams:
             own["HEAD"] = own["GET"]
         self.routes: Final[Mapping[str, Route]] = own
         self.names: Final = tuple(name for name, _ in _PARAMETER.findall(text))

@@ -22,20 +22,20 @@ class GenerationFreshness:
         self._generations = generations
         self._snapshots = snapshots
         self._seen: dict[EnvironmentId, int] = {}
-        self._checks: dict[EnvironmentId, Callable[[object], bool]] = {}
+        self._checks: dict[EnvironmentId, Callable[[], bool]] = {}
 
     def fresh(self, environment: EnvironmentId, *, bulk: bool) -> bool:
         """Whether nothing was written since the environment was last compared."""
-        return self.checker(environment, bulk=bulk)(None)
+        return self.checker(environment, bulk=bulk)()
 
-    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[object], bool]:
-        """``fresh`` as a function of anything: every request that is answered again calls it."""
+    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[], bool]:
+        """``fresh``, to be asked again and again: every request that is answered again calls it."""
         del bulk
         check = self._checks.get(environment)
         if check is None:
             counted, seen = self._generations.environment_reader(environment), self._seen.get
 
-            def check(_: object) -> bool:
+            def check() -> bool:
                 return seen(environment) == counted()
 
             # Clients name environments that nobody holds: nothing is kept of those.

@@ -49,9 +49,9 @@ class RevisionFreshness:
         noticed = self._noticed.get(environment)
         return noticed is None or self._clock.monotonic() - noticed > RECENT
 
-    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[object], bool]:
-        """``fresh`` as a function of anything."""
-        return lambda _: self.fresh(environment, bulk=bulk)
+    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[], bool]:
+        """``fresh``, to be asked again and again."""
+        return lambda: self.fresh(environment, bulk=bulk)
 
     async def refresh(self, environment: EnvironmentId) -> None:
         """Catch up, or give up after ``CHECK_SECONDS``; requests at the same time share one check.

@@ -4,5 +4,5 @@ See spec/behaviour#endpoints, spec/behaviour#upward-queues, spec/behaviour#usage
 
 This room merges what comes in, keeps it in the store's queues, and forwards it with retry to sinks that it
 declares and the upstream satisfies. Web hands posts in, ``modes`` puts it together; it imports the store's
-protocols, telemetry and the model, and never the upstream or web.
+protocols, telemetry and the model, and never the upstream or the api.
 """

@@ -53,7 +53,7 @@ class TargetIntake:
         self._flushing = asyncio.Lock()
 
     def register(self, environment: EnvironmentId, target: Target) -> None:
-        """See ``web.needs.Registrar``."""
+        """See ``api.ports.Registrar``."""
         if self._waiting.offer((environment, target.identifier), Registration(environment, target)):
             self._something.set()
         else:

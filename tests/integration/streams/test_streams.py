@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from ff_proxy.model.keys import EnvironmentId, hash_key
-from ff_proxy.web.stream import Stream
-from ff_proxy.web.stream_bytes import WRITE_LIMIT
-from ff_proxy.web.stream_sender import Intervals
+from ff_proxy.streams.framing import WRITE_LIMIT
+from ff_proxy.streams.sender import Intervals
+from ff_proxy.streams.stream import Stream
 from tests.support.configs import KEY, config, flag
 from tests.support.stream_server import StreamServer, stream_server
 from tests.support.streams import HEAD, HEARTBEAT, Board, StreamClient

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ff_proxy.web.stream_sender import Intervals
+from ff_proxy.streams.sender import Intervals
 from tests.support.certificates import make_certificate
 from tests.support.configs import config, flag
 from tests.support.stream_server import stream_server

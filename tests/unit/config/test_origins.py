@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.config.origins import parse_origins
-from ff_proxy.web.cors import Cors
+from ff_proxy.http.cors import Cors
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
 HOST = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
@@ -16,7 +16,7 @@ SCHEMES = ("http", "https")
 def allowed(listed: str, origin: str) -> bool:
     """Whether a page of ``origin`` may read answers where ``listed`` is the option's value."""
     fields = Cors(parse_origins(listed)).fields(origin.encode())
-    return any(name == b"access-control-allow-origin" for name, _ in fields)
+    return any(name == b"Access-Control-Allow-Origin" for name, _ in fields)
 
 
 @pytest.mark.parametrize(

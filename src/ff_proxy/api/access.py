@@ -1,0 +1,162 @@
+"""Who may do what: a token opens the one environment it was issued for, as long as its key is good."""
+
+from typing import Final, Protocol, final
+
+import msgspec
+
+from ff_proxy.api.tokens import Tokens
+from ff_proxy.errors import RequestError
+from ff_proxy.http.headers import Headers
+from ff_proxy.http.response import BAD_GATEWAY, RETRY_SOON, UNAVAILABLE
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, hash_key
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.snapshots.snapshot import Snapshot
+from ff_proxy.wire.sdk import TokenClaims
+
+_BEARER: Final = b"bearer"
+_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
+UNDECIDED: Final = "whether the token is good is not known yet"
+_NOT_LOADED: Final = "the environment is not loaded yet"
+
+
+class Outdated(RequestError):  # noqa: N818  (reads as what it says of the snapshot)
+    """A refusal that may only mean that this process has not caught up with the store on ``environment``."""
+
+    def __init__(
+        self, status: int, message: str, environment: EnvironmentId, *, retry_after: int | None = None
+    ) -> None:
+        super().__init__(status, message, retry_after=retry_after)
+        self.environment = environment
+
+
+class StreamGrant(msgspec.Struct, frozen=True):
+    """A stream may be opened: ``issued_at`` is when its token was made (epoch seconds), if known."""
+
+    environment: EnvironmentId
+    key: SdkKeyHash | None
+    issued_at: float | None
+
+
+class Access(Protocol):
+    """Checked with every request against the snapshots of that moment.
+
+    ``headers`` are the request's. ``unverified`` is the status for a token that does not verify: 401 or 403,
+    whichever makes the SDKs that ask there authenticate again (spec/sdk-wire#trap-49). Every method raises
+    ``RequestError``, and ``Outdated`` where catching up with the store could change the answer.
+    """
+
+    def read(self, headers: Headers, environment: EnvironmentId, *, unverified: int) -> Snapshot:
+        """May the caller read and evaluate ``environment``? 401, 403, or 502 while it is not loaded."""
+        ...
+
+    def post(self, headers: Headers, environment: EnvironmentId) -> None:
+        """May the caller post usage of ``environment``? 401 or 403; one not loaded yet is no obstacle."""
+        ...
+
+    def stream(self, headers: Headers) -> StreamGrant:
+        """May the caller open a stream? 400, 401, 403, 503, in this order (spec/behaviour#endpoints)."""
+        ...
+
+
+@final
+class TokenAccess:
+    """The rule: a bearer token of this fleet."""
+
+    def __init__(self, tokens: Tokens, snapshots: SnapshotRegistry) -> None:
+        self._tokens = tokens
+        self._snapshots = snapshots
+
+    def read(self, headers: Headers, environment: EnvironmentId, *, unverified: int) -> Snapshot:
+        """See ``Access``."""
+        claims = self._claims(headers, environment, BAD_GATEWAY, unverified)
+        snapshot = self._snapshots.get(environment)
+        if snapshot is None:
+            # SDKs try again after a 502, and some give up for good after a 503.
+            raise Outdated(BAD_GATEWAY, _NOT_LOADED, environment, retry_after=RETRY_SOON)
+        _check_key(claims, snapshot)
+        return snapshot
+
+    def post(self, headers: Headers, environment: EnvironmentId) -> None:
+        """See ``Access``."""
+        claims = self._claims(headers, environment, UNAVAILABLE, _UNAUTHORIZED)
+        snapshot = self._snapshots.get(environment)
+        if snapshot is not None:
+            _check_key(claims, snapshot)
+
+    def stream(self, headers: Headers) -> StreamGrant:
+        """See ``Access``."""
+        key = stream_key(headers)
+        claims = self._verified(headers, UNAVAILABLE, _UNAUTHORIZED)
+        snapshot = self._snapshots.get(claims.environment)
+        if snapshot is None:
+            if self._snapshots.environment_of(key) is not None:
+                raise RequestError(_FORBIDDEN, "the key is of another environment than the token")
+            raise Outdated(UNAVAILABLE, _NOT_LOADED, claims.environment, retry_after=RETRY_SOON)
+        _check_key(claims, snapshot)
+        if key not in snapshot.keys:
+            raise Outdated(_FORBIDDEN, "the key is not one of the token's environment", claims.environment)
+        return StreamGrant(claims.environment, key, claims.issued_at)
+
+    def _claims(
+        self, headers: Headers, environment: EnvironmentId, undecided: int, unverified: int
+    ) -> TokenClaims:
+        claims = self._verified(headers, undecided, unverified)
+        if claims.environment != environment:
+            raise RequestError(_FORBIDDEN, "the token is for another environment")
+        return claims
+
+    def _verified(self, headers: Headers, undecided: int, unverified: int) -> TokenClaims:
+        scheme, _, token = (headers.get(b"authorization") or b"").strip().partition(b" ")
+        if scheme.lower() != _BEARER or not token:
+            raise RequestError(_UNAUTHORIZED, "a bearer token is missing")
+        claims = self._tokens.verify(token.lstrip())
+        if claims is None:
+            if self._tokens.undecided(token.lstrip()):
+                raise RequestError(undecided, UNDECIDED, retry_after=RETRY_SOON)
+            raise RequestError(unverified, "the token is not valid here")
+        return claims
+
+
+@final
+class OpenAccess:
+    """For ``bypass-auth``: nobody is asked for a token (spec/behaviour#combinations)."""
+
+    def __init__(self, snapshots: SnapshotRegistry) -> None:
+        self._snapshots = snapshots
+
+    def read(self, headers: Headers, environment: EnvironmentId, *, unverified: int) -> Snapshot:
+        """See ``Access``; an environment that is not held is 404."""
+        del headers, unverified
+        snapshot = self._snapshots.get(environment)
+        if snapshot is None:
+            raise Outdated(404, "environment not found", environment)
+        return snapshot
+
+    def post(self, headers: Headers, environment: EnvironmentId) -> None:
+        """See ``Access``."""
+        self.read(headers, environment, unverified=_UNAUTHORIZED)
+
+    def stream(self, headers: Headers) -> StreamGrant:
+        """See ``Access``; the key alone says which environment."""
+        key = stream_key(headers)
+        environment = self._snapshots.environment_of(key)
+        if environment is None:
+            raise RequestError(_FORBIDDEN, "the key is not known")
+        return StreamGrant(environment, key, None)
+
+
+def _check_key(claims: TokenClaims, snapshot: Snapshot) -> None:
+    # A token of the Go proxy v1 names no key: it lives while its environment has a live one
+    # (spec/behaviour#token-secrets).
+    good = bool(snapshot.keys) if claims.key is None else claims.key in snapshot.keys
+    if not good:
+        raise Outdated(_FORBIDDEN, "the SDK key of this token is not valid any more", claims.environment)
+
+
+def stream_key(headers: Headers) -> SdkKeyHash:
+    """The key that a stream is asked for with; raises ``RequestError`` 400 if there is none."""
+    key = (headers.get(b"api-key") or b"").strip()
+    if not key:
+        raise RequestError(400, "the API-Key header is missing")
+    return hash_key(key.decode("utf-8", "replace"))

@@ -1,0 +1,100 @@
+"""How the proxy is: for v1's tools, for orchestrators, for Prometheus (spec/behaviour#endpoints)."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+import msgspec
+
+from ff_proxy.api.request_metrics import RequestMetrics
+from ff_proxy.errors import StoreError
+from ff_proxy.http.request import Request
+from ff_proxy.http.response import NO_STORE, UNAVAILABLE, Response, json_response
+from ff_proxy.model.environment import UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.store.protocol import StatusReader
+from ff_proxy.telemetry import Telemetry
+
+_METRICS_TYPE: Final = (b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")
+_MILLISECONDS: Final = 1000
+# A store that says nothing must not make a probe give up.
+_ANSWER_SECONDS: Final = 0.5
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Health:
+    """Answers what operators ask.
+
+    Args:
+        environments: those that this proxy is configured to serve, at any time; a replica: all.
+        statuses: how their upstream is doing.
+        readiness: how far loading has come.
+        draining: whether the process is going down.
+        request_metrics: folded before figures are given out.
+        telemetry: the figures.
+    """
+
+    def __init__(
+        self,
+        environments: Callable[[], Collection[EnvironmentId]],
+        statuses: StatusReader,
+        readiness: Callable[[], Readiness],
+        draining: Callable[[], bool],
+        request_metrics: RequestMetrics,
+        telemetry: Telemetry,
+    ) -> None:
+        self._environments = environments
+        self._statuses = statuses
+        self._readiness = readiness
+        self._draining = draining
+        self._request_metrics = request_metrics
+        self._telemetry = telemetry
+        self._last: Mapping[EnvironmentId, UpstreamStatus] = {}
+
+    async def overview(self, request: Request) -> Response:
+        """``GET /health`` as the Go proxy v1 answers it; ``since`` in epoch seconds."""
+        del request
+        healthy = True
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                self._last = await self._statuses.statuses()
+        except (StoreError, TimeoutError):
+            healthy = False
+        unknown = UpstreamStatus()
+        environments = []
+        for environment in sorted(self._environments()):
+            status = self._last.get(environment, unknown)
+            stream = {"state": status.state.value, "since": status.since // _MILLISECONDS}
+            environments.append({"id": environment, "streamStatus": stream})
+        cache = "healthy" if healthy else "unhealthy"
+        return json_response(200, _encode({"environments": environments, "cacheStatus": cache}))
+
+    @staticmethod
+    def live(request: Request) -> Response:
+        """``GET /health/live``: the process answers."""
+        del request
+        return json_response(200, b'{"status":"live"}')
+
+    def ready(self, request: Request) -> Response:
+        """``GET /health/ready``: 200 ``ready`` or ``degraded``, 503 ``starting`` or ``draining``."""
+        del request
+        readiness = self._readiness()
+        reasons = (*readiness.pending, *readiness.degraded, *readiness.refused)
+        if self._draining():
+            return _state(UNAVAILABLE, "draining", ("the process is shutting down", *reasons))
+        if not readiness.ready:
+            return _state(UNAVAILABLE, "starting", reasons or ("no environment is loaded yet",))
+        return _state(200, "degraded" if readiness.degraded else "ready", reasons)
+
+    async def metrics(self, request: Request) -> Response:
+        """``GET /metrics``: the metrics as Prometheus text."""
+        del request
+        self._request_metrics.fold()
+        # A thousand environments take a second, and several processes more: others are answered meanwhile.
+        text = await asyncio.to_thread(self._telemetry.exposition)
+        return Response(200, (_METRICS_TYPE, (b"Content-Length", b"%d" % len(text)), NO_STORE), text)
+
+
+def _state(status: int, state: str, reasons: Collection[str]) -> Response:
+    return json_response(status, _encode({"status": state, "reasons": list(reasons)}))

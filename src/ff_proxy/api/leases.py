@@ -1,0 +1,30 @@
+"""Which snapshot a response was made from: responses end with it."""
+
+from typing import Final
+
+from ff_proxy.http.handler import Lease
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.snapshots.registry import Announcement, SnapshotRegistry
+
+
+class SnapshotLeases:
+    """A lease for each environment's present snapshot; a swap ends it before anything else runs.
+
+    Revoking a key swaps the snapshot, so responses need no check of the key.
+    """
+
+    def __init__(self, snapshots: SnapshotRegistry) -> None:
+        self._leases: Final[dict[EnvironmentId, Lease]] = {}
+        snapshots.listen(self._swapped)
+
+    def of(self, environment: EnvironmentId) -> Lease:
+        """The lease of a loaded environment."""
+        lease = self._leases.get(environment)
+        if lease is None:
+            lease = self._leases[environment] = Lease()
+        return lease
+
+    def _swapped(self, announcement: Announcement) -> None:
+        lease = self._leases.pop(announcement.environment, None)
+        if lease is not None:
+            lease.current = False

@@ -1,0 +1,299 @@
+"""Flags, segments and evaluations: answered at once from snapshots, later where the store must be asked."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, Literal, final
+from urllib.parse import parse_qsl
+from weakref import WeakKeyDictionary
+
+from ff_proxy.api.access import Access, Outdated
+from ff_proxy.api.evaluations import Evaluations
+from ff_proxy.api.leases import SnapshotLeases
+from ff_proxy.api.ports import AlwaysFresh, Freshness
+from ff_proxy.errors import RequestError, StoreError
+from ff_proxy.http.handler import Cacheable, Outcome
+from ff_proxy.http.headers import Headers
+from ff_proxy.http.negotiate import takes_gzip, unchanged
+from ff_proxy.http.request import Request
+from ff_proxy.http.response import JSON, Response
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
+from ff_proxy.snapshots.encoded_body import EncodedBody
+from ff_proxy.snapshots.snapshot import Snapshot
+from ff_proxy.store.protocol import Targets, Unknown
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.wire.sdk import read_target_header
+
+READ_HEADERS: Final = (b"authorization", b"accept-encoding", b"if-none-match")
+"""What reads of flags and segments depend on."""
+
+EVALUATION_HEADERS: Final = (*READ_HEADERS, b"harness-target")
+"""What evaluations depend on."""
+
+_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
+_CACHE: Final = (b"Cache-Control", b"private, no-cache")
+_GZIP: Final = (b"Content-Encoding", b"gzip")
+
+
+@final
+class _NotNow:
+    """No answer without waiting: for the store's revision, or for the target named ``target``."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, target: str | None = None) -> None:
+        self.target: Final = target
+
+
+class _Known:
+    """What waiting has found out: that the snapshot is current, and what targets the store holds."""
+
+    __slots__ = ("current", "targets")
+
+    def __init__(self) -> None:
+        self.current = False
+        self.targets: dict[str, Target | None] = {}
+
+
+_NOTHING: Final = _Known()
+
+_Form = tuple[bool, bool]
+"""Compressed, and unchanged: what a request makes of a body."""
+
+
+class _Forms:
+    """The responses that a snapshot's body can become; each is made once, for those who will ask again."""
+
+    __slots__ = ("_body", "_made")
+
+    def __init__(self, body: EncodedBody) -> None:
+        self._body: Final = body
+        self._made: dict[_Form, Response] = {}
+
+    def response(self, headers: Headers) -> Response:
+        form = _form(self._body, headers)
+        made = self._made.get(form)
+        if made is None:
+            made = self._made[form] = _make(self._body, *form, shared=True)
+        return made
+
+
+def _form(body: EncodedBody, headers: Headers) -> _Form:
+    zipped = takes_gzip(headers.get(b"accept-encoding")) and body.gzip is not None
+    return zipped, unchanged(headers.get(b"if-none-match"), body.etag)
+
+
+def _make(body: EncodedBody, zipped: bool, same: bool, *, shared: bool = False) -> Response:
+    # Compressed, the same content has other bytes: only a weak tag may be shared (RFC 9110 §8.8.3.3).
+    tag = (b"Etag", b"W/" + body.etag if zipped else body.etag)
+    if same:
+        return Response(304, (tag, _CACHE))
+    content = body.gzip if zipped and body.gzip is not None else body.content
+    length = (b"Content-Length", b"%d" % len(content))
+    coding = (_GZIP,) if zipped else ()
+    return Response(200, (JSON, length, *coding, tag, _CACHE), content, shared=shared)
+
+
+_Make = Callable[[Request, Snapshot, _Known], "Outcome | _NotNow"]
+
+
+class Reads:
+    """Answers reads: a method for each route.
+
+    Args:
+        access: who may read what.
+        targets: as SDKs described them at auth.
+        freshness: whether the snapshots may be answered from at once.
+        evaluations: evaluates.
+        leases: of the snapshots.
+        telemetry: told of ``Harness-Target`` headers that cannot be read.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        targets: Targets,
+        freshness: Freshness,
+        evaluations: Evaluations,
+        leases: SnapshotLeases,
+        telemetry: Telemetry,
+    ) -> None:
+        self._access = access
+        self._targets = targets
+        self._freshness = freshness
+        self._always_fresh = isinstance(freshness, AlwaysFresh)
+        self._evaluations = evaluations
+        self._leases = leases
+        self._once = telemetry.once("reads")
+        self._forms: WeakKeyDictionary[Snapshot, dict[str, _Forms]] = WeakKeyDictionary()
+
+    # --- routes
+
+    def flags(self, request: Request) -> Outcome | Awaitable[Outcome]:
+        """Every flag."""
+        return self._answer(request, self._all_flags, bulk=True, unverified=_FORBIDDEN)
+
+    def flag(self, request: Request) -> Outcome | Awaitable[Outcome]:
+        """One flag; 404 if there is none."""
+        return self._answer(request, self._one_flag, bulk=False, unverified=_FORBIDDEN)
+
+    def segments(self, request: Request) -> Outcome | Awaitable[Outcome]:
+        """Every segment, in the form that the query asks for."""
+        return self._answer(request, self._all_segments, bulk=True, unverified=_FORBIDDEN)
+
+    def segment(self, request: Request) -> Outcome | Awaitable[Outcome]:
+        """One segment; 404 if there is none."""
+        return self._answer(request, self._one_segment, bulk=False, unverified=_FORBIDDEN)
+
+    def evaluations(self, request: Request) -> Outcome | Awaitable[Outcome]:
+        """Every flag's variation for a target."""
+        return self._answer(request, self._evaluated, bulk=False, unverified=_UNAUTHORIZED)
+
+    # --- now or later
+
+    def _answer(
+        self, request: Request, make: _Make, *, bulk: bool, unverified: int
+    ) -> Outcome | Awaitable[Outcome]:
+        now = partial(self._now, request, make, bulk=bulk, unverified=unverified)
+        outcome = now(_NOTHING)
+        return self._later(request, now, outcome) if isinstance(outcome, _NotNow) else outcome
+
+    def _now(
+        self, request: Request, make: _Make, known: _Known, *, bulk: bool, unverified: int
+    ) -> "Outcome | _NotNow":
+        environment = EnvironmentId(request.params["env"])
+        try:
+            snapshot = self._access.read(request.headers, environment, unverified=unverified)
+        except Outdated:
+            if not known.current:
+                return _NotNow()
+            raise
+        if not known.current and not self._freshness.fresh(environment, bulk=bulk):
+            return _NotNow()
+        return make(request, snapshot, known)
+
+    async def _later(
+        self, request: Request, now: "Callable[[_Known], Outcome | _NotNow]", missing: _NotNow
+    ) -> Outcome:
+        environment = EnvironmentId(request.params["env"])
+        known = _Known()
+        outcome: Outcome | _NotNow = missing
+        while isinstance(outcome, _NotNow):
+            if outcome.target is None:
+                await self._freshness.refresh(environment)
+                known.current = True
+            else:
+                known.targets[outcome.target] = await self._stored(environment, outcome.target)
+            outcome = now(known)
+        return outcome
+
+    def _kept(self, snapshot: Snapshot, response: Response, *, bulk: bool) -> Cacheable:
+        environment = snapshot.environment
+        check = None if self._always_fresh else self._freshness.checker(environment, bulk=bulk)
+        return Cacheable(response, self._leases.of(environment), check)
+
+    # --- flags and segments
+
+    def _all_flags(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
+        return self._whole(request, snapshot, "flags", lambda: snapshot.flags)
+
+    def _all_segments(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
+        v2 = _asks_rules_v2(request.query)
+        name = "segments, v2" if v2 else "segments"
+        return self._whole(request, snapshot, name, lambda: snapshot.segments(rules_v2=v2))
+
+    def _whole(
+        self, request: Request, snapshot: Snapshot, name: str, body: Callable[[], EncodedBody]
+    ) -> Cacheable:
+        made = self._forms.get(snapshot)
+        if made is None:
+            made = self._forms[snapshot] = {}
+        forms = made.get(name)
+        if forms is None:
+            forms = made[name] = _Forms(body())
+        return self._kept(snapshot, forms.response(request.headers), bulk=True)
+
+    def _one_flag(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
+        response = _single(snapshot.flag(request.params["id"]), "flag", request.headers)
+        return self._kept(snapshot, response, bulk=False)
+
+    def _one_segment(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
+        body = snapshot.segment(request.params["id"], rules_v2=_asks_rules_v2(request.query))
+        return self._kept(snapshot, _single(body, "segment", request.headers), bulk=False)
+
+    # --- evaluations
+
+    def _evaluated(self, request: Request, snapshot: Snapshot, known: _Known) -> "Outcome | _NotNow":
+        environment, identifier = snapshot.environment, request.params["target"]
+        sent = self._sent_target(request, environment)
+        if sent is not None:
+            return self._evaluate(request, snapshot, sent, None)
+        stored = self._look_up(environment, identifier, known)
+        if stored is Unknown.UNKNOWN:
+            return _NotNow(identifier)
+        target = stored if stored is not None else Target(identifier)
+        return self._evaluate(
+            request, snapshot, target, partial(self._holds, environment, identifier, stored)
+        )
+
+    def _evaluate(
+        self, request: Request, snapshot: Snapshot, target: Target, check: Callable[[], bool] | None
+    ) -> Outcome:
+        recurs = True
+        body: EncodedBody | None
+        if "flag" in request.params:
+            body = self._evaluations.one(snapshot, request.params["flag"], target)
+        else:
+            body, recurs = self._evaluations.all(snapshot, target)
+        response = _single(body, "evaluation", request.headers)
+        # Most targets come once, those that come twice come often.
+        if not recurs:
+            return response
+        if check is None:
+            return self._kept(snapshot, response, bulk=False)
+        return Cacheable(response, self._leases.of(snapshot.environment), check)
+
+    def _holds(self, environment: EnvironmentId, identifier: str, stored: Target | None) -> bool:
+        if not self._freshness.fresh(environment, bulk=False):
+            return False
+        return self._targets.peek(environment, identifier) is stored
+
+    def _sent_target(self, request: Request, environment: EnvironmentId) -> Target | None:
+        described = request.headers.get(b"harness-target")
+        if described is None:
+            return None
+        target = read_target_header(described)
+        if target is None:
+            self._once.warning("a Harness-Target header cannot be read, it is ignored", environment)
+            return None
+        as_sent = request.raw_params["target"].decode("utf-8", "replace")
+        return target if target.identifier in {request.params["target"], as_sent} else None
+
+    def _look_up(
+        self, environment: EnvironmentId, identifier: str, known: _Known
+    ) -> Target | Literal[Unknown.UNKNOWN] | None:
+        if identifier in known.targets:
+            return known.targets[identifier]
+        return self._targets.peek(environment, identifier)
+
+    async def _stored(self, environment: EnvironmentId, identifier: str) -> Target | None:
+        try:
+            return await self._targets.get(environment, identifier)
+        except StoreError as error:
+            self._once.warning("targets cannot be looked up, identifiers serve alone", error=str(error))
+            return None
+
+
+def _single(body: EncodedBody | None, what: str, headers: Headers) -> Response:
+    if body is None:
+        # What the client sent is not repeated.
+        raise RequestError(404, f"{what} not found")
+    return _make(body, *_form(body, headers))
+
+
+def _asks_rules_v2(query: bytes) -> bool:
+    if b"rules" not in query:
+        return False
+    asked = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == b"rules"]
+    return asked[:1] == [b"v2"]

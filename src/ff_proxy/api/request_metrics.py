@@ -1,0 +1,80 @@
+"""Requests as metrics: counted without a cost on the hot path, timed where they took their time."""
+
+from typing import Final
+
+from ff_proxy.http.observer import Answered, Tally
+from ff_proxy.http.routes import Match
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.telemetry import Telemetry
+
+_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
+_UNCOUNTED: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+
+
+class RequestMetrics:
+    """An ``Observer``: requests by route, environment, status and method; folded into metrics now and then.
+
+    Labels are bounded: only environments that are loaded are named, other paths are ``other``.
+    """
+
+    logs = False
+
+    def __init__(self, telemetry: Telemetry, snapshots: SnapshotRegistry) -> None:
+        self._requests = telemetry.metrics.requests
+        self._seconds = telemetry.metrics.request_seconds
+        self._body_bytes = telemetry.metrics.body_bytes
+        self._log = telemetry.logger("api")
+        self._snapshots = snapshots
+        self._tallies: dict[tuple[str, EnvironmentId, int, str], Tally] = {}
+
+    def tally(self, method: str, match: Match | None, status: int, label: str = "") -> Tally:
+        """See ``Observer``; requests for the proxy's own health and metrics are not counted."""
+        if match is None:
+            return self._held("other", EnvironmentId(""), status, method)
+        if match.label in _UNCOUNTED:
+            return Tally()
+        return self._held(
+            match.label, self._environment(label or match.params.get("env", "")), status, method
+        )
+
+    def answered(self, answered: Answered) -> None:
+        """See ``Observer``."""
+        match = answered.match
+        template = "other" if match is None else match.label
+        environment = "" if match is None else self._environment(match.params.get("env", ""))
+        self._log.debug(
+            "request",
+            method=answered.method,
+            route=template,
+            status=answered.status,
+            seconds=answered.seconds,
+        )
+        self._seconds.labels(template, environment).observe(answered.seconds)
+
+    def body_bytes(self, match: Match, length: int) -> None:
+        """See ``Observer``."""
+        environment = self._environment(match.params.get("env", ""))
+        self._body_bytes.labels(match.label, environment).observe(length)
+
+    def tick(self) -> None:
+        """See ``Observer``."""
+        self.fold()
+
+    def fold(self) -> None:
+        """Move what was counted into the metrics."""
+        for (route, environment, status, method), tally in self._tallies.items():
+            if tally.count:
+                self._requests.labels(route, environment, str(status), method).inc(tally.count)
+                tally.count = 0
+
+    def _environment(self, named: str) -> EnvironmentId:
+        environment = EnvironmentId(named)
+        return environment if self._snapshots.get(environment) is not None else EnvironmentId("")
+
+    def _held(self, route: str, environment: EnvironmentId, status: int, method: str) -> Tally:
+        key = (route, environment, status, method if method in _METHODS else "other")
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = Tally()
+        return tally

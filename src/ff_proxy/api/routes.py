@@ -1,0 +1,68 @@
+"""The route table of the SDK port (spec/behaviour#endpoints)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from ff_proxy.api.auth import LONGEST_BODY, Authenticator
+from ff_proxy.api.health import Health
+from ff_proxy.api.reads import EVALUATION_HEADERS, READ_HEADERS, Reads
+from ff_proxy.api.stream_requests import StreamRequests
+from ff_proxy.api.usage_posts import UsagePosts
+from ff_proxy.http.response import empty_problem
+from ff_proxy.http.routes import Route
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.snapshots.registry import SnapshotRegistry
+
+API_PREFIX: Final = "/api/1.0"
+"""Everything is served below it as well, as Harness does."""
+
+_ENVIRONMENT: Final = "/client/env/{env}"
+_TARGET: Final = _ENVIRONMENT + "/target/{target...}"
+
+
+def make_routes(
+    reads: Reads,
+    authenticator: Authenticator,
+    usage_posts: UsagePosts,
+    stream_requests: StreamRequests,
+    health: Health,
+    snapshots: SnapshotRegistry,
+    *,
+    longest_usage: int,
+) -> list[Route]:
+    """Everything that SDKs and operators ask for; ``longest_usage`` bytes may be posted at once."""
+
+    def share(params: Mapping[str, str]) -> str:
+        # Only loaded environments have a share of the memory for bodies: names can be made up.
+        environment = EnvironmentId(params["env"])
+        return environment if snapshots.get(environment) is not None else ""
+
+    return [
+        Route("POST", "/client/auth", authenticator, body_limit=min(LONGEST_BODY, longest_usage)),
+        Route("GET", f"{_ENVIRONMENT}/feature-configs", reads.flags, headers=READ_HEADERS),
+        Route("GET", f"{_ENVIRONMENT}/feature-configs/{{id}}", reads.flag, headers=READ_HEADERS),
+        Route("GET", f"{_ENVIRONMENT}/target-segments", reads.segments, headers=READ_HEADERS),
+        Route("GET", f"{_ENVIRONMENT}/target-segments/{{id}}", reads.segment, headers=READ_HEADERS),
+        Route("GET", f"{_TARGET}/evaluations", reads.evaluations, headers=EVALUATION_HEADERS),
+        Route("GET", f"{_TARGET}/evaluations/{{flag}}", reads.evaluations, headers=EVALUATION_HEADERS),
+        Route(
+            "GET",
+            "/stream",
+            stream_requests,
+            headers=(b"authorization", b"api-key"),
+            problem=empty_problem,
+            streams=True,
+        ),
+        Route(
+            "POST",
+            "/metrics/{env}",
+            usage_posts,
+            headers=(b"authorization",),
+            body_limit=longest_usage,
+            share=share,
+        ),
+        Route("GET", "/metrics", health.metrics),
+        Route("GET", "/health", health.overview, spared=True),
+        Route("GET", "/health/live", health.live, spared=True),
+        Route("GET", "/health/ready", health.ready, spared=True),
+    ]

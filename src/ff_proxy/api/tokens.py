@@ -1,0 +1,192 @@
+"""The proxy's own tokens: made at ``/client/auth``, verified with every request (spec/behaviour#tokens)."""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable, Collection, Iterator
+from typing import Final
+
+import jwt
+from jwt.algorithms import HMACAlgorithm
+
+from ff_proxy.api.derived_secrets import DerivedSecrets
+from ff_proxy.bounded import BoundedMap
+from ff_proxy.errors import RequestError
+from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.environment import EnvironmentInfo
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, Secret
+from ff_proxy.model.memory import LEAST_SHARES
+from ff_proxy.wire.sdk import TokenClaims, read_claims, write_claims
+
+AWAITED: Final = "the secret that signs tokens is not read from the store yet"
+
+_ALGORITHM: Final = "HS256"
+_ISSUED_PART: Final = 8
+_LONGEST: Final = 8192
+_PADDING: Final = b"=="
+
+
+class _AnySecret(HMACAlgorithm):
+    """HS256 with the operator's secret as it is.
+
+    The library's guards (against short secrets, and against public keys taken for secrets) belong to
+    programs that accept several algorithms; here a fleet's old secret must keep working, whatever it is.
+    """
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key.encode() if isinstance(key, str) else key
+
+    def check_key_length(self, key: bytes) -> str | None:
+        del key
+        return None
+
+
+class Tokens:
+    """Issues and verifies.
+
+    Args:
+        secret: signs; equal on every member of a fleet, and better not changed: no SDK asks for a new token.
+            ``None`` if it is not known yet, or there is none but ``derived`` ones.
+        clock: says when a token was issued.
+        keyless: tokens that name no key, as the Go proxy v1 issued them, are taken too
+            (spec/behaviour#token-secrets).
+        others: secrets that other members sign with now, if not with the same: their tokens are taken too.
+        bound: the same, each good for one environment only.
+        derived: secrets of single environments, which sign while ``secret`` is not known and are always good.
+        awaiting: ``adopt`` is still to be called.
+        budget: bytes of tokens that are remembered.
+        dropped: told how many were forgotten for room.
+        account: claimed for environments whose own account is not known.
+    """
+
+    def __init__(
+        self,
+        secret: Secret | None,
+        clock: Clock,
+        *,
+        keyless: bool = False,
+        others: Callable[[], Collection[Secret]] = tuple,
+        bound: Callable[[EnvironmentId], Collection[Secret]] = lambda _: (),
+        derived: DerivedSecrets | None = None,
+        awaiting: bool = False,
+        budget: int = LEAST_SHARES.tokens,
+        dropped: Callable[[int], object] = lambda _: None,
+        account: str = "",
+    ) -> None:
+        self._secret = None if secret is None else _bytes(secret)
+        self._others = others
+        self._bound = bound
+        self._derived = derived
+        self._awaiting = awaiting
+        self._clock = clock
+        self._keyless = keyless
+        self._issued: BoundedMap[SdkKeyHash, tuple[EnvironmentInfo, int, str]] = BoundedMap(
+            budget // _ISSUED_PART
+        )
+        self._verified: BoundedMap[bytes, TokenClaims] = BoundedMap(
+            budget - budget // _ISSUED_PART, dropped=dropped
+        )
+        self._account = account
+        self._jws: Final = jwt.PyJWS(algorithms=[_ALGORITHM])
+        self._jws.unregister_algorithm(_ALGORITHM)
+        self._jws.register_algorithm(_ALGORITHM, _AnySecret(HMACAlgorithm.SHA256))
+
+    def adopt(self, secret: Secret) -> None:
+        """The secret that was awaited: it signs from here on."""
+        self._secret = _bytes(secret)
+        self._awaiting = False
+
+    def issue(self, info: EnvironmentInfo, key: SdkKeyHash) -> str:
+        """A token for ``key``: never expires, and its payload has no character that an SDK misreads.
+
+        Whoever asks in the same second gets the same one: many do when a network comes back.
+        Raises ``RequestError`` 503 while no secret is known.
+        """
+        issued_at = int(self._clock.wall())
+        held = self._issued.get(key)
+        if held is not None and held[:2] == (info, issued_at):
+            return held[2]
+        payload = write_claims(info, key, issued_at, account=self._account)
+        token = self._jws.encode(payload, self._signing(info.id), _ALGORITHM, sort_headers=True)
+        self._issued.put(key, (info, issued_at, token))
+        return token
+
+    def verify(self, token: bytes) -> TokenClaims | None:
+        """What a token says, or ``None`` if it is not one of this fleet's.
+
+        Whether its key is still good is not asked here: that can change with every request.
+        """
+        claims = self._verified.get(token)
+        if claims is None and len(token) <= _LONGEST:
+            claims = self._read(token)
+            if claims is not None:
+                self._verified.put(token, claims)
+        return claims
+
+    def undecided(self, token: bytes) -> bool:
+        """Whether a token that ``verify`` does not take may turn out to be good soon.
+
+        A secret is still awaited, or the keys are not loaded from which that of its environment is derived.
+        """
+        if self._awaiting:
+            return True
+        if self._derived is None or len(token) > _LONGEST:
+            return False
+        environment = _claimed_environment(token.rpartition(b".")[0])
+        return environment is not None and not self._derived.known(environment)
+
+    def _read(self, token: bytes) -> TokenClaims | None:
+        secret = self._signed_with(token)
+        if secret is None:
+            return None
+        try:
+            payload = self._jws.decode(token, secret, algorithms=[_ALGORITHM])
+        except (jwt.InvalidTokenError, NotImplementedError, ValueError):
+            return None
+        claims = read_claims(payload)
+        return claims if claims is not None and (claims.key is not None or self._keyless) else None
+
+    def _signing(self, environment: EnvironmentId) -> bytes:
+        if self._secret is not None:
+            return self._secret
+        secret = None if self._derived is None else self._derived.signing(environment)
+        if secret is None:
+            raise RequestError(UNAVAILABLE, AWAITED, retry_after=RETRY_SOON)
+        return _bytes(secret)
+
+    def _candidates(self, content: bytes) -> Iterator[bytes]:
+        if self._secret is not None:
+            yield self._secret
+        yield from map(_bytes, self._others())
+        environment = _claimed_environment(content)
+        if environment is not None:
+            if self._derived is not None:
+                yield from map(_bytes, self._derived.good(environment))
+            yield from map(_bytes, self._bound(environment))
+
+    def _signed_with(self, token: bytes) -> bytes | None:
+        """The secret with which the signature is good: a forgery costs no more than finding that out."""
+        content, _, signature = token.rpartition(b".")
+        try:
+            given = base64.urlsafe_b64decode(signature + _PADDING)
+        except binascii.Error:
+            return None
+        for secret in self._candidates(content):
+            if hmac.compare_digest(hmac.digest(secret, content, "sha256"), given):
+                return secret
+        return None
+
+
+def _claimed_environment(content: bytes) -> EnvironmentId | None:
+    """What a token says that it is for; it may be a forgery."""
+    payload = content.rpartition(b".")[2]
+    try:
+        claims = read_claims(base64.urlsafe_b64decode(payload + _PADDING))
+    except binascii.Error:
+        return None
+    return None if claims is None else claims.environment
+
+
+def _bytes(secret: Secret) -> bytes:
+    return secret.reveal().encode("utf-8", "surrogatepass")

@@ -1,0 +1,540 @@
+"""One client's connection: requests one after another, whatever pieces they come in."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast, final
+
+from ff_proxy.errors import RequestError
+from ff_proxy.http.buffer_budget import Hold
+from ff_proxy.http.dispatcher import Exchange
+from ff_proxy.http.handler import Cacheable, Handover
+from ff_proxy.http.incoming import END, Incoming
+from ff_proxy.http.outgoing import Outgoing
+from ff_proxy.http.parser import Head
+from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, empty_response, problem
+from ff_proxy.http.response_cache import Entry
+from ff_proxy.http.server_state import ServerState
+
+_AHEAD: Final = 64 * 1024
+"""Bytes that a client may send ahead while it is not their turn; then nothing more is read."""
+
+_UNCOUNTED: Final = 16 * 1024
+"""Bytes that a connection may hold without anybody's counting them."""
+
+_TURN: Final = 16
+"""What a connection may cost in one turn of the event loop: as much as one request that is answered anew."""
+
+_SLICE_COST: Final = 4
+_HIT_COST: Final = 1
+_LINGER: Final = 2
+_LINGER_MOST: Final = 30
+_SILENT: Final = 1
+_TOO_SLOW: Final = "the request took too long to arrive"
+_NO_ROOM: Final = "there is no room for the request now"
+
+
+@final
+class Connection(asyncio.Protocol):
+    """The protocol of a connection until it closes or is handed over.
+
+    ``_since`` is the second in which the present head, body, wait or write began; ``_seen`` the last in which
+    something came. ``_free``: a next request may be answered as soon as it comes.
+
+    Args:
+        state: what all connections share.
+        peer: the client's address; it has been admitted.
+        spared: there are too many connections: it is here for one request to a route that is spared.
+    """
+
+    __slots__ = (
+        "_active",
+        "_ended",
+        "_exchange",
+        "_finished",
+        "_free",
+        "_held",
+        "_incoming",
+        "_left",
+        "_lingered",
+        "_outgoing",
+        "_peer",
+        "_reading",
+        "_recall",
+        "_scheduled",
+        "_seen",
+        "_since",
+        "_spared",
+        "_state",
+        "_task",
+        "_transport",
+        "_unsent",
+        "_write",
+    )
+
+    def __init__(self, state: ServerState, peer: str, *, spared: bool = False) -> None:
+        self._state: Final = state
+        self._peer: Final = peer
+        self._spared: Final = spared
+        dispatcher = state.dispatcher
+        self._recall: Final = _nothing if dispatcher.observer.logs else dispatcher.cache.by_bytes
+        self._incoming: Final = Incoming(state)
+        self._outgoing: Outgoing
+        self._transport: asyncio.Transport
+        self._write: Callable[[bytes | memoryview], None]
+        self._exchange: Exchange | None = None
+        self._task: asyncio.Task[Response | Handover] | None = None
+        self._held: Hold | None = None
+        self._free = not (spared or state.draining)
+        self._scheduled = False
+        self._active = True
+        self._reading = True
+        self._finished = False
+        self._ended = False
+        self._left = False
+        self._lingered: int | None = None
+        self._unsent = 0
+        self._seen = self._since = state.second
+
+    # --- what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._write = self._transport.write
+        self._outgoing = Outgoing(self._transport, self._state.unsent, self._peer)
+        self._state.connections.add(self)
+        if self._state.closing:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        del exc
+        self._let_go()
+        self.never_made()
+        if self._exchange is not None and self._exchange.head.body is not None:
+            # What was posted whole counts, whether its sender waits for the answer or not.
+            self._exchange.head.body.fail()
+        elif self._task is not None:
+            self._task.cancel()
+
+    def never_made(self) -> None:
+        """The connection is gone, or never came into being."""
+        if not self._left:
+            self._left = True
+            self._state.leave(self._peer)
+
+    def _let_go(self) -> None:
+        self._ended = True
+        self._free = False
+        self._state.connections.discard(self)
+        self._incoming.clear()
+        self._outgoing.release()
+        if self._held is not None:
+            self._held.resize(0)
+
+    def eof_received(self) -> bool:
+        """See asyncio; what was asked is still answered, where the transport allows it."""
+        self._finished = True
+        self._free = False
+        if self._ended or not self._transport.can_write_eof():
+            return False
+        exchange = self._exchange
+        if exchange is not None:
+            streams = exchange.route is not None and exchange.route.streams
+            return exchange.head.whole and not streams
+        return self._outgoing.busy or self._scheduled
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self._free = False
+        self._since = self._state.second
+        self._outgoing.pause()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        if not self._outgoing.resume():
+            return
+        if not self._ended:
+            self._schedule()
+        elif self._lingered is None:
+            self._transport.close()
+        else:
+            self._half_close()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio. The first lines are what polling SDKs get to see: every name in them counts."""
+        self._active = True
+        if self._free:
+            entry = self._recall(data)
+            if entry is not None and entry.lease.current and (entry.check is None or entry.check()):
+                entry.tally.count += 1
+                if entry.date is not self._state.date:
+                    entry.redate(self._state.date)
+                self._write(entry.wire)
+                if entry.response.apart:
+                    self._outgoing.body(entry.response)
+                return
+            if data.find(END) == len(data) - len(END):
+                self._since = self._state.second
+                self._incoming.feed(data)
+                self._advance(data)
+                return
+        if self._ended:
+            self._ignore(data)
+            return
+        incoming = self._incoming
+        if self._exchange is None and incoming.between and not incoming.buffer:
+            self._since = self._state.second
+        incoming.buffer.extend(data)
+        if not self._scheduled:
+            self._advance()
+
+    # --- from bytes to requests
+
+    def _advance(self, data: bytes | None = None) -> None:
+        """Go on as far as one turn allows; ``data`` is what has been fed, if that was a head and no more."""
+        left = _TURN
+        incoming = self._incoming
+        while left > 0 and not (self._ended or self._outgoing.busy):
+            if self._exchange is not None:
+                if not self._feed_body(self._exchange):
+                    break
+                left -= _SLICE_COST
+            elif (head := incoming.next_head()) is not None:
+                left -= self._answer(head, data)
+            elif incoming.refusal is not None:
+                self._refuse(incoming.refusal)
+            elif (piece := incoming.cut_head()) is not None:
+                left -= _HIT_COST
+                self._take(piece)
+            else:
+                break
+            data = None
+        if not self._ended:
+            self._settle(again=left <= 0)
+
+    def _take(self, piece: bytes) -> None:
+        if self._incoming.between and not (self._spared or self._state.draining):
+            entry = self._recall(piece)
+            if entry is not None and entry.good:
+                self._repeat(entry)
+                return
+        self._incoming.feed(piece)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._scheduled = False
+        if not self._transport.is_closing():
+            self._advance()
+
+    def _settle(self, *, again: bool) -> None:
+        incoming = self._incoming
+        incoming.settle()
+        busy = self._exchange is not None or self._outgoing.busy
+        empty = incoming.empty
+        if again and not (empty or self._outgoing.busy):
+            self._schedule()
+        if self._finished and not (busy or self._scheduled):
+            self._transport.close()
+            return
+        self._free = empty and not (busy or self._finished or self._spared or self._state.draining)
+        ahead = len(incoming.buffer) > _AHEAD
+        if ahead is self._reading:
+            self._read(on=not ahead)
+        if not empty or self._held is not None or self._exchange is not None:
+            self._count_held()
+
+    def _read(self, *, on: bool) -> None:
+        self._reading = on
+        if self._transport.is_closing():
+            return
+        if on:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def _feed_body(self, exchange: Exchange) -> bool:
+        """Feed a slice of the request's body; ``False`` if there is none, or nobody wants it now."""
+        body, incoming = exchange.head.body, self._incoming
+        if body is None or not incoming.feed_body(body):
+            return False
+        if body.ended:
+            self._since = self._state.second
+            if exchange.answered:
+                self._exchange = None
+        elif incoming.refusal is not None:
+            body.fail()
+            self._refuse(incoming.refusal)
+        elif body.abandoned and exchange.answered:
+            self._linger()
+        return True
+
+    # --- answering
+
+    def _answer(self, head: Head, data: bytes | None) -> int:
+        """Answer a request, or begin to; returns its cost."""
+        dispatcher = self._state.dispatcher
+        try:
+            exchange = dispatcher.exchange(head)
+        except RequestError as refusal:
+            self._refuse(refusal)
+            return _TURN
+        if self._spared and (exchange.route is None or not exchange.route.spared):
+            self._respond(exchange, crowded())
+            return _TURN
+        entry = dispatcher.find(exchange)
+        if entry is not None:
+            self._answer_again(exchange, entry, data)
+            return _HIT_COST
+        self._exchange = exchange
+        if head.body is not None:
+            limits = self._state.limits
+            limit = 0 if exchange.route is None else min(exchange.route.body_limit, limits.body_bytes)
+            head.body.open(limit, limits.read_off_bytes, self._go_on)
+            while self._feed_body(exchange):
+                if self._ended:
+                    return _TURN
+        outcome = dispatcher.start(exchange, self._peer)
+        if isinstance(outcome, Response | Cacheable | Handover):
+            self._respond(exchange, dispatcher.settled(exchange, outcome))
+            return _TURN
+        dispatcher.begin(exchange)
+        self._since = self._state.second
+        self._task = self._state.run(dispatcher.later(exchange, outcome))
+        self._task.add_done_callback(self._answered)
+        return _TURN
+
+    def _answer_again(self, exchange: Exchange, entry: Entry, data: bytes | None) -> None:
+        if (
+            exchange.request_id is not None
+            or self._ends_with(exchange)
+            or self._state.dispatcher.observer.logs
+        ):
+            self._respond(exchange, entry.response)
+            return
+        self._repeat(entry)
+        if data is not None:
+            self._state.dispatcher.cache.found_again(data, entry)
+
+    def _repeat(self, entry: Entry) -> None:
+        entry.tally.count += 1
+        if entry.date is not self._state.date:
+            entry.redate(self._state.date)
+        self._write(entry.wire)
+        if entry.response.apart:
+            self._outgoing.body(entry.response)
+
+    def _answered(self, task: asyncio.Task[Response | Handover]) -> None:
+        self._task = None
+        exchange = self._exchange
+        if task.cancelled() or exchange is None or exchange.answered or self._ended:
+            return
+        self._respond(exchange, task.result())
+        if not (self._scheduled or self._ended):
+            self._advance()
+
+    def _respond(self, exchange: Exchange, answer: Response | Handover) -> None:
+        dispatcher = self._state.dispatcher
+        if isinstance(answer, Handover):
+            if not self._state.closing:
+                dispatcher.note(exchange, 200, self._peer, answer.label)
+                self._hand_over(exchange, answer)
+                return
+            answer = dispatcher.problem(exchange, RequestError(UNAVAILABLE, "going down"))
+        dispatcher.note(exchange, answer.status, self._peer)
+        exchange.answered = True
+        self._send(exchange, answer)
+        self._since = self._state.second
+        body = exchange.head.body
+        if body is None or body.ended:
+            self._exchange = None
+        else:
+            body.drop()
+
+    def _send(self, exchange: Exchange, response: Response) -> None:
+        dispatcher, date = self._state.dispatcher, self._state.date
+        close = self._ends_with(exchange)
+        tail = dispatcher.tail(exchange)
+        marked = close or exchange.request_id is not None
+        if marked:
+            tail = dispatcher.marked(tail, exchange.request_id, close=close)
+        bare = exchange.head.method == "HEAD"
+        if bare or response.apart or marked:
+            content = b"" if bare or response.apart else response.body
+            self._write(response.head(date, tail) + content)
+            if response.apart and not bare:
+                self._outgoing.body(response)
+        else:
+            self._write(response.wire(date, tail))
+        if close:
+            self._end(whole=exchange.head.whole)
+
+    def _ends_with(self, exchange: Exchange) -> bool:
+        """Whether the connection ends with the response to ``exchange``."""
+        head, body = exchange.head, exchange.head.body
+        # A client that was never told to send its body may send it, or the next request: nobody knows.
+        unasked = body is not None and (body.expects or body.abandoned) and not body.ended
+        finished = self._finished and head.whole and self._incoming.empty
+        return head.close or unasked or finished or self._spared or self._state.draining
+
+    def _go_on(self) -> None:
+        """The handler wants more of the body."""
+        exchange = self._exchange
+        if self._ended or exchange is None or exchange.head.body is None:
+            return
+        body = exchange.head.body
+        if body.expects and body.wanted:
+            body.expects = False
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._incoming.buffer:
+            self._schedule()
+
+    def _hand_over(self, exchange: Exchange, handover: Handover) -> None:
+        state, peer = self._state, self._peer
+        tail = state.dispatcher.marked(state.dispatcher.tail(exchange), exchange.request_id, close=True)
+        wire = Response(200, handover.fields).head(state.date, tail)
+        self._let_go()
+        self._left = True
+        handover.take(self._transport, wire, lambda: state.leave(peer))
+
+    # --- the end
+
+    def _refuse(self, refusal: RequestError) -> None:
+        """Tell what is wrong, and end: nothing that follows can be trusted."""
+        exchange = self._exchange
+        if self._task is not None:
+            self._task.cancel()
+        if self._outgoing.busy:
+            self._transport.abort()
+            return
+        if exchange is None or not exchange.answered:
+            response = problem(refusal)
+            if exchange is not None:
+                exchange.answered = True
+                self._state.dispatcher.note(exchange, refusal.status, self._peer)
+                if exchange.route is not None:
+                    response = exchange.route.problem(refusal)
+            self._write(self._state.wire(response))
+        self._linger()
+
+    def _end(self, *, whole: bool) -> None:
+        """Close once everything is sent; if the request was not ``whole``, its rest is read off first."""
+        if not whole:
+            self._linger()
+            return
+        self._ended = True
+        self._free = False
+        self._incoming.clear()
+        if not self._outgoing.busy:
+            self._transport.close()
+
+    def _linger(self) -> None:
+        """Read off what the client still sends, for a while: a reset could overtake the response."""
+        self._ended = True
+        self._free = False
+        self._lingered = 0
+        self._since = self._seen = self._state.second
+        self._incoming.clear()
+        if self._held is not None:
+            self._held.resize(0)
+        if not self._reading:
+            self._read(on=True)
+        if not self._outgoing.busy:
+            self._half_close()
+
+    def _half_close(self) -> None:
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def _ignore(self, data: bytes) -> None:
+        if self._lingered is not None:
+            self._lingered += len(data)
+            if self._lingered > self._state.limits.read_off_bytes:
+                self._transport.abort()
+
+    # --- memory
+
+    def _count_held(self) -> None:
+        exchange = self._exchange
+        held, share = self._incoming.held, self._peer
+        if exchange is not None and exchange.head.body is not None:
+            held += exchange.head.body.held
+            share = exchange.share or share
+        hold = self._held
+        if hold is not None and hold.share != share:
+            hold.resize(0)
+            hold = self._held = None
+        if hold is None:
+            if held <= _UNCOUNTED:
+                return
+            hold = self._held = self._state.bodies.open(share, self._peer, self._evict)
+        hold.resize(held if held > _UNCOUNTED else 0)
+
+    def _evict(self) -> None:
+        self._refuse(RequestError(UNAVAILABLE, _NO_ROOM, retry_after=RETRY_SOON))
+
+    # --- time
+
+    def check(self) -> None:
+        """See ``OpenConnection``."""
+        limits, now = self._state.limits, self._state.second
+        if self._active:
+            self._active, self._seen = False, now
+        age = now - self._since
+        if self._outgoing.busy or self._transport.is_closing():
+            self._check_progress(age)
+        elif self._ended:
+            if now - self._seen > _LINGER or age > _LINGER_MOST:
+                self._transport.close()
+        elif self._exchange is not None:
+            self._check_exchange(self._exchange, age)
+        elif not self._incoming.empty:
+            if age > limits.head_seconds:
+                self._refuse(RequestError(408, _TOO_SLOW))
+        elif self._spared and age > _SILENT:
+            self._write(self._state.wire(crowded()))
+            self._end(whole=True)
+        elif now - self._seen > limits.idle_seconds:
+            self._transport.close()
+
+    def _check_exchange(self, exchange: Exchange, age: int) -> None:
+        limits, body = self._state.limits, exchange.head.body
+        if body is None or body.ended or body.full:
+            if age > limits.answer_seconds:
+                self._refuse(RequestError(UNAVAILABLE, "no answer in time", retry_after=RETRY_SOON))
+        elif age > limits.body_seconds + body.received // limits.body_rate:
+            self._refuse(RequestError(408, _TOO_SLOW))
+
+    def _check_progress(self, age: int) -> None:
+        unsent = self._outgoing.size
+        if unsent != self._unsent:
+            self._unsent, self._since = unsent, self._state.second
+        elif age > self._state.limits.stall_seconds:
+            self._transport.abort()
+
+    def drain(self) -> None:
+        """See ``OpenConnection``."""
+        self._free = False
+
+    def close_if_idle(self) -> None:
+        """See ``OpenConnection``."""
+        self._free = False
+        if self._exchange is None and not self._scheduled and self._incoming.empty:
+            self._end(whole=True)
+
+    def abort(self) -> None:
+        """See ``OpenConnection``."""
+        self._transport.abort()
+
+
+def crowded() -> Response:
+    """What a connection too many is told."""
+    return empty_response(UNAVAILABLE, (b"Retry-After", b"%d" % RETRY_SOON))
+
+
+def _nothing(_: bytes) -> None:
+    """Remembers no request by its bytes: every one is looked at."""

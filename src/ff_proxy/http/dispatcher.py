@@ -1,0 +1,273 @@
+"""From a request's head to its response: cache, routes, handlers, errors, and the fields that all share."""
+
+from collections.abc import Awaitable
+from typing import Final, final
+
+from httptools import HttpParserInvalidURLError, parse_url
+
+from ff_proxy.bounded import BoundedMap
+from ff_proxy.errors import RequestError, StoreUnavailable
+from ff_proxy.http.body import WholeBody
+from ff_proxy.http.cors import Cors
+from ff_proxy.http.handler import Cacheable, Handover, Outcome
+from ff_proxy.http.headers import DeclaredHeaders
+from ff_proxy.http.negotiate import request_id
+from ff_proxy.http.observer import Answered, Observer
+from ff_proxy.http.parser import Head
+from ff_proxy.http.request import Request
+from ff_proxy.http.response import (
+    RETRY_SOON,
+    UNAVAILABLE,
+    Response,
+    field_lines,
+    problem,
+    refused,
+)
+from ff_proxy.http.response_cache import Entry, Key, ResponseCache
+from ff_proxy.http.routes import Match, Route, Routes
+from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry import Telemetry
+
+_LONGEST_PATH: Final = 512
+_CLOSE: Final = b"Connection: close\r\n\r\n"
+_OLD_PROXY: Final = "a stream was asked for in HTTP/1.0: let the proxy in front use HTTP/1.1"
+
+
+@final
+class Exchange:
+    """One request on its way to its response.
+
+    Attributes:
+        head: what came.
+        path: of its target, as sent.
+        query: likewise.
+        match: the template that the path fits, if any.
+        route: its route for the method, if any.
+        key: by which its response may be found again; ``None`` if it is none of those.
+        request_id: to be echoed.
+        began: monotonic seconds, if it had to wait.
+        answered: the response is on its way; the body may not have come to its end.
+    """
+
+    __slots__ = ("answered", "began", "head", "key", "match", "path", "query", "request_id", "route")
+
+    def __init__(self, head: Head, path: bytes, query: bytes, match: Match | None) -> None:
+        self.head: Final = head
+        self.path: Final = path
+        self.query: Final = query
+        self.match: Final = match
+        self.route: Final[Route | None] = None if match is None else match.routes.get(head.method)
+        sent = head.fields.get(b"x-request-id")
+        self.request_id: Final = None if sent is None else request_id(sent)
+        self.key: Key | None = None
+        self.began: float | None = None
+        self.answered = False
+
+    @property
+    def share(self) -> str:
+        """On whose account its body is held; empty if the route does not say."""
+        if self.match is None or self.route is None or self.route.share is None:
+            return ""
+        return self.route.share(self.match.params)
+
+
+@final
+class Dispatcher:
+    """Answers requests, whatever connection they came on.
+
+    Args:
+        routes: all there are.
+        cache: responses that were given before.
+        cors: fields for browsers.
+        observer: told of every request.
+        clock: measures those that wait.
+        telemetry: told of handlers that fail.
+        budget: bytes to remember paths in.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        cache: ResponseCache,
+        cors: Cors,
+        observer: Observer,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        budget: int,
+    ) -> None:
+        self._routes: Final = routes
+        self.cache: Final = cache
+        self._cors: Final = cors
+        self.observer: Final = observer
+        self._clock: Final = clock
+        self._log = telemetry.logger("http")
+        self._once = telemetry.once("http")
+        self._matches: Final[BoundedMap[bytes, Match]] = BoundedMap(
+            budget, dropped=telemetry.dropped("routes")
+        )
+        self._recall: Final = self._matches.recall
+        # A response that differs by origin is found again by that as well.
+        origin = () if cors.constant else (b"origin",)
+        self._keyed_by: Final = {
+            route.template: (*route.headers, *origin) for route in routes.all if route.method == "GET"
+        }
+        self._vary: Final = {
+            route.template: b"Vary: %b\r\n" % route.vary for route in routes.all if route.vary
+        }
+        shared = field_lines(cors.fields(None)) + b"\r\n"
+        self._tails: Final = {template: vary + shared for template, vary in self._vary.items()}
+        self.plain_tail: Final = shared
+
+    # --- finding
+
+    def exchange(self, head: Head) -> Exchange:
+        """What ``head`` asks for; raises ``RequestError`` 400 for a target that is none."""
+        path, query = _split(head.target)
+        match = self._recall(path)
+        if match is None:
+            match = self._routes.match(path)
+            if match is not None and not match.open:
+                self._remember(path, match)
+        exchange = Exchange(head, path, query, match)
+        if match is not None and head.method == "GET" and head.body is None:
+            fields = head.fields
+            exchange.key = (
+                head.target,
+                *[fields.get(name) for name in self._keyed_by.get(match.template, ())],
+            )
+        return exchange
+
+    def find(self, exchange: Exchange) -> Entry | None:
+        """The response that was given before to an equal request, if it is still the one to give."""
+        return None if exchange.key is None else self.cache.find(exchange.key)
+
+    def _remember(self, path: bytes, match: Match) -> None:
+        if len(path) <= _LONGEST_PATH:
+            self._matches.put(path, match)
+
+    # --- answering
+
+    def start(self, exchange: Exchange, peer: str) -> Outcome | Awaitable[Outcome]:
+        """Call the handler."""
+        head, match, route = exchange.head, exchange.match, exchange.route
+        if head.method == "OPTIONS":
+            return self._cors.preflight(head.fields)
+        if match is None:
+            return self.problem(exchange, RequestError(404, "there is no such route"))
+        if route is None:
+            return self.problem(exchange, RequestError(405, "method not allowed"))
+        if route.streams and head.body is not None:
+            refusal = RequestError(400, "a stream is asked for by a GET without a body")
+            return self.problem(exchange, refusal)
+        request = Request(
+            route.method,
+            exchange.path,
+            exchange.query,
+            DeclaredHeaders(head.fields, route.headers),
+            match.params,
+            match.raw_params,
+            "" if route.method == "GET" else peer,
+            WholeBody() if head.body is None else head.body,
+        )
+        try:
+            return route.handler(request)
+        except Exception as error:  # noqa: BLE001  (the last resort: a client must get an answer)
+            return self.problem(exchange, error)
+
+    async def later(self, exchange: Exchange, awaited: Awaitable[Outcome]) -> Response | Handover:
+        """The answer, once it is there."""
+        try:
+            return self.settled(exchange, await awaited)
+        except Exception as error:  # noqa: BLE001  (as above)
+            return self.problem(exchange, error)
+
+    def settled(self, exchange: Exchange, outcome: Outcome) -> Response | Handover:
+        """What is to be sent for ``outcome``, which is kept if it may be given again."""
+        if isinstance(outcome, Cacheable):
+            match = exchange.match
+            if exchange.key is not None and match is not None:
+                tally = self.observer.tally("GET", match, outcome.response.status)
+                self.cache.put(exchange.key, outcome, self.tail(exchange), tally)
+                if match.open:
+                    self._remember(exchange.path, match)
+            return outcome.response
+        if isinstance(outcome, Handover) and exchange.head.old:
+            self._once.warning(_OLD_PROXY)
+            return self.problem(exchange, RequestError(UNAVAILABLE, _OLD_PROXY, retry_after=RETRY_SOON))
+        return outcome
+
+    def problem(self, exchange: Exchange, error: Exception) -> Response:
+        """The response to an error."""
+        if not isinstance(error, RequestError | StoreUnavailable):
+            template = "other" if exchange.match is None else exchange.match.template
+            self._log.error("a request failed", route=template, error=repr(error), exc_info=error)
+        refusal = refused(error)
+        if exchange.match is None:
+            return problem(refusal)
+        if exchange.route is not None:
+            return exchange.route.problem(refusal)
+        other = next(iter(exchange.match.routes.values()))
+        return other.problem(refusal, (b"Allow", exchange.match.allow))
+
+    # --- what all responses share
+
+    def tail(self, exchange: Exchange) -> bytes:
+        """The lines of the common fields, without the request's id, and the empty line."""
+        origin = exchange.head.fields.get(b"origin")
+        template = "" if exchange.match is None else exchange.match.template
+        if self._cors.constant or origin is None:
+            return self._tails.get(template, self.plain_tail)
+        return self._vary.get(template, b"") + field_lines(self._cors.fields(origin)) + b"\r\n"
+
+    @staticmethod
+    def marked(tail: bytes, echoed: bytes | None, *, close: bool) -> bytes:
+        """``tail`` with an id, and the end of the connection."""
+        if echoed is not None:
+            tail = b"%bX-Request-Id: %b\r\n\r\n" % (tail[:-2], echoed)
+        return tail[:-2] + _CLOSE if close else tail
+
+    # --- telling
+
+    def begin(self, exchange: Exchange) -> None:
+        """The answer has to be waited for."""
+        exchange.began = self._clock.monotonic()
+
+    def note(self, exchange: Exchange, status: int, peer: str, label: str = "") -> None:
+        """Count a request that has been answered, and tell of it if it took its time or all are logged."""
+        observer = self.observer
+        match, head = exchange.match, exchange.head
+        observer.tally(head.method, match, status, label).count += 1
+        if exchange.began is None and not observer.logs:
+            return
+        seconds = 0.0 if exchange.began is None else self._clock.monotonic() - exchange.began
+        if match is not None and head.body is not None and head.body.declared is not None:
+            observer.body_bytes(match, head.body.declared)
+        observer.answered(
+            Answered(
+                head.method,
+                exchange.path,
+                match,
+                status,
+                seconds,
+                peer,
+                head.fields.get(b"x-request-id"),
+                head.fields.get(b"harness-sdk-info"),
+            )
+        )
+
+
+def _split(target: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a target in any of its forms (RFC 9112 §3.2)."""
+    if target[:1] == b"/":
+        if b"#" in target:
+            target = target.partition(b"#")[0]
+        path, _, query = target.partition(b"?")
+        return path, query
+    if target == b"*":
+        return target, b""
+    try:
+        url = parse_url(target)
+    except HttpParserInvalidURLError as error:
+        raise RequestError(400, "the target of the request is no URL") from error
+    return url.path or b"/", url.query or b""

@@ -1,0 +1,92 @@
+"""The bytes that go to a client, as fast as it takes them."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, final
+
+from ff_proxy.http.buffer_budget import BufferBudget, Hold
+from ff_proxy.http.response import Response
+
+_WRITE: Final = 256 * 1024
+"""Bytes of a body that are handed to the transport at a time."""
+
+
+@final
+class Outgoing:
+    """Writes to a transport, large bodies bit by bit; what has not left is counted.
+
+    Args:
+        transport: the connection.
+        unsent: memory for what clients do not take.
+        peer: the client's address.
+
+    Attributes:
+        write: the transport's own, for what is small.
+        paused: the transport's buffer is full.
+    """
+
+    __slots__ = ("_body", "_hold", "_peer", "_shared", "_transport", "_unsent", "paused", "write")
+
+    def __init__(self, transport: asyncio.Transport, unsent: BufferBudget, peer: str) -> None:
+        self._transport: Final = transport
+        self._unsent: Final = unsent
+        self._peer: Final = peer
+        self._body: memoryview | None = None
+        self._shared = False
+        self._hold: Hold | None = None
+        self.paused = False
+        self.write: Final[Callable[[bytes | memoryview], None]] = transport.write
+
+    @property
+    def busy(self) -> bool:
+        """Something has not been handed to the transport yet, or may not be."""
+        return self.paused or self._body is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes that have not left."""
+        return self._transport.get_write_buffer_size() + (0 if self._body is None else len(self._body))
+
+    def body(self, response: Response) -> None:
+        """Write a body that stands apart."""
+        if len(response.body) <= _WRITE:
+            self.write(response.body)
+        else:
+            self._body = memoryview(response.body)
+            self._shared = response.shared
+            self._push()
+
+    def pause(self) -> None:
+        """The transport's buffer is full."""
+        self.paused = True
+        self._count()
+
+    def resume(self) -> bool:
+        """It is not any more; returns whether everything has been handed over."""
+        self.paused = False
+        self._push()
+        self._count()
+        return not self.busy
+
+    def release(self) -> None:
+        """Nothing more will be written."""
+        self._body = None
+        if self._hold is not None:
+            self._hold.resize(0)
+            self._hold = None
+
+    def _push(self) -> None:
+        while self._body is not None and not self.paused:
+            piece = self._body[:_WRITE]
+            self._body = self._body[_WRITE:] if len(self._body) > _WRITE else None
+            self.write(piece)
+
+    def _count(self) -> None:
+        if not self.paused:
+            if self._hold is not None:
+                self._hold.resize(0)
+            return
+        if self._hold is None:
+            self._hold = self._unsent.open(self._peer, self._peer, self._transport.abort)
+        own = 0 if self._body is None or self._shared else len(self._body)
+        self._hold.resize(self._transport.get_write_buffer_size() + own)

@@ -1,0 +1,173 @@
+"""What all connections of a server share."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from email.utils import formatdate
+from typing import Any, Final, Protocol, TypeVar, final
+
+from ff_proxy.http.buffer_budget import BufferBudget
+from ff_proxy.http.dispatcher import Dispatcher
+from ff_proxy.http.limits import Limits
+from ff_proxy.http.parser import RequestParser
+from ff_proxy.http.response import Response
+from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry import Telemetry
+
+_SPARE_PARSERS: Final = 64
+
+_Result = TypeVar("_Result")
+
+
+class OpenConnection(Protocol):
+    """What the server does to its connections."""
+
+    def check(self) -> None:
+        """A second has passed: has this taken too long?"""
+        ...
+
+    def drain(self) -> None:
+        """From now on responses end their connections."""
+        ...
+
+    def close_if_idle(self) -> None:
+        """End now, or after the requests that are being answered."""
+        ...
+
+    def abort(self) -> None:
+        """End at once."""
+        ...
+
+
+@final
+class ServerState:
+    """Connections, their time, and what they may hold.
+
+    Args:
+        dispatcher: answers.
+        limits: bounds.
+        bodies: memory for what clients send.
+        unsent: memory for what clients do not take.
+        clock: time.
+        telemetry: told of refused connections.
+
+    Attributes:
+        date: the value of ``Date``.
+        second: seconds since the start, as far as anybody measures them.
+        draining: responses end their connections.
+        closing: no requests after those that are being answered.
+        admitted: how many connections there are, handshakes and those that were handed over included.
+        connections: those whose requests are answered.
+        tasks: handlers that wait.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        limits: Limits,
+        bodies: BufferBudget,
+        unsent: BufferBudget,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self.dispatcher: Final = dispatcher
+        self.limits: Final = limits
+        self.bodies: Final = bodies
+        self.unsent: Final = unsent
+        self.connections: Final[set[OpenConnection]] = set()
+        self.tasks: Final[set[asyncio.Task[Any]]] = set()
+        self.second = 0
+        self.draining = False
+        self.closing = False
+        self._clock: Final = clock
+        self._once = telemetry.once("http")
+        self._refused = telemetry.metrics.refused_connections
+        self._parsers: Final[list[RequestParser]] = []
+        self._peers: Final[Counter[str]] = Counter()
+        self.admitted = 0
+        self.date = b""
+        self._set_date()
+
+    # --- connections
+
+    def admit(self, peer: str) -> bool | None:
+        """Whether there is room for one more from ``peer``; ``None``: for a moment, and ``spared`` routes."""
+        if self.limits.per_peer and self._peers[peer] >= self.limits.per_peer:
+            self._refused.labels("peer").inc()
+            self._once.warning("too many connections of one client", peer)
+            return False
+        if self.admitted >= self.limits.connections:
+            self._refused.labels("limit").inc()
+            self._once.warning("connection limit reached", limit=self.limits.connections)
+        if self.admitted >= self.limits.connections + self.limits.spared:
+            return False
+        self.admitted += 1
+        self._peers[peer] += 1
+        return True if self.admitted <= self.limits.connections else None
+
+    def leave(self, peer: str) -> None:
+        """A connection that was admitted is gone, streams included."""
+        self.admitted -= 1
+        self._peers[peer] -= 1
+        if not self._peers[peer]:
+            del self._peers[peer]
+
+    def run(self, work: Coroutine[object, object, _Result]) -> asyncio.Task[_Result]:
+        """Run and own a handler that waits, until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    # --- parsers
+
+    def take_parser(self) -> RequestParser:
+        """A parser that has nothing half read."""
+        if self._parsers:
+            return self._parsers.pop()
+        return RequestParser(self.limits.head_fields, self.limits.head_bytes)
+
+    def give_parser(self, parser: RequestParser) -> None:
+        """A connection needs its parser no more, which is ``between`` requests."""
+        if len(self._parsers) < _SPARE_PARSERS and not parser.last:
+            self._parsers.append(parser)
+
+    # --- time
+
+    def tick(self) -> None:
+        """A second has passed."""
+        self.second += 1
+        self._set_date()
+        self.dispatcher.cache.sweep()
+        self.dispatcher.observer.tick()
+        for connection in tuple(self.connections):
+            connection.check()
+
+    def _set_date(self) -> None:
+        self.date = formatdate(self._clock.wall(), usegmt=True).encode()
+
+    # --- the end
+
+    def drain(self) -> None:
+        """Responses end their connections from now on."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.drain()
+
+    def close_idle(self) -> None:
+        """No requests after those that are being answered."""
+        self.draining = self.closing = True
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+
+    def abort(self) -> None:
+        """End what is left."""
+        for task in tuple(self.tasks):
+            task.cancel()
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    def wire(self, response: Response) -> bytes:
+        """A response that ends a connection, whatever was asked, as bytes to be written."""
+        tail = self.dispatcher.marked(self.dispatcher.plain_tail, None, close=True)
+        return response.head(self.date, tail) + response.body

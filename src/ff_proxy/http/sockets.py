@@ -1,0 +1,142 @@
+"""Listening sockets: on an address, on all, on a path, one or several for each port."""
+
+import errno
+import os
+import socket
+import stat
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ff_proxy.errors import StartupError
+
+_BACKLOG: Final = 4096
+_UNIX: Final = "unix:"
+_UNIX_MODE: Final = 0o660
+
+Listening = Sequence[socket.socket]
+"""The sockets of one listener: ``localhost`` may need one for each family."""
+
+
+def bind(port: int, host: str = "", *, shared: bool = False, option: str = "port") -> Listening:
+    """Sockets that listen.
+
+    Args:
+        port: the port; not used with a path.
+        host: an address, a name, ``unix:/path``, or empty for every address in both families.
+        shared: several of our processes have sockets on that port, among which the system spreads
+            connections.
+        option: the one that chooses the port.
+
+    Raises:
+        StartupError: that is taken or may not be used.
+    """
+    if host.startswith(_UNIX):
+        return [_bind_path(Path(host.removeprefix(_UNIX)))]
+    try:
+        if host:
+            return _bind_host(host, port, shared=shared)
+        if not socket.has_dualstack_ipv6():
+            return [_create(("", port), socket.AF_INET, shared=shared)]
+        try:
+            return [_create(("", port), socket.AF_INET6, shared=shared, dual=True)]
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            # IPv6 is compiled in, but switched off.
+            return [_create(("", port), socket.AF_INET, shared=shared)]
+    except OSError as error:
+        reason = "is in use"
+        if error.errno != errno.EADDRINUSE:
+            reason = f"cannot be used: {error.strerror or error}"
+        variable = option.upper().replace("-", "_")
+        where = f"port {port} of {host}" if host else f"port {port}"
+        raise StartupError(f"{where} {reason}; choose another one with -{option} or {variable}") from error
+
+
+def bind_each(port: int, processes: int, host: str = "") -> list[Listening]:
+    """Sockets for each of our processes on one port; raises ``StartupError``.
+
+    Where the system spreads connections evenly among sockets, each gets its own: long-lived streams do not
+    gather at the process that happens to accept fastest, and what waits in a socket survives its process.
+    Elsewhere all of them get the same one.
+    """
+    # Not shared at first: it is to fail if somebody else has the port, ourselves included.
+    first = bind(port, host)
+    if host.startswith(_UNIX) or not sys.platform.startswith("linux"):
+        return [first] * processes
+    taken = first[0].getsockname()[1]
+    for one in first:
+        one.close()
+    return [bind(taken, host, shared=True) for _ in range(processes)]
+
+
+def stop_listening(listening: Listening) -> None:
+    """Listen no more until somebody listens again: what waits is refused, and can try our others."""
+    for one in listening:
+        with suppress(OSError):  # it does not listen
+            one.shutdown(socket.SHUT_RD)
+
+
+def _bind_host(host: str, port: int, *, shared: bool) -> Listening:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    families = {family: address for family, _, _, _, address in reversed(found)}
+    bound: list[socket.socket] = []
+    for family, address in families.items():
+        # With any port, all families get the same.
+        chosen = bound[0].getsockname()[1] if bound and not port else port
+        try:
+            bound.append(_create((address[0], chosen, *address[2:]), family, shared=shared))
+        except OSError as error:
+            if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} and len(families) > 1:
+                continue  # a name has an address that this machine has not
+            for one in bound:
+                one.close()
+            raise
+    if not bound:
+        raise OSError(errno.EADDRNOTAVAIL, "this machine has no such address")
+    return bound
+
+
+def _create(
+    address: tuple[object, ...], family: socket.AddressFamily, *, shared: bool, dual: bool = False
+) -> socket.socket:
+    made = socket.create_server(
+        address,
+        family=family,
+        backlog=_BACKLOG,
+        reuse_port=shared,
+        dualstack_ipv6=dual,
+    )
+    made.setblocking(False)
+    return made
+
+
+def _bind_path(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        made.bind(str(path))
+        path.chmod(_UNIX_MODE)
+        made.listen(_BACKLOG)
+        made.setblocking(False)
+    except OSError as error:
+        made.close()
+        reason = (
+            "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
+        )
+        raise StartupError(f"the socket {path} {reason}; choose another one with -host or HOST") from error
+    return made
+
+
+def _remove_stale(path: Path) -> None:
+    """Take away a socket that a process left behind which is gone."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116  (its errors are ours)
+            raise OSError(errno.EEXIST, "there is a file of that name")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(str(path)) == errno.ECONNREFUSED:
+                path.unlink()

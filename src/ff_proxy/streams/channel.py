@@ -1,0 +1,136 @@
+"""An environment's streams and what they are told."""
+
+from collections import deque
+from collections.abc import Collection
+from typing import Final, Protocol
+
+from msgspec import structs
+
+from ff_proxy.model.environment import Action, Change
+from ff_proxy.snapshots.snapshot import Snapshot
+from ff_proxy.streams.event_log import EventLog, FullResync
+from ff_proxy.streams.framing import Batch
+from ff_proxy.streams.stream import Stream
+from ff_proxy.telemetry import Metrics
+
+
+class ChannelOwner(Protocol):
+    """What a channel needs of the hub."""
+
+    def schedule(self, channel: "Channel") -> None:
+        """Streams of ``channel`` are ready: serve them in turn with the other channels'."""
+        ...
+
+    def drained(self, stream: Stream) -> None:
+        """The stream's last write has left, after it had been stuck."""
+        ...
+
+    def forget(self, stream: Stream) -> None:
+        """The stream's connection is gone."""
+        ...
+
+
+class Channel:
+    """One environment: its streams, its recent events, its current snapshot.
+
+    Every stream that is not stuck, waiting for its slot or ending is in exactly one of ``idle`` (it has
+    seen everything) and ``ready`` (it gets a write as soon as its turn comes).
+    """
+
+    def __init__(self, environment: str, owner: ChannelOwner, window: float, metrics: Metrics) -> None:
+        self._owner: Final = owner
+        self._environment: Final = environment
+        self.recent: Final = EventLog(window)
+        self.snapshot: Snapshot | None = None
+        self.streams: Final[set[Stream]] = set()
+        self.idle: Final[set[Stream]] = set()
+        self.ready: Final[deque[Stream]] = deque()
+        self.scheduled = False
+        self.sent: Final = metrics.events_sent.labels(environment)
+        self._open: Final = metrics.streams.labels(environment)
+        self._closed: Final = metrics.streams_closed
+        self._everything: FullResync | None = None
+
+    def announce(self, snapshot: Snapshot | None, changes: Collection[Change], now: float) -> None:
+        """Requests see ``snapshot`` now; the idle streams become ready if that means something to them."""
+        self.snapshot = snapshot
+        self._everything = None
+        for change in changes:
+            self.recent.append(self._as_held(change), now)
+        if changes and self.idle:
+            self.ready.extend(self.idle)
+            self.idle.clear()
+            self._owner.schedule(self)
+
+    def join(self, stream: Stream) -> None:
+        """Take in a new stream; it is not told anything before ``wake``."""
+        self.streams.add(stream)
+        self._open.inc()
+
+    def wake(self, stream: Stream) -> None:
+        """Write to ``stream`` when its turn comes."""
+        self.ready.append(stream)
+        self._owner.schedule(self)
+
+    def beat(self, stream: Stream) -> None:
+        """Have ``stream`` sent a heartbeat, at once if it is idle."""
+        stream.beat = True
+        if stream in self.idle:
+            self.idle.remove(stream)
+            self.wake(stream)
+
+    def drained(self, stream: Stream) -> None:
+        """Pass it on."""
+        self._owner.drained(stream)
+
+    def lost(self, stream: Stream, reason: str) -> None:
+        """The connection of ``stream`` is gone."""
+        self.streams.discard(stream)
+        self.idle.discard(stream)
+        self._open.dec()
+        self._closed.labels(self._environment, reason).inc()
+        self._owner.forget(stream)
+
+    def everything(self, issued_at: float) -> FullResync | None:
+        """What a stream gets beyond the recent events: all there is, if its token is older than the data.
+
+        Its SDK may then have fetched from a process that knew less (``issued_at`` in epoch seconds).
+        """
+        # Tokens count whole seconds: one of the second in which the data came is taken for younger.
+        if self.snapshot is None or issued_at >= int(self.snapshot.since):
+            return None
+        if self._everything is None:
+            self._everything = FullResync(self.snapshot, self.recent)
+        return self._everything
+
+    def next(self, stream: Stream) -> Batch | None:
+        """What ``stream`` is to be told next, taken as told: news first, then the rest of everything."""
+        batch = self.recent.after(stream.position)
+        if batch is not None:
+            stream.position = batch.position
+            return batch
+        if stream.everything is not None and self.snapshot is not None:
+            batch = stream.everything.after(stream.everything_position, self.snapshot)
+            if batch is None:
+                stream.everything = None
+            else:
+                stream.everything_position = batch.position
+        return batch
+
+    def _as_held(self, change: Change) -> Change:
+        # What a store remembers of the time before this process may be of an item that is gone by now;
+        # a patch of it would have the Node SDK fetch it for ever.
+        if self.snapshot is None or self.snapshot.version(change.domain, change.identifier) is not None:
+            return change
+        return structs.replace(change, action=Action.DELETE)
+
+    def prune(self, now: float) -> None:
+        """Forget the events that are too old to be replayed and that nobody here has still to be told."""
+        if not self.recent.expired(now):
+            return
+        if len(self.idle) == len(self.streams):
+            floor = self.recent.end
+        else:
+            floor = min(stream.position for stream in self.streams)
+        self.recent.prune(now, floor)
+        self._everything = None

@@ -1,0 +1,134 @@
+"""What a stream may have missed: recent events, and all there is (spec/behaviour#stream-pacing)."""
+
+from bisect import bisect_right
+from itertools import islice
+from operator import attrgetter
+from typing import Final
+
+from ff_proxy.model.environment import Change, Domain
+from ff_proxy.snapshots.snapshot import Snapshot
+from ff_proxy.streams.framing import Batch, event_chunk, pack
+
+_SPARE: Final = 64
+
+_by_position = attrgetter("position")
+
+
+class _Entry:
+    __slots__ = ("at", "chunk", "item", "position", "superseded")
+
+    def __init__(self, item: tuple[Domain, str], position: int, chunk: bytes, at: float) -> None:
+        self.item: Final = item
+        self.position: Final = position
+        self.chunk: Final = chunk
+        self.at: Final = at
+        self.superseded = False
+
+
+class EventLog:
+    """An environment's events of the last ``window`` seconds, the newest per item, in order.
+
+    It is replay ring and queue at once: a stream's whole queue is the position it has been told up to,
+    and two streams at one position share the bytes of their next write. A newer event of an item takes
+    the place of the older one, so that the size is bounded by the number of items, and whoever is
+    behind is told the newest only: a ``delete`` if the item is gone.
+    """
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._entries: list[_Entry] = []
+        self._newest: dict[tuple[Domain, str], _Entry] = {}
+        self._batches: dict[int, Batch | None] = {}
+        self.end = 0
+
+    def __len__(self) -> int:
+        return len(self._newest)
+
+    def __contains__(self, item: tuple[Domain, str]) -> bool:
+        return item in self._newest
+
+    @property
+    def start(self) -> int:
+        """The position of a stream that has seen nothing of what is kept."""
+        return self._entries[0].position - 1 if self._entries else self.end
+
+    def append(self, change: Change, now: float) -> None:
+        """Take in a change that was announced at ``now`` (monotonic seconds)."""
+        item = (change.domain, change.identifier)
+        older = self._newest.get(item)
+        if older is not None:
+            older.superseded = True
+        self.end += 1
+        entry = _Entry(item, self.end, event_chunk(change), now)
+        self._newest[item] = entry
+        self._entries.append(entry)
+        if len(self._entries) > 2 * len(self._newest) + _SPARE:
+            self._entries = [kept for kept in self._entries if not kept.superseded]
+        self._batches.clear()
+
+    def after(self, position: int) -> Batch | None:
+        """The next write for a stream at ``position``; ``None`` if it has seen everything."""
+        if position == self.end:
+            return None
+        if position not in self._batches:
+            first = bisect_right(self._entries, position, key=_by_position)
+            self._batches[position] = pack(
+                (entry.position, entry.chunk)
+                for entry in islice(self._entries, first, None)
+                if not entry.superseded
+            )
+        return self._batches[position]
+
+    def expired(self, now: float) -> bool:
+        """Whether the oldest event has left the window."""
+        return bool(self._entries) and self._entries[0].at <= now - self._window
+
+    def prune(self, now: float, floor: int) -> None:
+        """Forget what has left the window, but not what a stream at position ``floor`` has still to get."""
+        gone = 0
+        for entry in self._entries:
+            if entry.at > now - self._window or entry.position > floor:
+                break
+            gone += 1
+            if not entry.superseded:
+                del self._newest[entry.item]
+        del self._entries[:gone]
+        self._batches.clear()
+
+
+class FullResync:
+    """One ``patch`` per flag and segment of ``snapshot``, for streams whose SDK may have missed anything.
+
+    ``told`` holds the items that these streams hear of from ``EventLog`` anyway. Positions count from 0.
+    """
+
+    def __init__(self, snapshot: Snapshot, told: EventLog) -> None:
+        self._snapshot: Final = snapshot
+        self._changes: Final = tuple(
+            change for change in snapshot.everything() if (change.domain, change.identifier) not in told
+        )
+        self._batches: dict[int, Batch | None] = {}
+
+    def after(self, position: int, current: Snapshot) -> Batch | None:
+        """The next write for a stream at ``position``; ``None`` at the end.
+
+        An item that is another in ``current``, or gone from it, is left out: its own event came first.
+        """
+        while (batch := self._packed(position)) is not None and current is not self._snapshot:
+            kept = [change for change in self._changes[position : batch.position] if _holds(current, change)]
+            if kept:
+                return Batch(b"".join(map(event_chunk, kept)), batch.position, len(kept))
+            position = batch.position
+        return batch
+
+    def _packed(self, position: int) -> Batch | None:
+        if position not in self._batches:
+            self._batches[position] = pack(
+                (index + 1, event_chunk(self._changes[index]))
+                for index in range(position, len(self._changes))
+            )
+        return self._batches[position]
+
+
+def _holds(snapshot: Snapshot, change: Change) -> bool:
+    return snapshot.version(change.domain, change.identifier) == change.version

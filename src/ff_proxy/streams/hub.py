@@ -1,0 +1,158 @@
+"""The hub: what open SDK streams are sent, and when (spec/behaviour#streaming, #stream-pacing)."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.snapshots.registry import Announcement, Listener
+from ff_proxy.snapshots.snapshot import Snapshot
+from ff_proxy.streams.channel import Channel
+from ff_proxy.streams.drain_schedule import DrainSchedule
+from ff_proxy.streams.sender import Intervals, Sender
+from ff_proxy.streams.stream import Stream
+from ff_proxy.telemetry import Telemetry
+
+_DRAIN_STEP: Final = 0.02
+_PRUNE_INTERVAL: Final = 1.0
+
+
+class SnapshotSource(Protocol):
+    """What the hub follows."""
+
+    def get(self, environment: EnvironmentId) -> Snapshot | None:
+        """The environment's snapshot, or ``None`` while it is not loaded."""
+        ...
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` after every swap."""
+        ...
+
+
+class Hub:
+    """Open streams of all environments: announces changes to them, keeps them alive, ends them.
+
+    ``open_transport`` and the announcements only note what is due; ``run`` sends it, in slices.
+
+    Args:
+        snapshots: followed from construction on, so that changes at start can be replayed.
+        clock: ``monotonic`` measures, ``sleep`` waits.
+        telemetry: streams, events and closings are counted per environment.
+        jitter: spreads the ends of streams at shutdown.
+        pace: all times.
+    """
+
+    name = "hub"
+
+    def __init__(
+        self,
+        snapshots: SnapshotSource,
+        clock: Clock,
+        telemetry: Telemetry,
+        jitter: random.Random,
+        pace: Intervals = Intervals(),  # noqa: B008  (frozen)
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._snapshots = snapshots
+        self._clock = clock
+        self._metrics = telemetry.metrics
+        self._jitter = jitter
+        self._pace = pace
+        self._channels: dict[EnvironmentId, Channel] = {}
+        self._sender = Sender(clock, pace)
+        self._drain_schedule: DrainSchedule | None = None
+        snapshots.listen(self._announced)
+
+    @property
+    def draining(self) -> bool:
+        """Whether streams are being ended because the process shuts down."""
+        return self._drain_schedule is not None
+
+    def __len__(self) -> int:
+        return sum(len(channel.streams) for channel in self._channels.values())
+
+    def open_transport(
+        self,
+        transport: asyncio.Transport,
+        environment: EnvironmentId,
+        key: SdkKeyHash | None,
+        issued_at: float | None,
+        head: bytes,
+        on_closed: Callable[[], None],
+    ) -> None:
+        """Make a connection whose request was accepted an open stream.
+
+        Args:
+            transport: the connection; its protocol is replaced.
+            environment: a loaded one.
+            key: ends the stream when it is revoked; ``None`` if keys are not checked.
+            issued_at: epoch seconds at which the stream's token was issued, if it has one.
+            head: the complete response head, announcing a chunked body and ``Connection: close``.
+            on_closed: called once, when the connection is gone.
+        """
+        channel = self._channel(environment)
+        stream = Stream(transport, channel, key, channel.recent.start, on_closed)
+        channel.join(stream)
+        if issued_at is not None:
+            stream.everything = channel.everything(issued_at)
+        if self._drain_schedule is not None:
+            self._drain_schedule.add(stream, self._clock.monotonic())
+        self._sender.open(channel, stream, head)
+
+    async def run(self) -> None:
+        """Send what is due until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sender.serve())
+            group.create_task(self._sender.mature())
+            group.create_task(self._sender.beat())
+            group.create_task(self._prune())
+            self.ready.set()
+
+    async def drain(self, seconds: float) -> None:
+        """End every stream, spread over ``seconds``; when it returns, none is open.
+
+        Streams that are opened meanwhile are spread over what is left. ``run`` must be running.
+        """
+        start = self._clock.monotonic()
+        schedule = DrainSchedule(self._streams(), start, start + seconds, self._jitter)
+        self._drain_schedule = schedule
+        try:
+            while (now := self._clock.monotonic()) < schedule.end:
+                self._sender.end(schedule.due(now), "shutdown")
+                await self._clock.sleep(min(_DRAIN_STEP, schedule.end - now))
+            while len(self) and self._clock.monotonic() < schedule.end + self._pace.grace:
+                self._sender.end(self._streams(), "shutdown")
+                await self._clock.sleep(_DRAIN_STEP)
+        finally:
+            for stream in self._streams():
+                stream.abort()
+
+    def _streams(self) -> list[Stream]:
+        return [stream for channel in self._channels.values() for stream in channel.streams]
+
+    def _channel(self, environment: EnvironmentId) -> Channel:
+        channel = self._channels.get(environment)
+        if channel is None:
+            channel = Channel(environment, self._sender, self._pace.window, self._metrics)
+            channel.snapshot = self._snapshots.get(environment)
+            self._channels[environment] = channel
+        return channel
+
+    def _announced(self, announcement: Announcement) -> None:
+        channel = self._channel(announcement.environment)
+        channel.announce(announcement.snapshot, announcement.changes, self._clock.monotonic())
+        if announcement.snapshot is None:
+            self._sender.end(channel.streams, "removed")
+            del self._channels[announcement.environment]
+        elif announcement.revoked:
+            revoked = announcement.revoked
+            self._sender.end([stream for stream in channel.streams if stream.key in revoked], "revoked")
+
+    async def _prune(self) -> None:
+        while True:
+            await self._clock.sleep(_PRUNE_INTERVAL)
+            now = self._clock.monotonic()
+            for channel in self._channels.values():
+                channel.prune(now)

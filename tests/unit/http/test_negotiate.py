@@ -1,0 +1,58 @@
+"""What a request's fields ask of a response."""
+
+import pytest
+
+from ff_proxy.http.negotiate import echoed_id, takes_gzip, unchanged
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        (None, False),
+        (b"", False),
+        (b"gzip", True),
+        (b"x-gzip", True),
+        (b"deflate, GZIP;q=0.001", True),
+        (b"gzip;q=0", False),
+        (b"gzip; q = 0.000", False),
+        (b"*", True),
+        (b"*;q=0", False),
+        (b"*, gzip;q=0", False),
+        (b"gzip;q=x", True),
+        (b"gzip;q=1.2.3", False),
+        (b"gzipped, br", False),
+    ],
+)
+def test_gzip(value: bytes | None, taken: bool) -> None:
+    """An own quality counts before the star's."""
+    assert takes_gzip(value) is taken
+
+
+@pytest.mark.parametrize(
+    ("value", "same"),
+    [
+        (None, False),
+        (b'"t"', True),
+        (b'W/"t"', True),
+        (b'"a", "t"', True),
+        (b'"a,"t"', False),
+        (b"*", True),
+        (b" * ", True),
+        (b"t", False),
+        (b'"T"', False),
+        (b"", False),
+    ],
+)
+def test_tags(value: bytes | None, same: bool) -> None:
+    """Compared weakly, whichever of the two is the weak one."""
+    assert unchanged(value, b'"t"') is same
+    assert unchanged(value, b'W/"t"') is same
+
+
+@pytest.mark.parametrize(
+    ("sent", "echoed"),
+    [(b"a-1", True), (b"a b", True), (b"", False), (b"x" * 200, True), (b"x" * 201, False), (b"\xe9", False)],
+)
+def test_ids(sent: bytes, echoed: bool) -> None:
+    """Printable ASCII of a decent length."""
+    assert echoed_id({b"x-request-id": sent}) == (sent if echoed else None)

@@ -1,0 +1,262 @@
+"""Which files are taken up, and which are not."""
+
+import asyncio
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ff_proxy.errors import ConfigError, StartupError
+from ff_proxy.http.tls import Tls, TlsFiles
+from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.logs import make_logger
+from ff_proxy.tls.certificates import read_pem
+from tests.support.certificates import make_certificate
+from tests.support.clock import FakeClock
+
+DAY = 86400.0
+FIGURE = 'ff_proxy_certificate_expiry_seconds{certificate="tls-cert"} '
+
+
+class Running:
+    """TLS on files in ``directory``, with a clock that tests own."""
+
+    def __init__(self, directory: Path, *, days: int = 100, client_ca: bool = False) -> None:
+        self.directory = directory
+        self.certificate, self.key = make_certificate(directory, days=days)
+        self.authority = directory / "authority.pem"
+        if client_ca:
+            self.authority.write_bytes(make_certificate(directory, "authority")[0].read_bytes())
+        self.out = io.StringIO()
+        self.clock = FakeClock(SystemClock().wall() + 60)
+        self.telemetry = Telemetry(make_logger("INFO", self.out), self.clock)
+        files = TlsFiles(self.certificate, self.key, self.authority if client_ca else None)
+        self.tls = Tls(files, self.clock, self.telemetry)
+
+    def put(self, name: str, days: int) -> None:
+        """Have another pair of files in place of ours."""
+        for path, new in zip((self.certificate, self.key), self.make(name, days), strict=True):
+            shutil.copy(new, path)
+
+    def make(self, name: str, days: int) -> tuple[Path, Path]:
+        """Another pair."""
+        return make_certificate(self.directory, name, days=days)
+
+    def look(self) -> bool:
+        """Look twice, as in two seconds; whether other files are in force then."""
+        before = self.tls._switch.active
+        self.tls.refresh()
+        self.tls.refresh()
+        return self.tls._switch.active is not before
+
+    @property
+    def said(self) -> list[str]:
+        """Log lines so far."""
+        return self.out.getvalue().splitlines()
+
+    @property
+    def seconds_left(self) -> float:
+        """The figure."""
+        lines = self.telemetry.exposition().decode().splitlines()
+        return float(next(line for line in lines if line.startswith(FIGURE)).removeprefix(FIGURE))
+
+
+def test_new_files_are_taken_up_when_they_have_settled(tmp_path: Path) -> None:
+    """Not at the first sight of them: they may be written to still."""
+    running = Running(tmp_path)
+    assert not running.look()
+    running.put("other", 50)
+    active = running.tls._switch.active
+    running.tls.refresh()
+    assert running.tls._switch.active is active
+    running.tls.refresh()
+    assert running.tls._switch.active is not active
+    assert abs(running.seconds_left - 50 * DAY) < 300
+    assert "other" in running.said[-1]
+    assert not running.look()
+
+
+async def test_the_service_looks_by_itself(tmp_path: Path) -> None:
+    """Every second, beside the event loop."""
+    running = Running(tmp_path)
+    loads = []
+
+    class Looking(Exception):  # noqa: N818  (ends the service)
+        pass
+
+    def refresh() -> None:
+        loads.append(running.clock.monotonic())
+        raise Looking
+
+    running.tls.refresh = refresh  # type: ignore[method-assign]
+    task = asyncio.create_task(running.tls.run())
+    await running.clock.advance(1)
+    with pytest.raises(Looking):
+        await task
+    assert loads == [1.0]
+
+
+@pytest.mark.parametrize("which", ["certificate", "key", "authority"])
+@pytest.mark.parametrize("damage", ["half", "empty", "nonsense", "missing", "directory"])
+def test_what_cannot_be_used_changes_nothing(tmp_path: Path, which: str, damage: str) -> None:
+    """It is said once, with the file's name, and the repaired file is taken up."""
+    running = Running(tmp_path, client_ca=True)
+    path: Path = getattr(running, which)
+    whole = path.read_bytes()
+    path.unlink()
+    match damage:
+        case "half":
+            path.write_bytes(whole[: len(whole) // 2])
+        case "empty":
+            path.touch()
+        case "nonsense":
+            path.write_bytes(b"nonsense")
+        case "directory":
+            path.mkdir()
+    lines = len(running.said)
+    for _ in range(3):
+        assert not running.look()
+    (line,) = running.said[lines:]
+    assert path.name in line
+    if damage == "directory":
+        path.rmdir()
+    path.write_bytes(whole)
+    assert running.look()
+
+
+def test_a_chain_that_ends_within_a_certificate_is_not_taken(tmp_path: Path) -> None:
+    """Its first certificate is whole; SDKs would miss the second."""
+    running = Running(tmp_path)
+    text = running.certificate.read_bytes()
+    running.certificate.write_bytes(text + text[:100])
+    assert not running.look()
+    running.certificate.write_bytes(text + text)
+    assert running.look()
+
+
+def test_a_key_that_does_not_fit_is_not_taken(tmp_path: Path) -> None:
+    """As while one file of two has been replaced."""
+    running = Running(tmp_path)
+    new = running.make("other", 50)
+    shutil.copy(new[0], running.certificate)
+    assert not running.look()
+    assert f"{running.key} is not the key of {running.certificate}" in running.said[-1]
+    shutil.copy(new[1], running.key)
+    assert running.look()
+
+
+async def test_an_expired_replacement_is_refused_while_the_present_one_is_good(tmp_path: Path) -> None:
+    """When that ends too, it makes no difference, and the files' wish counts."""
+    running = Running(tmp_path, days=100)
+    await running.clock.advance(50 * DAY)
+    running.put("short", 10)
+    for _ in range(3):
+        assert not running.look()
+    assert "has ended" in running.said[-1]
+    running.tls.reload()
+    assert running.seconds_left > 40 * DAY
+    await running.clock.advance(51 * DAY)
+    assert running.look()
+
+
+async def test_one_that_is_not_valid_yet_waits_for_its_time(tmp_path: Path) -> None:
+    """Without anybody touching the files again."""
+    running = Running(tmp_path)
+    # Certificates begin when they are made: the clock is set back, and the present one begins earlier.
+    present = running.tls._loaded
+    running.tls._clock = early = FakeClock(present.shown.begins - 7200)
+    running.tls._loaded = replace(present, shown=replace(present.shown, begins=0.0))
+    running.put("next", 200)
+    assert not running.look()
+    assert "not valid yet" in running.said[-1]
+    await early.advance(7200 + 120)
+    assert running.look()
+
+
+async def test_authorities_of_which_none_is_valid_are_refused(tmp_path: Path) -> None:
+    """They would lock every client out."""
+    running = Running(tmp_path, client_ca=True)
+    long = running.make("long", 100)[0]
+    shutil.copy(long, running.authority)
+    assert running.look()
+    await running.clock.advance(50 * DAY)
+    shutil.copy(running.make("brief", 10)[0], running.authority)
+    assert not running.look()
+    assert "authority" in running.said[-1]
+    running.authority.write_bytes(long.read_bytes() + (tmp_path / "brief.crt").read_bytes())
+    assert running.look()
+
+
+async def test_the_end_is_announced_fourteen_days_before(tmp_path: Path) -> None:
+    """Once a day; the figure goes on below zero."""
+    running = Running(tmp_path, days=20)
+    running.look()
+    assert running.said == []
+    await running.clock.advance(6.1 * DAY)
+    running.look()
+    running.look()
+    (line,) = running.said
+    assert "ends soon" in line
+    await running.clock.advance(1.01 * DAY)
+    running.look()
+    assert len(running.said) == 2
+    await running.clock.advance(14 * DAY)
+    running.look()
+    assert "has ended" in running.said[-1]
+    assert running.seconds_left < 0
+    running.put("renewed", 90)
+    assert running.look()
+    lines = len(running.said)
+    running.look()
+    assert len(running.said) == lines
+
+
+@pytest.mark.parametrize("form", ["PKCS#8", "traditional"])
+def test_an_encrypted_key_is_a_wrong_configuration(tmp_path: Path, form: str) -> None:
+    """Nobody is asked on the terminal; on reload the last good one stays."""
+    running = Running(tmp_path)
+    _, key = make_certificate(tmp_path, "locked", passphrase="open sesame")
+    if form == "traditional":
+        body = key.read_text().splitlines()[1:-1]
+        header = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0123456789ABCDEF0123456789ABCDEF\n"
+        key.write_text(
+            "-----BEGIN EC PRIVATE KEY-----\n"
+            + header
+            + "\n"
+            + "\n".join(body)
+            + "\n-----END EC PRIVATE KEY-----\n"
+        )
+    with pytest.raises(ConfigError, match=r"tls-key: .*locked.key is encrypted"):
+        Tls(TlsFiles(running.certificate, key), running.clock, running.telemetry)
+    shutil.copy(key, running.key)
+    assert not running.look()
+    assert "encrypted" in running.said[-1]
+
+
+def test_a_key_that_everybody_can_read_is_warned_of(tmp_path: Path) -> None:
+    """It is not ours to change."""
+    running = Running(tmp_path)
+    assert not any("every user can read" in line for line in running.said)
+    running.key.chmod(0o644)
+    Tls(TlsFiles(running.certificate, running.key), running.clock, running.telemetry)
+    assert sum("every user can read" in line for line in running.said) == 1
+
+
+def test_a_certificate_that_has_ended_is_served_with_a_warning(tmp_path: Path) -> None:
+    """SDKs that do not check it go on."""
+    running = Running(tmp_path, days=1)
+    later = FakeClock(read_pem(running.certificate.read_bytes())[0].ends + 5)
+    Tls(TlsFiles(running.certificate, running.key), later, running.telemetry)
+    assert "has ended" in running.said[-1]
+
+
+def test_swapped_files_are_told_apart(tmp_path: Path) -> None:
+    """Which of the two is wrong is said."""
+    running = Running(tmp_path)
+    with pytest.raises(StartupError, match="no certificate"):
+        Tls(TlsFiles(running.key, running.certificate), running.clock, running.telemetry)
+    with pytest.raises(StartupError, match="no private key"):
+        Tls(TlsFiles(running.certificate, running.certificate), running.clock, running.telemetry)
