@@ -14,7 +14,14 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.snapshots.freshness import RevisionFreshness
 from ff_proxy.store.fleet_health import FleetHealth
-from ff_proxy.store.redis import Endpoint, FleetBusListener, FleetLeadership, RedisStore, Topology
+from ff_proxy.store.redis import (
+    Endpoint,
+    FleetBusListener,
+    FleetLeadership,
+    LostWriteListener,
+    RedisStore,
+    Topology,
+)
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.service import Upstream
 
@@ -51,6 +58,7 @@ async def open_fleet(
                 store.flush_recovery,
                 fleet_health,
                 FleetBusListener(store.hints, upstream.take_in, leadership.freed),
+                LostWriteListener(store.lost_writes, upstream.refetch, clock),
             ],
             readiness=readiness,
             others=store.secrets.others,

@@ -6,6 +6,8 @@ an item whose version is not higher than the one they hold.)
 """
 
 from collections.abc import Mapping
+from itertools import islice
+from typing import Final
 
 import msgspec
 
@@ -14,6 +16,9 @@ from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import DropItem, Edit, PutItem
 from ff_proxy.wire.normalise import with_version
 from ff_proxy.wire.stored import DescribedTarget, newer, same_target
+
+RETIRED: Final = 5_000
+"""How many vanished items an environment remembers the version of: the last ones."""
 
 
 def merge(old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentConfig:
@@ -34,7 +39,7 @@ def merge(old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentC
         segments=segments,
         keys=new.keys,
         revision=old.revision,
-        retired=retired,
+        retired=bounded(retired),
         since=old.since,
     )
 
@@ -53,6 +58,12 @@ def retired_name(domain: Domain, identifier: str) -> str:
     return f"{domain.value}:{identifier}"
 
 
+def bounded(retired: dict[str, int]) -> dict[str, int]:
+    """The last ``RETIRED`` of ``retired``, whose order is the one in which they vanished."""
+    excess = len(retired) - RETIRED
+    return dict(islice(retired.items(), excess, None)) if excess > 0 else retired
+
+
 def _put(old: EnvironmentConfig, item: Item) -> EnvironmentConfig:
     items = old.flags if item.domain is Domain.FLAG else old.segments
     retired = dict(old.retired)
@@ -68,7 +79,8 @@ def _drop(old: EnvironmentConfig, domain: Domain, identifier: str) -> Environmen
     if gone is None:
         return old
     kept = {name: item for name, item in items.items() if name != identifier}
-    return _with_items(old, domain, kept, {**old.retired, retired_name(domain, identifier): gone.version})
+    retired = bounded({**old.retired, retired_name(domain, identifier): gone.version})
+    return _with_items(old, domain, kept, retired)
 
 
 def _with_items(

@@ -168,6 +168,10 @@ class Environment:
             return KeyVerdict.UNAVAILABLE
         return KeyVerdict.ACCEPTED if saved else KeyVerdict.UNAVAILABLE
 
+    def refetch(self) -> None:
+        """Fetch everything as soon as possible."""
+        self._refresher.refresh_all()
+
     async def _keep(self) -> None:
         await self._status.report(StreamState.INITIALIZING)
         works: dict[str, Callable[[], Awaitable[object]]] = {

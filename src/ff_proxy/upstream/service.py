@@ -1,7 +1,7 @@
 """Every configured environment, each on its own: one bad key or slow environment never delays another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Final, NoReturn
 
@@ -166,6 +166,15 @@ class Upstream:
         served = self._environments.get(environment)
         if served is not None:
             await served.accept(key)
+
+    def refetch(self, environments: Collection[EnvironmentId] | None) -> None:
+        """Fetch these (``None``: all) that are led here whole: the store may have lost what was written."""
+        for name, environment in self._environments.items():
+            if environments is None or name in environments:
+                self._telemetry.notices("upstream").info(
+                    "fetching everything, the store may have lost changes", name
+                )
+                environment.refetch()
 
     async def _keep_recalling(self) -> None:
         """Look into the store for as long as there are keys that SaaS has not been asked about."""

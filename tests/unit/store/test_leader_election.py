@@ -20,13 +20,14 @@ class FakeLeases:
         self.free = True
         self.down = False
         self.held = False
+        self.number = 1
         self.given_back = 0
         self.patience = 0.0
         self.remaining = 1.0
 
     def fence(self, environment: EnvironmentId) -> int | None:
         assert environment == ENVIRONMENT
-        return 1 if self.held else None
+        return self.number if self.held else None
 
     def left(self, environment: EnvironmentId) -> float:
         assert environment == ENVIRONMENT
@@ -120,6 +121,19 @@ async def test_work_begins_with_the_lease_and_ends_with_it() -> None:
     await office.end()
     assert office.working == 0
     assert office.leases.given_back == 1
+
+
+async def test_work_begins_anew_under_a_new_number() -> None:
+    """The lease was lost, by a flush or in sleep: what the work knows may be old, but nobody waits for it."""
+    office = Office()
+    await office.clock.advance(1)
+    office.leases.number = 2
+    await office.clock.advance(2)
+    assert (office.working, office.begun) == (1, 2)
+    assert office.leases.given_back == 0
+    await office.clock.advance(10)
+    assert office.begun == 2
+    await office.end()
 
 
 async def test_a_lease_is_taken_when_it_runs_out_or_is_given_back() -> None:

@@ -9,6 +9,15 @@ from ff_proxy.store.redis.beside_sync import ConfigsBesideSync
 from ff_proxy.store.redis.clients import Endpoint, Topology
 from ff_proxy.store.redis.fleet_bus import FleetBusListener
 from ff_proxy.store.redis.fleet_leadership import FleetLeadership
+from ff_proxy.store.redis.lost_writes import LostWriteListener
 from ff_proxy.store.redis.store import RedisStore
 
-__all__ = ["ConfigsBesideSync", "Endpoint", "FleetBusListener", "FleetLeadership", "RedisStore", "Topology"]
+__all__ = [
+    "ConfigsBesideSync",
+    "Endpoint",
+    "FleetBusListener",
+    "FleetLeadership",
+    "LostWriteListener",
+    "RedisStore",
+    "Topology",
+]

@@ -13,13 +13,17 @@ from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import NEVER, EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.join import joined
 from ff_proxy.store.merge import edited, merge
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.redis import rows, scripts
 from ff_proxy.store.redis.batch_loader import BatchLoader
 from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.errors import translated
+from ff_proxy.store.redis.held import Held, HeldEnvironments
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.leases import Leases
+from ff_proxy.store.redis.lost_writes import LostWrites
 from ff_proxy.store.redis.statuses import RedisStatuses
 from ff_proxy.telemetry import OnceLog
 
@@ -34,21 +38,23 @@ _REVISION_SECONDS: Final = 0.5
 
 _EMPTIED: Final = "Redis lost environments, serving them from memory"
 _WENT_BACK: Final = "Redis went back to an older state, serving what is in memory"
+_NOT_YET: Final = "what Redis has lost is not put back yet"
 
 
 class RedisConfigs:
     """Everything about environments.
 
     What was read or written last is kept: a read fetches what moved since, and if Redis has lost an
-    environment (``FLUSHALL``, an empty failover) or its last changes (a failover that lost writes) it is
-    served from here, and put back by whoever may write it (spec/behaviour#read-your-writes).
+    environment (``FLUSHALL``, an empty failover) or its last changes (a dump that was restored, a failover
+    that lost writes) it is served from here, and put back (spec/behaviour#read-your-writes). No item is ever
+    taken in an older version than the one that is kept.
 
     Args:
         epoch: names this life of the process; a random text in production. An environment that is written
-            whole begins an epoch of that name and a number, and the first write under a new lease begins one
-            of the lease's, so that a revision is never used twice.
-        fence: the fencing number of an environment's lease, 0 where there are no leases; ``None`` if this
-            member does not hold it.
+            whole, for the first time under a lease, or after somebody else or after a write whose fate is
+            unknown, begins an epoch of that name and a number: no revision is ever used twice.
+        leases: say which environments this member leads.
+        lost: hears of every sign that Redis has lost writes.
     """
 
     def __init__(
@@ -58,17 +64,23 @@ class RedisConfigs:
         epoch: str,
         clock: Clock,
         once: OnceLog,
-        fence: Callable[[EnvironmentId], int | None],
+        leases: Leases,
+        lost: LostWrites,
     ) -> None:
         self._connection = connection
         self._keys = keys
         self._epoch = epoch
-        self._begun = count(1)
+        self._numbers = count(1)
         self._clock = clock
         self._once = once
-        self._fence = fence
-        self._statuses = RedisStatuses(connection, keys, fence)
-        self._held: dict[EnvironmentId, EnvironmentConfig] = {}
+        self._leases = leases
+        self._lost = lost
+        self._statuses = RedisStatuses(connection, keys, leases)
+        self._held = HeldEnvironments()
+        # Where more is held than Redis has, and that is to be put back.
+        self._ahead: set[EnvironmentId] = set()
+        # The epoch that was begun here and its fencing number; none after a write that got no answer.
+        self._begun: dict[EnvironmentId, tuple[str, int]] = {}
         self._reading: KeyedLocks[EnvironmentId] = KeyedLocks()
         self._reads = BatchLoader(self._read_many, most=_READ_AT_ONCE)
         self._recents = BatchLoader(self._recent_many, most=_READ_AT_ONCE)
@@ -92,16 +104,17 @@ class RedisConfigs:
                 if state
             }
         known = frozenset(names)
-        lost = [
-            name
-            for name, held in self._held.items()
-            if name not in found or _is_older(found[name], held.revision)
-        ]
-        for name in lost:
-            config = await self.environment(name)
-            if config is not None:
-                found[name] = config.revision
-                if name not in known and self._fence(name) is not None:
+        lost = []
+        for name, config in self._held.configs().items():
+            seen = self._held.get(name).seen
+            if config.revision != seen:
+                self._ahead.add(name)
+            if name in self._ahead or name not in found or _may_be_older(found[name], seen):
+                lost.append(name)
+        for name, current in zip(lost, await asyncio.gather(*map(self.environment, lost)), strict=True):
+            if current is not None:
+                found[name] = current.revision
+                if name not in known and self._leases.fence(name) is not None:
                     await self._connection.do("SADD", self._keys.environments, name)
         if not lost:
             self._once.forget(_EMPTIED)
@@ -111,19 +124,23 @@ class RedisConfigs:
 
     def held(self) -> Mapping[EnvironmentId, Revision]:
         """What was read or written last, and is served while Redis does not have it."""
-        return {name: config.revision for name, config in self._held.items()}
+        return {name: config.revision for name, config in self._held.configs().items()}
 
     def held_config(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """The same of one environment."""
-        return self._held.get(environment)
+        return self._held.get(environment).config
 
     def hold(self, config: EnvironmentConfig) -> None:
         """Serve ``config`` while Redis does not have its environment, unless more is known already."""
-        self._held.setdefault(config.id, config)
+        held = self._held.get(config.id)
+        if held.config is None:
+            self._held.put(config.id, msgspec.structs.replace(held, config=config))
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
-        """The environment's revision in Redis now, or ``None`` if Redis does not have it."""
-        return await self._revisions.get(environment)
+        """The environment's revision now, or ``None`` if Redis does not have it."""
+        found = await self._revisions.get(environment)
+        held = self._held.get(environment)
+        return held.config.revision if held.config is not None and found == held.seen else found
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """See ``ConfigReader``."""
@@ -150,10 +167,17 @@ class RedisConfigs:
     async def remove(self, environment: EnvironmentId) -> None:
         """See ``ConfigWriter``: what remains in Redis says that it is gone, so that nobody puts it back."""
         async with self._reading.held(environment):
-            arguments: list[Argument] = [self._own_fence(environment), self._keys.notices, environment]
-            if await self._connection.run(scripts.REMOVE, self._of(environment), arguments) < 0:
+            arguments: list[Argument] = [
+                self._leases.member,
+                self._own_fence(environment),
+                self._keys.notices,
+                environment,
+            ]
+            life = await self._connection.run(scripts.REMOVE, self._of(environment), arguments)
+            if life < 0:
                 raise _fenced(environment)
-            self._held.pop(environment, None)
+            held = self._held.get(environment)
+            self._held.put(environment, msgspec.structs.replace(held, config=None, life=life))
             self._statuses.forget(environment)
             await self._connection.do("SREM", self._keys.environments, environment)
 
@@ -177,34 +201,88 @@ class RedisConfigs:
     async def _read(self, environment: EnvironmentId) -> tuple[EnvironmentConfig | None, Revision]:
         """What is held now, and the revision that a write of it must still find in Redis."""
         held = self._held.get(environment)
-        answer = await self._reads.get((environment, NEVER if held is None else held.revision))
+        in_step = held.config is not None and held.config.revision == held.seen
+        answer = await self._reads.get((environment, NEVER if environment in self._ahead else held.seen))
+        if answer[0] == b"part" and not in_step:
+            # What moved says nothing where more is held than Redis had.
+            answer = await self._reads.get((environment, NEVER))
+        self._ahead.discard(environment)
         with translated():
-            kind, found = answer[0].decode(), Revision(answer[1].decode(), int(answer[2]))
+            kind, now = answer[0].decode(), Revision(answer[1].decode(), int(answer[2]))
+            fence, life = int(answer[3]), int(answer[4])
             if kind == "same":
-                return held, found
-            if kind == "removed":
-                self._held.pop(environment, None)
-                return None, found
-            if held is not None and (kind == "absent" or _is_older(found, held.revision)):
-                return await self._put_back(held, found, _EMPTIED if kind == "absent" else _WENT_BACK)
+                return held.config, now
+            self._leases.noticed(environment, fence)
             if kind == "absent":
-                return None, found
-            config = rows.environment(answer[1:], held if kind == "part" else None)
-        self._held[environment] = config
-        return config, found
+                if held.config is None:
+                    return None, now
+                held = msgspec.structs.replace(held, seen=now)
+                self._held.put(environment, held)
+                return await self._put_back(held, None)
+            older = (fence, life, now.counter) < (held.fence, held.life, held.seen.counter)
+            if older and held.config is None:
+                return None, now  # it was removed
+            fresh = Held(None, now, max(fence, held.fence), max(life, held.life))
+            if kind == "removed":
+                found = None
+            else:
+                found = rows.environment((*answer[1:3], *answer[5:]), held.config if kind == "part" else None)
+        if kind == "whole" and held.fence == self._leases.fence(environment):
+            # Somebody else has written although this member leads, or an older state is back.
+            self._lost.note(environment)
+        if held.config is not None and (older or (kind == "whole" and life <= held.life)):
+            return await self._join(held, found, fresh, older=older)
+        self._held.put(environment, msgspec.structs.replace(fresh, config=found))
+        return found, now
+
+    async def _join(
+        self, held: Held, found: EnvironmentConfig | None, fresh: Held, *, older: bool
+    ) -> tuple[EnvironmentConfig, Revision]:
+        """Take what is newer of both, and let Redis have what it lacks."""
+        assert held.config is not None  # noqa: S101  (whoever calls has looked)
+        name = held.config.id
+        if found is None:
+            newest = held.config
+        else:
+            newest = joined(held.config, found, older=older)
+            if newest is found:
+                self._held.put(name, msgspec.structs.replace(fresh, config=found))
+                return found, fresh.seen
+        if newest is not held.config:
+            # Until Redis has it, this state has a revision that nobody else uses.
+            counter = max(fresh.seen.counter, held.config.revision.counter)
+            newest = msgspec.structs.replace(newest, revision=Revision(self._next_epoch(), counter))
+        known = msgspec.structs.replace(fresh, config=newest)
+        self._held.put(name, known)
+        return await self._put_back(known, found)
 
     async def _put_back(
-        self, held: EnvironmentConfig, found: Revision, why: str
+        self, held: Held, found: EnvironmentConfig | None
     ) -> tuple[EnvironmentConfig, Revision]:
-        self._once.warning(why, environment=held.id)
-        self._statuses.lost(held.id)
-        if self._fence(held.id) is None:
-            return held, found
-        # Nothing is merged: what every member serves is what goes back, under a counter above it.
-        written = await self._commit(None, held, found, least=held.revision.counter)
-        if written is None:
-            return held, found
-        return written, written.revision
+        """Write what Redis, which has ``found``, has lost of what is held; the latter, and the revision.
+
+        A whole environment is written by who leads it. Items may be added by everybody: that takes nothing
+        back, and who leads may not know them.
+        """
+        config = held.config
+        assert config is not None  # noqa: S101  (whoever calls has looked)
+        self._once.warning(_EMPTIED if found is None else _WENT_BACK, environment=config.id)
+        self._statuses.lost(config.id)
+        self._lost.note(config.id)
+        for _ in range(2):  # a lease may have to be taken anew
+            leads = self._leases.leads(config.id)
+            if not leads and (found is None or not any(rows.changed(found, config, 0.0))):
+                break
+            mode = "join" if not leads else "whole" if found is None else "begin"
+            try:
+                written = await self._commit(found, config, held.seen, mode, least=config.revision.counter)
+            except StoreUnavailable as error:
+                self._once.trouble(_NOT_YET, error, config.id)
+                break
+            if written is not None:
+                self._once.forget(_NOT_YET, config.id)
+                return written, written.revision
+        return config, held.seen
 
     async def _write(
         self,
@@ -218,48 +296,88 @@ class RedisConfigs:
                 if new is None:
                     return None
                 if new is old:
+                    await self._claim(environment)
                     return new.revision
                 if old is None:
                     new = msgspec.structs.replace(new, since=self._clock.wall())
-                written = await self._commit(old, new, expected)
+                in_step = old is not None and old.revision == expected
+                mode = self._mode(environment, expected) if in_step else "whole"
+                least = max(
+                    0 if old is None else old.revision.counter, self._held.get(environment).seen.counter
+                )
+                written = await self._commit(old if in_step else None, new, expected, mode, least=least)
                 if written is not None:
                     return written.revision
         raise StoreUnavailable(f"environment {environment} is being written by others all the time")
 
+    def _mode(self, environment: EnvironmentId, expected: Revision) -> str:
+        begun = self._begun.get(environment) == (expected.epoch, self._leases.fence(environment))
+        return "part" if begun else "begin"
+
+    async def _claim(self, environment: EnvironmentId) -> None:
+        """Say that what is in Redis is as new as the lease, although nothing had to be changed."""
+        fence, held = self._leases.fence(environment), self._held.get(environment)
+        if fence is not None and fence > held.fence:
+            keys = [self._keys.config(environment), self._keys.lease(environment)]
+            if await self._connection.run(scripts.CLAIM, keys, [self._leases.member, fence]):
+                self._held.put(environment, msgspec.structs.replace(held, fence=fence))
+
     async def _commit(
-        self, old: EnvironmentConfig | None, new: EnvironmentConfig, expected: Revision, *, least: int = 0
+        self,
+        old: EnvironmentConfig | None,
+        new: EnvironmentConfig,
+        expected: Revision,
+        mode: str,
+        *,
+        least: int = 0,
     ) -> EnvironmentConfig | None:
         """Write what makes ``old``, which is there at ``expected``, equal ``new``; without it everything.
 
-        ``None`` if somebody else wrote first.
+        ``None`` if somebody else wrote first, or if the lease had to be taken anew.
         """
         await self._connection.run(scripts.ENLIST, [self._keys.environments], [new.id])
-        fence, now = self._own_fence(new.id), self._clock.wall()
+        fence, now = 0 if mode == "join" else self._own_fence(new.id), self._clock.wall()
+        held, epoch = self._held.get(new.id), self._next_epoch()
+        forgotten = rows.forgotten(old, new)
         arguments: list[Argument] = [
             expected.epoch,
             str(expected.counter),
+            self._leases.member,
             fence,
-            f"{self._epoch}.{next(self._begun)}" if old is None else str(fence),
+            epoch,
             str(least),
-            "1" if old is None else "0",
+            mode,
             self._keys.notices,
             new.id,
             _encode(new.info),
             _encode(sorted(new.keys)),
             repr(new.since),
             repr(now),
+            held.life,
+            len(forgotten),
+            *forgotten,
         ]
         for field, row in rows.changed(old, new, now):
             arguments += (field, row)
+        begun = self._begun.pop(new.id, None)
         answer = await self._connection.run(scripts.COMMIT, self._of(new.id), arguments)
         outcome = answer[0].decode()
-        if outcome == "fenced":
+        if outcome == "leaseless" and await self._leases.take(new.id):
+            # Emptied, or asleep for too long: nobody else has led since, but what was held may be old.
+            self._lost.note(new.id)
+            return None
+        if outcome in {"fenced", "leaseless"}:
             raise _fenced(new.id)
         if outcome == "moved":
             return None
         written = msgspec.structs.replace(new, revision=Revision(answer[1].decode(), int(answer[2])))
-        self._held[new.id] = written
+        if mode != "join":
+            self._begun[new.id] = begun if mode == "part" and begun is not None else (epoch, fence)
+        self._held.put(new.id, Held(written, written.revision, max(fence, held.fence), held.life))
         return written
+
+    def _next_epoch(self) -> str:
+        return f"{self._epoch}.{next(self._numbers)}"
 
     async def _read_many(self, asked: Sequence[tuple[EnvironmentId, Revision]]) -> list[list[Any]]:
         return await self._connection.run_each(
@@ -287,7 +405,7 @@ class RedisConfigs:
             ]
 
     def _own_fence(self, environment: EnvironmentId) -> int:
-        fence = self._fence(environment)
+        fence = self._leases.fence(environment)
         if fence is None:
             raise _fenced(environment)
         return fence
@@ -298,12 +416,13 @@ class RedisConfigs:
             self._keys.items(environment),
             self._keys.moved(environment),
             self._keys.recent(environment),
+            self._keys.lease(environment),
         ]
 
 
-def _is_older(found: Revision, held: Revision) -> bool:
-    """Whether ``found`` is a state before ``held``, as a failover leaves that lost the last writes."""
-    return found.epoch == held.epoch and found.counter < held.counter
+def _may_be_older(found: Revision, seen: Revision) -> bool:
+    """Whether ``found`` need not come after ``seen``, as after a failover that lost the last writes."""
+    return found.epoch != seen.epoch or found.counter < seen.counter
 
 
 def _fenced(environment: EnvironmentId) -> StoreUnavailable:

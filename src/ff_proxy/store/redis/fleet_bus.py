@@ -11,6 +11,7 @@ from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.store.protocol import ConfigReader
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.lost_writes import LostWrites
 
 Take = Callable[[EnvironmentId, SdkKeyHash], Awaitable[object]]
 Freed = Callable[[EnvironmentId], None]
@@ -23,11 +24,14 @@ _AGAIN: Final = 1.0
 class FleetBus:
     """Publishes hints, and waits for their effect; only hashes travel (spec/behaviour#upward-queues)."""
 
-    def __init__(self, connection: Connection, keys: Keys, configs: ConfigReader, clock: Clock) -> None:
+    def __init__(
+        self, connection: Connection, keys: Keys, configs: ConfigReader, clock: Clock, lost: LostWrites
+    ) -> None:
         self._connection = connection
         self._keys = keys
         self._configs = configs
         self._clock = clock
+        self._lost = lost
 
     async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         """Tell the leader; ``True`` once the store holds the key, ``False`` if it does not in time."""
@@ -41,9 +45,13 @@ class FleetBus:
 
     async def listen(self, take: Take, freed: Freed) -> None:
         """Call ``take`` for every key and ``freed`` for every lease, until cancelled."""
+        before = False
         while True:
             try:
                 async with self._connection.subscribed(self._keys.hints) as payloads:
+                    if before:
+                        self._lost.note_all()
+                    before = True
                     async for payload in payloads:
                         environment, _, key = payload.decode("utf-8", "replace").partition("\n")
                         if key:

@@ -37,4 +37,4 @@ class FleetLeadership:
 
     def leads(self, environment: EnvironmentId) -> bool:
         """Whether this member believes to hold the environment's lease."""
-        return self._store.leases.fence(environment) is not None
+        return self._store.leases.leads(environment)

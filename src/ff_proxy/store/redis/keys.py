@@ -24,7 +24,7 @@ class Keys:
         self.born: Final = f"{prefix}:born"
 
     def config(self, environment: EnvironmentId) -> str:
-        """Hash: epoch, counter, fence, info, keys, since, rows, status and its reporter, removed."""
+        """Hash: epoch, counter, fence, life, info, keys, since, rows, status and its reporter, removed."""
         return self._of(environment, "config")
 
     def items(self, environment: EnvironmentId) -> str:

@@ -61,8 +61,9 @@ class LeaderElection:
     ) -> None:
         """Run ``work`` whenever, and only while, this member holds the environment's lease; for ever.
 
-        ``work`` is cancelled when the lease is lost. When this call is cancelled, or the work is ``hopeless``
-        here, the lease is given back, so that another member takes over at once.
+        ``work`` is cancelled when the lease is lost, and begins anew when it had to be taken anew: what the
+        work knows may be old by then. When this call is cancelled, or the work is ``hopeless`` here, the
+        lease is given back, so that another member takes over at once.
         """
         try:
             while True:
@@ -70,8 +71,10 @@ class LeaderElection:
                 self._notices.info("leading", environment)
                 async with asyncio.TaskGroup() as group:
                     working = group.create_task(_forever(work))
-                    await self._until_lost(environment, hopeless)
+                    again = await self._until_lost(environment, hopeless)
                     working.cancel()
+                if again:
+                    continue
                 self._notices.warning("no longer leading", environment)
                 if self._leases.fence(environment) is not None:
                     await self._give_back(environment)
@@ -113,7 +116,9 @@ class LeaderElection:
                     pause = self._leases.left(environment) + _BEAT
                 await sleep_unless(free, self._clock, pause)
 
-    async def _until_lost(self, environment: EnvironmentId, hopeless: Callable[[], bool]) -> None:
+    async def _until_lost(self, environment: EnvironmentId, hopeless: Callable[[], bool]) -> bool:
+        """Renew the lease until that is over; ``True`` if it is held, but had to be taken anew."""
+        term = self._leases.fence(environment)
         confirmed = self._clock.monotonic()
         pause = _RENEW
         while True:
@@ -122,16 +127,19 @@ class LeaderElection:
                 # Measured from before asking: the lease runs from when Redis hears of it.
                 asked = self._clock.monotonic()
                 if not await self._leases.take(environment):
-                    return
+                    return False
                 confirmed, pause = asked, _RENEW
+                if self._leases.fence(environment) != term:
+                    self._notices.warning("lease lost and taken anew, beginning anew", environment)
+                    return True
                 if hopeless():
                     self._notices.warning("out of touch with Harness, others may try", environment)
-                    return
+                    return False
             except StoreUnavailable as error:
                 self._once.trouble("lease not renewed", error)
                 if self._clock.monotonic() - confirmed > _CONFIRMED:
                     self._leases.forget(environment)
-                    return
+                    return False
                 pause = _TRY_AGAIN
 
 

@@ -18,18 +18,35 @@ ANSWER_SECONDS: Final = 1.0
 
 
 class Leases:
-    """Takes, renews and gives back leases in the name of ``member``, and knows their fencing numbers."""
+    """Takes, renews and gives back leases in the name of ``member``, and knows their fencing numbers.
+
+    Without a name nothing is fenced: there must be no other writer.
+    """
 
     def __init__(self, connection: Connection, keys: Keys, member: str) -> None:
         self._connection = connection
         self._keys = keys
-        self._member = member
+        self.member: Final = member
         self._fences: dict[EnvironmentId, int] = {}
+        self._highest: dict[EnvironmentId, int] = {}
         self._left: dict[EnvironmentId, float] = {}
 
     def fence(self, environment: EnvironmentId) -> int | None:
-        """The fencing number of a lease that this member believes to hold."""
-        return self._fences.get(environment)
+        """The fencing number of a lease that this member believes to hold, 0 if nothing is fenced."""
+        return self._fences.get(environment) if self.member else 0
+
+    def leads(self, environment: EnvironmentId) -> bool:
+        """Whether this member believes to hold the environment's lease."""
+        return self.fence(environment) is not None
+
+    def highest(self, environment: EnvironmentId) -> int:
+        """The highest number that this member has seen, which Redis may have lost; 0 if none."""
+        return self._highest.get(environment, 0)
+
+    def noticed(self, environment: EnvironmentId, fence: int) -> None:
+        """Something was written under that number."""
+        if fence > self.highest(environment):
+            self._highest[environment] = fence
 
     def left(self, environment: EnvironmentId) -> float:
         """For how many seconds another member held the lease when it was last asked for, if not renewed."""
@@ -40,7 +57,7 @@ class Leases:
 
         Raises ``StoreUnavailable`` after ``ANSWER_SECONDS`` at the latest.
         """
-        arguments: list[Argument] = [self._member, round(SECONDS * 1000)]
+        arguments: list[Argument] = [self.member, round(SECONDS * 1000), str(self.highest(environment))]
         keys = [self._keys.lease(environment), self._keys.config(environment)]
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -52,6 +69,7 @@ class Leases:
             self._left[environment] = max(answer, 0) / 1000
             return False
         self._fences[environment] = int(answer)
+        self.noticed(environment, int(answer))
         return True
 
     def forget(self, environment: EnvironmentId) -> None:
@@ -62,5 +80,5 @@ class Leases:
         """Let another member take over at once: all of them are told."""
         for environment in environments:
             self._fences.pop(environment, None)
-            arguments: list[Argument] = [self._member, self._keys.hints, environment]
+            arguments: list[Argument] = [self.member, self._keys.hints, environment]
             await self._connection.run(scripts.DROP_LEASE, [self._keys.lease(environment)], arguments)

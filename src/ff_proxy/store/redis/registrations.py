@@ -8,7 +8,7 @@ from typing import Final
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.store.protocol import Registration
-from ff_proxy.store.redis import scripts
+from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
@@ -46,7 +46,7 @@ class RedisRegistrations:
         mark = fingerprint(registration.target).hex()
         environment = registration.environment
         added = await self._connection.run(
-            scripts.ADD_REGISTRATION,
+            queue_scripts.ADD_REGISTRATION,
             self._keys.registrations(environment),
             [_field(registration), mark.encode() + encode_target(registration.target), mark, self._budget],
         )
@@ -73,7 +73,7 @@ class RedisRegistrations:
     async def settle(self, registration: Registration, *, delivered: bool) -> None:
         """See ``Registrations``."""
         await self._connection.run(
-            scripts.SETTLE_REGISTRATION,
+            queue_scripts.SETTLE_REGISTRATION,
             self._keys.registrations(registration.environment),
             [
                 _field(registration),
@@ -96,7 +96,7 @@ class RedisRegistrations:
         order, waiting, taken, _ = self._keys.registrations(environment)
         await self._connection.do("SREM", self._keys.registering, environment)
         *entries, left = await self._connection.run(
-            scripts.TAKE_REGISTRATIONS, [order, waiting, taken], [limit, _COMEBACK]
+            queue_scripts.TAKE_REGISTRATIONS, [order, waiting, taken], [limit, _COMEBACK]
         )
         if left:
             await self._connection.do("SADD", self._keys.registering, environment)

@@ -18,7 +18,7 @@ from ff_proxy.model.environment import (
     UpstreamStatus,
 )
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
-from ff_proxy.store.merge import retired_name
+from ff_proxy.store.merge import bounded, retired_name
 from ff_proxy.store.protocol import Notice
 
 
@@ -41,6 +41,7 @@ _decode: Final = msgspec.msgpack.Decoder(Row).decode
 
 def changed(old: EnvironmentConfig | None, new: EnvironmentConfig, now: float) -> Iterator[tuple[str, bytes]]:
     """Fields and rows that turn ``old`` into ``new``; of a new environment nothing counts as a change."""
+    retired = {} if old is None else dict(old.retired)
     for before, after in (
         ({} if old is None else old.flags, new.flags),
         ({} if old is None else old.segments, new.segments),
@@ -51,10 +52,24 @@ def changed(old: EnvironmentConfig | None, new: EnvironmentConfig, now: float) -
                 yield _field(item), _encode(Row(item.version, item.digest, at, item.wire))
         for name, item in before.items():
             if name not in after:
+                retired[_field(item)] = item.version
                 yield _field(item), _encode(Row(item.version, "", now, None))
-    if old is None:
-        for name, version in new.retired.items():
-            yield name, _encode(Row(version, "", 0.0, None))
+    for name, version in new.retired.items():
+        if retired.get(name) != version:
+            yield name, _encode(Row(version, "", 0.0 if old is None else now, None))
+
+
+def forgotten(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Sequence[str]:
+    """Fields of vanished items that ``new`` does not remember any more."""
+    if old is None or old.retired is new.retired:
+        return ()
+    missing = [name for name in old.retired if name not in new.retired]
+    return [name for name in missing if not _is_alive(name, new)]
+
+
+def _is_alive(name: str, config: EnvironmentConfig) -> bool:
+    domain, _, identifier = name.partition(":")
+    return identifier in (config.flags if _DOMAINS[domain] is Domain.FLAG else config.segments)
 
 
 def applied(
@@ -64,16 +79,18 @@ def applied(
     flags = {} if held is None else dict(held.flags)
     segments = {} if held is None else dict(held.segments)
     retired = {} if held is None else dict(held.retired)
+    vanished = []
     for domain, identifier, row in _pairs(fields):
         items = flags if domain is Domain.FLAG else segments
         name = retired_name(domain, identifier)
+        retired.pop(name, None)
         if row.wire is None:
             items.pop(identifier, None)
-            retired[name] = row.version
+            vanished.append((row.changed, name, row.version))
         else:
             items[identifier] = Item(domain, identifier, row.version, row.wire, row.digest)
-            retired.pop(name, None)
-    return flags, segments, retired
+    retired.update({name: version for _, name, version in sorted(vanished)})
+    return flags, segments, bounded(retired)
 
 
 def environment(answer: Sequence[Any], held: EnvironmentConfig | None) -> EnvironmentConfig:

@@ -1,6 +1,6 @@
 """How upstreams are doing, in Redis: the word of who leads, for as long as that lasts."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -11,6 +11,7 @@ from ff_proxy.store.redis import rows, scripts
 from ff_proxy.store.redis.connection import Command, Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.leases import Leases
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -19,21 +20,19 @@ class RedisStatuses:
     """Statuses beside their environments; each is told again when Redis cannot know it any more.
 
     Args:
-        fence: as for ``RedisConfigs``.
+        leases: as for ``RedisConfigs``.
     """
 
-    def __init__(
-        self, connection: Connection, keys: Keys, fence: Callable[[EnvironmentId], int | None]
-    ) -> None:
+    def __init__(self, connection: Connection, keys: Keys, leases: Leases) -> None:
         self._connection = connection
         self._keys = keys
-        self._fence = fence
+        self._leases = leases
         self._reported: dict[EnvironmentId, UpstreamStatus] = {}
         self._told: dict[EnvironmentId, int] = {}
 
     async def set(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
         """See ``StatusStore.set_status``; only who leads an environment knows it."""
-        fence = self._fence(environment)
+        fence = self._leases.fence(environment)
         if fence is None:
             return
         self._reported[environment] = status
@@ -65,7 +64,7 @@ class RedisStatuses:
         for environment in list(self._reported):
             if environment not in known:
                 self.lost(environment)
-            fence = self._fence(environment)
+            fence = self._leases.fence(environment)
             if fence is not None and self._told.get(environment) != fence:
                 await self._report(environment, fence)
 
@@ -81,6 +80,10 @@ class RedisStatuses:
     async def _report(self, environment: EnvironmentId, fence: int) -> None:
         status = self._reported[environment]
         await self._connection.do("SADD", self._keys.environments, environment)
-        await self._connection.run(scripts.REPORT, [self._keys.config(environment)], [fence, _encode(status)])
-        if self._reported.get(environment) is status:
+        taken = await self._connection.run(
+            scripts.REPORT,
+            [self._keys.config(environment), self._keys.lease(environment)],
+            [self._leases.member, fence, _encode(status)],
+        )
+        if taken and self._reported.get(environment) is status:
             self._told[environment] = fence

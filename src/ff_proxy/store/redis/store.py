@@ -1,11 +1,9 @@
 """The whole adapter."""
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
 from ff_proxy.model.clock import Clock
-from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.store.redis.clients import Clients, Endpoint
 from ff_proxy.store.redis.configs import RedisConfigs
@@ -14,6 +12,7 @@ from ff_proxy.store.redis.fleet_bus import FleetBus
 from ff_proxy.store.redis.flush_recovery import FlushRecovery
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.leases import Leases
+from ff_proxy.store.redis.lost_writes import LostWrites
 from ff_proxy.store.redis.registrations import RedisRegistrations
 from ff_proxy.store.redis.secrets import RedisSecrets
 from ff_proxy.store.redis.standalone import StandaloneConfigs
@@ -22,10 +21,6 @@ from ff_proxy.store.redis.usage import RedisUsageQueue
 from ff_proxy.telemetry import Telemetry
 
 _TARGET_BYTES: Final = 512 * 1024 * 1024
-
-
-def _unfenced(_: EnvironmentId) -> int | None:
-    return 0
 
 
 class RedisStore:
@@ -59,19 +54,19 @@ class RedisStore:
         keys = Keys(prefix)
         self._connection = Connection(Clients(endpoint))
         self.leases = Leases(self._connection, keys, member)
-        fence: Callable[[EnvironmentId], int | None] = self.leases.fence if member else _unfenced
+        self.lost_writes = LostWrites()
         once = telemetry.once("store")
-        shared = RedisConfigs(self._connection, keys, epoch, clock, once, fence)
+        shared = RedisConfigs(self._connection, keys, epoch, clock, once, self.leases, self.lost_writes)
         self.configs = StandaloneConfigs(shared, epoch, clock)
         self.targets = RedisTargets(
             self._connection, keys, target_bytes, shares, clock, once, telemetry.dropped
         )
         self.usage = RedisUsageQueue(self._connection, keys, shares.usage_queue, once)
         self.registrations = RedisRegistrations(
-            self._connection, keys, shares.registrations, lambda environment: fence(environment) is not None
+            self._connection, keys, shares.registrations, self.leases.leads
         )
         self.secrets = RedisSecrets(self._connection, keys)
-        self.hints = FleetBus(self._connection, keys, self.configs, clock)
+        self.hints = FleetBus(self._connection, keys, self.configs, clock, self.lost_writes)
         self.flush_recovery = FlushRecovery(
             self._connection, keys, self.secrets, self.targets, clock, telemetry
         )

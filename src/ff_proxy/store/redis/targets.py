@@ -14,7 +14,7 @@ from ff_proxy.model.memory import MemoryShares
 from ff_proxy.model.target import Target
 from ff_proxy.store.merge import redescribed
 from ff_proxy.store.protocol import UNKNOWN, Unknown
-from ff_proxy.store.redis import scripts
+from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.batch_loader import BatchLoader
 from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.errors import translated
@@ -188,7 +188,7 @@ class RedisTargets:
                 target = described.target
                 arguments += (_field(target.identifier), described.at, encode_target(target))
             times = await self._connection.run(
-                scripts.PUT_TARGETS, [self._keys.targets(environment)], arguments
+                queue_scripts.PUT_TARGETS, [self._keys.targets(environment)], arguments
             )
             with translated():
                 for described, at in zip(batch, map(int, times), strict=True):
@@ -224,7 +224,9 @@ class RedisTargets:
                 return True
             stored = encode_row(kept)
             arguments: list[Argument] = [self._capacity, _field(key[1]), row or b"", stored]
-            if await self._connection.run(scripts.KEEP_TARGET, [self._keys.targets(environment)], arguments):
+            if await self._connection.run(
+                queue_scripts.KEEP_TARGET, [self._keys.targets(environment)], arguments
+            ):
                 self._remember(key, stored, kept)
                 return True
         return False

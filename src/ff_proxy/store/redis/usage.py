@@ -11,7 +11,7 @@ from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.protocol import UsageLease
-from ff_proxy.store.redis import scripts
+from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.connection import Argument, Connection, Script
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
@@ -75,7 +75,7 @@ class RedisUsageQueue:
         for target in targets:
             arguments += (target.identifier.encode("utf-8", "surrogatepass"), _encode(target))
         keys = [*self._of(environment), self._keys.usage_merged(environment)]
-        dropped: int = await self._run(scripts.MERGE_USAGE, keys, arguments)
+        dropped: int = await self._run(queue_scripts.MERGE_USAGE, keys, arguments)
         return dropped
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
@@ -84,7 +84,7 @@ class RedisUsageQueue:
         with translated():
             names = [EnvironmentId(member.decode()) for member in members]
         waiting = await self._connection.run_each(
-            scripts.COUNT_USAGE, [(self._of(name)[:3], [self._prefix(name)]) for name in names]
+            queue_scripts.COUNT_USAGE, [(self._of(name)[:3], [self._prefix(name)]) for name in names]
         )
         return {name: entries for name, entries in zip(names, waiting, strict=True) if entries}
 
@@ -93,7 +93,7 @@ class RedisUsageQueue:
         lease = uuid4().hex
         keys = [*self._of(environment), self._keys.usage_lease(environment, lease)]
         arguments: list[Argument] = [self._prefix(environment), lease, limit, COMEBACK]
-        entries = await self._run(scripts.TAKE_USAGE, keys, arguments)
+        entries = await self._run(queue_scripts.TAKE_USAGE, keys, arguments)
         counts = []
         targets = []
         with translated():
@@ -121,7 +121,9 @@ class RedisUsageQueue:
     async def _settle(self, lease: UsageLease, *, arrived: bool) -> None:
         keys = [*self._of(lease.environment), self._keys.usage_lease(lease.environment, lease.id)]
         await self._run(
-            scripts.SETTLE_USAGE, keys, [self._prefix(lease.environment), lease.id, "1" if arrived else "0"]
+            queue_scripts.SETTLE_USAGE,
+            keys,
+            [self._prefix(lease.environment), lease.id, "1" if arrived else "0"],
         )
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:

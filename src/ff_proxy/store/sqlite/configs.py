@@ -137,10 +137,14 @@ class SqliteConfigs:
         revision = Revision(self._epoch, self._counter)
         committed = msgspec.structs.replace(new, revision=revision, since=now if old is None else old.since)
         rows = list(_changed_rows(old, committed, now))
+        forgotten = list(_forgotten_rows(old, committed))
 
         def write(connection: sqlite3.Connection) -> None:
             _write_environment(connection, committed)
             _write_items(connection, rows)
+            connection.executemany(
+                "DELETE FROM items WHERE environment = ? AND domain = ? AND identifier = ?", forgotten
+            )
 
         if old is not None and rows:
             self._changed[new.id] = now
@@ -197,6 +201,17 @@ def _changed_rows(old: EnvironmentConfig | None, new: EnvironmentConfig, now: fl
             yield (new.id, domain_name, identifier, version, "", None, 0.0)
 
 
+def _forgotten_rows(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Iterator[tuple[str, str, str]]:
+    """What vanished so long ago that ``new`` does not remember it any more."""
+    if old is None or old.retired is new.retired:
+        return
+    for name in old.retired.keys() - new.retired.keys():
+        domain, _, identifier = name.partition(":")
+        items = new.flags if domain == Domain.FLAG.value else new.segments
+        if identifier not in items:
+            yield (new.id, domain, identifier)
+
+
 def _read_last_changes(connection: sqlite3.Connection) -> list[tuple[EnvironmentId, float]]:
     rows = connection.execute("SELECT environment, max(changed) FROM items GROUP BY environment")
     return [(EnvironmentId(environment), changed) for environment, changed in rows]
@@ -205,7 +220,9 @@ def _read_last_changes(connection: sqlite3.Connection) -> list[tuple[Environment
 def read_all(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
     """Every environment in the file, without revisions."""
     parts: dict[str, tuple[dict[str, Item], dict[str, Item], dict[str, int]]] = {}
-    rows = connection.execute("SELECT environment, domain, identifier, version, digest, wire FROM items")
+    rows = connection.execute(
+        "SELECT environment, domain, identifier, version, digest, wire FROM items ORDER BY changed"
+    )
     for environment, domain_name, identifier, version, digest, wire in rows:
         flags, segments, retired = parts.setdefault(environment, ({}, {}, {}))
         domain = _DOMAINS[domain_name]

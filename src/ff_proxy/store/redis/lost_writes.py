@@ -1,0 +1,60 @@
+"""Signs that Redis has lost writes: whoever leads an environment then asks Harness for everything again."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Final
+
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.keys import EnvironmentId
+
+# What shows itself in many places at once is one sign.
+_PAUSE_SECONDS: Final = 1.0
+
+Refetch = Callable[[Collection[EnvironmentId] | None], object]
+
+
+class LostWrites:
+    """Environments whose last writes may be lost, until somebody asks for them."""
+
+    def __init__(self) -> None:
+        self._some: set[EnvironmentId] = set()
+        self._all = False
+        self._noted = asyncio.Event()
+
+    def note(self, environment: EnvironmentId) -> None:
+        """Redis has another state of it than the one that was written or read last."""
+        self._some.add(environment)
+        self._noted.set()
+
+    def note_all(self) -> None:
+        """A connection was lost: another Redis may answer now, and nobody knows how much it has."""
+        self._all = True
+        self._noted.set()
+
+    async def next(self) -> Collection[EnvironmentId] | None:
+        """Wait for signs: the environments concerned, ``None`` for all of them."""
+        await self._noted.wait()
+        self._noted.clear()
+        found = None if self._all else frozenset(self._some)
+        self._some.clear()
+        self._all = False
+        return found
+
+
+class LostWriteListener:
+    """The service that has environments fetched again."""
+
+    name = "lost writes"
+
+    def __init__(self, lost: LostWrites, refetch: Refetch, clock: Clock) -> None:
+        self.ready = asyncio.Event()
+        self._lost = lost
+        self._refetch = refetch
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        self.ready.set()
+        while True:
+            self._refetch(await self._lost.next())
+            await self._clock.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,323 @@
+"""What must happen in one step to targets, and to usage and registrations on their way to SaaS, as Lua.
+
+See ``scripts`` for numbers, and for what a Redis without memory refuses.
+"""
+
+from typing import Final
+
+from ff_proxy.store.redis.connection import Script
+
+_CROWDED: Final = """
+local function crowded()
+  -- What can wait leaves a fifth of Redis to what must go through. Where we may not ask, nothing is known.
+  local memory = redis.pcall('INFO', 'memory')
+  if type(memory) ~= 'string' then return false end
+  local most = tonumber(string.match(memory, 'maxmemory:(%d+)') or '0')
+  return most > 0 and tonumber(string.match(memory, 'used_memory:(%d+)') or '0') > 0.8 * most
+end
+"""
+
+_FORGET: Final = """
+local function forget(targets, most, own, size)
+  -- A sample says how long rows are. A Redis that is nearly full keeps no more than it had.
+  local found, sum = redis.call('HRANDFIELD', targets, -20, 'WITHVALUES'), 0
+  for i = 1, #found, 2 do sum = sum + #found[i] + #found[i + 1] + 120 end
+  if #found == 0 then return end
+  local excess = math.ceil(redis.call('HLEN', targets) - tonumber(most) / (sum / (#found / 2)))
+  if crowded() then excess = math.max(excess, size) end
+  if excess <= 0 then return end
+  for _, field in ipairs(redis.call('HRANDFIELD', targets, excess + size)) do
+    if excess > 0 and not own[field] then excess = excess - redis.call('HDEL', targets, field) end
+  end
+end
+"""
+
+PUT_TARGETS: Final = Script(
+    _CROWDED
+    + _FORGET
+    + """
+-- KEYS: targets; ARGV: most bytes, 1 if these are the newest descriptions or 0 if the newest by time counts,
+-- then identifier, time and description of each
+-- A row is a description that begins with its time: rows without one are of time 0.
+-- Answers the time under which each is stored, -1 where something newer is.
+local own, times = {}, {}
+for i = 3, #ARGV, 3 do
+  local row = redis.call('HGET', KEYS[1], ARGV[i])
+  local at, description = tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local held_at, held = -1, ''
+  if row then
+    local told, rest = string.match(row, '^{"at":(%d+),(.*)$')
+    held_at, held = tonumber(told or '0'), rest and '{' .. rest or row
+  end
+  if held == description then
+    at = held_at
+  elseif ARGV[2] == '1' then
+    at = math.max(at, held_at + 1)
+  elseif at < held_at or (at == held_at and description < held) then
+    at = -1
+  end
+  local time = string.format('%.0f', at)
+  if at >= 0 and held ~= description then
+    redis.call('HSET', KEYS[1], ARGV[i], '{"at":' .. time .. ',' .. string.sub(description, 2))
+  end
+  own[ARGV[i]] = true
+  times[#times + 1] = time
+end
+forget(KEYS[1], ARGV[1], own, #times)
+return times
+"""
+)
+
+KEEP_TARGET: Final = Script(
+    _CROWDED
+    + _FORGET
+    + """
+-- KEYS: targets; ARGV: most bytes, identifier, what was found ('' if nothing), what it becomes
+-- Answers 0 if another member stored it meanwhile.
+if (redis.call('HGET', KEYS[1], ARGV[2]) or '') ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[4])
+forget(KEYS[1], ARGV[1], {[ARGV[2]] = true}, 1)
+return 1
+"""
+)
+
+_ROOM: Final = """
+-- About the bytes that an entry takes besides its texts.
+local OVERHEAD = 120
+local function cost(field, entry) return #field + #entry + OVERHEAD end
+local function held(counts, targets, leases, prefix)
+  local sum = redis.call('HLEN', counts) + redis.call('HLEN', targets)
+  for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
+    sum = sum + redis.call('HLEN', prefix .. id)
+  end
+  return sum
+end
+local function total(key, mark)
+  local sum, entries = 0, redis.call('HGETALL', key)
+  for i = 1, #entries, 2 do sum = sum + cost(entries[i], entries[i + 1]) - mark end
+  return sum
+end
+local function spent(counts, targets, leases, bytes, prefix)
+  local known = tonumber(redis.call('GET', bytes) or '')
+  if known then return known end
+  local sum = total(counts, 0) + total(targets, 0)
+  for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do sum = sum + total(prefix .. id, 1) end
+  return sum
+end
+local function added(known, count, timestamp)
+  if not known then return count .. '|' .. timestamp end
+  local split = string.find(known, '|', 1, true)
+  local sum = tonumber(string.sub(known, 1, split - 1)) + tonumber(count)
+  local latest = math.max(tonumber(string.sub(known, split + 1)), tonumber(timestamp))
+  return string.format('%.0f', math.min(sum, 9007199254740991)) .. '|' .. string.format('%.0f', latest)
+end
+local function add(counts, field, count, timestamp)
+  local known = redis.call('HGET', counts, field)
+  local entry = added(known, count, timestamp)
+  redis.call('HSET', counts, field, entry)
+  return known and #entry - #known or cost(field, entry)
+end
+local function restore(counts, targets, key)
+  local freed, entries = 0, redis.call('HGETALL', key)
+  for i = 1, #entries, 2 do
+    local field, entry = string.sub(entries[i], 2), entries[i + 1]
+    freed = freed + cost(field, entry)
+    if string.sub(entries[i], 1, 1) == 'c' then
+      local split = string.find(entry, '|', 1, true)
+      freed = freed - add(counts, field, string.sub(entry, 1, split - 1), string.sub(entry, split + 1))
+    elseif redis.call('HSETNX', targets, field, entry) == 1 then
+      freed = freed - cost(field, entry)
+    end
+  end
+  redis.call('DEL', key)
+  return freed
+end
+local function note(bytes, sum)
+  redis.call('SET', bytes, string.format('%.0f', math.max(sum, 0)))
+end
+"""
+
+MERGE_USAGE: Final = Script(
+    _ROOM
+    + _CROWDED
+    + """
+-- KEYS: counts, targets, leases, bytes, merged
+-- ARGV: prefix of lease keys, most bytes, this merge's name, seconds for which it is remembered,
+--       number of counts, then field, count, timestamp of each, then identifier and entry of each target
+local now = tonumber(redis.call('TIME')[1])
+if redis.call('ZSCORE', KEYS[5], ARGV[3]) then return 0 end
+-- The first write needs memory: a Redis that has none refuses it all.
+redis.call('ZADD', KEYS[5], now, ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - tonumber(ARGV[4]))
+redis.call('EXPIRE', KEYS[5], ARGV[4])
+local sum = spent(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1])
+local most = crowded() and 0 or tonumber(ARGV[2])
+local dropped, i = 0, 6
+for _ = 1, tonumber(ARGV[5]) do
+  local known = redis.call('HGET', KEYS[1], ARGV[i])
+  local entry = added(known, ARGV[i + 1], ARGV[i + 2])
+  local more = known and #entry - #known or cost(ARGV[i], entry)
+  if known or sum + more <= most then
+    redis.call('HSET', KEYS[1], ARGV[i], entry)
+    sum = sum + more
+  else
+    dropped = dropped + 1
+  end
+  i = i + 3
+end
+while i < #ARGV do
+  local known = redis.call('HGET', KEYS[2], ARGV[i])
+  local more = known and #ARGV[i + 1] - #known or cost(ARGV[i], ARGV[i + 1])
+  if more <= 0 or sum + more <= most then
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+    sum = sum + more
+  else
+    dropped = dropped + 1
+  end
+  i = i + 2
+end
+note(KEYS[4], sum)
+return dropped
+"""
+)
+
+COUNT_USAGE: Final = Script(
+    _ROOM
+    + """
+-- KEYS: counts, targets, leases; ARGV: prefix of lease keys
+return held(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
+"""
+)
+
+TAKE_USAGE: Final = Script(
+    _ROOM
+    + """
+-- KEYS: counts, targets, leases, bytes, new lease
+-- ARGV: prefix of lease keys, lease, limit, seconds until it comes back
+if redis.call('EXISTS', KEYS[5]) == 1 then return redis.call('HGETALL', KEYS[5]) end
+redis.call('HDEL', KEYS[1], '')
+local now = tonumber(redis.call('TIME')[1])
+local back = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)
+if #back > 0 then
+  local sum = spent(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1])
+  for _, id in ipairs(back) do
+    sum = sum - restore(KEYS[1], KEYS[2], ARGV[1] .. id)
+    redis.call('ZREM', KEYS[3], id)
+  end
+  note(KEYS[4], sum)
+end
+local left = tonumber(ARGV[3])
+local entries = {}
+for group, mark in ipairs({'c', 't'}) do
+  if left > 0 then
+    local found = redis.call('HRANDFIELD', KEYS[group], left, 'WITHVALUES')
+    for i = 1, #found, 2 do
+      entries[#entries + 1] = mark .. found[i]
+      entries[#entries + 1] = found[i + 1]
+      redis.call('HDEL', KEYS[group], found[i])
+      redis.call('HSET', KEYS[5], mark .. found[i], found[i + 1])
+      left = left - 1
+    end
+  end
+end
+if #entries > 0 then redis.call('ZADD', KEYS[3], now + tonumber(ARGV[4]), ARGV[2]) end
+return entries
+"""
+)
+
+SETTLE_USAGE: Final = Script(
+    _ROOM
+    + """
+-- KEYS: counts, targets, leases, bytes, lease; ARGV: prefix of lease keys, lease, '1' if it arrived
+if not redis.call('ZSCORE', KEYS[3], ARGV[2]) then return 0 end
+local sum = spent(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[2])
+if ARGV[3] == '1' then
+  sum = sum - total(KEYS[5], 1)
+  redis.call('DEL', KEYS[5])
+else
+  sum = sum - restore(KEYS[1], KEYS[2], KEYS[5])
+end
+note(KEYS[4], sum)
+if held(KEYS[1], KEYS[2], KEYS[3], ARGV[1]) == 0 then redis.call('DEL', KEYS[4]) end
+return 1
+"""
+)
+
+ADD_REGISTRATION: Final = Script(
+    _CROWDED
+    + """
+-- KEYS: order, waiting, taken, sent
+-- ARGV: identifier, fingerprint (32 hexadecimal digits) and registration in one text, fingerprint, most bytes
+if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+  return 1
+end
+local taken = redis.call('HGET', KEYS[3], ARGV[1])
+local known = taken and string.match(taken, '^(%x+)|') or redis.call('HGET', KEYS[4], ARGV[1])
+if known == ARGV[3] then return 1 end
+local average = 0
+for group = 2, 3 do
+  -- A sample is enough: entries are short, or at most of one length.
+  local found = redis.call('HRANDFIELD', KEYS[group], -20, 'WITHVALUES')
+  local sum = 0
+  for i = 1, #found, 2 do sum = sum + #found[i] + #found[i + 1] + 240 end
+  if #found > 0 then average = average + redis.call('HLEN', KEYS[group]) * sum / (#found / 2) end
+end
+if crowded() or average + #ARGV[1] + #ARGV[2] + 240 > tonumber(ARGV[4]) then return 0 end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+redis.call('ZADD', KEYS[1], tonumber(last[2] or '0') + 1, ARGV[1])
+return 1
+"""
+)
+
+TAKE_REGISTRATIONS: Final = Script("""
+-- KEYS: order, waiting, taken; ARGV: limit, seconds until one comes back
+-- Answers what was taken, and last how many wait or are being sent.
+local now = tonumber(redis.call('TIME')[1])
+local found = {}
+local taken = redis.call('HGETALL', KEYS[3])
+for i = 1, #taken, 2 do
+  local due, entry = string.match(taken[i + 1], '^%x+|(%d+)|(.*)$')
+  if tonumber(due) <= now then
+    redis.call('HDEL', KEYS[3], taken[i])
+    if redis.call('HSETNX', KEYS[2], taken[i], entry) == 1 then redis.call('ZADD', KEYS[1], 0, taken[i]) end
+  end
+end
+-- Only those that are being sent are passed over.
+local last = tonumber(ARGV[1]) + redis.call('HLEN', KEYS[3])
+for _, identifier in ipairs(redis.call('ZRANGE', KEYS[1], 0, last)) do
+  if #found >= tonumber(ARGV[1]) then break end
+  if redis.call('HEXISTS', KEYS[3], identifier) == 0 then
+    local entry = redis.call('HGET', KEYS[2], identifier)
+    redis.call('HSET', KEYS[3], identifier, string.sub(entry, 1, 32) .. '|' ..
+               string.format('%.0f', now + tonumber(ARGV[2])) .. '|' .. entry)
+    redis.call('HDEL', KEYS[2], identifier)
+    redis.call('ZREM', KEYS[1], identifier)
+    found[#found + 1] = entry
+  end
+end
+found[#found + 1] = redis.call('HLEN', KEYS[2]) + redis.call('HLEN', KEYS[3])
+return found
+""")
+
+SETTLE_REGISTRATION: Final = Script("""
+-- KEYS: order, waiting, taken, sent; ARGV: identifier, fingerprint, '1' if delivered, remembered
+local taken = redis.call('HGET', KEYS[3], ARGV[1])
+if not taken or string.match(taken, '^(%x+)|') ~= ARGV[2] then return 0 end
+redis.call('HDEL', KEYS[3], ARGV[1])
+if ARGV[3] == '1' then
+  redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
+  local excess = redis.call('HLEN', KEYS[4]) - tonumber(ARGV[4])
+  if excess > 0 then
+    for _, field in ipairs(redis.call('HRANDFIELD', KEYS[4], excess)) do
+      redis.call('HDEL', KEYS[4], field)
+    end
+  end
+elseif redis.call('HSETNX', KEYS[2], ARGV[1], string.match(taken, '^%x+|%d+|(.*)$')) == 1 then
+  local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  redis.call('ZADD', KEYS[1], tonumber(last[2] or '0') + 1, ARGV[1])
+end
+return 1
+""")
