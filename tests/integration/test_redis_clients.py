@@ -106,8 +106,8 @@ async def test_a_user_without_channels_is_served(tmp_path: Path) -> None:
         async with opened(Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))) as store:
             with pytest.raises(StoreMisconfigured, match="ACL"):
                 await store.configs.watch().__aenter__()
-            await store.flush_recovery.look_and_tell()
-            readiness = store.flush_recovery.merge_into(Readiness(loaded=1))
+            await store.recovery.look_and_tell()
+            readiness = store.recovery.merge_into(Readiness(loaded=1))
             assert readiness.ready
             assert "noticed late" in readiness.degraded[0]
             assert "redis-username" in readiness.degraded[0]
@@ -129,5 +129,5 @@ async def test_a_redis_that_takes_no_writes_makes_degraded(
     with redis_server(tmp_path, trouble) as server:
         async with opened(Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))) as store:
             await store.configs.environments()
-            await store.flush_recovery.look_and_tell()
-            assert reason in store.flush_recovery.merge_into(Readiness(loaded=1)).degraded[0]
+            await store.recovery.look_and_tell()
+            assert reason in store.recovery.merge_into(Readiness(loaded=1)).degraded[0]

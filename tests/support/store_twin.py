@@ -106,7 +106,7 @@ class Twin:
         """What members do from time to time."""
         for store in self.open_stores:
             if isinstance(store, RedisStore):
-                await store.flush_recovery.look()
+                await store.recovery.look()
 
     async def hears(self, environment: EnvironmentId, revision: Revision | None) -> None:
         """Wait until the watcher knows the environment's newest revision."""

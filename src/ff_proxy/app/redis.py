@@ -45,7 +45,7 @@ async def open_fleet(
         def readiness(upstream: Upstream) -> Readiness:
             followed = [name for name in upstream.environments() if not leadership.leads(name)]
             known = fleet_health.merge_into(upstream.readiness(), followed)
-            return store.flush_recovery.merge_into(known)
+            return store.recovery.merge_into(known)
 
         yield Backing(
             store,
@@ -55,7 +55,7 @@ async def open_fleet(
                 store.configs.revision, snapshots, clock, telemetry
             ),
             services=lambda upstream: [
-                store.flush_recovery,
+                store.recovery,
                 fleet_health,
                 FleetBusListener(store.hints, upstream.take_in, leadership.freed),
                 LostWriteListener(store.lost_writes, upstream.refetch, clock),

@@ -79,7 +79,7 @@ def make_replica(
 
     def readiness() -> Readiness:
         known = fleet_health.merge_into(Readiness(loaded=len(snapshots.all())), snapshots.all())
-        return store.flush_recovery.merge_into(known)
+        return store.recovery.merge_into(known)
 
     needs = Needs(
         secret=partial(signing_secret, options.serving.tokens, store.secrets, clock, telemetry),
@@ -96,5 +96,5 @@ def make_replica(
         bound=store.secrets.bound,
     )
     serving = make_serving(options.serving, snapshots, needs, clock, telemetry, listening=listening)
-    services: list[Service] = [snapshots, store.flush_recovery, fleet_health, *taking.services]
+    services: list[Service] = [snapshots, store.recovery, fleet_health, *taking.services]
     return Replica(snapshots, serving, services, taking.flush)

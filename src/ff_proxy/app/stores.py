@@ -59,7 +59,7 @@ async def open_store(
 
 @runtime_checkable
 class Recovery(Service, Protocol):
-    """What a shared store needs to be run for it, and to say whether it is of use."""
+    """What a store that is not memory needs to be run for it, and to say whether it is of use."""
 
     def merge_into(self, readiness: Readiness) -> Readiness:
         """``readiness``, degraded if the store is not of use."""
@@ -68,5 +68,5 @@ class Recovery(Service, Protocol):
 
 def recovery_of(store: Store) -> Sequence[Recovery]:
     """The store's own service, if it has one."""
-    found = getattr(store, "flush_recovery", None)
+    found = getattr(store, "recovery", None)
     return [found] if isinstance(found, Recovery) else []

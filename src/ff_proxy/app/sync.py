@@ -153,7 +153,7 @@ async def _offline(
 
         there = KnownEnvironments(held.configs, clock)
         await there.look()
-        recovery = recovery_of(kept)
+        recovery = [*recovery_of(kept), *recovery_of(held)]
 
         def readiness() -> Readiness:
             served = Readiness(loaded=len(there.names), degraded=watcher.degraded)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,8 +22,10 @@ from ff_proxy.errors import StartupError, StoreError, StoreUnusable
 from ff_proxy.model.environment import Action, Domain
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.memory import LEAST_SHARES
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
+from ff_proxy.store.merge import RETIRED
 from ff_proxy.store.protocol import DropItem, PutItem, Registration
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.store.sqlite.database import Database
@@ -240,6 +243,64 @@ async def test_a_full_disk_is_said_once_and_made_up_for(tmp_path: Path) -> None:
         assert await again.usage.pending() == {ENVIRONMENT: 2}
 
 
+async def test_the_file_is_brought_up_to_date_as_soon_as_there_is_room(tmp_path: Path) -> None:
+    """Nobody has to change anything for that; whoever is killed then has lost nothing."""
+    lines = io.StringIO()
+    clock = FakeClock()
+    store = SqliteStore(tmp_path / "data", "one", clock, Telemetry(make_logger("INFO", lines), clock))
+    big = "x" * 100_000
+    async with store:
+        recovering = asyncio.create_task(store.recovery.run())
+        await store.configs.replace(config(flag()))
+        pages = await store._database.run(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
+        await store._database.run(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+        await store.configs.apply(ENVIRONMENT, PutItem(flag(version=2, description=big)))
+        await store.targets.put(ENVIRONMENT, Target("t", big))
+        await store.usage.merge([UsageCount(UsageKey(ENVIRONMENT, big, ()), 1, 1)], [])
+        degraded = store.recovery.merge_into(Readiness(loaded=1)).degraded
+        assert len(degraded) == 1
+        assert "full" in degraded[0]
+        for _ in range(20):
+            await clock.advance(5)
+            await store._database.run(lambda _: None)
+        assert store.recovery.merge_into(Readiness(loaded=1)).degraded == degraded
+        await store._database.run(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchone())
+        async with asyncio.timeout(10):
+            while store.recovery.merge_into(Readiness(loaded=1)).degraded:
+                await clock.advance(5)
+                await store._database.run(lambda _: None)
+        shutil.copytree(tmp_path / "data", tmp_path / "killed")
+        recovering.cancel()
+        await asyncio.gather(recovering, return_exceptions=True)
+    assert lines.getvalue().count("going on from memory") == 1
+    assert lines.getvalue().count("up to date") == 1
+    async with opened(tmp_path / "killed") as again:
+        held = await again.configs.environment(ENVIRONMENT)
+        assert held is not None
+        assert held.flags["checkout"].version == 2
+        assert await again.targets.get(ENVIRONMENT, "t") == Target("t", big)
+        assert await again.usage.pending() == {ENVIRONMENT: 1}
+
+
+async def test_vanished_items_are_remembered_in_bounds(tmp_path: Path) -> None:
+    """The last of them, in memory as well as in the file."""
+    names = [f"f{number}" for number in range(RETIRED + 10)]
+    async with opened(tmp_path) as store:
+        await store.configs.replace(config(*map(flag, names[:10])))
+        await store.configs.replace(config())
+        await store.configs.replace(config(*map(flag, names[10:])))
+        await store.configs.replace(config(flag("last")))
+        await store.configs.apply(ENVIRONMENT, DropItem(Domain.FLAG, "last"))
+    async with opened(tmp_path, "two") as again:
+        held = await again.configs.environment(ENVIRONMENT)
+        assert held is not None
+        assert len(held.retired) == RETIRED
+        assert "flag:last" in held.retired
+        assert "flag:f0" not in held.retired
+        count = await again._database.run(lambda c: c.execute("SELECT count(*) FROM items").fetchone()[0])
+        assert count == RETIRED
+
+
 async def test_targets_of_a_full_disk_are_in_the_file_when_there_is_room(tmp_path: Path) -> None:
     """Those too that memory would have let go meanwhile."""
     async with opened(tmp_path, shares=msgspec.structs.replace(LEAST_SHARES, targets=120_000)) as store:
@@ -300,7 +361,7 @@ LIMITED = textwrap.dedent("""
             resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, most))
             for number in range(20):
                 await write(store, f"n{number}")
-            behind = store.configs._copy._behind
+            behind = store.configs._copy.behind
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
             await write(store, "last")
             print(int(behind), len((await store.configs.environment(ENVIRONMENT)).flags))

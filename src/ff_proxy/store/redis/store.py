@@ -67,9 +67,7 @@ class RedisStore:
         )
         self.secrets = RedisSecrets(self._connection, keys)
         self.hints = FleetBus(self._connection, keys, self.configs, clock, self.lost_writes)
-        self.flush_recovery = FlushRecovery(
-            self._connection, keys, self.secrets, self.targets, clock, telemetry
-        )
+        self.recovery = FlushRecovery(self._connection, keys, self.secrets, self.targets, clock, telemetry)
 
     async def __aenter__(self) -> Self:
         return self

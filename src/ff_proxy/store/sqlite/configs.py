@@ -25,8 +25,7 @@ from ff_proxy.store.change_feed import Feed
 from ff_proxy.store.merge import edited, merge, retired_name
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.sqlite.database import Database
-from ff_proxy.store.sqlite.write_behind import Work, WriteBehind
-from ff_proxy.telemetry import OnceLog
+from ff_proxy.store.sqlite.write_behind import FileRecovery, Work, WriteBehind
 
 _encode: Final = msgspec.json.Encoder().encode
 _DOMAINS: Final = {domain.value: domain for domain in Domain}
@@ -36,9 +35,9 @@ _ItemRow = tuple[str, str, str, int, str, bytes | None, float]
 class SqliteConfigs:
     """Everything about environments; a revision's epoch is this opening of the file."""
 
-    def __init__(self, database: Database, epoch: str, clock: Clock, once: OnceLog) -> None:
+    def __init__(self, database: Database, epoch: str, clock: Clock, recovery: FileRecovery) -> None:
         self._database = database
-        self._copy = WriteBehind(database, once, self._everything)
+        self._copy = WriteBehind(database, recovery, self._everything)
         self._epoch = epoch
         self._clock = clock
         self._counter = 0

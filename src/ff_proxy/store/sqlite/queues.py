@@ -14,7 +14,7 @@ from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.memory.queues import MemoryRegistrations, MemoryUsageQueue
 from ff_proxy.store.protocol import Registration, UsageLease
 from ff_proxy.store.sqlite.database import Database
-from ff_proxy.store.sqlite.write_behind import Work, WriteBehind
+from ff_proxy.store.sqlite.write_behind import FileRecovery, Work, WriteBehind
 from ff_proxy.telemetry import OnceLog
 from ff_proxy.wire.stored import encode_target, read_row
 
@@ -31,11 +31,11 @@ _DESCRIBE: Final = "INSERT OR REPLACE INTO usage_targets (environment, identifie
 class SqliteUsageQueue:
     """Counts outstanding, leased or not, as one row per key."""
 
-    def __init__(self, database: Database, budget: int, once: OnceLog) -> None:
+    def __init__(self, database: Database, budget: int, recovery: FileRecovery, once: OnceLog) -> None:
         self._database = database
         self._once = once
         self._queue = MemoryUsageQueue(budget)
-        self._copy = WriteBehind(database, once, self._everything)
+        self._copy = WriteBehind(database, recovery, self._everything)
 
     async def load(self) -> None:
         """Take up what was outstanding when the file was last used."""
@@ -105,11 +105,11 @@ class SqliteUsageQueue:
 class SqliteRegistrations:
     """Targets on their way, waiting or being sent, as one row each."""
 
-    def __init__(self, database: Database, budget: int, once: OnceLog) -> None:
+    def __init__(self, database: Database, budget: int, recovery: FileRecovery, once: OnceLog) -> None:
         self._database = database
         self._once = once
         self._queue = MemoryRegistrations(budget)
-        self._copy = WriteBehind(database, once, self._everything)
+        self._copy = WriteBehind(database, recovery, self._everything)
 
     async def load(self) -> None:
         """Take up what was on its way when the file was last used."""

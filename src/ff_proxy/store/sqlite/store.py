@@ -12,6 +12,7 @@ from ff_proxy.store.sqlite.configs import SqliteConfigs
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.queues import SqliteRegistrations, SqliteUsageQueue
 from ff_proxy.store.sqlite.targets import SqliteTargets
+from ff_proxy.store.sqlite.write_behind import FileRecovery
 from ff_proxy.telemetry import Telemetry
 
 _TARGET_BYTES: Final = 1024 * 1024 * 1024
@@ -64,10 +65,13 @@ class SqliteStore:
     ) -> None:
         once = telemetry.once("store")
         self._database = Database(directory, name, once)
-        self.configs = SqliteConfigs(self._database, epoch, clock, once)
-        self.targets = SqliteTargets(self._database, target_bytes, shares, clock, once, telemetry.dropped)
-        self.usage = SqliteUsageQueue(self._database, shares.usage_queue, once)
-        self.registrations = SqliteRegistrations(self._database, shares.registrations, once)
+        self.recovery = recovery = FileRecovery(clock, telemetry)
+        self.configs = SqliteConfigs(self._database, epoch, clock, recovery)
+        self.targets = SqliteTargets(
+            self._database, target_bytes, shares, clock, recovery, once, telemetry.dropped
+        )
+        self.usage = SqliteUsageQueue(self._database, shares.usage_queue, recovery, once)
+        self.registrations = SqliteRegistrations(self._database, shares.registrations, recovery, once)
         self.secrets = SqliteSecrets(self._database)
 
     async def __aenter__(self) -> Self:
@@ -86,4 +90,5 @@ class SqliteStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.recovery.finish()
         await self._database.__aexit__(kind, error, trace)

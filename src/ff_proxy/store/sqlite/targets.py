@@ -13,6 +13,7 @@ from ff_proxy.model.target import Target
 from ff_proxy.store.merge import redescribed
 from ff_proxy.store.protocol import UNKNOWN, Unknown
 from ff_proxy.store.sqlite.database import Database
+from ff_proxy.store.sqlite.write_behind import FileRecovery
 from ff_proxy.telemetry import OnceLog
 from ff_proxy.wire.stored import DescribedTarget, encode_row, read_row
 
@@ -21,7 +22,6 @@ _Key = tuple[EnvironmentId, str]
 # About the bytes that a row takes in the file besides identifier and description.
 _ROW_BYTES: Final = 150
 _SIZE: Final = f"length(identifier) + length(target) + {_ROW_BYTES}"
-_TROUBLE: Final = "data directory not writable, targets kept in memory only"
 
 _UNREADABLE: Final = "a stored target cannot be read, it counts as not stored"
 
@@ -43,11 +43,13 @@ class SqliteTargets:
         capacity: int,
         shares: MemoryShares,
         clock: Clock,
+        recovery: FileRecovery,
         once: OnceLog,
         dropped: Callable[[str], Callable[[int], object]],
     ) -> None:
         self._database = database
         self._clock = clock
+        self._recovery = recovery
         self._once = once
         self._capacity = capacity
         self._cache: BoundedMap[_Key, DescribedTarget | None] = BoundedMap(
@@ -58,6 +60,12 @@ class SqliteTargets:
         )
         self._count_unsaved = dropped("pending_writes")
         self._stored = 0
+        recovery.add(self)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the file lacks something."""
+        return bool(self._unsaved)
 
     async def load(self) -> None:
         """Measure what the file holds."""
@@ -131,7 +139,19 @@ class SqliteTargets:
         # A put may have come while the file was read: its word is newer.
         return self._remember(key, self._cache.get(key) if key in self._cache else found)
 
+    async def catch_up(self) -> None:
+        """Write what the file lacks; raises ``StoreError``."""
+        await self._save({})
+        self._recovery.written()
+
     async def _write(self, batch: Mapping[_Key, DescribedTarget]) -> None:
+        try:
+            await self._save(batch)
+        except StoreUnavailable as error:
+            self._keep(batch)
+            self._recovery.failed(error)
+
+    async def _save(self, batch: Mapping[_Key, DescribedTarget]) -> None:
         # What memory holds is the newest, whichever of several writes fails.
         saving = {**dict(self._unsaved.items()), **batch}
         rows = [(key[0], key[1], encode_row(described)) for key, described in saving.items()]
@@ -141,17 +161,12 @@ class SqliteTargets:
             connection.executemany(_UPSERT, rows)
             return _measure(connection) if self._stored + size > self._capacity else None
 
-        try:
-            counted = await self._database.run(write)
-        except StoreUnavailable as error:
-            self._once.warning(_TROUBLE, error=str(error))
-            self._keep(batch)
-            return
+        counted = await self._database.run(write)
         if self._unsaved:
             for key, described in saving.items():
                 if self._unsaved.recall(key) is described:
                     self._unsaved.pop(key)
-            self._once.forget(_TROUBLE)
+            self._recovery.written()
         if counted is not None:
             self._stored = counted
         else:
@@ -184,7 +199,7 @@ class SqliteTargets:
         try:
             gone, self._stored = await self._database.run(shrink)
         except StoreUnavailable as error:
-            self._once.warning(_TROUBLE, error=str(error))
+            self._once.warning("targets beyond the limit not deleted yet", error=str(error))
             return  # the next write tries again
         for key in gone:
             self._cache.pop(key)
