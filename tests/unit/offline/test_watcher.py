@@ -54,7 +54,7 @@ class Bench:
         self.lines = io.StringIO()
         self.telemetry = Telemetry(make_logger("INFO", self.lines), self.clock)
         self.configs = Configs("epoch", self.clock)
-        self.targets = MemoryTargets(100)
+        self.targets = MemoryTargets()
         self.watcher = OfflineWatcher(
             root,
             self.configs,
