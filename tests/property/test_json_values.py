@@ -30,7 +30,7 @@ from ff_proxy.wire.sdk import read_auth_request, read_target_header, write_claim
 from ff_proxy.wire.stored import MAX_ATTRIBUTES_BYTES, DescribedTarget, encode_row, read_row
 from ff_proxy.wire.usage import encode_count, encode_target
 from ff_proxy.wire.usage_reader import read_usage
-from ff_proxy.wire.values import DEEPEST, clean, decode_json
+from ff_proxy.wire.values import MAX_DEPTH, clean, decode_json
 
 ENVIRONMENT = EnvironmentId("e")
 
@@ -112,7 +112,7 @@ documents: st.SearchStrategy[bytes] = st.one_of(
 
 def assert_carried(value: object, depth: int = 0) -> None:
     """Every writer of ours takes it, and Go's reader would give the same."""
-    assert depth <= DEEPEST + 1
+    assert depth <= MAX_DEPTH + 1
     if isinstance(value, dict):
         for name, part in value.items():
             assert_carried(name, depth + 1)

@@ -184,7 +184,7 @@ async def _answer(
 
 def _decoded(body: bytes) -> object:
     try:
-        return decode_json(body, repairable=len(body))
+        return decode_json(body, max_lenient_bytes=len(body))
     except MalformedJson:
         return None
 

@@ -16,7 +16,7 @@ from ff_proxy.offline.files import Files, in_words
 from ff_proxy.offline.layout import README, YAML_SUFFIXES, Location, Part
 from ff_proxy.offline.places import Places
 from ff_proxy.offline.problems import Problem, Severity
-from ff_proxy.wire.interpretation import Interpreter, Note
+from ff_proxy.wire.lenient_documents import LenientReader, Note
 from ff_proxy.wire.normalise import Rejected, normalise_flag, normalise_segment
 from ff_proxy.wire.offline import (
     encode_items,
@@ -121,7 +121,7 @@ class _Reader:
         entries: dict[str, _Made] = {}
         first: dict[str, int] = {}
         meant: list[object] = []
-        interpreter = Interpreter(shape) if shape is not None else None
+        interpreter = LenientReader(shape) if shape is not None else None
         for index, entry in enumerate(document):
             doc, notes, made = _read_entry(entry, make, interpreter)
             meant.append(doc)
@@ -189,7 +189,7 @@ class _Reader:
 
 
 def _read_entry(
-    entry: object, make: Callable[[object], _Made | Rejected], interpreter: Interpreter | None
+    entry: object, make: Callable[[object], _Made | Rejected], interpreter: LenientReader | None
 ) -> tuple[object, tuple[Note, ...], _Made | Rejected]:
     """An entry as it is meant, what is odd about it, and what is made of it."""
     try:

@@ -11,7 +11,7 @@ from typing import Final
 
 import yaml
 
-from ff_proxy.wire.offline import FREE_FIELD, TEXT_FIELDS, TEXT_LISTS
+from ff_proxy.wire.offline import TEXT_FIELDS, TEXT_LISTS, USER_FIELD
 
 _STRING_TAG: Final = "tag:yaml.org,2002:str"
 _MERGE_KEY: Final = "<<"
@@ -68,7 +68,7 @@ class YamlValues:
                 self.twice.append((key.start_mark.line, key.start_mark.column, name))
             is_list = isinstance(value, yaml.SequenceNode)
             as_text = not free and (name in TEXT_LISTS or (name in TEXT_FIELDS and not is_list))
-            own[name] = self._value(value, free=free or name == FREE_FIELD, as_text=as_text)
+            own[name] = self._value(value, free=free or name == USER_FIELD, as_text=as_text)
         return merged | own
 
 

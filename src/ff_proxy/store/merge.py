@@ -15,7 +15,7 @@ from ff_proxy.model.environment import Domain, EnvironmentConfig, Item
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import DropItem, Edit, PutItem
 from ff_proxy.wire.normalise import with_version
-from ff_proxy.wire.stored import DescribedTarget, newer, same_target
+from ff_proxy.wire.stored import DescribedTarget, is_newer, same_target
 
 RETIRED: Final = 5_000
 """How many vanished items an environment remembers the version of: the last ones."""
@@ -136,4 +136,4 @@ def redescribed(
     if described_at is None:
         return DescribedTarget(target, max(now, held.at + 1))
     late = DescribedTarget(target, described_at)
-    return late if newer(late, held) else held
+    return late if is_newer(late, held) else held

@@ -13,7 +13,7 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import Session
-from ff_proxy.wire.normalise import Rejected, has_made_rules, normalise_flag, normalise_segment
+from ff_proxy.wire.normalise import Rejected, derives_legacy_rules, normalise_flag, normalise_segment
 
 # Normalising a flag takes some 50 µs: the loop serves SDKs in between.
 _BATCH: Final = 50
@@ -155,7 +155,7 @@ class Fetcher:
                     items.setdefault(name, last[name])
 
     def _segment(self, environment: EnvironmentId, doc: object, legacy: object) -> Item | Rejected:
-        if has_made_rules(doc, legacy):
+        if derives_legacy_rules(doc, legacy):
             self._once.warning(
                 "legacy segment rules made from servingRules",
                 environment,

@@ -96,7 +96,7 @@ def read_json(request: Request, reply: Reply) -> object:
     """
     try:
         # One bad text in one flag must not make the whole list unreadable.
-        return decode_json(reply.body, repairable=len(reply.body))
+        return decode_json(reply.body, max_lenient_bytes=len(reply.body))
     except MalformedJson as error:
         raise UpstreamMalformed(f"{request}: {error}: {described_body(reply)}") from error
 

@@ -12,7 +12,7 @@ from ff_proxy.upstream.intervals import Intervals, Schedule
 from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.sse import SseDecoder, SseRecord
 from ff_proxy.upstream.status_reporter import StatusReporter
-from ff_proxy.wire.events import Unread, read_event
+from ff_proxy.wire.events import UnusableEvent, read_event
 
 # A stream that lived this long counts as a success; a server that accepts and hangs up does not.
 _LASTING: Final = 10.0
@@ -132,13 +132,13 @@ class Follower:
 
     def _hear(self, record: SseRecord) -> None:
         change = read_event(record.data)
-        outcome = change.value if isinstance(change, Unread) else change.action.value
+        outcome = change.value if isinstance(change, UnusableEvent) else change.action.value
         self._events.labels(self._credentials.environment.id, outcome).inc()
         self._log.debug("event", environment=self._credentials.environment.id, data=record.data)
-        if change is Unread.MALFORMED:
+        if change is UnusableEvent.MALFORMED:
             # Something may have changed that we do not know of.
             self._refresher.refresh_all()
-        elif not isinstance(change, Unread):
+        elif not isinstance(change, UnusableEvent):
             self._refresher.refresh(change)
 
 

@@ -1,7 +1,7 @@
 """Pages of the admin API: hashed keys and targets of an environment.
 
-Reading is lenient about fields and strict about the frame: an answer that is not a page is ``None``,
-so that it is never taken for an empty one.
+Reading is lenient about fields and strict about the page: a response that is not a page is ``None``, so it is
+never mistaken for an empty page.
 """
 
 import re
@@ -14,7 +14,7 @@ from ff_proxy.errors import MalformedJson
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.model.target import Target
 from ff_proxy.wire.config import read_target
-from ff_proxy.wire.stored import keepable
+from ff_proxy.wire.stored import truncate_target
 from ff_proxy.wire.values import decode_json
 
 Entry = TypeVar("Entry")
@@ -25,9 +25,9 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 class Page(msgspec.Struct, Generic[Entry], frozen=True):
     """One page of a listing.
 
-    ``names`` tell every entry of the page from others, ``entries`` has the usable ones by name: a listing
-    is complete when as many names were seen as ``item_count`` says. Counts are ``None`` where the server
-    does not say.
+    ``names`` identify every entry of the page; ``entries`` maps the names of the usable ones to their values.
+    A listing is complete once ``item_count`` distinct names were seen. Counts are ``None`` if the server does
+    not send them.
     """
 
     entries: Mapping[str, Entry]
@@ -37,34 +37,34 @@ class Page(msgspec.Struct, Generic[Entry], frozen=True):
 
 
 def read_key_page(body: bytes) -> Page[SdkKeyHash] | None:
-    """A page of ``/admin/apikey``; entries without a usable hash are left out."""
+    """A page of ``/admin/apikey``; entries without a usable hash are dropped."""
     return _read(body, "apiKeys", _key_hash)
 
 
 def read_target_page(body: bytes) -> Page[Target] | None:
-    """A page of ``/admin/targets``; entries without an identifier are left out."""
+    """A page of ``/admin/targets``; entries without an identifier are dropped."""
     return _read(body, "targets", _target)
 
 
 def _read(body: bytes, field: str, read: Callable[[dict[str, object]], Entry | None]) -> Page[Entry] | None:
     try:
-        doc = decode_json(body, repairable=len(body))
+        doc = decode_json(body, max_lenient_bytes=len(body))
     except MalformedJson:
         return None
     if not isinstance(doc, dict):
         return None
-    listed = doc.get(field)
-    if listed is None:
-        # Go leaves an empty list out; without it only the counts show that this is a page at all.
-        listed = []
+    entries = doc.get(field)
+    if entries is None:
+        # Go omits an empty list; then only the counts show that this is a page.
+        entries = []
         if not isinstance(doc.get("itemCount"), int):
             return None
-    if not isinstance(listed, list):
+    if not isinstance(entries, list):
         return None
-    named = {_name(entry): entry for entry in listed}
-    made = ((name, read(entry)) for name, entry in named.items() if isinstance(entry, dict))
+    named = {_name(entry): entry for entry in entries}
+    parsed = ((name, read(entry)) for name, entry in named.items() if isinstance(entry, dict))
     return Page(
-        entries={name: entry for name, entry in made if entry is not None},
+        entries={name: entry for name, entry in parsed if entry is not None},
         names=frozenset(named),
         item_count=_count(doc.get("itemCount")),
         page_count=_count(doc.get("pageCount")),
@@ -81,7 +81,7 @@ def _target(entry: dict[str, object]) -> Target | None:
     target = read_target(entry)
     if target is None:
         return None
-    return keepable(msgspec.structs.replace(target, name=target.name or target.identifier))[0]
+    return truncate_target(msgspec.structs.replace(target, name=target.name or target.identifier))[0]
 
 
 def _name(entry: object) -> str:

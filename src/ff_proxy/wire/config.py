@@ -1,10 +1,9 @@
 """Reading flags, segments and targets off the wire into the records that the engine works on.
 
-Reading is total: any JSON value gives a record. What is absent or of a wrong type reads as the Go SDK's
-zero value, numbers and booleans that stand where text belongs read as their JSON text, and entries that
-are no objects are dropped. One rule comes before leniency: nonsense never makes a rule match more
-targets than it says, so a clause that cannot be read stays, as one that never holds, and a rule whose
-clauses are no list goes.
+Reading is total: any JSON value gives a record. A missing field, or one of the wrong type, reads as the Go
+SDK's zero value; numbers and booleans in place of text read as their JSON text; entries that are not objects
+are dropped. One rule overrides leniency: bad input never makes a rule match more targets than it should. So
+an unreadable clause stays and never matches, and a rule whose clauses are not a list is dropped.
 """
 
 import math
@@ -35,7 +34,7 @@ _Entry = TypeVar("_Entry")
 
 
 def read_feature(doc: object) -> FeatureConfig:
-    """A flag's JSON object → its record (spec/evaluation#one-flag)."""
+    """Parse a flag's JSON object (spec/evaluation#one-flag)."""
     flag = _object(doc)
     return FeatureConfig(
         identifier=_text(flag.get("feature")),
@@ -52,7 +51,7 @@ def read_feature(doc: object) -> FeatureConfig:
 
 
 def read_segment(doc: object) -> Segment:
-    """A segment's JSON object, with either or both forms of rules → its record (spec/evaluation#segments)."""
+    """Parse a segment's JSON object, with either or both forms of rules (spec/evaluation#segments)."""
     segment = _object(doc)
     return Segment(
         identifier=_text(segment.get("identifier")),
@@ -65,14 +64,14 @@ def read_segment(doc: object) -> Segment:
 
 
 def read_target(doc: object) -> Target | None:
-    """A target's JSON object → the target; ``None`` if it is none or does not say whom it describes."""
+    """Parse a target's JSON object; ``None`` if it is not an object or has no identifier."""
     if isinstance(doc, dict):
         doc = doc | {"attributes": clean_object(doc.get("attributes"))}
     return read_decoded_target(doc)
 
 
 def read_decoded_target(doc: object) -> Target | None:
-    """The same of what ``decode_json`` has made, which is clean: attributes may be many, and cost nothing."""
+    """Like ``read_target`` for a value from ``decode_json``, whose attributes are clean already."""
     if not isinstance(doc, dict):
         return None
     identifier = doc.get("identifier")

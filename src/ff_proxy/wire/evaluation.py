@@ -1,4 +1,4 @@
-"""Writing evaluations: the four fields that client SDKs take, and nothing else.
+"""Writing evaluations: the four fields that client SDKs read, and nothing else.
 
 See spec/sdk-wire#evaluations.
 """
@@ -20,17 +20,16 @@ _JSON_ESCAPES: Final = str.maketrans(
 )
 
 _ESCAPE: Final = re.compile(r"\\.", re.DOTALL)
-_UNSPOILT: Final = {'\\"': "\\u0022", "\\\\": "\\u005c"}
+_ANDROID_SAFE: Final = {'\\"': "\\u0022", "\\\\": "\\u005c"}
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def encode_evaluation(evaluation: Evaluation, *, escape_json: bool = False) -> bytes:
-    """An evaluation → one JSON object of ``flag``, ``kind``, ``value`` (always text) and ``identifier``.
+    """Encode an evaluation as an object of ``flag``, ``kind``, ``value`` (always text) and ``identifier``.
 
     Args:
         evaluation: what to write.
-        escape_json: a JSON flag's value is encoded once more (the option
-        ``json-values=escaped``).
+        escape_json: encode the value of a JSON flag a second time (the option ``json-values=escaped``).
     """
     value = clean_text(evaluation.value)
     if evaluation.kind == Kind.JSON:
@@ -46,16 +45,16 @@ def encode_evaluation(evaluation: Evaluation, *, escape_json: bool = False) -> b
 
 
 def json_string(text: str) -> str:
-    """A text as a JSON string in the Go proxy's form: ``<``, ``>``, ``&`` and line separators escaped."""
+    """Encode text as a JSON string as the Go proxy does: ``<``, ``>``, ``&`` and line separators escaped."""
     return f'"{text.translate(_JSON_ESCAPES)}"'
 
 
 def _plain_json(text: str) -> str:
-    r"""The same JSON without ``\"`` and ``\\``, which the Android SDK spoils before it parses (trap 48)."""
+    r"""Rewrite JSON without ``\"`` and ``\\``, which the Android SDK corrupts (spec/sdk-wire#trap-48)."""
     if "\\" not in text:
         return text
     try:
         decode_json(text.encode())
     except MalformedJson:
-        return text  # what is no JSON stays as somebody wrote it
-    return _ESCAPE.sub(lambda escape: _UNSPOILT.get(escape.group(), escape.group()), text)
+        return text  # not JSON: keep the author's text
+    return _ESCAPE.sub(lambda escape: _ANDROID_SAFE.get(escape.group(), escape.group()), text)

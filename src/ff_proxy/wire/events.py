@@ -1,7 +1,7 @@
-"""SSE events about flags and segments: reading those of SaaS, writing those for SDKs (spec/sdk-wire#streams).
+"""SSE events about flags and segments: reading Harness's, writing those for SDKs (spec/sdk-wire#streams).
 
-SDKs take the written bytes apart by column, by line and by chunk: the one form that all of them read
-is made here and nowhere else.
+SDKs parse these bytes by column, by line and by chunk. The one form that all of them can read is written here
+and nowhere else.
 """
 
 import json
@@ -13,7 +13,7 @@ import msgspec
 from ff_proxy.model.environment import Action, Change, Domain
 
 HEARTBEAT: Final = b":\n\n"
-"""The record that only says the stream lives: an empty comment, the one form the Go SDK counts."""
+"""The keep-alive record: an empty comment, the only form that resets the Go SDK's timer."""
 
 _INT32_MIN: Final = -(2**31)
 _INT32_MAX: Final = 2**31 - 1
@@ -22,36 +22,36 @@ _DOMAINS: Final = {domain.value: domain for domain in Domain}
 _ACTIONS: Final = {action.value: action for action in Action}
 
 
-class Unread(Enum):
-    """Why an event's data did not become a change."""
+class UnusableEvent(Enum):
+    """Why an event's data is not a change."""
 
     FOREIGN = "foreign"
     """Well-formed, but about something other than a flag or a segment."""
 
     MALFORMED = "malformed"
-    """Not what the API promises: something may have changed that we do not know of."""
+    """Not what the API promises: something unknown may have changed."""
 
 
-def read_event(data: str | bytes) -> Change | Unread:
-    """The change that an event's ``data`` speaks of.
+def read_event(data: str | bytes) -> Change | UnusableEvent:
+    """Parse an event's ``data`` into the change it announces.
 
-    An unknown action on a known item counts as a patch, so that the item is fetched (as the Go SDK does);
-    a missing or unusable version is 0.
+    An unknown action on a known item counts as a patch, so the item is fetched, as in the Go SDK. A missing
+    or unusable version is 0.
     """
     try:
         message = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return Unread.MALFORMED
+        return UnusableEvent.MALFORMED
     if not isinstance(message, dict):
-        return Unread.MALFORMED
+        return UnusableEvent.MALFORMED
     domain = message.get("domain")
     if not isinstance(domain, str):
-        return Unread.MALFORMED
+        return UnusableEvent.MALFORMED
     if domain not in _DOMAINS:
-        return Unread.FOREIGN
+        return UnusableEvent.FOREIGN
     identifier = message.get("identifier")
     if not isinstance(identifier, str) or not identifier:
-        return Unread.MALFORMED
+        return UnusableEvent.MALFORMED
     action = message.get("event")
     version = message.get("version")
     return Change(
@@ -63,7 +63,7 @@ def read_event(data: str | bytes) -> Change | Unread:
 
 
 def event_record(change: Change) -> bytes:
-    """One SSE record for SDKs: ASCII whatever the identifier, the version within a signed 32-bit integer."""
+    """Encode one SSE record for SDKs: always ASCII, with the version clamped to a signed 32-bit integer."""
     payload = {
         "event": change.action.value,
         "domain": change.domain.value,

@@ -1,8 +1,8 @@
-"""Making items that every SDK can read out of whatever a source says (spec/sdk-wire#bodies).
+"""Turning whatever a source sends into items that every SDK can read (spec/sdk-wire#bodies).
 
-What SaaS sent is kept, unknown fields included; a field is touched only where its absence, a null or a
-wrong type would break an SDK. An item that cannot be made readable is ``Rejected``, so that one bad
-flag never breaks a list.
+Everything that Harness sent is kept, unknown fields included. A field is changed only if its absence, a null
+or a wrong type would break an SDK. An item that cannot be repaired is ``Rejected``, so that one bad flag
+never breaks a list.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ Json = dict[str, object]
 _MAX_INT: Final = 2**63 - 1
 _KINDS: Final = {"bool": "boolean", "number": "int", "integer": "int"}
 _KNOWN_KINDS: Final = frozenset({"boolean", "int", "string", "json"})
-# The Ruby SDK raises on a flag with fewer, and its poll thread dies of it.
-_LEAST_VARIATIONS: Final = 2
+# The Ruby SDK raises on a flag with fewer, which kills its poll thread.
+_MIN_VARIATIONS: Final = 2
 _TARGET_FIELDS: Final = ("identifier", "account", "org", "environment", "project", "name")
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -29,14 +29,14 @@ _encode_sorted: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """An item that no SDK could read; ``identifier`` is empty if it has none."""
+    """An item that no SDK could read; ``identifier`` may be empty."""
 
     identifier: str
     problem: str
 
 
 def normalise_flag(doc: object) -> Item | Rejected:
-    """A flag as SaaS or a file has it → the form that is stored and served."""
+    """Normalise a flag from Harness or a file into the form that is stored and served."""
     if not isinstance(doc, dict):
         return Rejected("", "a flag must be an object")
     flag = _without_nulls(doc)
@@ -67,14 +67,14 @@ def normalise_flag(doc: object) -> Item | Rejected:
 
 
 def normalise_segment(doc: object, legacy: object | None = None) -> Item | Rejected:
-    """A segment → the form that is stored: it holds both ``rules`` and ``servingRules``.
+    """Normalise a segment into the form that is stored, with both ``rules`` and ``servingRules``.
 
     Args:
-        doc: the segment as a ``rules=v2`` caller or a file has it.
-        legacy: the same segment as a caller without ``rules=v2`` has it, if the source was asked for it.
+        doc: the segment as sent to a ``rules=v2`` caller, or as in a file.
+        legacy: the same segment as sent to a caller without ``rules=v2``, if it was fetched.
 
-    A source that has serving rules only gets legacy rules made of the first clause of each group, as
-    the Go proxy makes them (spec/behaviour#segment-forms); ``has_made_rules`` tells.
+    If the source has serving rules only, the legacy rules are derived from the first clause of each, as in
+    the Go proxy (spec/behaviour#segment-forms); ``derives_legacy_rules`` tells whether they are.
     """
     if not isinstance(doc, dict):
         return Rejected("", "a segment must be an object")
@@ -103,17 +103,18 @@ def normalise_segment(doc: object, legacy: object | None = None) -> Item | Rejec
     return _item(Domain.SEGMENT, identifier, segment)
 
 
-def has_made_rules(doc: object, legacy: object | None = None) -> bool:
-    """Whether ``normalise_segment`` makes legacy rules for this source: worth one warning."""
+def derives_legacy_rules(doc: object, legacy: object | None = None) -> bool:
+    """Whether ``normalise_segment`` derives legacy rules for this source, which deserves one warning."""
     if not isinstance(doc, dict) or not doc.get("servingRules"):
         return False
     return not doc.get("rules") and not (isinstance(legacy, dict) and legacy.get("rules"))
 
 
 def segment_forms(wire: bytes) -> tuple[bytes, bytes]:
-    """A stored segment's JSON → what a caller without and with ``rules=v2`` gets (spec/behaviour#endpoints).
+    """A stored segment's JSON for a caller without ``rules=v2``, and for one with it.
 
-    With ``rules=v2``: ``servingRules`` if there are any, else ``rules``. Anyone else: ``rules``.
+    With ``rules=v2``: ``servingRules`` if there are any, else ``rules``. Otherwise: ``rules``. See
+    spec/behaviour#endpoints.
     """
     doc: Json = msgspec.json.decode(wire)
     serving = doc.pop("servingRules", [])
@@ -126,7 +127,7 @@ def segment_forms(wire: bytes) -> tuple[bytes, bytes]:
 
 
 def with_version(item: Item, version: int) -> Item:
-    """The same content under another version."""
+    """The same content with another version."""
     if item.version == version:
         return item
     doc: Json = msgspec.json.decode(item.wire)
@@ -177,7 +178,7 @@ def _version(field: object) -> int:
 
 def _variations(field: object) -> list[Json]:
     variations = _objects(field, _variation)
-    while 0 < len(variations) < _LEAST_VARIATIONS:
+    while 0 < len(variations) < _MIN_VARIATIONS:
         variations.append(dict(variations[0]))
     return variations
 
@@ -233,8 +234,8 @@ def _segment_rule(entry: Json) -> Json | None:
 def _clauses(field: object) -> list[Json] | None:
     """The clauses of one rule, or ``None`` if they are not a list.
 
-    A rule that loses a clause matches more targets, and one without any matches everybody: a clause
-    that cannot be read stays as one that never holds, and a rule without a list goes.
+    A rule that loses a clause matches more targets, and a rule without clauses matches everybody. So an
+    unreadable clause stays and never matches, and a rule whose clauses are not a list is dropped.
     """
     if not isinstance(field, list):
         return None

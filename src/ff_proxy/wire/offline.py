@@ -1,6 +1,6 @@
-"""What the files of an offline directory hold beside flags and segments: key hashes, targets, identity.
+"""The other files of an offline directory: key hashes, targets, and what they say of the environment.
 
-The directory is the Go proxy's: what is written here it can read, and the other way round.
+The format is the Go proxy's: either proxy can read what the other wrote.
 """
 
 import re
@@ -36,22 +36,22 @@ TEXT_FIELDS: Final = frozenset(
         "variation",
     }
 )
-"""Fields that are text whatever they look like: YAML would read ``identifier: true`` as a boolean."""
+"""Fields that always hold text: YAML would read ``identifier: true`` as a boolean."""
 
 TEXT_LISTS: Final = frozenset(
     {"excluded", "included", "keys", "tags", "targetSegments", "targets", "values", "variations"}
 )
-"""Fields whose entries are text where they are no objects."""
+"""Fields whose entries are text unless they are objects."""
 
-FREE_FIELD: Final = "attributes"
-"""The field whose content is the user's own, so that ``TEXT_FIELDS`` does not hold inside."""
+USER_FIELD: Final = "attributes"
+"""The field whose content belongs to the user, so ``TEXT_FIELDS`` does not apply inside."""
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _KEY_PREFIX: Final = "auth-key-"
 
 
 def read_key_hash(entry: object) -> SdkKeyHash | None:
-    """An entry of ``auth_config`` → the hash, or ``None`` if it is no SHA-256 in hex."""
+    """Parse an entry of ``auth_config``; ``None`` if it is not a SHA-256 in hex."""
     if not isinstance(entry, str):
         return None
     text = entry.strip().removeprefix(_KEY_PREFIX).lower()
@@ -59,10 +59,10 @@ def read_key_hash(entry: object) -> SdkKeyHash | None:
 
 
 def read_plain_keys(document: object) -> tuple[list[object], list[str]] | None:
-    """What stands in place of the list in ``auth_config`` where SDK keys are in plain: ``{"keys": […]}``.
+    """Parse an ``auth_config`` that lists SDK keys in plain text: ``{"keys": […]}``.
 
-    The entries for ``read_key_hash``, and the names of fields that mean nothing; ``None`` if it is no such
-    document.
+    Returns the entries for ``read_key_hash`` and the names of unknown fields, or ``None`` if the document has
+    another form.
     """
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         return None
@@ -73,17 +73,17 @@ def read_plain_keys(document: object) -> tuple[list[object], list[str]] | None:
 
 
 def read_offline_target(entry: object) -> Target | None:
-    """An entry of ``targets`` → the target, or ``None`` if it is no object with an identifier."""
+    """Parse an entry of ``targets``; ``None`` if it is not an object with an identifier."""
     return read_target(entry)
 
 
 def read_info(
     environment: EnvironmentId, items: Iterable[object], targets: Iterable[object]
 ) -> EnvironmentInfo:
-    """What flags, segments and their members, and targets say of the environment that they belong to.
+    """Collect what flags, segments, their members and targets say about their environment.
 
     Args:
-        environment: its id, which only the directory's name tells.
+        environment: its id, which only the directory's name says.
         items: flags and segments as read.
         targets: targets as read.
     """
@@ -105,22 +105,22 @@ def read_info(
 
 
 def encode_items(wires: Iterable[bytes]) -> bytes:
-    """Flags or segments, as ``Item.wire`` holds them → the file's content, indented for people."""
+    """Encode flags or segments (their ``Item.wire``) as the content of a file, indented for people."""
     return _pretty(b"[%b]" % b",".join(wires))
 
 
 def encode_keys(keys: Iterable[SdkKeyHash]) -> bytes:
-    """Key hashes → the content of ``auth_config``."""
+    """Encode key hashes as the content of ``auth_config``."""
     return _pretty(msgspec.json.encode(sorted(keys)))
 
 
 def encode_targets(targets: Iterable[Target], info: EnvironmentInfo) -> bytes:
-    """Targets → the content of ``targets``, with every field that the Go proxy writes."""
+    """Encode targets as the content of ``targets``, with every field that the Go proxy writes."""
     return _pretty(msgspec.json.encode([_target(target, info) for target in targets]))
 
 
 def _members(entries: Iterable[object]) -> Iterator[object]:
-    """Targets within groups: SaaS names the account there, and not in flags."""
+    """The targets in groups: Harness names the account there, but not in flags."""
     for entry in entries:
         if isinstance(entry, Mapping):
             for field in ("included", "excluded"):

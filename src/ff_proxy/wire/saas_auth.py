@@ -1,7 +1,7 @@
-"""Authentication with SaaS: the body that is posted, the token that comes back, and what the token says.
+"""Authentication with Harness: the request body, the token in the response, and its claims.
 
-SaaS's tokens are read, never verified: they come over TLS from the one that made them, and the secret
-they are signed with is SaaS's own (spec/sdk-wire#token-format).
+Harness's tokens are decoded but not verified: they come over TLS from their issuer, and only Harness has the
+secret (spec/sdk-wire#token-format).
 """
 
 import base64
@@ -30,10 +30,10 @@ class _AuthRequest(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 def auth_body(key: SdkKey, target: Target | None = None) -> bytes:
-    """What is posted to ``/client/auth``; with ``target`` SaaS also registers it.
+    """Encode the body of ``/client/auth``; if there is a ``target``, Harness also registers it.
 
     Raises:
-        ValueError: the key or the target is not text that JSON can carry.
+        ValueError: JSON cannot represent the key or the target.
     """
     described = None
     if target is not None:
@@ -47,7 +47,7 @@ def auth_body(key: SdkKey, target: Target | None = None) -> bytes:
 
 
 def read_auth_token(body: bytes) -> Secret | None:
-    """The token in an answer of ``/client/auth``; ``None`` if the answer holds none."""
+    """The token in a response of ``/client/auth``; ``None`` if there is none."""
     try:
         answer = decode_json(body)
     except MalformedJson:
@@ -57,13 +57,13 @@ def read_auth_token(body: bytes) -> Secret | None:
 
 
 def read_claims(token: Secret) -> EnvironmentInfo | None:
-    """What a token of SaaS says of its environment; ``None`` if it does not name one.
+    """The environment that Harness's token describes; ``None`` if it names none.
 
-    A missing cluster is ``"1"``, other claims that are missing or no text are empty.
+    A missing cluster is ``"1"``; other claims that are missing or not text are empty.
     """
     try:
         payload = token.reveal().split(".")[1]
-        # Padding is optional on the wire; too much of it is ignored.
+        # Padding is optional on the wire; extra padding is ignored.
         claims = decode_json(base64.urlsafe_b64decode(payload + "=="))
     except (IndexError, ValueError, MalformedJson):
         return None

@@ -1,4 +1,4 @@
-"""What SDKs send, read leniently, and the claims of the proxy's tokens.
+"""Lenient reading of what SDKs send, and the claims of the proxy's tokens.
 
 See spec/sdk-wire#auth-body, spec/sdk-wire#token-format, spec/sdk-wire#target-transport.
 """
@@ -15,7 +15,7 @@ from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
 from ff_proxy.model.target import Target
 from ff_proxy.wire.config import read_decoded_target
-from ff_proxy.wire.stored import MAX_ATTRIBUTES_BYTES, Excess, keepable
+from ff_proxy.wire.stored import MAX_ATTRIBUTES_BYTES, Excess, truncate_target
 from ff_proxy.wire.text import clean_text, value_text
 from ff_proxy.wire.values import decode_json
 
@@ -23,18 +23,18 @@ _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _PADDING: Final = b"=="
 _KEY_PREFIX: Final = "auth-key-"
 _HASH_DIGITS: Final = 64
-_FAR: Final = 1e15
-_LONGEST_CLAIM: Final = 256
+_MAX_SECONDS: Final = 1e15
+_MAX_CLAIM: Final = 256
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 # The ASCII characters that base64url can turn into "-" or "_" (spec/sdk-wire#token-format rule 3).
 _UNCLEAN: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in ">?~\x7f"})
 
 
 class AuthRequest(msgspec.Struct, frozen=True):
-    """What is asked of ``/client/auth``.
+    """A request to ``/client/auth``.
 
-    ``target`` is as much of the description as a store keeps, ``excess`` says what was too long.
-    ``keep_attributes``: the body says nothing of attributes, so those already stored stay
+    ``target`` is as much of the target as a store keeps; ``excess`` says what was too long.
+    ``keep_attributes``: the body has no attributes, so those already stored stay
     (spec/behaviour#upward-queues).
     """
 
@@ -45,7 +45,7 @@ class AuthRequest(msgspec.Struct, frozen=True):
 
 
 class TokenClaims(msgspec.Struct, frozen=True):
-    """What a token of this or the Go proxy says.
+    """The claims of a token from this proxy or the Go proxy.
 
     ``key`` is ``None`` in tokens of the Go proxy v1; ``issued_at`` is in epoch seconds.
     """
@@ -58,14 +58,14 @@ class TokenClaims(msgspec.Struct, frozen=True):
 def read_auth_request(body: bytes) -> AuthRequest:
     """The body of ``POST /client/auth``.
 
-    A target that cannot be used, or whose identifier is blank, is none: no SDK asks again after a 400.
-    Raises ``RequestError`` 400 if the body is no JSON object or names no key.
+    A target that is unusable or has a blank identifier counts as none, because no SDK retries after a 400.
+    Raises ``RequestError`` 400 if the body is not a JSON object or has no key.
     """
     if not body.strip():
         raise RequestError(400, "the request body is empty")
-    short, cut = _shortened(body)
+    shortened, cut = _shortened(body)
     try:
-        doc = decode_json(short)
+        doc = decode_json(shortened)
     except MalformedJson as error:
         raise RequestError(400, f"the request body cannot be read: {error}") from error
     if not isinstance(doc, dict):
@@ -78,12 +78,12 @@ def read_auth_request(body: bytes) -> AuthRequest:
     target = _sent_target(described)
     if target is None:
         return AuthRequest(SdkKey(key), None, keep)
-    kept, excess = keepable(target, sent=len(short))
+    kept, excess = truncate_target(target, sent=len(shortened))
     return AuthRequest(SdkKey(key), kept, keep, excess or cut)
 
 
 def read_target_header(value: bytes) -> Target | None:
-    """The target in a ``Harness-Target`` header (base64 of JSON), or ``None`` if it holds none."""
+    """Parse a ``Harness-Target`` header (JSON in base64); ``None`` if it holds no target."""
     try:
         return _sent_target(decode_json(base64.b64decode(value.translate(_URL_SAFE) + _PADDING)))
     except (binascii.Error, MalformedJson):
@@ -91,12 +91,12 @@ def read_target_header(value: bytes) -> Target | None:
 
 
 def write_claims(info: EnvironmentInfo, key: SdkKeyHash, issued_at: float, *, account: str = "") -> bytes:
-    """The payload of a token for ``key`` of the environment: ASCII whose base64url has no ``-`` and no ``_``.
+    """Encode the payload of a token for ``key``: ASCII whose base64url contains no ``-`` and no ``_``.
 
-    ``accountID``, ``environmentIdentifier`` and ``clusterIdentifier`` (a numeric text) are always there and
-    never empty: where the first two are not known, ``account`` and the environment's id stand for them (some
-    Python and PHP SDKs do not start without them). Other claims that are not known are left out.
-    The key is claimed as the Go proxy v2 does it, so that either proxy takes the other's tokens.
+    ``accountID``, ``environmentIdentifier`` and ``clusterIdentifier`` (a numeric text) are always present and
+    never empty, because some Python and PHP SDKs do not start without them. If the first two are unknown,
+    ``account`` and the environment's id replace them. Other unknown claims are omitted. The key's claim is
+    the Go proxy v2's, so that either proxy accepts the other's tokens.
     """
     known = {
         "environmentIdentifier": _claim(info.identifier) or info.id,
@@ -118,10 +118,10 @@ def write_claims(info: EnvironmentInfo, key: SdkKeyHash, issued_at: float, *, ac
 
 
 def read_claims(payload: bytes) -> TokenClaims | None:
-    """The payload of a token whose signature was found good; ``None`` if no proxy writes such a one.
+    """Parse the payload of a token with a valid signature; ``None`` if no proxy writes such a payload.
 
-    ``nbf`` and ``iat`` are not compared with any clock, since members' clocks differ. A token that
-    expires is none of a proxy's: it is not taken, rather than taken for ever.
+    ``nbf`` and ``iat`` are not compared with a clock, since members' clocks differ. No proxy issues tokens
+    that expire, so one with an expiry is refused rather than accepted for ever.
     """
     try:
         claims = decode_json(payload)
@@ -143,7 +143,7 @@ def read_claims(payload: bytes) -> TokenClaims | None:
 def _seconds(claim: object) -> float | None:
     if isinstance(claim, bool) or not isinstance(claim, int | float):
         return None
-    return float(claim) if abs(claim) < _FAR else None
+    return float(claim) if abs(claim) < _MAX_SECONDS else None
 
 
 def _key_hash(claim: object) -> SdkKeyHash | None:
@@ -154,12 +154,12 @@ def _key_hash(claim: object) -> SdkKeyHash | None:
 
 
 def _claim(text: str) -> str:
-    """A claim that a token has room for; whitespace alone says nothing."""
-    return text if text.strip() and len(text) <= _LONGEST_CLAIM else ""
+    """A claim, or empty if it is blank or too long for a token."""
+    return text if text.strip() and len(text) <= _MAX_CLAIM else ""
 
 
 def _shortened(body: bytes) -> tuple[bytes, Excess | None]:
-    """A long body without what would not be kept: reading a megabyte takes longer than a request may."""
+    """A long body without what would not be kept: parsing a megabyte would block the event loop."""
     if len(body) <= MAX_ATTRIBUTES_BYTES:
         return body, None
     try:
@@ -180,7 +180,7 @@ def _shortened(body: bytes) -> tuple[bytes, Excess | None]:
 
 
 def _sent_target(doc: object) -> Target | None:
-    """A target as an SDK describes it, with an identifier that may be a number."""
+    """Parse a target as SDKs send it: the identifier may be a number."""
     if not isinstance(doc, dict):
         return None
     identifier = doc.get("identifier")

@@ -1,4 +1,4 @@
-"""What flags, target groups and targets look like, field by field: for documents that people write."""
+"""The shapes of flags, target groups and targets, field by field, for documents that people write."""
 
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 Getter = Callable[[str], Any]
-"""Gives a field of an object, ``None`` if it is not there."""
+"""Returns a field of an object, or ``None``."""
 
 
 class Kind(Enum):
@@ -18,7 +18,7 @@ class Kind(Enum):
     TEXT = auto()
     TEXTS = auto()
     VALUE = auto()
-    """Text that a JSON value of any type can stand for."""
+    """Text, which may be given as a JSON value of any type."""
     BOOLEAN = auto()
     INTEGER = auto()
     COUNT = auto()
@@ -27,34 +27,34 @@ class Kind(Enum):
     FLAG_KIND = auto()
     OPERATOR = auto()
     OBJECT = auto()
-    """An object of the user's own."""
+    """An object with arbitrary fields."""
     ANY = auto()
-    """Something that is kept and means nothing here."""
-    ONE = auto()
-    MANY = auto()
+    """Kept, but ignored by the proxy."""
+    OBJECT_OF_SHAPE = auto()
+    LIST_OF_SHAPE = auto()
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """An object: ``noun`` for people, its fields, and what a bare text in its place stands for.
+    """An object: its ``noun`` in messages, its fields, and the fields that a bare text in its place fills.
 
-    ``check`` says what is odd about an object of which every field can be read.
+    ``check`` returns warnings about an object whose fields are all readable.
     """
 
     noun: str
     fields: Mapping[str, "Field"]
-    text_is: tuple[str, ...] = ()
+    text_fills: tuple[str, ...] = ()
     check: Callable[[Getter], tuple[str, ...]] | None = None
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A field: what it holds, of which shape if that is objects, and what follows if it is not there.
+    """A field: its kind, the shape of its objects, and what happens if it is absent.
 
-    ``identity``: without it, nobody knows what the object is about.
+    ``identity``: an object without this field cannot be identified, so it is dropped.
     """
 
     kind: Kind
     shape: Shape | None = None
-    absence: str = ""
+    if_absent: str = ""
     identity: bool = False
 
 
@@ -88,8 +88,8 @@ _COUNT: Final = Field(Kind.COUNT)
 _IDENTIFIER: Final = Field(Kind.TEXT, identity=True)
 
 
-def _many(shape: Shape, absence: str = "") -> Field:
-    return Field(Kind.MANY, shape, absence)
+def _many(shape: Shape, if_absent: str = "") -> Field:
+    return Field(Kind.LIST_OF_SHAPE, shape, if_absent)
 
 
 def _check_distribution(get: Getter) -> tuple[str, ...]:
@@ -102,23 +102,23 @@ def _check_serve(get: Getter) -> tuple[str, ...]:
         ignored = get("variation") is not None
         return ("'variation' is ignored, because there is a 'distribution'",) if ignored else ()
     if get("variation") is None:
-        return ("it serves nothing: it needs a 'variation' or a 'distribution'",)
+        return ("it serves nothing, because it needs a 'variation' or a 'distribution'",)
     return ()
 
 
 def _check_clause(get: Getter) -> tuple[str, ...]:
     if get("attribute") or get("op") in {None, "segmentMatch"}:
         return ()
-    return ("it never matches without an 'attribute'",)
+    return ("it never matches, because it has no 'attribute'",)
 
 
 def _check_flag(get: Getter) -> tuple[str, ...]:
     names = [_part(entry, "identifier") for entry in get("variations") or ()]
     twice = sorted({name for name in names if names.count(name) > 1})
-    odd = [f"variation {name!r} is there more than once" for name in twice]
+    warnings = [f"variation {name!r} appears more than once" for name in twice]
     if len(names) == 1:
-        odd.append("it has one variation only, which is served twice: some SDKs need two")
-    return tuple(odd)
+        warnings.append("it has only one variation, which is sent twice because some SDKs need two")
+    return tuple(warnings)
 
 
 def _part(entry: Any, name: str) -> Any:
@@ -139,18 +139,18 @@ _NAMED: Final = Shape(
         "attributes": Field(Kind.OBJECT),
         "segments": _ANY,
     },
-    text_is=("identifier",),
+    text_fills=("identifier",),
 )
 _TAG: Final = Shape(
-    noun="tag", fields={"identifier": _TEXT, "name": _TEXT, "value": Field(Kind.VALUE)}, text_is=("name",)
+    noun="tag", fields={"identifier": _TEXT, "name": _TEXT, "value": Field(Kind.VALUE)}, text_fills=("name",)
 )
 _CLAUSE: Final = Shape(
     noun="clause",
     fields={
         "id": _TEXT,
         "attribute": _TEXT,
-        "op": Field(Kind.OPERATOR, absence="it never matches"),
-        "values": Field(Kind.TEXTS, absence="it never matches"),
+        "op": Field(Kind.OPERATOR, if_absent="it never matches"),
+        "values": Field(Kind.TEXTS, if_absent="it never matches"),
         "negate": Field(Kind.BOOLEAN),
     },
     check=_check_clause,
@@ -158,8 +158,8 @@ _CLAUSE: Final = Shape(
 _WEIGHTED: Final = Shape(
     noun="share",
     fields={
-        "variation": Field(Kind.TEXT, absence="it serves nothing"),
-        "weight": Field(Kind.COUNT, absence="it counts as 0"),
+        "variation": Field(Kind.TEXT, if_absent="it serves nothing"),
+        "weight": Field(Kind.COUNT, if_absent="it counts as 0"),
     },
 )
 _DISTRIBUTION: Final = Shape(
@@ -169,8 +169,8 @@ _DISTRIBUTION: Final = Shape(
 )
 _SERVE: Final = Shape(
     noun="serve",
-    fields={"variation": _TEXT, "distribution": Field(Kind.ONE, _DISTRIBUTION)},
-    text_is=("variation",),
+    fields={"variation": _TEXT, "distribution": Field(Kind.OBJECT_OF_SHAPE, _DISTRIBUTION)},
+    text_fills=("variation",),
     check=_check_serve,
 )
 _RULE: Final = Shape(
@@ -179,7 +179,7 @@ _RULE: Final = Shape(
         "ruleId": _TEXT,
         "priority": Field(Kind.INTEGER),
         "clauses": _many(_CLAUSE, "it matches everybody"),
-        "serve": Field(Kind.ONE, _SERVE, "it serves nothing"),
+        "serve": Field(Kind.OBJECT_OF_SHAPE, _SERVE, "it serves nothing"),
     },
 )
 _SEGMENT_RULE: Final = Shape(
@@ -196,22 +196,22 @@ _VARIATION: Final = Shape(
         "identifier": _IDENTIFIER,
         "name": _TEXT,
         "description": _TEXT,
-        "value": Field(Kind.VALUE, absence="its value is empty"),
+        "value": Field(Kind.VALUE, if_absent="its value is empty"),
     },
-    text_is=("identifier", "value"),
+    text_fills=("identifier", "value"),
 )
 _VARIATION_MAP: Final = Shape(
     noun="entry",
     fields={
-        "variation": Field(Kind.TEXT, absence="it serves nothing"),
+        "variation": Field(Kind.TEXT, if_absent="it serves nothing"),
         "targets": _many(_NAMED),
         "targetSegments": _TEXTS,
     },
 )
 _PREREQUISITE: Final = Shape(
     noun="prerequisite",
-    fields={"feature": _IDENTIFIER, "variations": Field(Kind.TEXTS, absence="it is never met")},
-    text_is=("feature",),
+    fields={"feature": _IDENTIFIER, "variations": Field(Kind.TEXTS, if_absent="it is never met")},
+    text_fills=("feature",),
 )
 
 FLAG: Final = Shape(
@@ -222,11 +222,11 @@ FLAG: Final = Shape(
         "description": _TEXT,
         **_OWNERS,
         **_TIMES,
-        "kind": Field(Kind.FLAG_KIND, absence="it is a string"),
-        "state": Field(Kind.STATE, absence="it is off"),
+        "kind": Field(Kind.FLAG_KIND, if_absent="it is a string"),
+        "state": Field(Kind.STATE, if_absent="it is off"),
         "variations": _many(_VARIATION),
-        "offVariation": Field(Kind.TEXT, absence="it serves nothing while it is off"),
-        "defaultServe": Field(Kind.ONE, _SERVE, "it serves nothing where no rule matches"),
+        "offVariation": Field(Kind.TEXT, if_absent="it serves nothing while it is off"),
+        "defaultServe": Field(Kind.OBJECT_OF_SHAPE, _SERVE, "it serves nothing where no rule matches"),
         "rules": _many(_RULE),
         "prerequisites": _many(_PREREQUISITE),
         "variationToTargetMap": _many(_VARIATION_MAP),
@@ -256,46 +256,46 @@ TARGET: Final = _NAMED
 
 
 def exact_type(shape: Shape) -> Any:
-    """The type of objects of this shape about which nothing can be said: no other field, and none missing.
+    """The type of objects of this shape without any problem: no unknown field, and none missing.
 
-    Converting to it is fast; its ``ValidationError`` says no more than that somebody has to look closer.
+    Converting to it is fast; a ``ValidationError`` only means that the slow path has to find the problem.
     """
     return _exact_type(shape, {})
 
 
-def _exact_type(shape: Shape, made: dict[int, Any]) -> Any:
-    known = made.get(id(shape))
+def _exact_type(shape: Shape, built: dict[int, Any]) -> Any:
+    known = built.get(id(shape))
     if known is not None:
         return known
-    types = {name: _field_type(field, made) for name, field in shape.fields.items()}
+    types = {name: _field_type(field, built) for name, field in shape.fields.items()}
     fields: list[Any] = [
-        (name, types[name]) if field.absence or field.identity else (name, types[name] | None, None)
+        (name, types[name]) if field.if_absent or field.identity else (name, types[name] | None, None)
         for name, field in shape.fields.items()
     ]
     namespace = {} if shape.check is None else {"__post_init__": _checking(shape.check)}
-    made[id(shape)] = msgspec.defstruct(
+    built[id(shape)] = msgspec.defstruct(
         shape.noun.title().replace(" ", ""),
         fields,
         namespace=namespace,
         forbid_unknown_fields=True,
         kw_only=True,
     )
-    return made[id(shape)]
+    return built[id(shape)]
 
 
-def _field_type(field: Field, made: dict[int, Any]) -> Any:
-    if field.kind is Kind.MANY and field.shape is not None:
-        entry = _exact_type(field.shape, made)
+def _field_type(field: Field, built: dict[int, Any]) -> Any:
+    if field.kind is Kind.LIST_OF_SHAPE and field.shape is not None:
+        entry = _exact_type(field.shape, built)
         return GenericAlias(list, (entry,))
-    if field.kind is Kind.ONE and field.shape is not None:
-        return _exact_type(field.shape, made)
+    if field.kind is Kind.OBJECT_OF_SHAPE and field.shape is not None:
+        return _exact_type(field.shape, built)
     return _NAME if field.identity else _EXACT[field.kind]
 
 
 def _checking(check: Callable[[Getter], tuple[str, ...]]) -> Callable[[msgspec.Struct], None]:
-    def refuse(made: msgspec.Struct) -> None:
-        if odd := check(partial(getattr, made)):
-            raise ValueError(odd)
+    def refuse(built: msgspec.Struct) -> None:
+        if warnings := check(partial(getattr, built)):
+            raise ValueError(warnings)
 
     return refuse
 

@@ -1,8 +1,8 @@
-"""Targets as stores keep them: bounded in size, and with the time at which they were described.
+"""Targets as stores keep them: bounded in size, with the time at which an SDK sent them.
 
-A row is the target's JSON object with the time in front, so that a script in Redis finds it without reading
-the rest, and versions of this program that know nothing of times read it as well. Rows of such versions
-are of time 0. Reading heals what they may hold: values that not every writer can carry, and excess.
+A row is the target's JSON object with the time in front, so that a Redis script finds it without parsing the
+rest and older versions of the proxy, which store no time, can read it too. Their rows have time 0. Reading
+also repairs old rows: values that not every store can hold, and oversized targets.
 """
 
 from enum import StrEnum
@@ -16,19 +16,19 @@ from ff_proxy.wire.config import read_decoded_target, read_target
 from ff_proxy.wire.values import clean_object, decode_json
 
 MAX_ATTRIBUTES_BYTES: Final = 64 * 1024
-"""Attributes whose JSON is longer are not kept: a request that carries them is evaluated with them."""
+"""Longer attributes are not stored; a request that carries them is still evaluated with them."""
 
 MAX_NAME_LENGTH: Final = 1024
-"""Characters of an identifier or a name that is kept: many times what Harness allows."""
+"""The longest identifier or name that is stored, in characters: many times what Harness allows."""
 
-# JSON grows when it is written again (1e15 to 1000000000000000.0), but not tenfold.
+# Re-encoded JSON may grow (1e15 becomes 1000000000000000.0), but less than tenfold.
 _GROWTH: Final = 10
-_LONGEST_ROW: Final = 64 * 1024 * 1024
+_MAX_ROW_BYTES: Final = 64 * 1024 * 1024
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Excess(StrEnum):
-    """What of a target was too long to be kept."""
+    """The part of a target that was too long to store."""
 
     IDENTIFIER = "identifier"
     NAME = "name"
@@ -36,18 +36,18 @@ class Excess(StrEnum):
 
 
 class DescribedTarget(msgspec.Struct, frozen=True):
-    """A target and when it was described, in epoch milliseconds: of two descriptions the newest counts."""
+    """A target and when an SDK sent it, in epoch milliseconds: the newest wins."""
 
     target: Target
     at: int
 
 
-def keepable(target: Target, *, sent: int | None = None) -> tuple[Target | None, Excess | None]:
-    """As much of a target as is kept, and what was too long.
+def truncate_target(target: Target, *, sent: int | None = None) -> tuple[Target | None, Excess | None]:
+    """Truncate a target to what is stored; also says what was too long.
 
     Args:
-        target: as it was described.
-        sent: bytes of the JSON that described it, if known: saves measuring what was short.
+        target: as an SDK sent it.
+        sent: the size of its JSON in bytes, if known, which saves measuring small targets.
     """
     if len(target.identifier) > MAX_NAME_LENGTH:
         return None, Excess.IDENTIFIER
@@ -61,22 +61,22 @@ def keepable(target: Target, *, sent: int | None = None) -> tuple[Target | None,
 
 
 def encode_row(described: DescribedTarget) -> bytes:
-    """A target as a row; total, whatever the target holds."""
+    """Encode a target as a row; never fails."""
     return b'{"at":%d,%b' % (described.at, encode_target(described.target)[1:])
 
 
 def same_target(one: Target, other: Target) -> bool:
-    """Whether two descriptions say the same: ``1`` and ``true`` are equal to Python, and not to a rule."""
+    """Whether two targets are equal to rules: ``1`` and ``true`` are equal in Python but not in a rule."""
     return one is other or (one == other and encode_target(one) == encode_target(other))
 
 
-def newer(one: DescribedTarget, other: DescribedTarget) -> bool:
-    """Whether ``one`` counts instead of ``other``; of the same time, every member prefers the same one."""
+def is_newer(one: DescribedTarget, other: DescribedTarget) -> bool:
+    """Whether ``one`` replaces ``other``; at equal times every member chooses the same one."""
     return (one.at, encode_target(one.target)) > (other.at, encode_target(other.target))
 
 
 def encode_target(target: Target) -> bytes:
-    """A target as JSON: the same bytes for equal targets, whatever the order of their attributes."""
+    """Encode a target as JSON: equal targets give equal bytes, whatever the order of their attributes."""
     try:
         return _encode(target)
     except (ValueError, OverflowError, RecursionError):
@@ -84,9 +84,9 @@ def encode_target(target: Target) -> bytes:
 
 
 def read_row(row: bytes) -> DescribedTarget | None:
-    """What a row holds, or ``None`` if that is no target."""
+    """Parse a row; ``None`` if it holds no target."""
     try:
-        doc = decode_json(row, repairable=_LONGEST_ROW)
+        doc = decode_json(row, max_lenient_bytes=_MAX_ROW_BYTES)
     except MalformedJson:
         return None
     target = read_decoded_target(doc)

@@ -1,4 +1,4 @@
-"""Text on the wire: what stands for a value that should have been text, and text that UTF-8 can hold."""
+"""Text on the wire: the text of values that should have been text, and text that UTF-8 can encode."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def value_text(field: object) -> str:
-    """A value that the wire wants as text: text stays, booleans and numbers as JSON writes them.
+    """A value as text: text is unchanged, booleans and numbers are written as in JSON.
 
     Whole numbers have no fraction (``1`` for ``1.0``): SDKs parse them as integers.
     """
@@ -18,7 +18,7 @@ def value_text(field: object) -> str:
 
 
 def clean_text(text: str) -> str:
-    """The same text with lone surrogates as U+FFFD, which is what Go's decoder makes of them."""
+    """Replace lone surrogates by U+FFFD, as Go's decoder does."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

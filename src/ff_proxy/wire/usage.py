@@ -1,4 +1,4 @@
-"""Usage on the wire: what a posted body holds, and the body that SaaS is sent."""
+"""Usage on the wire: what SDKs post, and the body that is sent to Harness."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from ff_proxy.model.usage import Attributes, UsageCount, UsageTarget
 
 
 class SdkLabels(msgspec.Struct, frozen=True):
-    """Which SDK posted, in its own words; empty where it did not say."""
+    """Which SDK posted, as it calls itself; empty if it does not say."""
 
     type: str = ""
     version: str = ""
@@ -16,9 +16,9 @@ class SdkLabels(msgspec.Struct, frozen=True):
 
 
 class UsageReport(msgspec.Struct, frozen=True):
-    """What a posted body holds: usable entries in the order they came, and how many were ``bad``.
+    """The usable entries of a posted body, in order, and how many were ``bad``.
 
-    ``sdk`` is what the first of ``counts`` says.
+    ``sdk`` comes from the first of ``counts``.
     """
 
     counts: tuple[UsageCount, ...]
@@ -51,12 +51,12 @@ def encode_target(target: UsageTarget) -> bytes:
 
 
 def join_usage(counts: Iterable[bytes], targets: Iterable[bytes]) -> bytes:
-    """Encoded elements as one body for SaaS."""
+    """Join encoded elements into one body for Harness."""
     return b'{"targetData":[%b],"metricsData":[%b]}' % (b",".join(targets), b",".join(counts))
 
 
 def write_usage(counts: Iterable[UsageCount], targets: Iterable[UsageTarget]) -> bytes:
-    """Records as one body for SaaS; attribute values leave as the JSON they came as."""
+    """Encode records as one body for Harness; attribute values keep the JSON they arrived with."""
     return join_usage(map(encode_count, counts), map(encode_target, targets))
 
 

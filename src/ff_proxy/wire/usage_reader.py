@@ -1,7 +1,7 @@
-"""Reading the body that SDKs post to ``/metrics/{env}``, piece by piece as it arrives.
+"""Reading the body that SDKs post to ``/metrics/{env}``, incrementally.
 
-Whatever part of a body can be used is used (spec/sdk-wire#usage-body). An entry that cannot is counted and
-left out, and only a body that is no JSON object is refused. It may be in UTF-8, UTF-16 or UTF-32.
+Every usable part of a body is used (spec/sdk-wire#usage-body). Unusable entries are counted and dropped; only
+a body that is not a JSON object is refused. The encoding may be UTF-8, UTF-16 or UTF-32.
 """
 
 import codecs
@@ -14,22 +14,22 @@ import msgspec
 from ff_proxy.errors import MalformedJson, RequestError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import MAX_COUNT, Attributes, UsageCount, UsageKey, UsageTarget
-from ff_proxy.wire.json_pieces import JsonPieces
+from ff_proxy.wire.incremental_json import IncrementalJson
 from ff_proxy.wire.usage import SdkLabels, UsageReport
 from ff_proxy.wire.values import decode_json
 
 MAX_ENTRY_BYTES: Final = 64 * 1024
-"""An entry whose JSON is longer counts as bad, so that one entry always fits into a body for SaaS."""
+"""An entry with longer JSON counts as bad, so that one entry always fits into a body for Harness."""
 
 STEP_BYTES: Final = 8 * 1024
-"""So much of a body is read in some milliseconds, whatever is in it."""
+"""Bytes that take at most a few milliseconds to parse, whatever they hold."""
 
-_USUAL_TYPE: Final = "FFMETRICS"
+_DEFAULT_TYPE: Final = "FFMETRICS"
 _NULL: Final = msgspec.Raw(b"null")
 _COUNTS: Final = "metricsData"
 _TARGETS: Final = "targetData"
-# What tells in which encoding JSON is.
-_TELLING_BYTES: Final = 4
+# The first bytes of JSON reveal its encoding.
+_DETECTION_BYTES: Final = 4
 
 
 class _Pair(msgspec.Struct, gc=False):
@@ -54,53 +54,53 @@ class _Target(_Entry, gc=False):
 
 _read_count: Final = msgspec.json.Decoder(_Count).decode
 _read_target: Final = msgspec.json.Decoder(_Target).decode
-_ANY_SIZE: Final = 4 * MAX_ENTRY_BYTES
+_MAX_LENIENT_BYTES: Final = 4 * MAX_ENTRY_BYTES
 _UNUSABLE: Final = (MalformedJson, msgspec.DecodeError, ValueError, ArithmeticError, RecursionError)
 
 
 class UsageReader:
-    """Reads one body.
+    """Parses one body.
 
     Args:
         environment: whose usage it is.
-        received: epoch milliseconds; stands in for timestamps that are missing or unusable.
+        received: epoch milliseconds; replaces timestamps that are missing or unusable.
     """
 
     def __init__(self, environment: EnvironmentId, received: int) -> None:
         self._entries = _Entries(environment, received)
-        self._pieces = JsonPieces((_COUNTS, _TARGETS), MAX_ENTRY_BYTES, self._entries)
-        self._beginning: bytes | None = b""
+        self._json = IncrementalJson((_COUNTS, _TARGETS), MAX_ENTRY_BYTES, self._entries)
+        self._prefix: bytes | None = b""
         self._decode: Callable[[bytes, bool], str] = _utf8
 
     def feed(self, data: bytes) -> UsageReport:
-        """What became readable with the next bytes of the body; raises ``RequestError`` 400.
+        """Parse the next bytes and return the entries they complete; raises ``RequestError`` 400.
 
-        What went before is usable even if the body turns out to be unreadable. ``STEP_BYTES`` at a time keep
-        the event loop free.
+        Earlier entries stay usable even if the body turns out to be unreadable. Feed ``STEP_BYTES`` at a time
+        to keep the event loop free.
         """
-        if self._beginning is not None:
-            data = self._beginning + data
-            if len(data) < _TELLING_BYTES:
-                self._beginning = data
+        if self._prefix is not None:
+            data = self._prefix + data
+            if len(data) < _DETECTION_BYTES:
+                self._prefix = data
                 return self._entries.report()
-            self._begin(data)
+            self._detect_encoding(data)
         for start in range(0, len(data), STEP_BYTES):
-            self._pieces.feed(self._text(data[start : start + STEP_BYTES]))
+            self._json.feed(self._text(data[start : start + STEP_BYTES]))
         return self._entries.report()
 
     def finish(self) -> UsageReport:
-        """What became readable with the end of the body; raises ``RequestError`` 400."""
+        """Parse the end of the body and return the entries it completes; raises ``RequestError`` 400."""
         data = b""
-        if self._beginning is not None:
-            data = self._beginning
-            self._begin(data)
-        self._pieces.feed(self._text(data, final=True))
-        self._pieces.finish()
+        if self._prefix is not None:
+            data = self._prefix
+            self._detect_encoding(data)
+        self._json.feed(self._text(data, final=True))
+        self._json.finish()
         return self._entries.report()
 
-    def _begin(self, data: bytes) -> None:
-        self._beginning = None
-        # One half of a pair of surrogates is written by some, and mended with the entry that holds it.
+    def _detect_encoding(self, data: bytes) -> None:
+        self._prefix = None
+        # Some SDKs write lone surrogates; they are repaired when their entry is decoded.
         decoder = codecs.getincrementaldecoder(json.detect_encoding(data))("surrogatepass")
         self._decode = decoder.decode
 
@@ -112,7 +112,7 @@ class UsageReader:
 
 
 class _Entries:
-    """Takes entries in; see ``ElementSink``."""
+    """Collects entries; see ``ElementSink``."""
 
     def __init__(self, environment: EnvironmentId, received: int) -> None:
         self._environment = environment
@@ -122,12 +122,12 @@ class _Entries:
         self._bad = 0
 
     def report(self) -> UsageReport:
-        """What was taken since the last report."""
+        """The entries since the last report."""
         report = UsageReport(tuple(self._counts), tuple(self._targets), _labels(self._counts), self._bad)
         self._counts, self._targets, self._bad = [], [], 0
         return report
 
-    def offer(self, array: str, text: str) -> bool:
+    def try_add(self, array: str, text: str) -> bool:
         """See ``ElementSink``."""
         try:
             entry = _decoded(array, text.encode())
@@ -136,7 +136,7 @@ class _Entries:
         self._add(entry)
         return True
 
-    def take(self, array: str, text: str) -> None:
+    def add(self, array: str, text: str) -> None:
         """See ``ElementSink``."""
         try:
             entry = _decoded(array, _clean(text))
@@ -145,7 +145,7 @@ class _Entries:
         else:
             self._add(entry)
 
-    def unusable(self, array: str, elements: int) -> None:
+    def count_unusable(self, array: str, elements: int) -> None:
         """See ``ElementSink``."""
         del array
         self._bad += elements
@@ -168,7 +168,7 @@ class _Entries:
 
 
 def read_usage(body: bytes, environment: EnvironmentId, received: int) -> UsageReport:
-    """A whole posted body at once; see ``UsageReader`` for what goes in and which error comes out."""
+    """Parse a whole body; see ``UsageReader`` for arguments and errors."""
     reader = UsageReader(environment, received)
     first, last = reader.feed(body), reader.finish()
     counts = first.counts + last.counts
@@ -176,7 +176,7 @@ def read_usage(body: bytes, environment: EnvironmentId, received: int) -> UsageR
 
 
 def steps(piece: bytes) -> Iterator[bytes]:
-    """A piece of a body in steps that can be read one at a time."""
+    """Split a piece of a body into steps of ``STEP_BYTES``."""
     return (piece[start : start + STEP_BYTES] for start in range(0, len(piece), STEP_BYTES))
 
 
@@ -196,18 +196,22 @@ def _clean(text: str) -> bytes:
         data = text.encode()
         msgspec.json.decode(data, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeEncodeError):
-        # JavaScript cuts strings between surrogates and Python writes NaN: JSON that strict readers refuse.
-        return msgspec.json.encode(decode_json(text.encode("utf-8", "surrogatepass"), repairable=_ANY_SIZE))
+        # JavaScript truncates strings between surrogates and Python writes NaN, which strict parsers refuse.
+        return msgspec.json.encode(
+            decode_json(text.encode("utf-8", "surrogatepass"), max_lenient_bytes=_MAX_LENIENT_BYTES)
+        )
     return data
 
 
 def _count(entry: _Count, environment: EnvironmentId, received: int) -> UsageCount | None:
     attributes = _canonical(entry.attributes)
-    kind = _USUAL_TYPE if entry.metrics_type is None else entry.metrics_type
-    count = _whole(entry.count)
+    kind = _DEFAULT_TYPE if entry.metrics_type is None else entry.metrics_type
+    count = _whole_number(entry.count)
     if not attributes or not isinstance(kind, str) or count is None:
         return None
-    return UsageCount(UsageKey(environment, kind, attributes), count, _whole(entry.timestamp) or received)
+    return UsageCount(
+        UsageKey(environment, kind, attributes), count, _whole_number(entry.timestamp) or received
+    )
 
 
 def _target(entry: _Target, environment: EnvironmentId) -> UsageTarget | None:
@@ -219,20 +223,20 @@ def _target(entry: _Target, environment: EnvironmentId) -> UsageTarget | None:
 
 
 def _canonical(pairs: list[_Pair | None] | None) -> Attributes:
-    # Pairs without a key are what some SDKs leave of private attributes: normal, and nothing to count.
+    # Some SDKs leave pairs without a key for private attributes: normal, so not counted as bad.
     if not pairs:
         return ()
-    found = [
+    texts = [
         (pair.key, _compact(str(pair.value, "utf-8")))
         for pair in pairs
         if pair is not None and isinstance(pair.key, str)
     ]
-    found.sort()
-    return tuple(found)
+    texts.sort()
+    return tuple(texts)
 
 
 def _compact(text: str) -> str:
-    # One value must have one text, or equal counts would not meet.
+    # Equal values need equal text, or equal counts would not merge.
     if text[0] in "{[":
         return msgspec.json.format(text, indent=-1)
     if "\\" in text:
@@ -240,8 +244,8 @@ def _compact(text: str) -> str:
     return text
 
 
-def _whole(value: object) -> int | None:
-    """``value`` as a whole number from 1 to ``MAX_COUNT``, if that is what it is."""
+def _whole_number(value: object) -> int | None:
+    """``value`` if it is a whole number from 1 to ``MAX_COUNT``, else ``None``."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not 1 <= value <= MAX_COUNT or value != int(value):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ff_proxy.model.environment import Action, Change, Domain
-from ff_proxy.wire.events import HEARTBEAT, Unread, event_record, read_event
+from ff_proxy.wire.events import HEARTBEAT, UnusableEvent, event_record, read_event
 
 
 def test_record_is_byte_exact() -> None:
@@ -80,7 +80,7 @@ def test_missing_action_and_version() -> None:
 
 def test_other_domains_are_foreign() -> None:
     """Messages between proxies are none of our business."""
-    assert read_event('{"event":"apiKeyAdded","domain":"proxy","identifier":"x"}') is Unread.FOREIGN
+    assert read_event('{"event":"apiKeyAdded","domain":"proxy","identifier":"x"}') is UnusableEvent.FOREIGN
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_other_domains_are_foreign() -> None:
 )
 def test_malformed_data_never_raises(data: str | bytes) -> None:
     """Nothing that SaaS or a middlebox sends ends the stream's reader."""
-    assert read_event(data) is Unread.MALFORMED
+    assert read_event(data) is UnusableEvent.MALFORMED

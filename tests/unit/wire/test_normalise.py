@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ff_proxy.model.environment import Item
 from ff_proxy.wire.normalise import (
     Rejected,
-    has_made_rules,
+    derives_legacy_rules,
     normalise_flag,
     normalise_segment,
     segment_forms,
@@ -189,7 +189,7 @@ def test_both_forms_of_a_segment_are_kept() -> None:
     legacy, v2 = (json.loads(form) for form in segment_forms(item.wire))
     assert [rule["attribute"] for rule in legacy["rules"]] == ["b"]
     assert len(v2["servingRules"][0]["clauses"]) == 2
-    assert not has_made_rules({"servingRules": serving}, {"rules": [other]})
+    assert not derives_legacy_rules({"servingRules": serving}, {"rules": [other]})
 
 
 def test_legacy_rules_are_made_only_where_the_source_has_none() -> None:
@@ -200,7 +200,7 @@ def test_legacy_rules_are_made_only_where_the_source_has_none() -> None:
         {"ruleId": "s", "priority": 2, "clauses": []},
     ]
     assert [rule["attribute"] for rule in segment(servingRules=serving)["rules"]] == ["a"]
-    assert has_made_rules({"servingRules": serving}, {"rules": []})
+    assert derives_legacy_rules({"servingRules": serving}, {"rules": []})
 
 
 def test_a_version_is_part_of_the_wire_but_not_of_the_digest() -> None:

@@ -20,7 +20,7 @@ from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.telemetry import OnceLog
-from ff_proxy.wire.stored import DescribedTarget, encode_row, encode_target, newer, read_row
+from ff_proxy.wire.stored import DescribedTarget, encode_row, encode_target, is_newer, read_row
 
 _BATCH: Final = 500
 _ASKED_AT_ONCE: Final = 1000
@@ -100,7 +100,7 @@ class RedisTargets:
         known = self._cache.get(key)
         if found is None:
             return None if known is None else known[1].target
-        if known is not None and newer(known[1], found):
+        if known is not None and is_newer(known[1], found):
             self._owe(key, known[1], keep=False)
             return known[1].target
         return found.target
@@ -262,7 +262,7 @@ class RedisTargets:
         described = read_row(stored)
         if described is None:
             self._once.warning("a target stored in Redis cannot be read, it counts as not stored", key[0])
-        elif known is None or not newer(known[1], described):
+        elif known is None or not is_newer(known[1], described):
             self._remember(key, stored, described)
         return described
 

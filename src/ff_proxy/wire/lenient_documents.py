@@ -1,7 +1,7 @@
-"""Reading what people write: what has one meaning is read as it, and everything else is reported.
+"""Lenient reading of documents that people write: fix what is unambiguous, report the rest.
 
-``normalise`` makes items that no SDK stumbles over, and drops what is in the way; what comes out of here has
-nothing in it that would be dropped.
+``normalise`` then turns the result into items that every SDK can read. It silently drops what it cannot use,
+so everything it would drop is reported here first.
 """
 
 import difflib
@@ -34,14 +34,14 @@ _Json = dict[str, object]
 _NUMBER: Final = re.compile(r"\s*([-+]?[0-9]{1,19})(\.0*)?\s*%?\s*")
 _YES: Final = frozenset({"true", "on", "yes", "enabled"})
 _NO: Final = frozenset({"false", "off", "no", "disabled"})
-_ALIKE: Final = 0.75
-_REMEMBERED: Final = 1000
-_SHOWN: Final = 40
-_LONGEST: Final = 128
+_MIN_SIMILARITY: Final = 0.75
+_MAX_REMEMBERED: Final = 1000
+_MAX_QUOTED: Final = 40
+_MAX_BITS: Final = 128
 
 
 class Note(msgspec.Struct, frozen=True):
-    """Something in a document that is not as it should be: where, in words, and whether it is left out."""
+    """A problem in a document: where it is, what it is, and whether the value was dropped."""
 
     path: Path
     text: str
@@ -49,32 +49,32 @@ class Note(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """The path as people write it: ``rules[0].serve``."""
-        return "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in self.path).lstrip(".")
+        """The path as text: ``rules[0].serve``."""
+        return "".join(f"[{item}]" if isinstance(item, int) else f".{item}" for item in self.path).lstrip(".")
 
 
-class Interpreter:
+class LenientReader:
     """Reads documents of one shape: ``FLAG``, ``SEGMENT`` or ``TARGET``."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
         self._exact = _EXACT_TYPES[shape.noun]
-        self._meant: dict[tuple[str, str], str] = {}
+        self._intended_fields: dict[tuple[str, str], str] = {}
         self._notes: list[Note] = []
 
     def read(self, document: object) -> tuple[object, tuple[Note, ...]]:
-        """The document as it is meant, and notes about what is not as it should be.
+        """Return the document as its author meant it, and notes about its problems.
 
-        A document that is none at all, or does not say what it is about, is given back as it is.
+        A document that is not an object, or has no identifier, is returned unchanged.
         """
         try:
             msgspec.convert(document, self._exact)
         except (msgspec.ValidationError, RecursionError):
-            pass  # a closer look is slow, and rarely needed
+            pass  # the slow path finds out what is wrong
         else:
             return document, ()
         self._notes = []
-        if not isinstance(document, dict) and not self._shape.text_is:
+        if not isinstance(document, dict) and not self._shape.text_fills:
             return document, ()
         read = self._object(self._shape, document, ())
         return (document if read is None else read), tuple(self._notes)
@@ -82,17 +82,17 @@ class Interpreter:
     def _object(self, shape: Shape, value: object, path: Path) -> _Json | None:
         if not isinstance(value, dict):
             text = _text(value)
-            if text is None or not text or not shape.text_is:
-                self._left_out(path, f"a {shape.noun} must be an object, not {_shown(value)}")
+            if text is None or not text or not shape.text_fills:
+                self._drop(path, f"a {shape.noun} must be an object, not {_quote(value)}")
                 return None
-            value = dict.fromkeys(shape.text_is, text)
+            value = dict.fromkeys(shape.text_fills, text)
         result = self._renamed(shape, value, path)
         for name, field in shape.fields.items():
             if result.get(name) is None:
-                if field.absence:
-                    self._odd(path, f"it has no '{name}', so {field.absence}")
+                if field.if_absent:
+                    self._warn(path, f"'{name}' is missing: {field.if_absent}")
                 if field.identity and path:
-                    self._left_out(path, f"a {shape.noun} needs '{name}'")
+                    self._drop(path, f"a {shape.noun} needs '{name}'")
                     return None
                 continue
             read = self._field(field, result[name], (*path, name))
@@ -102,30 +102,30 @@ class Interpreter:
                     return None
             else:
                 result[name] = read
-        for odd in shape.check(result.get) if shape.check is not None else ():
-            self._odd(path, odd)
+        for warning in shape.check(result.get) if shape.check is not None else ():
+            self._warn(path, warning)
         return result
 
     def _field(self, field: Field, value: object, path: Path) -> object | None:
-        if field.kind is Kind.MANY and field.shape is not None:
+        if field.kind is Kind.LIST_OF_SHAPE and field.shape is not None:
             entries = value if isinstance(value, list) else [value]
             read = (self._object(field.shape, entry, (*path, n)) for n, entry in enumerate(entries))
-            return [one for one in read if one is not None]
-        if field.kind is Kind.ONE and field.shape is not None:
+            return [item for item in read if item is not None]
+        if field.kind is Kind.OBJECT_OF_SHAPE and field.shape is not None:
             return self._object(field.shape, value, path)
         if field.kind is Kind.TEXTS:
             return self._texts(value, path)
-        reader, wanted = _READERS[field.kind]
-        made = reader(value)
-        if made is None:
-            self._left_out(path, f"it must be {wanted}, not {_shown(value)}")
-        elif isinstance(value, float) and isinstance(made, int) and made != value:
-            self._odd(path, f"it must be {wanted}; {_shown(value)} counts as {made}")
-        elif field.kind is Kind.OPERATOR and made not in OPERATORS:
-            near = difflib.get_close_matches(str(made), OPERATORS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(OPERATORS)}"
-            self._odd(path, f"there is no operator {_shown(value)}, so it never matches{hint}")
-        return made
+        reader, expected = _READERS[field.kind]
+        converted = reader(value)
+        if converted is None:
+            self._drop(path, f"it must be {expected}, not {_quote(value)}")
+        elif isinstance(value, float) and isinstance(converted, int) and converted != value:
+            self._warn(path, f"it must be {expected}; {_quote(value)} counts as {converted}")
+        elif field.kind is Kind.OPERATOR and converted not in OPERATORS:
+            similar = difflib.get_close_matches(str(converted), OPERATORS, 1)
+            hint = f"; did you mean {similar[0]!r}?" if similar else f"; there are {', '.join(OPERATORS)}"
+            self._warn(path, f"there is no operator {_quote(value)}, so it never matches{hint}")
+        return converted
 
     def _texts(self, value: object, path: Path) -> list[str]:
         texts = []
@@ -133,7 +133,7 @@ class Interpreter:
             named = entry.get("identifier") if isinstance(entry, dict) else entry
             text = _text(named)
             if text is None:
-                self._left_out((*path, number), f"it must be a text, not {_shown(entry)}")
+                self._drop((*path, number), f"it must be a text, not {_quote(entry)}")
             else:
                 texts.append(text)
         return texts
@@ -144,33 +144,37 @@ class Interpreter:
             if name in shape.fields:
                 result[name] = part
                 continue
-            meant = self._meaning(shape, name)
-            if meant and _folded(meant) == _folded(name) and value.get(meant) is None:
-                result.setdefault(meant, part)
+            intended = self._intended_field(shape, name)
+            if intended and _folded(intended) == _folded(name) and value.get(intended) is None:
+                result.setdefault(intended, part)
                 continue
             result[name] = part
-            if meant and value.get(meant) is None:
-                self._odd((*path, name), f"there is no such field; did you mean '{meant}'?")
-            elif meant and _folded(meant) == _folded(name):
-                self._odd((*path, name), f"it is ignored, because there is '{meant}'")
+            if intended and value.get(intended) is None:
+                self._warn((*path, name), f"there is no such field; did you mean '{intended}'?")
+            elif intended and _folded(intended) == _folded(name):
+                self._warn((*path, name), f"it is ignored, because there is '{intended}'")
         return result
 
-    def _meaning(self, shape: Shape, name: str) -> str:
-        """The field that an unknown one may be meant for, if there is one like it."""
-        known = self._meant.get((shape.noun, name))
+    def _intended_field(self, shape: Shape, name: str) -> str:
+        """Find the known field that most resembles an unknown one, if any."""
+        known = self._intended_fields.get((shape.noun, name))
         if known is not None:
             return known
-        folded = {_folded(one): one for one in shape.fields}
-        near = difflib.get_close_matches(_folded(name), folded, 1, _ALIKE) if len(name) <= _SHOWN else []
-        meant = folded[near[0]] if near else ""
-        if len(self._meant) < _REMEMBERED:
-            self._meant[shape.noun, name] = meant
-        return meant
+        folded = {_folded(item): item for item in shape.fields}
+        similar = (
+            difflib.get_close_matches(_folded(name), folded, 1, _MIN_SIMILARITY)
+            if len(name) <= _MAX_QUOTED
+            else []
+        )
+        intended = folded[similar[0]] if similar else ""
+        if len(self._intended_fields) < _MAX_REMEMBERED:
+            self._intended_fields[shape.noun, name] = intended
+        return intended
 
-    def _left_out(self, path: Path, text: str) -> None:
+    def _drop(self, path: Path, text: str) -> None:
         self._notes.append(Note(path, text, left_out=True))
 
-    def _odd(self, path: Path, text: str) -> None:
+    def _warn(self, path: Path, text: str) -> None:
         self._notes.append(Note(path, text, left_out=False))
 
 
@@ -231,7 +235,7 @@ def _operator(value: object) -> str | None:
     text = _text(value)
     if text is None:
         return None
-    known = {_folded(one): one for one in OPERATORS}
+    known = {_folded(item): item for item in OPERATORS}
     return known.get(_folded(text.strip()), text)
 
 
@@ -239,7 +243,7 @@ def _object(value: object) -> object | None:
     return value if isinstance(value, dict) else None
 
 
-def _as_it_is(value: object) -> object | None:
+def _unchanged(value: object) -> object | None:
     return value
 
 
@@ -253,7 +257,7 @@ _READERS: Final[Mapping[Kind, tuple[Callable[[object], object | None], str]]] = 
     Kind.FLAG_KIND: (_flag_kind, "boolean, int, string or json"),
     Kind.OPERATOR: (_operator, "an operator"),
     Kind.OBJECT: (_object, "an object"),
-    Kind.ANY: (_as_it_is, "anything"),
+    Kind.ANY: (_unchanged, "anything"),
 }
 
 
@@ -261,14 +265,14 @@ def _folded(name: str) -> str:
     return name.replace("_", "").replace("-", "").replace(" ", "").lower()
 
 
-def _shown(value: object) -> str:
+def _quote(value: object) -> str:
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
         return "a list"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int) and value.bit_length() > _LONGEST:
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         return "a number of many digits"
-    shown = repr(value)
-    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
+    quoted = repr(value)
+    return quoted if len(quoted) <= _MAX_QUOTED else quoted[:_MAX_QUOTED] + "…"
