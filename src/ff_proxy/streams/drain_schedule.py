@@ -1,4 +1,4 @@
-"""When each stream ends at shutdown: not all at once, or all SDKs would come back (spec/behaviour#shutdown)."""
+"""When each stream ends at shutdown: spread out, so SDKs reconnect gradually (spec/behaviour#shutdown)."""
 
 import heapq
 import random

@@ -54,8 +54,8 @@ def test_links_between_the_pages_resolve(page: Path) -> None:
         assert anchor in _anchors(other), (page.name, target, anchor)
 
 
-def test_nothing_cites_papers_that_readers_do_not_have() -> None:
-    """A rule stands in ``docs/spec`` or it is no rule."""
+def test_nothing_cites_papers_outside_the_repository() -> None:
+    """Readers cannot look them up."""
     citing = [
         str(path.relative_to(_ROOT))
         for path in _sources()
