@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Most tests wait for other processes, so that more of them than cores may run at a time.
-PROCESSES ?= 6
+PROCESSES ?= 4
 PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 LOCKS := requirements/build.txt requirements/dev.txt
 

@@ -1,6 +1,7 @@
 """What holds for every test: how thorough it is, what runs beside it, and that no skip goes unseen."""
 
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -25,3 +26,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if settings.get_current_profile_name() == "deep":
         for item in items:
             item.add_marker(pytest.mark.timeout(0), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep what a test has recorded as text, since its report goes from one process of xdist to another."""
+    report = yield
+    report.user_properties = [(name, str(value)) for name, value in report.user_properties]
+    return report

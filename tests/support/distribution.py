@@ -8,7 +8,7 @@ import pytest
 
 _WAITING: Final = ("integration", "fleet", "process", "fault", "deploy")
 """Folders whose tests mostly wait for other processes: begun early, they leave the CPU to the rest."""
-_APART: Final = ("fleet", "process", "fault")
+_APART: Final = ("fleet", "process", "fault", "chaos")
 """Of those, the ones where a test has processes of its own, and takes seconds: each may run anywhere."""
 _TOGETHER: Final = ("contract", "integration/sdk")
 """Folders whose modules share a fixture of the session: several Redis servers, the campaign of all SDKs."""

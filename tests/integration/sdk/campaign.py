@@ -35,11 +35,11 @@ REFUSED: Final = "refused"
 
 EVALUATIONS_COUNTED: Final = 3
 
-_START_WITHIN = 60.0
-_STREAM_WITHIN = 30.0
-_CHANGE_WITHIN = 15.0
+_START_WITHIN = 120.0
+_STREAM_WITHIN = 60.0
+_CHANGE_WITHIN = 30.0
 _RECONNECT_WITHIN = 75.0  # the JavaScript SDK tries again after up to 30 s, and may find the proxy still away
-_ACT_WITHIN = 120.0
+_ACT_WITHIN = 240.0
 _USAGE_AFTER = 66.0  # seconds later, an SDK has posted what it counted
 _RESTART_AFTER = 36.0  # between the first post of the Java SDK (30 s) and those of the others (60 s)
 
