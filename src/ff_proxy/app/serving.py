@@ -3,6 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from ff_proxy.api.access import Access, OpenAccess, TokenAccess
 from ff_proxy.api.auth import Authenticator
@@ -147,7 +148,7 @@ def make_serving(
         longest_usage=options.limits.max_body_size,
     )
     dispatcher = Dispatcher(
-        Routes(routes, (API_PREFIX,)),
+        Routes(routes, (options.base_path, API_PREFIX)),
         ResponseCache(shares.responses, telemetry.dropped("responses")),
         Cors(options.cors_allowed_origins),
         request_metrics,
@@ -158,6 +159,7 @@ def make_serving(
     limits = Limits(
         connection_limit(options.limits.max_connections or 0, telemetry.logger("http")),
         body_bytes=options.limits.max_body_size,
+        idle_seconds=options.limits.idle_timeout,
     )
     state = ServerState(
         dispatcher,
@@ -168,9 +170,15 @@ def make_serving(
         telemetry,
     )
     secured = make_tls(options, clock, telemetry)
-    own = bind(options.port) if listening is None else listening
+    own = bind(options.port, bind_host(options)) if listening is None else listening
     server = HttpServer(state, own, clock, telemetry, tls=secured)
     return Serving(server, secured, hub, auth_gate, snapshots, readiness)
+
+
+def bind_host(options: ServingOptions) -> str:
+    """Where to listen, as ``bind`` wants it."""
+    host = options.host
+    return f"unix:{host}" if isinstance(host, Path) else host or ""
 
 
 def make_tls(options: ServingOptions, clock: Clock, telemetry: Telemetry) -> Tls | None:

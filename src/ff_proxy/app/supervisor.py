@@ -18,7 +18,7 @@ from ff_proxy.app import sync, worker
 from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.app.process_setup import make_telemetry
 from ff_proxy.app.run import bound_metrics, last_seconds
-from ff_proxy.app.serving import make_tls
+from ff_proxy.app.serving import bind_host, make_tls
 from ff_proxy.app.shared_runtime import SharedRuntime, open_shared_runtime
 from ff_proxy.app.worker import WorkerSlot
 from ff_proxy.config.load import Loaded
@@ -49,7 +49,7 @@ def run(loaded: Loaded) -> ExitCode:
         # Unusable files are told once, by us; what else there is to say of them, by those who use them.
         make_tls(options.serving, clock, null_telemetry())
         shown = bound_metrics(options.serving)
-        sockets = bind_each(options.serving.port, options.serving.workers)
+        sockets = bind_each(options.serving.port, options.serving.workers, bind_host(options.serving))
         children = _children(options, common, sockets, shown)
         shutdown = options.serving.shutdown
         supervisor = Supervisor(

@@ -6,6 +6,7 @@ they are called without flags, the flags are those of the proxy that the contain
 
 import http.client
 import os
+import socket
 import ssl
 from pathlib import Path
 from typing import Final, TextIO
@@ -16,6 +17,19 @@ from ff_proxy.errors import ConfigError, ExitCode
 HOST: Final = "127.0.0.1"
 PATIENCE: Final = 5.0  # seconds
 _SHOWN: Final = 500
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a socket in the file system."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(str(self._path))
 
 
 def health(settings: Settings, out: TextIO) -> ExitCode:
@@ -44,14 +58,15 @@ def flags_of_the_container(command_line: Path = Path("/proc/1/cmdline")) -> list
 def _probe(name: str, path: str, settings: Settings, out: TextIO) -> ExitCode:
     if settings.problems:
         raise ConfigError(*settings.problems)
-    port: int = settings["port"]
-    if not port:
+    host, port = _address(settings)
+    if not port and not isinstance(host, Path):
         raise ConfigError("port: must be a port that is known beforehand, 0 is not")
     try:
         status, answer = _get(settings, path)
     except (OSError, http.client.HTTPException) as error:
         why = str(error) or type(error).__name__
-        out.write(f"{name}: no answer from {HOST}:{port}: {why}\n")
+        where = f"unix:{host}" if isinstance(host, Path) else f"{host}:{port}"
+        out.write(f"{name}: no answer from {where}: {why}\n")
         return ExitCode.CRASH
     out.write(f"{name}: {status} {answer}\n")
     return ExitCode.OK if status == http.client.OK else ExitCode.CRASH
@@ -68,10 +83,19 @@ def _get(settings: Settings, path: str) -> tuple[int, str]:
     return response.status, " ".join(body.split())
 
 
-def _connect(settings: Settings) -> http.client.HTTPConnection:
+def _address(settings: Settings) -> tuple[str | Path, int]:
+    """Where the proxy listens, as far as somebody on this machine is concerned."""
+    host: str | Path | None = settings["host"]
     port: int = settings["port"]
+    return (HOST if host in {None, "localhost", "0.0.0.0", "::"} else host) or HOST, port  # noqa: S104
+
+
+def _connect(settings: Settings) -> http.client.HTTPConnection:
+    host, port = _address(settings)
+    if isinstance(host, Path):
+        return _UnixConnection(host)
     if not settings["tls-enabled"]:
-        return http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
+        return http.client.HTTPConnection(host, port, timeout=PATIENCE)
     context = ssl.create_default_context()
     # The certificate is for the name that SDKs use, and nobody stands between on loopback.
     context.check_hostname = False
@@ -79,4 +103,4 @@ def _connect(settings: Settings) -> http.client.HTTPConnection:
     certificate: Path | None = settings["tls-cert"]
     if settings.given("tls-client-ca") and certificate is not None:
         context.load_cert_chain(certificate, settings["tls-key"])
-    return http.client.HTTPSConnection(HOST, port, timeout=PATIENCE, context=context)
+    return http.client.HTTPSConnection(host, port, timeout=PATIENCE, context=context)

@@ -72,7 +72,6 @@ class LimitOptions:
         kinds.seconds(1),
         620.0,
         "Seconds for which a connection may be idle; keep it above that of the load balancer in front",
-        status=Status.PENDING,
         reloadable=True,
     )
     memory_budget: int | None = option(
@@ -200,13 +199,11 @@ class ServingOptions:
         kinds.HOST,
         None,
         "Address to listen on: an IP address, localhost, or unix:/path; all interfaces if not set",
-        status=Status.PENDING,
     )
     base_path: str = option(
         kinds.BASE_PATH,
         "",
         "Path below which everything is served too, such as /feature-flags",
-        status=Status.PENDING,
     )
     workers: int = option(
         kinds.whole_number(1, 1024),

@@ -7,7 +7,7 @@ from typing import Final, cast, final
 from ff_proxy.errors import RequestError
 from ff_proxy.http.buffer_budget import Hold
 from ff_proxy.http.dispatcher import Exchange
-from ff_proxy.http.handler import Cacheable, Handover
+from ff_proxy.http.handler import Cacheable, Handover, Outcome
 from ff_proxy.http.incoming import END, Incoming
 from ff_proxy.http.outgoing import Outgoing
 from ff_proxy.http.parser import Head
@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         "_active",
         "_ended",
         "_exchange",
+        "_find",
         "_finished",
         "_free",
         "_held",
@@ -77,12 +78,13 @@ class Connection(asyncio.Protocol):
         self._spared: Final = spared
         dispatcher = state.dispatcher
         self._recall: Final = _nothing if dispatcher.observer.logs else dispatcher.cache.by_bytes
+        self._find: Final = dispatcher.find
         self._incoming: Final = Incoming(state)
         self._outgoing: Outgoing
         self._transport: asyncio.Transport
         self._write: Callable[[bytes | memoryview], None]
         self._exchange: Exchange | None = None
-        self._task: asyncio.Task[Response | Handover] | None = None
+        self._task: asyncio.Future[Outcome] | None = None
         self._held: Hold | None = None
         self._free = not (spared or state.draining)
         self._scheduled = False
@@ -175,9 +177,7 @@ class Connection(asyncio.Protocol):
                     self._outgoing.body(entry.response)
                 return
             if data.find(END) == len(data) - len(END):
-                self._since = self._state.second
-                self._incoming.feed(data)
-                self._advance(data)
+                self._answer_whole(data)
                 return
         if self._ended:
             self._ignore(data)
@@ -191,8 +191,30 @@ class Connection(asyncio.Protocol):
 
     # --- from bytes to requests
 
-    def _advance(self, data: bytes | None = None) -> None:
-        """Go on as far as one turn allows; ``data`` is what has been fed, if that was a head and no more."""
+    def _answer_whole(self, data: bytes) -> None:
+        """Answer what looks like a request without a body, and no more than that."""
+        state = self._state
+        self._since = state.second
+        parsed = state.parse_head(data)
+        if not isinstance(parsed, Head):
+            self._incoming.adopt(parsed)
+            self._advance()
+            return
+        entry = self._find(parsed)
+        if (
+            entry is not None
+            and b"x-request-id" not in parsed.fields
+            and not self._state.dispatcher.observer.logs
+        ):
+            self._repeat(entry)
+            state.dispatcher.cache.found_again(data, entry)
+            return
+        self._answer(parsed)
+        if not self._ended:
+            self._settle(again=False)
+
+    def _advance(self) -> None:
+        """Go on as far as one turn allows."""
         left = _TURN
         incoming = self._incoming
         while left > 0 and not (self._ended or self._outgoing.busy):
@@ -201,7 +223,7 @@ class Connection(asyncio.Protocol):
                     break
                 left -= _SLICE_COST
             elif (head := incoming.next_head()) is not None:
-                left -= self._answer(head, data)
+                left -= self._answer(head)
             elif incoming.refusal is not None:
                 self._refuse(incoming.refusal)
             elif (piece := incoming.cut_head()) is not None:
@@ -209,7 +231,6 @@ class Connection(asyncio.Protocol):
                 self._take(piece)
             else:
                 break
-            data = None
         if not self._ended:
             self._settle(again=left <= 0)
 
@@ -275,7 +296,7 @@ class Connection(asyncio.Protocol):
 
     # --- answering
 
-    def _answer(self, head: Head, data: bytes | None) -> int:
+    def _answer(self, head: Head) -> int:
         """Answer a request, or begin to; returns its cost."""
         dispatcher = self._state.dispatcher
         try:
@@ -286,9 +307,9 @@ class Connection(asyncio.Protocol):
         if self._spared and (exchange.route is None or not exchange.route.spared):
             self._respond(exchange, crowded())
             return _TURN
-        entry = dispatcher.find(exchange)
+        entry = self._find(head)
         if entry is not None:
-            self._answer_again(exchange, entry, data)
+            self._respond(exchange, entry.response)
             return _HIT_COST
         self._exchange = exchange
         if head.body is not None:
@@ -304,21 +325,9 @@ class Connection(asyncio.Protocol):
             return _TURN
         dispatcher.begin(exchange)
         self._since = self._state.second
-        self._task = self._state.run(dispatcher.later(exchange, outcome))
+        self._task = self._state.own(asyncio.ensure_future(outcome))
         self._task.add_done_callback(self._answered)
         return _TURN
-
-    def _answer_again(self, exchange: Exchange, entry: Entry, data: bytes | None) -> None:
-        if (
-            exchange.request_id is not None
-            or self._ends_with(exchange)
-            or self._state.dispatcher.observer.logs
-        ):
-            self._respond(exchange, entry.response)
-            return
-        self._repeat(entry)
-        if data is not None:
-            self._state.dispatcher.cache.found_again(data, entry)
 
     def _repeat(self, entry: Entry) -> None:
         entry.tally.count += 1
@@ -328,12 +337,14 @@ class Connection(asyncio.Protocol):
         if entry.response.apart:
             self._outgoing.body(entry.response)
 
-    def _answered(self, task: asyncio.Task[Response | Handover]) -> None:
+    def _answered(self, task: asyncio.Future[Outcome]) -> None:
         self._task = None
         exchange = self._exchange
-        if task.cancelled() or exchange is None or exchange.answered or self._ended:
+        if exchange is None or exchange.answered or self._ended:
+            if not task.cancelled():
+                task.exception()  # nobody is left to be told
             return
-        self._respond(exchange, task.result())
+        self._respond(exchange, self._state.dispatcher.outcome_of(exchange, task))
         if not (self._scheduled or self._ended):
             self._advance()
 

@@ -1,5 +1,6 @@
 """From a request's head to its response: cache, routes, handlers, errors, and the fields that all share."""
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Final, final
 
@@ -23,7 +24,7 @@ from ff_proxy.http.response import (
     problem,
     refused,
 )
-from ff_proxy.http.response_cache import Entry, Key, ResponseCache
+from ff_proxy.http.response_cache import Entry, ResponseCache
 from ff_proxy.http.routes import Match, Route, Routes
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
@@ -43,13 +44,12 @@ class Exchange:
         query: likewise.
         match: the template that the path fits, if any.
         route: its route for the method, if any.
-        key: by which its response may be found again; ``None`` if it is none of those.
         request_id: to be echoed.
         began: monotonic seconds, if it had to wait.
         answered: the response is on its way; the body may not have come to its end.
     """
 
-    __slots__ = ("answered", "began", "head", "key", "match", "path", "query", "request_id", "route")
+    __slots__ = ("answered", "began", "head", "match", "path", "query", "request_id", "route")
 
     def __init__(self, head: Head, path: bytes, query: bytes, match: Match | None) -> None:
         self.head: Final = head
@@ -59,7 +59,6 @@ class Exchange:
         self.route: Final[Route | None] = None if match is None else match.routes.get(head.method)
         sent = head.fields.get(b"x-request-id")
         self.request_id: Final = None if sent is None else request_id(sent)
-        self.key: Key | None = None
         self.began: float | None = None
         self.answered = False
 
@@ -103,10 +102,13 @@ class Dispatcher:
         self._clock: Final = clock
         self._log = telemetry.logger("http")
         self._once = telemetry.once("http")
-        self._matches: Final[BoundedMap[bytes, Match]] = BoundedMap(
-            budget, dropped=telemetry.dropped("routes")
-        )
+        dropped = telemetry.dropped("routes")
+        self._matches: Final[BoundedMap[bytes, Match]] = BoundedMap(budget // 2, dropped=dropped)
         self._recall: Final = self._matches.recall
+        # By what fields the responses to a target are found again, if there are any.
+        self._keyed: Final[BoundedMap[bytes, tuple[bytes, ...]]] = BoundedMap(budget // 2, dropped=dropped)
+        self._names_of: Final = self._keyed.recall
+        self._find: Final = cache.find
         # A response that differs by origin is found again by that as well.
         origin = () if cors.constant else (b"origin",)
         self._keyed_by: Final = {
@@ -129,18 +131,14 @@ class Dispatcher:
             match = self._routes.match(path)
             if match is not None and not match.open:
                 self._remember(path, match)
-        exchange = Exchange(head, path, query, match)
-        if match is not None and head.method == "GET" and head.body is None:
-            fields = head.fields
-            exchange.key = (
-                head.target,
-                *[fields.get(name) for name in self._keyed_by.get(match.template, ())],
-            )
-        return exchange
+        return Exchange(head, path, query, match)
 
-    def find(self, exchange: Exchange) -> Entry | None:
+    def find(self, head: Head) -> Entry | None:
         """The response that was given before to an equal request, if it is still the one to give."""
-        return None if exchange.key is None else self.cache.find(exchange.key)
+        names = self._names_of(head.target)
+        if names is None or head.method != "GET" or head.body is not None:
+            return None
+        return self._find((head.target, *map(head.fields.get, names)))
 
     def _remember(self, path: bytes, match: Match) -> None:
         if len(path) <= _LONGEST_PATH:
@@ -175,10 +173,12 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001  (the last resort: a client must get an answer)
             return self.problem(exchange, error)
 
-    async def later(self, exchange: Exchange, awaited: Awaitable[Outcome]) -> Response | Handover:
-        """The answer, once it is there."""
+    def outcome_of(self, exchange: Exchange, ended: asyncio.Future[Outcome]) -> Response | Handover:
+        """What is to be sent when the handler has been waited for."""
+        if ended.cancelled():
+            return self.problem(exchange, RuntimeError("a library cancelled the handler"))
         try:
-            return self.settled(exchange, await awaited)
+            return self.settled(exchange, ended.result())
         except Exception as error:  # noqa: BLE001  (as above)
             return self.problem(exchange, error)
 
@@ -186,9 +186,13 @@ class Dispatcher:
         """What is to be sent for ``outcome``, which is kept if it may be given again."""
         if isinstance(outcome, Cacheable):
             match = exchange.match
-            if exchange.key is not None and match is not None:
+            head = exchange.head
+            if match is not None and head.method == "GET" and head.body is None:
+                names = self._keyed_by[match.template]
+                key = (head.target, *map(head.fields.get, names))
                 tally = self.observer.tally("GET", match, outcome.response.status)
-                self.cache.put(exchange.key, outcome, self.tail(exchange), tally)
+                self.cache.put(key, outcome, self.tail(exchange), tally)
+                self._keyed.put(head.target, names)
                 if match.open:
                     self._remember(exchange.path, match)
             return outcome.response

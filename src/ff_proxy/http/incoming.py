@@ -64,6 +64,11 @@ class Incoming:
             self.refusal = refusal
         self._rest = b"" if parser.between else (self._rest + data)[-len(END) + 1 :]
 
+    def adopt(self, parser: RequestParser) -> None:
+        """Go on with ``parser``, which somebody else has fed; nothing has come yet but that."""
+        self._parser = parser
+        self.refusal = parser.refusal
+
     def cut_head(self) -> bytes | None:
         """Take out the rest of the present head, or what there is of it if that is worth a look."""
         buffer = self.buffer

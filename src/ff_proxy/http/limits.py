@@ -46,7 +46,7 @@ class Limits(msgspec.Struct, frozen=True):
     body_bytes: int = 64 * 1024 * 1024
     read_off_bytes: int = 256 * 1024 * 1024
     answer_seconds: int = 60
-    idle_seconds: int = 620
+    idle_seconds: float = 620
     stall_seconds: int = 60
 
 

@@ -1,5 +1,6 @@
 """What llhttp makes of a connection's bytes: heads, bodies, refusals."""
 
+from collections.abc import Iterable
 from typing import Final, NoReturn, final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -52,6 +53,16 @@ class Head:
         return self.body is None or self.body.ended
 
 
+def _joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Fields of which some are repeated (RFC 9110 §5.2)."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        held = fields.get(name.lower())
+        stripped = value.strip(_BLANKS)
+        fields[name.lower()] = stripped if held is None else held + b", " + stripped
+    return fields
+
+
 @final
 class RequestParser:
     """llhttp with our limits around it.
@@ -65,6 +76,7 @@ class RequestParser:
         current: the request whose body is arriving.
         between: nothing of a request has been fed that has not ended.
         last: nothing that comes is a request: the client wanted the connection to end.
+        refusal: why nothing can be read any more.
     """
 
     __slots__ = (
@@ -73,13 +85,12 @@ class RequestParser:
         "_most_fields",
         "_parser",
         "_quiet",
-        "_refusal",
-        "_replaying",
         "_target",
         "between",
         "current",
         "heads",
         "last",
+        "refusal",
     )
 
     def __init__(self, most_fields: int, most_bytes: int) -> None:
@@ -89,8 +100,7 @@ class RequestParser:
         self._fields: list[tuple[bytes, bytes]] = []
         self._target = b""
         self._quiet = 0
-        self._refusal: RequestError | None = None
-        self._replaying = False
+        self.refusal: RequestError | None = None
         self.heads: Final[list[Head]] = []
         self.current: Head | None = None
         self.between = True
@@ -109,7 +119,7 @@ class RequestParser:
             if not self.last:
                 raise self._refused() from error
         if self._quiet > self._most_bytes and not self.between:
-            self._refusal = RequestError(431, _TOO_LARGE)
+            self.refusal = RequestError(431, _TOO_LARGE)
             raise self._refused()
 
     @property
@@ -123,18 +133,15 @@ class RequestParser:
         A fresh parser is shown the fields that say where the request ends.
         """
         head = self.current
-        self._parser = HttpRequestParser(self)
+        self._parser = HttpRequestParser(self if head is None else _Rest(self))
         if head is not None:
             framing = b"".join(
                 b"%b: %b\r\n" % (name, head.fields[name]) for name in _FRAMING & head.fields.keys()
             )
-            self._replaying = True
             try:
                 self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
             except HttpParserError as error:
                 raise self._refused() from error
-            finally:
-                self._replaying = False
         if rest:
             self._quiet = 0
             self.feed(rest)
@@ -143,20 +150,21 @@ class RequestParser:
         # What is not complete is not answered: perhaps it was another request's.
         if self.current is not None and self.current in self.heads:
             self.heads.remove(self.current)
-        return self._refusal or RequestError(400, "this is not HTTP that can be understood")
+        if self.refusal is None:
+            self.refusal = RequestError(400, "this is not HTTP that can be understood")
+        return self.refusal
 
     def _refuse(self, status: int, message: str) -> NoReturn:
-        self._refusal = RequestError(status, message)
-        raise self._refusal
+        self.refusal = RequestError(status, message)
+        raise self.refusal
 
     # --- what llhttp calls
 
     def on_message_begin(self) -> None:
         """A request line begins."""
-        if not self._replaying:
-            self.between = False
-            self._target = b""
-            self._fields = []
+        self.between = False
+        self._target = b""
+        self._fields = []
 
     def on_url(self, data: bytes) -> None:
         """More of the target."""
@@ -164,16 +172,12 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field, or a trailer, which nobody wants."""
-        if self._replaying:
-            return
         self._fields.append((name, value))
         if len(self._fields) > self._most_fields:
             self._refuse(431, "the request has too many header fields")
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        if self._replaying:
-            return
         if self._quiet > self._most_bytes:
             self._refuse(431, _TOO_LARGE)
         parser = self._parser
@@ -181,13 +185,10 @@ class RequestParser:
         old = _VERSIONS.get(parser.get_http_version())
         if old is None or method == "CONNECT" or not self._target.isascii():
             self._refuse(400, "this is not a request for this server")
-        fields: dict[bytes, bytes] = {}
-        for name, value in self._fields:
-            lower = name.lower()
-            # llhttp leaves blanks that follow a value to the reader.
-            stripped = value.strip(_BLANKS)
-            held = fields.get(lower)
-            fields[lower] = stripped if held is None else held + b", " + stripped
+        # llhttp leaves blanks that follow a value to the reader.
+        fields = {name.lower(): value.strip(_BLANKS) for name, value in self._fields}
+        if len(fields) != len(self._fields):
+            fields = _joined(self._fields)
         close = old or not parser.should_keep_alive()
         head = Head(method, self._target, fields, self._body(fields), old=old, close=close)
         self._fields = []
@@ -227,3 +228,38 @@ class RequestParser:
             self.current = None
         self.between = True
         self._quiet = 0
+
+
+@final
+class _Rest:
+    """What llhttp calls while it reads the body of a request whose head it has read before."""
+
+    def __init__(self, owner: RequestParser) -> None:
+        self._owner: Final = owner
+        self.on_body: Final = owner.on_body
+        self._begun = False
+
+    def on_message_begin(self) -> None:
+        """The head that it is shown, or that of the next request."""
+        if self._begun:
+            self._owner.on_message_begin()
+        self._begun = True
+
+    def on_url(self, data: bytes) -> None:
+        """See ``on_message_begin``."""
+        if self._owner.current is None:
+            self._owner.on_url(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See ``on_message_begin``."""
+        if self._owner.current is None:
+            self._owner.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """See ``on_message_begin``."""
+        if self._owner.current is None:
+            self._owner.on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body has ended, or a later request."""
+        self._owner.on_message_complete()

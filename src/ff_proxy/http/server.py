@@ -124,7 +124,7 @@ class HttpServer:
             with suppress(OSError):
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(self.state, peer, spared=admitted is None)
-        self.state.run(self._establish(accepted, connection))
+        self.state.own(asyncio.ensure_future(self._establish(accepted, connection)))
 
     async def _establish(self, accepted: socket.socket, connection: Connection) -> None:
         secure = None if self._tls is None else self._tls.context

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
 from email.utils import formatdate
 from typing import Any, Final, Protocol, TypeVar, final
 
+from ff_proxy.errors import RequestError
 from ff_proxy.http.buffer_budget import BufferBudget
 from ff_proxy.http.dispatcher import Dispatcher
 from ff_proxy.http.limits import Limits
-from ff_proxy.http.parser import RequestParser
+from ff_proxy.http.parser import Head, RequestParser
 from ff_proxy.http.response import Response
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
@@ -75,7 +75,7 @@ class ServerState:
         self.bodies: Final = bodies
         self.unsent: Final = unsent
         self.connections: Final[set[OpenConnection]] = set()
-        self.tasks: Final[set[asyncio.Task[Any]]] = set()
+        self.tasks: Final[set[asyncio.Future[Any]]] = set()
         self.second = 0
         self.draining = False
         self.closing = False
@@ -83,6 +83,7 @@ class ServerState:
         self._once = telemetry.once("http")
         self._refused = telemetry.metrics.refused_connections
         self._parsers: Final[list[RequestParser]] = []
+        self._parser = self.take_parser()
         self._peers: Final[Counter[str]] = Counter()
         self.admitted = 0
         self.date = b""
@@ -112,9 +113,8 @@ class ServerState:
         if not self._peers[peer]:
             del self._peers[peer]
 
-    def run(self, work: Coroutine[object, object, _Result]) -> asyncio.Task[_Result]:
-        """Run and own a handler that waits, until it ends."""
-        task = asyncio.get_running_loop().create_task(work)
+    def own(self, task: asyncio.Future[_Result]) -> asyncio.Future[_Result]:
+        """Keep a task until it ends, and cancel it when the server is aborted."""
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
@@ -126,6 +126,19 @@ class ServerState:
         if self._parsers:
             return self._parsers.pop()
         return RequestParser(self.limits.head_fields, self.limits.head_bytes)
+
+    def parse_head(self, data: bytes) -> Head | RequestParser:
+        """``data`` parsed, which looks like a whole head: the head, or the parser if it was anything else."""
+        parser = self._parser
+        try:
+            parser.feed(data)
+        except RequestError:
+            pass
+        else:
+            if parser.between and len(parser.heads) == 1 and not parser.last:
+                return parser.heads.pop()
+        self._parser = self.take_parser()
+        return parser
 
     def give_parser(self, parser: RequestParser) -> None:
         """A connection needs its parser no more, which is ``between`` requests."""

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """When each stream ends at shutdown: spread out, so SDKs reconnect gradually (spec/behaviour#shutdown)."""
+=======
+"""When each stream ends at shutdown: spread out, or all SDKs come back at once (spec/behaviour#shutdown)."""
+>>>>>>> 27bf29d (Take up host, base-path and idle-timeout, end late streams last, and test what the server promises)
 
 import heapq
 import random
@@ -27,10 +31,12 @@ class DrainSchedule:
             for index, stream in enumerate(shuffled)
         ]
 
-    def add(self, stream: Stream, now: float) -> None:
-        """A stream was opened meanwhile: it ends at any time that is left."""
-        due = self._jitter.uniform(now, max(now, self.end))
-        heapq.heappush(self._planned, (due, next(self._order), stream))
+    def add(self, stream: Stream) -> None:
+        """A stream was opened meanwhile: it ends with the last of the others.
+
+        Some SDKs come back at once, again and again (spec/sdk-wire#trap-52).
+        """
+        heapq.heappush(self._planned, (self.end, next(self._order), stream))
 
     def due(self, now: float) -> Iterator[Stream]:
         """Take out the streams whose time has come: all of them from ``end`` on."""

@@ -98,7 +98,7 @@ class Hub:
         if issued_at is not None:
             stream.everything = channel.everything(issued_at)
         if self._drain_schedule is not None:
-            self._drain_schedule.add(stream, self._clock.monotonic())
+            self._drain_schedule.add(stream)
         self._sender.open(channel, stream, head)
 
     async def run(self) -> None:
@@ -113,7 +113,7 @@ class Hub:
     async def drain(self, seconds: float) -> None:
         """End every stream, spread over ``seconds``; when it returns, none is open.
 
-        Streams that are opened meanwhile are spread over what is left. ``run`` must be running.
+        Streams that are opened meanwhile end with the last ones. ``run`` must be running.
         """
         start = self._clock.monotonic()
         schedule = DrainSchedule(self._streams(), start, start + seconds, self._jitter)

@@ -281,7 +281,7 @@ def test_offline_with_generate_names_all_that_is_missing() -> None:
         ({**ONLINE, "pprof": "true"}, "pprof has no meaning here"),
         ({**ONLINE, "gcp-profiler-enabled": "false"}, "gcp-profiler-enabled has no meaning here"),
         ({**ONLINE, "redis-pool-size": "10"}, "redis-pool-size has no meaning here"),
-        ({**ONLINE, "host": "localhost"}, "host is not supported yet"),
+        ({**ONLINE, "trusted-proxies": "10.0.0.1"}, "trusted-proxies is not supported yet"),
         (
             {**ONLINE, "redis-password": "p", "redis-db": "1"},
             "redis-address is not set: redis-password, redis-db",
