@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """When each stream ends at shutdown: spread out, so SDKs reconnect gradually (spec/behaviour#shutdown)."""
-=======
-"""When each stream ends at shutdown: spread out, or all SDKs come back at once (spec/behaviour#shutdown)."""
->>>>>>> 27bf29d (Take up host, base-path and idle-timeout, end late streams last, and test what the server promises)
 
 import heapq
 import random
