@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ff_proxy.evaluation import Engine, StepKind, compile_engine, render
 from ff_proxy.evaluation.bucketing import bucket_of, share_of, thresholds
 from ff_proxy.evaluation.case_folding import fold
-from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, prepare
+from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, compile_clause
 from ff_proxy.evaluation.target_view import TargetView
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.feature import Clause
@@ -227,7 +227,7 @@ def test_segments_follow_the_recursion(web: dict[str, Doc], order: list[str]) ->
     engine = _engine(([], [doc | {"identifier": name} for name, doc in web.items()]))
     view = TargetView(_ME, {}, engine.segments)
     for listed in [*((name,) for name in order), tuple(order)]:
-        condition = prepare(Clause("", SEGMENT_MATCH, listed))
+        condition = compile_clause(Clause("", SEGMENT_MATCH, listed))
         assert condition is not None
         assert all_hold((condition,), view) == _matches_any(engine, listed, frozenset())
 

@@ -26,7 +26,7 @@ class EvaluationBody(EncodedBody):
     Most are sent once, so compressing them must not cost more than evaluating.
     """
 
-    effort = 3
+    gzip_level = 3
 
     def __init__(self, content: bytes, target: bytes) -> None:
         super().__init__(content)

@@ -25,7 +25,7 @@ from ff_proxy.config.records import RedisStoreOptions, SqliteStoreOptions
 from ff_proxy.config.reference import usage
 from ff_proxy.config.spelling import nearest
 from ff_proxy.errors import ConfigError, ExitCode
-from ff_proxy.evaluation import Explanation, compile_engine, plain, render
+from ff_proxy.evaluation import Explanation, compile_engine, display_name, render
 from ff_proxy.model.evaluation import NoEvaluation
 from ff_proxy.model.target import Target
 from ff_proxy.runtime.event_loop import run_until_told
@@ -105,7 +105,7 @@ async def _run(options: ExplainOptions, out: TextIO, _: Stop) -> ExitCode:
     write_text(out, f"environment {found.environment.id}{name}, from {found.place}", f"target {target}")
     *steps, outcome = render(account.explanation).splitlines()
     if account.told is not None:
-        outcome = f"=> {plain(options.flag)}: {_words(account.told)} (as the proxy answers)"
+        outcome = f"=> {display_name(options.flag)}: {_words(account.told)} (as the proxy answers)"
     write_text(out, *steps, *(f"note: {note}" for note in account.notes), outcome)
     return ExitCode.OK
 
@@ -137,7 +137,9 @@ def _account(found: Found, question: Question) -> _Account:
 
 
 def _words(answer: ProxyAnswer) -> str:
-    return "no variation" if answer.variation is None else f"{plain(answer.variation)} = {answer.value!r}"
+    return (
+        "no variation" if answer.variation is None else f"{display_name(answer.variation)} = {answer.value!r}"
+    )
 
 
 def _variation(explanation: Explanation) -> str | None:

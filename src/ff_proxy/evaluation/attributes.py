@@ -9,10 +9,10 @@ from ff_proxy.wire.evaluation import json_string
 from ff_proxy.wire.text import clean_text
 
 NULL_TEXT: Final = "<nil>"
-"""What a null attribute reads as: the reference prints it so, and clauses can match it."""
+"""The text of a null attribute, as the reference implementation prints it; clauses can match it."""
 
-_DEEPEST: Final = 100
-"""Levels of nesting that are looked at; what lies deeper reads as null, so that no value ends the stack."""
+_MAX_DEPTH: Final = 100
+"""The deepest nesting that is read; deeper values read as null, so that none overflows the stack."""
 
 _EXPONENT_BELOW: Final = -4
 _EXPONENT_FROM: Final = 6
@@ -21,17 +21,17 @@ _JSON_LARGE: Final = 1e21
 
 
 def attribute_text(value: object) -> str:
-    """A custom attribute's JSON value → its text; ``""`` for a number that a float64 cannot hold."""
+    """The text of a custom attribute's JSON value; ``""`` for a number that a float64 cannot hold."""
     if isinstance(value, Mapping):
         return _json(value, 0)
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = _float64(value)
         return "" if number is None else _positional(number)
-    return _plain(value, 0)
+    return _go_text(value, 0)
 
 
 def utf8(text: str) -> bytes:
-    """A text's UTF-8 bytes; a lone surrogate, which UTF-8 cannot hold, counts as U+FFFD."""
+    """Encode text in UTF-8; a lone surrogate, which UTF-8 cannot encode, becomes U+FFFD."""
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -39,7 +39,7 @@ def utf8(text: str) -> bytes:
 
 
 def _float64(number: float) -> float | None:
-    """The number as the reference's decoder holds it, if it can hold it."""
+    """The number as a finite float64, or ``None``."""
     try:
         number = float(number)
     except OverflowError:
@@ -48,7 +48,7 @@ def _float64(number: float) -> float | None:
 
 
 def _positional(number: float) -> str:
-    """The shortest digits that read back as the same number, without an exponent: ``1``, ``2.5``, ``-0``."""
+    """The shortest digits that parse back to the same number, without an exponent: ``1``, ``2.5``, ``-0``."""
     return format(Decimal(repr(number)), "f").removesuffix(".0")
 
 
@@ -61,27 +61,27 @@ def _exponential(number: float) -> str:
     return f"{'-' if sign else ''}{digits[0]}{'.' if fraction else ''}{fraction}e{exponent:+03d}"
 
 
-def _plain(value: object, depth: int) -> str:
-    """A value as Go's ``%v`` prints it, which is how the values of a list read."""
+def _go_text(value: object, depth: int) -> str:
+    """A value as Go's ``%v`` prints it, which is how values in a list read."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return value
     if isinstance(value, int | float):
-        return _plain_number(value)
-    if depth < _DEEPEST and isinstance(value, list):
-        return _listed(value, depth)
-    if depth < _DEEPEST and isinstance(value, Mapping):
+        return _go_number(value)
+    if depth < _MAX_DEPTH and isinstance(value, list):
+        return _list_text(value, depth)
+    if depth < _MAX_DEPTH and isinstance(value, Mapping):
         entries = sorted((str(name), entry) for name, entry in value.items())
-        return f"map[{' '.join(f'{name}:{_plain(entry, depth + 1)}' for name, entry in entries)}]"
+        return f"map[{' '.join(f'{name}:{_go_text(entry, depth + 1)}' for name, entry in entries)}]"
     return NULL_TEXT
 
 
-def _listed(values: list[object], depth: int) -> str:
-    return f"[{' '.join(_plain(value, depth + 1) for value in values)}]"
+def _list_text(values: list[object], depth: int) -> str:
+    return f"[{' '.join(_go_text(value, depth + 1) for value in values)}]"
 
 
-def _plain_number(value: float) -> str:
+def _go_number(value: float) -> str:
     number = _float64(value)
     if number is None:
         return NULL_TEXT
@@ -98,9 +98,9 @@ def _json(value: object, depth: int) -> str:
         return json_string(value)
     if isinstance(value, int | float):
         return _json_number(value)
-    if depth < _DEEPEST and isinstance(value, list):
+    if depth < _MAX_DEPTH and isinstance(value, list):
         return f"[{','.join(_json(entry, depth + 1) for entry in value)}]"
-    if depth < _DEEPEST and isinstance(value, Mapping):
+    if depth < _MAX_DEPTH and isinstance(value, Mapping):
         entries = sorted((str(name), entry) for name, entry in value.items())
         return f"{{{','.join(f'{json_string(name)}:{_json(entry, depth + 1)}' for name, entry in entries)}}}"
     return "null"

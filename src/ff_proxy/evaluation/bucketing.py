@@ -14,26 +14,26 @@ import mmh3
 from ff_proxy.evaluation.attributes import utf8
 
 NO_BUCKET: Final = math.inf
-"""The bucket of a target that has neither the attribute nor an identifier: no share reaches it."""
+"""The bucket of a target with neither the attribute nor an identifier; no share reaches it."""
 
 _BUCKETS: Final = 100
 
 
 def bucket_of(bucket_by: str, value: str) -> int:
-    """1..100, the same in every SDK: murmur3 (x86, 32 bit, seed 0) of ``bucket_by:value``."""
+    """The bucket, 1..100, as in every SDK: murmur3 (x86, 32 bit, seed 0) of ``bucket_by:value``."""
     hashed: int = mmh3.hash(utf8(f"{bucket_by}:{value}"), 0, signed=False)
     return hashed % _BUCKETS + 1
 
 
 def thresholds(weights: Iterable[int]) -> tuple[int, ...]:
-    """Shares' weights → the running totals that buckets are compared with, for ``share_of``.
+    """The running totals of the shares' weights, for ``share_of``.
 
-    The last total is left out, because the last share wins whatever its weight. A total below an
-    earlier one (negative weights) can never be the first to reach a bucket, so the earlier one stands
-    in its place: that keeps them in order.
+    The last total is omitted, because the last share gets every remaining bucket. A total below an earlier
+    one (negative weights) can never be the first to reach a bucket, so the earlier one replaces it: that
+    keeps them sorted.
     """
     return tuple(accumulate(accumulate(weights), max))[:-1]
 
 
 share_of: Final = bisect_left
-"""Of thresholds and a bucket: the index of the first share whose total reaches it, else the last's."""
+"""Given thresholds and a bucket: the index of the first share whose total reaches it, else the last."""

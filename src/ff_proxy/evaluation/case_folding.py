@@ -1,11 +1,11 @@
-"""Unicode simple case folding, which is what ``equal`` compares by (spec/evaluation#operators)."""
+"""Unicode simple case folding, which ``equal`` uses (spec/evaluation#operators)."""
 
 
 def fold(text: str) -> str:
-    """``text`` with each character in the form that stands for all its cases.
+    """Replace each character by one that represents all its cases.
 
-    Neither ``casefold`` nor ``lower`` of the whole text will do: they change lengths, and so call
-    ``straße`` and ``STRASSE`` equal, or keep ``ς`` and ``Σ`` apart.
+    ``casefold`` of the whole text changes its length and makes ``straße`` equal ``STRASSE``; ``lower`` keeps
+    ``ς`` and ``Σ`` different.
     """
     return text.lower() if text.isascii() else "".join(map(_fold_character, text))
 

@@ -1,4 +1,4 @@
-"""Clauses prepared for asking: a fact about the target and a test of its answer.
+"""Compiled clauses: a fact about the target and a test of its value.
 
 See spec/evaluation#operators.
 """
@@ -9,34 +9,34 @@ from typing import Any, Final
 from ff_proxy.evaluation.case_folding import fold
 from ff_proxy.evaluation.membership import Member, MemberOfAny
 from ff_proxy.evaluation.patterns import compile_pattern
-from ff_proxy.evaluation.target_view import Fact, FoldedText, TargetView, Text, shared
+from ff_proxy.evaluation.target_view import Fact, FoldedText, TargetView, Text, interned
 from ff_proxy.model.feature import Clause
 
 Test = Callable[[Any], object]
-"""Truthy if the fact's answer is as the clause wants it."""
+"""Truthy if the fact's value satisfies the clause."""
 
 Condition = tuple[Fact, Test]
-"""A clause, prepared."""
+"""A compiled clause."""
 
 SEGMENT_MATCH: Final = "segmentMatch"
-"""The operator that asks about segments and not about an attribute."""
+"""The operator that tests segments instead of an attribute."""
 
 
-def prepare(clause: Clause) -> Condition | None:
-    """A clause → its condition, or ``None`` if it can never hold (unknown operator, no values, …)."""
+def compile_clause(clause: Clause) -> Condition | None:
+    """Compile a clause; ``None`` if it can never hold (unknown operator, no values, …)."""
     if not clause.values:
         return None
     if clause.op == SEGMENT_MATCH:
         return member_of(clause.values)
     operator = _OPERATORS.get(clause.op)
-    return None if operator is None else operator(shared(Text(clause.attribute)), clause.values)
+    return None if operator is None else operator(interned(Text(clause.attribute)), clause.values)
 
 
-def prepare_all(clauses: Iterable[Clause]) -> tuple[Condition, ...] | None:
-    """Clauses that must all hold → their conditions, or ``None`` if they never can."""
+def compile_clauses(clauses: Iterable[Clause]) -> tuple[Condition, ...] | None:
+    """Compile clauses that must all hold; ``None`` if they never can."""
     conditions = []
     for clause in clauses:
-        condition = prepare(clause)
+        condition = compile_clause(clause)
         if condition is None:
             return None
         conditions.append(condition)
@@ -45,24 +45,24 @@ def prepare_all(clauses: Iterable[Clause]) -> tuple[Condition, ...] | None:
 
 def member_of(segments: Iterable[str]) -> Condition:
     """The condition that the target is in one of ``segments`` (spec/evaluation#segments)."""
-    members = tuple(shared(Member(segment)) for segment in segments)
-    return shared(members[0] if len(members) == 1 else MemberOfAny(members)), bool
+    members = tuple(interned(Member(segment)) for segment in segments)
+    return interned(members[0] if len(members) == 1 else MemberOfAny(members)), bool
 
 
 def all_hold(conditions: Iterable[Condition], view: TargetView) -> bool:
-    """Whether every condition holds; true of none."""
-    for fact, test in conditions:  # noqa: SIM110  (a loop starts no generator: this is the hot path)
+    """Whether every condition holds; true for no conditions."""
+    for fact, test in conditions:  # noqa: SIM110  (a generator would slow down the hot path)
         if not test(view[fact]):
             return False
     return True
 
 
-# Each operator makes a test that is false of "", which stands for an absent attribute and must not match
-# anything. Tests by membership are the containers' own methods: no call from Python to Python.
+# Every operator's test is false for "", which means an absent attribute and must never match. Membership
+# tests are the containers' own methods, which avoids a Python call.
 
 
 def _equal(text: Text, values: tuple[str, ...]) -> Condition | None:
-    return (shared(FoldedText(text)), frozenset((fold(values[0]),)).__contains__) if values[0] else None
+    return (interned(FoldedText(text)), frozenset((fold(values[0]),)).__contains__) if values[0] else None
 
 
 def _equal_sensitive(text: Text, values: tuple[str, ...]) -> Condition | None:

@@ -1,4 +1,4 @@
-"""The engine: one environment's flags and segments, compiled, to be asked about targets."""
+"""The engine: one environment's compiled flags and segments."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, final
@@ -16,9 +16,9 @@ from ff_proxy.model.target import Target
 
 @final
 class Engine:
-    """Answers for one state of one environment; made by ``compile_engine``, never changed.
+    """Evaluates one state of one environment; immutable, made by ``compile_engine``.
 
-    Every method is total: it takes any target, and ``None`` for none, and gives a result or a reason.
+    Every method is total: for any target, or ``None``, it returns a result or a reason.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Engine:
 
     def evaluate_all(self, target: Target | None) -> list[Evaluation | NoEvaluation]:
         """Every flag's variation for a target, ordered by the flags' identifiers."""
-        return [result.evaluation for result in self._settle_all(target)]
+        return [result.evaluation for result in self._resolve_all(target)]
 
     def evaluate_json(self, flag: str, target: Target | None) -> bytes | NoEvaluation:
         """One flag's evaluation as the wire's JSON object (spec/evaluation#results)."""
@@ -59,9 +59,9 @@ class Engine:
     def evaluate_all_json(self, target: Target | None) -> tuple[bytes, tuple[NoEvaluation, ...]]:
         """Every flag's evaluation as the wire's JSON array, in the order of ``evaluate_all``.
 
-        Flags that yield no variation are left out of the array and named in the second part.
+        Flags without a variation are omitted from the array and returned in the second part.
         """
-        results = self._settle_all(target)
+        results = self._resolve_all(target)
         fragments = [result.fragment for result in results]
         if all(fragments):
             return b"[%b]" % b",".join(fragments), ()
@@ -71,12 +71,12 @@ class Engine:
         return b"[%b]" % b",".join(filter(None, fragments)), left_out
 
     def explain(self, flag: str, target: Target | None) -> Explanation:
-        """What ``evaluate`` answers, with every step that led to it."""
+        """The result of ``evaluate`` with every step that led to it."""
         return explain(flag, self._view(target), and_rules=self.and_rules)
 
-    def _settle_all(self, target: Target | None) -> list[Result]:
+    def _resolve_all(self, target: Target | None) -> list[Result]:
         view = self._view(target)
-        return [outcome.settle(view) for outcome in (self._targeted if target else self._untargeted)]
+        return [outcome.resolve(view) for outcome in (self._targeted if target else self._untargeted)]
 
     def _view(self, target: Target | None) -> TargetView:
         return TargetView(target, self.flags, self.segments)
@@ -90,24 +90,26 @@ def compile_engine(
     escape_json: bool = False,
     previous: Engine | None = None,
 ) -> Engine:
-    """An environment's records, by identifier → its engine.
+    """Compile an environment's records, by identifier.
 
     Args:
         flags: the environment's flags.
         segments: the environment's segments.
-        and_rules: false leaves segments' serving rules out (spec/behaviour#segment-forms).
-        escape_json: JSON values are encoded once more in JSON answers (the option ``json-values``).
-        previous: an engine to take parts from where the record is the same one, or equal.
+        and_rules: false ignores segments' serving rules (spec/behaviour#segment-forms).
+        escape_json: encode JSON values a second time in JSON results (the option ``json-values``).
+        previous: an engine whose compiled parts are reused for equal records.
     """
-    held_flags: Mapping[str, CompiledFlag] = {}
-    held_segments: Mapping[str, CompiledSegment] = {}
+    previous_flags: Mapping[str, CompiledFlag] = {}
+    previous_segments: Mapping[str, CompiledSegment] = {}
     if previous is not None and previous.escape_json == escape_json:
-        held_flags = previous.flags
+        previous_flags = previous.flags
     if previous is not None and previous.and_rules == and_rules:
-        held_segments = previous.segments
+        previous_segments = previous.segments
     return Engine(
-        _compile(flags, held_flags, lambda name, record: compile_flag(name, record, escape_json=escape_json)),
-        _compile(segments, held_segments, lambda _, record: compile_segment(record, and_rules=and_rules)),
+        _compile(
+            flags, previous_flags, lambda name, record: compile_flag(name, record, escape_json=escape_json)
+        ),
+        _compile(segments, previous_segments, lambda _, record: compile_segment(record, and_rules=and_rules)),
         and_rules=and_rules,
         escape_json=escape_json,
     )
@@ -119,12 +121,12 @@ _Compiled = TypeVar("_Compiled", CompiledFlag, CompiledSegment)
 
 def _compile(
     records: Mapping[str, _Record],
-    held: Mapping[str, _Compiled],
+    previous: Mapping[str, _Compiled],
     compile_one: Callable[[str, _Record], _Compiled],
 ) -> dict[str, _Compiled]:
     return {
         name: part
-        if (part := held.get(name)) is not None and (part.record is record or part.record == record)
+        if (part := previous.get(name)) is not None and (part.record is record or part.record == record)
         else compile_one(name, record)
         for name, record in records.items()
     }

@@ -1,14 +1,13 @@
 """Why a target gets a variation: every step of spec/evaluation in order, for ``explain``.
 
-This walks a flag's record as the specification tells it, not the compiled steps, and so is a second
-opinion as well: a property test holds its outcome to the engine's. What it shares with the engine are
-the parts that both are made of: facts, conditions and buckets.
+This walks a flag's record as the specification describes it, not the compiled steps, so it also checks the
+engine: a property test compares their outcomes. It shares only facts, conditions and buckets with the engine.
 """
 
 from ff_proxy.evaluation.bucketing import NO_BUCKET, share_of, thresholds
-from ff_proxy.evaluation.explain_clauses import ClauseExplainer, listed, shown
-from ff_proxy.evaluation.explanation import Explanation, Step, StepKind, plain
-from ff_proxy.evaluation.outcomes import conclude, unknown_flag
+from ff_proxy.evaluation.explain_clauses import ClauseExplainer, join_names, quote
+from ff_proxy.evaluation.explanation import Explanation, Step, StepKind, display_name
+from ff_proxy.evaluation.outcomes import make_evaluation, unknown_flag
 from ff_proxy.evaluation.target_view import Bucket, TargetView
 from ff_proxy.model.evaluation import NoEvaluation, Reason
 from ff_proxy.model.feature import Distribution, FeatureConfig, Prerequisite, Serve, ServingRule, VariationMap
@@ -42,10 +41,10 @@ class _Walk:
                 )
             )
             variation, reason = record.off_variation, Reason.PREREQUISITE
-        return Explanation(conclude(flag, record, variation, reason), tuple(steps))
+        return Explanation(make_evaluation(flag, record, variation, reason), tuple(steps))
 
     def _prerequisites_met(self, root: str, steps: list[Step]) -> bool:
-        """Each flag that ``root`` depends on, however far, once (spec/evaluation#prerequisites)."""
+        """Visit every direct and indirect prerequisite of ``root`` once (spec/evaluation#prerequisites)."""
         seen = [root]
         for flag in seen:
             for entry in self._view.flags[flag].record.prerequisites:
@@ -60,27 +59,29 @@ class _Walk:
         return True
 
     def _prerequisite(self, flag: str, entry: Prerequisite) -> tuple[Step, bool]:
-        """One entry, and whether it settles all of the flag's others."""
-        text = f"prerequisite {shown(entry.feature)} of {shown(flag)}"
+        """One prerequisite, and whether it decides all of the flag's others."""
+        text = f"prerequisite {quote(entry.feature)} of {quote(flag)}"
         facts: dict[str, object] = {"of": flag, "flag": entry.feature, "wanted": list(entry.variations)}
         needed = self._view.flags.get(entry.feature)
         if needed is None:
-            text = f"{text}: there is no such flag, {shown(flag)} counts as satisfied"
+            text = f"{text}: there is no such flag, {quote(flag)} counts as satisfied"
             return Step(StepKind.PREREQUISITE, text, True, facts), True
         inner: list[Step] = []
-        outcome = conclude(entry.feature, needed.record, *self._own(needed.record, inner))
+        outcome = make_evaluation(entry.feature, needed.record, *self._own(needed.record, inner))
         if isinstance(outcome, NoEvaluation):
-            text = f"{text}: it has no variation ({outcome.detail}), {shown(flag)} counts as satisfied"
+            text = f"{text}: it has no variation ({outcome.detail}), {quote(flag)} counts as satisfied"
             return Step(StepKind.PREREQUISITE, text, True, facts, tuple(inner)), True
         met = outcome.variation in entry.variations
         facts["variation"] = outcome.variation
-        relation = "as wanted" if met else f"wanted is {listed(entry.variations) or 'nothing that exists'}"
-        text = f"{text}: it has {shown(outcome.variation)}, {relation}"
+        relation = (
+            "as required" if met else f"required is {join_names(entry.variations) or 'no existing variation'}"
+        )
+        text = f"{text}: it has {quote(outcome.variation)}, {relation}"
         return Step(StepKind.PREREQUISITE, text, met, facts, tuple(inner)), False
 
     def _own(self, record: FeatureConfig, steps: list[Step]) -> _Choice:
-        """A flag's own choice, its prerequisites aside; the variation is empty if no step names one."""
-        text = f"flag {shown(record.identifier)} is {'on' if record.on else 'off'}"
+        """A flag's own variation, ignoring its prerequisites; empty if no step names one."""
+        text = f"flag {quote(record.identifier)} is {'on' if record.on else 'off'}"
         if not record.on:
             text += f": the off variation is served, {_named(record.off_variation)}"
         steps.append(Step(StepKind.STATE, text, record.on, {"flag": record.identifier}))
@@ -96,7 +97,9 @@ class _Walk:
     def _from_map(self, entries: tuple[VariationMap, ...], steps: list[Step]) -> _Choice | None:
         for entry in entries:
             named = bool(self._view.identifier) and self._view.identifier in entry.targets
-            text = f"the target is {'' if named else 'not '}named for variation {plain(entry.variation)}"
+            text = (
+                f"the target is {'' if named else 'not '}named for variation {display_name(entry.variation)}"
+            )
             steps.append(Step(StepKind.TARGET_MAP, text, named, {"variation": entry.variation}))
             if named:
                 return (entry.variation, Reason.TARGET_MAP) if entry.variation else None
@@ -117,7 +120,7 @@ class _Walk:
             if matches and not inner:
                 text += " everybody: it has no clause"
             if matches and nothing:
-                text += " but serves nothing, so the next one is asked"
+                text += " but serves nothing, so the next rule is tried"
             elif matches and rule.serve.distribution is not None:
                 variation = self._share(rule.serve.distribution, inner)
             steps.append(
@@ -146,17 +149,17 @@ class _Walk:
         bucket = self._view[Bucket(distribution.bucket_by)]
         share = shares[share_of(thresholds(share.weight for share in shares), bucket)]
         where = "no bucket, so the last share" if bucket == NO_BUCKET else f"bucket {bucket} of 100"
-        weights = ", ".join(f"{plain(share.variation)} {share.weight}%" for share in shares)
-        text = f"percentage rollout by {shown(distribution.bucket_by)} ({weights}): {where}: "
+        weights = ", ".join(f"{display_name(share.variation)} {share.weight}%" for share in shares)
+        text = f"percentage rollout by {quote(distribution.bucket_by)} ({weights}): {where}: "
         facts = {
             "bucket_by": distribution.bucket_by,
             "bucket": None if bucket == NO_BUCKET else bucket,
             "shares": [{"variation": share.variation, "weight": share.weight} for share in shares],
             "variation": share.variation,
         }
-        steps.append(Step(StepKind.DISTRIBUTION, text + plain(share.variation), facts=facts))
+        steps.append(Step(StepKind.DISTRIBUTION, text + display_name(share.variation), facts=facts))
         return share.variation
 
 
 def _named(variation: str) -> str:
-    return plain(variation) if variation else "but none is named"
+    return display_name(variation) if variation else "but none is named"

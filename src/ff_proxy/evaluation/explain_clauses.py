@@ -1,19 +1,19 @@
-"""Clauses and target groups in words: what each one saw of the target, and whether it holds."""
+"""Explaining clauses and target groups in words: the value that each one tested, and whether it holds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, member_of, prepare
-from ff_proxy.evaluation.explanation import Step, StepKind, plain
+from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, compile_clause, member_of
+from ff_proxy.evaluation.explanation import Step, StepKind, display_name
 from ff_proxy.evaluation.membership import Member
 from ff_proxy.evaluation.target_view import TargetView, Text
 from ff_proxy.model.feature import Clause, Segment
 
-_MOST_SHOWN: Final = 8
-_LONGEST_SHOWN: Final = 200
-_DEEPEST: Final = 8
+_MAX_NAMES: Final = 8
+_MAX_QUOTED: Final = 200
+_MAX_DEPTH: Final = 8
 _SEVERAL_VALUES: Final = frozenset({"in", SEGMENT_MATCH})
-# What each operator says of an attribute if it holds, and if it does not.
+# How to describe each operator when it holds, and when it does not.
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "equal": ("equals", "does not equal"),
     "equal_sensitive": ("is exactly", "is not exactly"),
@@ -29,18 +29,18 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
 class ClauseExplainer:
     """Explains clauses for one target.
 
-    ``and_rules`` is how the engine was compiled: it decides which rules of a group count.
+    ``and_rules`` must be the engine's: it decides which rules of a group apply.
     """
 
     def __init__(self, view: TargetView, *, and_rules: bool) -> None:
         self._view = view
         self._and_rules = and_rules
-        # Groups whose rules have been shown: a group that many rules name is shown once.
-        self._shown: set[str] = set()
+        # Groups already explained: a group that several rules name is explained once.
+        self._explained: set[str] = set()
 
     def clause(self, clause: Clause, depth: int = 0) -> Step:
         """One clause of a rule."""
-        condition = prepare(clause)
+        condition = compile_clause(clause)
         holds = condition is not None and all_hold((condition,), self._view)
         if clause.op == SEGMENT_MATCH:
             return self._membership(clause.values, depth, holds=holds)
@@ -61,19 +61,23 @@ class ClauseExplainer:
         step = self._membership(groups, 0, holds=holds)
         facts = {**step.facts, "variation": served}
         return Step(
-            StepKind.TARGET_MAP, f"{step.text}, for variation {plain(served)}", holds, facts, step.inner
+            StepKind.TARGET_MAP,
+            f"{step.text}, for variation {display_name(served)}",
+            holds,
+            facts,
+            step.inner,
         )
 
     def _membership(self, groups: Sequence[str], depth: int, *, holds: bool) -> Step:
         relation = "is in one of" if holds else "is in none of"
-        text = f"the target {relation} the target groups {listed(groups)}"
+        text = f"the target {relation} the target groups {join_names(groups)}"
         if len(groups) == 1:
-            text = f"the target is {'' if holds else 'not '}in target group {shown(groups[0])}"
+            text = f"the target is {'' if holds else 'not '}in target group {quote(groups[0])}"
         inner = tuple(self._groups(groups, depth))
         return Step(StepKind.CLAUSE, text, holds, {"op": SEGMENT_MATCH, "values": list(groups)}, inner)
 
     def _groups(self, groups: Sequence[str], depth: int) -> Iterator[Step]:
-        """In listed order, up to the one that decides."""
+        """In order, up to the group that decides."""
         for name in groups:
             step, decides = self._group(name, depth)
             yield step
@@ -82,29 +86,31 @@ class ClauseExplainer:
 
     def _group(self, name: str, depth: int) -> tuple[Step, bool]:
         segment = self._view.segments.get(name)
-        said = f"target group {shown(name)}"
+        group = f"target group {quote(name)}"
         facts = {"group": name}
         if segment is None:
-            return Step(StepKind.GROUP, f"{said} does not exist, the next one is asked", False, facts), False
+            return Step(
+                StepKind.GROUP, f"{group} does not exist, so the next one is tried", False, facts
+            ), False
         if self._view.identifier in segment.excluded:
             return Step(
-                StepKind.GROUP, f"{said} excludes the target, which ends the list", False, facts
+                StepKind.GROUP, f"{group} excludes the target, which ends the list", False, facts
             ), True
         if self._view.identifier in segment.included:
-            return Step(StepKind.GROUP, f"{said} includes the target", True, facts), True
+            return Step(StepKind.GROUP, f"{group} includes the target", True, facts), True
         holds = bool(self._view[Member(name)])
-        text = f"{said} {'matches' if holds else 'does not match'} the target by its rules"
+        text = f"{group} {'matches' if holds else 'does not match'} the target by its rules"
         inner: tuple[Step, ...] = ()
-        if name in self._shown or depth >= _DEEPEST:
-            text += " (shown above)" if name in self._shown else " (not shown: it is nested too deeply)"
+        if name in self._explained or depth >= _MAX_DEPTH:
+            text += " (shown above)" if name in self._explained else " (not shown: it is nested too deeply)"
         else:
-            self._shown.add(name)
+            self._explained.add(name)
             inner = tuple(self._rules(segment.record, depth + 1))
             text += "" if inner else ", of which it has none"
         return Step(StepKind.GROUP, text, holds, facts, inner), holds
 
     def _rules(self, segment: Segment, depth: int) -> Iterator[Step]:
-        """Up to the first that matches."""
+        """In order, up to the first rule that matches."""
         if not (self._and_rules and segment.serving_rules):
             for clause in segment.rules:
                 step = self.clause(clause, depth)
@@ -122,28 +128,28 @@ class ClauseExplainer:
                 return
 
 
-def shown(text: str) -> str:
-    """``text`` quoted, and cut if it is very long."""
-    return repr(text) if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]!r}…"
+def quote(text: str) -> str:
+    """Quote ``text``, truncated if it is very long."""
+    return repr(text) if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]!r}…"
 
 
-def listed(names: Sequence[str], show: Callable[[str], str] = shown) -> str:
-    """Names with commas between, the first few of many."""
-    more = len(names) - _MOST_SHOWN
-    return ", ".join(map(show, names[:_MOST_SHOWN])) + (f" and {more} more" if more > 0 else "")
+def join_names(names: Sequence[str], max_names: Callable[[str], str] = quote) -> str:
+    """Join names with commas; of many, only the first few."""
+    more = len(names) - _MAX_NAMES
+    return ", ".join(map(max_names, names[:_MAX_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def _clause_text(clause: Clause, value: str, holds: bool, *, possible: bool) -> str:
-    attribute = plain(clause.attribute)
-    seen = f"{attribute} is {shown(value)}" if value else f"{attribute} is empty or missing"
+    attribute = display_name(clause.attribute)
+    seen = f"{attribute} is {quote(value)}" if value else f"{attribute} is empty or missing"
     words = _WORDS.get(clause.op)
     if words is None:
-        return f"{seen}: the operator {shown(clause.op)} is not known, so this never holds"
+        return f"{seen}: the operator {quote(clause.op)} is not known, so this never holds"
     relation = words[0] if holds else words[1]
     if clause.op in _SEVERAL_VALUES:
-        text = f"{seen}: {relation} {listed(clause.values)}"
+        text = f"{seen}: {relation} {join_names(clause.values)}"
     else:
-        text = f"{seen}: {relation} {shown(clause.values[0]) if clause.values else 'anything'}"
+        text = f"{seen}: {relation} {quote(clause.values[0]) if clause.values else 'anything'}"
         if len(clause.values) > 1:
             text += f" (only the first of {len(clause.values)} values counts)"
     if not clause.values:

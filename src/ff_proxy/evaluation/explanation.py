@@ -1,7 +1,7 @@
-"""What an explanation is: a tree of steps as a value, and the same as lines of text.
+"""Explanations: a tree of steps, and its rendering as text.
 
-Command line, API and page show the same record. A step says what it is (``kind``), what was found in a
-sentence (``text``), and the same in ``facts`` for programs; whatever came from outside is quoted in texts.
+The command line, the API and the admin page show the same record. A step has a ``kind``, a sentence about its
+result (``text``), and the same as ``facts`` for programs. Text quotes everything that comes from outside.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from ff_proxy.model.evaluation import Evaluation, NoEvaluation
 
 
 class StepKind(StrEnum):
-    """What was looked at."""
+    """What a step examined."""
 
     PREREQUISITE = "prerequisite"
     STATE = "state"
@@ -27,10 +27,10 @@ class StepKind(StrEnum):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Something that was looked at.
+    """One step of an evaluation.
 
-    ``holds`` is its outcome if it has one, ``inner`` are its parts, in the order they were looked at.
-    ``facts`` holds JSON values only.
+    ``holds`` is its outcome, if it has one; ``inner`` are its parts in evaluation order. ``facts`` holds JSON
+    values only.
     """
 
     kind: StepKind
@@ -41,27 +41,27 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """A flag's outcome for a target, the same that ``Engine.evaluate`` gives, and the steps to it."""
+    """A flag's outcome for a target, equal to that of ``Engine.evaluate``, and the steps that led to it."""
 
     outcome: Evaluation | NoEvaluation
     steps: tuple[Step, ...]
 
 
 def render(explanation: Explanation) -> str:
-    """An explanation as lines of plain text: ``+`` holds, ``-`` does not, the outcome last."""
+    """Render an explanation as lines of text: ``+`` holds, ``-`` does not; the outcome comes last."""
     lines = [line for step in explanation.steps for line in _lines(step, 0)]
     return "\n".join([*lines, _outcome(explanation.outcome)])
 
 
 def _outcome(outcome: Evaluation | NoEvaluation) -> str:
     if isinstance(outcome, NoEvaluation):
-        return f"=> {plain(outcome.flag)}: no variation ({outcome.reason}): {outcome.detail}"
-    variation = plain(outcome.variation)
-    return f"=> {plain(outcome.flag)}: {variation} = {outcome.value!r} ({outcome.reason})"
+        return f"=> {display_name(outcome.flag)}: no variation ({outcome.reason}): {outcome.detail}"
+    variation = display_name(outcome.variation)
+    return f"=> {display_name(outcome.flag)}: {variation} = {outcome.value!r} ({outcome.reason})"
 
 
-def plain(text: str) -> str:
-    """``text`` without quotes if it is a name that a terminal shows as it is, else quoted and escaped."""
+def display_name(text: str) -> str:
+    """Return a simple printable name unchanged; quote and escape anything else."""
     return text if text and text.isprintable() and " " not in text else repr(text)
 
 

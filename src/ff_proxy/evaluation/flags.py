@@ -1,4 +1,4 @@
-"""Flags, compiled: a record becomes steps that end in ready results.
+"""Compiling flags: a record becomes steps that end in precomputed results.
 
 See spec/evaluation#one-flag, spec/evaluation#rules, spec/evaluation#variation-map.
 """
@@ -6,20 +6,20 @@ See spec/evaluation#one-flag, spec/evaluation#rules, spec/evaluation#variation-m
 import msgspec
 
 from ff_proxy.evaluation.bucketing import thresholds
-from ff_proxy.evaluation.clauses import member_of, prepare_all
-from ff_proxy.evaluation.outcomes import Chain, Gated, Outcome, Result, Rollout, Step, conclude
-from ff_proxy.evaluation.prerequisites import Unmet
-from ff_proxy.evaluation.target_view import IDENTIFIER, Bucket, TargetView, shared
+from ff_proxy.evaluation.clauses import compile_clauses, member_of
+from ff_proxy.evaluation.outcomes import Chain, Guarded, Outcome, Result, Rollout, Step, make_evaluation
+from ff_proxy.evaluation.prerequisites import PrerequisitesFailed
+from ff_proxy.evaluation.target_view import IDENTIFIER, Bucket, TargetView, interned
 from ff_proxy.model.evaluation import NoEvaluation, Reason
 from ff_proxy.model.feature import Distribution, FeatureConfig, Serve, ServingRule
 from ff_proxy.wire.evaluation import encode_evaluation
 
 
 class CompiledFlag(msgspec.Struct, frozen=True, gc=False):
-    """A flag ready to be asked.
+    """A compiled flag.
 
-    ``targeted`` and ``untargeted`` are its whole evaluation with and without a target, ``own_targeted``
-    and ``own_untargeted`` the same without its prerequisites, for flags that depend on it.
+    ``targeted`` and ``untargeted`` are its full evaluation with and without a target. ``own_targeted`` and
+    ``own_untargeted`` ignore its prerequisites; flags that depend on it use them.
     """
 
     record: FeatureConfig
@@ -29,51 +29,53 @@ class CompiledFlag(msgspec.Struct, frozen=True, gc=False):
     own_untargeted: Outcome
 
     def evaluate(self, view: TargetView) -> Result:
-        """Its result for the view's target."""
-        return (self.targeted if view.targeted else self.untargeted).settle(view)
+        """The result for the view's target."""
+        return (self.targeted if view.targeted else self.untargeted).resolve(view)
 
     def own(self, view: TargetView) -> Result:
-        """Its result for the view's target if its prerequisites were met."""
-        return (self.own_targeted if view.targeted else self.own_untargeted).settle(view)
+        """The result for the view's target, ignoring prerequisites."""
+        return (self.own_targeted if view.targeted else self.own_untargeted).resolve(view)
 
 
 def compile_flag(identifier: str, record: FeatureConfig, *, escape_json: bool) -> CompiledFlag:
-    """A flag's record → the flag compiled, known to the environment as ``identifier``.
+    """Compile a flag that the environment knows as ``identifier``.
 
-    ``escape_json`` is about the JSON of its results (spec/evaluation#results).
+    ``escape_json`` applies to the JSON of its results (spec/evaluation#results).
     """
     results = _Results(identifier, record, escape_json=escape_json)
     if record.on:
         own_untargeted = _default(record.default_serve, results)
-        own_targeted = _mapped(record, results, _ruled(record, results, own_untargeted))
+        own_targeted = _compile_target_map(record, results, _compile_rules(record, results, own_untargeted))
     else:
         own_targeted = own_untargeted = results.of(record.off_variation, Reason.OFF)
     if not record.prerequisites:
         return CompiledFlag(record, own_targeted, own_untargeted, own_targeted, own_untargeted)
     failed = results.of(record.off_variation, Reason.PREREQUISITE)
-    targeted, untargeted = (Gated(Unmet(identifier), failed, own) for own in (own_targeted, own_untargeted))
+    targeted, untargeted = (
+        Guarded(PrerequisitesFailed(identifier), failed, own) for own in (own_targeted, own_untargeted)
+    )
     return CompiledFlag(record, targeted, untargeted, own_targeted, own_untargeted)
 
 
 class _Results:
-    """A flag's possible results, one for each variation and reason."""
+    """A flag's possible results, one per variation and reason."""
 
     def __init__(self, flag: str, record: FeatureConfig, *, escape_json: bool) -> None:
         self._flag = flag
         self._record = record
         self._escape_json = escape_json
         self._fragments: dict[str, bytes] = {}
-        self._made: dict[tuple[str, Reason], Result] = {}
+        self._results: dict[tuple[str, Reason], Result] = {}
 
     def of(self, variation: str, reason: Reason) -> Result:
-        """The result that ``variation`` is served because of ``reason``."""
-        made = self._made.get((variation, reason))
-        if made is None:
-            made = self._made[variation, reason] = self._make(variation, reason)
-        return made
+        """The result of serving ``variation`` for ``reason``."""
+        result = self._results.get((variation, reason))
+        if result is None:
+            result = self._results[variation, reason] = self._make(variation, reason)
+        return result
 
     def _make(self, variation: str, reason: Reason) -> Result:
-        evaluation = conclude(self._flag, self._record, variation, reason)
+        evaluation = make_evaluation(self._flag, self._record, variation, reason)
         if isinstance(evaluation, NoEvaluation):
             return Result(evaluation, None, b"")
         fragment = self._fragments.get(variation)
@@ -84,18 +86,18 @@ class _Results:
 
 
 def _default(serve: Serve, results: _Results) -> Outcome:
-    plain = results.of(serve.variation or "", Reason.DEFAULT)
+    default_result = results.of(serve.variation or "", Reason.DEFAULT)
     if serve.distribution is None:
-        return plain
-    return _rollout(serve.distribution, Reason.DISTRIBUTION, results, plain)
+        return default_result
+    return _rollout(serve.distribution, Reason.DISTRIBUTION, results, default_result)
 
 
 def _rollout(distribution: Distribution, reason: Reason, results: _Results, otherwise: Outcome) -> Outcome:
-    """A distribution; a share that names no variation, or having no shares, leads to ``otherwise``."""
+    """Compile a distribution; no shares, or a share without a variation, lead to ``otherwise``."""
     if not distribution.variations:
         return otherwise
     return Rollout(
-        shared(Bucket(distribution.bucket_by)),
+        interned(Bucket(distribution.bucket_by)),
         thresholds(share.weight for share in distribution.variations),
         tuple(
             results.of(share.variation, reason) if share.variation else otherwise
@@ -104,16 +106,16 @@ def _rollout(distribution: Distribution, reason: Reason, results: _Results, othe
     )
 
 
-def _ruled(record: FeatureConfig, results: _Results, otherwise: Outcome) -> Outcome:
-    """The rules in order of priority, then ``otherwise``."""
+def _compile_rules(record: FeatureConfig, results: _Results, otherwise: Outcome) -> Outcome:
+    """Compile the rules in order of priority, followed by ``otherwise``."""
     steps: list[Step] = []
     for rule in sorted(record.rules, key=_priority):
-        outcome = _served(rule.serve, results, otherwise)
-        conditions = prepare_all(rule.clauses)
+        outcome = _serve_outcome(rule.serve, results, otherwise)
+        conditions = compile_clauses(rule.clauses)
         if outcome is None or conditions is None:
             continue
         if not conditions:
-            # A rule without clauses matches everyone: those after it are never reached.
+            # A rule without clauses matches everyone, so later rules are never reached.
             otherwise = outcome
             break
         (fact, test), *rest = conditions
@@ -125,8 +127,8 @@ def _priority(rule: ServingRule) -> int:
     return rule.priority
 
 
-def _served(serve: Serve, results: _Results, otherwise: Outcome) -> Outcome | None:
-    """What a rule serves; ``None`` if nothing, so that the next rule is asked."""
+def _serve_outcome(serve: Serve, results: _Results, otherwise: Outcome) -> Outcome | None:
+    """What a rule serves; ``None`` if nothing, so that the next rule is tried."""
     if serve.distribution is not None:
         return _rollout(serve.distribution, Reason.RULE, results, otherwise)
     if serve.variation is None:
@@ -134,12 +136,12 @@ def _served(serve: Serve, results: _Results, otherwise: Outcome) -> Outcome | No
     return results.of(serve.variation, Reason.RULE) if serve.variation else otherwise
 
 
-def _mapped(record: FeatureConfig, results: _Results, rules: Outcome) -> Outcome:
-    """The variation map in order, then ``rules``; a hit that names no variation ends the map.
+def _compile_target_map(record: FeatureConfig, results: _Results, rules: Outcome) -> Outcome:
+    """Compile the target map in order, followed by ``rules``; a match without a variation ends the map.
 
-    Targets are looked up by name as far as no segment comes before them.
+    Targets listed before any segment are found by a dictionary lookup.
     """
-    named: dict[str, Outcome] = {}
+    by_target: dict[str, Outcome] = {}
     steps: list[Step] = []
     for entry in record.variation_map:
         outcome = results.of(entry.variation, Reason.TARGET_MAP) if entry.variation else rules
@@ -147,10 +149,10 @@ def _mapped(record: FeatureConfig, results: _Results, rules: Outcome) -> Outcome
         if steps and targets:
             steps.append((IDENTIFIER, targets.__contains__, (), outcome))
         elif targets:
-            named = dict.fromkeys(targets, outcome) | named
+            by_target = dict.fromkeys(targets, outcome) | by_target
         if entry.segments:
             outcome = results.of(entry.variation, Reason.SEGMENT_MAP) if entry.variation else rules
             steps.append((*member_of(entry.segments), (), outcome))
     if isinstance(rules, Chain):
-        return Chain(named, (*steps, *rules.steps), rules.otherwise)
-    return Chain(named, tuple(steps), rules) if named or steps else rules
+        return Chain(by_target, (*steps, *rules.steps), rules.otherwise)
+    return Chain(by_target, tuple(steps), rules) if by_target or steps else rules

@@ -1,4 +1,4 @@
-"""What a flag's steps lead to: a ready result, or a choice that leads to one."""
+"""Outcomes of a flag's steps: a precomputed result, or a choice that leads to one."""
 
 from collections.abc import Mapping
 
@@ -12,83 +12,82 @@ from ff_proxy.model.feature import FeatureConfig
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """The end of an evaluation, made when the flag was compiled.
+    """The end of an evaluation, computed when the flag is compiled.
 
-    ``variation`` is ``None`` and ``fragment`` (the evaluation's JSON object) empty if there is none.
+    Without a variation, ``variation`` is ``None`` and ``fragment`` (the evaluation's JSON object) is empty.
     """
 
     evaluation: Evaluation | NoEvaluation
     variation: str | None
     fragment: bytes
 
-    def settle(self, _view: TargetView) -> "Result":
-        """Itself: an end needs no target."""
+    def resolve(self, _view: TargetView) -> "Result":
+        """Return itself: a result depends on no target."""
         return self
 
 
 class Rollout(msgspec.Struct, frozen=True, gc=False):
-    """A percentage rollout: ``outcomes`` are those of its shares, in order (spec/evaluation#distribution)."""
+    """A percentage rollout with one outcome per share, in order (spec/evaluation#distribution)."""
 
     bucket: Bucket
     thresholds: tuple[int, ...]
     outcomes: "tuple[Outcome, ...]"
 
-    def settle(self, view: TargetView) -> Result:
-        """What the share of the target's bucket leads to."""
-        return self.outcomes[share_of(self.thresholds, view[self.bucket])].settle(view)
+    def resolve(self, view: TargetView) -> Result:
+        """The result of the target's share."""
+        return self.outcomes[share_of(self.thresholds, view[self.bucket])].resolve(view)
 
 
 Step = tuple[Fact, Test, tuple[Condition, ...], "Outcome"]
-"""One condition, further ones that must hold too (mostly none), and what they lead to.
+"""One condition, more that must also hold (mostly none), and the outcome.
 
-A plain tuple, because the loop over steps is the heart of the engine and takes it apart fastest.
+A plain tuple, because the loop over steps is the engine's hot path and unpacks it fastest.
 """
 
 
 class Chain(msgspec.Struct, frozen=True, gc=False):
-    """Targets that are ``named``, by identifier, then steps in order: the first that holds decides.
+    """Outcomes ``by_target`` identifier, then steps in order: the first match decides, else ``otherwise``."""
 
-    If nothing does, ``otherwise`` does.
-    """
-
-    named: "Mapping[str, Outcome]"
+    by_target: "Mapping[str, Outcome]"
     steps: tuple[Step, ...]
     otherwise: "Outcome"
 
-    def settle(self, view: TargetView) -> Result:
-        """What the name or the first step that holds leads to."""
-        if view.identifier in self.named:
-            return self.named[view.identifier].settle(view)
+    def resolve(self, view: TargetView) -> Result:
+        """The result of the first match."""
+        if view.identifier in self.by_target:
+            return self.by_target[view.identifier].resolve(view)
         for fact, test, rest, outcome in self.steps:
             if test(view[fact]):
-                for further, wanted in rest:
-                    if not wanted(view[further]):
+                for more_conditions, wanted in rest:
+                    if not wanted(view[more_conditions]):
                         break
                 else:
-                    return outcome if type(outcome) is Result else outcome.settle(view)
-        return self.otherwise.settle(view)
+                    return outcome if type(outcome) is Result else outcome.resolve(view)
+        return self.otherwise.resolve(view)
 
 
-class Gated(msgspec.Struct, frozen=True, gc=False):
-    """An outcome behind a fact: if it is true of the target, ``failed`` is the end."""
+class Guarded(msgspec.Struct, frozen=True, gc=False):
+    """An outcome guarded by a fact: if the fact is true, ``failed`` is the result."""
 
     fact: Fact
     failed: Result
     passed: "Outcome"
 
-    def settle(self, view: TargetView) -> Result:
-        """What lies behind, or the failure."""
-        return self.failed if view[self.fact] else self.passed.settle(view)
+    def resolve(self, view: TargetView) -> Result:
+        """The result of ``passed``, or ``failed``."""
+        return self.failed if view[self.fact] else self.passed.resolve(view)
 
 
-Outcome = Result | Rollout | Chain | Gated
-"""Anything that settles into a result."""
+Outcome = Result | Rollout | Chain | Guarded
+"""Anything that resolves to a result."""
 
 
-def conclude(flag: str, record: FeatureConfig, variation: str, reason: Reason) -> Evaluation | NoEvaluation:
+def make_evaluation(
+    flag: str, record: FeatureConfig, variation: str, reason: Reason
+) -> Evaluation | NoEvaluation:
     """The evaluation of ``flag`` when ``reason`` names ``variation`` (spec/evaluation#one-flag).
 
-    The first of several variations with one identifier wins; an unknown one is not passed over.
+    If several variations have one identifier, the first wins. An unknown variation gives no evaluation.
     """
     if not variation:
         return NoEvaluation(flag, Reason.NO_VARIATION, "no step names a variation")
@@ -100,5 +99,5 @@ def conclude(flag: str, record: FeatureConfig, variation: str, reason: Reason) -
 
 
 def unknown_flag(flag: str) -> NoEvaluation:
-    """The answer about a flag that the environment does not have."""
+    """The result for a flag that the environment does not have."""
     return NoEvaluation(flag, Reason.UNKNOWN_FLAG, "the environment has no such flag")

@@ -1,4 +1,4 @@
-"""Regular expressions in Go's dialect, in linear time whatever the pattern (spec/evaluation#operators)."""
+"""Regular expressions in Go's dialect, in linear time for any pattern (spec/evaluation#operators)."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ff_proxy.evaluation.attributes import utf8
 
 Search = Callable[[str], bool]
 
-# Quoted stretches and escapes are consumed whole, so that only a real \C is left to find.
+# Skip quoted text and escapes, so that only a real \C matches.
 _ANY_BYTE: Final = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(?P<escaped>.)", re.DOTALL)
 
 
@@ -19,8 +19,7 @@ _ANY_BYTE: Final = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(?P<escaped>.)", re.DOTALL)
 def compile_pattern(pattern: str) -> Search | None:
     r"""An unanchored search for ``pattern``, or ``None`` if Go would not compile it.
 
-    RE2 and Go agree on what is valid but for ``\C`` (any byte), which Go refuses. Failures are
-    remembered like patterns.
+    RE2 and Go accept the same patterns except ``\C`` (any byte), which Go refuses. Failures are cached too.
     """
     if any(escape["escaped"] == "C" for escape in _ANY_BYTE.finditer(pattern)):
         return None
@@ -28,7 +27,7 @@ def compile_pattern(pattern: str) -> Search | None:
     options.log_errors = False
     options.never_capture = True
     try:
-        # Bytes, because texts would be measured in characters for every match.
+        # Search bytes: for text, every match would count characters.
         search = re2.compile(utf8(pattern), options).search
     except re2.error:
         return None

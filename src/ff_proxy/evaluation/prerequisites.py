@@ -1,19 +1,19 @@
-"""Do the flags that a flag depends on have the variations it asks for? (spec/evaluation#prerequisites)."""
+"""Whether a flag's prerequisites have the variations it requires (spec/evaluation#prerequisites)."""
 
 from ff_proxy.evaluation.target_view import Fact, TargetView
 
 
-class Unmet(Fact, frozen=True, cache_hash=True, gc=False):
-    """Some prerequisite of the flag, or of a flag it depends on however far, fails."""
+class PrerequisitesFailed(Fact, frozen=True, cache_hash=True, gc=False):
+    """Whether a direct or indirect prerequisite of the flag fails."""
 
     flag: str
 
     def answer(self, view: TargetView) -> bool:
-        """Walk everything the flag depends on, each flag once.
+        """Visit each direct and indirect prerequisite once.
 
-        One failure anywhere fails all that depend on it, so the order of the walk does not matter and a
-        flag met again, in a diamond or a circle, is simply not walked again: that is the satisfied
-        repetition which spec/evaluation#prerequisites asks for.
+        A failure fails every flag that depends on it, so the order does not matter. A flag met again, in a
+        diamond or a circle, is not visited again: spec/evaluation#prerequisites counts a repetition as
+        satisfied.
         """
         dependents: dict[str, str] = {}
         waiting = [self.flag]
@@ -29,20 +29,20 @@ class Unmet(Fact, frozen=True, cache_hash=True, gc=False):
                     return _fail(flag, dependents, view)
                 if not needed.record.prerequisites or entry.feature in dependents:
                     continue
-                known = view.get(Unmet(entry.feature))
+                known = view.get(PrerequisitesFailed(entry.feature))
                 if known:
                     return _fail(flag, dependents, view)
                 if known is None and entry.feature != self.flag:
                     dependents[entry.feature] = flag
                     waiting.append(entry.feature)
         for flag in dependents:
-            view[Unmet(flag)] = False
+            view[PrerequisitesFailed(flag)] = False
         return False
 
 
 def _fail(flag: str, dependents: dict[str, str], view: TargetView) -> bool:
-    """Remember that ``flag`` fails, and with it everything on the way from the root of the walk to it."""
+    """Record that ``flag`` fails, and with it every flag on the path from the root."""
     while flag in dependents:
-        view[Unmet(flag)] = True
+        view[PrerequisitesFailed(flag)] = True
         flag = dependents[flag]
     return True

@@ -1,18 +1,18 @@
-"""Segments, compiled (spec/evaluation#segments)."""
+"""Compiling segments (spec/evaluation#segments)."""
 
 import msgspec
 
-from ff_proxy.evaluation.clauses import Condition, prepare_all
+from ff_proxy.evaluation.clauses import Condition, compile_clauses
 from ff_proxy.evaluation.membership import Member, MemberOfAny
 from ff_proxy.evaluation.target_view import Fact, TargetView
 from ff_proxy.model.feature import Segment
 
 
 class CompiledSegment(msgspec.Struct, frozen=True, gc=False):
-    """A segment whose clauses are prepared.
+    """A compiled segment.
 
-    ``references`` are the segments that its own clauses name, ``lists`` the facts about several of them
-    at once: neither is common, and both exist for the sake of circles.
+    ``references`` are the segments that its clauses name; ``lists`` are the facts about several segments at
+    once. Both are rare, and are needed to resolve circular references.
     """
 
     record: Segment
@@ -23,7 +23,7 @@ class CompiledSegment(msgspec.Struct, frozen=True, gc=False):
     lists: tuple[Fact, ...]
 
     def membership(self, view: TargetView) -> bool | None:
-        """Whether the target is a member: excluded (``None``) beats included beats rules."""
+        """Whether the target is a member: excluded (``None``) overrides included, which overrides rules."""
         if view.identifier in self.excluded:
             return None
         if view.identifier in self.included:
@@ -38,15 +38,15 @@ class CompiledSegment(msgspec.Struct, frozen=True, gc=False):
 
 
 def compile_segment(record: Segment, *, and_rules: bool) -> CompiledSegment:
-    """A segment's record → the segment compiled; ``and_rules=False`` leaves its serving rules out.
+    """Compile a segment; ``and_rules=False`` ignores its serving rules.
 
-    The priority of serving rules is not looked at: whichever group matches, the target is a member.
+    The priority of serving rules is irrelevant: a match of any rule makes the target a member.
     """
     if and_rules and record.serving_rules:
         groups = [rule.clauses for rule in record.serving_rules if rule.clauses]
     else:
         groups = [(clause,) for clause in record.rules]
-    prepared = tuple(group for clauses in groups if (group := prepare_all(clauses)) is not None)
+    prepared = tuple(group for clauses in groups if (group := compile_clauses(clauses)) is not None)
     facts = [fact for group in prepared for fact, _ in group]
     lists = tuple(fact for fact in facts if isinstance(fact, MemberOfAny))
     members = [fact for fact in facts if isinstance(fact, Member)]

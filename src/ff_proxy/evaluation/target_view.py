@@ -1,9 +1,8 @@
-"""A target as one evaluation pass sees it: facts, each worked out once and only when asked for.
+"""A target during one evaluation pass: its facts, computed once and only when needed.
 
-A ``Fact`` is a question about the target ("what is its e-mail, folded?", "which bucket is it in?"). The
-``TargetView`` maps facts to answers: the first ``view[fact]`` works the answer out, later ones look it up,
-however many clauses, flags and segments ask. Compiled flags and segments hold facts and never each
-other, so that one of them can be replaced without touching the rest.
+A ``Fact`` is a question about the target ("what is its e-mail, folded?", "which bucket is it in?"). A
+``TargetView`` maps facts to values: the first ``view[fact]`` computes the value, later ones look it up.
+Compiled flags and segments refer to facts, never to each other, so that each can be replaced alone.
 """
 
 from collections.abc import Mapping
@@ -21,10 +20,10 @@ from ff_proxy.model.target import Target
 
 
 class Fact(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
-    """Something about a target; equal facts have equal answers."""
+    """Something about a target; equal facts have equal values."""
 
     def answer(self, view: "TargetView") -> object:
-        """Work it out."""
+        """Compute it."""
         raise NotImplementedError
 
 
@@ -32,17 +31,17 @@ _Fact = TypeVar("_Fact", bound=Fact)
 
 
 @lru_cache(maxsize=8192)
-def shared(fact: _Fact) -> _Fact:
-    """The same fact, as one object for all equal ones: views find it without comparing."""
+def interned(fact: _Fact) -> _Fact:
+    """Intern a fact, so that views find equal facts by identity."""
     return fact
 
 
 class ViewedResult(Protocol):
-    """What facts need of a flag's result."""
+    """The part of a flag's result that facts use."""
 
     @property
     def variation(self) -> str | None:
-        """The variation's identifier, if there is one."""
+        """The variation's identifier, if any."""
         ...
 
     @property
@@ -52,38 +51,38 @@ class ViewedResult(Protocol):
 
 
 class ViewedFlag(Protocol):
-    """What facts need of a compiled flag."""
+    """The part of a compiled flag that facts use."""
 
     @property
     def record(self) -> FeatureConfig:
-        """What it was compiled from."""
+        """The record it was compiled from."""
         ...
 
     def evaluate(self, view: "TargetView") -> ViewedResult:
-        """Its result for the view's target."""
+        """The result for the view's target."""
         ...
 
     def own(self, view: "TargetView") -> ViewedResult:
-        """Its result for the view's target if its prerequisites were met."""
+        """The result for the view's target, ignoring prerequisites."""
         ...
 
 
 class ViewedSegment(Protocol):
-    """What facts need of a compiled segment."""
+    """The part of a compiled segment that facts use."""
 
     @property
     def record(self) -> Segment:
-        """What it was compiled from."""
+        """The record it was compiled from."""
         ...
 
     @property
     def included(self) -> frozenset[str]:
-        """Identifiers of targets that are members unless they are excluded."""
+        """Identifiers of targets that are members unless excluded."""
         ...
 
     @property
     def excluded(self) -> frozenset[str]:
-        """Identifiers of targets that are no members."""
+        """Identifiers of targets that are never members."""
         ...
 
     @property
@@ -93,7 +92,7 @@ class ViewedSegment(Protocol):
 
     @property
     def lists(self) -> tuple[Fact, ...]:
-        """The facts about several segments that its clauses ask for."""
+        """The facts about several segments that its clauses use."""
         ...
 
     def membership(self, view: "TargetView") -> bool | None:
@@ -102,7 +101,7 @@ class ViewedSegment(Protocol):
 
 
 class TargetView(dict[Fact, Any]):
-    """The answers of one pass; ``flags`` and ``segments`` are the environment's, compiled."""
+    """The facts of one pass; ``flags`` and ``segments`` are the environment's, compiled."""
 
     __slots__ = ("attributes", "flags", "identifier", "name", "segments", "targeted")
 
@@ -144,7 +143,7 @@ class Text(Fact, frozen=True, cache_hash=True, gc=False):
 
 
 class FoldedText(Fact, frozen=True, cache_hash=True, gc=False):
-    """An attribute as text, without the difference between cases."""
+    """An attribute as case-folded text."""
 
     text: Text
 
@@ -159,7 +158,7 @@ class Bucket(Fact, frozen=True, cache_hash=True, gc=False):
     bucket_by: str
 
     def answer(self, view: TargetView) -> float:
-        """Without the attribute, the identifier decides, under the prefix ``identifier``."""
+        """Without the attribute, bucket by ``identifier``."""
         if value := view[Text(self.bucket_by)]:
             return bucket_of(self.bucket_by, value)
         return bucket_of(IDENTIFIER.attribute, view.identifier) if view.identifier else NO_BUCKET

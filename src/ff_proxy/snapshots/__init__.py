@@ -1,5 +1,5 @@
 """The compiled read model: immutable snapshots, their registry, encoded bodies, and how fresh they are.
 
-This room reads the store through its protocols and compiles with the evaluation engine. ``api``,
-``streams``, ``admin`` and ``app`` import it; it knows nothing of HTTP.
+It reads the store through its protocols and compiles with the evaluation engine. ``api``, ``streams``,
+``admin`` and ``app`` may import it; it knows nothing of HTTP.
 """

@@ -1,4 +1,4 @@
-"""Response bodies that are made once per revision and sent many times."""
+"""Response bodies, encoded once per revision and sent many times."""
 
 import hashlib
 import zlib
@@ -6,26 +6,25 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import ClassVar, Final, Self
 
-_LEAST_COMPRESSED: Final = 1024
-_GZIP: Final = 31  # zlib's window bits for a gzip wrapper
+_MIN_GZIP_BYTES: Final = 1024
+_GZIP_WINDOW_BITS: Final = 31  # zlib's window bits for a gzip wrapper
 
 
 class EncodedBody:
-    """JSON bytes with their ETag and, when first asked for, their gzip form.
+    """JSON bytes with their ETag and gzip form, both computed on first use.
 
     The ETag is a hash of the content, so it is equal on every member of a fleet
-    (spec/behaviour#paths-and-caching). ``effort`` is zlib's level: how hard to try to make the gzip form
-    small.
+    (spec/behaviour#paths-and-caching). ``gzip_level`` is zlib's compression level.
     """
 
-    effort: ClassVar = 6
+    gzip_level: ClassVar = 6
 
     def __init__(self, content: bytes) -> None:
         self.content: Final = content
 
     @classmethod
     def array(cls, items: Iterable[bytes]) -> Self:
-        """A JSON array of items that are JSON already."""
+        """Join encoded items into a JSON array."""
         return cls(b"[" + b",".join(items) + b"]")
 
     @cached_property
@@ -35,8 +34,8 @@ class EncodedBody:
 
     @cached_property
     def gzip(self) -> bytes | None:
-        """The content compressed, or ``None`` where that would not make it smaller."""
-        if len(self.content) < _LEAST_COMPRESSED:
+        """The compressed content, or ``None`` if compression does not make it smaller."""
+        if len(self.content) < _MIN_GZIP_BYTES:
             return None
-        packed = zlib.compress(self.content, self.effort, _GZIP)
-        return packed if len(packed) < len(self.content) else None
+        compressed = zlib.compress(self.content, self.gzip_level, _GZIP_WINDOW_BITS)
+        return compressed if len(compressed) < len(self.content) else None

@@ -1,4 +1,4 @@
-"""The registry of snapshots: follows the store, compiles, swaps, and only then announces."""
+"""The registry of snapshots: it follows the store, compiles, swaps, and only then announces."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -15,16 +15,16 @@ from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
 from ff_proxy.store.protocol import ChangeSource, ConfigReader
 from ff_proxy.telemetry import Telemetry
 
-RECENT: Final = 120.0
-"""How many seconds back a stream that opens now is told of changes (spec/behaviour#streaming)."""
+REPLAY_SECONDS: Final = 120.0
+"""A new stream replays the changes of this many seconds (spec/behaviour#streaming)."""
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """An environment's snapshot was swapped: requests see ``snapshot`` already.
+    """An environment's snapshot was swapped; requests already see ``snapshot``.
 
-    ``snapshot`` is ``None`` when the environment is gone, ``previous`` when it is new here. ``changes`` are
-    the differences of items (of a new environment: those that the store took in within the last
-    ``RECENT`` seconds, before this process was there), ``revoked`` the keys that are valid no more.
+    ``snapshot`` is ``None`` if the environment was removed, ``previous`` if it is new. ``changes`` are the
+    differences between their items; for a new environment, the changes that the store recorded in the last
+    ``REPLAY_SECONDS``, before this process loaded it. ``revoked`` are the keys that are no longer valid.
     """
 
     environment: EnvironmentId
@@ -34,30 +34,30 @@ class Announcement(msgspec.Struct, frozen=True):
     revoked: frozenset[SdkKeyHash]
 
 
-_AT_ONCE: Final = 32
+_MAX_CONCURRENT_READS: Final = 32
 
 Listener = Callable[[Announcement], None]
 
 
 class _Source(ConfigReader, ChangeSource, Protocol):
-    """What the registry follows."""
+    """The store that the registry follows."""
 
 
-class _Gate:
-    """One environment's turnstile: reads never overlap, so that an older one cannot finish last."""
+class _SingleFlight:
+    """Serialises one environment's reads, so that an older read cannot finish last."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.asked = 0
-        self.covered = 0
+        self.requested = 0
+        self.done = 0
 
 
 class SnapshotRegistry:
     """Every environment's current snapshot, by id and by SDK key.
 
-    A notice only says where to look: the store's revision decides, and is compared on a timer as well, so
-    that a lost notice costs one ``interval`` (seconds) and never correctness. A store that has gone away is
-    looked for again after ``retry`` seconds.
+    A notice is only a hint; the store's revision decides. Revisions are also compared on a timer, so a lost
+    notice costs at most one ``interval`` (seconds), never correctness. After a store failure, the registry
+    tries again in ``retry`` seconds.
     """
 
     name = "snapshots"
@@ -83,14 +83,14 @@ class SnapshotRegistry:
         self._current: dict[EnvironmentId, Snapshot] = {}
         self._keys: dict[SdkKeyHash, EnvironmentId] = {}
         self._listeners: list[Listener] = []
-        self._gates: dict[EnvironmentId, _Gate] = {}
+        self._flights: dict[EnvironmentId, _SingleFlight] = {}
 
     def get(self, environment: EnvironmentId) -> Snapshot | None:
         """The environment's snapshot, or ``None`` while it is not loaded."""
         return self._current.get(environment)
 
     def all(self) -> Mapping[EnvironmentId, Snapshot]:
-        """Every loaded environment's snapshot; the mapping is live, do not keep it."""
+        """Every loaded environment's snapshot, as a live mapping: do not hold on to it."""
         return self._current
 
     def environment_of(self, key: SdkKeyHash) -> EnvironmentId | None:
@@ -102,7 +102,7 @@ class SnapshotRegistry:
         self._listeners.append(listener)
 
     async def run(self) -> None:
-        """Follow the store until cancelled; ``ready`` once everything that it held at start is loaded."""
+        """Follow the store until cancelled; ``ready`` is set once the store's content at start is loaded."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             group.create_task(self._compare())
@@ -117,7 +117,7 @@ class SnapshotRegistry:
                         await self.refresh(notice.environment)
             except StoreError as error:
                 self._once.trouble("store unavailable, serving what is loaded", error)
-                # It may answer although it gives no notice: a Redis user without rights to channels.
+                # It may be readable without notices: a Redis user may have no right to channels.
                 with suppress(StoreError):
                     await self.resync()
                     self.ready.set()
@@ -134,47 +134,47 @@ class SnapshotRegistry:
                 self._once.forget("store unavailable, serving what is loaded")
 
     async def resync(self) -> None:
-        """Compare every revision with the store's and catch up where they differ."""
-        held = await self._source.environments()
-        moved = [
+        """Compare every revision with the store's and catch up if they differ."""
+        stored = await self._source.environments()
+        changed = [
             environment
-            for environment in {*held, *self._current}
+            for environment in {*stored, *self._current}
             if (current := self._current.get(environment)) is None
-            or current.revision != held.get(environment)
+            or current.revision != stored.get(environment)
         ]
-        for start in range(0, len(moved), _AT_ONCE):
-            # A store on the network answers many at once in little more than the time of one.
+        for start in range(0, len(changed), _MAX_CONCURRENT_READS):
+            # On the network, concurrent reads take little longer than one.
             outcomes = await asyncio.gather(
-                *map(self.refresh, moved[start : start + _AT_ONCE]), return_exceptions=True
+                *map(self.refresh, changed[start : start + _MAX_CONCURRENT_READS]), return_exceptions=True
             )
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
 
     async def refresh(self, environment: EnvironmentId) -> None:
-        """Make the snapshot equal what the store holds now; callers at the same time share one read."""
-        gate = self._gates.setdefault(environment, _Gate())
-        gate.asked = ticket = gate.asked + 1
-        async with gate.lock:
-            if gate.covered >= ticket:
-                return  # a read that began after this call has ended already
-            covers = gate.asked
+        """Bring the snapshot up to date with the store; concurrent callers share one read."""
+        flight = self._flights.setdefault(environment, _SingleFlight())
+        flight.requested = ticket = flight.requested + 1
+        async with flight.lock:
+            if flight.done >= ticket:
+                return  # a read that began after this call has finished
+            covers = flight.requested
             config = await self._source.environment(environment)
             previous = self._current.get(environment)
             if config is None:
                 if previous is not None:
                     self._drop(previous)
             elif previous is None:
-                recent = await self._source.recent(environment, self._clock.wall() - RECENT)
+                recent = await self._source.recent(environment, self._clock.wall() - REPLAY_SECONDS)
                 first = Snapshot(config, self._options)
                 self._swap(None, first, tuple(entry.change for entry in recent))
             elif previous.revision != config.revision:
                 snapshot = Snapshot(config, self._options, previous=previous)
                 self._swap(previous, snapshot, snapshot.changes_since(previous))
-            gate.covered = covers
-            if gate.covered == gate.asked and environment not in self._current:
-                # Clients may name environments that nobody holds: nothing is kept of those.
-                self._gates.pop(environment, None)
+            flight.done = covers
+            if flight.done == flight.requested and environment not in self._current:
+                # Clients may name unknown environments: keep no state for those.
+                self._flights.pop(environment, None)
 
     def _swap(self, previous: Snapshot | None, snapshot: Snapshot, changes: tuple[Change, ...]) -> None:
         before = frozenset[SdkKeyHash]() if previous is None else previous.keys
@@ -189,11 +189,11 @@ class SnapshotRegistry:
         self._announce(Announcement(previous.environment, None, previous, (), revoked))
 
     def _forget_keys(self, keys: Iterable[SdkKeyHash], environment: EnvironmentId) -> frozenset[SdkKeyHash]:
-        gone = frozenset(keys)
-        for key in gone:
+        removed = frozenset(keys)
+        for key in removed:
             if self._keys.get(key) == environment:
                 del self._keys[key]
-        return gone
+        return removed
 
     def _announce(self, announcement: Announcement) -> None:
         self._log.debug(

@@ -1,4 +1,4 @@
-"""An environment compiled for serving: immutable, and cheap to make out of the one before it."""
+"""An environment compiled for serving: immutable, and cheap to derive from the previous snapshot."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -24,14 +24,14 @@ from ff_proxy.wire.normalise import segment_forms
 
 
 class CompileOptions(msgspec.Struct, frozen=True):
-    """What an operator chose about serving: the options ``and-rules`` and ``json-values``."""
+    """The operator's options about serving: ``and-rules`` and ``json-values``."""
 
     and_rules: bool = True
     escape_json: bool = False
 
 
 class _Flag:
-    """A flag's two forms: for the wire and, once an evaluation asks, for the engine."""
+    """A flag's two forms: for the wire and, parsed on first use, for the engine."""
 
     def __init__(self, item: Item) -> None:
         self.item: Final = item
@@ -43,13 +43,13 @@ class _Flag:
 
 
 class _Segment:
-    """A segment as callers without and with ``rules=v2`` get it."""
+    """A segment for callers without and with ``rules=v2``."""
 
     def __init__(self, item: Item, options: CompileOptions) -> None:
         self.item: Final = item
         legacy, v2 = segment_forms(item.wire)
         self.legacy: Final = EncodedBody(legacy)
-        # With and-rules=false nobody is told of serving rules (spec/behaviour#options).
+        # With and-rules=false nobody gets serving rules (spec/behaviour#options).
         self.v2: Final = EncodedBody(v2) if options.and_rules and v2 != legacy else self.legacy
 
     @cached_property
@@ -58,13 +58,13 @@ class _Segment:
 
 
 class Snapshot:
-    """Everything that requests about one environment are answered from.
+    """The data from which requests about one environment are answered.
 
-    Bulk bodies, ETags and the engine are made when first asked for and kept; parts whose item is the
-    same as in ``previous`` are taken over from it, so that a change costs what changed.
+    Bulk bodies, ETags and the engine are computed on first use. Items that are the same as in ``previous``
+    are reused, so the cost of a change is that of the changed items.
 
     Attributes:
-        since: wall-clock seconds when the store first took the environment in.
+        since: when the store first had the environment, in wall-clock seconds.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Snapshot:
         flags: Mapping[str, _Flag] = {}
         segments: Mapping[str, _Segment] = {}
         if previous is not None:
-            flags, segments = previous._flags, previous._segments  # noqa: SLF001  (it is one of our own kind)
-        self._flags: Final[Mapping[str, _Flag]] = _parts(config.flags, flags, _Flag)
-        self._segments: Final[Mapping[str, _Segment]] = _parts(
+            flags, segments = previous._flags, previous._segments  # noqa: SLF001  (another instance of this class)
+        self._flags: Final[Mapping[str, _Flag]] = _compile_items(config.flags, flags, _Flag)
+        self._segments: Final[Mapping[str, _Segment]] = _compile_items(
             config.segments, segments, lambda item: _Segment(item, options)
         )
-        # Only an engine that exists is worth starting from; holding the snapshot itself would chain them.
+        # Keep the previous engine if there is one, but not the snapshot: that would chain all snapshots.
         self._previous_engine = None if previous is None else previous.__dict__.get("engine")
 
     @cached_property
@@ -136,22 +136,22 @@ class Snapshot:
 
     def version(self, domain: Domain, identifier: str) -> int | None:
         """The version of an item, or ``None`` if the environment has no such item."""
-        held = self.items(domain).get(identifier)
-        return None if held is None else held.item.version
+        part = self.items(domain).get(identifier)
+        return None if part is None else part.item.version
 
-    def everything(self) -> tuple[Change, ...]:
-        """One ``patch`` per flag and segment: for a stream that may have missed anything.
+    def all_as_patches(self) -> tuple[Change, ...]:
+        """One ``patch`` per flag and segment, for a stream that may have missed changes.
 
         See spec/behaviour#stream-pacing.
         """
         return tuple(
-            Change(Action.PATCH, domain, name, held.item.version)
+            Change(Action.PATCH, domain, name, part.item.version)
             for domain in (Domain.SEGMENT, Domain.FLAG)
-            for name, held in self.items(domain).items()
+            for name, part in self.items(domain).items()
         )
 
     def changes_since(self, previous: "Snapshot") -> tuple[Change, ...]:
-        """What an SDK that knows ``previous`` must be told; segments before the flags that use them."""
+        """The changes for an SDK that has ``previous``; segments come before the flags that use them."""
         return tuple(
             change
             for domain in (Domain.SEGMENT, Domain.FLAG)
@@ -166,24 +166,28 @@ class Snapshot:
 _Part = TypeVar("_Part", _Flag, _Segment)
 
 
-def _parts(
-    items: Mapping[str, Item], before: Mapping[str, _Part], make: Callable[[Item], _Part]
+def _compile_items(
+    items: Mapping[str, Item], previous: Mapping[str, _Part], compile_item: Callable[[Item], _Part]
 ) -> Mapping[str, _Part]:
-    """The items compiled, ordered by name; one that is the same as before is the very object it was."""
-    if items.keys() == before.keys():
-        # Most changes are of one item among many: only that one is looked at more than once.
-        moved = [name for name, held in before.items() if held.item is not items[name]]
-        again = {name: make(items[name]) for name in moved if not _same(before[name].item, items[name])}
-        return {**before, **again}
+    """Compile the items, ordered by name; equal items keep their compiled object."""
+    if items.keys() == previous.keys():
+        # Usually one item among many changed: only that one is compared again.
+        changed = [name for name, part in previous.items() if part.item is not items[name]]
+        rebuilt = {
+            name: compile_item(items[name])
+            for name in changed
+            if not _same_content(previous[name].item, items[name])
+        }
+        return {**previous, **rebuilt}
     return {
-        name: held
-        if (held := before.get(name)) is not None and _same(held.item, items[name])
-        else make(items[name])
+        name: part
+        if (part := previous.get(name)) is not None and _same_content(part.item, items[name])
+        else compile_item(items[name])
         for name in sorted(items)
     }
 
 
-def _same(one: Item, other: Item) -> bool:
+def _same_content(one: Item, other: Item) -> bool:
     return one is other or (one.digest == other.digest and one.version == other.version)
 
 
@@ -191,15 +195,15 @@ def _differences(
     domain: Domain, old: Mapping[str, _Flag | _Segment], new: Mapping[str, _Flag | _Segment]
 ) -> list[Change]:
     changes = []
-    for name, held in new.items():
-        before = old.get(name)
-        if before is None:
-            changes.append(Change(Action.CREATE, domain, name, held.item.version))
-        elif before is not held and not _same(before.item, held.item):
-            changes.append(Change(Action.PATCH, domain, name, held.item.version))
+    for name, part in new.items():
+        previous = old.get(name)
+        if previous is None:
+            changes.append(Change(Action.CREATE, domain, name, part.item.version))
+        elif previous is not part and not _same_content(previous.item, part.item):
+            changes.append(Change(Action.PATCH, domain, name, part.item.version))
     changes.extend(
-        Change(Action.DELETE, domain, name, gone.item.version)
-        for name, gone in old.items()
+        Change(Action.DELETE, domain, name, removed.item.version)
+        for name, removed in old.items()
         if name not in new
     )
     return changes

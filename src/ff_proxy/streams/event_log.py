@@ -105,7 +105,7 @@ class FullResync:
     def __init__(self, snapshot: Snapshot, told: EventLog) -> None:
         self._snapshot: Final = snapshot
         self._changes: Final = tuple(
-            change for change in snapshot.everything() if (change.domain, change.identifier) not in told
+            change for change in snapshot.all_as_patches() if (change.domain, change.identifier) not in told
         )
         self._batches: dict[int, Batch | None] = {}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ff_proxy.evaluation.clauses import all_hold, prepare, prepare_all
+from ff_proxy.evaluation.clauses import all_hold, compile_clause, compile_clauses
 from ff_proxy.evaluation.target_view import TargetView
 from ff_proxy.model.feature import Clause
 from ff_proxy.model.target import Target
@@ -11,7 +11,7 @@ OPERATORS = ["equal", "equal_sensitive", "starts_with", "ends_with", "contains",
 
 
 def _holds(op: str, attribute: object, *values: str) -> bool:
-    condition = prepare(Clause("a", op, values))
+    condition = compile_clause(Clause("a", op, values))
     view = TargetView(Target("alice", "Alice", {"a": attribute}), {}, {})
     return condition is not None and all_hold((condition,), view)
 
@@ -78,11 +78,11 @@ def test_an_empty_attribute_never_matches(op: str, operand: str) -> None:
 @pytest.mark.parametrize("op", [*OPERATORS, "segmentMatch"])
 def test_no_values_never_match(op: str) -> None:
     """A clause without values is false, whatever its operator."""
-    assert prepare(Clause("a", op, ())) is None
+    assert compile_clause(Clause("a", op, ())) is None
 
 
 def test_one_impossible_clause_makes_all_impossible() -> None:
     """A rule with a clause that can never hold is known to be impossible when it is prepared."""
     possible = Clause("a", "equal", ("x",))
-    assert prepare_all((possible, Clause("a", "nonsense", ("x",)))) is None
-    assert prepare_all(()) == ()
+    assert compile_clauses((possible, Clause("a", "nonsense", ("x",)))) is None
+    assert compile_clauses(()) == ()

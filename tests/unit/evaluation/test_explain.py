@@ -32,7 +32,7 @@ ENGINE = engine_of(
 def test_every_step_in_order() -> None:
     """Prerequisites, state, map, each rule with its clauses and groups, the bucket, the outcome."""
     assert render(ENGINE.explain("f", ALICE)).splitlines() == [
-        "+ prerequisite 'gate' of 'f': it has 'a', as wanted",
+        "+ prerequisite 'gate' of 'f': it has 'a', as required",
         "  + flag 'gate' is on",
         "    no rule decided: the default variation is served, a",
         "+ flag 'f' is on",
@@ -45,7 +45,7 @@ def test_every_step_in_order() -> None:
         "  - the target is in none of the target groups 'beta', 'gone'",
         "    - target group 'beta' does not match the target by its rules",
         "      - plan is 'pro': does not equal 'free'",
-        "    - target group 'gone' does not exist, the next one is asked",
+        "    - target group 'gone' does not exist, so the next one is tried",
         "  + plan is 'pro': equals 'pro'",
         "+ rule 3 (priority 3) matches everybody: it has no clause",
         "    percentage rollout by 'plan' (a 10%, b 90%): bucket 51 of 100: b",
@@ -56,7 +56,7 @@ def test_every_step_in_order() -> None:
 def test_a_failed_prerequisite() -> None:
     """The flag's own targeting is not consulted, and not shown."""
     assert render(ENGINE.explain("blocked", ALICE)).splitlines() == [
-        "- prerequisite 'gate' of 'blocked': it has 'a', wanted is 'b'",
+        "- prerequisite 'gate' of 'blocked': it has 'a', required is 'b'",
         "  + flag 'gate' is on",
         "    no rule decided: the default variation is served, a",
         "  a prerequisite is not met: the off variation is served, c",

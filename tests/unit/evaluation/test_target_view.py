@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from ff_proxy.evaluation.bucketing import NO_BUCKET, bucket_of
-from ff_proxy.evaluation.target_view import Bucket, FoldedText, TargetView, Text, shared
+from ff_proxy.evaluation.target_view import Bucket, FoldedText, TargetView, Text, interned
 from ff_proxy.model.target import Target
 
 
@@ -91,5 +91,5 @@ def test_bucket_falls_back_to_the_identifier() -> None:
 
 def test_equal_facts_are_shared() -> None:
     """Equal facts of the same type become one object; other types stay apart."""
-    assert shared(Text("shared here")) is shared(Text("shared here"))
-    assert shared(Bucket("shared here")) != shared(Text("shared here"))
+    assert interned(Text("shared here")) is interned(Text("shared here"))
+    assert interned(Bucket("shared here")) != interned(Text("shared here"))
