@@ -381,7 +381,7 @@ async def test_a_drain_spreads_the_ends_over_its_time(hub: Hub, clock: FakeClock
 
 
 async def test_a_drain_also_ends_streams_that_came_meanwhile(hub: Hub, clock: FakeClock) -> None:
-    """They are accepted as long as the process accepts, and end with the last: some SDKs come back at once."""
+    """The process still accepts streams; they end with the last ones, since some SDKs reconnect at once."""
     streams: list[Opened] = []
     async with running(lambda: hub.drain(3)):
         for _ in range(29):
