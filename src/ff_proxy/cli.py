@@ -9,28 +9,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
+from ff_proxy.commands.registry import COMMANDS
 from ff_proxy.config import records
 from ff_proxy.config.checks import missing_options
 from ff_proxy.config.flags import parse_flags
 from ff_proxy.config.load import Loaded, checked
 from ff_proxy.config.reference import as_text
-from ff_proxy.config.settings import Inputs, Settings, settle
+from ff_proxy.config.settings import Inputs, settle
 from ff_proxy.config.spelling import nearest
 from ff_proxy.errors import ConfigError, ExitCode, FfProxyError
 from ff_proxy.runtime.stdio import flush_standard_output, open_standard_files
-
-Run = Callable[[Sequence[str], Mapping[str, str], TextIO], ExitCode]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A word after ``ff-proxy`` and what it does with the arguments, the environment and standard output."""
-
-    summary: str
-    run: Run
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -60,9 +50,8 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
     word = _SYNONYMS.get(argv[0], argv[0]) if argv else ""
     if not word or word.startswith("-"):
         return _run_mode(argv, environ, out)
-    command = _command(word)
     try:
-        code = command.run(argv[1:], environ, out)
+        code = _run_command([word, *argv[1:]], environ, out)
     except BrokenPipeError:
         return ExitCode.CRASH  # whoever read has left: there is nobody to tell
     except OSError as error:
@@ -72,11 +61,21 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
     return code
 
 
-def _command(word: str) -> Command:
-    command = COMMANDS.get(word)
-    if command is None:
-        raise ConfigError(f"{word!r}: no such command{nearest(word, list(COMMANDS))}")
-    return command
+def _run_command(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+    if argv[0] == _HELP:
+        return _help(argv[1:], out)
+    name, rest = _split(argv)
+    code = COMMANDS[name].run(rest, environ, out)
+    return _help([*name.split()], out) if code is None else code
+
+
+def _split(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The command that is meant, of one word or two, and what stands behind it."""
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in COMMANDS:
+            return name, words[length:]
+    raise ConfigError(f"{words[0]!r}: no such command{nearest(words[0], [*COMMANDS, _HELP])}")
 
 
 def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
@@ -112,125 +111,29 @@ def _overview(out: TextIO) -> ExitCode:
     with suppress(OSError):  # whoever has read enough leaves
         out.write("ff-proxy: a relay proxy for Harness Feature Flags\n\n")
         out.write("ff-proxy [flags]            run the proxy\n")
-        out.writelines(f"{f'ff-proxy {name}':<26}  {command.summary}\n" for name, command in COMMANDS.items())
+        listed = [*((name, command.summary) for name, command in COMMANDS.items()), (_HELP, _HELP_SUMMARY)]
+        out.writelines(f"{f'ff-proxy {name}':<26}  {summary}\n" for name, summary in listed)
+        out.write(f"\n{_EXIT_CODES}\n")
         out.write(f"\n{as_text(records.ALL)}")
         out.flush()
     return ExitCode.OK
 
 
-def _help(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
+def _help(argv: Sequence[str], out: TextIO) -> ExitCode:
     words = [word for word in argv if not word.startswith("-")]
     if not words or words == ["help"]:
         return _overview(out)
-    # What stands behind the command may be a command of its own: sandbox flip.
-    return _command(words[0]).run([*words[1:], "-help"], environ, out)
-
-
-def _about(name: str, out: TextIO, *, proxy_flags: bool) -> ExitCode:
-    """The help of a command that has no options of its own."""
-    out.write(
-        f"ff-proxy {name}{' [flags of the proxy]' if proxy_flags else ''}\n\n{COMMANDS[name].summary}\n"
-    )
-    if proxy_flags:
-        out.write("\nIt reads flags, environment and files as the proxy does: see ff-proxy help.\n")
+    name, _ = _split(words)
+    out.write(COMMANDS[name].help(name))
     return ExitCode.OK
 
 
-def _with_settings(name: str, run: Callable[[Settings, TextIO], ExitCode]) -> Run:
-    """A command that looks at the proxy's own options."""
-
-    def read_and_run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
-        line = parse_flags(argv, records.ALL)
-        if line.wants_help:
-            return _about(name, out, proxy_flags=True)
-        return run(settle(Inputs(line, environ)), out)
-
-    return read_and_run
-
-
-def _health(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
-    from ff_proxy.commands.health_probe import flags_of_the_container, health
-
-    return _with_settings("health", health)(argv or flags_of_the_container(), environ, out)
-
-
-def _ready(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
-    from ff_proxy.commands.health_probe import flags_of_the_container, ready
-
-    return _with_settings("ready", ready)(argv or flags_of_the_container(), environ, out)
-
-
-def _print_config(settings: Settings, out: TextIO) -> ExitCode:
-    from ff_proxy.commands.print_config import print_config
-
-    return print_config(settings, out)
-
-
-def _without_options(name: str, run: Callable[[TextIO], ExitCode]) -> Run:
-    """A command that has nothing to choose."""
-
-    def check_and_run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
-        line = parse_flags(argv, ())
-        if line.wants_help:
-            return _about(name, out, proxy_flags=False)
-        if line.problems:
-            raise ConfigError(*line.problems)
-        return run(out)
-
-    return check_and_run
-
-
-def _demo(out: TextIO) -> ExitCode:
-    from ff_proxy.commands.demo import run_here
-
-    return run_here([], out)
-
-
-def _validate(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
-    from ff_proxy.commands.validate import validate
-
-    return validate(argv, out)
-
-
-def _explain(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
-    from ff_proxy.commands.explain import explain
-
-    return explain(argv, environ, out)
-
-
-def _sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode:
-    from ff_proxy.commands.sandbox import sandbox
-
-    return sandbox(argv, out)
-
-
-def _version(out: TextIO) -> ExitCode:
-    from ff_proxy.commands.version import version
-
-    return version(out)
-
-
-COMMANDS: Final[Mapping[str, Command]] = {
-    "health": Command("whether the proxy on this machine lives, for container probes", _health),
-    "ready": Command("whether it is ready for SDKs, for container probes", _ready),
-    "print-config": Command(
-        "effective value and source of every option, secrets masked",
-        _with_settings("print-config", _print_config),
-    ),
-    "validate": Command("check an offline directory: every problem with file and place", _validate),
-    "explain": Command(
-        "why a target gets a flag's variation, step by step, from an offline directory", _explain
-    ),
-    "sandbox": Command("a small Harness for development and tests; sandbox flip changes a flag", _sandbox),
-    "demo": Command(
-        "a sandbox, the proxy and a real SDK, and a flag that flips", _without_options("demo", _demo)
-    ),
-    "version": Command("which version this is", _without_options("version", _version)),
-    "help": Command("this text; help COMMAND: how a command is called", _help),
-}
+_EXIT_CODES: Final = "Exit codes: 0 ok, 1 crash or failure, 2 options that cannot be used, 3 cannot start."
 _SYNONYMS: Final = {"-version": "version", "--version": "version"}
+_HELP: Final = "help"
+_HELP_SUMMARY: Final = "this text; help COMMAND: how a command is called"
 
-# The modules of ``modes`` by what they run.
+# The modules of ``app`` by what they run.
 _MODES: Final[Mapping[type[Any], str]] = {
     records.OnlineOptions: "ff_proxy.app.online",
     records.ReplicaOptions: "ff_proxy.app.replica",

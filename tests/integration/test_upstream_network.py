@@ -3,8 +3,6 @@
 import asyncio
 import gzip
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +10,7 @@ import pytest
 from ff_proxy.errors import UpstreamMalformed, UpstreamUnavailable
 from ff_proxy.upstream.http import Request
 from tests.support.certificates import make_certificate
-from tests.support.network import make_transport
-
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from tests.support.network import ForwardProxy, hello, make_transport, server
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -25,74 +21,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*PROXY_VARIABLES, "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-
-
-@asynccontextmanager
-async def server(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A server on loopback; yields its port."""
-    talks: set[asyncio.Task[None]] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        talks.add(task)
-        try:
-            await talk(reader, writer)
-        except (asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            talks.discard(task)
-            writer.close()
-
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield listening.sockets[0].getsockname()[1]
-    finally:
-        listening.close()
-        for task in talks:
-            task.cancel()
-        await listening.wait_closed()
-
-
-async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One good answer."""
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
-    await writer.drain()
-
-
-class ForwardProxy:
-    """An outbound proxy: tunnels CONNECT and notes where to."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.heads: list[str] = []
-
-    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        self.heads.append(head)
-        _, target, _ = head.split("\r\n")[0].split(" ")
-        self.asked.append(target)
-        if not head.startswith("CONNECT"):
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\nproxied")
-            await writer.drain()
-            return
-        host, _, port = target.rpartition(":")
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pipe(reader, far_writer))
-                tasks.create_task(self._pipe(far_reader, writer))
-        finally:
-            far_writer.close()
-
-    @staticmethod
-    async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
 """The command line ends in an exit code, and says on the right stream what to do."""
 
 import importlib
+import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from ff_proxy import __version__, cli
+from ff_proxy.commands.registry import COMMANDS
 from ff_proxy.config import records
 from ff_proxy.config.load import Loaded
 from ff_proxy.errors import ExitCode, StartupError
@@ -44,7 +47,7 @@ def test_help_is_no_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -
     """Commands and options on standard output, exit 0."""
     assert cli.main(argv, {}) == ExitCode.OK
     out, err = capsys.readouterr()
-    assert all(f"ff-proxy {name}" in out for name in cli.COMMANDS)
+    assert all(f"ff-proxy {name}" in out for name in COMMANDS)
     assert "-api-keys" in out
     assert err == ""
 
@@ -120,7 +123,7 @@ def test_it_runs_as_a_module() -> None:
     assert done.stderr == "ff-proxy: port: must be a whole number from 0 to 65535, not 'x' (flag -port)\n"
 
 
-@pytest.mark.parametrize("name", [*cli.COMMANDS, "sandbox flip"])
+@pytest.mark.parametrize("name", [*COMMANDS, "sandbox flip"])
 def test_every_command_can_be_asked_for_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With its own flag or by the help command, which answer the same."""
     assert cli.main([*name.split(), "-h"], {}) == ExitCode.OK
@@ -128,6 +131,53 @@ def test_every_command_can_be_asked_for_help(name: str, capsys: pytest.CaptureFi
     assert cli.main(["help", *name.split()], {}) == ExitCode.OK
     assert own.startswith("ff-proxy" if name == "help" else f"ff-proxy {name}")
     assert capsys.readouterr().out == own
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_how_a_command_is_called_and_how_it_ends(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With every option of its own, and the exit codes."""
+    assert cli.main(["help", *name.split()], {}) == ExitCode.OK
+    text = capsys.readouterr().out
+    command = COMMANDS[name]
+    assert text.splitlines()[0].startswith(f"ff-proxy {name} {command.words}".strip())
+    assert all(f"  -{option.flag}" in text for option in command.own_options())
+    assert "xit code" in text or name == "completion"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["version", "-json"],
+        ["print-config", "-offline", "-json"],
+        ["print-config", "-port=x", "-json"],
+        ["validate", "-json", str(Path(__file__).parent)],
+    ],
+)
+def test_programs_read_json(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """One document on standard output, whatever the outcome."""
+    cli.main(argv, {"AUTH_SECRET": "hidden-secret"})
+    out, err = capsys.readouterr()
+    assert isinstance(json.loads(out), dict)
+    assert "hidden-secret" not in out
+    assert err == ""
+
+
+def test_print_config_in_json_holds_the_problems(capsys: pytest.CaptureFixture[str]) -> None:
+    """Values and sources as in the text; exit 2 as there."""
+    assert cli.main(["print-config", "-offline", "-port=x", "-json"], {}) == ExitCode.BAD_CONFIGURATION
+    doc = json.loads(capsys.readouterr().out)
+    assert doc["mode"] == "offline"
+    assert [problem.split(":")[0] for problem in doc["problems"]] == ["port"]
+    (entry,) = [entry for entry in doc["options"] if entry["flag"] == "offline"]
+    assert entry == {
+        "flag": "offline",
+        "variable": "OFFLINE",
+        "value": "true",
+        "source": "flag -offline",
+        "given": True,
+    }
 
 
 def test_a_single_mistake_is_a_single_line(capsys: pytest.CaptureFixture[str]) -> None:

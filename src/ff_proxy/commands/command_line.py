@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from ff_proxy.config.declare import build, options_of
 from ff_proxy.config.flags import parse_flags
-from ff_proxy.config.settings import Inputs, settle
+from ff_proxy.config.records import ALL
+from ff_proxy.config.settings import Inputs, Settings, settle
 from ff_proxy.errors import ConfigError
 
 R = TypeVar("R")
@@ -41,6 +42,26 @@ def read_command(
     if settings.problems:
         raise ConfigError(*settings.problems)
     return build(record, settings), line.words
+
+
+def read_with_settings(
+    argv: Sequence[str], environ: Mapping[str, str], record: type[R]
+) -> tuple[R, Settings] | None:
+    """The command's own options, and the proxy's as it would read them; ``None`` if help is asked for.
+
+    What is wrong with the proxy's options is left to the caller, as ``problems`` of the settings. Raises
+    ``ConfigError`` with what is wrong with the command's own.
+    """
+    declared = options_of(record)
+    line = parse_flags(argv, (*ALL, *declared))
+    if line.wants_help:
+        return None
+    settings = settle(Inputs(line, environ))
+    own = settle(Inputs(line, {}), declared)
+    problems = [problem for problem in own.problems if problem not in settings.problems]
+    if problems:
+        raise ConfigError(*problems)
+    return build(record, own), settings
 
 
 def read_options(argv: Sequence[str], record: type[R]) -> R | None:

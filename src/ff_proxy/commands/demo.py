@@ -7,12 +7,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
 import httpx2
 
+from ff_proxy.commands.command_line import NoOptions, read_options
 from ff_proxy.commands.demo_processes import Child, child
 from ff_proxy.errors import ConfigError, ExitCode, FfProxyError, StartupError
 
@@ -201,6 +202,8 @@ def _tell(out: TextIO, *lines: str) -> None:
     print(*lines, sep="\n", file=out, flush=True)
 
 
-def run_here(argv: Sequence[str], out: TextIO) -> ExitCode:
-    """``demo`` for this process: interactive if its standard input is a terminal."""
-    return demo(argv, out, interactive=sys.stdin.isatty())
+def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
+    """Run ``ff-proxy demo``, interactive if standard input is a terminal; ``None`` if help is asked for."""
+    if read_options(argv, NoOptions) is None:
+        return None
+    return demo([], out, interactive=sys.stdin.isatty())

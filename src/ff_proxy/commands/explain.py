@@ -22,7 +22,6 @@ from ff_proxy.commands.output import write_json, write_text
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import Values, one_of, option, required
 from ff_proxy.config.records import RedisStoreOptions, SqliteStoreOptions
-from ff_proxy.config.reference import usage
 from ff_proxy.config.spelling import nearest
 from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.evaluation import Explanation, compile_engine, display_name, render
@@ -32,7 +31,6 @@ from ff_proxy.runtime.event_loop import run_until_told
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.wire.config import read_target
 
-SUMMARY: Final = "Why a target gets a flag's variation, step by step; the last line is what SDKs get."
 _PLACES: Final[Mapping[str, type[Any]]] = {
     "config-dir": DirectorySource,
     "data-dir": SqliteStoreOptions,
@@ -70,16 +68,15 @@ class ExplainOptions:
     json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
 
 
-def explain(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
-    """Run ``ff-proxy explain ARGV…``: the steps, then the outcome.
+def explain(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
+    """Run ``ff-proxy explain ARGV…``: the steps, then the outcome; ``None`` if help is asked for.
 
     Raises ``ConfigError`` for a command line that cannot be used or names what is not there, and otherwise
     what the place raises: ``OfflineDataError``, ``StoreError`` or ``UpstreamError``.
     """
     command = read_command(argv, ExplainOptions, words=0, environ=environ, variables=_FROM_ENVIRONMENT)
     if command is None:
-        print(usage("ff-proxy explain", ExplainOptions, SUMMARY), file=out)
-        return ExitCode.OK
+        return None
     options, _ = command
     return run_until_told(partial(_run, options, out), unfinished=ExitCode.CRASH)
 

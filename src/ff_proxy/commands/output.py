@@ -10,6 +10,7 @@ import msgspec
 
 _RESET: Final = "\x1b[0m"
 _CLEAR: Final = "\r\x1b[K"
+_COLUMNS: Final = 80
 
 
 def write_json(out: TextIO, record: Mapping[str, Any]) -> None:
@@ -43,8 +44,8 @@ class Terminal:
     def progress(self, text: str) -> None:
         """Show ``text`` in place of what was shown before; nothing where nobody watches."""
         if self.interactive:
-            columns = os.get_terminal_size(self._out.fileno()).columns
-            self._out.write(f"{_CLEAR}{text[: max(columns - 1, 0)]}")
+            columns = os.get_terminal_size(self._out.fileno()).columns or _COLUMNS
+            self._out.write(f"{_CLEAR}{text[: columns - 1]}")
             self._out.flush()
             self._shown = bool(text)
 

@@ -1,11 +1,57 @@
 """``ff-proxy print-config``: every option's effective value and where it comes from, secrets masked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TextIO
 
+from ff_proxy.commands.command_line import read_with_settings
+from ff_proxy.commands.output import write_json
 from ff_proxy.config import checks
+from ff_proxy.config import value_types as kinds
+from ff_proxy.config.declare import option
 from ff_proxy.config.settings import Setting, Settings
 from ff_proxy.errors import ConfigError, ExitCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintConfigOptions:
+    """The command's own options."""
+
+    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
+    """Run ``ff-proxy print-config ARGV…``; ``None`` if help is asked for."""
+    read = read_with_settings(argv, environ, PrintConfigOptions)
+    if read is None:
+        return None
+    options, settings = read
+    return print_config_json(settings, out) if options.json else print_config(settings, out)
+
+
+def print_config_json(settings: Settings, out: TextIO) -> ExitCode:
+    """As ``print_config``, as one JSON object that holds the problems too."""
+    problems = checks.problems(settings)
+    listed = [
+        {
+            "flag": setting.option.flag,
+            "variable": setting.option.env,
+            "value": setting.shown,
+            "source": setting.place,
+            "given": settings.given(setting.option.flag),
+        }
+        for setting in settings
+    ]
+    write_json(
+        out,
+        {
+            "mode": checks.mode_of(settings).value,
+            "options": listed,
+            "warnings": list(checks.warnings(settings)),
+            "problems": problems,
+        },
+    )
+    return ExitCode.BAD_CONFIGURATION if problems else ExitCode.OK
 
 
 def print_config(settings: Settings, out: TextIO) -> ExitCode:

@@ -2,16 +2,14 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 from ff_proxy.commands.command_line import read_options
-from ff_proxy.commands.sandbox_flip import flip
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option
-from ff_proxy.config.reference import usage
 from ff_proxy.errors import ExitCode
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.problems import Severity
@@ -23,8 +21,6 @@ from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import serve
 from ff_proxy.sandbox.startup_message import as_record, greeting
 from ff_proxy.sandbox.state import SandboxState
-
-SUMMARY: Final = "a small Harness for development and tests; ff-proxy sandbox flip FLAG changes a flag"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +35,15 @@ class SandboxOptions:
     json: bool = option(kinds.BOOLEAN, False, "Print one line of JSON when ready, for programs")
 
 
-def sandbox(argv: Sequence[str], out: TextIO) -> ExitCode:
-    """Run ``ff-proxy sandbox ARGV…`` and write what it says to ``out``.
+def sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
+    """Run ``ff-proxy sandbox ARGV…`` and write what it says to ``out``; ``None`` if help is asked for.
 
     Raises ``ConfigError`` for a command line that cannot be used, ``StartupError`` for an address that
     cannot be had, ``OfflineDataError`` for a directory that cannot be served.
     """
-    if argv and argv[0] == "flip":
-        return flip(argv[1:], out)
     options = read_options(argv, SandboxOptions)
     if options is None:
-        print(usage("ff-proxy sandbox", SandboxOptions, SUMMARY), file=out)
-        return ExitCode.OK
+        return None
     state = SandboxState(_environments(options.config_dir))
     run(_run(state, options, out))
     return ExitCode.OK

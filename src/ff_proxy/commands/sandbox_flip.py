@@ -1,6 +1,6 @@
 """``ff-proxy sandbox flip FLAG``: change a flag of a running sandbox."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
@@ -9,7 +9,6 @@ import httpx2
 from ff_proxy.commands.command_line import read_command
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option
-from ff_proxy.config.reference import usage
 from ff_proxy.errors import ConfigError, ExitCode, RequestError, StartupError
 
 _PATIENCE: Final = 10.0
@@ -28,19 +27,16 @@ class FlipOptions:
     url: str = option(kinds.URL, "http://127.0.0.1:7100", "Where the sandbox is")
 
 
-def flip(argv: Sequence[str], out: TextIO) -> ExitCode:
+def flip(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
     """Run ``ff-proxy sandbox flip ARGV…``; without ``-on``, ``-off`` and ``-serve`` the state is toggled.
 
+    ``None`` if help is asked for.
     Raises ``ConfigError`` for a command line that cannot be used, ``RequestError`` for a change that the
     sandbox refuses, ``StartupError`` if there is no sandbox.
     """
     command = read_command(argv, FlipOptions, words=1)
     if command is None:
-        print(
-            usage("ff-proxy sandbox flip FLAG", FlipOptions, "Change a flag of a running sandbox."),
-            file=out,
-        )
-        return ExitCode.OK
+        return None
     options, words = command
     if not words:
         raise ConfigError("which flag? ff-proxy sandbox flip FLAG")

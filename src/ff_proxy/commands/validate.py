@@ -1,11 +1,15 @@
 """``ff-proxy validate DIR``: is this offline directory one that the proxy can serve?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ff_proxy.commands.command_line import NoOptions, read_command
+from ff_proxy.commands.command_line import read_command
 from ff_proxy.commands.dangling_references import dangling
+from ff_proxy.commands.output import write_json, write_text
+from ff_proxy.config import value_types as kinds
+from ff_proxy.config.declare import option
 from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.offline.directory import DirectoryReading, read_directory
 from ff_proxy.offline.problems import Problem, Severity
@@ -13,39 +17,81 @@ from ff_proxy.offline.problems import Problem, Severity
 _MARKS = {Severity.WARNING: "warning", Severity.ERROR: "error", Severity.BROKEN: "broken"}
 
 
-def validate(argv: Sequence[str], out: TextIO) -> ExitCode:
-    """Run ``ff-proxy validate DIR``: every problem with its file and place, then a summary.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidateOptions:
+    """The command's options."""
+
+    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
+
+
+def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
+    """Run ``ff-proxy validate ARGV…``; ``None`` if help is asked for."""
+    return validate(argv, out)
+
+
+def validate(argv: Sequence[str], out: TextIO) -> ExitCode | None:
+    """Every problem with its file and place, then a summary; ``None`` if help is asked for.
 
     ``OK`` if everything can be used, warnings or not; ``BAD_CONFIGURATION`` if anything cannot. Raises
     ``ConfigError`` for a command line that cannot be used, ``OfflineDataError`` if ``DIR`` cannot be read.
     """
-    command = read_command(argv, NoOptions, words=1)
+    command = read_command(argv, ValidateOptions, words=1)
     if command is None:
-        print(
-            "ff-proxy validate DIR\n\nCheck an offline directory; exit code 0 if it can be served.", file=out
-        )
-        return ExitCode.OK
-    _, words = command
+        return None
+    options, words = command
     if not words:
         raise ConfigError("validate: name the directory to check, as in ff-proxy validate /config")
     reading = read_directory(Path(words[0]))
     problems = _problems(reading)
-    for problem in problems:
-        print(f"{_MARKS[problem.severity]}: {problem}", file=out)
-    for one in reading.readings:
-        if one.environment is not None:
-            config = one.environment.config
-            print(
-                f"{config.id}: {len(config.flags)} flags, {len(config.segments)} segments, "
-                f"{len(one.environment.targets)} targets, {len(config.keys)} keys",
-                file=out,
-            )
     bad = sum(problem.severity is not Severity.WARNING for problem in problems)
-    if not reading.locations:
-        print(f"broken: {words[0]}: no directory env-<environment id> in it", file=out)
-        return ExitCode.BAD_CONFIGURATION
-    print(f"{len(reading.locations)} environments, {bad} errors, {len(problems) - bad} warnings", file=out)
-    return ExitCode.BAD_CONFIGURATION if bad else ExitCode.OK
+    usable = bool(reading.locations) and not bad
+    if options.json:
+        write_json(out, {"ok": usable, "environments": _counts(reading), "problems": _listed(problems)})
+    else:
+        _write(words[0], reading, problems, bad, out)
+    return ExitCode.OK if usable else ExitCode.BAD_CONFIGURATION
+
+
+def _write(
+    directory: str, reading: DirectoryReading, problems: Sequence[Problem], bad: int, out: TextIO
+) -> None:
+    write_text(out, *(f"{_MARKS[problem.severity]}: {problem}" for problem in problems))
+    for one in _counts(reading):
+        counted = ", ".join(f"{one[part]} {part}" for part in ("flags", "segments", "targets", "keys"))
+        write_text(out, f"{one['id']}: {counted}")
+    if reading.locations:
+        write_text(
+            out, f"{len(reading.locations)} environments, {bad} errors, {len(problems) - bad} warnings"
+        )
+    else:
+        write_text(out, f"broken: {directory}: no directory env-<environment id> in it")
+
+
+def _counts(reading: DirectoryReading) -> list[dict[str, object]]:
+    """What is in each environment that can be read."""
+    return [
+        {
+            "id": environment.config.id,
+            "flags": len(environment.config.flags),
+            "segments": len(environment.config.segments),
+            "targets": len(environment.targets),
+            "keys": len(environment.config.keys),
+        }
+        for one in reading.readings
+        if (environment := one.environment) is not None
+    ]
+
+
+def _listed(problems: Iterable[Problem]) -> list[dict[str, str]]:
+    return [
+        {
+            "severity": _MARKS[problem.severity],
+            "file": problem.path,
+            "place": problem.place,
+            "problem": problem.text,
+        }
+        for problem in problems
+    ]
 
 
 def _problems(reading: DirectoryReading) -> list[Problem]:

@@ -55,7 +55,7 @@ def connection_limit(configured: int, log: Logger) -> int:
 
     That limit is raised as far as the system lets anybody: many give a process 1,024 to begin with.
     """
-    possible = _possible(_raised_file_limit())
+    possible = possible_connections(_raised_file_limit())
     if configured > possible:
         # Without a file there is no connection on which one too many could be told so.
         log.warning(
@@ -74,7 +74,8 @@ def _raised_file_limit() -> int:
     return soft
 
 
-def _possible(files: int) -> int:
+def possible_connections(files: int) -> int:
+    """How many connections a limit of open files leaves room for."""
     if files == resource.RLIM_INFINITY:
         return _UNLIMITED
     return min(max(files - _RESERVED, files // 2, 1), _UNLIMITED)

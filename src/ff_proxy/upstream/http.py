@@ -6,7 +6,7 @@ are not followed: credentials in headers would follow along.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -225,6 +225,27 @@ class HttpTransport:
         finally:
             with translated(request):
                 await response.aclose()
+
+    async def traced(
+        self, request: Request, trace: Callable[[str, Mapping[str, Any]], Awaitable[None]]
+    ) -> Reply:
+        """As ``send``, on a connection of its own, with ``trace`` told of every step of the HTTP client."""
+        with self._translated(request):
+            async with asyncio.timeout(request.deadline), self._client(self._trust, _CALL_LIMITS) as client:
+                foreign = _foreign(
+                    client, request, httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
+                )
+                foreign.extensions["trace"] = trace
+                try:
+                    response = await client.send(foreign, stream=True)
+                except httpx2.HTTPError as error:
+                    if untrusted(error) is not None:
+                        await self._look_at_certificate(request)
+                    raise
+                try:
+                    return await _read(response, request)
+                finally:
+                    await response.aclose()
 
     async def _answer(
         self,

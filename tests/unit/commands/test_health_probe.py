@@ -1,6 +1,7 @@
 """health and ready ask the proxy on this machine, and answer a container with an exit code."""
 
 import io
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -99,6 +100,75 @@ def test_a_server_that_asks_for_certificates_is_shown_its_own(tmp_path: Path) ->
     with serving(context) as port:
         assert health(settings(port, **tls, TLS_CLIENT_CA=str(certificate)), io.StringIO()) == ExitCode.OK
         assert health(settings(port, **tls), io.StringIO()) == ExitCode.CRASH
+
+
+class _SocketServer(HTTPServer):
+    """HTTP over a Unix socket."""
+
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        """As HTTPServer's, which wants host and port."""
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "localhost", 0
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """A client of a socket has no address."""
+        return self.socket.accept()[0], ("", 0)
+
+
+@contextmanager
+def serving_socket(path: Path, tls: ssl.SSLContext | None = None) -> Iterator[None]:
+    """A server on a Unix socket."""
+    with _SocketServer(str(path), _Answers) as server:  # type: ignore[arg-type]  # a path
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_unix_socket_is_asked(tmp_path: Path) -> None:
+    """With TLS and without; the port does not matter then."""
+    path = tmp_path / "proxy.sock"
+    out = io.StringIO()
+    with serving_socket(path):
+        assert health(settings(0, HOST=f"unix:{path}"), out) == ExitCode.OK
+    path.unlink()
+    assert health(settings(0, HOST=f"unix:{path}"), out) == ExitCode.CRASH
+    assert f"health: no answer from unix:{path}: [Errno 2]" in out.getvalue()
+    certificate, key = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with serving_socket(path, context):
+        assert health(settings(0, HOST=f"unix:{path}", TLS_ENABLED="true"), out) == ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("host", "place"),
+    [
+        (None, "127.0.0.1:1"),
+        ("0.0.0.0", "127.0.0.1:1"),
+        ("::", "[::1]:1"),
+        ("localhost", "localhost:1"),
+        ("127.0.0.5", "127.0.0.5:1"),
+    ],
+)
+def test_the_address_is_that_of_the_options(host: str | None, place: str) -> None:
+    """An address that stands for all of them is asked on loopback."""
+    out = io.StringIO()
+    assert health(settings(1, **({} if host is None else {"HOST": host})), out) == ExitCode.CRASH
+    assert f"no answer from {place}: " in out.getvalue()
+
+
+def test_a_base_path_changes_nothing() -> None:
+    """What is served below it is served at the root as well, whatever a gateway in front cuts off."""
+    with serving() as port:
+        assert health(settings(port, BASE_PATH="/flags"), io.StringIO()) == ExitCode.OK
 
 
 def test_options_that_cannot_be_used_are_problems() -> None:

@@ -28,7 +28,7 @@ def write(root: Path, name: str, content: str) -> Path:
     return place / name
 
 
-def validated(root: Path) -> tuple[ExitCode, str]:
+def validated(root: Path) -> tuple[ExitCode | None, str]:
     """Exit code and words."""
     out = io.StringIO()
     return validate([str(root)], out), out.getvalue()

@@ -1,0 +1,181 @@
+"""What checks are and what they say, and how they are run."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, TypeVar
+
+import msgspec
+
+from ff_proxy.aio.border import described
+from ff_proxy.errors import FfProxyError
+
+T = TypeVar("T")
+
+_LOOK_SECONDS: Final = 0.5
+
+
+class Outcome(StrEnum):
+    """How a check came out; only a problem makes the command fail."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+    SKIPPED = "skipped"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line: what was looked at, what was found, and what to do about it (empty: nothing)."""
+
+    check: str
+    outcome: Outcome
+    text: str
+    advice: str = ""
+
+
+class Reporter:
+    """Takes what one check finds, or one of its parts."""
+
+    def __init__(self, name: str, take: Callable[[Finding], None]) -> None:
+        self._name = name
+        self._take = take
+
+    def ok(self, text: str) -> None:
+        """It is as it should be."""
+        self._add(Outcome.OK, text, "")
+
+    def warning(self, text: str, advice: str) -> None:
+        """It works, and should be looked at."""
+        self._add(Outcome.WARNING, text, advice)
+
+    def problem(self, text: str, advice: str) -> None:
+        """It does not work; the advice may be part of the text."""
+        self._add(Outcome.PROBLEM, text, advice)
+
+    def skipped(self, text: str) -> None:
+        """It could not be looked at, or need not be."""
+        self._add(Outcome.SKIPPED, text, "")
+
+    async def each(self, parts: Sequence[tuple[str, "Work"]]) -> None:
+        """Run the parts, each with a name, side by side; what they find comes in their order."""
+        found: list[list[Finding]] = [[] for _ in parts]
+        async with asyncio.TaskGroup() as group:
+            for taken, (name, work) in zip(found, parts, strict=True):
+                group.create_task(_contained(Reporter(f"{self._name} {name}", taken.append), work))
+        for finding in (one for taken in found for one in taken):
+            self._take(finding)
+
+    def _add(self, outcome: Outcome, text: str, advice: str) -> None:
+        self._take(Finding(self._name, outcome, _one_line(text), _one_line(advice)))
+
+
+Work = Callable[[Reporter], Awaitable[None]]
+
+
+async def _contained(report: Reporter, work: Work) -> None:
+    """Whatever a check raises is a finding: the others go on."""
+    try:
+        await work(report)
+    except FfProxyError as error:
+        report.problem(str(error), "")
+    except Exception as error:  # noqa: BLE001  (a check that fails must not take the others with it)
+        why = f"{type(error).__name__}: {described(error)}"
+        report.problem(f"the check failed: {why}", "please report this")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something to look at, within ``seconds``."""
+
+    name: str
+    run: Work
+    seconds: float = 15.0
+
+
+@dataclass(slots=True)
+class _Running:
+    check: Check
+    found: list[Finding] = field(default_factory=list)
+    shown: int = 0
+    done: bool = False
+
+
+async def run_checks(
+    checks: Sequence[Check],
+    show: Callable[[Finding], None],
+    progress: Callable[[int, Sequence[str]], None],
+) -> list[Finding]:
+    """Run ``checks`` side by side and return what they found, in their order.
+
+    ``show`` is called for each finding in that order, as early as that allows; ``progress`` from time to time
+    with the number of checks that have ended and the names of the others.
+    """
+    running = [_Running(check) for check in checks]
+
+    def show_ready() -> None:
+        for one in running:
+            for finding in one.found[one.shown :]:
+                show(finding)
+            one.shown = len(one.found)
+            if not one.done:
+                return
+
+    async def run(one: _Running) -> None:
+        await _bounded(one)
+        one.done = True
+        show_ready()
+
+    async def watch() -> None:
+        while True:
+            progress(sum(one.done for one in running), [one.check.name for one in running if not one.done])
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    watching = asyncio.create_task(watch())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in running:
+                group.create_task(run(one))
+    finally:
+        watching.cancel()
+    return [finding for one in running for finding in one.found]
+
+
+async def _bounded(one: _Running) -> None:
+    reporter = Reporter(one.check.name, one.found.append)
+    try:
+        async with asyncio.timeout(one.check.seconds):
+            await _contained(reporter, one.check.run)
+    except TimeoutError:
+        reporter.problem(
+            f"no result within {one.check.seconds:g} seconds", "find out what hangs there, then ask again"
+        )
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """What ``work`` returns or raises; nobody waits for it if the caller gives up, as a disk may hang."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+
+    def settle(deliver: Callable[[], None]) -> None:
+        if not result.done():
+            deliver()
+
+    def run() -> None:
+        try:
+            value = work()
+        except Exception as error:  # noqa: BLE001  (the caller's, who waits for it)
+            failure = error
+            deliver = lambda: result.set_exception(failure)  # noqa: E731
+        else:
+            deliver = lambda: result.set_result(value)  # noqa: E731
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, deliver)
+
+    threading.Thread(target=run, daemon=True, name="check").start()
+    return await result
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())

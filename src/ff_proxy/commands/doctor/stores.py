@@ -1,0 +1,191 @@
+"""Where things are kept: Redis, the data directory and the offline directory."""
+
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ff_proxy.commands.doctor.findings import Reporter, in_thread
+from ff_proxy.config.records import RedisStoreOptions
+from ff_proxy.errors import OfflineDataError, StoreMisconfigured, StoreUnavailable
+from ff_proxy.offline.directory import read_directory
+from ff_proxy.offline.problems import Severity
+from ff_proxy.runtime.random_names import random_name
+from ff_proxy.store.sqlite.reading import check_stored
+from ff_proxy.telemetry import null_telemetry
+
+_OLDEST: Final = (6, 2)
+_SLOTS: Final = 16384
+_LOCK: Final = "ff-proxy.lock"
+_FILE: Final = "ff-proxy.sqlite"
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_LITTLE_BYTES: Final = 64 * 1024 * 1024
+_NO_BYTES: Final = 4 * 1024 * 1024
+
+
+async def check_redis(options: RedisStoreOptions, report: Reporter) -> None:
+    """Reach, version, role, memory policy, rights, and the state of a Cluster or of Sentinels."""
+    # Its client costs time that only those pay who use Redis.
+    from ff_proxy.app.redis import endpoint  # noqa: PLC0415  (see above)
+    from ff_proxy.store.redis.inspection import inspect_redis  # noqa: PLC0415  (see above)
+
+    place = str(options.address)
+    try:
+        facts = await inspect_redis(
+            endpoint(options, null_telemetry()), options.prefix, f"doctor-{random_name()}"
+        )
+    except StoreMisconfigured as error:
+        report.problem(f"{place}: {error}", "")  # it says what to do
+        return
+    except StoreUnavailable as error:
+        report.problem(f"{place}: {error}", "is it running, and does a firewall let port and host pass?")
+        return
+    version = facts.version or "unknown (no right to INFO)"
+    report.ok(f"{place} answers in {facts.milliseconds:.0f} ms, version {version}")
+    numbers = tuple(int(part) for part in facts.version.split(".")[:2] if part.isdigit())
+    if numbers and numbers < _OLDEST:
+        report.problem(f"version {facts.version} is too old", "use Redis 6.2 or newer, or Valkey")
+    if facts.role == "slave":
+        report.problem(
+            "this is a replica: it takes no writes",
+            "name the primary in redis-address, or the Sentinels that know it",
+        )
+    if facts.maxmemory and facts.policy not in {"", "noeviction"}:
+        report.warning(
+            f"maxmemory-policy is {facts.policy}: a full Redis throws flags and usage away",
+            "CONFIG SET maxmemory-policy noeviction",
+        )
+    if facts.forbidden:
+        user = options.username or "default"
+        report.problem(
+            f"user {user} has no right to: {', '.join(facts.forbidden)}",
+            f"give it them: ACL SETUSER {user} ~{options.prefix}:* &{options.prefix}:* and these commands",
+        )
+    if facts.cluster and (facts.cluster != "ok" or facts.slots < _SLOTS):
+        report.problem(
+            f"the Cluster is {facts.cluster}, {facts.slots} of {_SLOTS} slots are served",
+            "see CLUSTER NODES: start the nodes that are away, or assign their slots",
+        )
+    elif facts.clustered:
+        report.ok(f"the Cluster is {facts.cluster or 'one (no right to CLUSTER INFO)'}")
+    if facts.silent:
+        report.warning(
+            f"Sentinels that do not answer: {', '.join(facts.silent)}",
+            "start them, or take them out of redis-address",
+        )
+
+
+async def check_data_directory(directory: Path, serving: Callable[[], bool], report: Reporter) -> None:
+    """Mode, owner, room, the file, and whether somebody uses it; ``serving`` says whether our proxy runs."""
+    await in_thread(lambda: _data_directory(directory, serving, report))
+
+
+def _data_directory(directory: Path, serving: Callable[[], bool], report: Reporter) -> None:
+    found = _existing(directory)
+    if found != directory:
+        if os.access(found, os.W_OK | os.X_OK) and found.is_dir():
+            report.ok(f"{directory} does not exist yet and will be made")
+        else:
+            report.problem(f"{directory} does not exist and cannot be made", _writable_advice(found))
+        return
+    if not directory.is_dir():
+        report.problem(f"{directory} is a file", "name a directory in data-dir")
+        return
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        report.problem(f"{directory} cannot be written by user id {os.getuid()}", _writable_advice(directory))
+        return
+    _room(directory, report)
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    if mode & _OTHERS:
+        report.warning(f"other users may look into {directory} (mode {mode:04o})", f"chmod 700 {directory}")
+    with _lock(directory / _LOCK) as alone:
+        if not alone and serving():
+            report.ok(f"{directory} is in use by the proxy that runs here")
+        elif not alone:
+            report.problem(
+                f"{directory} is in use by another ff-proxy",
+                "end it, give each proxy a directory of its own, or use Redis",
+            )
+    if (directory / _FILE).exists():
+        report.ok(f"{check_stored(directory)} environments are stored in {directory}")
+    else:
+        report.ok(f"{directory} is empty and can be written")
+
+
+def _room(directory: Path, report: Reporter) -> None:
+    disk = os.statvfs(directory)
+    free = disk.f_bavail * disk.f_frsize
+    advice = "make room, or choose a larger volume"
+    if free < _NO_BYTES or (disk.f_files and not disk.f_favail):
+        report.problem(f"the disk of {directory} is full: nothing new would survive a restart", advice)
+    elif free < _LITTLE_BYTES:
+        report.warning(f"there are {free // 2**20} MiB left on the disk of {directory}", advice)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[bool]:
+    """Whether nobody else holds the lock of a data directory; given back at once."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield True
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+async def check_offline_directory(directory: Path, report: Reporter) -> None:
+    """Whether the directory that offline mode serves can be read."""
+    await in_thread(lambda: _offline_directory(directory, report))
+
+
+def _offline_directory(directory: Path, report: Reporter) -> None:
+    advice = f"see ff-proxy validate {directory}"
+    try:
+        reading = read_directory(directory)
+    except OfflineDataError as error:
+        report.problem(str(error), "name the directory that generate-offline-config wrote in config-dir")
+        return
+    problems = [*reading.problems, *(one for part in reading.readings for one in part.problems)]
+    bad = [one for one in problems if one.severity is not Severity.WARNING]
+    usable = sum(part.environment is not None for part in reading.readings)
+    if not reading.locations:
+        report.problem(f"there is no environment (env-<id>) in {directory}", "is that the right directory?")
+    elif bad:
+        report.problem(f"{bad[0]}{f' (and {len(bad) - 1} more)' if len(bad) > 1 else ''}", advice)
+    elif problems:
+        report.warning(f"{usable} environments in {directory}, {len(problems)} warnings", advice)
+    else:
+        report.ok(f"{usable} environments in {directory}")
+
+
+async def check_target_directory(directory: Path, report: Reporter) -> None:
+    """Whether generate mode can write its directory."""
+    await in_thread(lambda: _target_directory(directory, report))
+
+
+def _target_directory(directory: Path, report: Reporter) -> None:
+    found = _existing(directory)
+    if not found.is_dir() or not os.access(found, os.W_OK | os.X_OK):
+        report.problem(f"{directory} cannot be written by user id {os.getuid()}", _writable_advice(found))
+        return
+    _room(found, report)
+    report.ok(f"{directory} can be written")
+
+
+def _existing(path: Path) -> Path:
+    """``path``, or what there is of it."""
+    return next(one for one in (path, *path.absolute().parents) if one.exists())
+
+
+def _writable_advice(path: Path) -> str:
+    owner = path.stat().st_uid
+    return f"it is of user id {owner}: chown it to {os.getuid()}, or mount it writable"

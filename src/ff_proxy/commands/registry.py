@@ -1,0 +1,146 @@
+"""Every command: what it is for, what it takes, and where it is; loaded when it is called."""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TextIO
+
+from ff_proxy.config.declare import Option, options_of
+from ff_proxy.config.records import ALL
+from ff_proxy.config.reference import usage
+from ff_proxy.errors import ExitCode
+
+Run = Callable[[Sequence[str], Mapping[str, str], TextIO], ExitCode | None]
+"""Runs a command with its arguments, the environment and standard output; ``None``: help is asked for."""
+
+_PROXY_OPTIONS: Final = "It reads flags, environment and files as the proxy does: see ff-proxy help."
+_SERVED: Final = "Exit code: 0, or 1 if not (also if nobody answers); 2 for options that cannot be used."
+_COMMAND_LINE: Final = "Exit code: 0; 2 for a command line that cannot be used."
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A word after ``ff-proxy``, or two.
+
+    ``summary`` is a line for lists, ``about`` what the help has to say besides. ``entry`` and ``record`` are
+    ``module:name`` of the ``Run`` and of the record that declares the options. ``words`` are what stands
+    behind the command, as a person writes it; ``choices`` what can stand there.
+    """
+
+    summary: str
+    entry: str
+    record: str = "command_line:NoOptions"
+    about: str = _COMMAND_LINE
+    words: str = ""
+    choices: tuple[str, ...] = ()
+    proxy_options: bool = False
+
+    def run(self, argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
+        """Run it; ``None`` if help is asked for."""
+        entry: Run = _load(self.entry)
+        return entry(argv, environ, out)
+
+    def own_options(self) -> tuple[Option[Any], ...]:
+        """The options that only this command has."""
+        return options_of(_load(self.record))
+
+    def options(self) -> tuple[Option[Any], ...]:
+        """Every option that it takes."""
+        return (*self.own_options(), *(ALL if self.proxy_options else ()))
+
+    def help(self, name: str) -> str:
+        """How it is called, what it is for, and how it ends."""
+        call = " ".join(
+            filter(None, ("ff-proxy", name, self.words, "[flags of the proxy]" if self.proxy_options else ""))
+        )
+        summary = f"{self.summary[0].upper()}{self.summary[1:]}."
+        about = "\n".join(filter(None, (_PROXY_OPTIONS if self.proxy_options else "", self.about)))
+        return f"{usage(call, _load(self.record), summary)}\n\n{about}\n"
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"ff_proxy.commands.{module}"), name)
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "health": Command(
+        "whether the proxy on this machine lives, for container probes",
+        "health_probe:run_health",
+        about=_SERVED,
+        proxy_options=True,
+    ),
+    "ready": Command(
+        "whether the proxy on this machine is ready for SDKs, for container probes",
+        "health_probe:run_ready",
+        about=_SERVED,
+        proxy_options=True,
+    ),
+    "doctor": Command(
+        "whether everything is there that the proxy needs, and what to do where it is not",
+        "doctor.command:run",
+        record="doctor.command:DoctorOptions",
+        about="Exit code: 0, or 1 if there is a problem.",
+        proxy_options=True,
+    ),
+    "print-config": Command(
+        "effective value and source of every option, secrets masked",
+        "print_config:run",
+        record="print_config:PrintConfigOptions",
+        about="Exit code: 0; 2 if the proxy could not be started with these options.",
+        proxy_options=True,
+    ),
+    "validate": Command(
+        "check an offline directory: every problem with file and place",
+        "validate:run",
+        record="validate:ValidateOptions",
+        about="Exit code: 0 if it can be served; 2 if anything in it cannot; 3 if it cannot be read.",
+        words="DIR",
+    ),
+    "explain": Command(
+        "why a target gets a flag's variation, step by step; the last line is what SDKs get",
+        "explain:explain",
+        record="explain:ExplainOptions",
+        about=(
+            "Say one place to look at: -config-dir, -data-dir, -redis-address or -url.\n"
+            "Exit code: 0; 1 if the place does not answer; 2 for what is not there; 3 if it cannot be read."
+        ),
+    ),
+    "sandbox": Command(
+        "a small Harness for development and tests",
+        "sandbox:sandbox",
+        record="sandbox:SandboxOptions",
+        about="Ctrl-C ends it. Exit code: 0; 2 for a command line that cannot be used; 3 if it cannot start.",
+    ),
+    "sandbox flip": Command(
+        "change a flag of a running sandbox",
+        "sandbox_flip:flip",
+        record="sandbox_flip:FlipOptions",
+        about=(
+            "Without -on, -off and -serve it is turned on if it is off, and off if it is on.\n"
+            "Exit code: 0; 1 if the sandbox refuses; 2 for a bad command line; 3 if there is no sandbox."
+        ),
+        words="FLAG",
+    ),
+    "demo": Command(
+        "a sandbox, the proxy and a real SDK, and a flag that flips",
+        "demo:run",
+        about="Exit code: 0; 1 if a step fails; 3 if the Python SDK is not installed.",
+    ),
+    "completion": Command(
+        "completion of commands and flags for a shell: a script to be read by it",
+        "completion:run",
+        about=(
+            'bash: eval "$(ff-proxy completion bash)" in ~/.bashrc\n'
+            'zsh:  eval "$(ff-proxy completion zsh)" in ~/.zshrc, behind compinit\n'
+            "fish: ff-proxy completion fish > ~/.config/fish/completions/ff-proxy.fish"
+        ),
+        words="bash|zsh|fish",
+        choices=("bash", "zsh", "fish"),
+    ),
+    "man": Command(
+        "the manual page: ff-proxy man > ff-proxy.1; man ./ff-proxy.1",
+        "manual:run",
+    ),
+    "version": Command("which version this is", "version:run", record="version:VersionOptions"),
+}
