@@ -94,14 +94,21 @@ def read_env_file(text: str) -> dict[str, str]:
     return dict(line.partition("=")[::2] for line in lines)
 
 
+def named_volume(place: Path, target: str, image: Image) -> Path:
+    """A volume kept at ``place``; a new one takes over owner and mode of what it covers in the image."""
+    if not place.exists():
+        place.mkdir(parents=True)
+        covered = image.root / target.lstrip("/")
+        if covered.is_dir():
+            owner = covered.stat()
+            os.chown(place, owner.st_uid, owner.st_gid)
+            place.chmod(owner.st_mode & 0o7777)
+    return place
+
+
 def _volume(text: str, image: Image, volumes: Path) -> Mount:
     source, target, *options = text.split(":")
     place = Path(source)
     if not place.is_absolute():
-        place = volumes / source
-        if not place.exists():
-            owner = (image.root / target.lstrip("/")).stat()
-            place.mkdir(parents=True)
-            place.chmod(owner.st_mode & 0o7777)
-            os.chown(place, owner.st_uid, owner.st_gid)
+        place = named_volume(volumes / source, target, image)
     return Mount(place, target, read_only="ro" in options)

@@ -6,7 +6,7 @@ See spec/behaviour#private-files.
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +53,10 @@ def make_private_directory(path: Path, log: OnceLog, *, ours: str) -> None:
         if mode & stat.S_ISVTX or foreign:
             log.warning(_SHARED, str(path), mode=_octal(mode))
             return
+        if not names and not mode & stat.S_IRWXO:
+            # A new volume of the image, whose group is for platforms that choose the user: nothing was read.
+            with suppress(OSError):
+                path.chmod(DIRECTORY_MODE)
     narrow(path, log)
 
 

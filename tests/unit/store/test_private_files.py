@@ -180,3 +180,14 @@ async def test_a_file_in_place_of_the_directory_stops_the_start(tmp_path: Path) 
     with pytest.raises(StartupError, match="data-dir"):
         async with store(tmp_path / "data", Watched()):
             pass
+
+
+def test_a_new_volume_that_only_its_group_could_open_is_closed_without_a_word(tmp_path: Path) -> None:
+    """It is how the image's directories come, and nothing was in it that could have been read."""
+    watched = Watched()
+    volume = tmp_path / "data"
+    volume.mkdir()
+    volume.chmod(0o770)
+    make_private_directory(volume, watched.once, ours="ff-proxy")
+    assert mode(volume) == 0o700
+    assert watched.lines == []
