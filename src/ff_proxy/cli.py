@@ -17,7 +17,7 @@ from ff_proxy.config.checks import missing_options
 from ff_proxy.config.flags import parse_flags
 from ff_proxy.config.load import Loaded, checked
 from ff_proxy.config.reference import as_text
-from ff_proxy.config.settings import Inputs, settle
+from ff_proxy.config.settings import Inputs, resolve_settings
 from ff_proxy.config.spelling import nearest
 from ff_proxy.errors import ConfigError, ExitCode, FfProxyError
 from ff_proxy.runtime.stdio import flush_standard_output, open_standard_files
@@ -85,7 +85,7 @@ def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
     line = parse_flags(argv, records.ALL)
     if line.wants_help:
         return _overview(out)
-    settings = settle(Inputs(line, environ))
+    settings = resolve_settings(Inputs(line, environ))
     if settings.nothing_given:
         _overview(out)
         names = ", ".join(option.flag for option, _ in missing_options(settings))

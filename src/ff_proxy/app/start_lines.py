@@ -60,7 +60,7 @@ def _differs(setting: Setting) -> bool:
 
 
 def _shortened(setting: Setting) -> str:
-    return setting.shown if len(setting.shown) <= _LONGEST else f"{setting.shown[:_LONGEST]}..."
+    return setting.masked if len(setting.masked) <= _LONGEST else f"{setting.masked[:_LONGEST]}..."
 
 
 class ReadyLine:

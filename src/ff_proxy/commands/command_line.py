@@ -7,7 +7,7 @@ from typing import TypeVar
 from ff_proxy.config.declare import build, options_of
 from ff_proxy.config.flags import parse_flags
 from ff_proxy.config.records import ALL
-from ff_proxy.config.settings import Inputs, Settings, settle
+from ff_proxy.config.settings import Inputs, Settings, resolve_settings
 from ff_proxy.errors import ConfigError
 
 R = TypeVar("R")
@@ -38,7 +38,7 @@ def read_command(
     chosen = set(variables)
     names = {name for one in declared if one.flag in chosen for name in (one.env, one.env_file)}
     given = {name: text for name, text in (environ or {}).items() if name in names}
-    settings = settle(Inputs(line, given), declared)
+    settings = resolve_settings(Inputs(line, given), declared)
     if settings.problems:
         raise ConfigError(*settings.problems)
     return build(record, settings), line.words
@@ -56,8 +56,8 @@ def read_with_settings(
     line = parse_flags(argv, (*ALL, *declared))
     if line.wants_help:
         return None
-    settings = settle(Inputs(line, environ))
-    own = settle(Inputs(line, {}), declared)
+    settings = resolve_settings(Inputs(line, environ))
+    own = resolve_settings(Inputs(line, {}), declared)
     problems = [problem for problem in own.problems if problem not in settings.problems]
     if problems:
         raise ConfigError(*problems)

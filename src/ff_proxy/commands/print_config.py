@@ -69,7 +69,7 @@ def print_config(settings: Settings, out: TextIO) -> ExitCode:
 
 
 def _table(settings: Iterable[Setting]) -> Iterable[str]:
-    rows = [(setting.option.flag, setting.shown or "-", setting.place) for setting in settings]
+    rows = [(setting.option.flag, setting.masked or "-", setting.place) for setting in settings]
     width = max(len(flag) for flag, _, _ in rows)
     value_width = min(40, max(len(value) for _, value, _ in rows))
     for flag, value, place in rows:

@@ -1,4 +1,4 @@
-"""Addresses in options: hosts, networks, and the forms in which a Redis can be named.
+"""Addresses in options: hosts, networks, and every form of a Redis address.
 
 See spec/behaviour#options.
 """
@@ -18,17 +18,17 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
-HIGHEST_PORT: Final = 65535
+MAX_PORT: Final = 65535
 
 _FORMS: Final = (
     "must be host:port, redis://host:port, rediss://host:port (TLS), unix:///path/to/socket, "
-    "several of them with commas between (Cluster), or redis+sentinel://host1,host2/service"
+    "several of them separated by commas (Cluster), or redis+sentinel://host1,host2/service"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """A TCP address; an IPv6 host stands without its brackets."""
+    """A TCP address; an IPv6 host has no brackets."""
 
     host: str
     port: int
@@ -38,7 +38,7 @@ class HostPort:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only this machine can connect to it."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -46,7 +46,7 @@ class HostPort:
 
 
 class RedisTopology(Enum):
-    """What answers at a Redis address."""
+    """What kind of server a Redis address names."""
 
     SINGLE = "redis"
     SOCKET = "unix"
@@ -56,10 +56,10 @@ class RedisTopology(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """Where Redis is, and the credentials and database that its URL named, if it did.
+    """Where Redis is, with the credentials and database of its URL, if any.
 
-    ``nodes`` are the server, the seeds of the Cluster, or the Sentinels; empty for a socket. ``service`` is
-    the name that the Sentinels know the primary by.
+    ``nodes`` are the server, the Cluster's seed nodes, or the Sentinels; empty for a socket. ``service`` is
+    the Sentinels' name for the primary.
     """
 
     topology: RedisTopology
@@ -73,7 +73,7 @@ class RedisAddress:
 
     def __str__(self) -> str:
         scheme = self.topology.value.replace("redis", "rediss", 1) if self.tls else self.topology.value
-        # Without a colon it is a user's name, or a password whose colon was forgotten.
+        # Without a colon it may be a user name, or a password whose colon was forgotten.
         credentials = f"{self.username}:***@" if self.password else "***@" if self.username else ""
         place = str(self.socket) if self.socket else ",".join(map(str, self.nodes))
         service = f"/{self.service}" if self.service else ""
@@ -82,14 +82,14 @@ class RedisAddress:
 
 
 def parse_host_port(text: str, default_port: int | None = None) -> HostPort:
-    """Read ``host:port``, ``[ipv6]:port`` or ``:port`` (all interfaces); ``ValueError`` says what must be."""
+    """Parse ``host:port``, ``[ipv6]:port`` or ``:port`` (all interfaces); raises ``ValueError``."""
     match = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)]|(?P<host>[\w.-]*))(?::(?P<port>[0-9]{1,5}))?", text)
     if match is None:
         raise ValueError("must be host:port")
     host = match["six"] or match["host"] or "0.0.0.0"  # noqa: S104  (asked for by an empty host, as in Go)
     port = int(match["port"]) if match["port"] else default_port
-    if port is None or port > HIGHEST_PORT or not text:
-        raise ValueError(f"must be host:port with a port from 0 to {HIGHEST_PORT}")
+    if port is None or port > MAX_PORT or not text:
+        raise ValueError(f"must be host:port with a port from 0 to {MAX_PORT}")
     return HostPort(host, port)
 
 
@@ -112,17 +112,17 @@ def parse_bind_host(text: str) -> str | Path:
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """IP addresses and networks (``10.0.0.0/8``) with commas between."""
+    """IP addresses and networks (``10.0.0.0/8``), separated by commas."""
     networks = []
     for item in filter(None, map(str.strip, text.split(","))):
         try:
             networks.append(ipaddress.ip_network(item, strict=False))
         except ValueError:
             raise ValueError(
-                f"must be IP addresses or networks such as 10.0.0.0/8, with commas between: {item!r} is none"
+                f"must be IP addresses or networks such as 10.0.0.0/8, separated by commas: {item!r} is none"
             ) from None
     if not networks:
-        raise ValueError("must hold at least one address, not only commas")
+        raise ValueError("must contain at least one address")
     return tuple(dict.fromkeys(networks))
 
 
@@ -158,7 +158,7 @@ def parse_redis_address(text: str) -> RedisAddress:
 def _split(text: str) -> SplitResult:
     try:
         return urlsplit(text)
-    except ValueError:  # its message may quote credentials
+    except ValueError:  # its message may contain credentials
         raise ValueError(_FORMS) from None
 
 

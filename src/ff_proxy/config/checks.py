@@ -1,9 +1,9 @@
-"""Every rule that looks at more than one option, or beyond our own options, in one place.
+"""Every rule about more than one option, or about unknown options.
 
 See spec/behaviour#combinations.
 
-Problems make the process end with exit 2, all of them named at once; warnings are for the log, and the
-process goes on.
+Problems are reported all at once and end the process with exit code 2; warnings are logged, and the process
+continues.
 """
 
 import re
@@ -26,11 +26,13 @@ _NEEDED: Final = {
     Mode.GENERATE: " to connect to Harness, which generate-offline-config does even if offline is set",
     Mode.REPLICA: " by read-replica, which serves from there",
 }
-# What a pending option can be set to that is true already.
-_NOTHING_ASKED: Final = (None, False, "", (), OFF)
+# Values of a pending option that change nothing.
+_HARMLESS_VALUES: Final = (None, False, "", (), OFF)
 _SERVICES: Final = ("admin-service", "client-service", "metric-service", "sdk-base-url", "sdk-events-url")
-# What Kubernetes tells of every Service of the namespace.
-_SERVICE_VARIABLE: Final = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT(_\d+_(TCP|UDP|SCTP)(_|$)|$)")
+# Variables that Kubernetes sets for every Service of the namespace.
+_KUBERNETES_VARIABLE: Final = re.compile(
+    r"_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT(_\d+_(TCP|UDP|SCTP)(_|$)|$)"
+)
 
 
 def mode_of(settings: Settings) -> Mode:
@@ -41,25 +43,25 @@ def mode_of(settings: Settings) -> Mode:
 def missing_options(
     settings: Settings, roles: Mapping[Mode, type[Any]] = ROLES
 ) -> list[tuple[Option[Any], str]]:
-    """The options that the mode cannot do without and nobody has set, and why each is needed."""
+    """The options that the mode requires but nobody set, and why each is required."""
     mode = mode_of(settings)
-    return [(option, why or _NEEDED.get(mode, "")) for option, why in missing(roles[mode], settings)]
+    return [(option, reason or _NEEDED.get(mode, "")) for option, reason in missing(roles[mode], settings)]
 
 
 def problems(settings: Settings, roles: Mapping[Mode, type[Any]] = ROLES) -> list[str]:
-    """What makes the options unusable, alone and together; each begins with the name of an option."""
+    """What makes the options unusable, alone or combined; each problem starts with the name of an option."""
     if settings.given("proxy-key"):
-        # What a configuration of version 2 lacks and has besides is no mistake of anybody's.
+        # Other differences of a version 2 configuration are not mistakes.
         instead = "account-identifier, org-identifier, admin-service-token and api-keys"
         return [f"proxy-key: not supported yet; use {instead}"]
     return [*settings.problems, *_missing_problems(settings, roles), *_combinations(settings)]
 
 
 def _missing_problems(settings: Settings, roles: Mapping[Mode, type[Any]]) -> Iterator[str]:
-    if settings.inputs.line.mistyped:
-        return  # it may be there, under a name with a mistake: one mistake, one problem
-    for option, why in missing_options(settings, roles):
-        yield f"{option.flag}: required{why} (flag -{option.flag} or environment variable {option.env})"
+    if settings.inputs.line.has_unknown_flags:
+        return  # it may be there under a mistyped name, which is reported already
+    for option, reason in missing_options(settings, roles):
+        yield f"{option.flag}: required{reason} (flag -{option.flag} or environment variable {option.env})"
 
 
 def _combinations(settings: Settings) -> Iterator[str]:
@@ -70,16 +72,16 @@ def _combinations(settings: Settings) -> Iterator[str]:
 
 
 def warnings(settings: Settings) -> Iterator[str]:
-    """What works but should be looked at."""
+    """What works but deserves attention."""
     yield from settings.warnings
     yield from _near_misses(settings)
     mode = mode_of(settings)
     for setting in settings:
         flag, status = setting.option.flag, setting.option.status
         if status is Status.IGNORED and settings.given(flag):
-            yield f"{flag} has no meaning here and is ignored: it is accepted for compatibility"
-        if status is Status.PENDING and settings.given(flag) and setting.value not in _NOTHING_ASKED:
-            yield f"{flag} is not supported yet; going on without it"
+            yield f"{flag} is ignored: it is accepted only for compatibility"
+        if status is Status.PENDING and settings.given(flag) and setting.value not in _HARMLESS_VALUES:
+            yield f"{flag} is not supported yet and is ignored"
     if mode in {Mode.ONLINE, Mode.GENERATE}:
         yield from _upstream_warnings(settings)
     if mode is not Mode.GENERATE:
@@ -89,11 +91,11 @@ def warnings(settings: Settings) -> Iterator[str]:
 
 def _near_misses(settings: Settings) -> Iterator[str]:
     options = [setting.option for setting in settings]
-    ours = {name for option in options for name in (option.env, option.env_file) if name}
+    flags = {name for option in options for name in (option.env, option.env_file) if name}
     for name in settings.inputs.environ:
-        known = None if name in ours or _SERVICE_VARIABLE.search(name) else near_miss(name, ours)
+        known = None if name in flags or _KUBERNETES_VARIABLE.search(name) else near_miss(name, flags)
         if known is not None:
-            yield f"environment variable {name} is no option of ours; did you mean {known}?"
+            yield f"environment variable {name} is not an option; did you mean {known}?"
 
 
 def _upstream_warnings(settings: Settings) -> Iterator[str]:
@@ -101,9 +103,9 @@ def _upstream_warnings(settings: Settings) -> Iterator[str]:
         flag = setting.option.flag
         if flag not in _SERVICES or not settings.given(flag):
             continue
-        chosen, usual = urlsplit(str(setting.value)), urlsplit(str(setting.option.default))
-        if str(chosen.hostname).endswith("harness.io") and chosen.path != usual.path:
-            yield f"{flag} is {setting.value}, and Harness serves it below {usual.path}: is the path right?"
+        chosen, default = urlsplit(str(setting.value)), urlsplit(str(setting.option.default))
+        if str(chosen.hostname).endswith("harness.io") and chosen.path != default.path:
+            yield f"{flag} is {setting.value}, but Harness's path is {default.path}: is the path right?"
 
 
 def _mode_problems(settings: Settings) -> Iterator[str]:
@@ -115,13 +117,10 @@ def _mode_problems(settings: Settings) -> Iterator[str]:
 
 def _serving_problems(settings: Settings) -> Iterator[str]:
     if settings.given("tls-client-ca") and not settings["tls-enabled"]:
-        yield "tls-client-ca: SDKs are asked for no certificate without tls-enabled"
+        yield "tls-client-ca: has no effect without tls-enabled"
     delay, deadline = settings["shutdown-delay"], settings["shutdown-deadline"]
     if delay > deadline:
-        yield (
-            f"shutdown-delay: must not be longer than shutdown-deadline ({deadline:g} s), by which "
-            "everything has to end"
-        )
+        yield f"shutdown-delay: must not be longer than shutdown-deadline ({deadline:g} s)"
     address: HostPort | None = settings["admin-address"]
     if address is None:
         return
@@ -144,14 +143,14 @@ def _store_problems(settings: Settings) -> Iterator[str]:
 def _security_warnings(settings: Settings, mode: Mode) -> Iterator[str]:
     secret: Secret | None = settings["auth-secret"]
     if settings["bypass-auth"]:
-        yield "bypass-auth is on: whoever reaches the port can read every environment"
+        yield "bypass-auth is on: anyone who can reach the port can read every environment"
     if secret is not None and secret.reveal() == GO_DEFAULT_SECRET:
-        yield "auth-secret is the published default of the Go proxy: anybody can make tokens"
+        yield "auth-secret is the published default of the Go proxy: anyone can forge tokens"
     stored = settings.given("redis-address") or settings.given("data-dir")
     if secret is None and mode is Mode.OFFLINE and not stored:
         yield (
             "auth-secret is not set: tokens are signed with a secret derived from the key hashes in "
-            "config-dir, and whoever can read those can make tokens"
+            "config-dir, so anyone who can read those can forge tokens"
         )
     unused = [flag for flag in ("tls-cert", "tls-key") if settings.given(flag)]
     if unused and not settings["tls-enabled"]:

@@ -1,4 +1,4 @@
-"""How an option is declared: as a field of the record that it arrives in, with everything there is to say.
+"""Declaring options: each is a field of the record that it ends up in.
 
 ::
 
@@ -7,9 +7,9 @@
         section: ClassVar[str] = SERVING
         max_body_size: int = option(SIZE, 64 * MEBIBYTE, "Largest request body")
 
-Flag (``max-body-size``) and environment variable (``MAX_BODY_SIZE``) follow from the field's name. Records
-hold other records as ``group``s. The parser, the sources, the checks, the help, ``print-config``,
-``docs/options.md`` and the record itself are made from these declarations.
+The flag (``max-body-size``) and the environment variable (``MAX_BODY_SIZE``) are derived from the field's
+name. Records contain other records as ``group``s. The parser, the sources, the checks, the help,
+``print-config``, ``docs/options.md`` and the records all use these declarations.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,7 +28,7 @@ _DECLARED: Final = "ff_proxy.config"
 
 
 class Mode(Enum):
-    """What the process does (spec/behaviour#modes); the sandbox has options of its own."""
+    """What the process does (spec/behaviour#modes); the sandbox has its own options."""
 
     ONLINE = "online"
     OFFLINE = "offline"
@@ -37,21 +37,21 @@ class Mode(Enum):
 
 
 class Status(Enum):
-    """What happens to a value that is given."""
+    """How far an option is supported."""
 
     USED = "used"
     PENDING = "pending"
-    """Nothing reads the option yet: a value warns. Whoever makes use of it takes the mark away."""
+    """Not implemented yet: setting it logs a warning."""
     IGNORED = "ignored"
-    """The Go proxy has it; it has no meaning here."""
+    """An option of the Go proxy that has no effect here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option(Generic[T]):
-    """One thing that can be configured. ``meaning`` is a sentence for people, without its full stop.
+    """An option. ``meaning`` is its help text, without the full stop.
 
-    ``fallback`` names the option that decides where this one is not given. ``reloadable``: a new value can
-    take effect while the process runs. ``in_files`` is false for the options that name files of options.
+    ``fallback`` names the option whose value applies if this one is not set. ``reloadable``: a new value
+    takes effect without a restart. ``in_files`` is false for the options that name files of options.
     """
 
     flag: str
@@ -70,31 +70,31 @@ class Option(Generic[T]):
 
     @property
     def env(self) -> str:
-        """The name of its environment variable."""
+        """Its environment variable."""
         return self.variable or self.flag.upper().replace("-", "_")
 
     @property
     def env_file(self) -> str | None:
-        """The variable that names a file with its value, if it is a secret."""
+        """The environment variable that names a file with its value, if it is a secret."""
         return f"{self.env}_FILE" if self.kind.secret else None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name it has as a flag."""
+        """Its flag and the flag's aliases."""
         return (self.flag, *self.aliases)
 
     def show(self, value: T | None) -> str:
-        """A value without its secrets; empty for none."""
+        """A value as text, with secrets masked; empty for ``None``."""
         return self.kind.none if value is None else self.kind.show(value)
 
     @property
     def shown_default(self) -> str:
-        """The default as the help shows it; empty if there is none."""
+        """The default as shown in the help; empty if there is none."""
         return self.show(self.default)
 
 
 class Values(Protocol):
-    """Effective values by flag, and whether any source gave them."""
+    """Effective values by flag, and whether any source sets them."""
 
     def __getitem__(self, flag: str) -> Any: ...
 
@@ -103,13 +103,13 @@ class Values(Protocol):
         ...
 
     def untrimmed(self, flag: str) -> str:
-        """The text that was given, with the white space around it; empty if none was."""
+        """The text as given, with surrounding white space; empty if not set."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """A record inside a record: which of ``among`` it is, if any, the values decide."""
+    """A record inside a record: the values choose one of ``among``, or none."""
 
     among: tuple[type[Any], ...]
     select: Callable[[Values], type[Any] | None]
@@ -117,12 +117,12 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True)
-class _WhetherGiven:
+class _IsGiven:
     flag: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Untrimmed:
+class _UntrimmedValue:
     flag: str
 
 
@@ -141,61 +141,61 @@ def option(kind: ValueType[T], default: T, meaning: str, *, name: str = ..., **m
 
 
 def option(kind: ValueType[T], default: T | None, meaning: str, *, name: str = "", **more: Any) -> T | None:
-    """A field that is an option. ``name`` is its flag if the field's is not; ``more`` as in ``Option``."""
+    """Declare an option. ``name`` is its flag if the field's name is not; ``more`` as in ``Option``."""
     declared = Option(name, kind, default, meaning, **more)
     return field(default=default, metadata={_DECLARED: declared})
 
 
 def required(kind: ValueType[T], meaning: str, *, name: str = "", **more: Any) -> T:
-    """As ``option``, for one that its record cannot do without."""
+    """Like ``option``, for an option that its record requires."""
     declared: Option[T] = Option(name, kind, None, meaning, required=True, **more)
-    made: T = field(metadata={_DECLARED: declared})
-    return made
+    built: T = field(metadata={_DECLARED: declared})
+    return built
 
 
 def group(record: type[R]) -> R:
-    """A field that holds another record of options."""
+    """A field with another record of options."""
     return field(default_factory=record, metadata={_DECLARED: _Group((record,), lambda _: record)})
 
 
 def switched(record: type[R], switch: Option[bool]) -> R | None:
-    """A field that holds ``record`` while ``switch`` is on, else ``None``."""
+    """A field with ``record`` if the option ``switch`` is on, else ``None``."""
     declared = _Group((record,), lambda values: record if values[switch.flag] else None, switch)
     return field(default=None, metadata={_DECLARED: declared})
 
 
 def one_of(select: Callable[[Values], type[Any]], *among: type[Any], default: Callable[[], R]) -> R:
-    """A field that holds the record that ``select`` names; ``among`` are those that declare options."""
+    """A field with the record that ``select`` returns; ``among`` are the records that declare options."""
     return field(default_factory=default, metadata={_DECLARED: _Group(among, select)})
 
 
-def whether_given(flag: str) -> bool:
-    """A field that says whether somebody chose the option's value, be it the default's."""
-    return field(default=False, metadata={_DECLARED: _WhetherGiven(flag)})
+def is_given(flag: str) -> bool:
+    """A field that says whether any source sets the option, even to its default."""
+    return field(default=False, metadata={_DECLARED: _IsGiven(flag)})
 
 
 def value_of(flag: str, default: T) -> T:
-    """A field with the value of an option that another record declares; ``default`` if there is none."""
+    """A field with the value of another record's option; ``default`` if it is not declared."""
     return field(default=default, metadata={_DECLARED: _ValueOf(flag, default)})
 
 
 def untrimmed_secret(flag: str) -> Secret | None:
-    """A field with a secret as it was given, if there was white space around it.
+    """A field with a secret as it was given, if it had surrounding white space.
 
-    It says how the secret was written, so records are equal without it.
+    It does not take part in the comparison of records.
     """
-    return field(default=None, compare=False, metadata={_DECLARED: _Untrimmed(flag)})
+    return field(default=None, compare=False, metadata={_DECLARED: _UntrimmedValue(flag)})
 
 
 def options_of(*records: type[Any]) -> tuple[Option[Any], ...]:
-    """Every option that the records and their groups declare, once each, in the order of declaration."""
+    """Every option of the records and their groups, once each, in order of declaration."""
     return tuple({found.flag: found for record in records for found in _walk(record)}.values())
 
 
 def always_required(record: type[Any]) -> frozenset[str]:
-    """The flags of options that ``record`` cannot do without, whichever of its choices are made."""
+    """The flags of options that ``record`` always requires, whatever its choices."""
     found: set[str] = set()
-    for declared in _declarations(record).values():
+    for declared in _declared_fields(record).values():
         match declared:
             case Option(required=True):
                 found.add(declared.flag)
@@ -205,27 +205,27 @@ def always_required(record: type[Any]) -> frozenset[str]:
 
 
 def build(record: type[R], values: Values) -> R:
-    """``record``, made of the values; raises ``ConfigError`` if what it cannot do without is missing."""
-    problems = [f"{found.flag}: required{because}" for found, because in missing(record, values)]
+    """Build ``record`` from the values; raises ``ConfigError`` if a required option is missing."""
+    problems = [f"{found.flag}: required{reason}" for found, reason in missing(record, values)]
     if problems:
         raise ConfigError(*problems)
     return _build(record, values)
 
 
-def missing(record: type[Any], values: Values, because: str = "") -> Iterator[tuple[Option[Any], str]]:
-    """The options that ``record`` cannot do without and nobody has set, each with a reason or none."""
-    for declared in _declarations(record).values():
+def missing(record: type[Any], values: Values, reason: str = "") -> Iterator[tuple[Option[Any], str]]:
+    """The options that ``record`` requires but nobody set, each with the reason, if any."""
+    for declared in _declared_fields(record).values():
         match declared:
             case Option(required=True) if not values.given(declared.flag):
-                yield declared, because
+                yield declared, reason
             case _Group(select=select, switch=switch):
                 chosen = select(values)
                 if chosen is not None:
-                    yield from missing(chosen, values, f" by {switch.flag}" if switch else because)
+                    yield from missing(chosen, values, f" by {switch.flag}" if switch else reason)
 
 
-def _declarations(record: type[Any]) -> Mapping[str, Any]:
-    """What each field declares, complete with name and section."""
+def _declared_fields(record: type[Any]) -> Mapping[str, Any]:
+    """The declaration of each field, with name and section filled in."""
     found = {}
     for entry in fields(record):
         declared = entry.metadata.get(_DECLARED)
@@ -241,7 +241,7 @@ def _declarations(record: type[Any]) -> Mapping[str, Any]:
 
 
 def _walk(record: type[Any]) -> Iterator[Option[Any]]:
-    for declared in _declarations(record).values():
+    for declared in _declared_fields(record).values():
         match declared:
             case Option():
                 yield declared
@@ -257,23 +257,23 @@ def _walk_each(records: Iterable[type[Any]]) -> Iterator[Option[Any]]:
 
 
 def _build(record: type[R], values: Values) -> R:
-    made = {}
-    for name, declared in _declarations(record).items():
+    built = {}
+    for name, declared in _declared_fields(record).items():
         match declared:
             case Option(flag=flag, fallback=fallback):
-                made[name] = values[fallback if _falls_back(flag, fallback, values) else flag]
+                built[name] = values[fallback if _falls_back(flag, fallback, values) else flag]
             case _Group(select=select):
                 chosen = select(values)
-                made[name] = None if chosen is None else _build(chosen, values)
-            case _WhetherGiven(flag=flag):
-                made[name] = values.given(flag)
-            case _Untrimmed(flag=flag):
+                built[name] = None if chosen is None else _build(chosen, values)
+            case _IsGiven(flag=flag):
+                built[name] = values.given(flag)
+            case _UntrimmedValue(flag=flag):
                 text = values.untrimmed(flag)
-                made[name] = Secret(text) if text != text.strip() else None
+                built[name] = Secret(text) if text != text.strip() else None
             case _ValueOf(flag=flag, default=default):
                 value = values[flag]
-                made[name] = default if value is None else value
-    return record(**made)
+                built[name] = default if value is None else value
+    return record(**built)
 
 
 def _falls_back(flag: str, fallback: str, values: Values) -> bool:

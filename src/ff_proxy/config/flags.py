@@ -1,9 +1,9 @@
-"""The command line, read as Go's ``flag`` package does, with every problem collected.
+"""The command line, parsed as by Go's ``flag`` package, with every problem collected.
 
 See spec/behaviour#options.
 
 ``-name value``, ``-name=value`` and the same with two dashes; a boolean stands alone or takes ``=true`` and
-the like, never the next word. The last of several wins, except for options whose values are joined.
+the like, never the next word. The last of several values wins, unless the option joins them.
 """
 
 import re
@@ -20,24 +20,24 @@ HELP: Final = frozenset({"h", "help"})
 
 @dataclass(slots=True)
 class CommandLine:
-    """What a command line says: values, words that are no flags, whether help is asked for, what is wrong.
+    """A parsed command line: values, words that are not flags, whether it asks for help, problems.
 
-    ``mistyped``: some flag is none of ours, so that what seems to be missing may be there under a wrong name.
+    ``has_unknown_flags``: an option that seems to be missing may be there under a mistyped name.
     """
 
     reading: Reading = field(default_factory=Reading)
     words: list[str] = field(default_factory=list)
     wants_help: bool = False
-    mistyped: bool = False
+    has_unknown_flags: bool = False
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with it."""
+        """The problems of the command line."""
         return self.reading.problems
 
 
 def parse_flags(argv: Sequence[str], options: Iterable[Option[Any]], *, words: int = 0) -> CommandLine:
-    """Read ``argv``, which holds flags of ``options`` and at most ``words`` other words, in any order."""
+    """Parse ``argv``: flags of ``options`` and at most ``words`` other words, in any order."""
     return _Parser(options, words).parse(argv)
 
 
@@ -75,8 +75,10 @@ class _Parser:
         elif not rest:
             self._line.problems.append(f"{option.flag}: a value must follow -{name}")
         elif self._is_flag(rest[0]):
-            # An empty shell variable vanishes from the command line and leaves the next flag in its place.
-            self._line.problems.append(f"{option.flag}: a value must follow -{name}, not {_bare(rest[0])}")
+            # An empty shell variable vanishes from the command line, so the next flag follows.
+            self._line.problems.append(
+                f"{option.flag}: a value must follow -{name}, not {_flag_only(rest[0])}"
+            )
         else:
             self._add(option, name, rest.pop(0))
         return option
@@ -87,9 +89,9 @@ class _Parser:
             return
         hint = nearest(name, list(self._options), prefix="-")
         self._line.problems.append(f"-{name}: no such flag{hint}")
-        self._line.mistyped = True
+        self._line.has_unknown_flags = True
         if text is None and rest and not rest[0].startswith("-"):
-            rest.pop(0)  # most likely its value: one mistake, one problem
+            rest.pop(0)  # most likely its value, so report one problem only
 
     def _add(self, option: Option[Any], name: str, text: str) -> None:
         self._line.reading.add(option, text, Source.FLAG, f"flag -{name}")
@@ -98,7 +100,7 @@ class _Parser:
         if len(self._line.words) < self._words:
             self._line.words.append(word)
         elif previous is None:
-            self._line.problems.append(f"{word!r}: an unexpected word; flags begin with -")
+            self._line.problems.append(f"{word!r}: unexpected word; flags begin with -")
         elif previous.kind.standalone:
             self._line.problems.append(
                 f"{previous.flag}: the word {word!r} after it is not its value; write -{previous.flag}={word}"
@@ -106,12 +108,12 @@ class _Parser:
         else:
             # It may be the second half of a secret, so it is not repeated.
             self._line.problems.append(
-                f"{previous.flag}: a word too many after its value; put a value with spaces in quotes"
+                f"{previous.flag}: unexpected word after its value; quote values that contain spaces"
             )
 
     def _is_flag(self, argument: str) -> bool:
-        return argument.startswith("-") and _bare(argument).lstrip("-") in self._options
+        return argument.startswith("-") and _flag_only(argument).lstrip("-") in self._options
 
 
-def _bare(argument: str) -> str:
+def _flag_only(argument: str) -> str:
     return argument.partition("=")[0]

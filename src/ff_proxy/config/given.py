@@ -1,4 +1,4 @@
-"""A value as a source gives it, before it is read."""
+"""A value as a source gives it, before it is parsed."""
 
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -19,9 +19,9 @@ class Source(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The trimmed, non-empty ``text`` for ``option``; ``place`` says where it stands, for people.
+    """The trimmed, non-empty ``text`` for ``option``; ``place`` says where it was found.
 
-    ``untrimmed`` is the text with the white space around it. ``file`` is the file that holds it, where a
+    ``untrimmed`` is the text with surrounding white space. ``file`` is the file that contains it, if a
     variable names one (``NAME_FILE``).
     """
 
@@ -39,9 +39,9 @@ class Given:
 
 @dataclass(slots=True)
 class Reading:
-    """What one source holds, what is wrong with it, and what is ignored.
+    """What one source gives, with problems and warnings.
 
-    ``files`` are those that were to be read for it, whether they could be or not.
+    ``files`` are the files it names, readable or not.
     """
 
     given: list[Given] = field(default_factory=list)
@@ -52,18 +52,18 @@ class Reading:
     def add(
         self, option: Option[Any], text: str, source: Source, place: str, file: Path | None = None
     ) -> None:
-        """Note a value; one that is empty but for spaces means unset (spec/behaviour#options)."""
+        """Add a value; a blank one means unset (spec/behaviour#options)."""
         if trimmed := text.strip():
             self.given.append(Given(option, trimmed, source, place, text, file))
 
-    def without_doubles(self) -> Self:
-        """The reading itself, with a problem for each option that has a value and a file beside it."""
+    def reject_duplicates(self) -> Self:
+        """Return this reading with a problem for each option that has both a value and a file."""
         files = {given.option.flag: given.option for given in self.given if given.file is not None}
         for given in self.given:
             option = files.get(given.option.flag)
             if option is not None and given.file is None and not option.kind.joined:
                 del files[option.flag]
                 self.problems.append(
-                    f"{option.flag}: {option.env} and {option.env_file} are both set; leave one of them out"
+                    f"{option.flag}: {option.env} and {option.env_file} are both set; remove one of them"
                 )
         return self

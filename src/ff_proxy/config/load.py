@@ -1,4 +1,4 @@
-"""From command line, environment and files to the record of one role, and again when they have changed."""
+"""Loading the record of one role from command line, environment and files, and reloading it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,16 +8,16 @@ from typing import Any
 from ff_proxy.config import checks
 from ff_proxy.config.declare import Mode, build
 from ff_proxy.config.records import ROLES, RoleOptions, declared
-from ff_proxy.config.settings import Inputs, Setting, Settings, read_settings, settle
+from ff_proxy.config.settings import Inputs, Setting, Settings, read_settings, resolve_settings
 from ff_proxy.config.sources import ReadFile
 from ff_proxy.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Usable options: the role's record, warnings to be logged once there is a log, every value's source.
+    """Valid options: the role's record, warnings to log once logging works, and every value's source.
 
-    ``files`` are those that were read: ``.env``, TOML, and the files that hold a secret.
+    ``files`` are the files that were read: ``.env``, TOML, and secrets.
     """
 
     options: RoleOptions
@@ -29,10 +29,9 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """The options as the sources hold them now.
+    """The options after a reload.
 
-    ``changed`` are the flags of options that can change while the process runs, ``restart`` those of options
-    that have changed in the sources and take effect with a restart.
+    ``changed`` are the flags of changed options that take effect now, ``restart`` those that need a restart.
     """
 
     loaded: Loaded
@@ -46,15 +45,15 @@ def load(
     read_file: ReadFile = Path.read_bytes,
     roles: Mapping[Mode, type[Any]] = ROLES,
 ) -> Loaded:
-    """Read all sources (spec/behaviour#options) and make the record of the role that they choose.
+    """Read all sources (spec/behaviour#options) and build the record of the role they choose.
 
-    Pure but for reading the files that options name. Raises ``ConfigError`` with every problem there is.
+    Does nothing but read the files that options name. Raises ``ConfigError`` with every problem.
     """
     return checked(read_settings(argv, environ, read_file, declared(*roles.values())), roles)
 
 
 def checked(settings: Settings, roles: Mapping[Mode, type[Any]] = ROLES) -> Loaded:
-    """As ``load``, for settings that have been read already."""
+    """Like ``load``, for settings that were read already."""
     problems = checks.problems(settings, roles)
     if problems:
         raise ConfigError(*problems)
@@ -68,15 +67,15 @@ def checked(settings: Settings, roles: Mapping[Mode, type[Any]] = ROLES) -> Load
 
 
 def reload(loaded: Loaded) -> Reloaded:
-    """Read the sources again: the command line and environment of the start, the files as they are now.
+    """Read the sources again: the original command line and environment, and the current files.
 
-    Raises ``ConfigError`` with every problem; the present options then stay in force.
+    Raises ``ConfigError`` with every problem; the current options then stay in force.
     """
-    again = checked(settle(loaded.inputs))
-    before = {setting.option.flag: setting.value for setting in loaded.report}
-    moved = [now.option for now in again.report if now.value != before[now.option.flag]]
+    reread = checked(resolve_settings(loaded.inputs))
+    old = {setting.option.flag: setting.value for setting in loaded.report}
+    changed = [setting.option for setting in reread.report if setting.value != old[setting.option.flag]]
     return Reloaded(
-        again,
-        tuple(option.flag for option in moved if option.reloadable),
-        tuple(option.flag for option in moved if not option.reloadable),
+        reread,
+        tuple(option.flag for option in changed if option.reloadable),
+        tuple(option.flag for option in changed if not option.reloadable),
     )

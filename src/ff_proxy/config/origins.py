@@ -1,34 +1,34 @@
-"""Origins of web pages, as ``cors-allowed-origins`` lists them, in the form in which browsers send them."""
+"""Origins of web pages in ``cors-allowed-origins``, in the form that browsers send."""
 
 import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from ff_proxy.config.addresses import HIGHEST_PORT
+from ff_proxy.config.addresses import MAX_PORT
 
 ANY: Final = "*"
 OPAQUE: Final = "null"
 
 _FORM: Final = (
     "must be *, null, or origins such as https://app.example.com, https://app.example.com:8443 or "
-    "https://*.example.com, with commas between"
+    "https://*.example.com, separated by commas"
 )
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
 _HOST: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\.?")
-_SIX: Final = re.compile(r"\[[0-9a-f:.]+]")
+_IPV6: Final = re.compile(r"\[[0-9a-f:.]+]")
 
 
 def parse_origins(text: str) -> tuple[str, ...]:
-    """The origins of a list, as a browser writes them: lower case, no default port, host names in Punycode.
+    """Parse a list of origins into the form that browsers send: lower case, no default port, Punycode hosts.
 
-    ``https://*.example.com`` stands for every host below ``example.com``. Raises ``ValueError`` for an origin
-    that no browser can ever send.
+    ``https://*.example.com`` matches every subdomain of ``example.com``. Raises ``ValueError`` for an origin
+    that no browser can send.
     """
     origins = tuple(dict.fromkeys(_origin(item) for part in text.split(",") if (item := part.strip())))
     if not origins:
-        raise ValueError("must hold at least one origin, not only commas")
+        raise ValueError("must contain at least one origin")
     return origins
 
 
@@ -52,11 +52,11 @@ def _host(netloc: str) -> str:
     host, colon, port = netloc.rpartition(":")
     if not colon or netloc.endswith("]"):
         host = netloc
-    elif not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > HIGHEST_PORT:
+    elif not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > MAX_PORT:
         raise ValueError
     host = host.lower()
     if not host.isascii():
         host = host.encode("idna").decode()
-    if not _HOST.fullmatch(host) and not _SIX.fullmatch(host):
+    if not _HOST.fullmatch(host) and not _IPV6.fullmatch(host):
         raise ValueError
     return host

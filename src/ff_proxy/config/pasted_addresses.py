@@ -1,10 +1,10 @@
-"""Redis addresses in the notation of other programs, which people paste: what to write instead."""
+"""Redis addresses pasted in other programs' notation, and what to write instead."""
 
 import re
 from collections.abc import Sequence
 from typing import Final
 
-_WRITE: Final = (
+_ADVICE: Final = (
     "write host:port, or rediss://host:port for TLS, and put the password into redis-password or "
     "REDIS_PASSWORD (user: redis-username, database: redis-db)"
 )
@@ -12,24 +12,24 @@ _WRITE: Final = (
 _NOTATIONS: Final[Sequence[tuple[re.Pattern[str], str]]] = (
     (
         re.compile(r"(^|\s)(redis-cli|valkey-cli)\b|(^|\s)--?[a-z]", re.IGNORECASE),
-        f"is a command line of redis-cli: of its -h and -p {_WRITE}",
+        f"is a command line of redis-cli: of its -h and -p {_ADVICE}",
     ),
     (
         re.compile(r"^jdbc:", re.IGNORECASE),
-        f"is a JDBC address: {_WRITE}",
+        f"is a JDBC address: {_ADVICE}",
     ),
     (
         re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=\w+(\+\w+)?://"),
-        "begins with the name of a variable: write what stands behind its =",
+        "begins with a variable name: write only what follows the =",
     ),
     (
         re.compile(r"""^["'\[{(]|["'\]})]$"""),
-        "stands in quotes or brackets: write it without them",
+        "is in quotes or brackets: write it without them",
     ),
     (
-        # Azure, StackExchange.Redis and others; a query of a URL is not meant.
+        # Azure, StackExchange.Redis and others, but not the query of a URL.
         re.compile(r"^[^?]*=|[,;]\s*[\w .-]+="),
-        f"is a connection string of key=value parts, as Azure gives it: {_WRITE}",
+        f"is a connection string of key=value parts, as Azure gives it: {_ADVICE}",
     ),
     (
         re.compile(r"^(?!\w+(\+\w+)?://).*@", re.DOTALL),
@@ -37,19 +37,19 @@ _NOTATIONS: Final[Sequence[tuple[re.Pattern[str], str]]] = (
     ),
     (
         re.compile(r";"),
-        "has a semicolon: several addresses stand with commas between",
+        "has a semicolon: separate addresses by commas",
     ),
 )
-# An IPv6 address stands in brackets.
-_SIX: Final = re.compile(r"^\[[0-9A-Fa-f:.%]+\](:\d+)?(,.*)?$")
+# An IPv6 address in brackets.
+_IPV6: Final = re.compile(r"^\[[0-9A-Fa-f:.%]+\](:\d+)?(,.*)?$")
 
 
 def pasted_notation(text: str) -> str | None:
-    """What is wrong with ``text`` if it is another program's notation, without any part of it."""
+    """What to write instead of ``text`` if it is another program's notation; never quotes ``text``."""
     text = text.strip()
-    if _SIX.match(text):
+    if _IPV6.match(text):
         return None
-    for pattern, what in _NOTATIONS:
+    for pattern, advice in _NOTATIONS:
         if pattern.search(text):
-            return what
+            return advice
     return None

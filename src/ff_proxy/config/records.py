@@ -1,7 +1,7 @@
-"""What each role of the process is handed: one frozen record, made of groups that roles share.
+"""The frozen record of options for each role, made of groups that roles share.
 
-Each field of a group declares an option (see ``declare``). A choice between things that differ in kind (the
-store, TLS or none) is a choice between records, so that nobody has to ask which of several fields count.
+Each field of a group declares an option (see ``declare``). A choice between alternatives (the store, TLS or
+none) is a choice between records, so there are never fields that do not apply.
 """
 
 from collections.abc import Mapping
@@ -66,23 +66,23 @@ class ModeOptions:
 
     section: ClassVar[str] = MODE
 
-    offline: bool = option(kinds.BOOLEAN, False, "Serve from config-dir, with no outbound traffic at all")
+    offline: bool = option(kinds.BOOLEAN, False, "Serve from config-dir, without any outbound traffic")
     generate: bool = option(
         kinds.BOOLEAN,
         False,
-        "Fetch everything, write it to config-dir, and exit",
+        "Fetch everything, write it to config-dir and exit",
         name="generate-offline-config",
     )
     read_replica: bool = option(
         kinds.BOOLEAN,
         False,
-        "Serve from the shared Redis only; never talk to Harness",
+        "Serve only from the shared Redis; never connect to Harness",
         aliases=("readReplica",),
     )
 
     @property
     def mode(self) -> Mode:
-        """The mode they choose; to generate is more specific than to be offline."""
+        """The mode they choose; generating takes precedence over offline."""
         if self.generate:
             return Mode.GENERATE
         if self.read_replica:
@@ -92,21 +92,21 @@ class ModeOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationOptions:
-    """Our own logs: levels, form, colours, and the seconds between lines about health (``None``: none)."""
+    """The proxy's logs. ``heartbeat_interval`` is in seconds; ``None`` turns health lines off."""
 
     section: ClassVar[str] = OPERATION
 
     least_level: LogLevel = option(
         kinds.LOG_LEVEL,
         LogLevel.INFO,
-        "Least severe log lines that are written",
+        "Log lines of this level and above",
         name="log-level",
         reloadable=True,
     )
     environment_levels: tuple[tuple[str, LogLevel], ...] = option(
         kinds.LOG_LEVELS,
         (),
-        "Log levels of single environments, as ENVIRONMENT=LEVEL with commas between",
+        "Log levels of single environments, as ENVIRONMENT=LEVEL, separated by commas",
         name="environment-log-level",
         reloadable=True,
     )
@@ -114,9 +114,9 @@ class OperationOptions:
     log_format: LogFormat = option(
         kinds.LOG_FORMAT,
         LogFormat.AUTO,
-        "Form of the log lines; auto: text on a terminal, else JSON",
+        "Format of log lines; auto: text on a terminal, else JSON",
     )
-    no_color: bool = option(kinds.PRESENCE, False, "No colours on a terminal, whatever the value is")
+    no_color: bool = option(kinds.PRESENCE, False, "Disable colours; any value counts")
     heartbeat_interval: float | None = option(
         kinds.zero_for_none(kinds.seconds()),
         60.0,
@@ -131,14 +131,14 @@ class OperationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DirectoryOptions:
-    """The offline directory, which one mode reads and another writes."""
+    """The offline directory."""
 
     section: ClassVar[str] = MODE
 
     config_dir: Path = option(
         kinds.PATH,
         Path("/config"),
-        "Directory of the offline configuration, read by offline and written by generate-offline-config",
+        "Directory of the offline configuration; offline reads it, generate-offline-config writes it",
     )
 
 
@@ -155,7 +155,7 @@ class OnlineOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaOptions:
-    """Serving what others put into the shared Redis."""
+    """Serving what other members write to the shared Redis."""
 
     serving: ServingOptions = group(ServingOptions)
     store: RedisStoreOptions = group(RedisStoreOptions)
@@ -165,15 +165,15 @@ class ReplicaOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineOptions(_DirectoryOptions):
-    """Serving a directory; the store holds the secret and the targets only (spec/behaviour#combinations).
+    """Serving a directory; the store is only for the secret and the targets (spec/behaviour#combinations).
 
-    ``grace`` is the number of seconds before what vanished from the directory is withdrawn.
+    ``grace`` is the number of seconds before something that disappeared from the directory is removed.
     """
 
     grace: float = option(
         kinds.seconds(),
         30.0,
-        "Seconds before what vanished from config-dir is withdrawn",
+        "Seconds before something that disappeared from config-dir is removed",
         name="offline-grace",
     )
     serving: ServingOptions = group(ServingOptions)
@@ -183,7 +183,7 @@ class OfflineOptions(_DirectoryOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateOptions(_DirectoryOptions):
-    """Writing the directory; everything is in memory meanwhile."""
+    """Writing the directory; needs no store."""
 
     upstream: UpstreamOptions = group(UpstreamOptions)
     operation: OperationOptions = group(OperationOptions)
@@ -208,13 +208,13 @@ class SourceOptions:
     env_file: Path | None = option(
         kinds.PATH,
         None,
-        "File of environment variables (.env); lines that start with # or // are comments",
+        "File of environment variables (.env); lines starting with # or // are comments",
         in_files=False,
     )
     config_file: Path | None = option(
         kinds.PATH,
         None,
-        "File of options (TOML), its keys named like the flags",
+        "File of options (TOML); its keys are the flags' names",
         name="config",
         variable="CONFIG_FILE",
         in_files=False,
@@ -223,7 +223,7 @@ class SourceOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompatibilityOptions:
-    """Options of the Go proxy that have no meaning here, or none yet."""
+    """Options of the Go proxy that are ignored or not supported yet."""
 
     section: ClassVar[str] = COMPATIBILITY
 
@@ -252,11 +252,11 @@ class CompatibilityOptions:
 
 
 def declared(*roles: type[Any]) -> tuple[Option[Any], ...]:
-    """Every option of ``roles`` and of what chooses among them, by section."""
+    """Every option of ``roles`` and of the mode, by section."""
     found = options_of(ModeOptions, *roles, SourceOptions, CompatibilityOptions)
     order = {section: number for number, section in enumerate(SECTIONS)}
     return tuple(sorted(found, key=lambda one: order.get(one.section, len(order))))
 
 
 ALL: Final = declared(*ROLES.values())
-"""Every option of the proxy, in the order in which people meet them."""
+"""Every option of the proxy, in the order of the help."""

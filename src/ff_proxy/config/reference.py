@@ -1,4 +1,4 @@
-"""Describes options for people: the help that commands print, and ``docs/options.md``."""
+"""Documentation of the options: the help of commands, and ``docs/options.md``."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -17,18 +17,18 @@ _INDENT: Final = " " * 8
 _SOURCES: Final = (
     "Each option is a flag and an environment variable. Sources, strongest first: flag, environment variable,"
     " file of environment variables (-env-file), TOML file (-config), default. An empty value means unset; "
-    "values of api-keys from all sources are joined. A secret can stand in a file that NAME_FILE names: "
+    "values of api-keys from all sources are joined. A secret can be in a file named by NAME_FILE: "
     "AUTH_SECRET_FILE=/run/secrets/auth."
 )
 _FLAGS: Final = (
-    "Flags are written -name value, -name=value, or with two dashes; a boolean stands alone or takes =true, "
-    "=false, =1, =0, =t or =f."
+    "Flags are written -name value, -name=value, or with two dashes; a boolean needs no value, or takes "
+    "=true, =false, =1, =0, =t or =f."
 )
 _COLUMN: Final = 24
 
 
 def usage(call: str, record: type[Any], summary: str = "") -> str:
-    """How a command is called whose own few options ``record`` declares: a line per option."""
+    """The usage of a command with the options of ``record``, one line each."""
     options, needed = options_of(record), always_required(record)
     lines = [f"{call} [options]" if options else call, ""]
     if summary:
@@ -42,7 +42,7 @@ def usage(call: str, record: type[Any], summary: str = "") -> str:
 
 
 def as_text(options: Sequence[Option[Any]]) -> str:
-    """The listing for a terminal: flag, environment variable, type, default and meaning of each option."""
+    """The help for a terminal: flag, environment variable, type, default and meaning of each option."""
     required = _required()
     return "\n".join(
         (
@@ -55,7 +55,7 @@ def as_text(options: Sequence[Option[Any]]) -> str:
 
 
 def as_markdown(options: Sequence[Option[Any]]) -> str:
-    """The page ``docs/options.md``, whole."""
+    """The whole page ``docs/options.md``."""
     required = _required()
     return "\n".join(
         (
@@ -111,8 +111,8 @@ def _default(option: Option[Any]) -> Iterator[str]:
 
 
 def _required() -> _Required:
-    nothing = read_settings([], {})
-    return {mode: frozenset(option.flag for option, _ in missing(ROLES[mode], nothing)) for mode in Mode}
+    no_settings = read_settings([], {})
+    return {mode: frozenset(option.flag for option, _ in missing(ROLES[mode], no_settings)) for mode in Mode}
 
 
 def _meaning(option: Option[Any], required: _Required) -> str:

@@ -1,4 +1,4 @@
-"""The headings under which people find options, in the order in which they meet them."""
+"""The headings of the help, in order."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What SDKs meet, declared: addresses, TLS, limits, tokens, the form of answers, and shutdown."""
+"""Options about serving SDKs: addresses, TLS, limits, tokens, responses, and shutdown."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,12 @@ from ff_proxy.config.declare import (
     Option,
     Status,
     group,
+    is_given,
     option,
     required,
     switched,
     untrimmed_secret,
     value_of,
-    whether_given,
 )
 from ff_proxy.config.sections import OPERATION, SECURITY, SERVING
 from ff_proxy.config.value_types import MEBIBYTE, AccessLog, JsonValues
@@ -24,18 +24,18 @@ from ff_proxy.model.keys import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsOptions:
-    """HTTPS for SDKs; with ``client_ca`` they must show a certificate of that authority."""
+    """HTTPS for SDKs; with ``client_ca`` they must present a certificate of that authority."""
 
     section: ClassVar[str] = SERVING
 
     certificate: Path = required(
         kinds.PATH,
-        "Certificate chain in PEM; read again when the file changes",
+        "Certificate chain in PEM; reloaded when the file changes",
         name="tls-cert",
         reloadable=True,
     )
     key: Path = required(
-        kinds.PATH, "Private key in PEM; read again when the file changes", name="tls-key", reloadable=True
+        kinds.PATH, "Private key in PEM; reloaded when the file changes", name="tls-key", reloadable=True
     )
     client_ca: Path | None = option(
         kinds.PATH,
@@ -48,10 +48,10 @@ class TlsOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitOptions:
-    """``max_connections`` at a time, ``None`` for what the limit of open files allows.
+    """``max_connections`` is ``None`` to derive it from the open-file limit.
 
-    Bodies and ``memory_budget`` in bytes (``None``: derived from the memory there is), ``idle_timeout`` in
-    seconds.
+    Sizes are in bytes, ``idle_timeout`` in seconds. A ``memory_budget`` of ``None`` is derived from the
+    available memory.
     """
 
     section: ClassVar[str] = SERVING
@@ -59,37 +59,37 @@ class LimitOptions:
     max_connections: int | None = option(
         kinds.zero_for_none(kinds.whole_number(0)),
         None,
-        "Most connections at a time, streams included; 0 derives it from the limit of open files",
+        "Most concurrent connections, streams included; 0 derives it from the open-file limit",
         reloadable=True,
     )
     max_body_size: int = option(
         kinds.SIZE,
         64 * MEBIBYTE,
-        "Largest request body, in bytes or with KiB, MiB or GiB after the number",
+        "Largest request body, in bytes or with a unit: KiB, MiB or GiB",
         reloadable=True,
     )
     idle_timeout: float = option(
         kinds.seconds(1),
         620.0,
-        "Seconds for which a connection may be idle; keep it above that of the load balancer in front",
+        "Seconds a connection may be idle; keep it above the load balancer's idle timeout",
         reloadable=True,
     )
     memory_budget: int | None = option(
         kinds.zero_for_none(kinds.SIZE),
         None,
-        "Memory for caches and queues together; 0: a quarter of the memory or of the container's limit, "
+        "Total memory for caches and queues; 0: a quarter of the memory or of the container's limit, "
         "at least 256 MiB",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenOptions:
-    """How tokens are signed and whether they are checked; no ``secret``: one of our own.
+    """How tokens are signed and whether they are checked; without ``secret`` the proxy creates one.
 
     See spec/behaviour#token-secrets.
 
-    ``untrimmed_secret`` is ``secret`` with the white space that was given around it, if there was any: the Go
-    proxy signed with that. ``account`` is claimed where an environment's own account is not known.
+    ``untrimmed_secret`` is ``secret`` with its surrounding white space, if it had any: the Go proxy signed
+    with that. ``account`` is claimed if an environment's own account is unknown.
     """
 
     section: ClassVar[str] = SECURITY
@@ -97,14 +97,14 @@ class TokenOptions:
     secret: Secret | None = option(
         kinds.SECRET,
         None,
-        "Signs the tokens that SDKs get; without it the proxy makes one, and keeps it where it has a store",
+        "Secret that signs SDKs' tokens; if not set, the proxy creates one and keeps it in its store",
         name="auth-secret",
     )
     untrimmed_secret: Secret | None = untrimmed_secret("auth-secret")
     bypass: bool = option(
         kinds.BOOLEAN,
         False,
-        "Do not check tokens: whoever reaches the port can read every environment",
+        "Do not check tokens: anyone who can reach the port can read every environment",
         name="bypass-auth",
     )
     account: str = value_of("account-identifier", "")
@@ -112,14 +112,14 @@ class TokenOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbuseOptions:
-    """What protects the proxy from its clients (spec/behaviour#abuse-limits)."""
+    """Protection from abusive clients (spec/behaviour#abuse-limits)."""
 
     section: ClassVar[str] = SECURITY
 
     rate_limit: bool = option(
         kinds.ON_OFF,
         True,
-        "Limit failing requests per client address and per key",
+        "Limit failed requests per client address and per key",
         name="auth-rate-limit",
         status=Status.PENDING,
         reloadable=True,
@@ -127,7 +127,7 @@ class AbuseOptions:
     trusted_proxies: tuple[Network, ...] = option(
         kinds.NETWORKS,
         (),
-        "Addresses or networks of proxies in front, whose X-Forwarded-For is believed, with commas between",
+        "Addresses or networks of reverse proxies whose X-Forwarded-For is trusted, separated by commas",
         status=Status.PENDING,
         reloadable=True,
     )
@@ -135,9 +135,10 @@ class AbuseOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminOptions:
-    """Where the status page and admin API listen (``None``: nowhere), and the token that callers must show.
+    """Where the status page and admin API listen (``None``: nowhere), and the token that they require.
 
-    A busy address is fatal only if it is ``explicit``, that is, somebody chose it (spec/behaviour#options).
+    If the address is in use, startup fails only if it is ``explicit``, that is, set by somebody
+    (spec/behaviour#options).
     """
 
     section: ClassVar[str] = SECURITY
@@ -145,24 +146,24 @@ class AdminOptions:
     address: HostPort | None = option(
         kinds.ADMIN_ADDRESS,
         HostPort("127.0.0.1", 7001),
-        "Address of the status page and admin API, or off; other than loopback needs admin-token",
+        "Address of the status page and admin API, or off; requires admin-token unless it is loopback",
         name="admin-address",
         status=Status.PENDING,
     )
     token: Secret | None = option(
         kinds.SECRET,
         None,
-        "Token that the status page and admin API ask for",
+        "Token that the status page and admin API require",
         name="admin-token",
         status=Status.PENDING,
         reloadable=True,
     )
-    explicit: bool = whether_given("admin-address")
+    explicit: bool = is_given("admin-address")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownOptions:
-    """Seconds after the signal: still accepting until ``delay``, ended by ``deadline``.
+    """Seconds after the signal: the proxy accepts connections until ``delay`` and ends by ``deadline``.
 
     See spec/behaviour#shutdown.
     """
@@ -172,21 +173,21 @@ class ShutdownOptions:
     delay: float = option(
         kinds.seconds(),
         3.0,
-        "Seconds after the signal to stop during which connections are still accepted, "
-        "while load balancers take notice",
+        "Seconds after the stop signal during which connections are still accepted, "
+        "so that load balancers can react",
         name="shutdown-delay",
     )
     deadline: float = option(
         kinds.seconds(),
         9.0,
-        "Seconds after the signal to stop by which everything has ended, shutdown-delay included",
+        "Seconds from the stop signal to the end of the process, shutdown-delay included",
         name="shutdown-deadline",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingOptions:
-    """What SDKs meet: addresses, limits, tokens and the form of answers.
+    """Options about serving SDKs.
 
     ``host`` is an IP address or ``localhost``, the path of a Unix socket, or ``None`` for all interfaces;
     ``base_path`` is empty for none.
@@ -203,12 +204,12 @@ class ServingOptions:
     base_path: str = option(
         kinds.BASE_PATH,
         "",
-        "Path below which everything is served too, such as /feature-flags",
+        "Additional path prefix for all endpoints, such as /feature-flags",
     )
     workers: int = option(
         kinds.whole_number(1, 1024),
         1,
-        "Processes that serve SDKs; with more than one, a further one talks to Harness",
+        "Processes that serve SDKs; if more than one, an additional process connects to Harness",
     )
     tls: TlsOptions | None = switched(
         TlsOptions,
@@ -216,26 +217,26 @@ class ServingOptions:
             "tls-enabled",
             kinds.BOOLEAN,
             False,
-            "Serve HTTPS; needs tls-cert and tls-key",
+            "Serve HTTPS; requires tls-cert and tls-key",
             section=SERVING,
         ),
     )
     cors_allowed_origins: tuple[str, ...] = option(
         kinds.ORIGINS,
         ("*",),
-        "Origins whose pages may call the proxy, with commas between; https://*.example.com: all below it",
+        "Origins whose pages may call the proxy, separated by commas; https://*.example.com: all subdomains",
         reloadable=True,
     )
     limits: LimitOptions = group(LimitOptions)
     and_rules: bool = option(
         kinds.BOOLEAN,
         True,
-        "Evaluate target groups with their AND rules, and send these to SDKs that ask with rules=v2",
+        "Evaluate the AND rules of target groups, and send them to SDKs that request rules=v2",
     )
     json_values: JsonValues = option(
         kinds.JSON_VALUES,
         JsonValues.PLAIN,
-        "Form of a JSON flag's value in evaluations; escaped: encoded once more, as the Go proxy does",
+        "Encoding of a JSON flag's value in evaluations; escaped: encoded twice, as by the Go proxy",
     )
     tokens: TokenOptions = group(TokenOptions)
     abuse: AbuseOptions = group(AbuseOptions)
@@ -243,13 +244,13 @@ class ServingOptions:
     prometheus_port: int | None = option(
         kinds.PORT,
         None,
-        "Port of its own for Prometheus; without it /metrics is on port",
+        "Separate port for Prometheus; if not set, /metrics is on port",
         section=OPERATION,
     )
     access_log: AccessLog = option(
         kinds.ACCESS_LOG,
         AccessLog.ERRORS,
-        "Which requests are logged: none, those answered with an error, or all",
+        "Which requests are logged: none, those that fail, or all",
         section=OPERATION,
         status=Status.PENDING,
         reloadable=True,
@@ -258,5 +259,5 @@ class ServingOptions:
 
     @property
     def metrics_port(self) -> int | None:
-        """The port of Prometheus' own, ``None`` if ``/metrics`` is on ``port`` alone."""
+        """The separate port for Prometheus; ``None`` if ``/metrics`` is only on ``port``."""
         return None if self.prometheus_port == self.port else self.prometheus_port

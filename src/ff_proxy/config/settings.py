@@ -1,4 +1,4 @@
-"""The effective value of every option, with its source: sources weighed against each other, texts read."""
+"""The effective value of every option, with its source."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ DEFAULT: Final = "default"
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that values are read from."""
+    """Everything that values are read from."""
 
     line: CommandLine
     environ: Mapping[str, str] = field(repr=False)
@@ -26,7 +26,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The value of one option, and where it comes from, for people."""
+    """The value of one option, and a description of its source."""
 
     option: Option[Any]
     value: Any = field(repr=False)
@@ -34,16 +34,16 @@ class Setting:
     untrimmed: str = field(default="", repr=False)
 
     @property
-    def shown(self) -> str:
-        """The value without its secrets."""
+    def masked(self) -> str:
+        """The value as text, with secrets masked."""
         return self.option.show(self.value)
 
 
 class Settings:
     """Values by flag: ``settings["port"]`` is the port.
 
-    An option whose text could not be read has its default here, and its problem in ``problems``. ``files``
-    are those that were read, or were to be.
+    An option with invalid text has its default here and a problem in ``problems``. ``files`` are the files
+    that were named, readable or not.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class Settings:
         return iter(self._settings.values())
 
     def untrimmed(self, flag: str) -> str:
-        """The text that was given, with the white space around it; empty if none was."""
+        """The text as given, with surrounding white space; empty if not set."""
         return self._settings[flag].untrimmed
 
     def given(self, flag: str) -> bool:
-        """Whether any source sets the option, be it to a text that could not be read."""
+        """Whether any source sets the option, even to invalid text."""
         return self._settings[flag].place != DEFAULT
 
     @property
     def nothing_given(self) -> bool:
-        """Whether no source sets anything, and nothing is wrong with any."""
-        # NO_COLOR is set for every program of a terminal.
+        """Whether no source sets any option or has a problem."""
+        # NO_COLOR is meant for every program in a terminal.
         return not self.problems and not any(
             self.given(flag) for flag in self._settings if flag != "no-color"
         )
@@ -90,15 +90,15 @@ def read_settings(
     read_file: ReadFile = Path.read_bytes,
     declared: Sequence[Option[Any]] = ALL,
 ) -> Settings:
-    """All options from flags, environment, ``.env`` and TOML; bad input raises nothing.
+    """Read all options from flags, environment, ``.env`` and TOML; bad input never raises.
 
     See spec/behaviour#options.
     """
-    return settle(Inputs(parse_flags(argv, declared), environ, read_file), declared)
+    return resolve_settings(Inputs(parse_flags(argv, declared), environ, read_file), declared)
 
 
-def settle(inputs: Inputs, declared: Sequence[Option[Any]] = ALL) -> Settings:
-    """As ``read_settings``, for a command line that has been parsed already."""
+def resolve_settings(inputs: Inputs, declared: Sequence[Option[Any]] = ALL) -> Settings:
+    """Like ``read_settings``, for a parsed command line."""
     environ, read_file = inputs.environ, inputs.read_file
     readings = [inputs.line.reading, from_environment(environ, read_file, declared)]
     if (path := _file("env-file", readings)) is not None:
@@ -116,7 +116,7 @@ def settle(inputs: Inputs, declared: Sequence[Option[Any]] = ALL) -> Settings:
     settings = [_setting(option, by_flag.get(option.flag, []), problems) for option in declared]
     disagreeing = [option.flag for option in declared if _disagree(by_flag.get(option.flag, []))]
     if disagreeing:
-        warnings.append(f"flag and environment variable disagree, the flag is used: {', '.join(disagreeing)}")
+        warnings.append(f"flag and environment variable differ, the flag wins: {', '.join(disagreeing)}")
     files = [file for reading in readings for file in reading.files]
     return Settings(inputs, settings, problems=problems, warnings=warnings, files=files)
 
@@ -127,7 +127,7 @@ def _file(flag: str, readings: Iterable[Reading]) -> Path | None:
 
 
 def _strongest(found: Sequence[Given]) -> Given:
-    """The one that counts: of the strongest source, the last."""
+    """The value that counts: the last one of the strongest source."""
     return [item for item in found if item.source == min(other.source for other in found)][-1]
 
 
@@ -148,15 +148,15 @@ def _setting(option: Option[Any], found: Sequence[Given], problems: list[str]) -
 
 
 def _disagree(found: Sequence[Given]) -> bool:
-    """Whether flag and environment say different things about an option that only one of them can decide."""
+    """Whether flag and environment differ, for an option with one value."""
     if not found or found[0].option.kind.joined:
         return False
     last = {item.source: item for item in found}
     flag, variable = last.get(Source.FLAG), last.get(Source.ENVIRONMENT)
-    return flag is not None and variable is not None and _meant(flag) != _meant(variable)
+    return flag is not None and variable is not None and _meaning_of(flag) != _meaning_of(variable)
 
 
-def _meant(item: Given) -> object:
+def _meaning_of(item: Given) -> object:
     try:
         return item.option.kind.parse(item.text)
     except ValueError:

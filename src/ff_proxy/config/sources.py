@@ -1,7 +1,7 @@
-"""The environment, ``.env`` files and TOML files as lists of given values, with the place of each.
+"""Reading the environment, ``.env`` files and TOML files as lists of values, each with its place.
 
-None of these functions raises for bad input: what is wrong is in the problems that they return. They quote
-names and places, never a value.
+These functions never raise for bad input; they return problems, which quote names and places but never a
+value.
 """
 
 import io
@@ -26,7 +26,7 @@ _SERVICE: Final = re.compile(r"(?:tcp|udp|sctp)://")
 def from_environment(
     environ: Mapping[str, str], read_file: ReadFile, options: Iterable[Option[Any]]
 ) -> Reading:
-    """The environment variables of ``options``, and the files that ``NAME_FILE`` names."""
+    """Read the environment variables of ``options``, and the files that ``NAME_FILE`` names."""
     reading = Reading()
     for option in options:
         place = f"environment variable {option.env}"
@@ -41,16 +41,16 @@ def from_environment(
         if option.env_file and (named := environ.get(option.env_file, "").strip()):
             place = f"environment variable {option.env_file}"
             _add_file(reading, option, Path(named), read_file, Source.ENVIRONMENT, place)
-    return reading.without_doubles()
+    return reading.reject_duplicates()
 
 
 def from_env_file(
     path: Path, read_file: ReadFile, environ: Mapping[str, str], options: Iterable[Option[Any]]
 ) -> Reading:
-    """A ``.env`` file in python-dotenv's format; ``//`` begins a comment line too (spec/behaviour#values).
+    """Read a ``.env`` file as python-dotenv does; ``//`` also begins a comment line (spec/behaviour#values).
 
-    ``${NAME}`` in a value means a variable further up in the file, else one of ``environ``. Variables that
-    are no options are left alone: such files are often shared with other programs.
+    ``${NAME}`` in a value is an earlier variable of the file, else one of ``environ``. Unknown variables are
+    ignored, because such files are often shared with other programs.
     """
     reading = Reading()
     text = _read(path, read_file, reading)
@@ -66,7 +66,7 @@ def from_env_file(
         values[binding.key] = value
         option = by_env.get(binding.key)
         if option is None and (meant := near_miss(binding.key, by_env)):
-            reading.warnings.append(f"{place}: {binding.key} is no option of ours; did you mean {meant}?")
+            reading.warnings.append(f"{place}: {binding.key} is not an option; did you mean {meant}?")
         if option is not None and not option.in_files:
             reading.problems.append(f"{option.flag}: cannot be set in a file ({place})")
         elif option is not None and binding.key == option.env_file:
@@ -74,11 +74,11 @@ def from_env_file(
                 _add_file(reading, option, Path(named), read_file, Source.ENV_FILE, place)
         elif option is not None:
             reading.add(option, value, Source.ENV_FILE, place)
-    return reading.without_doubles()
+    return reading.reject_duplicates()
 
 
 def from_toml_file(path: Path, read_file: ReadFile, options: Iterable[Option[Any]]) -> Reading:
-    """A TOML file whose top-level keys are names of flags, ``_`` standing for ``-`` if wished."""
+    """Read a TOML file whose top-level keys are names of flags, with ``_`` or ``-``."""
     reading = Reading()
     text = _read(path, read_file, reading)
     try:
@@ -105,23 +105,23 @@ def from_toml_file(path: Path, read_file: ReadFile, options: Iterable[Option[Any
 
 def _read(path: Path, read_file: ReadFile, reading: Reading, option: Option[Any] | None = None) -> str:
     reading.files.append(path)
-    whose = f"{option.flag}: " if option else ""
+    owner = f"{option.flag}: " if option else ""
     try:
         return read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        why = f"must be UTF-8, and byte {error.start} is not"
+        reason = f"must be UTF-8, and byte {error.start} is not"
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        reason = error.strerror or type(error).__name__
     except ValueError:
-        why = "no path can look like that"  # a NUL in it
-    reading.problems.append(f"{whose}{path}: cannot be read: {why}")
+        reason = "it is not a valid path"  # a NUL in it
+    reading.problems.append(f"{owner}{path}: cannot be read: {reason}")
     return ""
 
 
 def _add_file(
     reading: Reading, option: Option[Any], path: Path, read_file: ReadFile, source: Source, place: str
 ) -> None:
-    """The value in a file of its own; keys may stand in lines of their own there."""
+    """Read a value from its own file, where keys may be on separate lines."""
     wrong = len(reading.problems)
     text = _read(path, read_file, reading, option)
     if option.kind.joined:
@@ -132,7 +132,7 @@ def _add_file(
 
 
 def _blank_slash_comments(text: str) -> str:
-    # Blank lines keep the numbers of the others.
+    # Keep blank lines, so that line numbers stay right.
     return re.sub(r"(?m)^[^\S\r\n]*//[^\r\n]*", "", text)
 
 
@@ -143,7 +143,7 @@ def _line_of(binding: Binding) -> int:
 
 
 def _toml_problem(path: Path, error: tomllib.TOMLDecodeError) -> str:
-    # The parser's words name keys and single characters, never a value.
+    # The parser's message quotes keys and single characters, never a value.
     what, _, where = str(error).removesuffix(")").rpartition(" (at ")
     return f"{path} {where.replace(',', '')}: is not TOML: {what}"
 

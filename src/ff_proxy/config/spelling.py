@@ -1,29 +1,29 @@
-"""Names that come close to one that is known: what was probably meant."""
+"""Finding the known name that a mistyped one was meant to be."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
-_SHORT: Final = 5
-"""Up to this length two letters make another word: HOST and HOME."""
+_SHORT_NAME: Final = 5
+"""Up to this length, two edits make another word: HOST and HOME."""
 
 
 def nearest(name: str, names: Sequence[str], *, prefix: str = "") -> str:
-    """A hint such as ``; did you mean -port?``, or nothing if no name comes close."""
+    """A hint such as ``; did you mean -port?``; empty if no name is similar."""
     by_plain = {_plain(known): known for known in reversed(names)}
     matches = get_close_matches(_plain(name), by_plain, n=1)
     return f"; did you mean {prefix}{by_plain[matches[0]]}?" if matches else ""
 
 
 def near_miss(name: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` that ``name`` misses by one or two letters (one, in short names), or by case."""
+    """The one of ``names`` within two edits of ``name`` (one for short names), ignoring case."""
     best: tuple[int, str] | None = None
     for known in names:
-        most = 1 if len(known) <= _SHORT else 2
-        if known == name or abs(len(known) - len(name)) > most:
+        max_distance = 1 if len(known) <= _SHORT_NAME else 2
+        if known == name or abs(len(known) - len(name)) > max_distance:
             continue
         distance = _distance(name.upper(), known)
-        if distance <= most and (best is None or distance < best[0]):
+        if distance <= max_distance and (best is None or distance < best[0]):
             best = distance, known
     return best[1] if best else None
 
@@ -33,7 +33,7 @@ def _plain(name: str) -> str:
 
 
 def _distance(left: str, right: str) -> int:
-    """Letters to insert, delete, replace or swap with their neighbour (optimal string alignment)."""
+    """The number of edits: insert, delete, replace or swap neighbours (optimal string alignment distance)."""
     before: list[int] = []
     previous = list(range(len(right) + 1))
     for row, one in enumerate(left, start=1):

@@ -1,4 +1,4 @@
-"""Where things are kept, declared: in memory, in a SQLite file, or in Redis."""
+"""Options about the store: memory, a SQLite file, or Redis."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from ff_proxy.model.keys import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryStoreOptions:
-    """Everything is kept in this process and ends with it."""
+    """A store in memory that ends with the process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemporaryStoreOptions:
-    """A SQLite file in a temporary directory: several workers share what ends with them.
+    """A SQLite file in a temporary directory, which several workers share and which ends with them.
 
     See spec/behaviour#combinations.
     """
@@ -32,21 +32,21 @@ class SqliteStoreOptions:
 
     directory: Path = required(
         kinds.PATH,
-        "Directory of the embedded store (SQLite); without it and Redis everything is kept in memory",
+        "Directory of the embedded store (SQLite); without it and Redis, everything is in memory only",
         name="data-dir",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisStoreOptions:
-    """A Redis that the members of a fleet share; every key begins with ``prefix``."""
+    """A Redis that the members of a fleet share; ``prefix`` starts every key."""
 
     section: ClassVar[str] = STORE
 
     address: RedisAddress = required(
         kinds.REDIS_ADDRESS,
-        "Redis to keep everything in: host:port, redis://, rediss:// (TLS), unix://;"
-        " several with commas between: Cluster; redis+sentinel://host1,host2/service",
+        "Redis for all data: host:port, redis://, rediss:// (TLS), unix://;"
+        " several separated by commas: Cluster; redis+sentinel://host1,host2/service",
         name="redis-address",
     )
     own_username: str = option(
@@ -58,19 +58,19 @@ class RedisStoreOptions:
     own_database: int | None = option(
         kinds.whole_number(0, 2**31 - 1),
         None,
-        "Redis database; overrides that of redis-address; 0 where neither says",
+        "Redis database; overrides that of redis-address; 0 if neither sets it",
         name="redis-db",
     )
     prefix: str = option(
         kinds.PREFIX,
         "ffp",
-        "Beginning of every Redis key, so that several fleets can share one Redis",
+        "Prefix of every Redis key, so that several fleets can share one Redis",
         name="redis-prefix",
     )
 
     @property
     def username(self) -> str:
-        """The effective user, empty for none."""
+        """The effective user; empty if none."""
         return self.own_username or self.address.username
 
     @property
@@ -96,6 +96,6 @@ def _store(values: Values) -> type[StoreOptions]:
 
 
 def any_store() -> StoreOptions:
-    """A field that holds the record of the store that the options choose."""
+    """A field with the record of the chosen store."""
     made: StoreOptions = one_of(_store, SqliteStoreOptions, RedisStoreOptions, default=MemoryStoreOptions)
     return made

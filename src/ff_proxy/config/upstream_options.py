@@ -1,4 +1,4 @@
-"""Harness SaaS, declared: who we are there, where it is, how it is followed, and what it is sent."""
+"""Options about Harness: account, addresses, synchronisation, and usage."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -14,7 +14,7 @@ _EVENTS_URL: Final = "https://events.ff.harness.io/api/1.0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamOptions:
-    """Harness SaaS: who we are there, where it is, and how it is followed. Intervals in seconds.
+    """Account, addresses and synchronisation. Intervals are in seconds.
 
     ``target_poll_interval`` is ``None`` if targets are never fetched.
     """
@@ -22,17 +22,17 @@ class UpstreamOptions:
     section: ClassVar[str] = HARNESS
 
     account: str = required(
-        kinds.IDENTIFIER, "Account to load the configuration of", name="account-identifier"
+        kinds.IDENTIFIER, "Account whose configuration is loaded", name="account-identifier"
     )
     organization: str = required(
-        kinds.IDENTIFIER, "Organisation to load the configuration of", name="org-identifier"
+        kinds.IDENTIFIER, "Organisation whose configuration is loaded", name="org-identifier"
     )
     admin_token: Secret = required(
         kinds.TOKEN, "Service account token for the admin service", name="admin-service-token"
     )
     api_keys: tuple[SdkKey, ...] = required(
         kinds.KEYS,
-        "Server SDK keys, one or more per environment, with commas between; those of all sources are joined",
+        "Server SDK keys, one or more per environment, separated by commas; those of all sources are joined",
         reloadable=True,
     )
     admin_service: str = option(
@@ -51,14 +51,14 @@ class UpstreamOptions:
     stream_enabled: bool = option(
         kinds.BOOLEAN,
         True,
-        "Follow Harness by its stream; false: by polling, for networks that swallow streams",
+        "Follow Harness by streaming; false: by polling, for networks that block streams",
         name="flag-stream-enabled",
         section=SYNC,
     )
     flag_poll_interval: float = option(
         kinds.seconds(1),
         60.0,
-        "Seconds between polls while there is no stream from Harness, at least 1",
+        "Seconds between polls while no stream from Harness is open, at least 1",
         section=SYNC,
     )
     target_poll_interval: float | None = option(
@@ -76,13 +76,13 @@ class UpstreamOptions:
         section=SYNC,
     )
     forward_targets: bool = option(
-        kinds.BOOLEAN, True, "Register with Harness the targets that SDKs send", section=SYNC
+        kinds.BOOLEAN, True, "Register targets that SDKs send with Harness", section=SYNC
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageOptions:
-    """Seconds between posts of usage; ``None``: usage is accepted from SDKs and goes nowhere."""
+    """Seconds between posts of usage; ``None``: usage is accepted from SDKs and discarded."""
 
     section: ClassVar[str] = SYNC
 

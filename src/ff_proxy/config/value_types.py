@@ -1,7 +1,7 @@
-"""The types an option's value can have: each reads a trimmed text and shows a value without its secrets.
+"""The types of option values: each parses trimmed text and shows values with secrets masked.
 
-``parse`` raises ``ValueError`` with what the value *must be*; the caller names option and source, and quotes
-the text only if the type holds no ``secret``.
+``parse`` raises ``ValueError`` with what the value *must be*. The caller names option and source, and quotes
+the text unless the type is ``secret``.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ff_proxy.config.addresses import (
-    HIGHEST_PORT,
+    MAX_PORT,
     HostPort,
     Network,
     RedisAddress,
@@ -38,7 +38,7 @@ _SIZE_UNITS: Final = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10*
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _QUOTES: Final = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
-_STRAY: Final = {
+_STRAY_CHARACTERS: Final = {
     **dict.fromkeys(_QUOTES, "a quote"),
     **dict.fromkeys("[](){}<>", "a bracket"),
     ";": "a semicolon",
@@ -46,7 +46,7 @@ _STRAY: Final = {
 
 
 class LogLevel(StrEnum):
-    """How severe a log line has to be to be written."""
+    """The lowest level that is logged."""
 
     DEBUG = "DEBUG"
     INFO = "INFO"
@@ -55,7 +55,7 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How log lines look; ``auto`` is text on a terminal, else JSON."""
+    """The format of log lines; ``auto`` is text on a terminal, else JSON."""
 
     AUTO = "auto"
     JSON = "json"
@@ -71,7 +71,7 @@ class AccessLog(StrEnum):
 
 
 class JsonValues(StrEnum):
-    """How the value of a JSON flag stands in an evaluation (the option ``json-values``)."""
+    """The encoding of a JSON flag's value in an evaluation (the option ``json-values``)."""
 
     PLAIN = "plain"
     ESCAPED = "escaped"
@@ -79,25 +79,25 @@ class JsonValues(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ValueType(Generic[T]):
-    """One type of value: ``name`` as the help shows it, how to read it, and how to show it or ``None``."""
+    """A type of value: its ``name`` in the help, how to parse it, and how to show it."""
 
     name: str
     parse: Callable[[str], T]
     show: Callable[[T], str]
     none: str = ""
     secret: bool = False
-    """It is or holds a secret: no message quotes it, and a file can hold it (``NAME_FILE``)."""
+    """It is or contains a secret: no message quotes it, and it can be in a file (``NAME_FILE``)."""
     quotable: bool = True
-    """Messages may repeat the text."""
+    """Messages may quote the text."""
     joined: bool = False
     """Values of all sources are joined with commas; otherwise the strongest wins."""
     standalone: bool = False
     """The flag needs no value, and never takes the next word."""
 
     def read(self, text: str) -> T:
-        """The value of ``text``; raises ``ValueError`` with what it must be."""
+        """Parse ``text``; raises ``ValueError`` with what it must be."""
         if not text.isprintable():
-            # A line break would end an HTTP header, half a character could not be encoded again.
+            # A line break would end an HTTP header; a lone surrogate could not be encoded.
             raise ValueError("must consist of printable characters in UTF-8")
         if not self.secret and len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
             raise ValueError("must be written without quotes")
@@ -106,17 +106,17 @@ class ValueType(Generic[T]):
 
 def _not_placeholder(text: str) -> str:
     if text.startswith("<") and text.endswith(">"):
-        raise ValueError("must be filled in: it still holds a placeholder in angle brackets")
+        raise ValueError("must be filled in: it is still a placeholder in angle brackets")
     return text
 
 
 def _clean(text: str, where: str = "") -> str:
-    """``text``, if it holds none of the characters that shells, lists and templates leave behind."""
+    """Return ``text`` unless it contains characters that shells, lists and templates leave behind."""
     _not_placeholder(text)
     for character in text:
-        if what := _STRAY.get(character):
+        if what := _STRAY_CHARACTERS.get(character):
             raise ValueError(
-                f"must not hold quotes, brackets or semicolons: there is {what} ({character}){where}"
+                f"must not contain quotes, brackets or semicolons: there is {what} ({character}){where}"
             )
     return text
 
@@ -150,7 +150,7 @@ def _parse_token(text: str) -> Secret:
 def _parse_keys(text: str) -> tuple[SdkKey, ...]:
     keys = dict.fromkeys(item for part in text.split(",") if (item := part.strip()))
     if not keys:
-        raise ValueError("must hold at least one key, not only commas")
+        raise ValueError("must contain at least one key")
     for position, key in enumerate(keys, start=1):
         if re.search(r"\s", key):
             raise ValueError(f"must be separated by commas: there is a space inside key {position}")
@@ -162,21 +162,21 @@ def _parse_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # its message may quote credentials
+    except ValueError:  # its message may contain credentials
         raise ValueError(_URL_FORM) from None
     if not usable or re.search(r"\s", text):
         raise ValueError(_URL_FORM)
     if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or password: it is shown in logs")
+        raise ValueError("must not contain a user name or password, because it is logged")
     if "?" in text or "#" in text:
-        raise ValueError("must be an address without ? and #: paths are added to it")
+        raise ValueError("must be an address without ? and #, because paths are appended")
     return text.rstrip("/")
 
 
 def _parse_size(text: str) -> int:
     match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", text)
     if match is None or match[2].upper() not in _SIZE_UNITS:
-        raise ValueError("must be a number of bytes, or one with KiB, MiB or GiB behind it")
+        raise ValueError("must be a number of bytes, or a number with KiB, MiB or GiB")
     return int(match[1]) * _SIZE_UNITS[match[2].upper()]
 
 
@@ -201,15 +201,15 @@ def _parse_base_path(text: str) -> str:
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> ValueType[int]:
-    """Whole numbers from ``minimum`` to ``maximum``, both included."""
-    span = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    """Whole numbers from ``minimum`` to ``maximum``, inclusive."""
+    range_text = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
-            raise ValueError(f"must be a whole number {span}")
+            raise ValueError(f"must be a whole number {range_text}")
         number = int(text)
         if number < minimum or (maximum is not None and number > maximum):
-            raise ValueError(f"must be a whole number {span}")
+            raise ValueError(f"must be a whole number {range_text}")
         return number
 
     return ValueType("int", parse, str)
@@ -231,7 +231,7 @@ def seconds(minimum: float = 0) -> ValueType[float]:
 
 
 def choice(words: type[Word], synonyms: Mapping[str, Word] | None = None) -> ValueType[Word]:
-    """One of ``words``, in any case; ``synonyms`` are read as the word they stand for."""
+    """One of ``words``, ignoring case; ``synonyms`` map to words."""
     known = {word.value.casefold(): word for word in words}
     known |= {synonym.casefold(): word for synonym, word in (synonyms or {}).items()}
 
@@ -245,16 +245,16 @@ def choice(words: type[Word], synonyms: Mapping[str, Word] | None = None) -> Val
 
 
 def by_environment(levels: ValueType[T]) -> ValueType[tuple[tuple[str, T], ...]]:
-    """A value of ``levels`` for each of some environments: ``ENVIRONMENT=VALUE``, with commas between."""
+    """A value of ``levels`` for single environments: ``ENVIRONMENT=VALUE``, separated by commas."""
 
     def parse(text: str) -> tuple[tuple[str, T], ...]:
         found: dict[str, T] = {}
         for item in filter(None, (part.strip() for part in text.split(","))):
             name, separator, value = (part.strip() for part in item.partition("="))
             if not (name and separator):
-                raise ValueError("must be ENVIRONMENT=VALUE, with commas between several")
+                raise ValueError("must be ENVIRONMENT=VALUE, several separated by commas")
             if name in found:
-                raise ValueError(f"must name each environment once: there is {_clean(name)} twice")
+                raise ValueError(f"must name each environment only once: there is {_clean(name)} twice")
             found[_clean(name)] = levels.parse(value)
         return tuple(found.items())
 
@@ -265,7 +265,7 @@ def by_environment(levels: ValueType[T]) -> ValueType[tuple[tuple[str, T], ...]]
 
 
 def zero_for_none(numbers: ValueType[T]) -> ValueType[T | None]:
-    """``numbers``, and 0, which is read as ``None``."""
+    """``numbers``, with 0 read as ``None``."""
 
     def parse(text: str) -> T | None:
         return numbers.parse(text) or None
@@ -300,7 +300,7 @@ URL: Final = ValueType("URL", _parse_url, str, quotable=False)
 PATH: Final = ValueType("path", Path, str)
 BASE_PATH: Final = ValueType("path", _parse_base_path, str)
 SIZE: Final = ValueType("size", _parse_size, _show_size)
-PORT: Final = whole_number(0, HIGHEST_PORT)
+PORT: Final = whole_number(0, MAX_PORT)
 HOST: Final[ValueType[str | Path]] = ValueType(
     "address", parse_bind_host, lambda host: f"unix:{host}" if isinstance(host, Path) else host
 )

@@ -8,7 +8,7 @@ import pytest
 
 from ff_proxy.config import records
 from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import Mode, Status, build, option, options_of, required, whether_given
+from ff_proxy.config.declare import Mode, Status, build, is_given, option, options_of, required
 from ff_proxy.config.load import load
 from ff_proxy.config.reference import as_markdown, as_text
 from ff_proxy.config.settings import read_settings
@@ -44,7 +44,7 @@ def test_a_new_option_is_described_and_checked() -> None:
     """In the help, in the page, in the report, in the words of a mistake."""
     assert "TOY_SPEED; seconds; default 2.5" in as_text(DECLARED)
     assert "| `toy-speed` | `TOY_SPEED` | seconds | `2.5` | How fast the toy goes. |" in as_markdown(DECLARED)
-    report = {setting.option.flag: setting.shown for setting in load(["-offline"], {}, roles=ROLES).report}
+    report = {setting.option.flag: setting.masked for setting in load(["-offline"], {}, roles=ROLES).report}
     assert report["toy-speed"] == "2.5"
     with pytest.raises(ConfigError, match=r"^toy-speed: must be a number of seconds, at least 1"):
         load(["-offline", "-toy-speed=0"], {}, roles=ROLES)
@@ -57,7 +57,7 @@ class Small:
     name: str = required(kinds.TEXT, "Who")
     size: int = option(kinds.whole_number(0), 3, "How much", fallback="weight")
     weight: int = option(kinds.whole_number(0), 4, "How heavy", status=Status.PENDING)
-    chosen: bool = whether_given("size")
+    chosen: bool = is_given("size")
 
 
 def test_a_record_is_built_with_defaults_fallbacks_and_what_was_chosen() -> None:
@@ -125,7 +125,7 @@ def test_what_nothing_reads_yet_warns(pending: Any) -> None:
     text = examples.get(pending.flag) or pending.shown_default
     values = {"offline": "true", "auth-secret": "s3", pending.flag: text}
     (warning,) = as_flags(values).load().warnings
-    assert warning == f"{pending.flag} is not supported yet; going on without it"
+    assert warning == f"{pending.flag} is not supported yet and is ignored"
 
 
 @pytest.mark.parametrize(

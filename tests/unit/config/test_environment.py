@@ -52,7 +52,7 @@ def test_what_kubernetes_says_of_a_service_is_nobodys_wish(name: str, scheme: st
 def test_a_near_miss_is_named(name: str, meant: str) -> None:
     """Once, with the nearest name, and without its value."""
     assert warnings(**{name: "hunter2"}) == (
-        f"environment variable {name} is no option of ours; did you mean {meant}?",
+        f"environment variable {name} is not an option; did you mean {meant}?",
     )
 
 
@@ -70,7 +70,7 @@ def test_what_containers_have_is_no_near_miss(name: str) -> None:
     assert warnings(**{name: "tcp://10.0.0.1:80"}) == ()
 
 
-def mistyped(name: str, at: int) -> tuple[str, ...]:
+def has_unknown_flags(name: str, at: int) -> tuple[str, ...]:
     """``name`` with a letter left out, doubled or replaced, or swapped with the next."""
     before, letter, after = name[:at], name[at], name[at + 1 :]
     return (
@@ -87,8 +87,8 @@ def test_one_or_two_letters_off_is_near(name: str, data: st.DataObject) -> None:
     """Anywhere; three are another name."""
     half = len(name) // 2
     one, two = data.draw(st.integers(0, half - 2)), data.draw(st.integers(half, len(name) - 2))
-    first = data.draw(st.sampled_from(mistyped(name[:half], one)))
-    second = data.draw(st.sampled_from([name[half:], *mistyped(name[half:], two - half)]))
+    first = data.draw(st.sampled_from(has_unknown_flags(name[:half], one)))
+    second = data.draw(st.sampled_from([name[half:], *has_unknown_flags(name[half:], two - half)]))
     if first + second not in NAMES:
         assert near_miss(first + second, NAMES) is not None
     assert near_miss(f"{name}_QQ", [name]) is None
@@ -98,7 +98,7 @@ def test_a_near_miss_in_a_file_is_named_with_its_line() -> None:
     """The other variables of a shared file are left alone."""
     files = {"e": "OTHER=1\n\nMETRICS_SERVICE=hunter2\n"}
     assert read_settings(["-env-file=e"], {}, reader(files)).warnings == (
-        "e line 3: METRICS_SERVICE is no option of ours; did you mean METRIC_SERVICE?",
+        "e line 3: METRICS_SERVICE is not an option; did you mean METRIC_SERVICE?",
     )
 
 
@@ -177,7 +177,7 @@ class TestSecretsInFiles:
         """Which of them is meant is for people to say; a stronger source decides without asking."""
         files = {"/s/auth": "a", "e": "AUTH_SECRET=b\nAUTH_SECRET_FILE=/s/auth\n", "f": "AUTH_SECRET=c\n"}
         both = {"AUTH_SECRET": "b", "AUTH_SECRET_FILE": "/s/auth"}
-        expected = ("auth-secret: AUTH_SECRET and AUTH_SECRET_FILE are both set; leave one of them out",)
+        expected = ("auth-secret: AUTH_SECRET and AUTH_SECRET_FILE are both set; remove one of them",)
         assert read_settings([], both, reader(files)).problems == expected
         assert read_settings(["-env-file=e"], {}, reader(files)).problems == expected
         stronger = read_settings(["-env-file=f"], {"AUTH_SECRET_FILE": "/s/auth"}, reader(files))

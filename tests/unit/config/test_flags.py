@@ -101,7 +101,7 @@ def test_an_equals_sign_belongs_to_the_value_and_empty_is_unset() -> None:
 def test_what_is_no_flag_is_a_word_too_many(argument: str) -> None:
     """Also such things as a lone dash."""
     (problem,) = parse(argument).problems
-    assert problem == f"{argument!r}: an unexpected word; flags begin with -"
+    assert problem == f"{argument!r}: unexpected word; flags begin with -"
 
 
 def test_a_command_may_take_words() -> None:
@@ -109,7 +109,7 @@ def test_a_command_may_take_words() -> None:
     line = parse("a", "-port", "1", "--", "-b", words=2)
     assert line.words == ["a", "-b"]
     assert line.problems == []
-    assert parse("a", "b", words=1).problems == ["'b': an unexpected word; flags begin with -"]
+    assert parse("a", "b", words=1).problems == ["'b': unexpected word; flags begin with -"]
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help", "-help"])

@@ -239,7 +239,7 @@ class TestSaidInAnyWay:
         ({"offline": "true", "generate-offline-config": "true"}, "api-keys: required to connect to Harness"),
         ({"offline": "true", "tls-enabled": "true", "tls-cert": "c"}, "tls-key: required by tls-enabled"),
         ({"offline": "true", "tls-enabled": "true", "tls-key": "k"}, "tls-cert: required by tls-enabled"),
-        ({"offline": "true", "tls-client-ca": "c"}, "tls-client-ca: SDKs are asked for no certificate"),
+        ({"offline": "true", "tls-client-ca": "c"}, "tls-client-ca: has no effect"),
         (
             {"offline": "true", "shutdown-delay": "10"},
             "shutdown-delay: must not be longer than shutdown-deadline",
@@ -253,7 +253,7 @@ class TestSaidInAnyWay:
         ),
         ({**REPLICA, "redis-address": "a:1,b:1", "redis-db": "2"}, "redis-db: must be 0"),
         ({**REPLICA, "redis-address": "redis://a/2,b:1"}, "redis-db: must be 0"),
-        ({**ONLINE, "api-keys": " , "}, "api-keys: must hold at least one key"),
+        ({**ONLINE, "api-keys": " , "}, "api-keys: must contain at least one key"),
         ({**ONLINE, "account-identifier": "<string>"}, "account-identifier: must be filled in"),
         ({**ONLINE, "admin-service-token": "<string>"}, "admin-service-token: must be filled in"),
     ],
@@ -278,9 +278,9 @@ def test_offline_with_generate_names_all_that_is_missing() -> None:
         ({**ONLINE, "auth-secret": "secret"}, "auth-secret is the published default"),
         ({**ONLINE, "bypass-auth": "true"}, "bypass-auth is on"),
         ({**ONLINE, "data-dir": "/data", "redis-address": "r:1"}, "data-dir is not used"),
-        ({**ONLINE, "pprof": "true"}, "pprof has no meaning here"),
-        ({**ONLINE, "gcp-profiler-enabled": "false"}, "gcp-profiler-enabled has no meaning here"),
-        ({**ONLINE, "redis-pool-size": "10"}, "redis-pool-size has no meaning here"),
+        ({**ONLINE, "pprof": "true"}, "pprof is ignored"),
+        ({**ONLINE, "gcp-profiler-enabled": "false"}, "gcp-profiler-enabled is ignored"),
+        ({**ONLINE, "redis-pool-size": "10"}, "redis-pool-size is ignored"),
         ({**ONLINE, "trusted-proxies": "10.0.0.1"}, "trusted-proxies is not supported yet"),
         (
             {**ONLINE, "redis-password": "p", "redis-db": "1"},
@@ -330,9 +330,7 @@ def test_the_flag_wins_over_the_environment_with_one_warning() -> None:
     assert isinstance(loaded.options, records.OnlineOptions)
     assert loaded.options.serving.port == 1
     assert loaded.options.upstream.organization == "o"
-    assert loaded.warnings == (
-        "flag and environment variable disagree, the flag is used: org-identifier, port",
-    )
+    assert loaded.warnings == ("flag and environment variable differ, the flag wins: org-identifier, port",)
 
 
 def test_each_source_yields_to_the_stronger_one() -> None:
@@ -434,7 +432,7 @@ def test_no_secret_is_printed() -> None:
             "redis-password": "hunter2-e",
         }
     ).load()
-    shown = [f"{setting.option.flag}={setting.shown}" for setting in loaded.report]
-    assert "hunter2" not in str(shown)
-    assert "redis-address=redis://u:***@h:1" in shown
+    masked = [f"{setting.option.flag}={setting.masked}" for setting in loaded.report]
+    assert "hunter2" not in str(masked)
+    assert "redis-address=redis://u:***@h:1" in masked
     assert "hunter2" not in repr(loaded)

@@ -50,7 +50,7 @@ def test_no_problem_repeats_a_secret(noise: str, option: Option[object]) -> None
         read_settings(["-config=c"], {}, lambda _: toml.encode()),
     ):
         assert "hunter2" not in str(found.problems)
-        assert "hunter2" not in "".join(setting.shown for setting in found)
+        assert "hunter2" not in "".join(setting.masked for setting in found)
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\x00b", "a\udc80"])
