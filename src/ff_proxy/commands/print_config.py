@@ -36,7 +36,7 @@ def print_config_json(settings: Settings, out: TextIO) -> ExitCode:
         {
             "flag": setting.option.flag,
             "variable": setting.option.env,
-            "value": setting.shown,
+            "value": setting.masked,
             "source": setting.place,
             "given": settings.given(setting.option.flag),
         }

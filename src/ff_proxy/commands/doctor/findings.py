@@ -158,7 +158,7 @@ async def in_thread(work: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
 
-    def resolve_settings(deliver: Callable[[], None]) -> None:
+    def set_result(deliver: Callable[[], None]) -> None:
         if not result.done():
             deliver()
 
@@ -171,7 +171,7 @@ async def in_thread(work: Callable[[], T]) -> T:
         else:
             deliver = lambda: result.set_result(value)  # noqa: E731
         if not loop.is_closed():
-            loop.call_soon_threadsafe(resolve_settings, deliver)
+            loop.call_soon_threadsafe(set_result, deliver)
 
     threading.Thread(target=run, daemon=True, name="check").start()
     return await result
