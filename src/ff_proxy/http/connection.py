@@ -5,29 +5,23 @@ from collections.abc import Callable
 from typing import Final, cast, final
 
 from ff_proxy.errors import RequestError
-from ff_proxy.http.buffer_budget import Hold
 from ff_proxy.http.dispatcher import Exchange
 from ff_proxy.http.handler import Cacheable, Handover, Outcome
 from ff_proxy.http.incoming import END, Incoming
+from ff_proxy.http.lingering import Lingering
 from ff_proxy.http.outgoing import Outgoing
 from ff_proxy.http.parser import Head
-from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, empty_response, problem
-from ff_proxy.http.response_cache import Entry
+from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, problem
 from ff_proxy.http.server_state import ServerState
 
 _AHEAD: Final = 64 * 1024
 """Bytes that a client may send ahead while it is not their turn; then nothing more is read."""
-
-_UNCOUNTED: Final = 16 * 1024
-"""Bytes that a connection may hold without anybody's counting them."""
 
 _TURN: Final = 16
 """What a connection may cost in one turn of the event loop: as much as one request that is answered anew."""
 
 _SLICE_COST: Final = 4
 _HIT_COST: Final = 1
-_LINGER: Final = 2
-_LINGER_MOST: Final = 30
 _SILENT: Final = 1
 _TOO_SLOW: Final = "the request took too long to arrive"
 _NO_ROOM: Final = "there is no room for the request now"
@@ -53,10 +47,8 @@ class Connection(asyncio.Protocol):
         "_find",
         "_finished",
         "_free",
-        "_held",
         "_incoming",
         "_left",
-        "_lingered",
         "_outgoing",
         "_peer",
         "_reading",
@@ -68,7 +60,6 @@ class Connection(asyncio.Protocol):
         "_state",
         "_task",
         "_transport",
-        "_unsent",
         "_write",
     )
 
@@ -85,7 +76,6 @@ class Connection(asyncio.Protocol):
         self._write: Callable[[bytes | memoryview], None]
         self._exchange: Exchange | None = None
         self._task: asyncio.Future[Outcome] | None = None
-        self._held: Hold | None = None
         self._free = not (spared or state.draining)
         self._scheduled = False
         self._active = True
@@ -93,8 +83,6 @@ class Connection(asyncio.Protocol):
         self._finished = False
         self._ended = False
         self._left = False
-        self._lingered: int | None = None
-        self._unsent = 0
         self._seen = self._since = state.second
 
     # --- what the event loop calls
@@ -112,6 +100,7 @@ class Connection(asyncio.Protocol):
         """See asyncio."""
         del exc
         self._let_go()
+        self._outgoing.release()
         self.never_made()
         if self._exchange is not None and self._exchange.head.body is not None:
             # What was posted whole counts, whether its sender waits for the answer or not.
@@ -130,9 +119,6 @@ class Connection(asyncio.Protocol):
         self._free = False
         self._state.connections.discard(self)
         self._incoming.clear()
-        self._outgoing.release()
-        if self._held is not None:
-            self._held.resize(0)
 
     def eof_received(self) -> bool:
         """See asyncio; what was asked is still answered, where the transport allows it."""
@@ -149,19 +135,15 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """See asyncio."""
         self._free = False
-        self._since = self._state.second
-        self._outgoing.pause()
+        self._outgoing.pause(self._state.second)
 
     def resume_writing(self) -> None:
         """See asyncio."""
-        if not self._outgoing.resume():
-            return
-        if not self._ended:
-            self._schedule()
-        elif self._lingered is None:
-            self._transport.close()
-        else:
-            self._half_close()
+        if self._outgoing.resume():
+            if self._ended:
+                self._transport.close()
+            else:
+                self._schedule()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio. The first lines are what polling SDKs get to see: every name in them counts."""
@@ -169,6 +151,7 @@ class Connection(asyncio.Protocol):
         if self._free:
             entry = self._recall(data)
             if entry is not None and entry.lease.current and (entry.check is None or entry.check()):
+                # What Outgoing.repeat does, without the call.
                 entry.tally.count += 1
                 if entry.date is not self._state.date:
                     entry.redate(self._state.date)
@@ -180,7 +163,6 @@ class Connection(asyncio.Protocol):
                 self._answer_whole(data)
                 return
         if self._ended:
-            self._ignore(data)
             return
         incoming = self._incoming
         if self._exchange is None and incoming.between and not incoming.buffer:
@@ -206,7 +188,7 @@ class Connection(asyncio.Protocol):
             and b"x-request-id" not in parsed.fields
             and not self._state.dispatcher.observer.logs
         ):
-            self._repeat(entry)
+            self._outgoing.repeat(entry, self._state.date)
             state.dispatcher.cache.found_again(data, entry)
             return
         self._answer(parsed)
@@ -238,7 +220,7 @@ class Connection(asyncio.Protocol):
         if self._incoming.between and not (self._spared or self._state.draining):
             entry = self._recall(piece)
             if entry is not None and entry.good:
-                self._repeat(entry)
+                self._outgoing.repeat(entry, self._state.date)
                 return
         self._incoming.feed(piece)
 
@@ -266,7 +248,7 @@ class Connection(asyncio.Protocol):
         ahead = len(incoming.buffer) > _AHEAD
         if ahead is self._reading:
             self._read(on=not ahead)
-        if not empty or self._held is not None or self._exchange is not None:
+        if not empty or self._exchange is not None or incoming.counted:
             self._count_held()
 
     def _read(self, *, on: bool) -> None:
@@ -305,7 +287,7 @@ class Connection(asyncio.Protocol):
             self._refuse(refusal)
             return _TURN
         if self._spared and (exchange.route is None or not exchange.route.spared):
-            self._respond(exchange, crowded())
+            self._respond(exchange, self._state.crowded)
             return _TURN
         entry = self._find(head)
         if entry is not None:
@@ -328,14 +310,6 @@ class Connection(asyncio.Protocol):
         self._task = self._state.own(asyncio.ensure_future(outcome))
         self._task.add_done_callback(self._answered)
         return _TURN
-
-    def _repeat(self, entry: Entry) -> None:
-        entry.tally.count += 1
-        if entry.date is not self._state.date:
-            entry.redate(self._state.date)
-        self._write(entry.wire)
-        if entry.response.apart:
-            self._outgoing.body(entry.response)
 
     def _answered(self, task: asyncio.Future[Outcome]) -> None:
         self._task = None
@@ -370,17 +344,10 @@ class Connection(asyncio.Protocol):
         dispatcher, date = self._state.dispatcher, self._state.date
         close = self._ends_with(exchange)
         tail = dispatcher.tail(exchange)
-        marked = close or exchange.request_id is not None
-        if marked:
+        kept = not close and exchange.request_id is None
+        if not kept:
             tail = dispatcher.marked(tail, exchange.request_id, close=close)
-        bare = exchange.head.method == "HEAD"
-        if bare or response.apart or marked:
-            content = b"" if bare or response.apart else response.body
-            self._write(response.head(date, tail) + content)
-            if response.apart and not bare:
-                self._outgoing.body(response)
-        else:
-            self._write(response.wire(date, tail))
+        self._outgoing.send(response, date, tail, bare=exchange.head.method == "HEAD", kept=kept)
         if close:
             self._end(whole=exchange.head.whole)
 
@@ -444,46 +411,17 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _linger(self) -> None:
-        """Read off what the client still sends, for a while: a reset could overtake the response."""
-        self._ended = True
-        self._free = False
-        self._lingered = 0
-        self._since = self._seen = self._state.second
-        self._incoming.clear()
-        if self._held is not None:
-            self._held.resize(0)
-        if not self._reading:
-            self._read(on=True)
-        if not self._outgoing.busy:
-            self._half_close()
-
-    def _half_close(self) -> None:
-        if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
-
-    def _ignore(self, data: bytes) -> None:
-        if self._lingered is not None:
-            self._lingered += len(data)
-            if self._lingered > self._state.limits.read_off_bytes:
-                self._transport.abort()
+        """Read off what the client still sends, for a while."""
+        self._let_go()
+        Lingering(self._state, self._transport, self._outgoing, self.never_made)
 
     # --- memory
 
     def _count_held(self) -> None:
         exchange = self._exchange
-        held, share = self._incoming.held, self._peer
-        if exchange is not None and exchange.head.body is not None:
-            held += exchange.head.body.held
-            share = exchange.share or share
-        hold = self._held
-        if hold is not None and hold.share != share:
-            hold.resize(0)
-            hold = self._held = None
-        if hold is None:
-            if held <= _UNCOUNTED:
-                return
-            hold = self._held = self._state.bodies.open(share, self._peer, self._evict)
-        hold.resize(held if held > _UNCOUNTED else 0)
+        body = None if exchange is None else exchange.head.body
+        share = self._peer if exchange is None else exchange.share or self._peer
+        self._incoming.count(body, share, self._peer, self._evict)
 
     def _evict(self) -> None:
         self._refuse(RequestError(UNAVAILABLE, _NO_ROOM, retry_after=RETRY_SOON))
@@ -497,17 +435,15 @@ class Connection(asyncio.Protocol):
             self._active, self._seen = False, now
         age = now - self._since
         if self._outgoing.busy or self._transport.is_closing():
-            self._check_progress(age)
-        elif self._ended:
-            if now - self._seen > _LINGER or age > _LINGER_MOST:
-                self._transport.close()
+            if self._outgoing.stalled(now, limits.stall_seconds):
+                self._transport.abort()
         elif self._exchange is not None:
             self._check_exchange(self._exchange, age)
         elif not self._incoming.empty:
             if age > limits.head_seconds:
                 self._refuse(RequestError(408, _TOO_SLOW))
         elif self._spared and age > _SILENT:
-            self._write(self._state.wire(crowded()))
+            self._write(self._state.wire(self._state.crowded))
             self._end(whole=True)
         elif now - self._seen > limits.idle_seconds:
             self._transport.close()
@@ -519,13 +455,6 @@ class Connection(asyncio.Protocol):
                 self._refuse(RequestError(UNAVAILABLE, "no answer in time", retry_after=RETRY_SOON))
         elif age > limits.body_seconds + body.received // limits.body_rate:
             self._refuse(RequestError(408, _TOO_SLOW))
-
-    def _check_progress(self, age: int) -> None:
-        unsent = self._outgoing.size
-        if unsent != self._unsent:
-            self._unsent, self._since = unsent, self._state.second
-        elif age > self._state.limits.stall_seconds:
-            self._transport.abort()
 
     def drain(self) -> None:
         """See ``OpenConnection``."""
@@ -540,11 +469,6 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """See ``OpenConnection``."""
         self._transport.abort()
-
-
-def crowded() -> Response:
-    """What a connection too many is told."""
-    return empty_response(UNAVAILABLE, (b"Retry-After", b"%d" % RETRY_SOON))
 
 
 def _nothing(_: bytes) -> None:

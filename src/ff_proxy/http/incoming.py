@@ -1,9 +1,11 @@
 """The bytes that a client has sent, on their way to the parser."""
 
+from collections.abc import Callable
 from typing import Final, final
 
 from ff_proxy.errors import RequestError
 from ff_proxy.http.body_reader import ArrivingBody
+from ff_proxy.http.buffer_budget import Hold
 from ff_proxy.http.parser import Head, RequestParser
 from ff_proxy.http.server_state import ServerState
 
@@ -11,6 +13,9 @@ END: Final = b"\r\n\r\n"
 """What a head ends with."""
 
 _LINE_END: Final = b"\r\n"
+_UNCOUNTED: Final = 16 * 1024
+"""Bytes that a connection may hold without anybody's counting them."""
+
 _SLICE: Final = 16 * 1024
 """Bytes that are fed to the parser at a time."""
 
@@ -24,12 +29,13 @@ class Incoming:
         refusal: why nothing can be read any more.
     """
 
-    __slots__ = ("_parser", "_rest", "_state", "buffer", "refusal")
+    __slots__ = ("_hold", "_parser", "_rest", "_state", "buffer", "refusal")
 
     def __init__(self, state: ServerState) -> None:
         self._state: Final = state
         self._parser: RequestParser | None = None
         self._rest = b""
+        self._hold: Hold | None = None
         self.buffer: Final = bytearray()
         self.refusal: RequestError | None = None
 
@@ -42,6 +48,11 @@ class Incoming:
     def empty(self) -> bool:
         """Nothing at all has come of a next request."""
         return not self.buffer and self._parser is None
+
+    @property
+    def counted(self) -> bool:
+        """Memory has been taken that is to be given back."""
+        return self._hold is not None
 
     @property
     def held(self) -> int:
@@ -96,6 +107,19 @@ class Incoming:
         self.feed(self._cut(length))
         return True
 
+    def count(self, body: ArrivingBody | None, share: str, peer: str, evict: Callable[[], None]) -> None:
+        """Take memory for what has come, on the account of ``share`` and in it of ``peer``; see ``Hold``."""
+        held = self.held + (0 if body is None else body.held)
+        hold = self._hold
+        if hold is not None and hold.share != share:
+            hold.resize(0)
+            hold = self._hold = None
+        if hold is None:
+            if held <= _UNCOUNTED:
+                return
+            hold = self._hold = self._state.bodies.open(share, peer, evict)
+        hold.resize(held if held > _UNCOUNTED else 0)
+
     def settle(self) -> None:
         """Give the parser back if it is not in the middle of anything."""
         parser = self._parser
@@ -108,6 +132,8 @@ class Incoming:
         self.buffer.clear()
         self.settle()
         self._parser = None
+        if self._hold is not None:
+            self._hold.resize(0)
 
     def _head_length(self) -> int:
         """How many bytes of the buffer belong to the present head; 0 if it does not end there."""

@@ -6,6 +6,7 @@ from typing import Final, final
 
 from ff_proxy.http.buffer_budget import BufferBudget, Hold
 from ff_proxy.http.response import Response
+from ff_proxy.http.response_cache import Entry
 
 _WRITE: Final = 256 * 1024
 """Bytes of a body that are handed to the transport at a time."""
@@ -25,7 +26,18 @@ class Outgoing:
         paused: the transport's buffer is full.
     """
 
-    __slots__ = ("_body", "_hold", "_peer", "_shared", "_transport", "_unsent", "paused", "write")
+    __slots__ = (
+        "_body",
+        "_hold",
+        "_moved",
+        "_peer",
+        "_shared",
+        "_size",
+        "_transport",
+        "_unsent",
+        "paused",
+        "write",
+    )
 
     def __init__(self, transport: asyncio.Transport, unsent: BufferBudget, peer: str) -> None:
         self._transport: Final = transport
@@ -34,6 +46,8 @@ class Outgoing:
         self._body: memoryview | None = None
         self._shared = False
         self._hold: Hold | None = None
+        self._size = 0
+        self._moved = 0
         self.paused = False
         self.write: Final[Callable[[bytes | memoryview], None]] = transport.write
 
@@ -47,6 +61,25 @@ class Outgoing:
         """Bytes that have not left."""
         return self._transport.get_write_buffer_size() + (0 if self._body is None else len(self._body))
 
+    def send(self, response: Response, date: bytes, tail: bytes, *, bare: bool, kept: bool) -> None:
+        """Write a response, ``bare``: its head only; ``kept``: others will want it with the same ``tail``."""
+        if kept and not bare:
+            self.write(response.wire(date, tail))
+        else:
+            content = b"" if bare or response.apart else response.body
+            self.write(response.head(date, tail) + content)
+        if response.apart and not bare:
+            self.body(response)
+
+    def repeat(self, entry: Entry, date: bytes) -> None:
+        """Write what was remembered."""
+        entry.tally.count += 1
+        if entry.date is not date:
+            entry.redate(date)
+        self.write(entry.wire)
+        if entry.response.apart:
+            self.body(entry.response)
+
     def body(self, response: Response) -> None:
         """Write a body that stands apart."""
         if len(response.body) <= _WRITE:
@@ -56,9 +89,10 @@ class Outgoing:
             self._shared = response.shared
             self._push()
 
-    def pause(self) -> None:
-        """The transport's buffer is full."""
+    def pause(self, second: int) -> None:
+        """The transport's buffer is full, since the present ``second``."""
         self.paused = True
+        self._moved = second
         self._count()
 
     def resume(self) -> bool:
@@ -67,6 +101,13 @@ class Outgoing:
         self._push()
         self._count()
         return not self.busy
+
+    def stalled(self, second: int, patience: int) -> bool:
+        """Whether nothing has left for more than ``patience`` seconds; to be asked every second."""
+        size = self.size
+        if size != self._size:
+            self._size, self._moved = size, second
+        return second - self._moved > patience
 
     def release(self) -> None:
         """Nothing more will be written."""

@@ -5,7 +5,7 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-from ff_proxy.http.connection import Connection, crowded
+from ff_proxy.http.connection import Connection
 from ff_proxy.http.server_state import ServerState
 from ff_proxy.http.sockets import Listening
 from ff_proxy.http.tls import Tls
@@ -117,7 +117,7 @@ class HttpServer:
         if admitted is False:
             if self._tls is None:
                 with suppress(OSError):
-                    accepted.send(self.state.wire(crowded()))
+                    accepted.send(self.state.wire(self.state.crowded))
             accepted.close()
             return
         if accepted.family != socket.AF_UNIX:

@@ -10,7 +10,7 @@ from ff_proxy.http.buffer_budget import BufferBudget
 from ff_proxy.http.dispatcher import Dispatcher
 from ff_proxy.http.limits import Limits
 from ff_proxy.http.parser import Head, RequestParser
-from ff_proxy.http.response import Response
+from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, empty_response
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 
@@ -59,6 +59,7 @@ class ServerState:
         admitted: how many connections there are, handshakes and those that were handed over included.
         connections: those whose requests are answered.
         tasks: handlers that wait.
+        crowded: what a connection too many is told.
     """
 
     def __init__(
@@ -88,6 +89,8 @@ class ServerState:
         self.admitted = 0
         self.date = b""
         self._set_date()
+
+        self.crowded: Final = empty_response(UNAVAILABLE, (b"Retry-After", b"%d" % RETRY_SOON))
 
     # --- connections
 
