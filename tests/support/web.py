@@ -37,6 +37,7 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.snapshots.environment_metrics import EnvironmentMetrics
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.store.memory import MemoryStore
@@ -137,6 +138,9 @@ class Site:
             access = issuer = ClosedGate()
         request_metrics = RequestMetrics(self.telemetry, self.snapshots)
         self.stream_requests = StreamRequests(access, fresh, self.hub, self.snapshots, loading=loading)
+        self.environment_metrics = EnvironmentMetrics(
+            self.snapshots, self.store.configs, self.clock, self.telemetry
+        )
         self.routes = make_routes(
             Reads(
                 access,
@@ -154,6 +158,7 @@ class Site:
                 self.store.configs,
                 lambda: self.readiness,
                 lambda: self.state.draining,
+                self.environment_metrics,
                 request_metrics,
                 self.telemetry,
             ),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -23,6 +23,15 @@ _ANSWER_SECONDS: Final = 0.5
 _encode: Final = msgspec.json.Encoder().encode
 
 
+class DataAges(Protocol):
+    """How old the data is that is served."""
+
+    @property
+    def data_age(self) -> float | None:
+        """Seconds since the oldest environment was as Harness has it; ``None`` where there is no Harness."""
+        ...
+
+
 class Health:
     """Answers what operators ask.
 
@@ -31,6 +40,7 @@ class Health:
         statuses: how their upstream is doing.
         readiness: how far loading has come.
         draining: whether the process is going down.
+        ages: how old the data is.
         request_metrics: folded before figures are given out.
         telemetry: the figures.
     """
@@ -41,6 +51,7 @@ class Health:
         statuses: StatusReader,
         readiness: Callable[[], Readiness],
         draining: Callable[[], bool],
+        ages: DataAges,
         request_metrics: RequestMetrics,
         telemetry: Telemetry,
     ) -> None:
@@ -48,6 +59,7 @@ class Health:
         self._statuses = statuses
         self._readiness = readiness
         self._draining = draining
+        self._ages = ages
         self._request_metrics = request_metrics
         self._telemetry = telemetry
         self._last: Mapping[EnvironmentId, UpstreamStatus] = {}
@@ -82,10 +94,10 @@ class Health:
         readiness = self._readiness()
         reasons = (*readiness.pending, *readiness.degraded, *readiness.refused)
         if self._draining():
-            return _state(UNAVAILABLE, "draining", ("the process is shutting down", *reasons))
+            return self._state(UNAVAILABLE, "draining", ("the process is shutting down", *reasons))
         if not readiness.ready:
-            return _state(UNAVAILABLE, "starting", reasons or ("no environment is loaded yet",))
-        return _state(200, "degraded" if readiness.degraded else "ready", reasons)
+            return self._state(UNAVAILABLE, "starting", reasons or ("no environment is loaded yet",))
+        return self._state(200, "degraded" if readiness.degraded else "ready", reasons)
 
     async def metrics(self, request: Request) -> Response:
         """``GET /metrics``: the metrics as Prometheus text."""
@@ -95,6 +107,8 @@ class Health:
         text = await asyncio.to_thread(self._telemetry.exposition)
         return Response(200, (_METRICS_TYPE, (b"Content-Length", b"%d" % len(text)), NO_STORE), text)
 
-
-def _state(status: int, state: str, reasons: Collection[str]) -> Response:
-    return json_response(status, _encode({"status": state, "reasons": list(reasons)}))
+    def _state(self, status: int, state: str, reasons: Collection[str]) -> Response:
+        told: dict[str, object] = {"status": state, "reasons": list(reasons)}
+        if (age := self._ages.data_age) is not None:
+            told["dataAgeSeconds"] = round(age, 1)
+        return json_response(status, _encode(told))

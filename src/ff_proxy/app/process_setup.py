@@ -1,6 +1,7 @@
 """What every process of ours begins with: its logs and figures, and what the options had to say."""
 
 import os
+import platform
 import ssl
 from pathlib import Path
 
@@ -8,12 +9,13 @@ from ff_proxy import __version__
 from ff_proxy.app.options_reload import start_warnings
 from ff_proxy.app.start_lines import start_facts
 from ff_proxy.config.load import Loaded
-from ff_proxy.config.records import OperationOptions
+from ff_proxy.config.records import OperationOptions, ReplicaOptions
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.levels import LogLevels
 from ff_proxy.telemetry.logs import Logger, make_logger
 from ff_proxy.telemetry.multiprocess import share_metrics
+from ff_proxy.telemetry.process_metrics import ProcessMetrics
 from ff_proxy.tls.trust import client_trust
 
 
@@ -30,7 +32,12 @@ def make_telemetry(loaded: Loaded, clock: Clock, process: str = "") -> Telemetry
 
     With ``process`` every line says so.
     """
-    telemetry = Telemetry(_logger(loaded.options.operation, process), clock)
+    telemetry = Telemetry(
+        _logger(loaded.options.operation, process),
+        clock,
+        replica=isinstance(loaded.options, ReplicaOptions),
+    )
+    _note_process(telemetry, process or "main")
     log = telemetry.logger("config")
     log.info("starting", version=__version__, **start_facts(loaded))
     for warning in start_warnings(loaded):
@@ -38,9 +45,22 @@ def make_telemetry(loaded: Loaded, clock: Clock, process: str = "") -> Telemetry
     return telemetry
 
 
-def make_part_telemetry(options: OperationOptions, clock: Clock, metrics: Path, process: str) -> Telemetry:
+def make_part_telemetry(
+    options: OperationOptions, clock: Clock, metrics: Path, process: str, *, replica: bool = False
+) -> Telemetry:
     """Telemetry of one process of several: every line says which, and figures are those of all of them."""
-    return Telemetry(_logger(options, process), clock, shown=share_metrics(metrics, process))
+    shown = share_metrics(metrics, process)
+    telemetry = Telemetry(_logger(options, process), clock, shown=shown, replica=replica)
+    _note_process(telemetry, process)
+    return telemetry
+
+
+def _note_process(telemetry: Telemetry, process: str) -> None:
+    metrics = telemetry.metrics
+    metrics.build.labels(__version__, platform.python_version()).set(1)
+    metrics.process_starts.labels(process).inc()
+    metrics.store_up.set(1)  # until somebody finds otherwise
+    telemetry.sampler.add(ProcessMetrics(metrics))
 
 
 def _logger(options: OperationOptions, process: str) -> Logger:

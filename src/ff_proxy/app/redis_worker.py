@@ -103,7 +103,7 @@ async def _replica(
 ) -> ExitCode:
     clock = SystemClock()
     shares = memory_shares(options.serving)
-    telemetry = make_part_telemetry(options.operation, clock, common.metrics, place.name)
+    telemetry = make_part_telemetry(options.operation, clock, common.metrics, place.name, replica=True)
     async with redis_store(options.store, shares, clock, telemetry) as store:
         replica = make_replica(options, store, clock, telemetry, listening=place.listening)
         await head_start(HEAD_START, replica.serving.auth_gate.open, replica.snapshots.resync)

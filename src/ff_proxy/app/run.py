@@ -14,6 +14,7 @@ from ff_proxy.errors import ExitCode, StoreError
 from ff_proxy.http.sockets import bind
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.loop_lag import LoopLag
 from ff_proxy.runtime.services import Phase, Service, run_services
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import Telemetry
@@ -89,7 +90,9 @@ async def serve_part(
     last = last_seconds(shutdown)
     phases = [Phase("streams", shutdown.delay, leave), Phase("requests", last, drain), *flush]
     secured = () if serving.tls is None else (serving.tls,)
-    telling = [ReadyLine(serving.readiness, serving.snapshots, clock, telemetry)] if first else []
+    telling: list[Service] = [*self_watch(serving.readiness, clock, telemetry)]
+    if first:
+        telling += [ReadyLine(serving.readiness, serving.snapshots, clock, telemetry), serving.metrics]
     await server.start()
     return await run_services(
         [*services, *telling, serving.auth_gate, hub, *secured],
@@ -102,6 +105,19 @@ async def serve_part(
         random=random.SystemRandom(),
         telemetry=telemetry,
     )
+
+
+def self_watch(readiness: Callable[[], Readiness], clock: Clock, telemetry: Telemetry) -> Sequence[Service]:
+    """The services by which every process of ours tells how it is."""
+    metrics = telemetry.metrics
+
+    def sample() -> None:
+        state = readiness()
+        metrics.is_ready.set(state.ready)
+        metrics.degraded.set(len(state.degraded))
+
+    telemetry.sampler.add(sample)
+    return [telemetry.sampler, LoopLag(clock, telemetry, name_holder=telemetry.debugging)]
 
 
 def last_seconds(shutdown: ShutdownOptions) -> float:

@@ -35,6 +35,7 @@ from ff_proxy.http.tls import Tls, TlsFiles
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.readiness import Readiness
+from ff_proxy.snapshots.environment_metrics import EnvironmentMetrics
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.store.protocol import StatusReader, Targets
@@ -82,6 +83,7 @@ class Serving:
     hub: Hub
     auth_gate: AuthGate
     snapshots: SnapshotRegistry
+    metrics: EnvironmentMetrics
     readiness: Callable[[], Readiness]
 
 
@@ -124,6 +126,7 @@ def make_serving(
     )
     access: Access = OpenAccess(snapshots) if options.tokens.bypass else auth_gate
     hub = Hub(snapshots, clock, telemetry, random.SystemRandom())
+    environment_metrics = EnvironmentMetrics(snapshots, needs.statuses, clock, telemetry)
     request_metrics = RequestMetrics(telemetry, snapshots)
     stream_requests = StreamRequests(access, needs.freshness, hub, snapshots)
     auth_gate.listen(stream_requests.look_again)
@@ -136,7 +139,13 @@ def make_serving(
         telemetry,
     )
     health = Health(
-        needs.environments, needs.statuses, readiness, lambda: state.draining, request_metrics, telemetry
+        needs.environments,
+        needs.statuses,
+        readiness,
+        lambda: state.draining,
+        environment_metrics,
+        request_metrics,
+        telemetry,
     )
     routes = make_routes(
         reads,
@@ -172,7 +181,7 @@ def make_serving(
     secured = make_tls(options, clock, telemetry)
     own = bind(options.port, bind_host(options)) if listening is None else listening
     server = HttpServer(state, own, clock, telemetry, tls=secured)
-    return Serving(server, secured, hub, auth_gate, snapshots, readiness)
+    return Serving(server, secured, hub, auth_gate, snapshots, environment_metrics, readiness)
 
 
 def bind_host(options: ServingOptions) -> str:

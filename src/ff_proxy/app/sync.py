@@ -10,7 +10,7 @@ from ff_proxy.app.backings import open_backing
 from ff_proxy.app.ingest import forward
 from ff_proxy.app.memory import memory_shares
 from ff_proxy.app.process_setup import make_part_telemetry
-from ff_proxy.app.run import heartbeat, last_seconds, metrics
+from ff_proxy.app.run import heartbeat, last_seconds, metrics, self_watch
 from ff_proxy.app.secrets import signing_secret
 from ff_proxy.app.shared_runtime import SharedRuntime
 from ff_proxy.app.stores import open_store, recovery_of
@@ -104,6 +104,7 @@ async def _online(
                 *backing.services(saas.upstream),
                 *heartbeat(options.operation, readiness, clock, telemetry),
                 *metrics(shown, clock, telemetry),
+                *self_watch(readiness, clock, telemetry),
             ],
             forwarding.flush,
             options.serving.shutdown,
@@ -180,7 +181,8 @@ async def _offline(
         )
         link = IpcServer(common.link, offer, common.generations, clock, telemetry.failures)
         beating = heartbeat(options.operation, readiness, clock, telemetry)
-        services: list[Service] = [watcher, there, *recovery, *beating, *metrics(shown, clock, telemetry)]
+        telling = [*beating, *metrics(shown, clock, telemetry), *self_watch(readiness, clock, telemetry)]
+        services: list[Service] = [watcher, there, *recovery, *telling]
         return await _run(link, services, (), options.serving.shutdown, stop, clock, telemetry)
 
 

@@ -112,7 +112,8 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
     """How an environment's upstream is doing.
 
     ``since`` is in epoch milliseconds; ``refused`` is SaaS's definite no; ``detail`` is for people, as is
-    ``trouble``: what keeps the environment from being in step, empty if nothing does.
+    ``trouble``: what keeps the environment from being in step, empty if nothing does. ``confirmed``, in epoch
+    milliseconds too, is when the environment was last known to be as Harness has it (0: not since a start).
     """
 
     state: StreamState = StreamState.INITIALIZING
@@ -120,3 +121,15 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
     refused: bool = False
     detail: str = ""
     trouble: str = ""
+    confirmed: int = 0
+
+    @property
+    def in_step(self) -> bool:
+        """The environment is as Harness has it now: changes arrive, and nothing is missing."""
+        return self.state is StreamState.CONNECTED and not self.trouble
+
+    def data_age(self, now: float) -> float:
+        """Seconds since the environment was as Harness has it; ``now`` in seconds since the epoch."""
+        if self.in_step:
+            return 0.0
+        return max(0.0, now - (self.confirmed or self.since) / 1000)

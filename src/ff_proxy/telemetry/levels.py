@@ -17,23 +17,26 @@ class LogLevels:
     Args:
         default: of every line but those about one of ``environments``.
         environments: levels by environment id.
+
+    Attributes:
+        least: the least severe level that is written for anybody, as a number of ``logging``.
     """
 
     def __init__(self, default: str, environments: Mapping[str, str] | None = None) -> None:
         self._default = 0
         self._environments: dict[str, int] = {}
-        self._least = 0
+        self.least = 0
         self.change(default, environments or {})
 
     def change(self, default: str, environments: Mapping[str, str]) -> None:
         """Write by other levels from now on, also what loggers that exist already are given."""
         self._default = _LEVELS[default]
         self._environments = {name: _LEVELS[level] for name, level in environments.items()}
-        self._least = min(self._default, *self._environments.values(), _LEVELS["ERROR"])
+        self.least = min(self._default, *self._environments.values(), _LEVELS["ERROR"])
 
     def wants(self, level: int, facts: Mapping[str, object]) -> bool:
         """Whether a line with these facts is written."""
-        if level < self._least:
+        if level < self.least:
             return False
         return level >= (self._of(facts) if self._environments else self._default)
 

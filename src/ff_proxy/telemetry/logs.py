@@ -68,6 +68,11 @@ class LeveledLogger:
         self._log = log
         self._levels = levels
 
+    @property
+    def debugging(self) -> bool:
+        """Lines of DEBUG are written, at least for some environment."""
+        return self._levels.least <= logging.DEBUG
+
     def bind(self, **facts: object) -> "LeveledLogger":
         """The same, with ``facts`` on every line."""
         return LeveledLogger(self._log.bind(**facts), self._levels)

@@ -5,9 +5,14 @@ See spec/behaviour#endpoints.
 No label ever holds a target identifier or a key: labels are environments, routes, outcomes.
 """
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+# Those of the Go proxy from 0.05 to 1, and finer ones below.
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+_UPSTREAM_SECONDS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _BYTES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
 
@@ -140,3 +145,101 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemin",
         )
+        self._declare_environments(registry)
+        self._declare_upstream(registry)
+        self._declare_store(registry)
+        self._declare_process(registry)
+
+    def _declare_environments(self, registry: CollectorRegistry) -> None:
+        def of_environment(name: str, meaning: str) -> Gauge:
+            return Gauge(
+                f"ff_proxy_{name}", meaning, ("envID",), registry=registry, multiprocess_mode="livemax"
+            )
+
+        self.data_age = of_environment(
+            "environment_data_age_seconds", "Seconds since the environment was as Harness has it; 0: it is."
+        )
+        self.flags = of_environment("environment_flags", "Flags of the environment.")
+        self.segments = of_environment("environment_target_groups", "Target groups of the environment.")
+        self.keys = of_environment("environment_keys", "SDK keys that are accepted for the environment.")
+        self.revision = of_environment(
+            "environment_revision",
+            "Number of the environment's revision in the store; it grows with changes.",
+        )
+        self.keys_age = of_environment(
+            "environment_keys_age_seconds", "Seconds since Harness last listed the environment's keys."
+        )
+        self.leading = of_environment(
+            "leading", "1 while this proxy keeps the environment in step with Harness."
+        )
+        self.usage_queued = of_environment(
+            "usage_queued", "Usage entries of the environment that wait to be sent to Harness."
+        )
+
+    def _declare_upstream(self, registry: CollectorRegistry) -> None:
+        self.upstream_seconds = Histogram(
+            "ff_proxy_to_ff_client_service_requests_duration",
+            "Seconds until Harness has answered a request; streams are not among them.",
+            ("url", "envID"),
+            buckets=_UPSTREAM_SECONDS,
+            registry=registry,
+        )
+        self.upstream_messages = Counter(
+            "ff_proxy_saas_to_primary_sse_consumer_messages_received",
+            "Events received from Harness.",
+            ("topic", "error"),
+            registry=registry,
+        )
+        self.upstream_subscriptions = Counter(
+            "ff_proxy_saas_to_primary_sse_consumer_subscription_requests",
+            "Streams asked of Harness.",
+            ("topic",),
+            registry=registry,
+        )
+
+    def _declare_store(self, registry: CollectorRegistry) -> None:
+        self.store_up = Gauge(
+            "ff_proxy_store_up",
+            "1 while the store can be read and written.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.queued = Gauge(
+            "ff_proxy_queue_entries",
+            "Entries that wait in this proxy's memory for the store.",
+            ("queue",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
+    def _declare_process(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, meaning: str, mode: Literal["livesum", "livemin", "livemax"]) -> Gauge:
+            return Gauge(name, meaning, registry=registry, multiprocess_mode=mode)
+
+        self.build = Gauge(
+            "ff_proxy_build_info",
+            "1, with the version as a label.",
+            ("version", "python"),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.is_ready = gauge("ff_proxy_ready", "1 while the proxy is ready for SDKs.", "livemin")
+        self.degraded = gauge("ff_proxy_degraded", "Reasons for which it works on old data.", "livemax")
+        self.loop_lag = Histogram(
+            "ff_proxy_event_loop_lag_seconds",
+            "Seconds by which a timer, set fifty times a second, was late.",
+            buckets=_LAG_SECONDS,
+            registry=registry,
+        )
+        self.process_starts = Counter(
+            "ff_proxy_process_starts",
+            "Starts of each of the proxy's processes; what goes beyond one were restarts.",
+            ("process",),
+            registry=registry,
+        )
+        self.process_cpu = Counter("process_cpu_seconds", "Processor time in seconds.", registry=registry)
+        self.process_resident = gauge("process_resident_memory_bytes", "Resident memory.", "livesum")
+        self.process_virtual = gauge("process_virtual_memory_bytes", "Virtual memory.", "livesum")
+        self.process_fds = gauge("process_open_fds", "Open files.", "livesum")
+        self.process_max_fds = gauge("process_max_fds", "Files that a process may open.", "livemin")
+        self.process_start = gauge("process_start_time_seconds", "Start in seconds since 1970.", "livemin")

@@ -3,10 +3,11 @@
 import io
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from ff_proxy.errors import StoreError, UpstreamError
 from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry.exposition import exposition
 from ff_proxy.telemetry.failures import Failures
 from ff_proxy.telemetry.grouped_lines import GroupedLines
 from ff_proxy.telemetry.harness_troubles import HarnessTroubles
@@ -14,6 +15,7 @@ from ff_proxy.telemetry.incidents import Incidents
 from ff_proxy.telemetry.logs import Logger, OnceLog, make_logger
 from ff_proxy.telemetry.metrics import Metrics
 from ff_proxy.telemetry.notices import Notices
+from ff_proxy.telemetry.sampling import Sampler
 
 
 class Telemetry:
@@ -24,10 +26,12 @@ class Telemetry:
         clock: used to space repeated lines.
         registry: where the figures are registered; a fresh one by default.
         shown: what is given out; by default these figures and no others.
+        replica: this process never talks to Harness; some metrics have other names then.
 
     Attributes:
         began: the monotonic second at which it was made, which is among the first things a process does.
         grouped_lines: the service that writes lines about many environments, to be run while others work.
+        sampler: the service that looks at metrics that nobody changes but time.
         harness: hears of it when Harness cannot be used.
     """
 
@@ -38,14 +42,17 @@ class Telemetry:
         registry: CollectorRegistry | None = None,
         *,
         shown: CollectorRegistry | None = None,
+        replica: bool = False,
     ) -> None:
         self.began = clock.monotonic()
         self._logger = logger
         self._clock = clock
+        self._replica = replica
         registered = registry if registry is not None else CollectorRegistry()
         self._shown = shown if shown is not None else registered
         self.metrics = Metrics(registered)
         self.failures = Failures(self.logger("runtime"), self.once("runtime"), self.metrics.service_failures)
+        self.sampler = Sampler(clock, self.failures)
         self.grouped_lines = GroupedLines(clock)
         self.harness = HarnessTroubles(Incidents(self.logger("upstream"), self.grouped_lines))
         self._store = self.once("store")
@@ -67,6 +74,15 @@ class Telemetry:
             self._notices[room] = Notices(self.logger(room), self.grouped_lines)
         return self._notices[room]
 
+    def now(self) -> float:
+        """The monotonic second."""
+        return self._clock.monotonic()
+
+    @property
+    def debugging(self) -> bool:
+        """Lines of DEBUG are written, at least for some environment."""
+        return getattr(self._logger, "debugging", False)
+
     def trouble(self, error: UpstreamError | StoreError, doing: str, environment: str = "") -> None:
         """``doing`` something for ``environment`` failed; ``recovered`` says when it works again."""
         if isinstance(error, UpstreamError):
@@ -84,7 +100,7 @@ class Telemetry:
 
     def exposition(self) -> bytes:
         """The figures as Prometheus text."""
-        return generate_latest(self._shown)
+        return exposition(self._shown, replica=self._replica)
 
 
 class _StoppedClock:

@@ -135,6 +135,11 @@ class Environment:
         return self._follower.heard_at
 
     @property
+    def keys_age(self) -> float:
+        """Seconds since Harness listed the keys."""
+        return self._keys.age
+
+    @property
     def refused(self) -> bool:
         """SaaS definitely refuses to give the environment."""
         return isinstance(self._refresher.trouble, UpstreamRefused)
@@ -214,7 +219,7 @@ class Environment:
         if not self._pace.stream:
             detail = str(error) if error is not None else f"polling every {self._pace.poll:g} seconds"
             refused = isinstance(error, UpstreamRefused)
-            await self._status.report(StreamState.DISCONNECTED, detail, refused=refused)
+            await self._status.report(StreamState.DISCONNECTED, detail, refused=refused, polled=error is None)
         else:
             await self._status.repeat()
 

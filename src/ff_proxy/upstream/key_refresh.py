@@ -43,11 +43,17 @@ class KeyRefresh:
         self._interval = interval
         self._lost = lost
         self._trouble = ""
+        self._listed_at = rhythm.clock.monotonic()
 
     @property
     def trouble(self) -> str:
         """Why the last listing could not be used; empty if it could."""
         return self._trouble
+
+    @property
+    def age(self) -> float:
+        """Seconds since the keys were listed, or since this began."""
+        return self._rhythm.clock.monotonic() - self._listed_at
 
     async def run(self) -> None:
         """Refresh for ever."""
@@ -66,6 +72,7 @@ class KeyRefresh:
             self._telemetry.trouble(error, "keys", subject)
         else:
             self._trouble = ""
+            self._listed_at = self._rhythm.clock.monotonic()
             self._telemetry.recovered("keys", subject)
         try:
             if self._writer.loaded and not await self._writer.save_keys():

@@ -36,6 +36,8 @@ class Caller:
     def __init__(self, transport: Transport, telemetry: Telemetry) -> None:
         self._transport = transport
         self._requests = telemetry.metrics.upstream_requests
+        self._seconds = telemetry.metrics.upstream_seconds
+        self._now = telemetry.now
 
     async def call(self, request: Request) -> Reply:
         """A 2xx answer.
@@ -45,6 +47,7 @@ class Caller:
             UpstreamRefused: a status that is definite for this request, from SaaS itself.
             UpstreamMalformed: any other answer.
         """
+        began = self._now()
         try:
             reply = await self._transport.send(request)
         except UpstreamError as error:
@@ -52,6 +55,7 @@ class Caller:
             _shared(error, request)
             raise
         self._count(request, str(reply.status))
+        self._seconds.labels(request.route, request.environment).observe(self._now() - began)
         if reply.status in _SUCCESSES:
             return reply
         raise _shared(_unusable(request, reply.status, reply.headers, reply.body), request)

@@ -101,6 +101,8 @@ class Upstream:
         self._followed_by_others: set[EnvironmentId] = set()
         self._in_vain: dict[EnvironmentId, int] = {}
         self.ready = asyncio.Event()
+        self._metrics = telemetry.metrics
+        telemetry.sampler.add(self._sample)
 
     async def run(self) -> None:
         """Keep every environment in step for ever."""
@@ -246,6 +248,7 @@ class Upstream:
         environment = Environment(credentials, held, self._shared)
         self._environments[name] = environment
         self._followed_by_others.discard(name)
+        self._metrics.leading.labels(name).set(1)
         try:
             await environment.run()
         finally:
@@ -253,9 +256,15 @@ class Upstream:
             self._in_vain[name] = self._in_vain.get(name, 0) + 1 if environment.contact.lost_for else 0
             del self._environments[name]
             self._followed_by_others.add(name)
+            self._metrics.leading.labels(name).set(0)
+            self._metrics.keys_age.labels(name).set(0)
             self._telemetry.harness.withdraw(name)
             if not self._environments:
                 self._telemetry.harness.withdraw(doing=_PROBE)
+
+    def _sample(self) -> None:
+        for name, environment in self._environments.items():
+            self._metrics.keys_age.labels(name).set(environment.keys_age)
 
     def _is_hopeless(self, name: EnvironmentId) -> bool:
         environment = self._environments.get(name)

@@ -1,6 +1,7 @@
 """Telling everyone how an environment's upstream is doing: status store, figures, log."""
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -10,6 +11,9 @@ from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import StatusStore
 from ff_proxy.telemetry import Telemetry
+
+# Whoever reads the status after its writer is gone knows how old the data is to within this time.
+_CONFIRM_MILLISECONDS: Final = 30_000
 
 
 class StatusReporter:
@@ -42,11 +46,17 @@ class StatusReporter:
         """The status as it was last reported."""
         return self._current
 
-    async def report(self, state: StreamState, detail: str = "", *, refused: bool = False) -> None:
-        """The stream is in ``state`` now; ``since`` moves only when the state does."""
+    async def report(
+        self, state: StreamState, detail: str = "", *, refused: bool = False, polled: bool = False
+    ) -> None:
+        """The stream is in ``state`` now; ``since`` moves only when the state does.
+
+        ``polled`` says that everything was fetched a moment ago, without a stream.
+        """
         old = self._current
         since = old.since if state is old.state else self._now()
-        self._current = UpstreamStatus(state, since, refused, detail)
+        confirmed = self._now() if polled else old.confirmed
+        self._current = UpstreamStatus(state, since, refused, detail, confirmed=confirmed)
         self._gauge.set(state is StreamState.CONNECTED)
         if state is not old.state or refused is not old.refused:
             self._tell(state, detail)
@@ -68,7 +78,8 @@ class StatusReporter:
         await self._save(self._current)
 
     async def _save(self, old: UpstreamStatus) -> None:
-        self._current = msgspec.structs.replace(self._current, trouble=self._trouble())
+        current = msgspec.structs.replace(self._current, trouble=self._trouble())
+        self._current = msgspec.structs.replace(current, confirmed=self._confirmed(old, current))
         if self._saved and self._current == old:
             return
         try:
@@ -78,6 +89,12 @@ class StatusReporter:
             self._telemetry.trouble(error, "status", self._environment)
         else:
             self._saved = True
+
+    def _confirmed(self, old: UpstreamStatus, current: UpstreamStatus) -> int:
+        """Since what is in step stays so, the store is told only now and then, and when that has ended."""
+        ended = old.in_step and not current.in_step
+        stale = self._now() - current.confirmed >= _CONFIRM_MILLISECONDS
+        return self._now() if ended or (current.in_step and stale) else current.confirmed
 
     def _now(self) -> int:
         return int(self._clock.wall() * 1000)

@@ -5,6 +5,7 @@ from typing import Final
 from ff_proxy.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import StreamState
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.go_names import UPSTREAM_TOPIC
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import Credentials, Session
 from ff_proxy.upstream.failure_text import advice
@@ -45,6 +46,8 @@ class Follower:
         self._backoff = rhythm.backoff()
         self._log = telemetry.logger("upstream")
         self._events = telemetry.metrics.upstream_events
+        self._messages = telemetry.metrics.upstream_messages
+        self._subscriptions = telemetry.metrics.upstream_subscriptions
         self._once = telemetry.once("upstream")
         self._telemetry = telemetry
         self._alive = False
@@ -110,6 +113,7 @@ class Follower:
 
     async def _listen(self, session: Session) -> None:
         decoder = SseDecoder()
+        self._subscriptions.labels(UPSTREAM_TOPIC).inc()
         async with self._api.stream(session, self._pace.idle) as chunks:
             self._opened = True
             self._telemetry.recovered("stream", self._credentials.environment.id)
@@ -134,6 +138,8 @@ class Follower:
         change = read_event(record.data)
         outcome = change.value if isinstance(change, UnusableEvent) else change.action.value
         self._events.labels(self._credentials.environment.id, outcome).inc()
+        error = "err_parsing_message" if change is UnusableEvent.MALFORMED else "false"
+        self._messages.labels(UPSTREAM_TOPIC, error).inc()
         self._log.debug("event", environment=self._credentials.environment.id, data=record.data)
         if change is UnusableEvent.MALFORMED:
             # Something may have changed that we do not know of.

@@ -83,6 +83,8 @@ class UsageForwarder:
         self._once = telemetry.once("usage")
         self._failures = telemetry.failures
         self._harness = telemetry.harness
+        self._queued = telemetry.metrics.usage_queued
+        self._shown: set[EnvironmentId] = set()
         self._owns = owns
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._lanes: dict[EnvironmentId, _Lane] = {}
@@ -125,7 +127,13 @@ class UsageForwarder:
         except StoreError as error:
             self._once.trouble("usage queue not readable", error)
             return {}
-        return {name: entries for name, entries in pending.items() if self._owns(name)}
+        owned = {name: entries for name, entries in pending.items() if self._owns(name)}
+        for name in self._shown - owned.keys():
+            self._queued.labels(name).set(0)
+        for name, entries in owned.items():
+            self._queued.labels(name).set(entries)
+        self._shown = set(owned)
+        return owned
 
     async def _insist(self, environment: EnvironmentId, entries: int) -> None:
         """Send about ``entries``, with pauses after failures, until done or cancelled."""

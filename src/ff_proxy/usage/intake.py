@@ -75,6 +75,8 @@ class UsageIntake:
         self._dropped = telemetry.metrics.usage_dropped
         self._sdks = SdkCounter(telemetry.metrics.sdk_usage)
         self._once = telemetry.once("usage")
+        queued = telemetry.metrics.queued.labels("usage")
+        telemetry.sampler.add(lambda: queued.set(len(self._buffer)))
         self._interval = interval
         self._much_bytes = budget // _MUCH_PART
         self._full_bytes = budget // _FULL_PART

@@ -48,6 +48,8 @@ class TargetIntake:
         self._clock = clock
         self._outcomes = telemetry.metrics.registrations
         self._once = telemetry.once("usage")
+        queued = telemetry.metrics.queued.labels("registrations")
+        telemetry.sampler.add(lambda: queued.set(len(self._waiting)))
         self._waiting: BoundedMap[tuple[EnvironmentId, str], Registration] = BoundedMap(budget)
         self._something = asyncio.Event()
         self._flushing = asyncio.Lock()

@@ -195,7 +195,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off(
     board.put(config(flag("a", version=2), flag("b")))
     await clock.advance(1.5)
     assert (stream.transport.ended(), stream.closings, len(hub)) == ("aborted", 1, 0)
-    assert figure(telemetry, "ff_proxy_sse_stream_close_total{") == 1
+    assert figure(telemetry, "ff_proxy_sse_stream_close{") == 1
     assert 'reason="stalled"' in telemetry.exposition().decode()
 
 
@@ -361,7 +361,7 @@ async def test_events_are_counted_per_stream(
     await clock.advance(20)
     board.put(config(flag("a", version=2), flag("b")))
     await clock.advance(1)
-    assert figure(telemetry, "ff_proxy_sse_publish_total{") == 3
+    assert figure(telemetry, "ff_proxy_sse_publish{") == 3
 
 
 async def test_a_drain_spreads_the_ends_over_its_time(hub: Hub, clock: FakeClock) -> None:

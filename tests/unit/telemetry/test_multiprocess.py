@@ -13,6 +13,8 @@ from ff_proxy.telemetry.multiprocess import mark_dead, share_metrics
 # Where other tests have left threads behind, Python warns of what only they could suffer from.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
+_SHOWN = ("ff_proxy_http_requests_total", "ff_proxy_sdk_streams", "ff_proxy_stream_health")
+
 
 @pytest.fixture(autouse=True)
 def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +36,7 @@ def be(process: str, directory: Path, act: Callable[[Metrics], None]) -> None:
 def shown(directory: Path) -> list[str]:
     """The samples, as a process shows them that has none of its own."""
     text = generate_latest(share_metrics(directory, "looker")).decode()
-    return sorted(line for line in text.splitlines() if not line.startswith("#"))
+    return sorted(line for line in text.splitlines() if line.startswith(_SHOWN))
 
 
 def one(metrics: Metrics) -> None:
@@ -64,7 +66,7 @@ def test_metrics_add_up_over_processes_and_lives(tmp_path: Path) -> None:
     be("worker-2", tmp_path, one)
     assert f"{requests} 6.0" in shown(tmp_path)
     assert 'ff_proxy_sdk_streams{envID="e"} 6.0' in shown(tmp_path)
-    assert len(list(tmp_path.iterdir())) == len(files) + 2  # its two kinds of gauges
+    assert len(list(tmp_path.iterdir())) == len(files) + 3  # its three kinds of gauges
 
 
 def test_a_file_that_is_just_being_made_is_passed_over(tmp_path: Path) -> None:

@@ -102,8 +102,8 @@ async def test_requests_are_counted(saas: FakeSaas) -> None:
     with pytest.raises(UpstreamUnavailable):
         await caller.call(REQUEST)
     text = telemetry.exposition().decode()
-    assert 'ff_proxy_to_client_service_requests_total{code="200",envID="e",url="/x"} 1.0' in text
-    assert 'ff_proxy_to_client_service_requests_total{code="error",envID="e",url="/x"} 1.0' in text
+    assert 'ff_proxy_to_client_service_requests{code="200",envID="e",url="/x"} 1.0' in text
+    assert 'ff_proxy_to_client_service_requests{code="error",envID="e",url="/x"} 1.0' in text
 
 
 async def open_stream(saas: FakeSaas, telemetry: Telemetry) -> None:

@@ -26,7 +26,8 @@ async def test_since_moves_with_the_state_only(world: World) -> None:
         StreamState.DISCONNECTED, since, refused=True, detail="another"
     )
     await status.report(StreamState.CONNECTED)
-    assert await stored(world) == UpstreamStatus(StreamState.CONNECTED, since + 5000)
+    now = since + 5000
+    assert await stored(world) == UpstreamStatus(StreamState.CONNECTED, now, confirmed=now)
     assert status.current == await stored(world)
 
 
@@ -43,6 +44,36 @@ async def test_log_and_gauge(world: World) -> None:
     await status.report(StreamState.CONNECTED)
     status.end()
     assert f'ff_proxy_stream_health{{envID="{ENVIRONMENT}"}} 0.0' in world.telemetry.exposition().decode()
+
+
+async def test_how_old_the_data_is(world: World) -> None:
+    """Nothing while all is well, then since that ended; without a stream since the last poll."""
+    status = reporter(world)
+    await status.report(StreamState.CONNECTED)
+    await world.clock.advance(500)
+    assert (await stored(world)).data_age(world.clock.wall()) == 0
+    await status.report(StreamState.DISCONNECTED, "gone")
+    await world.clock.advance(100)
+    await status.report(StreamState.DISCONNECTED, "still gone")
+    assert (await stored(world)).data_age(world.clock.wall()) == 100
+    await status.report(StreamState.CONNECTED)
+    world.trouble = "flags not fetched"
+    await status.repeat()
+    await world.clock.advance(7)
+    assert (await stored(world)).data_age(world.clock.wall()) == 7
+    await status.report(StreamState.DISCONNECTED, "polling", polled=True)
+    await world.clock.advance(3)
+    assert (await stored(world)).data_age(world.clock.wall()) == 3
+
+
+async def test_a_reader_knows_the_age_without_the_writer(world: World) -> None:
+    """To within half a minute, and without a write each time that nothing has changed."""
+    status = reporter(world)
+    await status.report(StreamState.CONNECTED)
+    for _ in range(100):
+        await world.clock.advance(10)
+        await status.repeat()
+        assert world.clock.wall() * 1000 - (await stored(world)).confirmed <= 30_000
 
 
 async def test_store_that_is_away(world: World) -> None:

@@ -15,8 +15,8 @@ def test_new_sdks_beyond_the_capacity_count_as_other() -> None:
     for version in ("1", "2" * 100, "3", "4", "1"):
         sdks.count(ENV, SdkLabels("server", version, "go"))
     text = telemetry.exposition().decode()
-    lines = {line for line in text.splitlines() if line.startswith("ff_proxy_sdk_usage_total")}
-    shown = 'ff_proxy_sdk_usage_total{{envID="{}",sdk_language="{}",sdk_type="{}",sdk_version="{}"}} {}'
+    lines = {line for line in text.splitlines() if line.startswith("ff_proxy_sdk_usage")}
+    shown = 'ff_proxy_sdk_usage{{envID="{}",sdk_language="{}",sdk_type="{}",sdk_version="{}"}} {}'
     assert lines == {
         shown.format(ENV, "go", "server", "1", "2.0"),
         shown.format(ENV, "go", "server", "2" * 40, "1.0"),

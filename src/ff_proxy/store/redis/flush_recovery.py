@@ -51,6 +51,7 @@ class FlushRecovery:
         self._log = telemetry.logger("store")
         self._once = telemetry.once("store")
         self._trouble = ""
+        self._up = telemetry.metrics.store_up
         self._born: bytes | None = None
 
     async def run(self) -> None:
@@ -66,6 +67,7 @@ class FlushRecovery:
             await self.look()
         except StoreUnavailable as error:
             self._trouble = str(error)
+            self._up.set(0)
             if isinstance(error, StoreMisconfigured):
                 self._once.error(_UNUSABLE, error=self._trouble)
             else:
@@ -73,6 +75,7 @@ class FlushRecovery:
             return
         said = [self._once.forget(event) for event in (_UNUSABLE, _AWAY)]
         self._trouble = ""
+        self._up.set(1)
         if any(said):
             self._log.info("Redis can be used again")
 

@@ -143,7 +143,13 @@ def status(stored: bytes, reporter: int, lease: bytes | None) -> UpstreamStatus:
     if reporter in {0, current}:
         return reported
     nobody = "nobody follows Harness for it now"
-    return UpstreamStatus(StreamState.INITIALIZING, reported.since, detail=nobody, trouble=nobody)
+    return UpstreamStatus(
+        StreamState.INITIALIZING,
+        reported.since,
+        detail=nobody,
+        trouble=nobody,
+        confirmed=reported.confirmed,
+    )
 
 
 def _field(item: Item) -> str:

@@ -36,12 +36,15 @@ class Database:
     """A SQLite file in ``directory``, locked against other processes while open.
 
     ``async with`` opens it. ``run`` executes a function of the connection in one transaction. ``once`` hears
-    of files that other users could read.
+    of files that other users could read, ``up`` 1 whenever it could be used, else 0.
     """
 
-    def __init__(self, directory: Path, name: str, once: OnceLog) -> None:
+    def __init__(
+        self, directory: Path, name: str, once: OnceLog, up: Callable[[float], object] = lambda _: None
+    ) -> None:
         self.path: Final = directory / f"{name}.sqlite"
         self._once = once
+        self._up = up
         self._lock_path: Final = directory / f"{name}.lock"
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
@@ -78,7 +81,13 @@ class Database:
                 self._connection.execute("BEGIN IMMEDIATE")
                 return work(self._connection)
 
-        return await self._call(transaction)
+        try:
+            result = await self._call(transaction)
+        except StoreError:
+            self._up(0)
+            raise
+        self._up(1)
+        return result
 
     async def _call(self, work: Callable[[], _Result]) -> _Result:
         with border(self._ours):

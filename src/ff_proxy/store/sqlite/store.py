@@ -64,7 +64,7 @@ class SqliteStore:
         shares: MemoryShares = LEAST_SHARES,
     ) -> None:
         once = telemetry.once("store")
-        self._database = Database(directory, name, once)
+        self._database = Database(directory, name, once, telemetry.metrics.store_up.set)
         self.recovery = recovery = FileRecovery(clock, telemetry)
         self.configs = SqliteConfigs(self._database, epoch, clock, recovery)
         self.targets = SqliteTargets(

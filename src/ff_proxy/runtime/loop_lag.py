@@ -1,0 +1,97 @@
+"""How long one piece of work holds the event loop while everybody waits (spec/behaviour#metrics)."""
+
+import asyncio
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry import Telemetry
+
+HELD_SECONDS: Final = 0.05
+"""Longer than this nothing may hold the loop without being told."""
+
+_TICK: Final = 0.02
+_WATCH_TICK: Final = 0.01
+_WARN_EVERY: Final = 60.0
+_FRAMES: Final = 6
+
+
+class LoopLag:
+    """The service that wakes fifty times a second, and measures by how much it was too late.
+
+    Args:
+        clock: measures and waits.
+        telemetry: is told: of each delay as a metric, of long ones in the log.
+        name_holder: at DEBUG, a thread looks what holds the loop while it does.
+    """
+
+    name = "event loop lag"
+
+    def __init__(self, clock: Clock, telemetry: Telemetry, *, name_holder: bool = False) -> None:
+        self.ready = asyncio.Event()
+        self._clock = clock
+        self._lag = telemetry.metrics.loop_lag
+        self._log = telemetry.logger("runtime")
+        self._once = telemetry.once("runtime", _WARN_EVERY)
+        self._watch = _Watch(clock.monotonic) if name_holder else None
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        self.ready.set()
+        if self._watch is not None:
+            self._watch.start(threading.get_ident())
+        try:
+            while True:
+                asleep = self._clock.monotonic()
+                await self._clock.sleep(_TICK)
+                self._measured(self._clock.monotonic() - asleep - _TICK)
+        finally:
+            if self._watch is not None:
+                self._watch.stop()
+
+    def _measured(self, late: float) -> None:
+        self._lag.observe(max(0.0, late))
+        holder = "" if self._watch is None else self._watch.beat()
+        if late > HELD_SECONDS:
+            self._once.warning("the event loop was held, everybody waited meanwhile", seconds=round(late, 3))
+            if self._watch is not None:
+                self._log.debug("the event loop was held", seconds=round(late, 3), by=holder or "not seen")
+
+
+class _Watch:
+    """A thread that notices a loop that does not beat, and remembers where its thread was."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._over = threading.Event()
+        self._beat = 0.0
+        self._seen = ""
+
+    def start(self, watched: int) -> None:
+        """Look at the thread with that number from now on."""
+        self._beat = self._now()
+        self._over.clear()
+        threading.Thread(target=self._look, args=(watched,), name="loop watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over.set()
+
+    def beat(self) -> str:
+        """The loop turns; what was seen since the last time, innermost call first."""
+        self._beat = self._now()
+        seen, self._seen = self._seen, ""
+        return seen
+
+    def _look(self, watched: int) -> None:
+        while not self._over.wait(_WATCH_TICK):
+            if self._now() - self._beat > _TICK + HELD_SECONDS / 2:
+                frame = sys._current_frames().get(watched)  # noqa: SLF001  (there is no other way)
+                calls = traceback.extract_stack(frame)[-_FRAMES:] if frame is not None else []
+                # No source lines and no values: only names of functions and files.
+                self._seen = " < ".join(
+                    f"{one.name} ({one.filename}:{one.lineno})" for one in reversed(calls)
+                )

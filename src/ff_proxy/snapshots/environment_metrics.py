@@ -1,0 +1,81 @@
+"""What this process serves, as metrics: sizes and revision of each environment, and how old its data is."""
+
+import asyncio
+from typing import Final
+
+from ff_proxy.errors import StoreError
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.environment import Domain
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.snapshots.snapshot import Snapshot
+from ff_proxy.store.protocol import StatusReader
+from ff_proxy.telemetry import Telemetry
+
+_LOOK_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 2.0
+# The more environments, the less often a store on the network is asked.
+_PER_SECOND: Final = 100
+
+
+class EnvironmentMetrics:
+    """The service that asks now and then how old the data of each environment is.
+
+    The sizes are set whenever a snapshot is swapped, whether it runs or not.
+    """
+
+    name = "environment metrics"
+
+    def __init__(
+        self, snapshots: SnapshotRegistry, statuses: StatusReader, clock: Clock, telemetry: Telemetry
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._snapshots = snapshots
+        self._statuses = statuses
+        self._clock = clock
+        self._metrics = telemetry.metrics
+        self._ages: dict[EnvironmentId, float] = {}
+        for environment, snapshot in snapshots.all().items():
+            self._show(environment, snapshot)
+        snapshots.listen(lambda announcement: self._show(announcement.environment, announcement.snapshot))
+
+    @property
+    def data_age(self) -> float | None:
+        """Seconds since the oldest environment was as Harness has it; ``None`` where there is no Harness."""
+        return max(self._ages.values(), default=None)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        self.ready.set()
+        while True:
+            await self.look()
+            await self._clock.sleep(max(_LOOK_SECONDS, len(self._ages) / _PER_SECOND))
+
+    async def look(self) -> None:
+        """Look once; while the store does not answer, data grows older by what was known last."""
+        before = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                statuses = await self._statuses.statuses()
+        except (StoreError, TimeoutError):
+            passed = _LOOK_SECONDS + self._clock.monotonic() - before
+            ages = {name: age + passed for name, age in self._ages.items()}
+        else:
+            now = self._clock.wall()
+            held = self._snapshots.all()
+            ages = {name: status.data_age(now) for name, status in statuses.items() if name in held}
+        for name in self._ages.keys() - ages.keys():
+            self._metrics.data_age.labels(name).set(0)
+        for name, age in ages.items():
+            self._metrics.data_age.labels(name).set(age)
+        self._ages = ages
+
+    def _show(self, environment: EnvironmentId, snapshot: Snapshot | None) -> None:
+        metrics = self._metrics
+        sizes = (0, 0, 0, 0)
+        if snapshot is not None:
+            flags, segments = (len(snapshot.items(domain)) for domain in (Domain.FLAG, Domain.SEGMENT))
+            sizes = flags, segments, len(snapshot.keys), snapshot.revision.counter
+        each = (metrics.flags, metrics.segments, metrics.keys, metrics.revision)
+        for metric, size in zip(each, sizes, strict=True):
+            metric.labels(environment).set(size)

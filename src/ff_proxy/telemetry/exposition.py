@@ -1,0 +1,67 @@
+"""The Prometheus text, under the names that the Go proxy exposes its metrics by.
+
+The library ends every counter in ``_total`` and adds when each series was made; the Go proxy does neither,
+and dashboards and alerts ask for its names.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from ff_proxy.telemetry.go_names import GO_COUNTERS, PUBLISHED, published_as
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_CREATED: Final = "_created"
+_TOTAL: Final = "_total"
+_ESCAPES: Final = {"\\": r"\\", "\n": r"\n", '"': r"\""}
+
+
+def exposition(collector: Collector, *, replica: bool = False) -> bytes:
+    """Everything of ``collector`` as text; a ``replica`` has other names for what it sends to SDKs."""
+    lines: list[str] = []
+    for family in collector.collect():
+        lines += _family(family)
+        if family.name == PUBLISHED:
+            lines += _family(published_as(family, replica=replica))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _family(family: Metric) -> Iterator[str]:
+    kind = {"info": "gauge", "unknown": "untyped"}.get(family.type, family.type)
+    name = family.name
+    if kind == "counter" and name not in GO_COUNTERS:
+        name += _TOTAL
+    yield f"# HELP {name} {_escaped(family.documentation, quotes=False)}"
+    yield f"# TYPE {name} {kind}"
+    for sample in family.samples:
+        if sample.name.endswith(_CREATED):
+            continue
+        shown = sample.name
+        if kind == "counter":
+            shown = name
+        yield f"{shown}{_labels(sample.labels)} {_number(sample.value)}"
+
+
+def _number(value: float) -> str:
+    return str(floatToGoString(value))  # type: ignore[no-untyped-call]  # the library leaves it untyped
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(_pairs(labels.items())) + "}"
+
+
+def _pairs(labels: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for name, value in sorted(labels):
+        yield f'{name}="{_escaped(value)}"'
+
+
+def _escaped(text: str, *, quotes: bool = True) -> str:
+    # Labels may hold what clients sent: half a character could not be encoded.
+    text = text.encode("utf-8", "replace").decode()
+    return "".join(_ESCAPES.get(one, one) if quotes or one != '"' else one for one in text)
