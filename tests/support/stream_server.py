@@ -10,7 +10,8 @@ from typing import cast
 
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.runtime.clock import SystemClock
-from ff_proxy.streams.hub import Hub
+from ff_proxy.streams.hub import Hub, StreamOpening
+from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.streams.sender import Intervals
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from tests.support.configs import ENVIRONMENT
@@ -32,9 +33,7 @@ class _Door(asyncio.Protocol):
         environment, key = data.decode().strip().split(" ")
         self._server.hub.open_transport(
             self._transport,
-            EnvironmentId(environment),
-            None if key == "-" else SdkKeyHash(key),
-            None,
+            StreamOpening(EnvironmentId(environment), None if key == "-" else SdkKeyHash(key)),
             HEAD,
             self._server.count_closing,
         )
@@ -109,7 +108,7 @@ async def stream_server(
 ) -> AsyncIterator[StreamServer]:
     """A running hub on a port of its own."""
     telemetry = null_telemetry()
-    hub = Hub(board, SystemClock(), telemetry, random.Random(7), pace)
+    hub = Hub(board, ListReads(100_000), SystemClock(), telemetry, random.Random(7), pace)
     server = StreamServer(hub, board, telemetry, secure)
     async with running(hub.run), server.listening(send_buffer):
         yield server

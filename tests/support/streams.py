@@ -14,7 +14,7 @@ from ff_proxy.model.environment import EnvironmentConfig, Revision
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.snapshots.registry import Announcement, Listener
 from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
-from ff_proxy.streams.hub import Hub
+from ff_proxy.streams.hub import Hub, StreamOpening
 from tests.support.configs import ENVIRONMENT
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
@@ -163,13 +163,16 @@ def open_fake(
     environment: EnvironmentId = ENVIRONMENT,
     *,
     key: SdkKeyHash | None = None,
+    token: bytes = b"",
     issued_at: float | None = None,
+    client: bool = False,
     blocked: bool = False,
 ) -> Opened:
     """Open a stream on a fake transport."""
     opened = Opened()
     opened.transport.blocked = blocked
-    hub.open_transport(opened.transport, environment, key, issued_at, HEAD, opened.closed)
+    opening = StreamOpening(environment, key, token, issued_at, client=client)
+    hub.open_transport(opened.transport, opening, HEAD, opened.closed)
     return opened
 
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import repeat
 
 from ff_proxy.api.access import Access, OpenAccess, TokenAccess
 from ff_proxy.api.auth import Authenticator
@@ -43,6 +44,7 @@ from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import TargetStore
 from ff_proxy.streams.hub import Hub
+from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.usage.intake import Intake
 from tests.support.configs import ENVIRONMENT, KEY
@@ -124,13 +126,14 @@ class Site:
         self.store = MemoryStore("life", self.clock, shares=shares)
         self.targets: TargetStore = targets or self.store.targets
         self.snapshots = SnapshotRegistry(self.store.configs, CompileOptions(), self.clock, self.telemetry)
-        self.tokens = Tokens(SECRET, self.clock, keyless=keyless, budget=shares.tokens)
+        self.tokens = Tokens(SECRET, self.clock, keyless=keyless, budget=shares.tokens, serials=repeat(7))
         self.keys = Keys(self.store)
         self.registrar = Registrars()
         self.posts = Posts()
         self.readiness = Readiness(loaded=1)
         self.environments: list[EnvironmentId] = [ENVIRONMENT]
-        self.hub = Hub(self.snapshots, self.clock, self.telemetry, random.Random(1))
+        self.lists = ListReads(shares.events)
+        self.hub = Hub(self.snapshots, self.lists, self.clock, self.telemetry, random.Random(1))
         fresh = freshness or AlwaysFresh()
         access: Access = OpenAccess(self.snapshots) if bypass else TokenAccess(self.tokens, self.snapshots)
         issuer: Issuer = self.tokens
@@ -148,6 +151,7 @@ class Site:
                 fresh,
                 Evaluations(self.telemetry, budget=shares.evaluations),
                 SnapshotLeases(self.snapshots),
+                self.lists,
                 self.telemetry,
             ),
             Authenticator(issuer, self.snapshots, self.keys, self.targets, self.registrar, self.telemetry),

@@ -31,11 +31,12 @@ class Outdated(RequestError):  # noqa: N818  (reads as what it says of the snaps
 
 
 class StreamGrant(msgspec.Struct, frozen=True):
-    """A stream may be opened: ``issued_at`` is when its token was made (epoch seconds), if known."""
+    """A stream may be opened; ``issued_at`` (epoch seconds) is when its ``token``, if any, was made."""
 
     environment: EnvironmentId
     key: SdkKeyHash | None
-    issued_at: float | None
+    token: bytes = b""
+    issued_at: float | None = None
 
 
 class Access(Protocol):
@@ -96,7 +97,7 @@ class TokenAccess:
         _check_key(claims, snapshot)
         if key not in snapshot.keys:
             raise Outdated(_FORBIDDEN, "the key is not one of the token's environment", claims.environment)
-        return StreamGrant(claims.environment, key, claims.issued_at)
+        return StreamGrant(claims.environment, key, bearer_token(headers), claims.issued_at)
 
     def _claims(
         self, headers: Headers, environment: EnvironmentId, undecided: int, unverified: int
@@ -107,12 +108,12 @@ class TokenAccess:
         return claims
 
     def _verified(self, headers: Headers, undecided: int, unverified: int) -> TokenClaims:
-        scheme, _, token = (headers.get(b"authorization") or b"").strip().partition(b" ")
-        if scheme.lower() != _BEARER or not token:
+        token = bearer_token(headers)
+        if not token:
             raise RequestError(_UNAUTHORIZED, "a bearer token is missing")
-        claims = self._tokens.verify(token.lstrip())
+        claims = self._tokens.verify(token)
         if claims is None:
-            if self._tokens.undecided(token.lstrip()):
+            if self._tokens.undecided(token):
                 raise RequestError(undecided, UNDECIDED, retry_after=RETRY_SOON)
             raise RequestError(unverified, "the token is not valid here")
         return claims
@@ -143,7 +144,7 @@ class OpenAccess:
         environment = self._snapshots.environment_of(key)
         if environment is None:
             raise RequestError(_FORBIDDEN, "the key is not known")
-        return StreamGrant(environment, key, None)
+        return StreamGrant(environment, key)
 
 
 def _check_key(claims: TokenClaims, snapshot: Snapshot) -> None:
@@ -152,6 +153,12 @@ def _check_key(claims: TokenClaims, snapshot: Snapshot) -> None:
     good = bool(snapshot.keys) if claims.key is None else claims.key in snapshot.keys
     if not good:
         raise Outdated(_FORBIDDEN, "the SDK key of this token is not valid any more", claims.environment)
+
+
+def bearer_token(headers: Headers) -> bytes:
+    """The token of a request; empty if there is none."""
+    scheme, _, token = (headers.get(b"authorization") or b"").strip().partition(b" ")
+    return token.lstrip() if scheme.lower() == _BEARER else b""
 
 
 def stream_key(headers: Headers) -> SdkKeyHash:

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, final
 
-from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
+from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.target import Target
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.streams.hub import StreamOpening
 
 
 class KeyChecker(Protocol):
@@ -48,9 +49,7 @@ class StreamHub(Protocol):
     def open_transport(
         self,
         transport: asyncio.Transport,
-        environment: EnvironmentId,
-        key: SdkKeyHash | None,
-        issued_at: float | None,
+        opening: StreamOpening,
         head: bytes,
         on_closed: Callable[[], None],
     ) -> None:

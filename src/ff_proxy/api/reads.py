@@ -6,7 +6,7 @@ from typing import Final, Literal, final
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
-from ff_proxy.api.access import Access, Outdated
+from ff_proxy.api.access import Access, Outdated, bearer_token
 from ff_proxy.api.evaluations import Evaluations
 from ff_proxy.api.leases import SnapshotLeases
 from ff_proxy.api.ports import AlwaysFresh, Freshness
@@ -16,11 +16,13 @@ from ff_proxy.http.headers import Headers
 from ff_proxy.http.negotiate import takes_gzip, unchanged
 from ff_proxy.http.request import Request
 from ff_proxy.http.response import JSON, Response
+from ff_proxy.model.environment import Domain
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.snapshots.encoded_body import EncodedBody
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.store.protocol import Targets, Unknown
+from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.wire.sdk import read_target_header
 
@@ -107,6 +109,7 @@ class Reads:
         freshness: whether the snapshots may be answered from at once.
         evaluations: evaluates.
         leases: of the snapshots.
+        lists: told who has fetched all flags, or all segments.
         telemetry: told of ``Harness-Target`` headers that cannot be read.
     """
 
@@ -117,6 +120,7 @@ class Reads:
         freshness: Freshness,
         evaluations: Evaluations,
         leases: SnapshotLeases,
+        lists: ListReads,
         telemetry: Telemetry,
     ) -> None:
         self._access = access
@@ -125,6 +129,7 @@ class Reads:
         self._always_fresh = isinstance(freshness, AlwaysFresh)
         self._evaluations = evaluations
         self._leases = leases
+        self._lists = lists
         self._once = telemetry.once("reads")
         self._forms: WeakKeyDictionary[Snapshot, dict[str, _Forms]] = WeakKeyDictionary()
 
@@ -196,9 +201,11 @@ class Reads:
     # --- flags and segments
 
     def _all_flags(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
+        self._lists.note(bearer_token(request.headers), Domain.FLAG)
         return self._whole(request, snapshot, "flags", lambda: snapshot.flags)
 
     def _all_segments(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
+        self._lists.note(bearer_token(request.headers), Domain.SEGMENT)
         v2 = _asks_rules_v2(request.query)
         name = "segments, v2" if v2 else "segments"
         return self._whole(request, snapshot, name, lambda: snapshot.segments(rules_v2=v2))

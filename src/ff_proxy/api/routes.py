@@ -6,7 +6,7 @@ from typing import Final
 from ff_proxy.api.auth import LONGEST_BODY, Authenticator
 from ff_proxy.api.health import Health
 from ff_proxy.api.reads import EVALUATION_HEADERS, READ_HEADERS, Reads
-from ff_proxy.api.stream_requests import StreamRequests
+from ff_proxy.api.stream_requests import STREAM_HEADERS, StreamRequests
 from ff_proxy.api.usage_posts import UsagePosts
 from ff_proxy.http.response import empty_problem
 from ff_proxy.http.routes import Route
@@ -49,7 +49,7 @@ def make_routes(
             "GET",
             "/stream",
             stream_requests,
-            headers=(b"authorization", b"api-key"),
+            headers=STREAM_HEADERS,
             problem=empty_problem,
             streams=True,
         ),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from ff_proxy.api.access import Access, Outdated, StreamGrant
@@ -12,6 +13,10 @@ from ff_proxy.http.headers import Headers
 from ff_proxy.http.request import Request
 from ff_proxy.http.response import UNAVAILABLE, Fields
 from ff_proxy.snapshots.registry import Announcement, SnapshotRegistry
+from ff_proxy.streams.hub import StreamOpening
+
+STREAM_HEADERS: Final = (b"authorization", b"api-key", b"harness-sdk-info", b"origin")
+"""What the answer depends on."""
 
 _FIELDS: Final[Fields] = (
     (b"Content-Type", b"text/event-stream"),
@@ -53,7 +58,7 @@ class StreamRequests:
     def __call__(self, request: Request) -> Handover | Awaitable[Handover]:
         """The answer to one request; raises ``RequestError`` 400, 401, 403 or 503, in this order."""
         try:
-            return self._opened(self._access.stream(request.headers))
+            return self._opened(self._access.stream(request.headers), request.headers)
         except RequestError as refusal:
             if isinstance(refusal, Outdated) or refusal.status == UNAVAILABLE:
                 return self._later(request.headers, refusal)
@@ -74,7 +79,7 @@ class StreamRequests:
                 while True:
                     changed.clear()
                     try:
-                        return self._opened(self._access.stream(headers))
+                        return self._opened(self._access.stream(headers), headers)
                     except RequestError as present:
                         # Only what may be better in a moment is worth the wait.
                         if present.status != UNAVAILABLE:
@@ -86,12 +91,23 @@ class StreamRequests:
         finally:
             self._waiting.discard(changed)
 
-    def _opened(self, grant: StreamGrant) -> Handover:
-        def take(transport: asyncio.Transport, head: bytes, closed: Callable[[], None]) -> None:
-            self._hub.open_transport(transport, grant.environment, grant.key, grant.issued_at, head, closed)
+    def _opened(self, grant: StreamGrant, headers: Headers) -> Handover:
+        opening = StreamOpening(
+            grant.environment, grant.key, grant.token, grant.issued_at, client=_is_client(headers)
+        )
+        return Handover(_FIELDS, grant.environment, partial(self._take, opening))
 
-        return Handover(_FIELDS, grant.environment, take)
+    def _take(
+        self, opening: StreamOpening, transport: asyncio.Transport, head: bytes, closed: Callable[[], None]
+    ) -> None:
+        self._hub.open_transport(transport, opening, head, closed)
 
     def _announced(self, announcement: Announcement) -> None:
         if announcement.previous is None:
             self.look_again()
+
+
+def _is_client(headers: Headers) -> bool:
+    """Whether an SDK gets evaluations: it says so, or is a page in a browser."""
+    told = headers.get(b"harness-sdk-info") or b""
+    return told.lower().split()[-1:] == [b"client"] or headers.get(b"origin") is not None

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Callable, Collection, Iterator
+from itertools import count
 from typing import Final
 
 import jwt
@@ -22,7 +23,6 @@ from ff_proxy.wire.sdk import TokenClaims, read_claims, write_claims
 AWAITED: Final = "the secret that signs tokens is not read from the store yet"
 
 _ALGORITHM: Final = "HS256"
-_ISSUED_PART: Final = 8
 _LONGEST: Final = 8192
 _PADDING: Final = b"=="
 
@@ -57,6 +57,7 @@ class Tokens:
         awaiting: ``adopt`` is still to be called.
         budget: bytes of tokens that are remembered.
         dropped: told how many were forgotten for room.
+        serials: what makes each token another one; no two processes should have them alike.
         account: claimed for environments whose own account is not known.
     """
 
@@ -72,6 +73,7 @@ class Tokens:
         awaiting: bool = False,
         budget: int = LEAST_SHARES.tokens,
         dropped: Callable[[int], object] = lambda _: None,
+        serials: Iterator[int] | None = None,
         account: str = "",
     ) -> None:
         self._secret = None if secret is None else _bytes(secret)
@@ -81,12 +83,8 @@ class Tokens:
         self._awaiting = awaiting
         self._clock = clock
         self._keyless = keyless
-        self._issued: BoundedMap[SdkKeyHash, tuple[EnvironmentInfo, int, str]] = BoundedMap(
-            budget // _ISSUED_PART
-        )
-        self._verified: BoundedMap[bytes, TokenClaims] = BoundedMap(
-            budget - budget // _ISSUED_PART, dropped=dropped
-        )
+        self._serials = count() if serials is None else serials
+        self._verified: BoundedMap[bytes, TokenClaims] = BoundedMap(budget, dropped=dropped)
         self._account = account
         self._jws: Final = jwt.PyJWS(algorithms=[_ALGORITHM])
         self._jws.unregister_algorithm(_ALGORITHM)
@@ -100,17 +98,12 @@ class Tokens:
     def issue(self, info: EnvironmentInfo, key: SdkKeyHash) -> str:
         """A token for ``key``: never expires, and its payload has no character that an SDK misreads.
 
-        Whoever asks in the same second gets the same one: many do when a network comes back.
+        No two are alike: what an SDK has fetched is remembered by its token (spec/behaviour#stream-pacing).
         Raises ``RequestError`` 503 while no secret is known.
         """
-        issued_at = int(self._clock.wall())
-        held = self._issued.get(key)
-        if held is not None and held[:2] == (info, issued_at):
-            return held[2]
-        payload = write_claims(info, key, issued_at, account=self._account)
-        token = self._jws.encode(payload, self._signing(info.id), _ALGORITHM, sort_headers=True)
-        self._issued.put(key, (info, issued_at, token))
-        return token
+        serial = f"{next(self._serials):x}"
+        payload = write_claims(info, key, int(self._clock.wall()), serial=serial, account=self._account)
+        return self._jws.encode(payload, self._signing(info.id), _ALGORITHM, sort_headers=True)
 
     def verify(self, token: bytes) -> TokenClaims | None:
         """What a token says, or ``None`` if it is not one of this fleet's.

@@ -3,7 +3,9 @@
 import random
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import Final
 
 from ff_proxy.api.access import Access, OpenAccess, TokenAccess
 from ff_proxy.api.auth import Authenticator
@@ -40,6 +42,7 @@ from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.store.protocol import StatusReader, Targets
 from ff_proxy.streams.hub import Hub
+from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.intake import Intake
 
@@ -47,6 +50,9 @@ from ff_proxy.usage.intake import Intake
 def nothing_bound(_: EnvironmentId) -> Collection[Secret]:
     """No secrets: of a store that is not shared."""
     return ()
+
+
+_SERIAL_BITS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,7 @@ def make_serving(
         derived=needs.derived,
         awaiting=needs.secret is not None,
         account=options.tokens.account,
+        serials=count(random.SystemRandom().getrandbits(_SERIAL_BITS)),
         budget=shares.tokens,
         dropped=telemetry.dropped("tokens"),
     )
@@ -125,7 +132,8 @@ def make_serving(
         tokens, needs.secret, TokenAccess(tokens, snapshots), at_once=needs.derived is not None
     )
     access: Access = OpenAccess(snapshots) if options.tokens.bypass else auth_gate
-    hub = Hub(snapshots, clock, telemetry, random.SystemRandom())
+    lists = ListReads(shares.events, telemetry.dropped("list reads"))
+    hub = Hub(snapshots, lists, clock, telemetry, random.SystemRandom())
     environment_metrics = EnvironmentMetrics(snapshots, needs.statuses, clock, telemetry)
     request_metrics = RequestMetrics(telemetry, snapshots)
     stream_requests = StreamRequests(access, needs.freshness, hub, snapshots)
@@ -136,6 +144,7 @@ def make_serving(
         needs.freshness,
         Evaluations(telemetry, budget=shares.evaluations),
         SnapshotLeases(snapshots),
+        lists,
         telemetry,
     )
     health = Health(

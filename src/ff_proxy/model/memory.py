@@ -24,7 +24,7 @@ class MemoryShares(msgspec.Struct, frozen=True, kw_only=True):
     ``usage_queue``: counts on their way to SaaS.
     ``registrations``: targets on their way to SaaS.
     ``keys``: keys that were refused.
-    ``events``: events kept for streams that come back.
+    ``events``: what SDKs have fetched already, for when their streams come back.
     ``bodies``: request bodies that are being read.
     ``unsent``: responses that clients have not taken yet.
     """

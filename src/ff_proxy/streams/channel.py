@@ -8,8 +8,9 @@ from msgspec import structs
 
 from ff_proxy.model.environment import Action, Change
 from ff_proxy.snapshots.snapshot import Snapshot
-from ff_proxy.streams.event_log import EventLog, FullResync
+from ff_proxy.streams.event_log import EventLog, Resync
 from ff_proxy.streams.framing import Batch
+from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.streams.stream import Stream
 from ff_proxy.telemetry import Metrics
 
@@ -37,7 +38,9 @@ class Channel:
     seen everything) and ``ready`` (it gets a write as soon as its turn comes).
     """
 
-    def __init__(self, environment: str, owner: ChannelOwner, window: float, metrics: Metrics) -> None:
+    def __init__(
+        self, environment: str, owner: ChannelOwner, window: float, lists: ListReads, metrics: Metrics
+    ) -> None:
         self._owner: Final = owner
         self._environment: Final = environment
         self.recent: Final = EventLog(window)
@@ -49,12 +52,14 @@ class Channel:
         self.sent: Final = metrics.events_sent.labels(environment)
         self._open: Final = metrics.streams.labels(environment)
         self._closed: Final = metrics.streams_closed
-        self._everything: FullResync | None = None
+        self._lists = lists
+        self._everything: Resync | None = None
+        self._one_segment: Resync | None = None
 
     def announce(self, snapshot: Snapshot | None, changes: Collection[Change], now: float) -> None:
         """Requests see ``snapshot`` now; the idle streams become ready if that means something to them."""
         self.snapshot = snapshot
-        self._everything = None
+        self._everything = self._one_segment = None
         for change in changes:
             self.recent.append(self._as_held(change), now)
         if changes and self.idle:
@@ -91,30 +96,43 @@ class Channel:
         self._closed.labels(self._environment, reason).inc()
         self._owner.forget(stream)
 
-    def everything(self, issued_at: float) -> FullResync | None:
-        """What a stream gets beyond the recent events: all there is, if its token is older than the data.
-
-        Its SDK may then have fetched from a process that knew less (``issued_at`` in epoch seconds).
-        """
+    def is_older(self, issued_at: float) -> bool:
+        """Whether a token is older than the data: its SDK may have fetched from a process that knew less."""
         # Tokens count whole seconds: one of the second in which the data came is taken for younger.
-        if self.snapshot is None or issued_at >= int(self.snapshot.since):
-            return None
+        return self.snapshot is not None and issued_at < int(self.snapshot.since)
+
+    def refetch(self, stream: Stream) -> None:
+        """Send one event that makes a client SDK fetch everything."""
+        if self.snapshot is not None:
+            if self._one_segment is None:
+                self._one_segment = Resync.of_one_segment(self.snapshot)
+            stream.resync = self._one_segment
+
+    def resync(self, stream: Stream) -> None:
+        """Send an event for each item, unless the SDK has fetched both lists meanwhile."""
+        if self.snapshot is None or self._lists.complete(stream.token):
+            return
         if self._everything is None:
-            self._everything = FullResync(self.snapshot, self.recent)
-        return self._everything
+            self._everything = Resync.of_everything(self.snapshot, self.recent)
+        stream.resync = self._everything
+        if stream in self.idle:
+            self.idle.remove(stream)
+            self.wake(stream)
 
     def next(self, stream: Stream) -> Batch | None:
-        """What ``stream`` is to be told next, taken as told: news first, then the rest of everything."""
+        """What ``stream`` is sent next, taken as sent: recent events first, then the rest of a resync."""
         batch = self.recent.after(stream.position)
         if batch is not None:
             stream.position = batch.position
             return batch
-        if stream.everything is not None and self.snapshot is not None:
-            batch = stream.everything.after(stream.everything_position, self.snapshot)
-            if batch is None:
-                stream.everything = None
-            else:
-                stream.everything_position = batch.position
+        if stream.resync is None or self.snapshot is None:
+            return None
+        if not (stream.token and self._lists.complete(stream.token)):
+            batch = stream.resync.after(stream.resync_position, self.snapshot)
+        if batch is None:
+            stream.resync = None
+        else:
+            stream.resync_position = batch.position
         return batch
 
     def _as_held(self, change: Change) -> Change:

@@ -1,17 +1,19 @@
 """What a stream may have missed: recent events, and all there is (spec/behaviour#stream-pacing)."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from itertools import islice
 from operator import attrgetter
 from typing import Final
 
-from ff_proxy.model.environment import Change, Domain
+from ff_proxy.model.environment import Action, Change, Domain
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.streams.framing import Batch, event_chunk, pack
 
 _SPARE: Final = 64
 
 _by_position = attrgetter("position")
+_by_time = attrgetter("at")
 
 
 class _Entry:
@@ -51,6 +53,11 @@ class EventLog:
     def start(self) -> int:
         """The position of a stream that has seen nothing of what is kept."""
         return self._entries[0].position - 1 if self._entries else self.end
+
+    def position_at(self, at: float) -> int:
+        """The position of a stream whose SDK has seen all that was announced before ``at`` (monotonic)."""
+        first = bisect_left(self._entries, at, key=_by_time)
+        return self._entries[first].position - 1 if first < len(self._entries) else self.end
 
     def append(self, change: Change, now: float) -> None:
         """Take in a change that was announced at ``now`` (monotonic seconds)."""
@@ -96,18 +103,34 @@ class EventLog:
         self._batches.clear()
 
 
-class FullResync:
-    """One ``patch`` per flag and segment of ``snapshot``, for streams whose SDK may have missed anything.
+class Resync:
+    """Changes that a stream is sent because its SDK may have missed some. Positions count from 0.
 
-    ``told`` holds the items that these streams hear of from ``EventLog`` anyway. Positions count from 0.
+    Args:
+        snapshot: what the changes speak of.
+        changes: in the order in which they are sent.
     """
 
-    def __init__(self, snapshot: Snapshot, told: EventLog) -> None:
+    def __init__(self, snapshot: Snapshot, changes: Iterable[Change]) -> None:
         self._snapshot: Final = snapshot
-        self._changes: Final = tuple(
-            change for change in snapshot.all_as_patches() if (change.domain, change.identifier) not in told
-        )
+        self._changes: Final = tuple(changes)
         self._batches: dict[int, Batch | None] = {}
+
+    @classmethod
+    def of_everything(cls, snapshot: Snapshot, log: EventLog) -> "Resync":
+        """One ``patch`` per flag and segment, but for those that streams hear of from ``log`` anyway."""
+        changes = snapshot.all_as_patches()
+        return cls(snapshot, (change for change in changes if (change.domain, change.identifier) not in log))
+
+    @classmethod
+    def of_one_segment(cls, snapshot: Snapshot) -> "Resync":
+        """One segment's ``patch``: a client SDK evaluates everything again (spec/sdk-wire#trap-53)."""
+        name = next(iter(snapshot.items(Domain.SEGMENT)), None)
+        if name is None:
+            # They do not look at the name, nor fetch what it names.
+            return cls(snapshot, [Change(Action.PATCH, Domain.SEGMENT, snapshot.environment, 1)])
+        version = snapshot.version(Domain.SEGMENT, name) or 1
+        return cls(snapshot, [Change(Action.PATCH, Domain.SEGMENT, name, version)])
 
     def after(self, position: int, current: Snapshot) -> Batch | None:
         """The next write for a stream at ``position``; ``None`` at the end.

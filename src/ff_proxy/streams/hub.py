@@ -5,18 +5,42 @@ import random
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import msgspec
+
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.snapshots.registry import Announcement, Listener
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.streams.channel import Channel
 from ff_proxy.streams.drain_schedule import DrainSchedule
+from ff_proxy.streams.list_reads import ListReads
+from ff_proxy.streams.resync_schedule import ResyncSchedule
 from ff_proxy.streams.sender import Intervals, Sender
 from ff_proxy.streams.stream import Stream
 from ff_proxy.telemetry import Telemetry
 
 _DRAIN_STEP: Final = 0.02
-_PRUNE_INTERVAL: Final = 1.0
+_TICK: Final = 1.0
+# Clocks of members differ by about so much, and tokens count whole seconds.
+_SKEW: Final = 2.0
+
+
+class StreamOpening(msgspec.Struct, frozen=True):
+    """What the hub must know of a stream that is to be opened.
+
+    Attributes:
+        environment: a loaded one.
+        key: ends the stream when it is revoked; ``None`` if keys are not checked.
+        token: of the request; empty if tokens are not checked.
+        issued_at: epoch seconds at which the token was issued, if there is one.
+        client: the SDK gets evaluations, and fetches them all after one event of a segment.
+    """
+
+    environment: EnvironmentId
+    key: SdkKeyHash | None = None
+    token: bytes = b""
+    issued_at: float | None = None
+    client: bool = False
 
 
 class SnapshotSource(Protocol):
@@ -38,6 +62,7 @@ class Hub:
 
     Args:
         snapshots: followed from construction on, so that changes at start can be replayed.
+        lists: knows which SDKs have fetched everything from this process.
         clock: ``monotonic`` measures, ``sleep`` waits.
         telemetry: streams, events and closings are counted per environment.
         jitter: spreads the ends of streams at shutdown.
@@ -49,6 +74,7 @@ class Hub:
     def __init__(
         self,
         snapshots: SnapshotSource,
+        lists: ListReads,
         clock: Clock,
         telemetry: Telemetry,
         jitter: random.Random,
@@ -56,6 +82,8 @@ class Hub:
     ) -> None:
         self.ready = asyncio.Event()
         self._snapshots = snapshots
+        self._lists = lists
+        self._resyncs = ResyncSchedule(pace.resync_earliest, pace.resync_latest, jitter)
         self._clock = clock
         self._metrics = telemetry.metrics
         self._jitter = jitter
@@ -76,9 +104,7 @@ class Hub:
     def open_transport(
         self,
         transport: asyncio.Transport,
-        environment: EnvironmentId,
-        key: SdkKeyHash | None,
-        issued_at: float | None,
+        opening: StreamOpening,
         head: bytes,
         on_closed: Callable[[], None],
     ) -> None:
@@ -86,20 +112,35 @@ class Hub:
 
         Args:
             transport: the connection; its protocol is replaced.
-            environment: a loaded one.
-            key: ends the stream when it is revoked; ``None`` if keys are not checked.
-            issued_at: epoch seconds at which the stream's token was issued, if it has one.
+            opening: whose it is.
             head: the complete response head, announcing a chunked body and ``Connection: close``.
             on_closed: called once, when the connection is gone.
         """
-        channel = self._channel(environment)
-        stream = Stream(transport, channel, key, channel.recent.start, on_closed)
+        channel = self._channel(opening.environment)
+        stream = Stream(transport, channel, opening.key, self._seen_by(opening, channel), on_closed)
         channel.join(stream)
-        if issued_at is not None:
-            stream.everything = channel.everything(issued_at)
+        if opening.issued_at is not None and channel.is_older(opening.issued_at):
+            self._catch_up(opening, channel, stream)
         if self._drain_schedule is not None:
             self._drain_schedule.add(stream)
         self._sender.open(channel, stream, head)
+
+    def _seen_by(self, opening: StreamOpening, channel: Channel) -> int:
+        """The position up to which the SDK knows the events: it authenticates, then fetches, then listens."""
+        if opening.issued_at is None:
+            return channel.recent.start
+        age = self._clock.wall() - opening.issued_at
+        return channel.recent.position_at(self._clock.monotonic() - age - _SKEW)
+
+    def _catch_up(self, opening: StreamOpening, channel: Channel, stream: Stream) -> None:
+        """See to it that an SDK with an older token has what this process has."""
+        if self._lists.complete(opening.token):
+            return
+        if opening.client:
+            channel.refetch(stream)
+        else:
+            stream.token = opening.token
+            self._resyncs.add(stream, self._clock.monotonic())
 
     async def run(self) -> None:
         """Send what is due until cancelled."""
@@ -107,7 +148,7 @@ class Hub:
             group.create_task(self._sender.serve())
             group.create_task(self._sender.mature())
             group.create_task(self._sender.beat())
-            group.create_task(self._prune())
+            group.create_task(self._every_second())
             self.ready.set()
 
     async def drain(self, seconds: float) -> None:
@@ -135,7 +176,7 @@ class Hub:
     def _channel(self, environment: EnvironmentId) -> Channel:
         channel = self._channels.get(environment)
         if channel is None:
-            channel = Channel(environment, self._sender, self._pace.window, self._metrics)
+            channel = Channel(environment, self._sender, self._pace.window, self._lists, self._metrics)
             channel.snapshot = self._snapshots.get(environment)
             self._channels[environment] = channel
         return channel
@@ -150,9 +191,11 @@ class Hub:
             revoked = announcement.revoked
             self._sender.end([stream for stream in channel.streams if stream.key in revoked], "revoked")
 
-    async def _prune(self) -> None:
+    async def _every_second(self) -> None:
         while True:
-            await self._clock.sleep(_PRUNE_INTERVAL)
+            await self._clock.sleep(_TICK)
             now = self._clock.monotonic()
             for channel in self._channels.values():
                 channel.prune(now)
+            for stream in self._resyncs.due(now):
+                stream.owner.resync(stream)

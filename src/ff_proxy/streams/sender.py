@@ -28,6 +28,8 @@ class Intervals(msgspec.Struct, frozen=True):
         patience: how long a write may stay stuck before its stream is cut off.
         window: how long an event is replayed to new streams.
         grace: how long streams that were ended have to take their last bytes.
+        resync_earliest: how long an SDK has to fetch by itself before it is told of everything, at least.
+        resync_latest: the same, at most.
     """
 
     slot: float = 0.022
@@ -35,6 +37,8 @@ class Intervals(msgspec.Struct, frozen=True):
     patience: float = 30.0
     window: float = 120.0
     grace: float = 0.5
+    resync_earliest: float = 5.0
+    resync_latest: float = 60.0
 
 
 class Sender:
@@ -140,7 +144,7 @@ class Sender:
         stream.write(data)
         if stream.stuck:
             self._stuck[stream] = now
-        elif stream.position == channel.recent.end and stream.everything is None:
+        elif stream.position == channel.recent.end and stream.resync is None:
             channel.idle.add(stream)
         else:
             self._wait(stream)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from ff_proxy.model.keys import SdkKeyHash
-from ff_proxy.streams.event_log import FullResync
+from ff_proxy.streams.event_log import Resync
 from ff_proxy.streams.framing import LAST_CHUNK
 
 _IGNORED_BYTES: Final = 64 * 1024
@@ -22,6 +22,10 @@ class StreamOwner(Protocol):
 
     def beat(self, stream: "Stream") -> None:
         """A heartbeat is due."""
+        ...
+
+    def resync(self, stream: "Stream") -> None:
+        """The stream's SDK has had time to fetch: send it everything if it has not."""
         ...
 
     def drained(self, stream: "Stream") -> None:
@@ -40,7 +44,8 @@ class Stream(asyncio.Protocol):
         owner: its environment's channel.
         key: the SDK key it was opened with, if keys are checked.
         position: up to where the stream was told of its environment's recent events.
-        everything: what it still gets beyond them, from ``everything_position`` on, if anything.
+        resync: what it still gets beyond them, from ``resync_position`` on, if anything.
+        token: its token, while it is to get everything unless its SDK fetches both lists first.
         due: monotonic seconds before which nothing more is written to it.
         stuck: its last write still waits in the transport's buffer.
         beat: a heartbeat is due.
@@ -55,13 +60,14 @@ class Stream(asyncio.Protocol):
         "beat",
         "due",
         "ending",
-        "everything",
-        "everything_position",
         "key",
         "owner",
         "position",
+        "resync",
+        "resync_position",
         "slot",
         "stuck",
+        "token",
     )
 
     def __init__(
@@ -78,8 +84,9 @@ class Stream(asyncio.Protocol):
         self._ignored = 0
         self.key: Final = key
         self.position = position
-        self.everything: FullResync | None = None
-        self.everything_position = 0
+        self.resync: Resync | None = None
+        self.resync_position = 0
+        self.token = b""
         self.due = 0.0
         self.stuck = False
         self.beat = False

@@ -90,13 +90,16 @@ def read_target_header(value: bytes) -> Target | None:
         return None
 
 
-def write_claims(info: EnvironmentInfo, key: SdkKeyHash, issued_at: float, *, account: str = "") -> bytes:
+def write_claims(
+    info: EnvironmentInfo, key: SdkKeyHash, issued_at: float, *, serial: str = "", account: str = ""
+) -> bytes:
     """Encode the payload of a token for ``key``: ASCII whose base64url contains no ``-`` and no ``_``.
 
     ``accountID``, ``environmentIdentifier`` and ``clusterIdentifier`` (a numeric text) are always present and
     never empty, because some Python and PHP SDKs do not start without them. If the first two are unknown,
     ``account`` and the environment's id replace them. Other unknown claims are omitted. The key's claim is
-    the Go proxy v2's, so that either proxy accepts the other's tokens.
+    the Go proxy v2's, so that either proxy accepts the other's tokens. ``serial`` makes the token unlike any
+    other of the same second.
     """
     known = {
         "environmentIdentifier": _claim(info.identifier) or info.id,
@@ -113,7 +116,7 @@ def write_claims(info: EnvironmentInfo, key: SdkKeyHash, issued_at: float, *, ac
         "clusterIdentifier": cluster if cluster.isascii() and cluster.isdigit() else "1",
         "apiKey": _KEY_PREFIX + key,
         "iat": int(issued_at),
-    }
+    } | ({"jti": serial} if serial else {})
     return json.dumps(claims, ensure_ascii=True, separators=(",", ":")).translate(_UNCLEAN).encode("ascii")
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ff_proxy.model.environment import Action, Change, Domain
 from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
-from ff_proxy.streams.event_log import EventLog, FullResync
+from ff_proxy.streams.event_log import EventLog, Resync
 from ff_proxy.streams.framing import WRITE_LIMIT, event_chunk
 from tests.support.configs import config, flag, segment
 from tests.support.streams import read_record, records
@@ -22,7 +22,7 @@ def change(
 
 
 def told(recent: EventLog, position: int) -> list[tuple[str, int]]:
-    """FullResync a stream at ``position`` is told, write by write."""
+    """Resync a stream at ``position`` is told, write by write."""
     heard = []
     while (batch := recent.after(position)) is not None:
         events = [read_record(record) for record in records(batch.data)]
@@ -187,7 +187,7 @@ def snapshot(*names: str, version: int = 1) -> Snapshot:
 def test_everything_is_one_patch_per_segment_and_flag() -> None:
     """Segments come first: flags use them."""
     held = snapshot("a", "b")
-    everything = FullResync(held, EventLog(120))
+    everything = Resync.of_everything(held, EventLog(120))
     batch = everything.after(0, held)
     assert batch is not None
     events = [read_record(record) for record in records(batch.data)]
@@ -204,7 +204,7 @@ def test_everything_leaves_out_what_is_told_anyway() -> None:
     held = snapshot("a", "b")
     recent = EventLog(120)
     recent.append(change("a"), now=0)
-    batch = FullResync(held, recent).after(0, held)
+    batch = Resync.of_everything(held, recent).after(0, held)
     assert batch is not None
     assert [read_record(record)["identifier"] for record in records(batch.data)] == ["beta", "b"]
 
@@ -213,7 +213,7 @@ def test_everything_leaves_out_what_changed_or_went_meanwhile() -> None:
     """Never a patch of an item that is gone, never of an older version."""
     names = [f"flag-{number:02}" for number in range(40)]
     held = snapshot(*names)
-    everything = FullResync(held, EventLog(120))
+    everything = Resync.of_everything(held, EventLog(120))
     first = everything.after(0, held)
     assert first is not None
     current = Snapshot(config(flag(names[-1]), flag(names[-2], version=2)), CompileOptions())
