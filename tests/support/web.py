@@ -88,7 +88,7 @@ class Posts:
         self.bodies: list[tuple[EnvironmentId, bytes]] = []
         self.unreadable = False
 
-    async def take(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
+    async def receive(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
         body = b"".join([piece async for piece in pieces])
         if self.unreadable:
             raise RequestError(400, "the body is not readable JSON")

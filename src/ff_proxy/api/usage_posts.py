@@ -40,7 +40,7 @@ class UsagePosts:
             await self._freshness.refresh(environment)
             self._access.post(request.headers, environment)
         try:
-            await self._intake.take(environment, request.body.pieces())
+            await self._intake.receive(environment, request.body.pieces())
         except BodyTooLarge:
             # Some SDKs repeat a body that is refused for ever: it is read off instead, and counted.
             self._dropped.labels(environment, "too_large").inc()

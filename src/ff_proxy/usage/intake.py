@@ -1,4 +1,4 @@
-"""Where the api hands in what SDKs post: merged in memory, and in the store half a second later."""
+"""Accepting the usage that SDKs post: merged in memory, and stored within half a second."""
 
 import asyncio
 from collections import Counter, deque
@@ -22,22 +22,22 @@ from ff_proxy.wire.usage_reader import UsageReader, steps
 _BATCH: Final = 1000
 _GRACE: Final = 5.0
 _MILLISECONDS: Final = 1000
-_TROUBLE: Final = "store does not take usage, kept in memory"
-# A post is held back until its end is read, so that one that is sent again counts once. No more than so much
-# of the room for merged entries may wait like that.
-_HELD_BACK_PART: Final = 4
-# A tenth of the room in use makes a flush due at once, and half of it makes large posts wait for one.
-_MUCH_PART: Final = 10
-_FULL_PART: Final = 2
+_STORE_FAILURE: Final = "store does not accept usage, keeping it in memory"
+# Entries of a post are deferred until its end, so that a post that is cut off and sent again counts once.
+# This part of the budget is for deferred entries.
+_DEFERRED_PART: Final = 4
+# When a tenth of the buffer is used, flush at once; when half is used, large posts wait for a flush.
+_FLUSH_PART: Final = 10
+_BACKPRESSURE_PART: Final = 2
 _ROOM_SECONDS: Final = 2.0
-_NOBODY: Final = SdkLabels()
+_UNKNOWN_SDK: Final = SdkLabels()
 
 
 class Intake(Protocol):
-    """What the api sees."""
+    """Accepts usage for ``api``."""
 
-    async def take(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
-        """Take a posted body of ``environment`` as it arrives; the event loop turns between its steps.
+    async def receive(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
+        """Parse a posted body of ``environment`` as it arrives, yielding to the event loop between steps.
 
         Raises ``RequestError`` 400 if the body cannot be read, and what ``pieces`` raises.
         """
@@ -45,17 +45,17 @@ class Intake(Protocol):
 
 
 class UsageIntake:
-    """Merges what SDKs post and hands it to the store's queue within ``interval`` seconds.
+    """Merges what SDKs post and moves it to the store's queue within ``interval`` seconds.
 
-    What finds no room is dropped and counted.
+    Entries that exceed the budget are dropped and counted.
 
     Args:
-        queue: where counts wait for SaaS.
+        queue: the store's queue.
         clock: time.
-        telemetry: told of SDKs seen and entries dropped.
-        interval: seconds that a count may be in this process only, to be lost on ``kill -9``
-            (spec/behaviour#goals).
-        budget: bytes of entries that are merged in memory.
+        telemetry: counts SDKs and dropped entries.
+        interval: seconds that a count may be only in this process, where ``kill -9`` loses it
+        (spec/behaviour#goals).
+        budget: bytes of merged entries in memory.
     """
 
     name = "usage intake"
@@ -78,117 +78,117 @@ class UsageIntake:
         queued = telemetry.metrics.queued.labels("usage")
         telemetry.sampler.add(lambda: queued.set(len(self._buffer)))
         self._interval = interval
-        self._much_bytes = budget // _MUCH_PART
-        self._full_bytes = budget // _FULL_PART
-        self._room_held_back = budget // _HELD_BACK_PART
-        self._buffer = WriteBuffer(budget - budget // _HELD_BACK_PART)
-        self._something = asyncio.Event()
-        self._much = asyncio.Event()
+        self._flush_bytes = budget // _FLUSH_PART
+        self._backpressure_bytes = budget // _BACKPRESSURE_PART
+        self._deferred_room = budget // _DEFERRED_PART
+        self._buffer = WriteBuffer(budget - budget // _DEFERRED_PART)
+        self._not_empty = asyncio.Event()
+        self._flush_now = asyncio.Event()
         self._room = asyncio.Event()
         self._flushing = asyncio.Lock()
-        self._waiting: deque[Batch] = deque()
+        self._unstored: deque[Batch] = deque()
 
-    async def take(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
+    async def receive(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
         """See ``Intake``."""
         post = _Post(environment, int(self._clock.wall() * _MILLISECONDS))
-        held_back = 0
+        deferred = 0
         try:
             async for report in post.reports(pieces):
                 size = _size(report)
-                if self._room_held_back >= size:
-                    self._room_held_back -= size
-                    held_back += size
-                    post.held_back.append(report)
+                if self._deferred_room >= size:
+                    self._deferred_room -= size
+                    deferred += size
+                    post.deferred.append(report)
                 else:
-                    await self._pass_on(post, [*post.held_back, report])
-                    post.held_back.clear()
+                    await self._merge_reports(post, [*post.deferred, report])
+                    post.deferred.clear()
             self._sdks.count(environment, post.sdk)
-            await self._pass_on(post, post.held_back)
+            await self._merge_reports(post, post.deferred)
         except RequestError as refusal:
-            if refusal.status == 400:  # noqa: PLR2004  (the body's fault)
+            if refusal.status == 400:  # noqa: PLR2004  (the client's fault)
                 self._drop(environment, "unreadable", 1)
             raise
         finally:
-            self._room_held_back += held_back
+            self._deferred_room += deferred
 
     async def run(self) -> None:
-        """Move counts into the store until cancelled; ``flush`` afterwards moves the last of them."""
+        """Move counts into the store until cancelled; call ``flush`` afterwards for the rest."""
         self.ready.set()
         while True:
-            await self._something.wait()
-            await sleep_unless(self._much, self._clock, self._interval)
+            await self._not_empty.wait()
+            await sleep_unless(self._flush_now, self._clock, self._interval)
             if not await finish(self.flush(), _GRACE):
                 await self._clock.sleep(self._interval)
 
     async def flush(self) -> bool:
-        """Move everything into the store; ``False`` if the store did not take it (it is kept then)."""
+        """Move everything into the store; ``False`` if the store failed and the rest is still here."""
         async with self._flushing:
-            self._something.clear()
-            self._much.clear()
-            waiting = self._waiting = deque(self._buffer.drain(_BATCH))
+            self._not_empty.clear()
+            self._flush_now.clear()
+            unstored = self._unstored = deque(self._buffer.drain(_BATCH))
             try:
-                while waiting:
-                    batch = waiting[0]
+                while unstored:
+                    batch = unstored[0]
                     try:
                         dropped = await self._queue.merge(batch.counts, batch.targets)
                     except StoreRefused:
-                        waiting.popleft()
-                        waiting.extendleft(self._without_culprit(batch))
+                        unstored.popleft()
+                        unstored.extendleft(self._bisect(batch))
                         continue
-                    waiting.popleft()
+                    unstored.popleft()
                     self._drop(batch.environment, "no room", dropped)
-                    await asyncio.sleep(0)  # a store in memory would let nobody else in between
+                    await asyncio.sleep(0)  # a store in memory never yields
             except StoreError as error:
-                self._once.warning(_TROUBLE, error=str(error))
+                self._once.warning(_STORE_FAILURE, error=str(error))
                 return False
             finally:
-                self._put_back(waiting)
-                waiting.clear()
+                self._put_back(unstored)
+                unstored.clear()
             self._room.set()
-        self._once.forget(_TROUBLE)
+        self._once.forget(_STORE_FAILURE)
         return True
 
     async def last_flush(self, seconds: float) -> None:
-        """Flush for up to ``seconds``; what is left then is lost with the process, and counted."""
+        """Flush for up to ``seconds``; the rest is lost with the process, and counted."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.flush()
         left: Counter[EnvironmentId] = Counter()
-        for batch in (*self._waiting, *self._buffer.drain(_BATCH)):
+        for batch in (*self._unstored, *self._buffer.drain(_BATCH)):
             left[batch.environment] += len(batch.counts) + len(batch.targets)
         for environment, entries in left.items():
             self._drop(environment, "not stored at the end", entries)
 
-    def _without_culprit(self, batch: Batch) -> Sequence[Batch]:
+    def _bisect(self, batch: Batch) -> Sequence[Batch]:
         if len(batch) > 1:
             return batch.halves()
         self._drop(batch.environment, "bad", 1)
         return ()
 
-    async def _pass_on(self, post: "_Post", reports: Iterable[UsageReport]) -> None:
-        """Merge reports in, the loop turning in between; a post of many steps waits a moment for room."""
+    async def _merge_reports(self, post: "_Post", reports: Iterable[UsageReport]) -> None:
+        """Merge reports, yielding to the event loop in between; large posts wait a moment for room."""
         for report in reports:
-            if post.patient and self._buffer.spent > self._full_bytes:
+            if post.waits_for_room and self._buffer.spent > self._backpressure_bytes:
                 self._room.clear()
-                self._much.set()
+                self._flush_now.set()
                 await sleep_unless(self._room, self._clock, _ROOM_SECONDS)
-                post.patient = self._room.is_set()
+                post.waits_for_room = self._room.is_set()
             elif post.large:
                 await asyncio.sleep(0)
-            self._take(post.environment, report)
+            self._merge(post.environment, report)
 
-    def _take(self, environment: EnvironmentId, report: UsageReport) -> None:
+    def _merge(self, environment: EnvironmentId, report: UsageReport) -> None:
         self._drop(environment, "bad", report.bad)
         self._drop(environment, "no room", self._buffer.add(report.counts, report.targets))
         if len(self._buffer):
-            self._something.set()
-        if self._buffer.spent >= self._much_bytes:
-            self._much.set()
+            self._not_empty.set()
+        if self._buffer.spent >= self._flush_bytes:
+            self._flush_now.set()
 
     def _put_back(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
             self._drop(batch.environment, "no room", self._buffer.put_back(batch))
-            self._something.set()
+            self._not_empty.set()
 
     def _drop(self, environment: EnvironmentId, reason: str, entries: int) -> None:
         if entries:
@@ -197,13 +197,13 @@ class UsageIntake:
 
 
 class NullIntake:
-    """Takes posts as ``UsageIntake`` does and keeps nothing: offline, and with METRIC_POST_DURATION 0."""
+    """Accepts posts and discards them: for offline mode and METRIC_POST_DURATION 0."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._sdks = SdkCounter(telemetry.metrics.sdk_usage)
         self._dropped = telemetry.metrics.usage_dropped
 
-    async def take(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
+    async def receive(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
         """See ``Intake``."""
         post = _Post(environment, 0)
         try:
@@ -216,31 +216,31 @@ class NullIntake:
 
 
 class _Post:
-    """One body while it is read; ``sdk`` is who posted it, as far as it says so."""
+    """One body while it is parsed; ``sdk`` is the SDK that posted it, if it says so."""
 
     def __init__(self, environment: EnvironmentId, received: int) -> None:
         self.environment: Final = environment
-        self.held_back: list[UsageReport] = []
-        self.sdk = _NOBODY
+        self.deferred: list[UsageReport] = []
+        self.sdk = _UNKNOWN_SDK
         self.large = False
-        self.patient = False
+        self.waits_for_room = False
         self._reader = UsageReader(environment, received)
 
     async def reports(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[UsageReport]:
-        """What is in it, step by step, the loop turning in between; raises ``RequestError``."""
-        begun = False
+        """Parse in steps, yielding to the event loop in between; raises ``RequestError``."""
+        started = False
         async for piece in pieces:
             for step in steps(piece):
-                if begun and not self.large:
-                    self.large = self.patient = True
-                if begun:
+                if started and not self.large:
+                    self.large = self.waits_for_room = True
+                if started:
                     await asyncio.sleep(0)
-                begun = True
-                yield self._named(self._reader.feed(step))
-        yield self._named(self._reader.finish())
+                started = True
+                yield self._note_sdk(self._reader.feed(step))
+        yield self._note_sdk(self._reader.finish())
 
-    def _named(self, report: UsageReport) -> UsageReport:
-        if self.sdk is _NOBODY and report.counts:
+    def _note_sdk(self, report: UsageReport) -> UsageReport:
+        if self.sdk is _UNKNOWN_SDK and report.counts:
             self.sdk = report.sdk
         return report
 

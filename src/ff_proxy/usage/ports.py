@@ -1,4 +1,4 @@
-"""What this room needs of whoever talks to SaaS."""
+"""The interfaces through which usage reaches Harness."""
 
 from typing import Protocol
 
@@ -7,23 +7,22 @@ from ff_proxy.model.target import Target
 
 
 class UsageSink(Protocol):
-    """Takes bodies of usage to SaaS (``POST /metrics/{env}?cluster=``)."""
+    """Posts usage to Harness (``POST /metrics/{env}?cluster=``)."""
 
     async def send(self, environment: EnvironmentId, body: bytes) -> None:
-        """Return once SaaS has accepted ``body``; the answer is awaited for a bounded time.
+        """Return once Harness has accepted ``body``; times out.
 
-        The sink finds the right cluster and a fresh token, and asks for a new one itself when SaaS answers
-        401 or 403. Raises ``UpstreamRefused`` with the status of any other definite no, 400 and 413
-        included (the entries are then sent in halves), and ``UpstreamUnavailable`` or
-        ``UpstreamMalformed`` for what may be better later; each says whether SaaS may have taken ``body`` all
-        the same (``perhaps_done``).
+        The sink finds the cluster and a valid token, and gets a new token itself after 401 or 403. Raises
+        ``UpstreamRefused`` for any other definite refusal, including 400 and 413 (the entries are then
+        bisected), and ``UpstreamUnavailable`` or ``UpstreamMalformed`` for failures worth a retry.
+        ``perhaps_done`` says whether Harness may have accepted ``body`` nevertheless.
         """
         ...
 
 
 class RegistrationSink(Protocol):
-    """Makes SaaS know a target (``POST /client/auth`` with the environment's configured key)."""
+    """Registers targets with Harness (``POST /client/auth`` with the environment's configured key)."""
 
     async def register(self, environment: EnvironmentId, target: Target) -> None:
-        """Return once SaaS knows ``target``; errors as in ``UsageSink.send``."""
+        """Return once Harness has ``target``; errors as in ``UsageSink.send``."""
         ...

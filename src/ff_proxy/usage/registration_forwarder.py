@@ -1,4 +1,4 @@
-"""Targets from the store's queue to SaaS, in the background."""
+"""Forwarding target registrations from the store's queue to Harness in the background."""
 
 import asyncio
 from random import Random
@@ -13,28 +13,28 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.ports import RegistrationSink
 
 _BATCH: Final = 32
-_AT_ONCE: Final = 8
-# When many SDKs come at once, serving them goes before what can wait.
-_A_SECOND: Final = 200
+_MAX_REQUESTS: Final = 8
+# Registrations can wait: serving many new SDKs comes first.
+_MAX_PER_SECOND: Final = 200
 _PAUSE: Final = 1.0
-_STORE_TROUBLE: Final = "registrations not readable"
-# Definite answers that speak of the target itself: asking again changes nothing.
-_INDIGESTIBLE: Final = frozenset({400, 413, 422})
-# An environment that SaaS has refused for this long is gone: its targets must not fill the queue for ever.
+_STORE_FAILURE: Final = "registrations not readable"
+# Statuses that reject the target itself: a retry would not help.
+_REJECTED_STATUSES: Final = frozenset({400, 413, 422})
+# After this long without success an environment counts as deleted, so that its targets do not fill the queue.
 _GIVEN_UP_SECONDS: Final = 3600.0
 
 
 class RegistrationForwarder:
-    """Takes registrations out of the queue, a few at a time, and settles each.
+    """Takes registrations from the queue in small batches and reports each as delivered or not.
 
-    An environment whose registrations fail rests for a while, and the others go on.
+    An environment whose registrations fail is paused; the others continue.
 
     Args:
-        queue: where they wait.
-        sink: makes SaaS know them.
+        queue: the queued registrations.
+        sink: registers them with Harness.
         clock: time.
-        random: spreads retries.
-        telemetry: told of each outcome.
+        random: for jitter of retries.
+        telemetry: counts outcomes.
     """
 
     name = "registration forwarder"
@@ -52,45 +52,52 @@ class RegistrationForwarder:
         self._sink = sink
         self._clock = clock
         self._random = random
-        self._gate = asyncio.Semaphore(_AT_ONCE)
-        self._resting: dict[EnvironmentId, _Rest] = {}
+        self._gate = asyncio.Semaphore(_MAX_REQUESTS)
+        self._pauses: dict[EnvironmentId, _EnvironmentPause] = {}
         self._outcomes = telemetry.metrics.registrations
         self._once = telemetry.once("usage")
         self._harness = telemetry.harness
 
     async def run(self) -> None:
-        """Forward for ever, ``_A_SECOND`` at most; with a pause after a batch that the queue kept whole."""
+        """Forward for ever, at most ``_MAX_PER_SECOND``; pause if nothing of a batch was delivered."""
         self.ready.set()
         while True:
-            settled: list[bool] = []
+            delivered: list[bool] = []
             pause = _PAUSE
             try:
                 batch = await self._queue.take(_BATCH)
-                enough = self._clock.monotonic() + len(batch) / _A_SECOND
-                # Known before the first is sent: one target that fails must not keep back its neighbours.
-                resting = {one.environment for one in batch if self._rests(one.environment)}
-                settled = await asyncio.gather(
-                    *(self._forward(one, rests=one.environment in resting) for one in batch)
+                next_batch_at = self._clock.monotonic() + len(batch) / _MAX_PER_SECOND
+                # Decide before sending: a target that fails must not delay the others of its batch.
+                paused = {
+                    registration.environment
+                    for registration in batch
+                    if self._is_paused(registration.environment)
+                }
+                delivered = await asyncio.gather(
+                    *(
+                        self._forward(registration, paused=registration.environment in paused)
+                        for registration in batch
+                    )
                 )
             except StoreError as error:
-                self._once.trouble(_STORE_TROUBLE, error)
+                self._once.trouble(_STORE_FAILURE, error)
             else:
-                if any(settled):
-                    pause = enough - self._clock.monotonic()
+                if any(delivered):
+                    pause = next_batch_at - self._clock.monotonic()
             if pause > 0:
                 await self._clock.sleep(pause)
 
-    async def _forward(self, registration: Registration, *, rests: bool) -> bool:
-        """Whether the queue is rid of it."""
+    async def _forward(self, registration: Registration, *, paused: bool) -> bool:
+        """Whether it was removed from the queue."""
         done = False
         try:
-            done = not rests and await self._deliver(registration)
+            done = not paused and await self._deliver(registration)
         finally:
-            # Also when cancelled: it must not be taken for being on its way for ever.
+            # Also when cancelled: otherwise it would stay marked as in flight.
             try:
                 await self._queue.settle(registration, delivered=done)
             except StoreError as error:
-                self._once.trouble(_STORE_TROUBLE, error)
+                self._once.trouble(_STORE_FAILURE, error)
                 done = False
         return done
 
@@ -102,40 +109,40 @@ class RegistrationForwarder:
         except UpstreamError as error:
             return self._is_final(environment, error)
         self._outcomes.labels(environment, "delivered").inc()
-        self._resting.pop(environment, None)
+        self._pauses.pop(environment, None)
         self._harness.answered("target registrations", environment)
         return True
 
-    def _rests(self, environment: EnvironmentId) -> bool:
-        rest = self._resting.get(environment)
-        return rest is not None and rest.until > self._clock.monotonic()
+    def _is_paused(self, environment: EnvironmentId) -> bool:
+        pause = self._pauses.get(environment)
+        return pause is not None and pause.until > self._clock.monotonic()
 
     def _is_final(self, environment: EnvironmentId, error: UpstreamError) -> bool:
         self._outcomes.labels(environment, "failed").inc()
-        if isinstance(error, UpstreamRefused) and error.status in _INDIGESTIBLE:
+        if isinstance(error, UpstreamRefused) and error.status in _REJECTED_STATUSES:
             self._once.warning("a target is refused by Harness and dropped", environment, error=str(error))
             return True
         self._harness.failed(error, "target registrations", environment)
         now = self._clock.monotonic()
-        rest = self._resting.setdefault(environment, _Rest(self._random))
-        rest.put_off(now, error)
+        pause = self._pauses.setdefault(environment, _EnvironmentPause(self._random))
+        pause.extend(now, error)
         if not isinstance(error, UpstreamRefused):
-            rest.refused_since = None
+            pause.refused_since = None
             return False
-        if rest.refused_since is None:
-            rest.refused_since = now
-        return now - rest.refused_since > _GIVEN_UP_SECONDS
+        if pause.refused_since is None:
+            pause.refused_since = now
+        return now - pause.refused_since > _GIVEN_UP_SECONDS
 
 
-class _Rest:
-    """An environment that is left alone ``until`` a time of the monotonic clock."""
+class _EnvironmentPause:
+    """A paused environment; ``until`` is a time of the monotonic clock."""
 
     def __init__(self, random: Random) -> None:
         self._backoff = Backoff(random)
         self.until = 0.0
         self.refused_since: float | None = None
 
-    def put_off(self, now: float, error: UpstreamError) -> None:
-        """Rest longer than the last time; failures of one batch count as one."""
+    def extend(self, now: float, error: UpstreamError) -> None:
+        """Pause longer than the last time; failures during a pause count as one."""
         if self.until <= now:
             self.until = now + self._backoff.next(error)

@@ -1,4 +1,4 @@
-"""Which SDKs post: a Prometheus figure whose labels clients choose, and that is bounded all the same."""
+"""A Prometheus counter of the SDKs that post usage; bounded, although clients choose the labels."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _OTHER: Final = SdkLabels("other", "other", "other")
 
 
 class SdkCounter:
-    """Counts posts by SDK; once ``capacity`` different ones were seen, new ones count as ``other``."""
+    """Counts posts by SDK; beyond ``capacity`` different SDKs, new ones count as ``other``."""
 
     def __init__(self, counter: Counter, capacity: int = 200) -> None:
         self._counter = counter
@@ -20,13 +20,13 @@ class SdkCounter:
         self._series: dict[tuple[EnvironmentId, SdkLabels], Counter] = {}
 
     def count(self, environment: EnvironmentId, sdk: SdkLabels) -> None:
-        """One post of ``sdk``."""
-        shown = SdkLabels(sdk.type[:_LABEL_LENGTH], sdk.version[:_LABEL_LENGTH], sdk.language[:_LABEL_LENGTH])
-        series = self._series.get((environment, shown))
+        """Count one post of ``sdk``."""
+        label = SdkLabels(sdk.type[:_LABEL_LENGTH], sdk.version[:_LABEL_LENGTH], sdk.language[:_LABEL_LENGTH])
+        series = self._series.get((environment, label))
         if series is None:
             if len(self._series) < self._capacity:
-                series = self._counter.labels(environment, shown.type, shown.version, shown.language)
-                self._series[environment, shown] = series
+                series = self._counter.labels(environment, label.type, label.version, label.language)
+                self._series[environment, label] = series
             else:
                 series = self._counter.labels(environment, _OTHER.type, _OTHER.version, _OTHER.language)
         series.inc()

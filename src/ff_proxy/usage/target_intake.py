@@ -1,4 +1,4 @@
-"""Where web hands in targets that SaaS should know of: they reach the store's queue in the background."""
+"""Accepting target registrations: they reach the store's queue in the background."""
 
 import asyncio
 from contextlib import suppress
@@ -16,21 +16,21 @@ from ff_proxy.telemetry import Telemetry
 
 _GRACE: Final = 5.0
 _PAUSE: Final = 1.0
-_REFUSED: Final = "a target cannot be registered, it is dropped"
-_TROUBLE: Final = "store does not take registrations, kept in memory"
+_REFUSED: Final = "a target cannot be registered and is dropped"
+_STORE_FAILURE: Final = "store does not accept registrations, keeping them in memory"
 
 
 @final
 class TargetIntake:
-    """Puts targets into the store's queue: a store that is slow or away holds up no authentication.
+    """Moves targets to the store's queue, so that a slow or failed store never delays authentication.
 
-    What finds no room, here or there, is dropped and counted.
+    Targets that exceed the budget here or in the store are dropped and counted.
 
     Args:
-        queue: where registrations wait for SaaS.
+        queue: the store's queue.
         clock: time.
-        telemetry: told of what is dropped.
-        budget: bytes of targets that wait here, the newest description of each.
+        telemetry: counts dropped targets.
+        budget: bytes of waiting targets; of each, only the newest attributes.
     """
 
     name = "target intake"
@@ -51,26 +51,26 @@ class TargetIntake:
         queued = telemetry.metrics.queued.labels("registrations")
         telemetry.sampler.add(lambda: queued.set(len(self._waiting)))
         self._waiting: BoundedMap[tuple[EnvironmentId, str], Registration] = BoundedMap(budget)
-        self._something = asyncio.Event()
+        self._not_empty = asyncio.Event()
         self._flushing = asyncio.Lock()
 
     def register(self, environment: EnvironmentId, target: Target) -> None:
         """See ``api.ports.Registrar``."""
         if self._waiting.offer((environment, target.identifier), Registration(environment, target)):
-            self._something.set()
+            self._not_empty.set()
         else:
             self._drop(environment)
 
     async def run(self) -> None:
-        """Move targets into the store until cancelled; ``flush`` afterwards moves the last of them."""
+        """Move targets into the store until cancelled; call ``flush`` afterwards for the rest."""
         self.ready.set()
         while True:
-            await self._something.wait()
+            await self._not_empty.wait()
             if not await finish(self.flush(), _GRACE):
                 await self._clock.sleep(_PAUSE)
 
     async def flush(self) -> bool:
-        """Move everything into the store; ``False`` if the store did not take it (it is kept then)."""
+        """Move everything into the store; ``False`` if the store failed and the rest is still here."""
         async with self._flushing:
             while self._waiting:
                 name, registration = next(iter(self._waiting.items()))
@@ -80,20 +80,20 @@ class TargetIntake:
                     self._once.warning(_REFUSED, registration.environment, error=str(error))
                     added = False
                 except StoreError as error:
-                    self._once.warning(_TROUBLE, error=str(error))
+                    self._once.warning(_STORE_FAILURE, error=str(error))
                     return False
-                # Described anew meanwhile: the newer description goes next.
+                # If it was replaced meanwhile, the newer target is sent next.
                 if self._waiting.recall(name) is registration:
                     self._waiting.pop(name)
                 if not added:
                     self._drop(registration.environment)
-                await asyncio.sleep(0)  # a store in memory would let nobody else in between
-            self._something.clear()
-        self._once.forget(_TROUBLE)
+                await asyncio.sleep(0)  # a store in memory never yields
+            self._not_empty.clear()
+        self._once.forget(_STORE_FAILURE)
         return True
 
     async def last_flush(self, seconds: float) -> None:
-        """Flush for up to ``seconds``; what is left then is lost with the process, and counted."""
+        """Flush for up to ``seconds``; the rest is lost with the process, and counted."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.flush()
@@ -106,7 +106,7 @@ class TargetIntake:
 
 @final
 class NullTargetIntake:
-    """For modes that tell SaaS of no targets."""
+    """For modes that register no targets."""
 
     def register(self, environment: EnvironmentId, target: Target) -> None:
         """Nothing to do."""

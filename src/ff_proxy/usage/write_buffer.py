@@ -1,4 +1,4 @@
-"""Counts on their way into the store: merged, bounded, and emptied twice a second."""
+"""Usage on its way into the store: merged, bounded, and flushed twice a second."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -11,7 +11,7 @@ from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget, merged, weig
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Merged entries of one environment."""
+    """A batch of merged entries of one environment."""
 
     environment: EnvironmentId
     counts: tuple[UsageCount, ...]
@@ -21,13 +21,13 @@ class Batch(msgspec.Struct, frozen=True):
         return len(self.counts) + len(self.targets)
 
     def halves(self) -> "tuple[Batch, Batch]":
-        """The same entries in two batches."""
+        """Split the entries into two batches."""
         middle = len(self) // 2
-        counted = min(middle, len(self.counts))
-        seen = middle - counted
+        count_part = min(middle, len(self.counts))
+        target_part = middle - count_part
         return (
-            Batch(self.environment, self.counts[:counted], self.targets[:seen]),
-            Batch(self.environment, self.counts[counted:], self.targets[seen:]),
+            Batch(self.environment, self.counts[:count_part], self.targets[:target_part]),
+            Batch(self.environment, self.counts[count_part:], self.targets[target_part:]),
         )
 
 
@@ -35,7 +35,7 @@ _Name = tuple[EnvironmentId, str]
 
 
 class WriteBuffer:
-    """Merges entries of together about ``budget`` bytes; says how many found no room."""
+    """Merges entries of up to about ``budget`` bytes in total, and reports how many had no room."""
 
     def __init__(self, budget: int) -> None:
         self._entries: BoundedMap[UsageKey | _Name, UsageCount | UsageTarget] = BoundedMap(
@@ -47,24 +47,24 @@ class WriteBuffer:
 
     @property
     def spent(self) -> int:
-        """Bytes that the entries take."""
+        """The size of the entries in bytes."""
         return self._entries.spent
 
     def add(self, counts: Iterable[UsageCount], targets: Iterable[UsageTarget]) -> int:
-        """Merge entries in; counts add up and the newer target stays. Returns how many were dropped."""
+        """Merge entries: counts add up, newer targets replace older ones. Returns how many were dropped."""
         dropped = 0
         for count in counts:
-            known = self._entries.recall(count.key)
-            added = merged(known, count) if isinstance(known, UsageCount) else count
+            existing = self._entries.recall(count.key)
+            added = merged(existing, count) if isinstance(existing, UsageCount) else count
             dropped += not self._entries.offer(count.key, added)
         for target in targets:
             dropped += not self._entries.offer((target.environment, target.identifier), target)
         return dropped
 
     def put_back(self, batch: Batch) -> int:
-        """Merge in what had been drained: targets that were described anew meanwhile stay as they are."""
-        known = self._entries
-        older = (target for target in batch.targets if (batch.environment, target.identifier) not in known)
+        """Merge a drained batch back in, without replacing newer targets."""
+        existing = self._entries
+        older = (target for target in batch.targets if (batch.environment, target.identifier) not in existing)
         return self.add(batch.counts, older)
 
     def drain(self, size: int) -> list[Batch]:
@@ -78,8 +78,8 @@ class WriteBuffer:
                 targets.setdefault(entry.environment, []).append(entry)
         self._entries.clear()
         return [
-            *(Batch(name, part, ()) for name, all_of in counts.items() for part in _parts(all_of, size)),
-            *(Batch(name, (), part) for name, all_of in targets.items() for part in _parts(all_of, size)),
+            *(Batch(name, part, ()) for name, entries in counts.items() for part in _parts(entries, size)),
+            *(Batch(name, (), part) for name, entries in targets.items() for part in _parts(entries, size)),
         ]
 
 

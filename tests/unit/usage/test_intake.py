@@ -85,7 +85,7 @@ class Bench:
 
     async def post(self, body: bytes) -> None:
         """Hand in a body that has arrived whole."""
-        await self.intake.take(ENV, WholeBody(body).pieces())
+        await self.intake.receive(ENV, WholeBody(body).pieces())
 
     def dropped(self, reason: str) -> float:
         """How many entries were dropped for that reason."""
@@ -148,7 +148,7 @@ async def test_what_finds_no_room_is_counted() -> None:
     full = MemoryUsageQueue(ROOM)
     telemetry = null_telemetry()
     intake = UsageIntake(full, FakeClock(), telemetry)
-    await intake.take(ENV, WholeBody(body("a", "b")).pieces())
+    await intake.receive(ENV, WholeBody(body("a", "b")).pieces())
     await intake.flush()
     assert telemetry.metrics.usage_dropped.labels(ENV, "no room")._value.get() == 2
 
@@ -177,7 +177,7 @@ async def test_a_post_that_ends_early_counts_not_at_all() -> None:
 
     async with Bench() as bench:
         with pytest.raises(RequestError):
-            await bench.intake.take(ENV, broken())
+            await bench.intake.receive(ENV, broken())
         await bench.post(body("c"))
         await bench.clock.advance(1)
         assert await bench.queue.counts() == {"c": 1}
@@ -260,15 +260,15 @@ async def test_posts_are_counted_by_sdk() -> None:
     telemetry = null_telemetry()
     intake = UsageIntake(MemoryUsageQueue(), FakeClock(), telemetry)
     for one in (intake, NullIntake(telemetry)):
-        await one.take(ENV, WholeBody(body("a")).pieces())
-        await one.take(ENV, WholeBody(body("a", "b", padding=40_000)).pieces())
+        await one.receive(ENV, WholeBody(body("a")).pieces())
+        await one.receive(ENV, WholeBody(body("a", "b", padding=40_000)).pieces())
     assert telemetry.metrics.sdk_usage.labels(ENV, "server", "", "")._value.get() == 4
 
 
 async def test_the_null_intake_refuses_what_cannot_be_read() -> None:
     """An SDK gets the same answer whether its usage is forwarded or not."""
     with pytest.raises(RequestError):
-        await NullIntake(null_telemetry()).take(ENV, WholeBody(b"[]").pieces())
+        await NullIntake(null_telemetry()).receive(ENV, WholeBody(b"[]").pieces())
 
 
 async def test_what_the_store_does_not_take_in_the_end_is_counted() -> None:
@@ -299,7 +299,7 @@ async def test_an_entry_that_cannot_be_carried_is_dropped_alone() -> None:
     """Its neighbours of the same batch reach the queue, and it is counted."""
     queue, telemetry = PickyQueue(), null_telemetry()
     intake = UsageIntake(queue, FakeClock(), telemetry)
-    await intake.take(ENV, WholeBody(body("a", "b", "odd", "c", "d")).pieces())
+    await intake.receive(ENV, WholeBody(body("a", "b", "odd", "c", "d")).pieces())
     assert await intake.flush()
     lease = await queue.take(ENV, 100)
     assert lease is not None
