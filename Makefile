@@ -2,11 +2,11 @@
 # lint: style, types, order of the rooms   bench: measure             test: the whole suite
 # coverage: what the suite runs through    bench-NAME: one of them    test-deep: properties, with many examples
 # lock: pin again what pyproject.toml and requirements/*.in ask for   docs: regenerate docs/options.md
-# chaos: faults at random                  page: write docs/performance.md, docs/capacity.md
+# chaos, faults: at random, one by one     page: write docs/performance.md, docs/capacity.md
 # image: build the container image
 
 .DELETE_ON_ERROR:
-.PHONY: install demo check test test-deep chaos coverage lint docs image bench page lock clean
+.PHONY: install demo check test test-deep chaos faults coverage lint docs image bench page lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +48,9 @@ coverage: install
 
 chaos: install
 	$(BIN)/python -m tests.chaos $(if $(SEED),-seed $(SEED)) $(if $(SECONDS),-seconds $(SECONDS)) $(if $(FORM),-form $(FORM))
+
+faults: install
+	$(BIN)/python -m tests.chaos -matrix -seconds $(or $(SECONDS),2) $(if $(FORM),-form $(FORM)) $(if $(ONLY),-only '$(ONLY)')
 
 lint: install
 	$(BIN)/ruff check

@@ -6,7 +6,7 @@ import operator
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -14,21 +14,28 @@ from typing import Final
 import msgspec
 
 from ff_proxy.model.keys import EnvironmentId
-from tests.chaos.faults import Fault, Touches, of
+from tests.chaos.catalogue import of
+from tests.chaos.fault import Fault, Touches
+from tests.chaos.matrix import Cell, State
 from tests.chaos.truth import ENVIRONMENTS
 from tests.chaos.users import Complaints, Listener, Post, User
 from tests.chaos.world import Form, Member, Usage, World, figure, readiness, world
 from tests.support.log_scan import faults_of
 from tests.support.sdk_like import KEYS
 
-CONVERGED_WITHIN: Final = 30.0
-"""Seconds from the end of the last fault within which every stream and every member knows the truth."""
+CONVERGED_WITHIN: Final = 40.0
+"""Seconds from the end of the last fault within which every stream and every member knows the truth.
+
+Who has failed often to reach Harness pauses for half a minute before the next attempt.
+"""
 
 # What a process has taken and not handed over yet, and what is on its way to Harness.
 _TAKEN: Final = 1.5
 _ON_ITS_WAY: Final = 3.0
 _GROWTH: Final = Usage(memory=40 * 1024 * 1024, files=24)
 _MOST_AT_ONCE: Final = 3
+# In less, trouble need not have been noticed, and a change need not have arrived by another way.
+_LONG_ENOUGH: Final = 8.0
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -87,6 +94,7 @@ class Driver:
         self._moments: list[Moment] = []
         self._recovery: list[float] = []
         self._changes = 0
+        self._last = ""
         self._rounds: list[Moment] = []
 
     def _places(self) -> list[tuple[Member, str]]:
@@ -140,6 +148,47 @@ class Driver:
             self._changes += 1
             await asyncio.sleep(0.2)
 
+    async def endure(self, cells: Sequence[Cell], seconds: float, tell: Callable[[str], None]) -> None:
+        """Each trouble of the matrix in turn, for so long; ``tell`` is given a line about each.
+
+        ``ViolationError`` if a promise was broken.
+        """
+        async with self._used():
+            await self._until("the start", self._in_order)
+            fresh = self._world.resources()
+            for cell in cells:
+                await self._endure_one(cell, seconds)
+                took, last = f"{self._recovery[-1]:.1f} s", self._last or "at once"
+                tell(f"{self._world.form} | {cell.name} | in order after {took}: {last}")
+        await self._until("the end", self._usage_arrived)
+        await self._judge_usage()
+        await self._judge_rest(fresh)
+
+    async def _endure_one(self, cell: Cell, seconds: float) -> None:
+        self._world.truth.quiet = cell.quiet
+        began = time.monotonic()
+        trouble = asyncio.create_task(self._befall(cell.fault, 0.0, seconds))
+        states = set()
+        known = not cell.changes
+        before = self._world.truth.numbers()
+        while not trouble.done():
+            for member in self._world.members:
+                states.add((await readiness(member.url))[1])
+            known = known or self._behind(before) == ""
+            await asyncio.wait([trouble], timeout=0.1)
+        await trouble
+        self._judge_complaints(cell.name)
+        if not known and seconds >= _LONG_ENOUGH:
+            raise self._violation(
+                cell.name, f"changes did not arrive while it lasted: {self._behind(before)}"
+            )
+        if seconds >= _LONG_ENOUGH and cell.state is State.DEGRADED and "degraded" not in states:
+            raise self._violation(cell.name, f"readiness said nothing but {states}")
+        if cell.state is State.READY and states != {"ready"}:
+            raise self._violation(cell.name, f"readiness said {states}")
+        await self._recover(cell.name, cell.touches, began)
+        self._world.truth.quiet = False
+
     async def _round(self) -> None:
         """Some faults beside each other; then none, until everything is in order."""
         began = time.monotonic()
@@ -150,12 +199,15 @@ class Driver:
             for fault in chosen.values():
                 start, length = self._chance.uniform(0, 1.5), self._chance.choice((0.1, 0.5, 1.5, 3.0, 6.0))
                 group.create_task(self._befall(fault, start, length))
-        over = time.monotonic()
         names = " + ".join(fault.name for fault in chosen.values())
+        touches = functools.reduce(operator.or_, (fault.touches for fault in chosen.values()))
+        await self._recover(names, touches, began)
+
+    async def _recover(self, names: str, touches: Touches, began: float) -> None:
+        over = time.monotonic()
         await self._until(names, self._in_order)
         now = time.monotonic()
         self._recovery.append(now - over)
-        touches = functools.reduce(operator.or_, (fault.touches for fault in chosen.values()))
         self._rounds.append(Moment(names, touches, began, now))
         for member in self._world.members:
             member.forgiven = False
@@ -173,12 +225,13 @@ class Driver:
     async def _until(self, after: str, condition: Callable[[], Awaitable[str]]) -> None:
         """Wait until there is nothing to say against it."""
         end = time.monotonic() + CONVERGED_WITHIN
-        missing = ""
+        self._last = missing = ""
         while time.monotonic() < end:
             self._judge_complaints(after)
             missing = await condition()
             if not missing:
                 return
+            self._last = missing
             await asyncio.sleep(0.1)
         raise self._violation(after, f"{CONVERGED_WITHIN:.0f} s later still: {missing}")
 
@@ -194,7 +247,7 @@ class Driver:
             status, state, reasons = await readiness(member.url)
             if (status, state) != (200, "ready"):
                 return f"{member.name} says {status} {state}: {reasons}"
-        for environment in KEYS:
+        for environment in KEYS if self._world.form is not Form.OFFLINE else ():
             streams = self._world.saas.streams.count(EnvironmentId(environment))
             if streams != 1:
                 return f"{streams} streams to Harness for {environment}"
@@ -202,19 +255,24 @@ class Driver:
 
     async def _known(self) -> str:
         truth = self._world.truth
-        before = {name: truth.number(name) for name in ENVIRONMENTS}
+        before = truth.numbers()
         comets = {name: truth.comets(name) for name in ENVIRONMENTS}
         # What is true now must be known after the time that an event takes.
         await asyncio.sleep(0.5)
         for one in self._listeners:
-            if one.known < before[one.environment]:
-                return f"the stream at {one.member.name} told of {one.known}, not {before[one.environment]}"
             comet = comets[one.environment]
             if comet == truth.comets(one.environment) and one.comet != bool(comet % 2):
                 return f"the stream at {one.member.name} knows a deleted flag, or not a new one: {one.comet}"
+        return self._behind(before)
+
+    def _behind(self, numbers: Mapping[str, int]) -> str:
+        """Who does not know these values of the flags that count; empty if everybody does."""
+        for one in self._listeners:
+            if one.known < numbers[one.environment]:
+                return f"the stream at {one.member.name} told of {one.known}, not {numbers[one.environment]}"
         for user in self._users:
-            if user.newest < before[user.environment]:
-                return f"{user.member.name} gave {user.newest}, true was {before[user.environment]}"
+            if user.newest < numbers[user.environment]:
+                return f"{user.member.name} gave {user.newest}, true was {numbers[user.environment]}"
         return ""
 
     async def _usage_arrived(self) -> str:
@@ -245,7 +303,7 @@ class Driver:
     def _least(self, post: Post) -> int:
         """How often it has to be counted at least."""
         touches = self._touched(post)
-        if not post.answered or Touches.EMPTIES in touches:
+        if self._world.form is Form.OFFLINE or not post.answered or Touches.EMPTIES in touches:
             return 0
         if Touches.LIVES in touches and (self._world.form is Form.MEMORY or Touches.STORE in touches):
             return 0
@@ -308,3 +366,11 @@ async def run(form: Form, seed: int, seconds: float, place: Path, only: str = ""
     faults = [fault for fault in of(form) if only in fault.name]
     async with world(form, place, seed) as made:
         return await Driver(made, seed, faults).run(seconds)
+
+
+async def endure(
+    form: Form, cells: Sequence[Cell], seconds: float, place: Path, tell: Callable[[str], None]
+) -> None:
+    """Go through cells of the matrix; see ``Driver.endure``."""
+    async with world(form, place, seed=0) as made:
+        await Driver(made, 0, ()).endure(cells, seconds, tell)

@@ -28,7 +28,7 @@ from tests.support.workers import alive, pids
 
 _QUICK: Final = {
     "flag-poll-interval": "1",
-    "api-key-refresh-interval": "60",
+    "api-key-refresh-interval": "5",
     "shutdown-delay": "0",
     "metric-post-duration": "1",
 }
@@ -44,6 +44,7 @@ class Form(StrEnum):
     MEMORY = "memory"
     SQLITE = "sqlite"
     WORKERS = "workers"
+    OFFLINE = "offline"
     REDIS = "redis"
     CLUSTER = "cluster"
     SENTINEL = "sentinel"
@@ -148,14 +149,16 @@ class World:
     Attributes:
         redis: the servers of the store, in the form's order (Sentinel: primary and replica).
         rising: members that are being started, or wake.
-        data: the data directory, if there is one.
+        data: the data directory, or the one that is served offline, if there is one.
+        publishing: whether changes are written to the directory that is served offline.
     """
 
     def __init__(self, form: Form, saas: RunningSandbox, members: Sequence[Member], place: Path) -> None:
         self.form: Final = form
         self.saas: Final = saas
         self.members: Final = members
-        self.truth: Final = Truth(saas)
+        self.publishing = False
+        self.truth: Final = Truth(saas, self.publish)
         self.place: Final = place
         self.redis: list[RedisServer] = []
         self.rising: list[asyncio.Task[None]] = []
@@ -165,6 +168,15 @@ class World:
     def pick(self, chance: random.Random) -> Member:
         """One of the members."""
         return chance.choice(self.members)
+
+    def publish(self) -> None:
+        """Write the flags that are true now to the directory that is served offline."""
+        if self.publishing and self.data is not None:
+            for name, environment in self.saas.state.environments.items():
+                for file in self.data.glob(f"env-{name}/feature_config.json"):
+                    beside = file.with_suffix(".new")
+                    beside.write_bytes(msgspec.json.encode(list(environment.flags.values())))
+                    beside.replace(file)
 
     def tear(self) -> None:
         """A process of a member is about to be killed, and connections with it."""
@@ -248,6 +260,8 @@ async def world(form: Form, place: Path, seed: int) -> AsyncIterator[World]:
             chosen = _through(online_options(saas, KEYS.values()), _port(saas.url), to_saas.port) | _QUICK
             if name == "replica":
                 chosen = {"read-replica": "true", "shutdown-delay": "0"}
+            if form is Form.OFFLINE:
+                chosen |= {"generate-offline-config": "true"}
             if form is Form.REDIS:
                 to_redis = await stack.enter_async_context(Relay.to(servers[0].port, seed - index))
                 chosen["redis-address"] = f"127.0.0.1:{to_redis.port}"
@@ -256,10 +270,26 @@ async def world(form: Form, place: Path, seed: int) -> AsyncIterator[World]:
             members.append(Member(name, proxy, to_saas, to_redis))
         made = World(form, saas, members, place)
         made.redis = servers
-        made.data = Path(options["data-dir"]) if "data-dir" in options else None
+        if form is Form.OFFLINE:
+            await _generated(members[0], options)
+            made.data, made.publishing = Path(options["config-dir"]), True
+            made.publish()
+        made.data = Path(options["data-dir"]) if "data-dir" in options else made.data
         await asyncio.gather(*(member.rise() for member in members))
         yield made
         await asyncio.gather(*(member.stop() for member in members))
+
+
+async def _generated(member: Member, options: Mapping[str, str]) -> None:
+    """Let a member write the directory, and from then on serve from it."""
+    (member.proxy.log.parent / "config").mkdir()
+    await member.proxy.launch()
+    process = member.proxy._process
+    assert process is not None
+    async with asyncio.timeout(_READY_WITHIN):
+        assert await process.wait() == 0, member.proxy.last_words()
+    own = {"admin-address": "off", "shutdown-delay": "0", "port": str(member.proxy.port)}
+    member.proxy._options = {**own, **options, "offline": "true"}
 
 
 async def _store(form: Form, place: Path, stack: AsyncExitStack) -> tuple[list[RedisServer], dict[str, str]]:
@@ -273,6 +303,8 @@ async def _store(form: Form, place: Path, stack: AsyncExitStack) -> tuple[list[R
         return [primary, replica], {"redis-address": f"redis+sentinel://127.0.0.1:{port}/main"}
     if form is Form.MEMORY:
         return [], {}
+    if form is Form.OFFLINE:
+        return [], {"config-dir": str(place / "config")}
     kept = {"data-dir": str(place / "data")}
     return [], kept | ({"workers": "2"} if form is Form.WORKERS else {})
 

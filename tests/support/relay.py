@@ -126,6 +126,10 @@ class Relay:
             with suppress(OSError, RuntimeError):
                 writer.write_eof()
 
+    def lead_to(self, target: int) -> None:
+        """New connections go to another port of loopback."""
+        self._target = target
+
     def deafen(self) -> None:
         """From now on swallow what is published to Redis' subscribers; everything else goes through."""
         self._deaf = True
@@ -137,7 +141,7 @@ class Relay:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=_BUFFER)
+            self._server = await asyncio.start_server(self._begin, "127.0.0.1", self.port, limit=_BUFFER)
             self.port = self._server.sockets[0].getsockname()[1]
 
     def _stop_listening(self) -> None:
@@ -145,10 +149,12 @@ class Relay:
             self._server.close()
             self._server = None
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._accept(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if self.link.accepting is Accepting.RESET:
                 _reset(writer)
@@ -159,7 +165,6 @@ class Relay:
         except OSError:
             pass  # one of the ends is gone, and so is the connection between them
         finally:
-            self._tasks.discard(task)
             writer.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,7 +10,7 @@ from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.target import Target
 from ff_proxy.upstream.credentials import Session
 from ff_proxy.upstream.http import DEFINITE, MEBIBYTE, Request
-from ff_proxy.upstream.responses import Caller, described_body, read_json, read_list
+from ff_proxy.upstream.responses import Caller, described_body, read_json, read_list, refuse_page
 from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
 
 _AUTH_LIMIT: Final = MEBIBYTE
@@ -136,21 +136,20 @@ class ClientApi:
         return self._caller.stream(request, idle)
 
     async def post_usage(self, session: Session, body: bytes) -> None:
-        """Hand SaaS a usage body."""
-        await self._caller.call(
-            Request(
-                "POST",
-                f"{self._metric_service}/metrics/{_segment(session.environment.id)}",
-                "/metrics/{env}",
-                environment=session.environment.id,
-                query={"cluster": session.environment.cluster},
-                headers=self._headers(session) | _JSON,
-                body=body,
-                limit=MEBIBYTE,
-                deadline=_POST_SECONDS,
-                definite=_DEFINITE_FOR_POSTS,
-            )
+        """Hand SaaS a usage body; ``UpstreamMalformed`` if a page says 200, as of a captive portal."""
+        request = Request(
+            "POST",
+            f"{self._metric_service}/metrics/{_segment(session.environment.id)}",
+            "/metrics/{env}",
+            environment=session.environment.id,
+            query={"cluster": session.environment.cluster},
+            headers=self._headers(session) | _JSON,
+            body=body,
+            limit=MEBIBYTE,
+            deadline=_POST_SECONDS,
+            definite=_DEFINITE_FOR_POSTS,
         )
+        refuse_page(request, await self._caller.call(request))
 
     def _get(
         self,

@@ -113,6 +113,15 @@ def read_list(request: Request, reply: Reply) -> list[object]:
     return listed
 
 
+def refuse_page(request: Request, reply: Reply) -> None:
+    """Raise ``UpstreamMalformed`` if the answer is a page for people, which no route of the API gives."""
+    if "html" in _media_type(reply.headers):
+        raise UpstreamMalformed(
+            f"{request}: answered {reply.status} with a page not of the API; is there a gateway between? "
+            f"{described_body(reply)}"
+        )
+
+
 def described_body(reply: Reply) -> str:
     """What an answer is that is not what the API promises: its type, and how it begins.
 

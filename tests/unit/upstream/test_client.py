@@ -153,6 +153,14 @@ async def test_usage(saas: FakeSaas, api: ClientApi) -> None:
     assert saas.usage == [(ENV, b'{"metricsData":[]}')]
 
 
+async def test_usage_that_a_captive_portal_takes(saas: FakeSaas, api: ClientApi) -> None:
+    """Its page is no acceptance, whatever its status."""
+    session = await api.authenticate(KEY)
+    saas.next["/metrics/{env}"] = [HTML]
+    with pytest.raises(UpstreamMalformed, match="page not of the API"):
+        await api.post_usage(session, b"{}")
+
+
 @pytest.mark.parametrize("status", [400, 413, 422])
 async def test_usage_that_saas_will_never_take(saas: FakeSaas, api: ClientApi, status: int) -> None:
     """A definite no about the body."""
