@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from ff_proxy.errors import StartupError
+from ff_proxy.http.limits import Limits
 from ff_proxy.http.tls import Tls, TlsFiles
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.telemetry import null_telemetry
 from tests.support.certificates import make_certificate
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
-from tests.support.web import HOST, Response, Site, Wire, message, serving
+from tests.support.web import HOST, Response, Site, Wire, connected, message, serving, until
 
 FLAGS = f"/client/env/{ENVIRONMENT}/feature-configs"
 
@@ -194,3 +195,27 @@ def test_files_that_cannot_be_used_stop_the_start(tmp_path: Path, server: Files)
     for (shown_file, key_file, authority), name in zip(cases, named, strict=True):
         with pytest.raises(StartupError, match=name.name):
             secure((shown_file, key_file), authority)
+
+
+async def test_connections_count_before_their_handshake(server: Files) -> None:
+    """Or anybody could open as many as there are files; those that never shake hands are let go."""
+    async with serving(Site(tls=secure(server), limits=Limits(connections=2, spared=0)), config()) as site:
+        async with connected(site), connected(site):
+            await until(lambda: site.state.admitted == 2)
+            assert not site.state.connections
+            async with connected(site) as third:
+                assert await third.closed() == b""
+        await until(lambda: site.state.admitted == 0)
+        async with secured(site) as wire:
+            await wire.send(message("GET", "/health"))
+            assert (await wire.response()).status == 200
+
+
+async def test_what_is_no_handshake_ends_the_connection(server: Files) -> None:
+    """HTTP without TLS, or nonsense: no trouble of ours."""
+    async with serving(Site(tls=secure(server)), config()) as site:
+        for sent in (message("GET", "/health"), b"\x00" * 100):
+            async with connected(site) as wire:
+                await wire.send(sent)
+                assert b"HTTP" not in await wire.closed()
+        await until(lambda: site.state.admitted == 0)

@@ -215,7 +215,11 @@ async def test_sigterm_takes_everything_down_in_order(tmp_path: Path) -> None:
 
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     """Whoever presses Ctrl-C twice does not want to wait."""
-    async with pack(tmp_path, **{"shutdown-delay": "20", "shutdown-deadline": "30"}) as (_, proxy):
+    slow = {"shutdown-delay": "20", "shutdown-deadline": "30"}
+    async with pack(tmp_path, **slow) as (_, proxy), AsyncExitStack() as stack:
+        # With nothing connected there would be no delay.
+        client = await stack.enter_async_context(SdkLike.connected(proxy.url, KEYS[DEV]))
+        await streams_on_all(client, stack)
         children = pids(proxy)
         assert proxy._process is not None
         begun = time.monotonic()
