@@ -101,8 +101,9 @@ async def converse(site: Site, parts: Iterable[bytes]) -> bytes:
 
 def open_pipe(site: Site) -> Connection:
     """The protocol of a connection that has been admitted."""
-    assert site.state.admit("pipe") is not False
-    return Connection(site.state, "pipe")
+    admission = site.state.admit("pipe")
+    assert admission is not None
+    return Connection(site.state, admission)
 
 
 async def _settled(site: Site, pipe: Pipe) -> None:

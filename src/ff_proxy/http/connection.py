@@ -5,14 +5,14 @@ from collections.abc import Callable
 from typing import Final, cast, final
 
 from ff_proxy.errors import RequestError
-from ff_proxy.http.dispatcher import Exchange
+from ff_proxy.http.dispatcher import Exchange, too_slow
 from ff_proxy.http.handler import Cacheable, Handover, Outcome
 from ff_proxy.http.incoming import END, Incoming
 from ff_proxy.http.lingering import Lingering
 from ff_proxy.http.outgoing import Outgoing
 from ff_proxy.http.parser import Head
 from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, problem
-from ff_proxy.http.server_state import ServerState
+from ff_proxy.http.server_state import Admission, ServerState
 
 _AHEAD: Final = 64 * 1024
 """Bytes that a client may send ahead while it is not their turn; then nothing more is read."""
@@ -23,7 +23,6 @@ _TURN: Final = 16
 _SLICE_COST: Final = 4
 _HIT_COST: Final = 1
 _SILENT: Final = 1
-_TOO_SLOW: Final = "the request took too long to arrive"
 _NO_ROOM: Final = "there is no room for the request now"
 
 
@@ -36,19 +35,18 @@ class Connection(asyncio.Protocol):
 
     Args:
         state: what all connections share.
-        peer: the client's address; it has been admitted.
-        spared: there are too many connections: it is here for one request to a route that is spared.
+        admission: its place among them.
     """
 
     __slots__ = (
         "_active",
+        "_admission",
         "_ended",
         "_exchange",
         "_find",
         "_finished",
         "_free",
         "_incoming",
-        "_left",
         "_outgoing",
         "_peer",
         "_reading",
@@ -63,12 +61,13 @@ class Connection(asyncio.Protocol):
         "_write",
     )
 
-    def __init__(self, state: ServerState, peer: str, *, spared: bool = False) -> None:
+    def __init__(self, state: ServerState, admission: Admission) -> None:
         self._state: Final = state
-        self._peer: Final = peer
-        self._spared: Final = spared
+        self._admission: Final = admission
+        self._peer: Final = admission.peer
+        self._spared: Final = admission.spared
         dispatcher = state.dispatcher
-        self._recall: Final = _nothing if dispatcher.observer.logs else dispatcher.cache.by_bytes
+        self._recall: Final = dispatcher.recall
         self._find: Final = dispatcher.find
         self._incoming: Final = Incoming(state)
         self._outgoing: Outgoing
@@ -76,13 +75,12 @@ class Connection(asyncio.Protocol):
         self._write: Callable[[bytes | memoryview], None]
         self._exchange: Exchange | None = None
         self._task: asyncio.Future[Outcome] | None = None
-        self._free = not (spared or state.draining)
+        self._free = not (admission.spared or state.draining)
         self._scheduled = False
         self._active = True
         self._reading = True
         self._finished = False
         self._ended = False
-        self._left = False
         self._seen = self._since = state.second
 
     # --- what the event loop calls
@@ -101,18 +99,12 @@ class Connection(asyncio.Protocol):
         del exc
         self._let_go()
         self._outgoing.release()
-        self.never_made()
+        self._admission.leave()
         if self._exchange is not None and self._exchange.head.body is not None:
             # What was posted whole counts, whether its sender waits for the answer or not.
             self._exchange.head.body.fail()
         elif self._task is not None:
             self._task.cancel()
-
-    def never_made(self) -> None:
-        """The connection is gone, or never came into being."""
-        if not self._left:
-            self._left = True
-            self._state.leave(self._peer)
 
     def _let_go(self) -> None:
         self._ended = True
@@ -140,10 +132,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """See asyncio."""
         if self._outgoing.resume():
-            if self._ended:
-                self._transport.close()
-            else:
-                self._schedule()
+            self._transport.close() if self._ended else self._schedule()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio. The first lines are what polling SDKs get to see: every name in them counts."""
@@ -217,12 +206,12 @@ class Connection(asyncio.Protocol):
             self._settle(again=left <= 0)
 
     def _take(self, piece: bytes) -> None:
-        if self._incoming.between and not (self._spared or self._state.draining):
-            entry = self._recall(piece)
-            if entry is not None and entry.good:
-                self._outgoing.repeat(entry, self._state.date)
-                return
-        self._incoming.feed(piece)
+        plain = self._incoming.between and not (self._spared or self._state.draining)
+        entry = self._recall(piece) if plain else None
+        if entry is not None and entry.good:
+            self._outgoing.repeat(entry, self._state.date)
+        else:
+            self._incoming.feed(piece)
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -253,12 +242,8 @@ class Connection(asyncio.Protocol):
 
     def _read(self, *, on: bool) -> None:
         self._reading = on
-        if self._transport.is_closing():
-            return
-        if on:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()
+        if not self._transport.is_closing():
+            self._transport.resume_reading() if on else self._transport.pause_reading()
 
     def _feed_body(self, exchange: Exchange) -> bool:
         """Feed a slice of the request's body; ``False`` if there is none, or nobody wants it now."""
@@ -372,12 +357,11 @@ class Connection(asyncio.Protocol):
             self._schedule()
 
     def _hand_over(self, exchange: Exchange, handover: Handover) -> None:
-        state, peer = self._state, self._peer
+        state = self._state
         tail = state.dispatcher.marked(state.dispatcher.tail(exchange), exchange.request_id, close=True)
         wire = Response(200, handover.fields).head(state.date, tail)
         self._let_go()
-        self._left = True
-        handover.take(self._transport, wire, lambda: state.leave(peer))
+        handover.take(self._transport, wire, self._admission.leave)
 
     # --- the end
 
@@ -413,7 +397,7 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         """Read off what the client still sends, for a while."""
         self._let_go()
-        Lingering(self._state, self._transport, self._outgoing, self.never_made)
+        Lingering(self._state, self._transport, self._outgoing, self._admission.leave)
 
     # --- memory
 
@@ -438,23 +422,17 @@ class Connection(asyncio.Protocol):
             if self._outgoing.stalled(now, limits.stall_seconds):
                 self._transport.abort()
         elif self._exchange is not None:
-            self._check_exchange(self._exchange, age)
+            overdue = self._exchange.overdue(age, limits)
+            if overdue is not None:
+                self._refuse(overdue)
         elif not self._incoming.empty:
             if age > limits.head_seconds:
-                self._refuse(RequestError(408, _TOO_SLOW))
+                self._refuse(too_slow())
         elif self._spared and age > _SILENT:
             self._write(self._state.wire(self._state.crowded))
             self._end(whole=True)
         elif now - self._seen > limits.idle_seconds:
             self._transport.close()
-
-    def _check_exchange(self, exchange: Exchange, age: int) -> None:
-        limits, body = self._state.limits, exchange.head.body
-        if body is None or body.ended or body.full:
-            if age > limits.answer_seconds:
-                self._refuse(RequestError(UNAVAILABLE, "no answer in time", retry_after=RETRY_SOON))
-        elif age > limits.body_seconds + body.received // limits.body_rate:
-            self._refuse(RequestError(408, _TOO_SLOW))
 
     def drain(self) -> None:
         """See ``OpenConnection``."""
@@ -469,7 +447,3 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """See ``OpenConnection``."""
         self._transport.abort()
-
-
-def _nothing(_: bytes) -> None:
-    """Remembers no request by its bytes: every one is looked at."""

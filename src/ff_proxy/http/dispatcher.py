@@ -12,6 +12,7 @@ from ff_proxy.http.body import WholeBody
 from ff_proxy.http.cors import Cors
 from ff_proxy.http.handler import Cacheable, Handover, Outcome
 from ff_proxy.http.headers import DeclaredHeaders
+from ff_proxy.http.limits import Limits
 from ff_proxy.http.negotiate import request_id
 from ff_proxy.http.observer import Answered, Observer
 from ff_proxy.http.parser import Head
@@ -69,6 +70,20 @@ class Exchange:
             return ""
         return self.route.share(self.match.params)
 
+    def overdue(self, age: int, limits: Limits) -> RequestError | None:
+        """Why it has to end, ``age`` seconds after its head, its body's end or its answer."""
+        body = self.head.body
+        if body is None or body.ended or body.full:
+            if age <= limits.answer_seconds:
+                return None
+            return RequestError(UNAVAILABLE, "no answer in time", retry_after=RETRY_SOON)
+        return None if age <= limits.body_seconds + body.received // limits.body_rate else too_slow()
+
+
+def too_slow() -> RequestError:
+    """What a client is told that took too long."""
+    return RequestError(408, "the request took too long to arrive")
+
 
 @final
 class Dispatcher:
@@ -82,6 +97,9 @@ class Dispatcher:
         clock: measures those that wait.
         telemetry: told of handlers that fail.
         budget: bytes to remember paths in.
+
+    Attributes:
+        recall: a response by a request's exact bytes, unless every request is to be looked at.
     """
 
     def __init__(
@@ -109,6 +127,7 @@ class Dispatcher:
         self._keyed: Final[BoundedMap[bytes, tuple[bytes, ...]]] = BoundedMap(budget // 2, dropped=dropped)
         self._names_of: Final = self._keyed.recall
         self._find: Final = cache.find
+        self.recall: Final = _nothing if observer.logs else cache.by_bytes
         # A response that differs by origin is found again by that as well.
         origin = () if cors.constant else (b"origin",)
         self._keyed_by: Final = {
@@ -275,3 +294,7 @@ def _split(target: bytes) -> tuple[bytes, bytes]:
     except HttpParserInvalidURLError as error:
         raise RequestError(400, "the target of the request is no URL") from error
     return url.path or b"/", url.query or b""
+
+
+def _nothing(_: bytes) -> Entry | None:
+    return None

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from ff_proxy.http.connection import Connection
-from ff_proxy.http.server_state import ServerState
+from ff_proxy.http.server_state import Admission, ServerState
 from ff_proxy.http.sockets import Listening
 from ff_proxy.http.tls import Tls
 from ff_proxy.model.clock import Clock
@@ -113,8 +113,8 @@ class HttpServer:
 
     def _admit(self, accepted: socket.socket, peer: str) -> None:
         accepted.setblocking(False)
-        admitted = self.state.admit(peer)
-        if admitted is False:
+        admission = self.state.admit(peer)
+        if admission is None:
             if self._tls is None:
                 with suppress(OSError):
                     accepted.send(self.state.wire(self.state.crowded))
@@ -123,21 +123,20 @@ class HttpServer:
         if accepted.family != socket.AF_UNIX:
             with suppress(OSError):
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(self.state, peer, spared=admitted is None)
-        self.state.own(asyncio.ensure_future(self._establish(accepted, connection)))
+        self.state.own(asyncio.ensure_future(self._establish(accepted, admission)))
 
-    async def _establish(self, accepted: socket.socket, connection: Connection) -> None:
+    async def _establish(self, accepted: socket.socket, admission: Admission) -> None:
         secure = None if self._tls is None else self._tls.context
         seconds = None if self._tls is None else _HANDSHAKE_SECONDS
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection, accepted, ssl=secure, ssl_handshake_timeout=seconds
+                lambda: Connection(self.state, admission), accepted, ssl=secure, ssl_handshake_timeout=seconds
             )
         except Exception as error:  # noqa: BLE001  (whatever a handshake fails of is no trouble of ours)
             self._log.debug("a connection was not made", error=str(error) or type(error).__name__)
-            connection.never_made()
+            admission.leave()
         except asyncio.CancelledError:
-            connection.never_made()
+            admission.leave()
             raise
 
     # --- going down

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, Final, Protocol, TypeVar, final
 
@@ -37,6 +38,30 @@ class OpenConnection(Protocol):
     def abort(self) -> None:
         """End at once."""
         ...
+
+
+@final
+class Admission:
+    """A connection's place among those that are let in, until it ``leave``s.
+
+    Attributes:
+        peer: the client's address.
+        spared: there are too many connections: this one is for one request to a route that is spared.
+    """
+
+    __slots__ = ("_left", "_on_left", "peer", "spared")
+
+    def __init__(self, peer: str, on_left: Callable[[str], None], *, spared: bool = False) -> None:
+        self.peer: Final = peer
+        self.spared: Final = spared
+        self._on_left: Final = on_left
+        self._left = False
+
+    def leave(self) -> None:
+        """The connection is gone, or never came into being; once is enough."""
+        if not self._left:
+            self._left = True
+            self._on_left(self.peer)
 
 
 @final
@@ -94,23 +119,23 @@ class ServerState:
 
     # --- connections
 
-    def admit(self, peer: str) -> bool | None:
-        """Whether there is room for one more from ``peer``; ``None``: for a moment, and ``spared`` routes."""
+    def admit(self, peer: str) -> Admission | None:
+        """Let one more connection from ``peer`` in, or not; beyond the limit, a few for ``spared`` routes."""
         if self.limits.per_peer and self._peers[peer] >= self.limits.per_peer:
             self._refused.labels("peer").inc()
             self._once.warning("too many connections of one client", peer)
-            return False
-        if self.admitted >= self.limits.connections:
+            return None
+        spared = self.admitted >= self.limits.connections
+        if spared:
             self._refused.labels("limit").inc()
             self._once.warning("connection limit reached", limit=self.limits.connections)
-        if self.admitted >= self.limits.connections + self.limits.spared:
-            return False
+            if self.admitted >= self.limits.connections + self.limits.spared:
+                return None
         self.admitted += 1
         self._peers[peer] += 1
-        return True if self.admitted <= self.limits.connections else None
+        return Admission(peer, self._left, spared=spared)
 
-    def leave(self, peer: str) -> None:
-        """A connection that was admitted is gone, streams included."""
+    def _left(self, peer: str) -> None:
         self.admitted -= 1
         self._peers[peer] -= 1
         if not self._peers[peer]:
