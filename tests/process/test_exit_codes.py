@@ -70,7 +70,7 @@ async def test_what_cannot_be_read_offline_is_named_with_the_reason(tmp_path: Pa
     checked, told = await run("validate", str(tmp_path))
     assert checked == 2
     for text in (said, told):
-        assert f"{tmp_path}/env-other: it cannot be read: the link leads to nothing" in text
+        assert f"{tmp_path}/env-other: it cannot be read: the link is broken" in text
         assert f"{tmp_path}/env-{ENV}/segments.json: it cannot be read: Is a directory" in text
         assert "Traceback" not in text
 

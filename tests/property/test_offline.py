@@ -180,7 +180,7 @@ class Directory(RuleBasedStateMachine):
 
     def look(self, seconds: float) -> None:
         self.loop.run_until_complete(self.clock.advance(seconds))
-        self.loop.run_until_complete(self.watcher.look())
+        self.loop.run_until_complete(self.watcher.scan())
         now = self.clock.monotonic()
         for name in NAMES:
             for part in FILES:

@@ -40,7 +40,7 @@ async def _generate(loaded: Loaded, options: GenerateOptions, stop: Stop) -> Exi
     written = await asyncio.to_thread(write_directory, options.config_dir, environments, clock.wall())
     for directory in written.directories:
         log.info("environment written", directory=str(directory))
-    for directory in written.narrowed:
+    for directory in written.made_private:
         log.warning("other users could read this directory, its mode was corrected", directory=str(directory))
     for environment in written.untouched:
         log.warning("environment is not configured, its files stay as they are", environment=environment)

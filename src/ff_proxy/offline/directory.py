@@ -1,4 +1,4 @@
-"""A whole offline directory, read so that every environment is of one moment."""
+"""Reading a whole offline directory consistently."""
 
 import errno
 import time
@@ -10,32 +10,32 @@ import msgspec
 
 from ff_proxy.errors import OfflineDataError
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.offline.absence import why_not_found
-from ff_proxy.offline.durable_files import Disk, only_writer
-from ff_proxy.offline.files import Files, in_words
+from ff_proxy.offline.durable_files import Disk, writer_lock
+from ff_proxy.offline.files import Files, describe_error
 from ff_proxy.offline.format import Reading, read_environment
 from ff_proxy.offline.journal import complete, is_committed, unswapped
-from ff_proxy.offline.layout import PREFIX, Finding, Location, find, locate
+from ff_proxy.offline.layout import PREFIX, DirectoryScan, Location, find, locate
+from ff_proxy.offline.missing import why_missing
 from ff_proxy.offline.problems import Problem, Severity
 
 _READ_ONLY: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_PAUSE: Final = 0.1
-_PATIENCE: Final = 50
-_ATTEMPTS: Final = 5
+_RETRY_SECONDS: Final = 0.1
+_MAX_WAIT_SECONDS: Final = 50
+_MAX_ATTEMPTS: Final = 5
 
 
 class DirectoryReading(msgspec.Struct, frozen=True):
-    """What is in a directory.
+    """The content of a directory.
 
-    ``locations``: every environment there. ``readings``: those that were read, because they were not known.
-    ``disputed``: environments that two directories claim; nothing of them is read.
-    ``missing``: known environments that were not found; the text is empty if they were removed, else it says
-    what keeps them from being found. ``identity``: device and inode of the directory.
+    ``locations``: every environment. ``readings``: the environments that were new or had changed.
+    ``duplicates``: environments with two directories, which are not read. ``missing``: known environments
+    that were not found; the text is empty if they were removed, else it is the error. ``identity``: device
+    and inode of the directory.
     """
 
     locations: tuple[Location, ...]
     readings: tuple[Reading, ...]
-    disputed: frozenset[EnvironmentId]
+    duplicates: frozenset[EnvironmentId]
     problems: tuple[Problem, ...]
     missing: Mapping[EnvironmentId, str] = {}
     identity: tuple[int, int] = (0, 0)
@@ -49,18 +49,18 @@ def read_directory(
     files: Files | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> DirectoryReading:
-    """Read every environment below ``root`` whose location is not in ``known``. Blocks: call it in a thread.
+    """Read every environment below ``root`` that is not in ``known``. Blocks: call it in a thread.
 
-    A write that was cut off is completed first. A directory that changes while it is read is read again.
+    First completes an interrupted write. Reads again if the directory changes meanwhile.
 
     Args:
         root: the directory.
-        known: what was read before; a location that is still the same is not read again.
-        disk: how to complete a write.
-        files: how to read.
-        pause: waits that many seconds.
+        known: locations that were read before and are skipped if unchanged.
+        disk: completes an interrupted write.
+        files: reads files.
+        pause: sleeps that many seconds.
 
-    Raises ``OfflineDataError`` if ``root`` cannot be read, or somebody else is writing it all the time.
+    Raises ``OfflineDataError`` if ``root`` cannot be read, or another process keeps writing it.
     """
     known = known if known is not None else {}
     disk = disk if disk is not None else Disk()
@@ -69,7 +69,7 @@ def read_directory(
         return _read(root, known, disk, files, pause)
     except OSError as error:
         path = error.filename or root
-        raise OfflineDataError(str(path), f"it cannot be read: {in_words(error)}") from error
+        raise OfflineDataError(str(path), f"it cannot be read: {describe_error(error)}") from error
 
 
 def _read(
@@ -79,24 +79,22 @@ def _read(
     files: Files,
     pause: Callable[[float], None],
 ) -> DirectoryReading:
-    finding = _look(root, disk, files, pause)
+    scan = _scan(root, disk, files, pause)
     readings: tuple[Reading, ...] = ()
-    for _ in range(_ATTEMPTS):
-        new = (location for location in finding.locations if known.get(location.environment) != location)
+    for _ in range(_MAX_ATTEMPTS):
+        new = (location for location in scan.locations if known.get(location.environment) != location)
         readings = tuple(_contained(location, files) for location in new)
-        before, finding = finding, _look(root, disk, files, pause)
-        if finding.locations == before.locations:
+        before, scan = scan, _scan(root, disk, files, pause)
+        if scan.locations == before.locations:
             break
-        pause(_PAUSE)
-    there = {location.environment for location in finding.locations} | finding.disputed
+        pause(_RETRY_SECONDS)
+    present = {location.environment for location in scan.locations} | scan.duplicates
     missing = {
-        environment: why_not_found(root, location, files)
+        environment: why_missing(root, location, files)
         for environment, location in known.items()
-        if environment not in there
+        if environment not in present
     }
-    return DirectoryReading(
-        finding.locations, readings, finding.disputed, finding.problems, missing, finding.identity
-    )
+    return DirectoryReading(scan.locations, readings, scan.duplicates, scan.problems, missing, scan.identity)
 
 
 def _contained(location: Location, files: Files) -> Reading:
@@ -107,36 +105,36 @@ def _contained(location: Location, files: Files) -> Reading:
         return Reading(location, None, (Problem(Severity.BROKEN, str(location.path), "", text),))
 
 
-def _look(root: Path, disk: Disk, files: Files, pause: Callable[[float], None]) -> Finding:
-    finding = find(root, files)
-    return _complete(root, disk, files, pause) if is_committed(root) else finding
+def _scan(root: Path, disk: Disk, files: Files, pause: Callable[[float], None]) -> DirectoryScan:
+    scan = find(root, files)
+    return _complete(root, disk, files, pause) if is_committed(root) else scan
 
 
-def _complete(root: Path, disk: Disk, files: Files, pause: Callable[[float], None]) -> Finding:
-    for _ in range(_PATIENCE):
-        with only_writer(root) as alone:
-            if alone:
-                return _complete_alone(root, disk, files)
-        pause(_PAUSE)
+def _complete(root: Path, disk: Disk, files: Files, pause: Callable[[float], None]) -> DirectoryScan:
+    for _ in range(_MAX_WAIT_SECONDS):
+        with writer_lock(root) as has_lock:
+            if has_lock:
+                return _complete_locked(root, disk, files)
+        pause(_RETRY_SECONDS)
         if not is_committed(root):
             return find(root, files)
     raise OfflineDataError(str(root), "another process is writing the directory")
 
 
-def _complete_alone(root: Path, disk: Disk, files: Files) -> Finding:
+def _complete_locked(root: Path, disk: Disk, files: Files) -> DirectoryScan:
     try:
         complete(root, disk)
     except OSError as error:
         if error.errno not in _READ_ONLY:
             raise OfflineDataError(
-                str(root), f"a write that was cut off cannot be completed: {error.strerror}"
+                str(root), f"an interrupted write cannot be completed: {error.strerror}"
             ) from error
-    finding = find(root, files)
+    scan = find(root, files)
     waiting = {
         EnvironmentId(directory.name.removeprefix(PREFIX)): new for directory, new in unswapped(root).items()
     }
     if not waiting:
-        return finding
-    kept = (location for location in finding.locations if location.environment not in waiting)
+        return scan
+    kept = (location for location in scan.locations if location.environment not in waiting)
     moved = (locate(name, path, files) for name, path in waiting.items())
-    return msgspec.structs.replace(finding, locations=(*kept, *moved))
+    return msgspec.structs.replace(scan, locations=(*kept, *moved))

@@ -1,4 +1,4 @@
-"""The steps on disk that must survive a power cut, each as small as a file system can make it."""
+"""File operations that survive a power failure."""
 
 import errno
 import fcntl
@@ -15,17 +15,17 @@ _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, err
 
 
 class Disk:
-    """Changes files and directories; raises ``OSError``. Tests replace it by one that fails."""
+    """Changes files and directories; raises ``OSError``. Tests replace it to inject failures."""
 
     def make_directory(self, path: Path) -> None:
-        """Make ``path`` and what is missing above it, closed to other users."""
+        """Create ``path`` and missing parents, readable only by this user."""
         missing = [path, *path.parents]
         for directory in reversed(missing[: next(n for n, one in enumerate(missing) if one.is_dir())]):
             directory.mkdir(DIRECTORY_MODE)
             directory.chmod(DIRECTORY_MODE)
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write a new file, closed to other users, and wait until it is on the disk."""
+        """Write a new file, readable only by this user, and sync it to disk."""
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         with os.fdopen(handle, "wb") as file:
             os.fchmod(handle, FILE_MODE)
@@ -34,18 +34,18 @@ class Disk:
             os.fsync(file.fileno())
 
     def copy(self, source: Path, destination: Path) -> None:
-        """Copy a file or a whole directory; links stay links."""
+        """Copy a file or a directory tree; links stay links."""
         if source.is_dir() and not source.is_symlink():
             shutil.copytree(source, destination, symlinks=True)
         else:
             shutil.copy2(source, destination, follow_symlinks=False)
 
     def rename(self, source: Path, destination: Path) -> None:
-        """Give ``source`` another name on the same disk, in one step."""
+        """Rename ``source`` atomically, on the same disk."""
         source.rename(destination)
 
     def sync(self, directory: Path) -> None:
-        """Wait until the names in ``directory`` are on the disk."""
+        """Sync the entries of ``directory`` to disk."""
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
@@ -53,7 +53,7 @@ class Disk:
             os.close(handle)
 
     def remove(self, path: Path) -> None:
-        """Remove a file, or a directory with all that is in it; no error if it is not there."""
+        """Remove a file or a directory tree; no error if it does not exist."""
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -61,11 +61,11 @@ class Disk:
 
 
 @contextmanager
-def only_writer(directory: Path) -> Iterator[bool]:
-    """Hold ``directory`` against other writers; ``False`` if one of them holds it now.
+def writer_lock(directory: Path) -> Iterator[bool]:
+    """Lock ``directory`` against other writers; ``False`` if another one holds the lock.
 
-    The system lets go when the process ends, however it ends. Where the file system knows no locks,
-    there is nothing to hold.
+    The system releases the lock when the process ends, even in a crash. On a file system without locks,
+    nothing is locked.
     """
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

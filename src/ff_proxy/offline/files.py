@@ -1,4 +1,4 @@
-"""Looking at files and directories, each step one that a file system can refuse."""
+"""Reading files and directories."""
 
 import errno
 import os
@@ -7,30 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-_LARGEST: Final = 512 * 2**20
+_MAX_BYTES: Final = 512 * 2**20
 
 
 class Files:
-    """Reads files and directories; raises ``OSError``. Tests replace it by one that fails."""
+    """Reads files and directories; raises ``OSError``. Tests replace it to inject failures."""
 
     def entries(self, directory: Path) -> Mapping[str, bool]:
-        """The names in a directory, each with whether it may be a directory itself (or a link to one)."""
+        """The names in a directory, each with whether it may be a directory (or a link to one)."""
         with os.scandir(directory) as entries:
             return {entry.name: not entry.is_file(follow_symlinks=False) for entry in entries}
 
     def status(self, path: Path) -> os.stat_result:
-        """What is at ``path``, links followed."""
+        """The status of ``path``, following links."""
         return path.stat()
 
     def is_link(self, path: Path) -> bool:
-        """Whether ``path`` is a link, to whatever or to nothing; ``False`` if nothing is there."""
+        """Whether ``path`` is a link, even a broken one; ``False`` if it does not exist."""
         try:
             return stat.S_ISLNK(path.lstat().st_mode)
         except FileNotFoundError:
             return False
 
     def read(self, path: Path) -> bytes:
-        """The content of a regular file: a pipe or a device could hold the reader for ever."""
+        """The content of a regular file; a pipe or a device could block for ever."""
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             status = os.fstat(file.fileno())
@@ -38,11 +38,11 @@ class Files:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "Not a regular file", str(path))
-            if status.st_size > _LARGEST:
+            if status.st_size > _MAX_BYTES:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-            return file.read(_LARGEST)
+            return file.read(_MAX_BYTES)
 
 
-def in_words(error: OSError) -> str:
-    """What the system says, without numbers and names of Python."""
+def describe_error(error: OSError) -> str:
+    """The system's message, without Python's error number and class."""
     return error.strerror or (os.strerror(error.errno) if error.errno is not None else str(error))

@@ -1,4 +1,4 @@
-"""One environment of an offline directory: its files as records, and records as files."""
+"""One environment of an offline directory: parsing its files, and writing them."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,9 +12,9 @@ from ff_proxy.model.environment import EnvironmentConfig, Item
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.model.target import Target
 from ff_proxy.offline.document import read_document
-from ff_proxy.offline.files import Files, in_words
+from ff_proxy.offline.files import Files, describe_error
 from ff_proxy.offline.layout import README, YAML_SUFFIXES, Location, Part
-from ff_proxy.offline.places import Places
+from ff_proxy.offline.line_numbers import LineNumbers
 from ff_proxy.offline.problems import Problem, Severity
 from ff_proxy.wire.lenient_documents import LenientReader, Note
 from ff_proxy.wire.normalise import Rejected, normalise_flag, normalise_segment
@@ -29,7 +29,7 @@ from ff_proxy.wire.offline import (
 )
 from ff_proxy.wire.shapes import FLAG, SEGMENT, TARGET, Shape
 
-_WORDS: Final = {
+_PART_NOUNS: Final = {
     Part.KEYS: "key hashes",
     Part.FLAGS: "flags",
     Part.SEGMENTS: "target groups",
@@ -38,18 +38,18 @@ _WORDS: Final = {
 
 
 class OfflineEnvironment(msgspec.Struct, frozen=True):
-    """What an environment's directory holds."""
+    """The content of an environment's directory."""
 
     config: EnvironmentConfig
     targets: tuple[Target, ...]
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What reading a directory gave: ``environment`` is ``None`` if one of its files is broken.
+    """The result of reading a directory: ``environment`` is ``None`` if one of its files is broken.
 
-    ``files`` names the file that each part was read from. ``rejected`` holds the identifiers of entries that
-    cannot be used, an empty one for an entry that does not say what it is. ``complete`` is ``False`` if the
-    system did not let a file be read, so that reading it again may help though it did not change.
+    ``files`` names the file of each part. ``rejected`` has the identifiers of unusable entries, empty for an
+    entry without one. ``complete`` is ``False`` if a file could not be read, so that a retry may help even if
+    the file does not change.
     """
 
     location: Location
@@ -61,7 +61,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 def read_environment(location: Location, files: Files | None = None) -> Reading:
-    """Read an environment's files; whatever is wrong is among the problems, never an exception."""
+    """Read an environment's files; failures become problems, never exceptions."""
     reader = _Reader(location, files if files is not None else Files())
     flags, flag_docs = reader.read(Part.FLAGS, normalise_flag, _identifier, FLAG)
     segments, segment_docs = reader.read(Part.SEGMENTS, normalise_segment, _identifier, SEGMENT)
@@ -82,7 +82,7 @@ def read_environment(location: Location, files: Files | None = None) -> Reading:
 
 
 def encode_environment(environment: OfflineEnvironment, written: float) -> Mapping[str, bytes]:
-    """The files of an environment by name; ``written`` (seconds since the epoch) is told in the README."""
+    """The files of an environment by name; the README gives ``written`` (epoch seconds) as a date."""
     config = environment.config
     targets = sorted(environment.targets, key=lambda target: target.identifier)
     return {
@@ -94,11 +94,11 @@ def encode_environment(environment: OfflineEnvironment, written: float) -> Mappi
     }
 
 
-_Made = TypeVar("_Made")
+_Entry = TypeVar("_Entry")
 
 
 class _Reader:
-    """Reads the parts of one environment and collects what is wrong with them."""
+    """Reads the parts of one environment and collects their problems."""
 
     def __init__(self, location: Location, files: Files) -> None:
         self._location = location
@@ -111,38 +111,38 @@ class _Reader:
     def read(
         self,
         part: Part,
-        make: Callable[[object], _Made | Rejected],
-        name: Callable[[_Made], str],
+        parse: Callable[[object], _Entry | Rejected],
+        name: Callable[[_Entry], str],
         shape: Shape | None = None,
-    ) -> tuple[dict[str, _Made], list[object]]:
-        """The usable entries of a part by name, and all of them as they are meant."""
+    ) -> tuple[dict[str, _Entry], list[object]]:
+        """The usable entries of a part by name, and every entry as its author meant it."""
         path, data, document = self._document(part)
-        places = Places(data, is_yaml=path.suffix in YAML_SUFFIXES)
-        entries: dict[str, _Made] = {}
+        line_numbers = LineNumbers(data, is_yaml=path.suffix in YAML_SUFFIXES)
+        entries: dict[str, _Entry] = {}
         first: dict[str, int] = {}
-        meant: list[object] = []
-        interpreter = LenientReader(shape) if shape is not None else None
+        documents: list[object] = []
+        reader = LenientReader(shape) if shape is not None else None
         for index, entry in enumerate(document):
-            doc, notes, made = _read_entry(entry, make, interpreter)
-            meant.append(doc)
-            if isinstance(made, Rejected):
-                self.rejected.setdefault(part, set()).add(made.identifier)
-                label = _label(places, index, made.identifier)
-                self._note(Severity.ERROR, path, label, made.problem)
+            doc, notes, parsed = _read_entry(entry, parse, reader)
+            documents.append(doc)
+            if isinstance(parsed, Rejected):
+                self.rejected.setdefault(part, set()).add(parsed.identifier)
+                label = _label(line_numbers, index, parsed.identifier)
+                self._note(Severity.ERROR, path, label, parsed.problem)
                 continue
-            identifier = name(made)
+            identifier = name(parsed)
             for note in notes:
                 severity = Severity.ERROR if note.left_out else Severity.WARNING
-                self._note(severity, path, _label(places, index, identifier, note), note.text)
+                self._note(severity, path, _label(line_numbers, index, identifier, note), note.text)
             if identifier in entries:
-                text = f"it is there already, at [{first[identifier]}]; the last one is used"
-                self._note(Severity.WARNING, path, _label(places, index, identifier), text)
+                text = f"it is a duplicate of [{first[identifier]}]; the last one is used"
+                self._note(Severity.WARNING, path, _label(line_numbers, index, identifier), text)
             first[identifier] = index
-            entries[identifier] = made
-        return entries, meant
+            entries[identifier] = parsed
+        return entries, documents
 
     def _document(self, part: Part) -> tuple[Path, bytes, list[object]]:
-        """The file of a part, its content, and the list that it holds."""
+        """The file of a part, its content, and its list."""
         names = self._location.files_of(part)
         if not names:
             return self._location.path, b"", []
@@ -158,13 +158,13 @@ class _Reader:
             return path, b"", []
         except OSError as error:
             self.complete = False
-            self._note(Severity.BROKEN, path, "", f"it cannot be read: {in_words(error)}")
+            self._note(Severity.BROKEN, path, "", f"it cannot be read: {describe_error(error)}")
             return path, b"", []
         self.problems += problems
         if part is Part.KEYS:
             document = self._plain_keys(path, document)
         if document is not None and not isinstance(document, list):
-            self._note(Severity.BROKEN, path, "", f"it must hold a list of {_WORDS[part]}")
+            self._note(Severity.BROKEN, path, "", f"it must contain a list of {_PART_NOUNS[part]}")
             return path, data, []
         return path, data, document or []
 
@@ -181,7 +181,7 @@ class _Reader:
             "elsewhere write a list of their SHA-256 hashes",
         )
         for name in others:
-            self._note(Severity.ERROR, path, "", f"{name!r} means nothing here")
+            self._note(Severity.ERROR, path, "", f"{name!r} is not a known field")
         return entries
 
     def _note(self, severity: Severity, path: Path, place: str, text: str) -> None:
@@ -189,18 +189,18 @@ class _Reader:
 
 
 def _read_entry(
-    entry: object, make: Callable[[object], _Made | Rejected], interpreter: LenientReader | None
-) -> tuple[object, tuple[Note, ...], _Made | Rejected]:
-    """An entry as it is meant, what is odd about it, and what is made of it."""
+    entry: object, parse: Callable[[object], _Entry | Rejected], reader: LenientReader | None
+) -> tuple[object, tuple[Note, ...], _Entry | Rejected]:
+    """The entry as its author meant it, notes about it, and its parsed form."""
     try:
-        doc, notes = interpreter.read(entry) if interpreter is not None else (entry, ())
-        return doc, notes, make(doc)
+        doc, notes = reader.read(entry) if reader is not None else (entry, ())
+        return doc, notes, parse(doc)
     except RecursionError:
         return None, (), Rejected("", "it is nested too deeply")
 
 
-def _label(places: Places, index: int, identifier: str, note: Note | None = None) -> str:
-    line = places.line(index, note.path if note is not None else ())
+def _label(line_numbers: LineNumbers, index: int, identifier: str, note: Note | None = None) -> str:
+    line = line_numbers.line(index, note.path if note is not None else ())
     label = f"[{index}] {identifier}".rstrip()
     if note is not None and note.path:
         label = f"{label}: {note.place}"
@@ -213,7 +213,7 @@ def _identifier(item: Item) -> str:
 
 def _key(doc: object) -> SdkKeyHash | Rejected:
     key = read_key_hash(doc)
-    # What stands there may be a key in the clear: it is not repeated.
+    # It may be a plain-text key, so it is not quoted.
     return key if key is not None else Rejected("", "it is not a SHA-256 hash in hexadecimal digits")
 
 

@@ -1,9 +1,8 @@
-"""Replacing several directories at once: a journal says what is to be in force from now on.
+"""Replacing several directories atomically, with a journal.
 
-New directories stand in a hidden staging directory, by number. Writing the journal is the moment in which
-the new state comes into force; then each directory is swapped, and at the end the journal goes. Whoever
-finds a journal whose writer is gone completes it, or, where nothing can be written, reads as if it were
-complete.
+New directories are prepared in a hidden staging directory, by number. Writing the journal commits the new
+state; then each directory is swapped, and finally the journal is removed. A process that finds a journal
+without a writer completes it or, if it cannot write, reads as if it were complete.
 """
 
 import os
@@ -22,12 +21,12 @@ _DRAFT: Final = ".ff-proxy-journal.draft"
 
 
 def staged(root: Path, number: int) -> Path:
-    """Where the directory that will take the place of number ``number`` is made ready."""
+    """The staging directory that will replace directory ``number``."""
     return root / STAGING / "new" / str(number)
 
 
 def commit(root: Path, directories: Sequence[Path], disk: Disk) -> None:
-    """Bring what is staged into force: number n in the place of the nth of ``directories`` below ``root``."""
+    """Commit what is staged: number n replaces the nth of ``directories`` below ``root``."""
     for number in range(len(directories)):
         disk.sync(staged(root, number))
     disk.sync(root / STAGING / "new")
@@ -40,12 +39,12 @@ def commit(root: Path, directories: Sequence[Path], disk: Disk) -> None:
 
 
 def is_committed(root: Path) -> bool:
-    """Whether there is a swap that has not been completed."""
+    """Whether there is an incomplete swap."""
     return os.path.lexists(root / JOURNAL)
 
 
 def complete(root: Path, disk: Disk) -> None:
-    """Swap what has not been swapped yet, and forget the journal. Nothing happens without one."""
+    """Complete the swap and remove the journal; does nothing without a journal."""
     if not is_committed(root):
         return
     directories = _read(root)
@@ -53,7 +52,7 @@ def complete(root: Path, disk: Disk) -> None:
     for number, directory in enumerate(directories):
         new, old = staged(root, number), root / STAGING / "old" / str(number)
         if not new.is_dir():
-            continue  # swapped already
+            continue  # already swapped
         if os.path.lexists(directory):
             disk.remove(old)
             disk.rename(directory, old)
@@ -66,14 +65,14 @@ def complete(root: Path, disk: Disk) -> None:
 
 
 def discard(root: Path, disk: Disk) -> None:
-    """Remove what was staged and never committed."""
+    """Remove staged directories that were not committed."""
     if not is_committed(root):
         disk.remove(root / _DRAFT)
         disk.remove(root / STAGING)
 
 
 def unswapped(root: Path) -> Mapping[Path, Path]:
-    """Directories that a journal has brought into force, and where they still are."""
+    """Directories that are committed but not swapped, and where they are."""
     if not is_committed(root):
         return {}
     pairs = ((directory, staged(root, number)) for number, directory in enumerate(_read(root)))
@@ -85,10 +84,10 @@ def _read(root: Path) -> list[Path]:
     try:
         names = msgspec.json.decode(path.read_bytes(), type=list[str])
     except FileNotFoundError:
-        return []  # completed by somebody else a moment ago
+        return []  # just completed by another process
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise OfflineDataError(str(path), f"this journal of a write cannot be read: {error}") from error
+        raise OfflineDataError(str(path), f"the write journal cannot be read: {error}") from error
     directories = [root / name for name in names]
     if any(".." in directory.parts or root not in directory.parents for directory in directories):
-        raise OfflineDataError(str(path), "this journal of a write names a place outside of the directory")
+        raise OfflineDataError(str(path), "the write journal names a path outside the directory")
     return directories

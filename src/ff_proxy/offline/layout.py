@@ -1,9 +1,9 @@
-"""Where things are in an offline directory: which directories are environments, which files they hold.
+"""The layout of an offline directory: which directories are environments, and what their files are.
 
 As in the Go proxy: at any depth, every directory whose name contains ``env-`` and that holds at least one of
-the files is an environment, and its id is the name without a leading ``env-``. Hidden directories are left
-out (Kubernetes keeps the versions of a mounted ConfigMap there, and ``ff-proxy`` what it is about to write),
-and so are those that operating systems and archivers add to every volume.
+the files is an environment, and its id is the name without a leading ``env-``. Hidden directories are skipped
+(Kubernetes keeps the versions of a mounted ConfigMap there, and the proxy its staging directory), and so are
+directories that operating systems and archivers add to volumes.
 """
 
 import os
@@ -17,14 +17,14 @@ import msgspec
 
 from ff_proxy.errors import OfflineDataError
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.offline.files import Files, in_words
+from ff_proxy.offline.files import Files, describe_error
 from ff_proxy.offline.problems import Problem, Severity
 
 PREFIX: Final = "env-"
 README: Final = "README.md"
 YAML_SUFFIXES: Final = (".yaml", ".yml")
 SUFFIXES: Final = (".json", *YAML_SUFFIXES)
-_DEEPEST: Final = 16
+_MAX_DEPTH: Final = 16
 _FOREIGN: Final = frozenset(
     {
         "#recycle",
@@ -38,7 +38,7 @@ _FOREIGN: Final = frozenset(
 
 
 class Part(Enum):
-    """The files of an environment; the values are their names without suffix."""
+    """The files of an environment; the values are the file names without suffix."""
 
     KEYS = "auth_config"
     FLAGS = "feature_config"
@@ -49,17 +49,17 @@ class Part(Enum):
 _PART_FILES: Final = frozenset(part.value + suffix for part in Part for suffix in SUFFIXES)
 
 OWN_FILES: Final = frozenset({README, *_PART_FILES})
-"""Every name of a file that this format gives a meaning to."""
+"""Every file name of the format."""
 
 FileSignature = tuple[str, int, int, int, int]
-"""A file's name, times, size and inode; a negative size is the number of the error that it gave."""
+"""A file's name, times, size and inode; a negative size is an error number."""
 
 Signature = tuple[FileSignature, ...]
-"""What tells that a directory's files may have changed."""
+"""Changes whenever a directory's files may have changed."""
 
 
 class Location(msgspec.Struct, frozen=True):
-    """An environment's directory, its device, and what its files looked like when it was found."""
+    """An environment's directory, its device, and the signature of its files."""
 
     environment: EnvironmentId
     path: Path
@@ -67,56 +67,55 @@ class Location(msgspec.Struct, frozen=True):
     device: int
 
     def files_of(self, part: Part) -> list[str]:
-        """The names of the files that hold a part, the one to be read first; usually one or none."""
+        """The file names of a part, the effective one first; usually one or none."""
         names = {entry[0] for entry in self.signature}
         return [name for suffix in SUFFIXES if (name := part.value + suffix) in names]
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """The environments below a directory, and what was wrong in looking for them.
+class DirectoryScan(msgspec.Struct, frozen=True):
+    """The environments below a directory, and problems of the scan.
 
-    ``disputed`` are environments that two directories claim; they are not among the ``locations``.
-    ``unreadable`` are those of the problems that may hide an environment. ``identity`` is the device and the
-    inode of the directory that was looked at.
+    ``duplicates`` are environments with two directories; they are not in ``locations``. ``unreadable`` are
+    the problems that may hide an environment. ``identity`` is the device and inode of the scanned directory.
     """
 
     locations: tuple[Location, ...]
-    disputed: frozenset[EnvironmentId]
+    duplicates: frozenset[EnvironmentId]
     problems: tuple[Problem, ...]
     unreadable: tuple[Problem, ...] = ()
     identity: tuple[int, int] = (0, 0)
 
 
-def find(root: Path, files: Files | None = None) -> Finding:
-    """Every environment below ``root``, or that ``root`` is.
+def find(root: Path, files: Files | None = None) -> DirectoryScan:
+    """Find every environment below ``root``, or ``root`` itself.
 
-    A directory below that cannot be read is among the problems.
-    Raises ``OfflineDataError`` if ``root`` is no directory or cannot be read.
+    An unreadable directory below ``root`` is a problem. Raises ``OfflineDataError`` if ``root`` is not a
+    directory or cannot be read.
     """
     files = files if files is not None else Files()
     try:
         top = _Directory(root, files.status(root), files.entries(root))
     except OSError as error:
-        raise OfflineDataError(str(root), f"the directory cannot be read: {in_words(error)}") from error
-    found: dict[EnvironmentId, Location] = {}
-    twice: set[EnvironmentId] = set()
+        raise OfflineDataError(str(root), f"the directory cannot be read: {describe_error(error)}") from error
+    locations: dict[EnvironmentId, Location] = {}
+    duplicate_ids: set[EnvironmentId] = set()
     walk = _Walk(files)
-    for directory in walk.through(top):
-        location = walk.claimed(directory, is_root=directory is top)
+    for directory in walk.directories(top):
+        location = walk.location_of(directory, is_root=directory is top)
         if location is None:
             continue
-        other = found.setdefault(location.environment, location)
+        other = locations.setdefault(location.environment, location)
         if other is not location and not walk.same(location.path, other.path):
-            twice.add(location.environment)
+            duplicate_ids.add(location.environment)
             text = f"environment {location.environment!r} is also in {other.path}; remove one of the two"
             walk.note(Severity.BROKEN, location.path, text)
-    undisputed = tuple(location for name, location in found.items() if name not in twice)
+    unique = tuple(location for name, location in locations.items() if name not in duplicate_ids)
     problems, unreadable = tuple(walk.problems), tuple(walk.unreadable)
-    return Finding(undisputed, frozenset(twice), problems, unreadable, top.identity)
+    return DirectoryScan(unique, frozenset(duplicate_ids), problems, unreadable, top.identity)
 
 
 def locate(environment: EnvironmentId, path: Path, files: Files | None = None) -> Location:
-    """The location that ``find`` would give for the directory ``path`` now; raises ``OSError``."""
+    """The current location for the directory ``path``, as from ``find``; raises ``OSError``."""
     files = files if files is not None else Files()
     signature = _signature(path, files.entries(path), files)
     return Location(environment, path, signature, files.status(path).st_dev)
@@ -133,64 +132,68 @@ class _Directory(msgspec.Struct, frozen=True):
 
 
 class _Walk:
-    """Goes through directories and collects what is wrong with them."""
+    """Walks directories and collects problems."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self.problems: list[Problem] = []
         self.unreadable: list[Problem] = []
 
-    def through(self, directory: _Directory, above: tuple[tuple[int, int], ...] = ()) -> Iterator[_Directory]:
-        """``directory`` and every one below; links are followed, but never around in a circle."""
+    def directories(
+        self, directory: _Directory, above: tuple[tuple[int, int], ...] = ()
+    ) -> Iterator[_Directory]:
+        """Yield ``directory`` and all directories below; follows links, but no cycles."""
         yield directory
-        around = (*above, directory.identity)
+        ancestors = (*above, directory.identity)
         for name in sorted(name for name, may_be in directory.entries.items() if may_be):
             if name.startswith(".") or name in _FOREIGN or name in OWN_FILES:
                 continue
             below = self._open(directory.path / name)
-            if below is None or below.identity in around:
+            if below is None or below.identity in ancestors:
                 continue
-            if len(around) > _DEEPEST:
-                self.note(Severity.WARNING, below.path, "it is nested too deeply and not looked into")
+            if len(ancestors) > _MAX_DEPTH:
+                self.note(Severity.WARNING, below.path, "it is nested too deeply and is not scanned")
                 continue
-            yield from self.through(below, around)
+            yield from self.directories(below, ancestors)
 
-    def claimed(self, directory: _Directory, *, is_root: bool) -> Location | None:
-        """The environment that a directory is, if it is one."""
+    def location_of(self, directory: _Directory, *, is_root: bool) -> Location | None:
+        """The environment in a directory, if there is one."""
         name = directory.path.name
         if PREFIX not in name:
             return None
         signature = _signature(directory.path, directory.entries, self._files)
         if not signature:
             if not is_root and name.startswith(PREFIX):
-                text = "it holds none of an environment's files, so it is no environment"
+                text = "it has none of an environment's files, so it is not an environment"
                 self.note(Severity.WARNING, directory.path, text)
             return None
         environment = EnvironmentId(name.removeprefix(PREFIX))
         if not environment.isprintable():
-            self.note(Severity.BROKEN, directory.path, "no environment id can be read from its name")
+            self.note(Severity.BROKEN, directory.path, "its name contains no environment id")
             return None
         return Location(environment, directory.path, signature, directory.status.st_dev)
 
     def same(self, one: Path, other: Path) -> bool:
-        """Whether two paths lead to one directory; what cannot be looked at is not the same."""
+        """Whether two paths are the same directory; ``False`` if one cannot be read."""
         try:
             return os.path.samestat(self._files.status(one), self._files.status(other))
         except OSError:
             return False
 
     def note(self, severity: Severity, path: Path, text: str) -> None:
-        """Something is wrong with what is at ``path``."""
+        """Record a problem with ``path``."""
         self.problems.append(Problem(severity, str(path), "", text))
 
     def _open(self, path: Path) -> _Directory | None:
         try:
             status = self._files.status(path)
         except OSError as error:
-            # It need not be a directory at all: a link to nothing is only serious where one was meant.
+            # It may not be a directory: a broken link matters only if its name looks like an environment.
             if not isinstance(error, FileNotFoundError) or self._is_link(path):
-                why = "the link leads to nothing" if isinstance(error, FileNotFoundError) else in_words(error)
-                text = f"it cannot be read: {why}"
+                reason = (
+                    "the link is broken" if isinstance(error, FileNotFoundError) else describe_error(error)
+                )
+                text = f"it cannot be read: {reason}"
                 if PREFIX in path.name:
                     self._hidden(path, text)
                 else:
@@ -201,9 +204,9 @@ class _Walk:
         try:
             return _Directory(path, status, self._files.entries(path))
         except FileNotFoundError:
-            return None  # gone since it was listed
+            return None  # removed since it was listed
         except OSError as error:
-            self._hidden(path, f"the directory cannot be read: {in_words(error)}")
+            self._hidden(path, f"the directory cannot be read: {describe_error(error)}")
             return None
 
     def _hidden(self, path: Path, text: str) -> None:
@@ -230,8 +233,8 @@ def _file_signature(path: Path, files: Files) -> FileSignature | None:
         status = files.status(path)
     except OSError as error:
         try:
-            gone = isinstance(error, FileNotFoundError) and not files.is_link(path)
+            missing = isinstance(error, FileNotFoundError) and not files.is_link(path)
         except OSError:
-            gone = False
-        return None if gone else (path.name, 0, 0, -(error.errno or 1), 0)
+            missing = False
+        return None if missing else (path.name, 0, 0, -(error.errno or 1), 0)
     return path.name, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

@@ -1,4 +1,4 @@
-"""What can be wrong with an offline directory, as something that can be listed, logged or raised."""
+"""Problems of an offline directory, which can be listed, logged or raised."""
 
 from enum import IntEnum
 
@@ -8,18 +8,18 @@ from ff_proxy.errors import OfflineDataError
 
 
 class Severity(IntEnum):
-    """How much harm a problem does."""
+    """The severity of a problem."""
 
     WARNING = 1
-    """Read, but perhaps not what was meant."""
+    """The data was read, but may not be what the author meant."""
     ERROR = 2
-    """One entry cannot be used and is left out; the rest of the file serves."""
+    """One entry is unusable and is dropped; the rest of the file is used."""
     BROKEN = 3
-    """The file cannot be used, and so its environment cannot."""
+    """The file is unusable, and so is its environment."""
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong: ``path`` of the file, ``place`` in it (may be empty), and words."""
+    """One problem: the file's ``path``, the ``place`` in it (may be empty), and the text."""
 
     severity: Severity
     path: str
@@ -30,5 +30,5 @@ class Problem(msgspec.Struct, frozen=True):
         return f"{self.path}: {self.place}: {self.text}" if self.place else f"{self.path}: {self.text}"
 
     def as_error(self) -> OfflineDataError:
-        """The same as an exception."""
+        """This problem as an exception."""
         return OfflineDataError(self.path, self.text, place=self.place or None)

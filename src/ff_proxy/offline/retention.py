@@ -1,7 +1,7 @@
-"""What of an offline directory is in force, given what was seen of it and when.
+"""Which content of an offline directory is active, given what was read and when.
 
-What was served stays served until it is replaced or removed on purpose: nothing is withdrawn before it was
-absent for the grace period from a directory that can be read, and nothing changes for any other reason.
+Content stays active until it is replaced or deliberately removed: only something that is absent from a
+readable directory for the grace period is removed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,17 +18,17 @@ from ff_proxy.offline.format import OfflineEnvironment, Reading
 from ff_proxy.offline.layout import YAML_SUFFIXES, FileSignature, Location, Part
 from ff_proxy.offline.problems import Severity
 
-_SETTLING_SECONDS: Final = 1.0
-_SHOWN: Final = 10
+_STABLE_SECONDS: Final = 1.0
+_MAX_LISTED: Final = 10
 _Absence = tuple[EnvironmentId, Part | None]
 _Value = TypeVar("_Value")
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The file that a part in force was read from.
+    """The file that an active part was read from.
 
-    ``shadowed`` are the other files of that part that were there and not read. ``device`` is ``None`` if
-    nobody knows where the part comes from.
+    ``shadowed`` are other files of the part that were present but not read. ``device`` is ``None`` if the
+    part's origin is unknown.
     """
 
     name: str
@@ -36,189 +36,193 @@ class Source(msgspec.Struct, frozen=True):
     shadowed: frozenset[FileSignature] = frozenset()
 
 
-class _InForce(msgspec.Struct, frozen=True):
-    """An environment in force, what it was made of, and why it is not all that its files say."""
+class _ActiveEnvironment(msgspec.Struct, frozen=True):
+    """An active environment, its sources, and why it differs from its files, if it does."""
 
     environment: OfflineEnvironment
     sources: Mapping[Part, Source]
     reading: Reading | None = None
-    kept: frozenset[Part] = frozenset()
-    trouble: str = ""
+    retained: frozenset[Part] = frozenset()
+    problem: str = ""
 
 
 class Retention:
-    """Decides what is in force.
+    """Decides which content is active.
 
     Args:
-        root: the directory, as people know it.
-        grace: seconds for which something must be absent before it is withdrawn.
+        root: the directory's name in messages.
+        grace: seconds for which something must be absent before it is removed.
     """
 
     def __init__(self, root: str, grace: float) -> None:
         self._root = root
         self._grace = grace
-        self._in_force: dict[EnvironmentId, _InForce] = {}
-        self._known: dict[EnvironmentId, Location] = {}
+        self._active: dict[EnvironmentId, _ActiveEnvironment] = {}
+        self._locations: dict[EnvironmentId, Location] = {}
         self._latest: dict[EnvironmentId, Reading] = {}
-        self._settling: dict[EnvironmentId, tuple[Reading, float]] = {}
+        self._unstable: dict[EnvironmentId, tuple[Reading, float]] = {}
         self._absent: dict[_Absence, float] = {}
-        self._troubles: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
 
     @property
     def environments(self) -> Mapping[EnvironmentId, OfflineEnvironment]:
-        """What is to be served."""
-        return {name: one.environment for name, one in self._in_force.items()}
+        """The environments to serve."""
+        return {name: one.environment for name, one in self._active.items()}
 
     @property
-    def known(self) -> Mapping[EnvironmentId, Location]:
-        """Where each environment was found last, so that only what changed since is read."""
-        return self._known
+    def locations(self) -> Mapping[EnvironmentId, Location]:
+        """Where each environment was last found, so that only changes are read."""
+        return self._locations
 
     @property
-    def troubles(self) -> Mapping[str, str]:
-        """Why what is in force is not what the directory says now: sentences by what they are about."""
-        return self._troubles
+    def problems(self) -> Mapping[str, str]:
+        """Why the active content differs from the directory: sentences by subject."""
+        return self._problems
 
     @property
-    def next_look(self) -> float | None:
-        """When looking again may change something though the directory does not; monotonic seconds."""
-        withdrawn = (since + self._grace for since in self._absent.values())
-        settled = (since + _SETTLING_SECONDS for _, since in self._settling.values())
-        return min((*withdrawn, *settled), default=None)
+    def next_scan(self) -> float | None:
+        """When a scan may change something even if the directory does not change; monotonic seconds."""
+        removals = (since + self._grace for since in self._absent.values())
+        stable = (since + _STABLE_SECONDS for _, since in self._unstable.values())
+        return min((*removals, *stable), default=None)
 
     def resume(self, configs: Iterable[EnvironmentConfig]) -> None:
-        """Keep what a predecessor had brought into force; the targets that it had read are not known."""
+        """Continue with what the previous process had active; the targets it had read are unknown."""
         for config in configs:
             parts = ((Part.FLAGS, config.flags), (Part.SEGMENTS, config.segments), (Part.KEYS, config.keys))
             sources = {part: Source("", None) for part, content in parts if content}
-            self._in_force[config.id] = _InForce(OfflineEnvironment(config, ()), sources)
+            self._active[config.id] = _ActiveEnvironment(OfflineEnvironment(config, ()), sources)
 
-    def cannot_look(self, why: str) -> None:
-        """The directory cannot be read at all: everything stays, and nothing counts as absent."""
+    def scan_failed(self, reason: str) -> None:
+        """The directory cannot be read: everything stays active, and nothing counts as absent."""
         self._absent = {}
-        self._troubles = {**self._standing_troubles(), self._root: why}
+        self._problems = {**self._content_problems(), self._root: reason}
 
-    def observe(self, reading: DirectoryReading, now: float) -> None:
-        """Take in what is in the directory at ``now`` (monotonic seconds)."""
-        there = {location.environment: location for location in reading.locations}
-        self._take(reading.readings, now)
-        self._settle(there, now)
-        troubles = {one.path: str(one) for one in reading.problems if one.severity is Severity.BROKEN}
-        absent, kept = self._missing_parts(there, troubles)
-        absent |= self._missing_environments(reading, troubles)
+    def update(self, reading: DirectoryReading, now: float) -> None:
+        """Update with the content of the directory at ``now`` (monotonic seconds)."""
+        present = {location.environment: location for location in reading.locations}
+        self._collect(reading.readings, now)
+        self._accept_stable(present, now)
+        problems = {one.path: str(one) for one in reading.problems if one.severity is Severity.BROKEN}
+        absent, retained = self._missing_parts(present, problems)
+        absent |= self._missing_environments(reading, problems)
         self._absent = {one: self._absent.get(one, now) for one in absent}
         for one in [one for one, since in self._absent.items() if now - since >= self._grace]:
             del self._absent[one]
             if one[1] is None:
-                self._withdraw(one[0])
-        for environment in there:
+                self._remove(one[0])
+        for environment in present:
             missing = {part for name, part in self._absent if name == environment and part is not None}
-            self._bring_into_force(environment, kept.get(environment, set()) | missing)
+            self._activate(environment, retained.get(environment, set()) | missing)
         for environment, part in self._absent:
             what = "it is" if part is None else f"its {part.value} is"
-            text = f"environment {environment}: {what} missing; withdrawn after {self._grace:g} s"
-            troubles.setdefault(_subject(environment, part), text)
-        self._troubles = {**self._standing_troubles(), **troubles}
+            text = f"environment {environment}: {what} missing and will be removed after {self._grace:g} s"
+            problems.setdefault(_subject(environment, part), text)
+        self._problems = {**self._content_problems(), **problems}
 
-    def _take(self, readings: Iterable[Reading], now: float) -> None:
+    def _collect(self, readings: Iterable[Reading], now: float) -> None:
         for reading in readings:
             location = reading.location
             environment = location.environment
             unread = msgspec.structs.replace(location, signature=())
-            self._known[environment] = location if reading.complete else unread
+            self._locations[environment] = location if reading.complete else unread
             in_yaml = any(name.endswith(YAML_SUFFIXES) for name in reading.files.values())
-            if in_yaml and reading.environment is not None and environment in self._in_force:
-                self._settling[environment] = reading, now
+            if in_yaml and reading.environment is not None and environment in self._active:
+                self._unstable[environment] = reading, now
             else:
-                self._settling.pop(environment, None)
+                self._unstable.pop(environment, None)
                 self._latest[environment] = reading
 
-    def _settle(self, there: Mapping[EnvironmentId, Location], now: float) -> None:
-        # Half of a YAML file is YAML as well: one that is still being written must be waited for.
-        for environment, (reading, since) in list(self._settling.items()):
-            if now - since >= _SETTLING_SECONDS and there.get(environment) == reading.location:
-                del self._settling[environment]
+    def _accept_stable(self, present: Mapping[EnvironmentId, Location], now: float) -> None:
+        # Half of a YAML file is also YAML, so wait until the file no longer changes.
+        for environment, (reading, since) in list(self._unstable.items()):
+            if now - since >= _STABLE_SECONDS and present.get(environment) == reading.location:
+                del self._unstable[environment]
                 self._latest[environment] = reading
 
-    def _missing_environments(self, reading: DirectoryReading, troubles: dict[str, str]) -> set[_Absence]:
-        there = {location.environment for location in reading.locations} | reading.disputed
-        # Where a predecessor found an environment nobody knows: any directory may have held it.
-        unseen = next(iter(troubles.values()), "")
+    def _missing_environments(self, reading: DirectoryReading, problems: dict[str, str]) -> set[_Absence]:
+        present = {location.environment for location in reading.locations} | reading.duplicates
+        # The previous process's locations are unknown: any unreadable directory may contain the environment.
+        unknown_reason = next(iter(problems.values()), "")
         absent: set[_Absence] = set()
-        for environment in self._in_force.keys() - there:
-            why = reading.missing.get(environment, unseen)
-            if why and environment in self._known and _covered(self._known[environment].path, troubles):
-                continue  # said once, of the directory
-            if why:
-                troubles[environment] = f"environment {environment} cannot be found: {why}"
-            elif there:
+        for environment in self._active.keys() - present:
+            reason = reading.missing.get(environment, unknown_reason)
+            if (
+                reason
+                and environment in self._locations
+                and _is_below_problem(self._locations[environment].path, problems)
+            ):
+                continue  # reported once, for the directory
+            if reason:
+                problems[environment] = f"environment {environment} cannot be found: {reason}"
+            elif present:
                 absent.add((environment, None))
             else:
-                troubles[self._root] = f"{self._root}: no environment is left in it; is a volume not mounted?"
+                problems[self._root] = f"{self._root}: no environment is left in it; is a volume not mounted?"
         return absent
 
     def _missing_parts(
-        self, there: Iterable[EnvironmentId], troubles: dict[str, str]
+        self, present: Iterable[EnvironmentId], problems: dict[str, str]
     ) -> tuple[set[_Absence], dict[EnvironmentId, set[Part]]]:
-        """Parts whose files were removed, and those that must stay for another reason."""
+        """Parts whose files were removed, and parts that must stay for another reason."""
         absent: set[_Absence] = set()
-        kept: dict[EnvironmentId, set[Part]] = {}
-        for environment in there:
-            held, latest = self._in_force.get(environment), self._latest.get(environment)
-            if held is None or latest is None or latest.environment is None:
+        retained: dict[EnvironmentId, set[Part]] = {}
+        for environment in present:
+            active, latest = self._active.get(environment), self._latest.get(environment)
+            if active is None or latest is None or latest.environment is None:
                 continue
-            for part, source in held.sources.items():
+            for part, source in active.sources.items():
                 if not _is_missing(part, source, latest):
                     continue
                 if source.device in {None, latest.location.device}:
                     absent.add((environment, part))
                     continue
-                kept.setdefault(environment, set()).add(part)
-                text = f"{latest.location.path}: the volume that held {source.name} is not mounted"
-                troubles[_subject(environment, part)] = text
-        return absent, kept
+                retained.setdefault(environment, set()).add(part)
+                text = f"{latest.location.path}: the volume of {source.name} is not mounted"
+                problems[_subject(environment, part)] = text
+        return absent, retained
 
-    def _bring_into_force(self, environment: EnvironmentId, kept: AbstractSet[Part]) -> None:
-        held, latest = self._in_force.get(environment), self._latest.get(environment)
+    def _activate(self, environment: EnvironmentId, retained: AbstractSet[Part]) -> None:
+        active, latest = self._active.get(environment), self._latest.get(environment)
         if latest is None or latest.environment is None:
             return
-        if held is None:
-            self._in_force[environment] = _InForce(latest.environment, _sources(latest), latest)
-        elif held.reading is not latest or held.kept != kept:
-            made, retained = _merged(held.environment, latest.environment, kept, latest.rejected)
-            sources = _sources(latest) | {part: held.sources[part] for part in kept}
-            trouble = f"{latest.location.path}: what cannot be read stays as it was: {retained}"
-            self._in_force[environment] = _InForce(
-                made, sources, latest, frozenset(kept), trouble if retained else ""
+        if active is None:
+            self._active[environment] = _ActiveEnvironment(latest.environment, _sources(latest), latest)
+        elif active.reading is not latest or active.retained != retained:
+            made, retained_names = _merge(active.environment, latest.environment, retained, latest.rejected)
+            sources = _sources(latest) | {part: active.sources[part] for part in retained}
+            problem = f"{latest.location.path}: unreadable entries keep their last state: {retained_names}"
+            self._active[environment] = _ActiveEnvironment(
+                made, sources, latest, frozenset(retained), problem if retained_names else ""
             )
 
-    def _withdraw(self, environment: EnvironmentId) -> None:
-        del self._in_force[environment]
-        self._known.pop(environment, None)
+    def _remove(self, environment: EnvironmentId) -> None:
+        del self._active[environment]
+        self._locations.pop(environment, None)
         self._latest.pop(environment, None)
-        self._settling.pop(environment, None)
+        self._unstable.pop(environment, None)
 
-    def _standing_troubles(self) -> dict[str, str]:
-        """What is wrong inside of environments, as it was read last."""
-        troubles: dict[str, str] = {name: one.trouble for name, one in self._in_force.items() if one.trouble}
+    def _content_problems(self) -> dict[str, str]:
+        """The problems inside environments, from their last reading."""
+        problems: dict[str, str] = {name: one.problem for name, one in self._active.items() if one.problem}
         for environment, reading in self._latest.items():
             if reading.environment is None:
                 broken = [str(one) for one in reading.problems if one.severity is Severity.BROKEN]
-                troubles[environment] = "; ".join(broken)
-        return troubles
+                problems[environment] = "; ".join(broken)
+        return problems
 
 
 def _subject(environment: EnvironmentId, part: Part | None) -> str:
     return environment if part is None else f"{environment}/{part.value}"
 
 
-def _covered(path: Path, troubles: Mapping[str, str]) -> bool:
-    """Whether a trouble is about ``path`` or a directory above it."""
-    return any(str(place) in troubles for place in (path, *path.parents))
+def _is_below_problem(path: Path, problems: Mapping[str, str]) -> bool:
+    """Whether a problem is about ``path`` or a directory above it."""
+    return any(str(place) in problems for place in (path, *path.parents))
 
 
 def _is_missing(part: Part, source: Source, latest: Reading) -> bool:
-    """Whether the file of a part is gone, and nothing new has taken its place."""
+    """Whether the file of a part was removed and not replaced."""
     name = latest.files.get(part)
     if name is None:
         return True
@@ -240,47 +244,51 @@ def _sources(reading: Reading) -> dict[Part, Source]:
     }
 
 
-def _merged(
+def _merge(
     before: OfflineEnvironment,
     now: OfflineEnvironment,
-    kept: AbstractSet[Part],
+    retained: AbstractSet[Part],
     rejected: Mapping[Part, frozenset[str]],
 ) -> tuple[OfflineEnvironment, str]:
-    """What is there ``now``, with ``kept`` parts and entries that cannot be read as they were ``before``.
+    """The content ``now``, with ``retained`` parts and unreadable entries as they were ``before``.
 
     The second value names the entries that were retained.
     """
     old, new = before.config, now.config
-    flags = _retained(old.flags, new.flags, rejected.get(Part.FLAGS))
-    segments = _retained(old.segments, new.segments, rejected.get(Part.SEGMENTS))
-    keys = frozenset(_retained(_by_name(old.keys), _by_name(new.keys), rejected.get(Part.KEYS)).values())
+    flags = _retained_entries(old.flags, new.flags, rejected.get(Part.FLAGS))
+    segments = _retained_entries(old.segments, new.segments, rejected.get(Part.SEGMENTS))
+    keys = frozenset(
+        _retained_entries(_by_name(old.keys), _by_name(new.keys), rejected.get(Part.KEYS)).values()
+    )
     config = msgspec.structs.replace(
         new,
-        info=_completed(new.info, old.info) if kept else new.info,
-        flags=old.flags if Part.FLAGS in kept else {**new.flags, **flags},
-        segments=old.segments if Part.SEGMENTS in kept else {**new.segments, **segments},
-        keys=old.keys if Part.KEYS in kept else new.keys | keys,
+        info=_fill_in(new.info, old.info) if retained else new.info,
+        flags=old.flags if Part.FLAGS in retained else {**new.flags, **flags},
+        segments=old.segments if Part.SEGMENTS in retained else {**new.segments, **segments},
+        keys=old.keys if Part.KEYS in retained else new.keys | keys,
     )
-    targets = before.targets if Part.TARGETS in kept else now.targets
+    targets = before.targets if Part.TARGETS in retained else now.targets
     names = [*flags, *segments, *(["SDK keys"] if keys else [])]
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
-    return OfflineEnvironment(config, targets), shown
+    listing = ", ".join(names[:_MAX_LISTED]) + (
+        f" and {len(names) - _MAX_LISTED} more" if names[_MAX_LISTED:] else ""
+    )
+    return OfflineEnvironment(config, targets), listing
 
 
-def _retained(
+def _retained_entries(
     before: Mapping[str, _Value], now: Mapping[str, _Value], rejected: frozenset[str] | None
 ) -> dict[str, _Value]:
-    """Entries that vanished because they cannot be read; one without a name may be any of those gone."""
+    """Old entries that are now unreadable; a rejected entry without a name may be any missing one."""
     if not rejected:
         return {}
-    gone = before.keys() - now.keys()
-    return {name: before[name] for name in (gone if "" in rejected else gone & rejected)}
+    missing = before.keys() - now.keys()
+    return {name: before[name] for name in (missing if "" in rejected else missing & rejected)}
 
 
 def _by_name(keys: frozenset[SdkKeyHash]) -> dict[str, SdkKeyHash]:
     return {str(key): key for key in keys}
 
 
-def _completed(info: EnvironmentInfo, before: EnvironmentInfo) -> EnvironmentInfo:
+def _fill_in(info: EnvironmentInfo, before: EnvironmentInfo) -> EnvironmentInfo:
     texts = {name: getattr(info, name) or getattr(before, name) for name in info.__struct_fields__}
     return msgspec.structs.replace(info, **texts)

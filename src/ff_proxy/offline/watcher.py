@@ -1,4 +1,4 @@
-"""Serving from an offline directory: what is in it goes into the store, and so does what changes."""
+"""Serving from an offline directory: loading it into the store, and following its changes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -22,44 +22,44 @@ from ff_proxy.telemetry import Telemetry
 
 _DEBOUNCE_MS: Final = 200
 _STEP_MS: Final = 50
-_SHOWN: Final = 20
-_TARGETS_AT_ONCE: Final = 200
-# How long the store may take for them, and once it did not answer within that.
+_MAX_LISTED: Final = 20
+_TARGET_BATCH: Final = 200
+# Timeouts for storing targets: at first, and after a timeout.
 _STORE_SECONDS: Final = 1.0
-_STORE_AWAY_SECONDS: Final = 0.02
-_UNSTORED: Final = "the store does not take targets of the directory yet"
-_TROUBLE: Final = "offline data cannot be used, the last good state stays in force"
-_PATIENCE_SECONDS: Final = 30.0
-_HANGING: Final = "offline directory does not answer, the last good state stays in force"
-_STORE: Final = "store does not take what is in the offline directory"
-_UNWATCHED: Final = "offline directory cannot be watched, looking at it from time to time"
+_STORE_RETRY_SECONDS: Final = 0.02
+_UNSTORED: Final = "the store does not accept the directory's targets yet"
+_UNUSABLE: Final = "offline data cannot be used, keeping the last good state"
+_MAX_SCAN_SECONDS: Final = 30.0
+_FILE_SYSTEM_HANGS: Final = "offline directory does not respond, keeping the last good state"
+_STORE_FAILURE: Final = "store does not accept the offline data"
+_CANNOT_WATCH: Final = "offline directory cannot be watched, polling it instead"
 
 Notices = Callable[[Path], AsyncIterator[object]]
-"""Yields something whenever something below a directory changed."""
+"""Yields whenever something below a directory changed."""
 
 
 def system_notices(root: Path) -> AsyncIterator[object]:
-    """The operating system's notices of changes below ``root``."""
+    """The operating system's notifications of changes below ``root``."""
     return watchfiles.awatch(root, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS)
 
 
 class OfflineWatcher:
-    """Keeps the store equal to a directory.
+    """Keeps the store in step with a directory.
 
-    Notices of the system say when to look; a timer does as well, for network file systems and whatever else
-    gives no notice. What of the directory is in force is for ``Retention`` to say: while something cannot be
-    read, what was read last stays, and ``degraded`` says why.
+    Scans after a notification of the system, and on a timer for file systems without notifications.
+    ``Retention`` decides which content is active: while something cannot be read, its last content stays, and
+    ``degraded`` says why.
 
     Args:
         root: the directory.
-        configs: where environments go.
-        targets: where targets go.
+        configs: stores environments.
+        targets: stores targets.
         clock: time.
-        telemetry: told of problems.
-        grace: seconds before what vanished from the directory is withdrawn.
-        interval: seconds between two looks without a notice.
-        notices: where notices come from.
-        files: how to read.
+        telemetry: for problems.
+        grace: seconds before something that disappeared from the directory is removed.
+        interval: seconds between scans without a notification.
+        notices: the source of notifications.
+        files: reads files.
     """
 
     name = "offline directory"
@@ -89,31 +89,31 @@ class OfflineWatcher:
         self._notices = notices
         self._files = files if files is not None else Files()
         self._retention = Retention(str(root), grace)
-        self._in_force: dict[EnvironmentId, OfflineEnvironment] = {}
+        self._active: dict[EnvironmentId, OfflineEnvironment] = {}
         self._resumed: set[EnvironmentId] = set()
-        self._told: Mapping[str, str] = {}
-        self._store_trouble = ""
+        self._reported: Mapping[str, str] = {}
+        self._store_problem = ""
         self._unstored: dict[EnvironmentId, Sequence[Target]] = {}
-        self._looking_since: float | None = None
+        self._scanning_since: float | None = None
         self._identity: tuple[int, int] | None = None
         self._replaced = asyncio.Event()
-        self._wanted = asyncio.Event()
+        self._scan_requested = asyncio.Event()
         self._rescheduled = asyncio.Event()
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        """Why what is served is not what is in the directory; empty if it is."""
+        """Why the served content differs from the directory; empty if it does not."""
         unstored = _UNSTORED if self._unstored else ""
-        others = (self._store_trouble, unstored, self._hanging())
-        reasons = [*self._retention.troubles.values(), *(one for one in others if one)]
-        more = (f"and {len(reasons) - _SHOWN} more",) if reasons[_SHOWN:] else ()
-        return (*reasons[:_SHOWN], *more)
+        others = (self._store_problem, unstored, self._file_system_problem())
+        reasons = [*self._retention.problems.values(), *(item for item in others if item)]
+        more = (f"and {len(reasons) - _MAX_LISTED} more",) if reasons[_MAX_LISTED:] else ()
+        return (*reasons[:_MAX_LISTED], *more)
 
     async def load(self) -> None:
-        """The first look; after it the store holds what the directory holds.
+        """Load the directory into the store for the first time.
 
         Raises ``OfflineDataError`` if the directory or any file in it cannot be used, naming the first
-        and how many more there are, and ``StoreError`` if the store cannot take it.
+        problem and the number of others, and ``StoreError`` if the store fails.
         """
         reading = await asyncio.to_thread(read_directory, self._root, files=self._files)
         broken = [problem for problem in _problems(reading) if problem.severity is Severity.BROKEN]
@@ -127,155 +127,156 @@ class OfflineWatcher:
             self._log.warning(
                 "no environment in the config directory",
                 path=str(self._root),
-                wanted="directories env-<environment id> that hold feature_config.json",
+                environments="directories env-<environment id> with a feature_config.json",
             )
-        self._observe(reading)
-        await self._bring_into_force()
+        self._apply(reading)
+        await self._update_store()
         self.ready.set()
 
-    def resume(self, held: Iterable[EnvironmentConfig]) -> None:
-        """Go on where a predecessor ended, instead of ``load``: the stores hold what it put there.
+    def resume(self, configs: Iterable[EnvironmentConfig]) -> None:
+        """Continue where the previous process stopped, instead of ``load``: the store has its data.
 
-        What it had read stays in force until the directory can be read, and what SDKs have said of targets
-        stays as well.
+        Its data stays active until the directory can be read, and targets from SDKs stay too.
         """
-        self._retention.resume(held)
-        self._in_force = dict(self._retention.environments)
-        self._resumed = set(self._in_force)
+        self._retention.resume(configs)
+        self._active = dict(self._retention.environments)
+        self._resumed = set(self._active)
         self.ready.set()
 
     async def run(self) -> None:
-        """Load, unless that was done, and follow the directory until cancelled."""
+        """Load, if not done yet, and follow the directory until cancelled."""
         if not self.ready.is_set():
             await self.load()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_listening())
+            group.create_task(self._watch())
             group.create_task(self._tick())
-            group.create_task(self._look_when_due())
+            group.create_task(self._scan_when_due())
             while True:
-                await self._wanted.wait()
-                self._wanted.clear()
-                await self.look()
+                await self._scan_requested.wait()
+                self._scan_requested.clear()
+                await self.scan()
 
-    async def look(self) -> None:
-        """Read what changed since the last look and bring it into force; errors are logged, not raised."""
-        self._looking_since = self._clock.monotonic()
+    async def scan(self) -> None:
+        """Read what changed since the last scan and update the store; errors are logged, not raised."""
+        self._scanning_since = self._clock.monotonic()
         try:
-            known = dict(self._retention.known)
-            reading = await asyncio.to_thread(read_directory, self._root, known, files=self._files)
+            locations = dict(self._retention.locations)
+            reading = await asyncio.to_thread(read_directory, self._root, locations, files=self._files)
         except OfflineDataError as error:
-            self._retention.cannot_look(str(error))
-        except Exception as error:  # noqa: BLE001  (whatever a file system does, what is in force stays so)
-            self._retention.cannot_look(f"{self._root}: it cannot be read: {error!r}")
+            self._retention.scan_failed(str(error))
+        except Exception as error:  # noqa: BLE001  (a file system failure must not end the watcher)
+            self._retention.scan_failed(f"{self._root}: it cannot be read: {error!r}")
         else:
-            self._observe(reading)
+            self._apply(reading)
         finally:
-            self._looking_since = None
-        self._once.forget(_HANGING)
-        self._tell_troubles()
+            self._scanning_since = None
+        self._once.forget(_FILE_SYSTEM_HANGS)
+        self._report_problems()
         self._rescheduled.set()
         try:
-            await self._bring_into_force()
+            await self._update_store()
         except StoreError as error:
-            self._store_trouble = f"{_STORE}: {error}"
-            self._once.warning(_STORE, error=str(error))
+            self._store_problem = f"{_STORE_FAILURE}: {error}"
+            self._once.warning(_STORE_FAILURE, error=str(error))
         else:
-            self._store_trouble = ""
-            self._once.forget(_STORE)
+            self._store_problem = ""
+            self._once.forget(_STORE_FAILURE)
         for environment, targets in list(self._unstored.items()):
             await self._store_targets(environment, targets)
 
-    def _hanging(self) -> str:
-        since = self._looking_since
-        if since is None or self._clock.monotonic() - since < _PATIENCE_SECONDS:
+    def _file_system_problem(self) -> str:
+        since = self._scanning_since
+        if since is None or self._clock.monotonic() - since < _MAX_SCAN_SECONDS:
             return ""
-        return f"{self._root}: the file system has not answered for more than {_PATIENCE_SECONDS:g} s"
+        return f"{self._root}: the file system has not answered for more than {_MAX_SCAN_SECONDS:g} s"
 
-    def _observe(self, reading: DirectoryReading) -> None:
+    def _apply(self, reading: DirectoryReading) -> None:
         if self._identity not in {None, reading.identity}:
             self._replaced.set()
         self._identity = reading.identity
         for problem in reading.problems:
             if problem.severity is not Severity.BROKEN:
                 self._once.warning("offline directory has a problem", str(problem))
-        for one in reading.readings:
-            self._report(one.location.environment, one.problems)
-        self._retention.observe(reading, self._clock.monotonic())
+        for item in reading.readings:
+            self._report(item.location.environment, item.problems)
+        self._retention.update(reading, self._clock.monotonic())
 
-    def _tell_troubles(self) -> None:
-        before, now = self._told, self._retention.troubles
-        for subject, text in now.items():
-            if before.get(subject) != text:
-                self._log.error(_TROUBLE, problem=text)
-        if over := before.keys() - now.keys():
-            self._log.info("offline data is in order again", about=sorted(over)[:_SHOWN])
-        self._told = dict(now)
+    def _report_problems(self) -> None:
+        old, new = self._reported, self._retention.problems
+        for subject, text in new.items():
+            if old.get(subject) != text:
+                self._log.error(_UNUSABLE, problem=text)
+        if resolved := old.keys() - new.keys():
+            self._log.info("offline data is in order again", about=sorted(resolved)[:_MAX_LISTED])
+        self._reported = dict(new)
 
-    async def _bring_into_force(self) -> None:
-        wanted = self._retention.environments
-        for environment, made in wanted.items():
-            if self._in_force.get(environment) is not made:
-                await self._put(environment, made)
-        for environment in self._in_force.keys() - wanted.keys():
+    async def _update_store(self) -> None:
+        environments = self._retention.environments
+        for environment, loaded in environments.items():
+            if self._active.get(environment) is not loaded:
+                await self._replace(environment, loaded)
+        for environment in self._active.keys() - environments.keys():
             await self._configs.remove(environment)
             self._resumed.discard(environment)
-            del self._in_force[environment]
-            self._log.warning("offline environment withdrawn", environment=environment)
+            del self._active[environment]
+            self._log.warning("offline environment removed", environment=environment)
 
-    async def _put(self, environment: EnvironmentId, made: OfflineEnvironment) -> None:
-        known = self._in_force.get(environment)
-        await self._configs.replace(made.config)
-        news = await asyncio.to_thread(_new_targets, known, made)
+    async def _replace(self, environment: EnvironmentId, loaded: OfflineEnvironment) -> None:
+        known = self._active.get(environment)
+        await self._configs.replace(loaded.config)
+        new_targets = await asyncio.to_thread(_new_targets, known, loaded)
         if environment in self._resumed:
-            news = [one for one in news if await self._targets.get(environment, one.identifier) is None]
-        await self._store_targets(environment, news)
+            new_targets = [
+                item for item in new_targets if await self._targets.get(environment, item.identifier) is None
+            ]
+        await self._store_targets(environment, new_targets)
         self._resumed.discard(environment)
-        self._in_force[environment] = made
+        self._active[environment] = loaded
         self._log.info(
             "offline environment loaded" if known is None else "offline environment reloaded",
             environment=environment,
-            flags=len(made.config.flags),
-            segments=len(made.config.segments),
-            targets=len(made.targets),
+            flags=len(loaded.config.flags),
+            segments=len(loaded.config.segments),
+            targets=len(loaded.targets),
         )
 
     async def _store_targets(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
-        """Store them, or what a store leaves over later: flags are served without waiting for it."""
-        left: list[Target] = []
+        """Store targets; what fails is retried later, and flags do not wait for it."""
+        unstored: list[Target] = []
         seconds = _STORE_SECONDS
-        for start in range(0, len(targets), _TARGETS_AT_ONCE):
-            some = targets[start : start + _TARGETS_AT_ONCE]
+        for start in range(0, len(targets), _TARGET_BATCH):
+            batch = targets[start : start + _TARGET_BATCH]
             try:
                 async with asyncio.timeout(seconds):
-                    await self._targets.put_many(environment, some)
+                    await self._targets.put_many(environment, batch)
             except (StoreError, TimeoutError) as error:
-                seconds = _STORE_AWAY_SECONDS
-                left += some
-                why = str(error) or "no answer in time"
-                self._once.warning(_UNSTORED, environment, error=why)
+                seconds = _STORE_RETRY_SECONDS
+                unstored += batch
+                reason = str(error) or "timed out"
+                self._once.warning(_UNSTORED, environment, error=reason)
             await asyncio.sleep(0)
-        if left:
-            self._unstored[environment] = left
+        if unstored:
+            self._unstored[environment] = unstored
         else:
             self._unstored.pop(environment, None)
 
     def _report(self, environment: EnvironmentId, problems: tuple[Problem, ...]) -> None:
-        lesser = [problem for problem in problems if problem.severity is not Severity.BROKEN]
-        for problem in lesser[:_SHOWN]:
+        usable = [problem for problem in problems if problem.severity is not Severity.BROKEN]
+        for problem in usable[:_MAX_LISTED]:
             self._log.warning("offline file has a problem", problem=str(problem))
-        if lesser[_SHOWN:]:
+        if usable[_MAX_LISTED:]:
             self._log.warning(
-                "offline files have more problems", environment=environment, more=len(lesser) - _SHOWN
+                "offline files have more problems", environment=environment, more=len(usable) - _MAX_LISTED
             )
         rejected = sum(problem.severity is Severity.ERROR for problem in problems)
         if rejected:
             self._rejected.labels(environment).inc(rejected)
 
-    async def _keep_listening(self) -> None:
-        """Listen, and anew when another directory is at the place: notices are given of the old one."""
+    async def _watch(self) -> None:
+        """Watch the directory, and start over when it is replaced: the watch stays with the old one."""
         while True:
             self._replaced.clear()
-            self._wanted.set()
+            self._scan_requested.set()
             async with asyncio.TaskGroup() as group:
                 listening = group.create_task(self._listen())
                 await self._replaced.wait()
@@ -285,23 +286,23 @@ class OfflineWatcher:
         while True:
             try:
                 async for _ in self._notices(self._root):
-                    self._wanted.set()
+                    self._scan_requested.set()
             except Exception as error:  # noqa: BLE001  (a library's own base class is not a promise)
-                self._once.warning(_UNWATCHED, error=str(error))
+                self._once.warning(_CANNOT_WATCH, error=str(error))
             await self._clock.sleep(self._interval)
-            self._wanted.set()
+            self._scan_requested.set()
 
     async def _tick(self) -> None:
         while True:
             await self._clock.sleep(self._interval)
-            self._wanted.set()
-            if hanging := self._hanging():
-                self._once.warning(_HANGING, problem=hanging)
+            self._scan_requested.set()
+            if problem := self._file_system_problem():
+                self._once.warning(_FILE_SYSTEM_HANGS, problem=problem)
 
-    async def _look_when_due(self) -> None:
-        """Look when a time is up, which the directory gives no notice of."""
+    async def _scan_when_due(self) -> None:
+        """Scan when a grace period ends."""
         while True:
-            due = self._retention.next_look
+            due = self._retention.next_scan
             self._rescheduled.clear()
             if due is None:
                 await self._rescheduled.wait()
@@ -311,7 +312,7 @@ class OfflineWatcher:
             try:
                 await asyncio.wait({sleeping, changed}, return_when=asyncio.FIRST_COMPLETED)
                 if sleeping.done():
-                    self._wanted.set()
+                    self._scan_requested.set()
                     await changed
             finally:
                 for waiting in (sleeping, changed):
@@ -319,10 +320,10 @@ class OfflineWatcher:
 
 
 def _problems(reading: DirectoryReading) -> list[Problem]:
-    return [*reading.problems, *(problem for one in reading.readings for problem in one.problems)]
+    return [*reading.problems, *(problem for item in reading.readings for problem in item.problems)]
 
 
-def _new_targets(before: OfflineEnvironment | None, now: OfflineEnvironment) -> list[Target]:
-    """Targets whose description is new: what SDKs said of the others in the meantime stays."""
-    known = {target.identifier: target for target in before.targets} if before is not None else {}
-    return [target for target in now.targets if known.get(target.identifier) != target]
+def _new_targets(old: OfflineEnvironment | None, new: OfflineEnvironment) -> list[Target]:
+    """Targets that changed in the directory; the others keep what SDKs sent meanwhile."""
+    known = {target.identifier: target for target in old.targets} if old is not None else {}
+    return [target for target in new.targets if known.get(target.identifier) != target]

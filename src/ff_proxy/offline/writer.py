@@ -12,38 +12,38 @@ import msgspec
 from ff_proxy.errors import OfflineDataError, StartupError
 from ff_proxy.model.environment import Item
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.offline.durable_files import Disk, only_writer
+from ff_proxy.offline.durable_files import Disk, writer_lock
 from ff_proxy.offline.format import OfflineEnvironment, encode_environment, read_environment
 from ff_proxy.offline.journal import commit, complete, discard, staged
-from ff_proxy.offline.layout import OWN_FILES, PREFIX, Finding, find, locate
+from ff_proxy.offline.layout import OWN_FILES, PREFIX, DirectoryScan, find, locate
 from ff_proxy.offline.problems import Severity
 
-_PROBE: Final = ".ff-proxy-probe"
+_PROBE_NAME: Final = ".ff-proxy-probe"
 
 
-class Written(msgspec.Struct, frozen=True):
-    """What a write did: where each environment is now, and those found there that were not written.
+class WriteResult(msgspec.Struct, frozen=True):
+    """The result of a write: each environment's directory, and the environments there that were not written.
 
-    ``narrowed`` are directories that other users could read before, and cannot now.
+    ``made_private`` are directories that other users could read before but no longer can.
     """
 
     directories: tuple[Path, ...]
     untouched: tuple[EnvironmentId, ...]
-    narrowed: tuple[Path, ...]
+    made_private: tuple[Path, ...]
 
 
 def check_writable(root: Path, disk: Disk | None = None) -> None:
-    """Make sure that ``root`` can be written to, and make it if it is not there.
+    """Check that ``root`` is writable; create it if it does not exist.
 
-    Raises ``StartupError`` that names the user id and says what to do.
+    Raises ``StartupError`` with the user id and what to do.
     """
     disk = disk if disk is not None else Disk()
-    probe = root / _PROBE
+    probe = root / _PROBE_NAME
     refusal = (
         f"the config directory {root} cannot be written by user id {os.getuid()}; "
         "change its owner or its mode, or mount it writable"
     )
-    with _translated(refusal):
+    with _write_errors(refusal):
         disk.make_directory(root)
         disk.remove(probe)
         disk.write(probe, b"")
@@ -52,91 +52,93 @@ def check_writable(root: Path, disk: Disk | None = None) -> None:
 
 def write_directory(
     root: Path, environments: Sequence[OfflineEnvironment], written: float, disk: Disk | None = None
-) -> Written:
-    """Bring ``environments`` into force below ``root``, all of them or, if anything fails, none.
+) -> WriteResult:
+    """Write ``environments`` below ``root`` atomically: all of them or, on failure, none.
 
-    An environment stays where it is found; a new one becomes ``root/env-<id>``. Files that are not of the
-    format, and environments that are not written, stay as they are. Blocks: call it in a thread.
+    An existing environment stays in its directory; a new one is written to ``root/env-<id>``. Other files and
+    other environments are not changed. Blocks: call it in a thread.
 
     Args:
-        root: the directory; see ``check_writable``.
-        environments: what to write; must be usable as it is.
-        written: seconds since the epoch, for people.
-        disk: how to write.
+        root: the directory, checked with ``check_writable``.
+        environments: what to write; must be valid.
+        written: seconds since the epoch, for the README.
+        disk: writes files.
 
-    Raises ``StartupError``: the old state is in force, unless the message says otherwise.
+    Raises ``StartupError``: the old state stays, unless the message says otherwise.
     """
     disk = disk if disk is not None else Disk()
-    with _translated(f"nothing was changed in {root}: writing failed"), only_writer(root) as alone:
-        if not alone:
+    with _write_errors(f"nothing was changed in {root}: writing failed"), writer_lock(root) as has_lock:
+        if not has_lock:
             raise StartupError(f"another process is writing {root}; try again when it has ended")
         complete(root, disk)
         discard(root, disk)
-        finding = find(root)
-        for problem in finding.unreadable:
+        scan = find(root)
+        for problem in scan.unreadable:
             raise StartupError(f"it is unclear where to write, because not everything can be read: {problem}")
-        places = [_place(root, finding, environment.config.id) for environment in environments]
-        opened = tuple(place for place in places if _is_open(place))
+        directories = [_directory_of(root, scan, environment.config.id) for environment in environments]
+        was_public = tuple(directory for directory in directories if _is_public(directory))
         try:
             for number, environment in enumerate(environments):
-                _stage(staged(root, number), places[number], environment, written, disk)
+                _stage(staged(root, number), directories[number], environment, written, disk)
                 _verify(staged(root, number), environment)
-            commit(root, places, disk)
+            commit(root, directories, disk)
         finally:
             discard(root, disk)
-        with _translated(f"{root} is not complete yet, which the next run or start will make up for"):
+        with _write_errors(f"{root} is not complete yet; the next run or start completes it"):
             complete(root, disk)
     ids = {environment.config.id for environment in environments}
-    others = (location.environment for location in finding.locations)
-    return Written(tuple(places), tuple(name for name in others if name not in ids), opened)
+    untouched = (location.environment for location in scan.locations)
+    return WriteResult(tuple(directories), tuple(name for name in untouched if name not in ids), was_public)
 
 
-def _is_open(directory: Path) -> bool:
-    """Whether other users can read what is there."""
+def _is_public(directory: Path) -> bool:
+    """Whether other users can read it."""
     try:
         return bool(directory.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
     except FileNotFoundError:
         return False
 
 
-def _place(root: Path, finding: Finding, environment: EnvironmentId) -> Path:
-    """The directory that an environment is or will be in; refuses places that cannot be swapped safely."""
+def _directory_of(root: Path, scan: DirectoryScan, environment: EnvironmentId) -> Path:
+    """The directory of an environment; refuses directories that cannot be swapped safely."""
     if not environment or "/" in environment or "\0" in environment:
-        raise StartupError(f"no directory can be named after environment {environment!r}")
-    if environment in finding.disputed:
-        problem = next(str(one) for one in finding.problems if one.severity is Severity.BROKEN)
+        raise StartupError(f"a directory name cannot contain environment {environment!r}")
+    if environment in scan.duplicates:
+        problem = next(str(other) for other in scan.problems if other.severity is Severity.BROKEN)
         raise StartupError(f"it is unclear where to write: {problem}")
-    known = {location.environment: location.path for location in finding.locations}
-    place = known.get(environment, root / f"{PREFIX}{environment}")
-    if place == root:
-        raise StartupError(f"{root} is itself the directory of an environment; give the one above it")
-    below = (place, *(parent for parent in place.parents if root in parent.parents))
-    if any(one.is_symlink() for one in below) or os.path.ismount(place):
-        raise StartupError(f"{place} is a link or a mount, so it cannot be replaced; give its own directory")
-    return place
+    known = {location.environment: location.path for location in scan.locations}
+    directory = known.get(environment, root / f"{PREFIX}{environment}")
+    if directory == root:
+        raise StartupError(f"{root} is itself the directory of an environment; use its parent")
+    below = (directory, *(parent for parent in directory.parents if root in parent.parents))
+    if any(other.is_symlink() for other in below) or os.path.ismount(directory):
+        raise StartupError(
+            f"{directory} is a link or a mount, so it cannot be replaced; use the real directory"
+        )
+    return directory
 
 
-def _stage(new: Path, place: Path, environment: OfflineEnvironment, written: float, disk: Disk) -> None:
+def _stage(new: Path, directory: Path, environment: OfflineEnvironment, written: float, disk: Disk) -> None:
     disk.make_directory(new)
-    if place.is_dir():
-        for entry in sorted(place.iterdir()):
+    if directory.is_dir():
+        for entry in sorted(directory.iterdir()):
             if entry.name not in OWN_FILES:
                 disk.copy(entry, new / entry.name)
     for name, data in encode_environment(environment, written).items():
         disk.write(new / name, data)
 
 
-def _verify(new: Path, meant: OfflineEnvironment) -> None:
-    """Read back what was staged: it has to be what was meant, before anything comes into force."""
-    name = meant.config.id
+def _verify(new: Path, expected: OfflineEnvironment) -> None:
+    """Read back what was staged, before it is committed, and compare."""
+    name = expected.config.id
     reading = read_environment(locate(name, new))
     for problem in reading.problems:
-        raise StartupError(f"environment {name} cannot be written so that it reads back: {problem}")
-    if reading.environment is None or _essence(reading.environment) != _essence(meant):
-        raise StartupError(f"environment {name} does not read back as it was written; nothing was changed")
+        raise StartupError(f"environment {name} cannot be read back after writing: {problem}")
+    if reading.environment is None or _comparable(reading.environment) != _comparable(expected):
+        raise StartupError(f"environment {name} differs after being read back; nothing was changed")
 
 
-def _essence(environment: OfflineEnvironment) -> object:
+def _comparable(environment: OfflineEnvironment) -> object:
     config = environment.config
     return (
         _versions(config.flags.values()),
@@ -151,11 +153,11 @@ def _versions(items: Iterable[Item]) -> set[tuple[str, int, str]]:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _write_errors(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = f": {error.filename}" if error.filename else ""
-        raise StartupError(f"{what}: {error.strerror}{place}") from error
+        directory = f": {error.filename}" if error.filename else ""
+        raise StartupError(f"{action}: {error.strerror}{directory}") from error
     except OfflineDataError as error:
-        raise StartupError(f"{what}: {error}") from error
+        raise StartupError(f"{action}: {error}") from error

@@ -1,8 +1,8 @@
-"""YAML as JSON would have it.
+"""YAML with JSON's types.
 
-YAML's usual reading is full of surprises for flags: ``state: on`` is a boolean there, and a date is a
-date. Here a plain scalar is null, a boolean or a number only if it is written as in JSON, and fields of
-the format that are text (``identifier: true``) stay text.
+YAML's usual types surprise authors of flags: ``state: on`` is a boolean, and a date is a date. Here a plain
+scalar is null, a boolean or a number only if it is written as in JSON, and the format's text fields
+(``identifier: true``) stay text.
 """
 
 import math
@@ -17,59 +17,61 @@ _STRING_TAG: Final = "tag:yaml.org,2002:str"
 _MERGE_KEY: Final = "<<"
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_LONGEST_NUMBER: Final = 100
+_MAX_NUMBER_LENGTH: Final = 100
 _INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NUMBER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
 
 class YamlValues:
-    """Makes JSON values of the nodes of a YAML tree.
+    """Converts YAML nodes to JSON values.
 
-    ``twice`` tells names that a mapping has more than once, with line and column from 0.
+    ``duplicates`` are names that occur twice in a mapping, with line and column from 0.
 
     Args:
-        most: how many nodes there may be, counted as often as they are referred to.
+        max_nodes: the maximum number of nodes, counting aliases.
     """
 
-    def __init__(self, most: int) -> None:
-        self.twice: list[tuple[int, int, str]] = []
-        self._most = most
+    def __init__(self, max_nodes: int) -> None:
+        self.duplicates: list[tuple[int, int, str]] = []
+        self._max_nodes = max_nodes
         self._nodes = 0
 
     def of(self, node: yaml.Node) -> object:
-        """A node → a JSON value, a list's entries as text.
+        """Convert a node to a JSON value; entries of a text list become text.
 
-        Raises ``RecursionError`` if it holds itself, ``ValueError`` if it is far larger than it looks.
+        Raises ``RecursionError`` if it contains itself, ``ValueError`` if its aliases make it too large.
         """
-        return self._value(node, free=False, as_text=isinstance(node, yaml.SequenceNode))
+        return self._value(node, is_user_data=False, as_text=isinstance(node, yaml.SequenceNode))
 
-    def _value(self, node: yaml.Node, *, free: bool, as_text: bool = False) -> object:
+    def _value(self, node: yaml.Node, *, is_user_data: bool, as_text: bool = False) -> object:
         self._nodes += 1
-        if self._nodes > self._most:
-            raise ValueError("its references make it too large")
+        if self._nodes > self._max_nodes:
+            raise ValueError("its aliases make it too large")
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, free=free)
+            return self._mapping(node, is_user_data=is_user_data)
         if isinstance(node, yaml.SequenceNode):
-            return [self._value(entry, free=free, as_text=as_text) for entry in node.value]
+            return [self._value(entry, is_user_data=is_user_data, as_text=as_text) for entry in node.value]
         return _scalar(node, as_text=as_text)
 
-    def _mapping(self, node: yaml.MappingNode, *, free: bool) -> dict[str, object]:
+    def _mapping(self, node: yaml.MappingNode, *, is_user_data: bool) -> dict[str, object]:
         merged: dict[str, object] = {}
-        own: dict[str, object] = {}
+        merge_values: dict[str, object] = {}
         for key, value in node.value:
             name = str(key.value)
             if name == _MERGE_KEY:
                 sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
                 for source in sources:
-                    read = self._value(source, free=free)
+                    read = self._value(source, is_user_data=is_user_data)
                     merged = (read if isinstance(read, dict) else {}) | merged
                 continue
-            if name in own:
-                self.twice.append((key.start_mark.line, key.start_mark.column, name))
+            if name in merge_values:
+                self.duplicates.append((key.start_mark.line, key.start_mark.column, name))
             is_list = isinstance(value, yaml.SequenceNode)
-            as_text = not free and (name in TEXT_LISTS or (name in TEXT_FIELDS and not is_list))
-            own[name] = self._value(value, free=free or name == USER_FIELD, as_text=as_text)
-        return merged | own
+            as_text = not is_user_data and (name in TEXT_LISTS or (name in TEXT_FIELDS and not is_list))
+            merge_values[name] = self._value(
+                value, is_user_data=is_user_data or name == USER_FIELD, as_text=as_text
+            )
+        return merged | merge_values
 
 
 def _scalar(node: yaml.Node, *, as_text: bool) -> object:
@@ -83,8 +85,8 @@ def _scalar(node: yaml.Node, *, as_text: bool) -> object:
 
 
 def _number(text: str) -> object:
-    """The number that a text is in JSON, or the text."""
-    if len(text) > _LONGEST_NUMBER:
+    """The text as a JSON number, or unchanged."""
+    if len(text) > _MAX_NUMBER_LENGTH:
         return text
     if _INTEGER.fullmatch(text):
         return int(text)

@@ -34,7 +34,7 @@ def test_disputed_environments_are_told(tmp_path: Path) -> None:
     write_files(tmp_path / "a" / f"env-{ENV}", targets=[])
     write_files(tmp_path / "b" / f"env-{ENV}", targets=[])
     reading = read_directory(tmp_path)
-    assert (reading.locations, reading.readings, reading.disputed) == ((), (), frozenset({ENV_ID}))
+    assert (reading.locations, reading.readings, reading.duplicates) == ((), (), frozenset({ENV_ID}))
     assert len(reading.problems) == 1
 
 

@@ -35,7 +35,7 @@ def test_only_the_first_value_is_read_and_the_rest_is_told(tmp_path: Path) -> No
     """As the Go proxy reads a file."""
     value, warnings = read(tmp_path, '[1]\n  {"x": 2}')
     assert value == [1]
-    assert warnings == ["line 2 column 3: only the first value is read, and here is more"]
+    assert warnings == ["line 2 column 3: only the first value is read, but there is more"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_only_the_first_value_is_read_and_the_rest_is_told(tmp_path: Path) -> No
         (" \n", "it is empty; an empty list is written []"),
         ("[1,\n 2,,]", "line 2 column 4: it is not JSON: Expecting value"),
         ('[\n{"a": 1\n', "line 3 column 1: it is not JSON: Expecting ',' delimiter"),
-        ("[NaN]", "it is not JSON: NaN is no JSON value"),
+        ("[NaN]", "it is not JSON: NaN is not a JSON value"),
         (b'[\n"\xff"]', "line 2 column 2: it is not UTF-8"),
         ("[" * 100_000, "it is nested too deeply"),
     ],
@@ -85,7 +85,7 @@ def test_only_the_first_yaml_document_is_read(tmp_path: Path) -> None:
     """The rest is told."""
     value, warnings = read(tmp_path, "- {a: 1}\n---\n- 2\n", "flags.yaml")
     assert value == [{"a": 1}]
-    assert warnings == ["only the first document is read, and here are more"]
+    assert warnings == ["only the first document is read, but there are more"]
 
 
 @pytest.mark.parametrize("content", ["", " \n\n", "\n"])

@@ -161,7 +161,7 @@ def test_a_name_that_is_there_twice_is_told(tmp_path: Path) -> None:
     )
     reading = read_one(tmp_path)
     assert told(reading, tmp_path) == [
-        "feature_config.json: line 1: [1] glaze: it is there already, at [0]; the last one is used"
+        "feature_config.json: line 1: [1] glaze: it is a duplicate of [0]; the last one is used"
     ]
     assert reading.environment is not None
     assert reading.environment.config.flags["glaze"].version == 2
@@ -324,7 +324,7 @@ def test_a_name_that_an_object_has_twice_is_told(tmp_path: Path, suffix: str) ->
     directory = write_files(tmp_path / f"env-{ENV}")
     (directory / f"targets.{suffix}").write_text('[{"identifier": "a",\n"name": "b", "name": "c"}]')
     reading = read_one(tmp_path)
-    assert ["'name' is there more than once" in problem.text for problem in reading.problems] == [True]
+    assert ["'name' appears more than once" in problem.text for problem in reading.problems] == [True]
     assert reading.environment is not None
     assert reading.environment.targets[0].name == "c"
 

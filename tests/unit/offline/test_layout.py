@@ -127,7 +127,7 @@ def test_two_directories_of_one_environment_are_a_problem(tmp_path: Path) -> Non
     finding = find(tmp_path)
 
     assert [location.environment for location in finding.locations] == ["two"]
-    assert finding.disputed == {"one"}
+    assert finding.duplicates == {"one"}
     (problem,) = finding.problems
     assert problem.severity is Severity.BROKEN
     assert str(tmp_path / "a" / "env-one") in str(problem)

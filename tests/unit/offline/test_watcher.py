@@ -153,7 +153,7 @@ async def test_an_empty_directory_is_waited_for(tmp_path: Path) -> None:
     await bench.watcher.load()
     assert len(bench.logged("warning")) == 1
     bakery(tmp_path)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 3
 
 
@@ -180,10 +180,10 @@ async def test_a_change_comes_into_force(bench: Bench) -> None:
     bakery(bench.root, OTHER, version=5)
     before = await bench.configs.environments()
     bakery(bench.root, ENV, version=2)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert (await bench.version(), await bench.version(OTHER_ID)) == (2, 5)
     after = await bench.configs.environments()
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.configs.environments() == after != before
 
 
@@ -193,7 +193,7 @@ async def test_a_broken_file_leaves_the_last_good_state_and_recovers(bench: Benc
     good = flags.read_text()
     flags.write_text("[\n oops")
     for _ in range(3):
-        await bench.watcher.look()
+        await bench.watcher.scan()
     (line,) = bench.logged("error")
     assert f"{flags}: line 2 column 2: it is not JSON" in line
     assert await bench.version() == 1
@@ -201,12 +201,12 @@ async def test_a_broken_file_leaves_the_last_good_state_and_recovers(bench: Benc
     assert list(bench.watcher.degraded) == [line.split(": ", 1)[1]]
 
     flags.write_text("[\n{}\n oops again")
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert "line 3 column 2" in bench.logged("error")[0]
 
     flags.write_text(good.replace('"version": 1', '"version": 9'))
     bench.logged("info")
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 9
     assert bench.watcher.degraded == ()
     assert "offline data is in order again: " in bench.logged("info")
@@ -216,30 +216,30 @@ async def test_one_broken_environment_does_not_hold_up_another(bench: Bench) -> 
     """Each stands for itself."""
     (bench.root / f"env-{ENV}" / "targets.json").write_text("{")
     bakery(bench.root, OTHER, version=4)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert (await bench.version(), await bench.version(OTHER_ID)) == (1, 4)
 
 
 async def test_a_directory_that_is_gone_is_withdrawn_after_the_grace(bench: Bench) -> None:
     """Not at once: somebody may be putting a new one in its place."""
     bakery(bench.root, OTHER)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     shutil.rmtree(bench.root / f"env-{ENV}")
-    await bench.watcher.look()
+    await bench.watcher.scan()
     await bench.clock.advance(GRACE - 0.1)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 1
     (reason,) = bench.watcher.degraded
     assert ENV in reason
     assert "missing" in reason
     await bench.clock.advance(0.2)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() is None
     assert await bench.version(OTHER_ID) == 3
     assert bench.watcher.degraded == ()
 
     bakery(bench.root, ENV, version=7)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 7
 
 
@@ -247,13 +247,13 @@ async def test_a_directory_that_comes_back_was_never_away(bench: Bench) -> None:
     """Moving it away and back for a moment ends nothing, and the next time counts anew."""
     bakery(bench.root, OTHER)
     place, aside = bench.root / f"env-{ENV}", bench.root / "aside"
-    await bench.watcher.look()
+    await bench.watcher.scan()
     for _ in range(3):
         place.rename(aside)
-        await bench.watcher.look()
+        await bench.watcher.scan()
         await bench.clock.advance(GRACE - 1)
         aside.rename(place)
-        await bench.watcher.look()
+        await bench.watcher.scan()
         await bench.clock.advance(GRACE - 1)
     assert await bench.version() == 1
 
@@ -265,9 +265,9 @@ async def test_a_file_that_is_gone_counts_after_the_grace(bench: Bench, part: st
     assert before is not None
     directory = bakery(bench.root, version=2)
     (directory / f"{part}.json").unlink()
-    await bench.watcher.look()
+    await bench.watcher.scan()
     await bench.clock.advance(GRACE - 1)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     after = await bench.configs.environment(ENV_ID)
     assert after is not None
     assert (after.keys, after.segments.keys(), after.info) == (
@@ -279,7 +279,7 @@ async def test_a_file_that_is_gone_counts_after_the_grace(bench: Bench, part: st
     assert part in bench.watcher.degraded[0]
 
     await bench.clock.advance(2)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     after = await bench.configs.environment(ENV_ID)
     assert after is not None
     assert (not after.keys, not after.flags, not after.segments) == (
@@ -295,16 +295,16 @@ async def test_a_shadowed_file_does_not_take_over_at_once(bench: Bench) -> None:
     directory = bench.root / f"env-{ENV}"
     old = json.dumps([flag_doc("glaze", version=7)])
     (directory / "feature_config.yaml").write_text(old)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     (directory / "feature_config.json").unlink()
-    await bench.watcher.look()
+    await bench.watcher.scan()
     await bench.clock.advance(2)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 1
     (directory / "feature_config.yaml").write_text(old.replace("7", "8"))
-    await bench.watcher.look()
+    await bench.watcher.scan()
     await bench.clock.advance(2)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 8
 
 
@@ -312,18 +312,18 @@ async def test_a_volume_that_was_taken_away_changes_nothing(bench: Bench) -> Non
     """Neither an empty directory nor none at all is a wish to serve nothing."""
     shutil.rmtree(bench.root / f"env-{ENV}")
     for _ in range(3):
-        await bench.watcher.look()
+        await bench.watcher.scan()
         await bench.clock.advance(GRACE + 1)
     assert await bench.version() == 1
     assert "no environment is left" in bench.watcher.degraded[0]
     bench.root.rmdir()
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 1
     assert "No such file or directory" in bench.watcher.degraded[0]
     assert len(bench.logged("error")) == 2
 
     bakery(bench.root, version=2)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 2
     assert bench.watcher.degraded == ()
 
@@ -333,11 +333,11 @@ async def test_another_device_in_the_place_of_a_volume_withdraws_nothing(bench: 
     bakery(bench.root / "volume", OTHER)
     bakery(bench.root, ENV, version=2)
     bench.files.move_to_device(bench.root / "volume", 99)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     shutil.rmtree(bench.root / "volume" / f"env-{OTHER}")
     bench.files.mend()
     for _ in range(3):
-        await bench.watcher.look()
+        await bench.watcher.scan()
         await bench.clock.advance(GRACE + 1)
     assert (await bench.version(), await bench.version(OTHER_ID)) == (2, 3)
     assert "not mounted" in bench.watcher.degraded[0]
@@ -348,11 +348,11 @@ async def test_another_device_in_the_place_of_a_volume_withdraws_nothing(bench: 
 async def test_what_cannot_be_read_stays_in_force(bench: Bench, where: str, number: int) -> None:
     """For as long as it lasts; the same bytes come back into force by themselves."""
     bakery(bench.root, OTHER)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     directory = bench.root / f"env-{ENV}"
     bench.files.fail({".": bench.root, "env": directory}.get(where, directory / where), number)
     for _ in range(3):
-        await bench.watcher.look()
+        await bench.watcher.scan()
         await bench.clock.advance(GRACE + 1)
     config = await bench.configs.environment(ENV_ID)
     assert config is not None
@@ -360,7 +360,7 @@ async def test_what_cannot_be_read_stays_in_force(bench: Bench, where: str, numb
     assert os.strerror(number) in bench.watcher.degraded[0]
     assert len(bench.logged("error")) == 1
     bench.files.mend()
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert bench.watcher.degraded == ()
 
 
@@ -368,17 +368,17 @@ async def test_an_error_of_the_system_that_passes_is_read_again(bench: Bench) ->
     """Though the file looks the same as before."""
     flags = bakery(bench.root, version=2) / "feature_config.json"
     bench.files.refuse_reading(flags, errno.EIO)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 1
     bench.files.mend()
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 2
 
 
 async def test_a_file_in_the_place_of_a_directory_withdraws_nothing(bench: Bench) -> None:
     """Nor does a link to nothing or to itself."""
     bakery(bench.root, OTHER)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     place = bench.root / f"env-{ENV}"
     place.rename(bench.root / "aside")
     for target in (None, "nowhere", place):
@@ -387,7 +387,7 @@ async def test_a_file_in_the_place_of_a_directory_withdraws_nothing(bench: Bench
         else:
             place.symlink_to(target)
         for _ in range(2):
-            await bench.watcher.look()
+            await bench.watcher.scan()
             await bench.clock.advance(GRACE + 1)
         assert await bench.version() == 1
         assert bench.watcher.degraded
@@ -398,13 +398,13 @@ async def test_an_entry_that_cannot_be_read_any_more_stays_as_it_was(bench: Benc
     """It was not removed; what is removed goes at once."""
     flags = bench.root / f"env-{ENV}" / "feature_config.json"
     flags.write_text(json.dumps([flag_doc("glaze", variations=[{}])]))
-    await bench.watcher.look()
+    await bench.watcher.scan()
     config = await bench.configs.environment(ENV_ID)
     assert config is not None
     assert set(config.flags) == {"glaze"}
     assert "glaze" in bench.watcher.degraded[0]
     flags.write_text(json.dumps([flag_doc("yeast")]))
-    await bench.watcher.look()
+    await bench.watcher.scan()
     config = await bench.configs.environment(ENV_ID)
     assert config is not None
     assert set(config.flags) == {"yeast"}
@@ -417,15 +417,15 @@ async def test_yaml_must_have_settled(bench: Bench) -> None:
     (directory / "feature_config.json").unlink()
     whole = "- " + json.dumps(flag_doc("glaze", version=2)) + "\n- " + json.dumps(flag_doc("yeast")) + "\n"
     (directory / "feature_config.yaml").write_text(whole[: whole.index("\n") + 1])
-    await bench.watcher.look()
+    await bench.watcher.scan()
     await bench.clock.advance(0.9)
     (directory / "feature_config.yaml").write_text(whole)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     await bench.clock.advance(0.9)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 1
     await bench.clock.advance(0.2)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     config = await bench.configs.environment(ENV_ID)
     assert config is not None
     assert set(config.flags) == {"glaze", "yeast"}
@@ -436,7 +436,7 @@ async def test_a_file_system_that_hangs_is_told(bench: Bench) -> None:
     """Nothing waits for it but the look."""
     answer = threading.Event()
     bench.files.hang(answer)
-    looking = asyncio.create_task(bench.watcher.look())
+    looking = asyncio.create_task(bench.watcher.scan())
     try:
         await bench.clock.settle()
         await bench.clock.advance(31)
@@ -460,7 +460,7 @@ async def test_a_config_map_is_swapped_as_a_whole(tmp_path: Path) -> None:
     assert await bench.version() == 1
     (tmp_path / "..new").symlink_to("..second")
     (tmp_path / "..new").rename(tmp_path / "..data")
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 2
     assert bench.logged("warning") == []
 
@@ -469,12 +469,12 @@ async def test_two_directories_for_one_environment_leave_it_as_it_is(bench: Benc
     """Told once; when one of them is gone, the other is served."""
     bakery(bench.root / "copy", ENV, version=8)
     for _ in range(3):
-        await bench.watcher.look()
+        await bench.watcher.scan()
         await bench.clock.advance(10)
     assert await bench.version() == 1
     assert len(bench.logged("error")) == 1
     shutil.rmtree(bench.root / f"env-{ENV}")
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 8
 
 
@@ -483,18 +483,18 @@ async def test_targets_that_did_not_change_are_left_to_the_sdks(bench: Bench) ->
     said = Target("ada", "Ada", {"shift": "day"})
     await bench.targets.put(ENV_ID, said)
     bakery(bench.root, version=2)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.targets.get(ENV_ID, "ada") == said
 
     write_files(bench.root / f"env-{ENV}", targets=[{"identifier": "ada", "attributes": {"shift": "none"}}])
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.targets.get(ENV_ID, "ada") == Target("ada", "", {"shift": "none"})
 
 
 async def test_a_successor_goes_on_where_its_predecessor_ended(bench: Bench) -> None:
     """What was in force stays so, broken files or not; targets are those that SDKs have described."""
     bakery(bench.root, OTHER, version=1)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     said = Target("ada", "Ada", {"shift": "day"})
     await bench.targets.put(ENV_ID, said)
     shutil.rmtree(bench.root / f"env-{OTHER}")
@@ -507,19 +507,19 @@ async def test_a_successor_goes_on_where_its_predecessor_ended(bench: Bench) -> 
     names = await bench.configs.environments()
     bench.watcher.resume([one for name in names if (one := await bench.configs.environment(name))])
     assert bench.watcher.ready.is_set()
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert (await bench.version(), await bench.version(OTHER_ID)) == (1, 1)
     file.write_text(good.replace('"version": 1', '"version": 2'))
     targets = bench.root / f"env-{ENV}" / "targets.json"
     targets.write_text(json.dumps([*json.loads(targets.read_text()), {"identifier": "new", "name": "New"}]))
     await bench.clock.advance(GRACE)
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert (await bench.version(), await bench.version(OTHER_ID)) == (2, None)
     assert await bench.targets.get(ENV_ID, "ada") == said
     assert await bench.targets.get(ENV_ID, "new") == Target("new", "New")
     # From then on the directory's news count as ever.
     targets.write_text(json.dumps([{"identifier": "ada", "name": "Ada", "attributes": {"shift": "none"}}]))
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.targets.get(ENV_ID, "ada") == Target("ada", "Ada", {"shift": "none"})
 
 
@@ -527,12 +527,12 @@ async def test_what_the_store_did_not_take_is_tried_again(bench: Bench) -> None:
     """Though nothing changed in the directory since."""
     bakery(bench.root, version=2)
     bench.configs.fails = True
-    await bench.watcher.look()
-    await bench.watcher.look()
+    await bench.watcher.scan()
+    await bench.watcher.scan()
     assert await bench.version() == 1
     assert len(bench.logged("warning")) == 1
     bench.configs.fails = False
-    await bench.watcher.look()
+    await bench.watcher.scan()
     assert await bench.version() == 2
 
 

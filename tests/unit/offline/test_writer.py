@@ -11,7 +11,7 @@ import pytest
 from ff_proxy.errors import OfflineDataError, StartupError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.offline.directory import read_directory
-from ff_proxy.offline.durable_files import Disk, only_writer
+from ff_proxy.offline.durable_files import Disk, writer_lock
 from ff_proxy.offline.format import OfflineEnvironment
 from ff_proxy.offline.writer import check_writable, write_directory
 from tests.support.offline import ENV, OTHER, bakery, write_files
@@ -135,7 +135,7 @@ def test_a_new_directory_is_written(tmp_path: Path) -> None:
     assert list(environments(root).values()) == meant
     assert written.directories == (root / f"env-{ENV}", root / f"env-{OTHER}")
     assert written.untouched == ()
-    assert written.narrowed == ()
+    assert written.made_private == ()
     assert modes(root) == {(True, "0o700"), (False, "0o600")}
     assert hidden(root) == []
     assert ENV in (root / f"env-{ENV}" / "README.md").read_text()
@@ -147,7 +147,7 @@ def test_what_other_users_could_read_is_closed_to_them(root: Path, mode: int) ->
     (root / f"env-{ENV}").chmod(mode)
     (root / f"env-{ENV}" / "targets.json").chmod(0o644)
     written = write_directory(root, described(root, 2), 0)
-    assert written.narrowed == (root / f"env-{ENV}",)
+    assert written.made_private == (root / f"env-{ENV}",)
     for directory in written.directories:
         assert modes(directory) == {(False, "0o600")}
         assert directory.stat().st_mode & 0o777 == 0o700
@@ -156,7 +156,7 @@ def test_what_other_users_could_read_is_closed_to_them(root: Path, mode: int) ->
 def test_a_directory_that_may_hide_an_environment_is_not_written_over(root: Path) -> None:
     """It would be there twice afterwards."""
     (root / "env-other").symlink_to("nowhere")
-    with pytest.raises(StartupError, match="env-other: it cannot be read: the link leads"):
+    with pytest.raises(StartupError, match="env-other: it cannot be read: the link is broken"):
         write_directory(root, described(root, 2), 0)
     (root / "env-other").unlink()
     assert set(versions(root).values()) == {1}
@@ -286,15 +286,15 @@ def test_a_swap_that_fails_otherwise_is_told(tmp_path: Path) -> None:
 def test_a_journal_that_makes_no_sense_is_refused(root: Path, journal: str) -> None:
     """Nothing outside of the directory is ever touched."""
     (root / ".ff-proxy-journal.json").write_text(journal)
-    with pytest.raises(OfflineDataError, match="this journal of a write"):
+    with pytest.raises(OfflineDataError, match="the write journal"):
         read_directory(root, pause=no_pause)
-    with pytest.raises(StartupError, match="this journal of a write"):
+    with pytest.raises(StartupError, match="the write journal"):
         write_directory(root, described(root, 2), 0)
 
 
 def test_only_one_process_writes(root: Path) -> None:
     """The second one is refused, and a load waits for the first and gives up in the end."""
-    with only_writer(root) as alone:
+    with writer_lock(root) as alone:
         assert alone
         with pytest.raises(StartupError, match="another process is writing"):
             write_directory(root, described(root, 2), 0)
@@ -324,7 +324,7 @@ def test_what_does_not_read_back_is_never_written(root: Path) -> None:
         ),
         targets=(),
     )
-    with pytest.raises(StartupError, match="does not read back"):
+    with pytest.raises(StartupError, match="differs after being read back"):
         write_directory(root, [other, broken], 0)
     assert versions(root) == {ENV: 1, OTHER: 1, THIRD: 1}
     assert hidden(root) == []
@@ -349,7 +349,7 @@ def test_places_that_cannot_be_swapped_are_refused(root: Path, tmp_path: Path) -
         config = meant[0].config
         info = type(config.info)(EnvironmentId(name))
         odd = OfflineEnvironment(type(config)(info, {}, {}, frozenset()), ())
-        with pytest.raises(StartupError, match="no directory can be named after"):
+        with pytest.raises(StartupError, match="a directory name cannot contain environment"):
             write_directory(root, [odd], 0)
     assert hidden(root) == []
 

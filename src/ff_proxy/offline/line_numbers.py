@@ -1,4 +1,4 @@
-"""Finding the line of something in a file, once there is something to say about it."""
+"""Finding the line numbers of entries in a file, for problem reports."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,28 +7,27 @@ import yaml
 
 from ff_proxy.offline.document import entries_of_json, yaml_root
 
-_LARGEST_TREE: Final = 2**20
-_MOST: Final = 200
+_MAX_TREE_BYTES: Final = 2**20
+_MAX_LOOKUPS: Final = 200
 
 
-class Places:
-    """Lines of entries, and of what is in them, in a file that could be read.
+class LineNumbers:
+    """Line numbers of entries, and of values inside them, in a valid file.
 
-    Looking is slow: it is done for the first few hundred, and nobody reads more. Whatever cannot be found has
-    no line.
+    Finding a line is slow, so only the first few hundred lookups are answered; others have no line.
     """
 
     def __init__(self, data: bytes, *, is_yaml: bool) -> None:
         self._text = data.decode("utf-8-sig", "replace")
         self._is_yaml = is_yaml
-        self._asked = 0
+        self._lookups = 0
         self._entries: Sequence[tuple[int, int]] | None = None
         self._root: yaml.Node | None = None
 
     def line(self, entry: int, path: Sequence[str | int] = ()) -> int | None:
-        """The line, from 1, of what is at ``path`` in an entry; if that is absent, of what is around it."""
-        self._asked += 1
-        if self._asked > _MOST:
+        """The line, from 1, of ``path`` in an entry, or of the value around it if it is absent."""
+        self._lookups += 1
+        if self._lookups > _MAX_LOOKUPS:
             return None
         try:
             return self._in_yaml(entry, path) if self._is_yaml else self._in_json(entry, path)
@@ -36,7 +35,7 @@ class Places:
             return None
 
     def _in_yaml(self, entry: int, path: Sequence[str | int]) -> int | None:
-        if len(self._text) > _LARGEST_TREE:
+        if len(self._text) > _MAX_TREE_BYTES:
             return None
         if self._root is None:
             self._root = yaml_root(self._text)
@@ -47,9 +46,9 @@ class Places:
             self._entries = entries_of_json(self._text)
         start, end = self._entries[entry]
         first = self._text.count("\n", 0, start) + 1
-        if not path or end - start > _LARGEST_TREE:
+        if not path or end - start > _MAX_TREE_BYTES:
             return first
-        # JSON is YAML, whose reader remembers where things are.
+        # JSON is YAML, and the YAML parser records positions.
         root = yaml_root(self._text[start:end].replace("\t", " "))
         return first if root is None else first + _line(root, path)
 
@@ -57,10 +56,10 @@ class Places:
 def _line(node: yaml.Node, path: Sequence[str | int]) -> int:
     line = node.start_mark.line
     for step in path:
-        found = _step(node, step)
-        if found is None:
+        line_number = _step(node, step)
+        if line_number is None:
             break
-        line, node = found
+        line, node = line_number
     return int(line)
 
 
