@@ -2,11 +2,11 @@
 # lint: style, types, order of the rooms   bench: measure             test: the whole suite
 # coverage: what the suite runs through    bench-NAME: one of them    test-deep: properties, with many examples
 # lock: pin again what pyproject.toml and requirements/*.in ask for   docs: regenerate docs/options.md
-# chaos, faults: at random, one by one     page: write docs/performance.md, docs/capacity.md
+# chaos, faults, fuzz: see docs/proof.md   page: write docs/performance.md, docs/capacity.md
 # image: build the container image
 
 .DELETE_ON_ERROR:
-.PHONY: install demo check test test-deep chaos faults coverage lint docs image bench page lock clean
+.PHONY: install demo check test test-deep chaos faults fuzz coverage lint docs image bench page lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,6 +51,9 @@ chaos: install
 
 faults: install
 	$(BIN)/python -m tests.chaos -matrix -seconds $(or $(SECONDS),2) $(if $(FORM),-form $(FORM)) $(if $(ONLY),-only '$(ONLY)')
+
+fuzz: install
+	$(BIN)/python -m tests.chaos.fuzz $(if $(SEED),-seed $(SEED)) $(if $(REQUESTS),-requests $(REQUESTS))
 
 lint: install
 	$(BIN)/ruff check
