@@ -8,7 +8,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from ff_proxy.errors import RequestError
 from ff_proxy.http.body_reader import ArrivingBody
 
-_VERSIONS: Final = {"1.1": False, "1.0": True}
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _BLANKS: Final = b" \t"
 _DIGITS: Final = 18
@@ -182,14 +182,20 @@ class RequestParser:
             self._refuse(431, _TOO_LARGE)
         parser = self._parser
         method = parser.get_method().decode()
-        old = _VERSIONS.get(parser.get_http_version())
-        if old is None or method == "CONNECT" or not self._target.isascii():
-            self._refuse(400, "this is not a request for this server")
         # llhttp leaves blanks that follow a value to the reader.
         fields = {name.lower(): value.strip(_BLANKS) for name, value in self._fields}
         if len(fields) != len(self._fields):
             fields = _joined(self._fields)
-        close = old or not parser.should_keep_alive()
+        # What keeps a connection alive without a word is HTTP/1.1.
+        close, old = False, False
+        if b"connection" in fields or not parser.should_keep_alive():
+            version = parser.get_http_version()
+            old = version == "1.0"
+            close = old or not parser.should_keep_alive()
+            if version not in _VERSIONS:
+                self._refuse(400, "this is not a version of HTTP that is understood here")
+        if method == "CONNECT" or not self._target.isascii():
+            self._refuse(400, "this is not a request for this server")
         head = Head(method, self._target, fields, self._body(fields), old=old, close=close)
         self._fields = []
         self._target = b""
