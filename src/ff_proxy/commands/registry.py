@@ -106,6 +106,16 @@ COMMANDS: Final[Mapping[str, Command]] = {
             "Exit code: 0; 1 if the place does not answer; 2 for what is not there; 3 if it cannot be read."
         ),
     ),
+    "compare": Command(
+        "ask two proxies what SDKs ask, and show where their answers differ",
+        "compare.command:run",
+        record="compare.command:CompareOptions",
+        about=(
+            "Differences that docs/compatibility.md lists are counted, and shown with -all.\n"
+            "Exit code: 0; 1 if there is another difference, or a proxy does not answer; 2 as above."
+        ),
+        words="OLD NEW",
+    ),
     "sandbox": Command(
         "a small Harness for development and tests",
         "sandbox:sandbox",

@@ -1,0 +1,146 @@
+"""The differences that docs/compatibility.md lists, as far as an SDK can see them, under the same titles."""
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+
+class Kind(Enum):
+    """What was asked, as far as it matters for what is known to differ."""
+
+    AUTHENTICATION = "authentication"
+    UNKNOWN_KEY = "unknown key"
+    MALFORMED = "malformed"
+    FLAGS = "flags"
+    GROUPS = "groups"
+    EVALUATIONS = "evaluations"
+    FOREIGN = "another environment"
+    REFUSAL = "refusal"
+    STREAM = "stream"
+    STREAM_REFUSAL = "stream refusal"
+
+
+FOREIGN: Final = "a token of one environment used for another"
+UNKNOWN_KEY: Final = "unknown SDK key at `/client/auth`"
+NOT_LOADED_KEY: Final = "unknown key, not loaded yet"
+NOT_LOADED: Final = "data of an environment that is not loaded yet"
+JSON_VALUE: Final = "a JSON flag's `value` in evaluations"
+MALFORMED: Final = "malformed JSON in a request"
+CLAIMS: Final = "claims of tokens"
+STREAM_REFUSAL: Final = "refusals on `/stream`"
+NO_VARIATION: Final = "a flag that cannot be evaluated"
+STREAM_LOST: Final = "Harness' stream is lost"
+STREAMING: Final = "streaming"
+HEARTBEAT: Final = "heartbeats"
+AND_RULES: Final = "`and-rules`"
+FIELDS: Final = "fields of flags and target groups that the Go proxy does not know (`tags`, …)"
+
+TITLES: Final = (
+    FOREIGN,
+    UNKNOWN_KEY,
+    NOT_LOADED_KEY,
+    NOT_LOADED,
+    JSON_VALUE,
+    MALFORMED,
+    CLAIMS,
+    STREAM_REFUSAL,
+    NO_VARIATION,
+    STREAM_LOST,
+    STREAMING,
+    HEARTBEAT,
+    AND_RULES,
+    FIELDS,
+)
+
+# By what was asked: the status of the Go proxy (v1 or v2), ours, and the title.
+_STATUSES: Final[Mapping[tuple[Kind, int, int], str]] = {
+    (Kind.FOREIGN, 200, 403): FOREIGN,
+    (Kind.FOREIGN, 401, 403): FOREIGN,
+    (Kind.UNKNOWN_KEY, 401, 403): UNKNOWN_KEY,
+    (Kind.UNKNOWN_KEY, 401, 503): NOT_LOADED_KEY,
+    (Kind.AUTHENTICATION, 401, 503): NOT_LOADED_KEY,
+    (Kind.MALFORMED, 500, 400): MALFORMED,
+    (Kind.FLAGS, 200, 502): NOT_LOADED,
+    (Kind.GROUPS, 200, 502): NOT_LOADED,
+    (Kind.EVALUATIONS, 200, 502): NOT_LOADED,
+    (Kind.EVALUATIONS, 500, 404): NO_VARIATION,
+    (Kind.STREAM, 503, 200): STREAM_LOST,
+    (Kind.STREAM, 501, 200): STREAMING,
+    (Kind.STREAM_REFUSAL, 404, 403): STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 401, 403): STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 503, 400): STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 503, 401): STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 503, 403): STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 501, 400): STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 501, 401): STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 501, 403): STREAM_REFUSAL,
+}
+_KNOWN_FIELDS: Final[Mapping[Kind, frozenset[str]]] = {
+    Kind.FLAGS: frozenset(
+        (
+            *("defaultServe", "environment", "feature", "kind", "offVariation", "prerequisites", "project"),
+            *("rules", "state", "variationToTargetMap", "variations", "version"),
+        )
+    ),
+    Kind.GROUPS: frozenset(
+        (
+            *("identifier", "name", "environment", "createdAt", "modifiedAt", "included", "excluded"),
+            *("rules", "version"),
+        )
+    ),
+}
+_SERVING_RULES: Final = "servingRules"
+
+
+def status(kind: Kind, old: int, new: int) -> str:
+    """The title under which these statuses are listed, empty if they are not."""
+    return _STATUSES.get((kind, old, new), "")
+
+
+def value(kind: Kind, place: str, old: object, new: object, bodies: tuple[object, object]) -> str:
+    """The same for a value at ``place`` of both ``bodies``."""
+    if kind is Kind.EVALUATIONS:
+        is_value = place.rpartition(".")[2] == "value" and _entry(place, bodies[1]).get("kind") == "json"
+        return JSON_VALUE if is_value and _same_json(old, new) else ""
+    if kind is Kind.AUTHENTICATION:
+        return CLAIMS if old is None else ""
+    if kind is Kind.STREAM:
+        return HEARTBEAT if new == "heartbeat" else ""
+    if kind not in _KNOWN_FIELDS:
+        return ""
+    top = _top_field(place)
+    if kind is Kind.GROUPS and top in {_SERVING_RULES, "rules"} and _serves_rules(place, *bodies):
+        return AND_RULES
+    return FIELDS if old is None and top not in _KNOWN_FIELDS[kind] else ""
+
+
+def _top_field(place: str) -> str:
+    """The field of the flag or group that ``place`` is in; bodies are one of them, or a list."""
+    inner = place[place.find("]") + 1 :].lstrip(".") if place.startswith("[") else place
+    return inner.partition(".")[0].partition("[")[0]
+
+
+def _entry(place: str, body: object) -> Mapping[str, object]:
+    """The flag or group of ``body`` that ``place`` is in."""
+    if isinstance(body, list):
+        name = place[1 : place.find("]")]
+        for entry in body:
+            if isinstance(entry, Mapping) and name in {entry.get("identifier"), entry.get("flag")}:
+                return entry
+        return {}
+    return body if isinstance(body, Mapping) else {}
+
+
+def _serves_rules(place: str, old: object, new: object) -> bool:
+    """Whether only the new proxy answers with serving rules, in place of the rules."""
+    return bool(_entry(place, new).get(_SERVING_RULES)) and not _entry(place, old).get(_SERVING_RULES)
+
+
+def _same_json(old: object, new: object) -> bool:
+    """Whether both are texts of the same JSON, the old one perhaps encoded once more."""
+    try:
+        was, now = json.loads(str(old)), json.loads(str(new))
+        return bool(was == now or (isinstance(was, str) and json.loads(was) == now))
+    except ValueError:
+        return False
