@@ -18,6 +18,7 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi, Listing
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory
+from ff_proxy.upstream.fetch_progress import FetchProgress
 from ff_proxy.upstream.fetcher import Fetcher
 from ff_proxy.upstream.intervals import Schedule
 
@@ -45,6 +46,7 @@ class SnapshotExporter:
         self._log = telemetry.logger("upstream")
         self._rhythm = rhythm
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._progress = FetchProgress(rhythm, self._log)
 
     async def collect(self, keys: Sequence[SdkKey]) -> tuple[ExportedEnvironments, ...]:
         """Every environment that ``keys`` are of, by id.
@@ -52,6 +54,10 @@ class SnapshotExporter:
         Raises:
             UpstreamUnavailable: names every key and environment that is not complete, and why.
         """
+        async with self._progress.told():
+            return await self._collect(keys)
+
+    async def _collect(self, keys: Sequence[SdkKey]) -> tuple[ExportedEnvironments, ...]:
         directory = EnvironmentDirectory()
         problems: list[str] = []
         found: list[Credentials] = []
@@ -81,7 +87,7 @@ class SnapshotExporter:
 
     async def _enter(self, key: SdkKey, directory: EnvironmentDirectory) -> Credentials | str:
         try:
-            session = await self._persist(lambda: self._api.authenticate(key))
+            session = await self._persist(f"key {key.masked}", lambda: self._api.authenticate(key))
         except UpstreamError as error:
             return f"key {key.masked}: {error}"
         credentials, _ = directory.join(session, self._api.authenticate)
@@ -89,11 +95,18 @@ class SnapshotExporter:
 
     async def _environment(self, credentials: Credentials) -> ExportedEnvironments | str:
         info = credentials.environment
+        name = info.identifier or info.id
         try:
-            flags = await self._persist(partial(self._items, credentials, Domain.FLAG))
-            segments = await self._persist(partial(self._items, credentials, Domain.SEGMENT))
-            keys = await self._persist(lambda: self._complete(self._admin.keys(info), "keys"))
-            targets = await self._persist(lambda: self._complete(self._admin.targets(info), "targets"))
+            flags = await self._persist(f"flags of {name}", partial(self._items, credentials, Domain.FLAG))
+            segments = await self._persist(
+                f"target groups of {name}", partial(self._items, credentials, Domain.SEGMENT)
+            )
+            keys = await self._persist(
+                f"SDK keys of {name}", lambda: self._complete(self._admin.keys(info), "keys")
+            )
+            targets = await self._persist(
+                f"targets of {name}", lambda: self._complete(self._admin.targets(info), "targets")
+            )
         except UpstreamError as error:
             return f"environment {info.id}: {error}"
         # Configured keys count even if the listing has not caught up with them.
@@ -122,13 +135,15 @@ class SnapshotExporter:
             raise UpstreamUnavailable(f"the listing of {what} is partial")
         return listed.entries
 
-    async def _persist(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _persist(self, what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         backoff = self._rhythm.backoff()
-        for _ in range(_TRIES - 1):
-            try:
-                return await ask()
-            except UpstreamRefused:
-                raise
-            except UpstreamError as error:
-                await self._rhythm.sleep(backoff.next(error))
-        return await ask()
+        with self._progress.waiting(what) as wait:
+            for _ in range(_TRIES - 1):
+                try:
+                    return await ask()
+                except UpstreamRefused:
+                    raise
+                except UpstreamError as error:
+                    wait.failed(error)
+                    await self._rhythm.sleep(backoff.next(error))
+            return await ask()

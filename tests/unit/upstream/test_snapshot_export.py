@@ -1,5 +1,9 @@
 """Collecting everything once: all of it, or the names of what is missing."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from ff_proxy.errors import UpstreamUnavailable
@@ -94,3 +98,54 @@ async def test_every_problem_is_named(world: World) -> None:
     assert "key unkn***" in str(caught.value)
     assert f"environment {ENV}" in str(caught.value)
     assert "unknown-server-key" not in str(caught.value)
+
+
+@asynccontextmanager
+async def collecting(world: World) -> AsyncIterator[list[str]]:
+    """Collecting, in the background; how it ends is put into the list."""
+    ended: list[str] = []
+    collector = SnapshotExporter(
+        api=world.api, admin=world.admin, telemetry=world.telemetry, rhythm=world.rhythm
+    )
+
+    async def work() -> None:
+        try:
+            await collector.collect([KEY])
+        except UpstreamUnavailable as error:
+            ended.append(str(error))
+        else:
+            ended.append("")
+
+    async with running(work()):
+        yield ended
+
+
+def waits(world: World) -> list[str]:
+    """What the log says is waited for."""
+    return [str(line["waits"]) for line in world.said("waiting for Harness")]
+
+
+async def test_what_is_waited_for_is_said(world: World) -> None:
+    """Every five seconds while something hangs, with the try; then no more."""
+    gate = world.saas.gates["/admin/targets"] = asyncio.Event()
+    async with collecting(world) as ended:
+        await world.clock.advance(11)
+        assert waits(world) == [f"['targets of production: {seconds} s, try 1']" for seconds in (5, 10)]
+        assert world.said("waiting for Harness")[-1]["done"] == 4
+        gate.set()
+        await world.clock.advance(20)
+        assert ended == [""]
+    assert len(waits(world)) == 2
+
+
+async def test_why_a_try_failed_is_said(world: World) -> None:
+    """As a warning, with the key masked."""
+    world.saas.down = True
+    async with collecting(world) as ended:
+        await world.clock.advance(120)
+        assert "connection refused" in ended[0]
+    said = world.said("waiting for Harness")
+    assert {line["level"] for line in said} == {"warning"}
+    assert f"key {KEY.masked}: 5 s, try " in waits(world)[0]
+    assert "the last one: connection refused" in waits(world)[0]
+    assert KEY.reveal() not in world.log

@@ -67,7 +67,7 @@ def questions(subject: Subject, listen: float) -> Iterator[Question]:
     yield from _reads(subject)
     yield from _evaluations(subject)
     yield from _refusals(subject)
-    yield _stream(subject, listen)
+    yield _stream("stream", Kind.STREAM, {"API-Key": subject.key.reveal()}, listen)
 
 
 def _reads(subject: Subject) -> Iterator[Question]:
@@ -110,21 +110,15 @@ def _refusals(subject: Subject) -> Iterator[Question]:
         path = f"/client/env/{segment(subject.other)}/feature-configs"
         yield _get("flags of another environment", Kind.FOREIGN, path)
 
-    async def without_key(session: Session) -> Answer:
-        return await answered(session.client.get("/stream", {**_ORIGIN, **bearer(session.token)}))
-
-    yield Question("stream without a key", Kind.STREAM_REFUSAL, without_key)
-
-    async def foreign_key(session: Session) -> Answer:
-        headers = {**_ORIGIN, **bearer(session.token), "API-Key": _UNKNOWN}
-        return await answered(session.client.get("/stream", headers))
-
-    yield Question("stream with an unknown key", Kind.STREAM_REFUSAL, foreign_key)
+    yield _stream("stream without a key", Kind.STREAM_REFUSAL, {}, _MARGIN_SECONDS)
+    yield _stream("stream with an unknown key", Kind.STREAM_REFUSAL, {"API-Key": _UNKNOWN}, _MARGIN_SECONDS)
 
 
-def _stream(subject: Subject, listen: float) -> Question:
+def _stream(name: str, kind: Kind, key: Mapping[str, str], listen: float) -> Question:
+    """The head of a stream, and what is said first within ``listen`` seconds."""
+
     async def ask(session: Session) -> Answer:
-        headers = {**_ORIGIN, **bearer(session.token), "API-Key": subject.key.reveal()}
+        headers = {**_ORIGIN, **bearer(session.token), **key}
         try:
             async with session.client.stream(headers, listen + _MARGIN_SECONDS) as answer:
                 said = await _first_words(answer, listen) if answer.status == HTTPStatus.OK else b""
@@ -132,7 +126,7 @@ def _stream(subject: Subject, listen: float) -> Question:
         except UpstreamError as error:
             return no_answer(str(error))
 
-    return Question("stream", Kind.STREAM, ask)
+    return Question(name, kind, ask)
 
 
 async def _first_words(answer: OpenStream, listen: float) -> bytes:
