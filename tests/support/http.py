@@ -85,6 +85,11 @@ class Wire:
             body = await self.reader.readexactly(int(lengths[0]))
         return Response(status, fields, body, raw + body)
 
+    async def chunk(self) -> bytes:
+        """The next chunk of a response that has begun."""
+        size = int((await self.reader.readline()).strip(), 16)
+        return (await self.reader.readexactly(size + 2))[:-2]
+
     async def closed(self) -> bytes:
         """Whatever comes until the other side closes, or resets the connection."""
         received = b""

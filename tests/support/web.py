@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import repeat
 
@@ -11,7 +11,11 @@ from ff_proxy.api.auth import Authenticator
 from ff_proxy.api.auth_gate import ClosedGate, Issuer
 from ff_proxy.api.evaluations import Evaluations
 from ff_proxy.api.health import Health
+from ff_proxy.api.key_lookup import KeyLookup
 from ff_proxy.api.leases import SnapshotLeases
+from ff_proxy.api.ofrep import OfrepEvaluations
+from ff_proxy.api.ofrep_streams import OfrepStreamRequests, StreamTickets
+from ff_proxy.api.ofrep_usage import OfrepUsage
 from ff_proxy.api.ports import AlwaysFresh, Freshness
 from ff_proxy.api.reads import Reads
 from ff_proxy.api.request_metrics import RequestMetrics
@@ -46,7 +50,7 @@ from ff_proxy.store.protocol import TargetStore
 from ff_proxy.streams.hub import Hub
 from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.telemetry import Telemetry, null_telemetry
-from ff_proxy.usage.intake import Intake
+from ff_proxy.usage.intake import CountSource, Intake
 from tests.support.configs import ENVIRONMENT, KEY
 from tests.support.http import HOST, Response, Wire, connected_to, until
 
@@ -87,12 +91,17 @@ class Posts:
     def __init__(self) -> None:
         self.bodies: list[tuple[EnvironmentId, bytes]] = []
         self.unreadable = False
+        self.sources: list[CountSource] = []
 
     async def receive(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
         body = b"".join([piece async for piece in pieces])
         if self.unreadable:
             raise RequestError(400, "the body is not readable JSON")
         self.bodies.append((environment, body))
+
+    def pull(self, source: CountSource) -> Callable[[], None]:
+        self.sources.append(source)
+        return lambda: None
 
 
 class Site:
@@ -140,6 +149,8 @@ class Site:
         if shut:
             access = issuer = ClosedGate()
         request_metrics = RequestMetrics(self.telemetry, self.snapshots)
+        keys = KeyLookup(self.snapshots, self.keys)
+        self.tickets = StreamTickets(self.tokens, self.clock)
         self.stream_requests = StreamRequests(access, fresh, self.hub, self.snapshots, loading=loading)
         self.environment_metrics = EnvironmentMetrics(
             self.snapshots, self.store.configs, self.clock, self.telemetry
@@ -154,7 +165,7 @@ class Site:
                 self.lists,
                 self.telemetry,
             ),
-            Authenticator(issuer, self.snapshots, self.keys, self.targets, self.registrar, self.telemetry),
+            Authenticator(issuer, keys, self.targets, self.registrar, self.telemetry),
             UsagePosts(access, fresh, intake or self.posts, self.telemetry),
             self.stream_requests,
             Health(
@@ -166,6 +177,15 @@ class Site:
                 request_metrics,
                 self.telemetry,
             ),
+            OfrepEvaluations(
+                keys,
+                fresh,
+                self.registrar,
+                OfrepUsage(intake or self.posts, self.clock),
+                self.tickets,
+                self.telemetry,
+            ),
+            OfrepStreamRequests(self.tickets, self.snapshots, self.hub),
             self.snapshots,
             longest_usage=max_body,
         )

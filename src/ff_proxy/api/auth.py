@@ -6,13 +6,12 @@ from typing import Final
 import msgspec
 
 from ff_proxy.api.auth_gate import Issuer
-from ff_proxy.api.ports import KeyChecker, Registrar
-from ff_proxy.errors import RequestError, StoreError
+from ff_proxy.api.key_lookup import KeyLookup
+from ff_proxy.api.ports import Registrar
+from ff_proxy.errors import StoreError
 from ff_proxy.http.request import Request
-from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, json_response
+from ff_proxy.http.response import Response, json_response
 from ff_proxy.model.keys import EnvironmentId, SdkKey
-from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.store.protocol import Targets
 from ff_proxy.telemetry import Telemetry
@@ -33,8 +32,7 @@ class Authenticator:
 
     Args:
         issuer: makes them.
-        snapshots: know the keys of every loaded environment.
-        checker: asked about keys that no snapshot knows.
+        keys: find environments.
         targets: where described targets are kept.
         registrar: tells SaaS of them.
         telemetry: told when targets cannot be kept.
@@ -43,15 +41,13 @@ class Authenticator:
     def __init__(
         self,
         issuer: Issuer,
-        snapshots: SnapshotRegistry,
-        checker: KeyChecker,
+        keys: KeyLookup,
         targets: Targets,
         registrar: Registrar,
         telemetry: Telemetry,
     ) -> None:
         self._issuer = issuer
-        self._snapshots = snapshots
-        self._checker = checker
+        self._keys = keys
         self._targets = targets
         self._registrar = registrar
         self._cut = telemetry.metrics.targets_cut
@@ -68,13 +64,13 @@ class Authenticator:
 
     def _answer(self, content: bytes) -> Response | Awaitable[Response]:
         asked = read_auth_request(content)
-        snapshot = self._held(asked.key)
+        snapshot = self._keys.loaded(asked.key)
         if snapshot is None or asked.target is not None or asked.excess is not None:
             return self._answer_later(asked)
         return self._token(snapshot, asked.key)
 
     async def _answer_later(self, asked: AuthRequest) -> Response:
-        snapshot = await self._snapshot(asked.key)
+        snapshot = await self._keys.find(asked.key)
         response = self._token(snapshot, asked.key)
         await self._remember(snapshot.environment, asked)
         return response
@@ -82,27 +78,6 @@ class Authenticator:
     def _token(self, snapshot: Snapshot, key: SdkKey) -> Response:
         token = self._issuer.issue(snapshot.info, key.hash)
         return json_response(200, msgspec.json.encode({"authToken": token}))
-
-    async def _snapshot(self, key: SdkKey) -> Snapshot:
-        snapshot = self._held(key)
-        if snapshot is not None:
-            return snapshot
-        if not self._snapshots.ready.is_set():
-            raise _unavailable("the proxy is starting")
-        verdict = await self._checker.check(key)
-        if verdict is KeyVerdict.REFUSED:
-            raise RequestError(403, "the SDK key is not known here")
-        if verdict is KeyVerdict.UNAVAILABLE:
-            raise _unavailable("the SDK key cannot be checked now")
-        await self._snapshots.resync()
-        snapshot = self._held(key)
-        if snapshot is None:
-            raise _unavailable("the environment of this SDK key is not loaded yet")
-        return snapshot
-
-    def _held(self, key: SdkKey) -> Snapshot | None:
-        environment = self._snapshots.environment_of(key.hash)
-        return None if environment is None else self._snapshots.get(environment)
 
     async def _remember(self, environment: EnvironmentId, asked: AuthRequest) -> None:
         if asked.excess is not None:
@@ -117,7 +92,3 @@ class Authenticator:
         except StoreError as error:
             # No SDK survives a refused authentication, and every one can do without its attributes.
             self._once.warning(_UNREGISTERED, environment, error=str(error))
-
-
-def _unavailable(message: str) -> RequestError:
-    return RequestError(UNAVAILABLE, message, retry_after=RETRY_SOON)

@@ -5,6 +5,9 @@ from typing import Final
 
 from ff_proxy.api.auth import LONGEST_BODY, Authenticator
 from ff_proxy.api.health import Health
+from ff_proxy.api.ofrep import LONGEST_BODY as OFREP_LONGEST_BODY
+from ff_proxy.api.ofrep import OFREP_HEADERS, OfrepEvaluations, ofrep_problem
+from ff_proxy.api.ofrep_streams import EVENTS_HEADERS, EVENTS_PATH, OfrepStreamRequests
 from ff_proxy.api.reads import EVALUATION_HEADERS, READ_HEADERS, Reads
 from ff_proxy.api.stream_requests import STREAM_HEADERS, StreamRequests
 from ff_proxy.api.usage_posts import UsagePosts
@@ -26,6 +29,8 @@ def make_routes(
     usage_posts: UsagePosts,
     stream_requests: StreamRequests,
     health: Health,
+    ofrep: OfrepEvaluations,
+    ofrep_streams: OfrepStreamRequests,
     snapshots: SnapshotRegistry,
     *,
     longest_usage: int,
@@ -61,8 +66,26 @@ def make_routes(
             body_limit=longest_usage,
             share=share,
         ),
+        *_ofrep_routes(ofrep, ofrep_streams),
         Route("GET", "/metrics", health.metrics),
         Route("GET", "/health", health.overview, spared=True),
         Route("GET", "/health/live", health.live, spared=True),
         Route("GET", "/health/ready", health.ready, spared=True),
     ]
+
+
+def _ofrep_routes(ofrep: OfrepEvaluations, streams: OfrepStreamRequests) -> list[Route]:
+    return [
+        Route(
+            "POST",
+            template,
+            handler,
+            headers=OFREP_HEADERS,
+            body_limit=OFREP_LONGEST_BODY,
+            problem=ofrep_problem,
+        )
+        for template, handler in (
+            ("/ofrep/v1/evaluate/flags", ofrep.bulk),
+            ("/ofrep/v1/evaluate/flags/{key}", ofrep.single),
+        )
+    ] + [Route("GET", EVENTS_PATH, streams, headers=EVENTS_HEADERS, problem=empty_problem, streams=True)]

@@ -23,6 +23,8 @@ from ff_proxy.wire.sdk import TokenClaims, read_claims, write_claims
 AWAITED: Final = "the secret that signs tokens is not read from the store yet"
 
 _ALGORITHM: Final = "HS256"
+# No token begins like this: a signature of one kind is never good for the other.
+_NO_TOKEN: Final = b"ff-proxy ticket\0"
 _LONGEST: Final = 8192
 _PADDING: Final = b"=="
 
@@ -117,6 +119,17 @@ class Tokens:
                 self._verified.put(token, claims)
         return claims
 
+    def sign(self, environment: EnvironmentId, content: bytes) -> bytes:
+        """A signature of something other than a token; raises ``RequestError`` 503 while none can be made."""
+        return hmac.digest(self._signing(environment), _NO_TOKEN + content, "sha256")
+
+    def signed(self, environment: EnvironmentId, content: bytes, signature: bytes) -> bool:
+        """Whether a member of this fleet made ``signature`` with ``sign``."""
+        return any(
+            hmac.compare_digest(hmac.digest(secret, _NO_TOKEN + content, "sha256"), signature)
+            for secret in self._candidates(environment)
+        )
+
     def undecided(self, token: bytes) -> bool:
         """Whether a token that ``verify`` does not take may turn out to be good soon.
 
@@ -148,11 +161,10 @@ class Tokens:
             raise RequestError(UNAVAILABLE, AWAITED, retry_after=RETRY_SOON)
         return _bytes(secret)
 
-    def _candidates(self, content: bytes) -> Iterator[bytes]:
+    def _candidates(self, environment: EnvironmentId | None) -> Iterator[bytes]:
         if self._secret is not None:
             yield self._secret
         yield from map(_bytes, self._others())
-        environment = _claimed_environment(content)
         if environment is not None:
             if self._derived is not None:
                 yield from map(_bytes, self._derived.good(environment))
@@ -165,7 +177,7 @@ class Tokens:
             given = base64.urlsafe_b64decode(signature + _PADDING)
         except binascii.Error:
             return None
-        for secret in self._candidates(content):
+        for secret in self._candidates(_claimed_environment(content)):
             if hmac.compare_digest(hmac.digest(secret, content, "sha256"), given):
                 return secret
         return None

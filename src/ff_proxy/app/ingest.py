@@ -63,7 +63,13 @@ def make_ingest(
     intake: Intake = NullIntake(telemetry)
     registrar: Registrar = NullTargetIntake()
     if options.usage.post_interval is not None:
-        intake = counts = UsageIntake(store.usage, clock, telemetry, budget=shares.usage_buffer)
+        intake = counts = UsageIntake(
+            store.usage,
+            clock,
+            telemetry,
+            budget=shares.usage_buffer,
+            local_counts=options.usage.ofrep,
+        )
         services.append(counts)
         flush.append(Phase("usage taken", deadline, counts.last_flush))
     if isinstance(options, ReplicaOptions) or options.upstream.forward_targets:

@@ -13,7 +13,11 @@ from ff_proxy.api.auth_gate import AuthGate
 from ff_proxy.api.derived_secrets import DerivedSecrets
 from ff_proxy.api.evaluations import Evaluations
 from ff_proxy.api.health import Health
+from ff_proxy.api.key_lookup import KeyLookup
 from ff_proxy.api.leases import SnapshotLeases
+from ff_proxy.api.ofrep import OfrepEvaluations
+from ff_proxy.api.ofrep_streams import OfrepStreamRequests, StreamTickets
+from ff_proxy.api.ofrep_usage import OfrepUsage
 from ff_proxy.api.ports import Freshness, KeyChecker, Registrar
 from ff_proxy.api.reads import Reads
 from ff_proxy.api.request_metrics import RequestMetrics
@@ -142,11 +146,14 @@ def make_serving(
         access,
         needs.targets,
         needs.freshness,
-        Evaluations(telemetry, budget=shares.evaluations),
+        Evaluations(telemetry, budget=shares.evaluations // 2),
         SnapshotLeases(snapshots),
         lists,
         telemetry,
     )
+    keys = KeyLookup(snapshots, needs.checker)
+    tickets = StreamTickets(tokens, clock)
+    ofrep_usage = OfrepUsage(needs.intake, clock)
     health = Health(
         needs.environments,
         needs.statuses,
@@ -158,10 +165,20 @@ def make_serving(
     )
     routes = make_routes(
         reads,
-        Authenticator(auth_gate, snapshots, needs.checker, needs.targets, needs.registrar, telemetry),
+        Authenticator(auth_gate, keys, needs.targets, needs.registrar, telemetry),
         UsagePosts(access, needs.freshness, needs.intake, telemetry),
         stream_requests,
         health,
+        OfrepEvaluations(
+            keys,
+            needs.freshness,
+            needs.registrar,
+            ofrep_usage,
+            tickets,
+            telemetry,
+            budget=shares.evaluations // 2,
+        ),
+        OfrepStreamRequests(tickets, snapshots, hub),
         snapshots,
         longest_usage=options.limits.max_body_size,
     )

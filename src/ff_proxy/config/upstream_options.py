@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import Status, option, required
+from ff_proxy.config.declare import option, required
 from ff_proxy.config.sections import HARNESS, SYNC
 from ff_proxy.model.keys import SdkKey, Secret
 
@@ -97,5 +97,4 @@ class UsageOptions:
         True,
         "Count evaluations over OFREP as usage",
         name="ofrep-usage",
-        status=Status.PENDING,
     )

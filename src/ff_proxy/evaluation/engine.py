@@ -1,6 +1,7 @@
 """The engine: one environment's compiled flags and segments."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Final, TypeVar, final
 
 from ff_proxy.evaluation.explain import explain
@@ -36,6 +37,22 @@ class Engine:
         ordered = [flags[identifier] for identifier in sorted(flags)]
         self._targeted: Final = tuple(flag.targeted for flag in ordered)
         self._untargeted: Final = tuple(flag.untargeted for flag in ordered)
+
+    @cached_property
+    def target_dependent(self) -> frozenset[str]:
+        """The flags whose variation may depend on the target, by themselves or by flags they depend on."""
+        dependent = {name for name, flag in self.flags.items() if _looks_at_target(flag.record)}
+        grown = True
+        while grown:
+            more = {
+                name
+                for name, flag in self.flags.items()
+                if name not in dependent
+                and any(entry.feature in dependent for entry in flag.record.prerequisites)
+            }
+            grown = bool(more)
+            dependent |= more
+        return frozenset(dependent)
 
     def evaluate(self, flag: str, target: Target | None) -> Evaluation | NoEvaluation:
         """One flag's variation for a target (spec/evaluation#one-flag)."""
@@ -80,6 +97,12 @@ class Engine:
 
     def _view(self, target: Target | None) -> TargetView:
         return TargetView(target, self.flags, self.segments)
+
+
+def _looks_at_target(record: FeatureConfig) -> bool:
+    return record.on and bool(
+        record.rules or record.variation_map or record.default_serve.distribution is not None
+    )
 
 
 def compile_engine(

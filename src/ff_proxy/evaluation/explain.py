@@ -115,7 +115,7 @@ class _Walk:
             inner = [self._clauses.clause(clause) for clause in rule.clauses]
             matches = all(step.holds for step in inner)
             nothing = rule.serve.distribution is None and rule.serve.variation is None
-            variation = rule.serve.variation or ""
+            variation, reason = rule.serve.variation or "", Reason.RULE
             text = f"rule {number} (priority {rule.priority}) {'matches' if matches else 'does not match'}"
             if matches and not inner:
                 text += " everybody: it has no clause"
@@ -123,13 +123,14 @@ class _Walk:
                 text += " but serves nothing, so the next rule is tried"
             elif matches and rule.serve.distribution is not None:
                 variation = self._share(rule.serve.distribution, inner)
+                reason = Reason.RULE_DISTRIBUTION
             steps.append(
                 Step(
                     StepKind.RULE, text, matches, {"number": number, "priority": rule.priority}, tuple(inner)
                 )
             )
             if matches and not nothing:
-                return (variation, Reason.RULE) if variation else None
+                return (variation, reason) if variation else None
         return None
 
     def _from_default(self, serve: Serve, steps: list[Step]) -> _Choice:

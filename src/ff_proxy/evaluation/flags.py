@@ -130,7 +130,7 @@ def _priority(rule: ServingRule) -> int:
 def _serve_outcome(serve: Serve, results: _Results, otherwise: Outcome) -> Outcome | None:
     """What a rule serves; ``None`` if nothing, so that the next rule is tried."""
     if serve.distribution is not None:
-        return _rollout(serve.distribution, Reason.RULE, results, otherwise)
+        return _rollout(serve.distribution, Reason.RULE_DISTRIBUTION, results, otherwise)
     if serve.variation is None:
         return None
     return results.of(serve.variation, Reason.RULE) if serve.variation else otherwise

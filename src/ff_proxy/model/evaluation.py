@@ -13,6 +13,7 @@ class Reason(StrEnum):
     TARGET_MAP = "target_map"
     SEGMENT_MAP = "segment_map"
     RULE = "rule"
+    RULE_DISTRIBUTION = "rule_distribution"
     DISTRIBUTION = "distribution"
     DEFAULT = "default"
     UNKNOWN_FLAG = "unknown_flag"

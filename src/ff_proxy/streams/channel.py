@@ -9,7 +9,7 @@ from msgspec import structs
 from ff_proxy.model.environment import Action, Change
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.streams.event_log import EventLog, Resync
-from ff_proxy.streams.framing import Batch
+from ff_proxy.streams.framing import Batch, event_chunk
 from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.streams.stream import Stream
 from ff_proxy.telemetry import Metrics
@@ -60,8 +60,7 @@ class Channel:
         """Requests see ``snapshot`` now; the idle streams become ready if that means something to them."""
         self.snapshot = snapshot
         self._everything = self._one_segment = None
-        for change in changes:
-            self.recent.append(self._as_held(change), now)
+        self._append(changes, now)
         if changes and self.idle:
             self.ready.extend(self.idle)
             self.idle.clear()
@@ -134,6 +133,10 @@ class Channel:
         else:
             stream.resync_position = batch.position
         return batch
+
+    def _append(self, changes: Collection[Change], now: float) -> None:
+        for change in changes:
+            self.recent.append((change.domain, change.identifier), event_chunk(self._as_held(change)), now)
 
     def _as_held(self, change: Change) -> Change:
         # What a store remembers of the time before this process may be of an item that is gone by now;

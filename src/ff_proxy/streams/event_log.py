@@ -59,14 +59,13 @@ class EventLog:
         first = bisect_left(self._entries, at, key=_by_time)
         return self._entries[first].position - 1 if first < len(self._entries) else self.end
 
-    def append(self, change: Change, now: float) -> None:
-        """Take in a change that was announced at ``now`` (monotonic seconds)."""
-        item = (change.domain, change.identifier)
+    def append(self, item: tuple[Domain, str], chunk: bytes, now: float) -> None:
+        """Take in what streams are sent of a change of ``item``, announced at ``now`` (monotonic seconds)."""
         older = self._newest.get(item)
         if older is not None:
             older.superseded = True
         self.end += 1
-        entry = _Entry(item, self.end, event_chunk(change), now)
+        entry = _Entry(item, self.end, chunk, now)
         self._newest[item] = entry
         self._entries.append(entry)
         if len(self._entries) > 2 * len(self._newest) + _SPARE:
@@ -155,3 +154,15 @@ class Resync:
 
 def _holds(snapshot: Snapshot, change: Change) -> bool:
     return snapshot.version(change.domain, change.identifier) == change.version
+
+
+class OneWrite:
+    """Something that a stream is sent once, whatever happens meanwhile."""
+
+    def __init__(self, chunk: bytes) -> None:
+        self._batch: Final = Batch(chunk, 1, 1)
+
+    def after(self, position: int, current: Snapshot) -> Batch | None:
+        """See ``Resync``."""
+        del current
+        return None if position else self._batch

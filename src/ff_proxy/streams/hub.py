@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from enum import Enum
 from typing import Final, Protocol
 
 import msgspec
@@ -14,6 +15,7 @@ from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.streams.channel import Channel
 from ff_proxy.streams.drain_schedule import DrainSchedule
 from ff_proxy.streams.list_reads import ListReads
+from ff_proxy.streams.refetch_channel import RefetchChannel
 from ff_proxy.streams.resync_schedule import ResyncSchedule
 from ff_proxy.streams.sender import Intervals, Sender
 from ff_proxy.streams.stream import Stream
@@ -25,6 +27,13 @@ _TICK: Final = 1.0
 _SKEW: Final = 2.0
 
 
+class StreamProtocol(Enum):
+    """What is spoken on a stream."""
+
+    HARNESS = "harness"
+    OFREP = "ofrep"
+
+
 class StreamOpening(msgspec.Struct, frozen=True):
     """What the hub must know of a stream that is to be opened.
 
@@ -34,6 +43,8 @@ class StreamOpening(msgspec.Struct, frozen=True):
         token: of the request; empty if tokens are not checked.
         issued_at: epoch seconds at which the token was issued, if there is one.
         client: the SDK gets evaluations, and fetches them all after one event of a segment.
+        protocol: what its client understands.
+        seen: the revision that an OFREP client has seen, if it says so.
     """
 
     environment: EnvironmentId
@@ -41,6 +52,8 @@ class StreamOpening(msgspec.Struct, frozen=True):
     token: bytes = b""
     issued_at: float | None = None
     client: bool = False
+    protocol: StreamProtocol = StreamProtocol.HARNESS
+    seen: str = ""
 
 
 class SnapshotSource(Protocol):
@@ -88,7 +101,7 @@ class Hub:
         self._metrics = telemetry.metrics
         self._jitter = jitter
         self._pace = pace
-        self._channels: dict[EnvironmentId, Channel] = {}
+        self._channels: dict[tuple[EnvironmentId, StreamProtocol], Channel] = {}
         self._sender = Sender(clock, pace)
         self._drain_schedule: DrainSchedule | None = None
         snapshots.listen(self._announced)
@@ -116,10 +129,12 @@ class Hub:
             head: the complete response head, announcing a chunked body and ``Connection: close``.
             on_closed: called once, when the connection is gone.
         """
-        channel = self._channel(opening.environment)
+        channel = self._channel(opening.environment, opening.protocol)
         stream = Stream(transport, channel, opening.key, self._seen_by(opening, channel), on_closed)
         channel.join(stream)
-        if opening.issued_at is not None and channel.is_older(opening.issued_at):
+        if isinstance(channel, RefetchChannel):
+            channel.catch_up(stream, opening.seen)
+        elif opening.issued_at is not None and channel.is_older(opening.issued_at):
             self._catch_up(opening, channel, stream)
         if self._drain_schedule is not None:
             self._drain_schedule.add(stream)
@@ -127,6 +142,8 @@ class Hub:
 
     def _seen_by(self, opening: StreamOpening, channel: Channel) -> int:
         """The position up to which the SDK knows the events: it authenticates, then fetches, then listens."""
+        if opening.protocol is StreamProtocol.OFREP:
+            return channel.recent.end
         if opening.issued_at is None:
             return channel.recent.start
         age = self._clock.wall() - opening.issued_at
@@ -173,20 +190,28 @@ class Hub:
     def _streams(self) -> list[Stream]:
         return [stream for channel in self._channels.values() for stream in channel.streams]
 
-    def _channel(self, environment: EnvironmentId) -> Channel:
-        channel = self._channels.get(environment)
+    def _channel(self, environment: EnvironmentId, protocol: StreamProtocol) -> Channel:
+        channel = self._channels.get((environment, protocol))
         if channel is None:
-            channel = Channel(environment, self._sender, self._pace.window, self._lists, self._metrics)
+            make = RefetchChannel if protocol is StreamProtocol.OFREP else Channel
+            channel = make(environment, self._sender, self._pace.window, self._lists, self._metrics)
             channel.snapshot = self._snapshots.get(environment)
-            self._channels[environment] = channel
+            self._channels[environment, protocol] = channel
         return channel
 
     def _announced(self, announcement: Announcement) -> None:
-        channel = self._channel(announcement.environment)
+        # Harness' events are remembered for streams to come, OFREP's concern those that are open.
+        self._channel(announcement.environment, StreamProtocol.HARNESS)
+        for protocol in StreamProtocol:
+            channel = self._channels.get((announcement.environment, protocol))
+            if channel is not None:
+                self._pass_on(announcement, channel, protocol)
+
+    def _pass_on(self, announcement: Announcement, channel: Channel, protocol: StreamProtocol) -> None:
         channel.announce(announcement.snapshot, announcement.changes, self._clock.monotonic())
         if announcement.snapshot is None:
             self._sender.end(channel.streams, "removed")
-            del self._channels[announcement.environment]
+            del self._channels[announcement.environment, protocol]
         elif announcement.revoked:
             revoked = announcement.revoked
             self._sender.end([stream for stream in channel.streams if stream.key in revoked], "revoked")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from ff_proxy.model.keys import SdkKeyHash
-from ff_proxy.streams.event_log import Resync
+from ff_proxy.streams.event_log import OneWrite, Resync
 from ff_proxy.streams.framing import LAST_CHUNK
 
 _IGNORED_BYTES: Final = 64 * 1024
@@ -84,7 +84,7 @@ class Stream(asyncio.Protocol):
         self._ignored = 0
         self.key: Final = key
         self.position = position
-        self.resync: Resync | None = None
+        self.resync: Resync | OneWrite | None = None
         self.resync_position = 0
         self.token = b""
         self.due = 0.0

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -11,7 +11,7 @@ from ff_proxy.errors import RequestError, StoreError, StoreRefused
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.memory import LEAST_SHARES
-from ff_proxy.model.usage import weight
+from ff_proxy.model.usage import UsageCount, weight
 from ff_proxy.store.protocol import UsageIngest
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.sdk_metrics import SdkCounter
@@ -33,6 +33,10 @@ _ROOM_SECONDS: Final = 2.0
 _UNKNOWN_SDK: Final = SdkLabels()
 
 
+CountSource = Callable[[], Iterable[tuple[EnvironmentId, Iterable[UsageCount]]]]
+"""Gives what was counted since it was last asked, by environment."""
+
+
 class Intake(Protocol):
     """Accepts usage for ``api``."""
 
@@ -40,6 +44,13 @@ class Intake(Protocol):
         """Parse a posted body of ``environment`` as it arrives, yielding to the event loop between steps.
 
         Raises ``RequestError`` 400 if the body cannot be read, and what ``pieces`` raises.
+        """
+        ...
+
+    def pull(self, source: CountSource) -> Callable[[], None] | None:
+        """Take what ``source`` has counted in this process whenever counts are stored.
+
+        Returns what says that there is something; ``None`` if such counts are not wanted.
         """
         ...
 
@@ -56,6 +67,7 @@ class UsageIntake:
         interval: seconds that a count may be only in this process, where ``kill -9`` loses it
         (spec/behaviour#goals).
         budget: bytes of merged entries in memory.
+        local_counts: whether evaluations made in this process count as well.
     """
 
     name = "usage intake"
@@ -68,6 +80,7 @@ class UsageIntake:
         *,
         interval: float = 0.5,
         budget: int = LEAST_SHARES.usage_buffer,
+        local_counts: bool = True,
     ) -> None:
         self.ready = asyncio.Event()
         self._queue = queue
@@ -87,6 +100,8 @@ class UsageIntake:
         self._room = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._unstored: deque[Batch] = deque()
+        self._local_counts = local_counts
+        self._sources: list[CountSource] = []
 
     async def receive(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
         """See ``Intake``."""
@@ -111,6 +126,13 @@ class UsageIntake:
         finally:
             self._deferred_room += deferred
 
+    def pull(self, source: CountSource) -> Callable[[], None] | None:
+        """See ``Intake``."""
+        if not self._local_counts:
+            return None
+        self._sources.append(source)
+        return self._not_empty.set
+
     async def run(self) -> None:
         """Move counts into the store until cancelled; call ``flush`` afterwards for the rest."""
         self.ready.set()
@@ -125,6 +147,10 @@ class UsageIntake:
         async with self._flushing:
             self._not_empty.clear()
             self._flush_now.clear()
+            for source in self._sources:
+                for environment, counts in source():
+                    self._merge(environment, UsageReport(tuple(counts), (), _UNKNOWN_SDK, 0))
+            self._not_empty.clear()
             unstored = self._unstored = deque(self._buffer.drain(_BATCH))
             try:
                 while unstored:
@@ -213,6 +239,10 @@ class NullIntake:
             self._dropped.labels(environment, "unreadable").inc()
             raise
         self._sdks.count(environment, post.sdk)
+
+    def pull(self, source: CountSource) -> None:
+        """See ``Intake``."""
+        del source
 
 
 class _Post:

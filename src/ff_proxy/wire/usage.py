@@ -1,10 +1,16 @@
 """Usage on the wire: what SDKs post, and the body that is sent to Harness."""
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
-from ff_proxy.model.usage import Attributes, UsageCount, UsageTarget
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.usage import Attributes, UsageCount, UsageKey, UsageTarget
+
+_METRICS_TYPE: Final = "FFMETRICS"
+_GLOBAL_TARGET: Final = "__global__cf_target"
+"""What server SDKs send instead of a target's identifier."""
 
 
 class SdkLabels(msgspec.Struct, frozen=True):
@@ -25,6 +31,21 @@ class UsageReport(msgspec.Struct, frozen=True):
     targets: tuple[UsageTarget, ...]
     sdk: SdkLabels
     bad: int
+
+
+def evaluation_key(environment: EnvironmentId, flag: str, variation: str, language: str) -> UsageKey:
+    """The key under which an evaluation made here is counted, with the attributes that SDKs send."""
+    attributes = {
+        "SDK_LANGUAGE": language,
+        "SDK_TYPE": "server",
+        "SDK_VERSION": "ofrep",
+        "featureIdentifier": flag,
+        "featureName": flag,
+        "target": _GLOBAL_TARGET,
+        "variationIdentifier": variation,
+    }
+    encoded = {name: msgspec.json.encode(text).decode() for name, text in attributes.items()}
+    return UsageKey(environment, _METRICS_TYPE, tuple(sorted(encoded.items())))
 
 
 def encode_count(count: UsageCount) -> bytes:

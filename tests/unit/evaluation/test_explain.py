@@ -49,7 +49,7 @@ def test_every_step_in_order() -> None:
         "  + plan is 'pro': equals 'pro'",
         "+ rule 3 (priority 3) matches everybody: it has no clause",
         "    percentage rollout by 'plan' (a 10%, b 90%): bucket 51 of 100: b",
-        "=> f: b = 'value b' (rule)",
+        "=> f: b = 'value b' (rule_distribution)",
     ]
 
 

@@ -49,7 +49,7 @@ def test_anything_but_on_is_off(state: object) -> None:
         ([rule("x", PRO), rule("b", PRO)], ("", Reason.UNKNOWN_VARIATION)),
         (
             [{"clauses": [PRO], "serve": {"variation": "b"} | rollout("identifier", c=100)}],
-            ("c", Reason.RULE),
+            ("c", Reason.RULE_DISTRIBUTION),
         ),
         (
             [{"clauses": [PRO], "serve": {"variation": "b"} | rollout("identifier")}, rule("c")],

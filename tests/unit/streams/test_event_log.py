@@ -21,6 +21,11 @@ def change(
     return Change(action, domain, identifier, version)
 
 
+def append(recent: EventLog, change: Change, now: float) -> None:
+    """As a channel does."""
+    recent.append((change.domain, change.identifier), event_chunk(change), now)
+
+
 def told(recent: EventLog, position: int) -> list[tuple[str, int]]:
     """Resync a stream at ``position`` is told, write by write."""
     heard = []
@@ -37,7 +42,7 @@ def test_tells_what_came_after_a_position_in_order() -> None:
     """A stream is told what it has not seen, oldest first."""
     recent = EventLog(120)
     for name in "abc":
-        recent.append(change(name), now=0)
+        append(recent, change(name), now=0)
     assert told(recent, recent.start) == [("a", 1), ("b", 1), ("c", 1)]
     assert told(recent, 1) == [("b", 1), ("c", 1)]
     assert recent.after(recent.end) is None
@@ -46,9 +51,9 @@ def test_tells_what_came_after_a_position_in_order() -> None:
 def test_a_newer_event_takes_the_place_of_the_older() -> None:
     """Whoever is behind is told the newest event of an item only."""
     recent = EventLog(120)
-    recent.append(change("a", 1), now=0)
-    recent.append(change("b", 1), now=0)
-    recent.append(change("a", 2), now=0)
+    append(recent, change("a", 1), now=0)
+    append(recent, change("b", 1), now=0)
+    append(recent, change("a", 2), now=0)
     assert told(recent, 0) == [("b", 1), ("a", 2)]
     assert len(recent) == 2
 
@@ -56,15 +61,15 @@ def test_a_newer_event_takes_the_place_of_the_older() -> None:
 def test_a_flag_and_a_segment_of_one_name_are_two_items() -> None:
     """Conflation goes by domain and identifier."""
     recent = EventLog(120)
-    recent.append(change("a", 1), now=0)
-    recent.append(change("a", 2, domain=Domain.SEGMENT), now=0)
+    append(recent, change("a", 1), now=0)
+    append(recent, change("a", 2, domain=Domain.SEGMENT), now=0)
     assert told(recent, 0) == [("a", 1), ("a", 2)]
 
 
 def test_streams_at_one_position_share_the_bytes() -> None:
     """Nothing is formatted or copied per stream."""
     recent = EventLog(120)
-    recent.append(change("a"), now=0)
+    append(recent, change("a"), now=0)
     first = recent.after(0)
     assert first is not None
     assert recent.after(0) is first
@@ -74,7 +79,7 @@ def test_a_write_holds_whole_records_within_the_limit() -> None:
     """Many events make several writes, each under the limit."""
     recent = EventLog(120)
     for number in range(50):
-        recent.append(change(f"flag-{number}"), now=0)
+        append(recent, change(f"flag-{number}"), now=0)
     position, writes = 0, 0
     while (batch := recent.after(position)) is not None:
         assert len(batch.data) <= WRITE_LIMIT
@@ -85,8 +90,8 @@ def test_a_write_holds_whole_records_within_the_limit() -> None:
 def test_a_record_larger_than_the_limit_goes_alone() -> None:
     """Nothing is too large to be told."""
     recent = EventLog(120)
-    recent.append(change("x" * 2 * WRITE_LIMIT), now=0)
-    recent.append(change("b"), now=0)
+    append(recent, change("x" * 2 * WRITE_LIMIT), now=0)
+    append(recent, change("b"), now=0)
     batch = recent.after(0)
     assert batch is not None
     assert batch.events == 1
@@ -96,8 +101,8 @@ def test_a_record_larger_than_the_limit_goes_alone() -> None:
 def test_events_are_forgotten_when_they_leave_the_window() -> None:
     """A new stream is told of the last two minutes only."""
     recent = EventLog(120)
-    recent.append(change("a"), now=0)
-    recent.append(change("b"), now=60)
+    append(recent, change("a"), now=0)
+    append(recent, change("b"), now=60)
     assert not recent.expired(119.9)
     assert recent.expired(120)
     recent.prune(120, floor=recent.end)
@@ -109,8 +114,8 @@ def test_events_are_forgotten_when_they_leave_the_window() -> None:
 def test_an_item_that_changed_again_stays() -> None:
     """The age of an item is that of its newest event."""
     recent = EventLog(120)
-    recent.append(change("a", 1), now=0)
-    recent.append(change("a", 2), now=100)
+    append(recent, change("a", 1), now=0)
+    append(recent, change("a", 2), now=100)
     recent.prune(120, floor=recent.end)
     assert told(recent, recent.start) == [("a", 2)]
 
@@ -118,8 +123,8 @@ def test_an_item_that_changed_again_stays() -> None:
 def test_what_a_slow_stream_still_needs_is_kept() -> None:
     """Age alone does not take away what somebody has to be told."""
     recent = EventLog(120)
-    recent.append(change("a"), now=0)
-    recent.append(change("b"), now=0)
+    append(recent, change("a"), now=0)
+    append(recent, change("b"), now=0)
     recent.prune(500, floor=1)
     assert told(recent, 1) == [("b", 1)]
 
@@ -127,9 +132,9 @@ def test_what_a_slow_stream_still_needs_is_kept() -> None:
 def test_one_item_that_flips_for_ever_takes_no_room() -> None:
     """The ring is bounded by the number of items, not of events."""
     recent = EventLog(120)
-    recent.append(change("other"), now=0)
+    append(recent, change("other"), now=0)
     for version in range(10_000):
-        recent.append(change("a", version), now=0)
+        append(recent, change("a", version), now=0)
     assert len(recent._entries) < 200
     assert told(recent, 0) == [("other", 1), ("a", 9_999)]
 
@@ -171,7 +176,7 @@ def test_whatever_the_order_the_last_word_on_an_item_is_its_newest_event(
             recent.prune(now, floor=position)
         else:
             name, action = step
-            recent.append(change(name, now, action), now)
+            append(recent, change(name, now, action), now)
             newest[name] = (action.value, now)
     while recent.after(position) is not None:
         write()
@@ -203,7 +208,7 @@ def test_everything_leaves_out_what_is_told_anyway() -> None:
     """An item with a recent event is not told twice."""
     held = snapshot("a", "b")
     recent = EventLog(120)
-    recent.append(change("a"), now=0)
+    append(recent, change("a"), now=0)
     batch = Resync.of_everything(held, recent).after(0, held)
     assert batch is not None
     assert [read_record(record)["identifier"] for record in records(batch.data)] == ["beta", "b"]

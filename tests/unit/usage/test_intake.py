@@ -3,14 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from ff_proxy.errors import RequestError, StoreRefused, StoreUnavailable
 from ff_proxy.http.body import WholeBody
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.usage import UsageCount, UsageTarget
+from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.memory.queues import MemoryUsageQueue
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.usage.intake import NullIntake, UsageIntake
@@ -68,7 +68,7 @@ class FailingQueue(MemoryUsageQueue):
 class Bench:
     """An intake that runs, and what it is connected to."""
 
-    def __init__(self, **options: int) -> None:
+    def __init__(self, **options: Any) -> None:
         self.clock = FakeClock()
         self.queue = FailingQueue()
         self.telemetry: Telemetry = null_telemetry()
@@ -307,3 +307,16 @@ async def test_an_entry_that_cannot_be_carried_is_dropped_alone() -> None:
     assert len(lease.targets) == 1
     assert telemetry.metrics.usage_dropped.labels(ENV, "bad")._value.get() == 1
     assert await intake.flush()
+
+
+async def test_counts_made_here_are_pulled_before_each_flush() -> None:
+    """And whoever makes them learns whether they are wanted."""
+    made = [UsageCount(UsageKey(ENV, "FFMETRICS", (("flag", '"a"'), ("variation", '"on"'))), 3, 1)]
+    async with Bench() as bench:
+        notify = bench.intake.pull(lambda: [(ENV, [made.pop()] if made else [])])
+        assert notify is not None
+        notify()
+        await bench.clock.advance(1)
+        assert await bench.queue.counts() == {"on": 3}
+    async with Bench(local_counts=False) as bench:
+        assert bench.intake.pull(lambda: ()) is None

@@ -1,0 +1,52 @@
+"""From an SDK key to its environment, asking Harness about keys that nobody here knows."""
+
+from typing import Final, final
+
+from ff_proxy.api.ports import KeyChecker
+from ff_proxy.errors import RequestError
+from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE
+from ff_proxy.model.keys import SdkKey
+from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.snapshots.snapshot import Snapshot
+
+
+@final
+class KeyLookup:
+    """Finds the snapshot that a key opens.
+
+    Args:
+        snapshots: know the keys of every loaded environment.
+        checker: asked about keys that no snapshot knows.
+    """
+
+    def __init__(self, snapshots: SnapshotRegistry, checker: KeyChecker) -> None:
+        self._snapshots: Final = snapshots
+        self._checker: Final = checker
+
+    def loaded(self, key: SdkKey) -> Snapshot | None:
+        """The key's snapshot, if it is loaded."""
+        environment = self._snapshots.environment_of(key.hash)
+        return None if environment is None else self._snapshots.get(environment)
+
+    async def find(self, key: SdkKey) -> Snapshot:
+        """The key's snapshot; raises ``RequestError`` 403 for an unknown key, 503 while that is not known."""
+        snapshot = self.loaded(key)
+        if snapshot is not None:
+            return snapshot
+        if not self._snapshots.ready.is_set():
+            raise _unavailable("the proxy is starting")
+        verdict = await self._checker.check(key)
+        if verdict is KeyVerdict.REFUSED:
+            raise RequestError(403, "the SDK key is not known here")
+        if verdict is KeyVerdict.UNAVAILABLE:
+            raise _unavailable("the SDK key cannot be checked now")
+        await self._snapshots.resync()
+        snapshot = self.loaded(key)
+        if snapshot is None:
+            raise _unavailable("the environment of this SDK key is not loaded yet")
+        return snapshot
+
+
+def _unavailable(message: str) -> RequestError:
+    return RequestError(UNAVAILABLE, message, retry_after=RETRY_SOON)

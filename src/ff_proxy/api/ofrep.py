@@ -1,0 +1,257 @@
+"""OFREP: evaluations for OpenFeature clients in any language (spec/behaviour#ofrep)."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, final
+from urllib.parse import parse_qsl
+from weakref import WeakKeyDictionary
+
+import mmh3
+
+from ff_proxy.api.access import bearer_token
+from ff_proxy.api.key_lookup import KeyLookup
+from ff_proxy.api.ofrep_streams import StreamTickets
+from ff_proxy.api.ofrep_usage import OfrepUsage
+from ff_proxy.api.ports import Freshness, Registrar
+from ff_proxy.bounded import BoundedMap
+from ff_proxy.errors import RequestError
+from ff_proxy.http.headers import Headers
+from ff_proxy.http.negotiate import takes_gzip, unchanged
+from ff_proxy.http.request import Request
+from ff_proxy.http.response import JSON, Fields, Response, json_response, problem
+from ff_proxy.model.environment import Revision
+from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
+from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
+from ff_proxy.model.memory import LEAST_SHARES
+from ff_proxy.snapshots.encoded_body import EncodedBody
+from ff_proxy.snapshots.snapshot import Snapshot
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.wire import ofrep
+from ff_proxy.wire.ofrep import Context, ErrorCode, OfrepError
+
+LONGEST_BODY: Final = 1024 * 1024
+"""Bytes of a context."""
+
+OFREP_HEADERS: Final = (
+    b"authorization",
+    b"x-api-key",
+    b"accept-encoding",
+    b"if-none-match",
+    b"user-agent",
+)
+"""What answers depend on; the user agent only says whom evaluations are counted for."""
+
+_UNAUTHORIZED: Final = 401
+_CACHE: Final = (b"Cache-Control", b"private, no-cache")
+_EXPOSED: Final = (b"Access-Control-Expose-Headers", b"Etag")
+_VARY: Final = (b"Vary", b"Authorization, X-Api-Key, Accept-Encoding")
+_HINTS: Final = frozenset({"flagConfigEtag", "flagConfigLastModified"})
+_KEY_MISSING: Final = "targetingKey is missing, and this flag asks for the target"
+_OVERHEAD: Final = 1024
+
+
+_Outcomes = tuple[Evaluation | NoEvaluation, ...]
+_Name = tuple[EnvironmentId, SdkKeyHash, bytes]
+_Kept = tuple[Revision, int, bytes, EncodedBody, _Outcomes]
+"""What a list was made of, its tag, the list, and what it holds."""
+
+
+class _List(EncodedBody):
+    """What one context gets; compressing it must not cost more than evaluating."""
+
+    gzip_level = 3
+
+
+@final
+class _Forms:
+    """Ready answers of one snapshot's flags: a flag yields few, however many ask."""
+
+    __slots__ = ("_made", "_snapshot", "dependent")
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot: Final = snapshot
+        self._made: dict[tuple[str, str, Reason], tuple[bytes, bool]] = {}
+        self.dependent: Final = snapshot.engine.target_dependent
+
+    def of(self, outcome: Evaluation | NoEvaluation) -> tuple[bytes, bool]:
+        """A flag's JSON, and whether it is an evaluation."""
+        if isinstance(outcome, NoEvaluation):
+            detail = outcome.detail or outcome.reason.value
+            return ofrep.failure(outcome.flag, ErrorCode.GENERAL, detail), False
+        key = (outcome.flag, outcome.variation, outcome.reason)
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._make(outcome)
+        return made
+
+    def _make(self, outcome: Evaluation) -> tuple[bytes, bool]:
+        info = self._snapshot.info
+        metadata: dict[str, bool | str | int] = {
+            "environment": info.identifier or info.id,
+            "flagVersion": self._snapshot.engine.flags[outcome.flag].record.version,
+        }
+        written = ofrep.success(outcome, metadata)
+        if written is None:
+            detail = f"variation {outcome.variation!r} is no {outcome.kind}"
+            return ofrep.failure(outcome.flag, ErrorCode.PARSE_ERROR, detail), False
+        return written, True
+
+
+class OfrepEvaluations:
+    """Both evaluation requests.
+
+    Args:
+        keys: find environments.
+        freshness: whether the snapshots may be answered from at once.
+        registrar: tells Harness of targets.
+        usage: counts evaluations.
+        tickets: for event streams.
+        telemetry: counts what is forgotten for room.
+        budget: bytes of remembered lists.
+    """
+
+    def __init__(
+        self,
+        keys: KeyLookup,
+        freshness: Freshness,
+        registrar: Registrar,
+        usage: OfrepUsage,
+        tickets: StreamTickets,
+        telemetry: Telemetry,
+        *,
+        budget: int = LEAST_SHARES.evaluations,
+    ) -> None:
+        self._keys = keys
+        self._freshness = freshness
+        self._registrar = registrar
+        self._usage = usage
+        self._tickets = tickets
+        self._forms: WeakKeyDictionary[Snapshot, _Forms] = WeakKeyDictionary()
+        self._kept: BoundedMap[_Name, _Kept] = BoundedMap(
+            budget, lambda _, kept: 2 * len(kept[3].content) + _OVERHEAD, telemetry.dropped("OFREP lists")
+        )
+
+    def bulk(self, request: Request) -> Response | Awaitable[Response]:
+        """Every flag for a context; 304 if the caller has just that."""
+        return self._answer(request, self._all)
+
+    def single(self, request: Request) -> Response | Awaitable[Response]:
+        """One flag for a context."""
+        return self._answer(request, self._one)
+
+    def _answer(self, request: Request, make: "_Make") -> Response | Awaitable[Response]:
+        key = _sdk_key(request.headers)
+        content = request.body.whole
+        snapshot = self._keys.loaded(key)
+        if (
+            content is None
+            or snapshot is None
+            or _HINTS & {name for name, _ in _query(request)}
+            or not self._freshness.fresh(snapshot.environment, bulk=False)
+        ):
+            return self._answer_later(request, key, make)
+        return make(request, key, snapshot, ofrep.read_context(content))
+
+    async def _answer_later(self, request: Request, key: SdkKey, make: "_Make") -> Response:
+        content = await request.body.read()
+        snapshot = await self._keys.find(key)
+        # A hint says what was announced: nothing older may be answered.
+        await self._freshness.refresh(snapshot.environment)
+        snapshot = self._keys.loaded(key) or snapshot
+        return make(request, key, snapshot, ofrep.read_context(content))
+
+    def _all(self, request: Request, key: SdkKey, snapshot: Snapshot, context: Context) -> Response:
+        period = self._tickets.period()
+        name = (snapshot.environment, key.hash, mmh3.hash_bytes(context.canonical))
+        kept = self._kept.get(name)
+        if kept is not None and kept[:2] == (snapshot.revision, period):
+            etag, body, outcomes = kept[2:]
+            if unchanged(request.headers.get(b"if-none-match"), etag):
+                return Response(304, ((b"Etag", etag), _CACHE, _VARY, _EXPOSED))
+        else:
+            etag = _etag(snapshot, name, period)
+            if unchanged(request.headers.get(b"if-none-match"), etag):
+                return Response(304, ((b"Etag", etag), _CACHE, _VARY, _EXPOSED))
+            outcomes = tuple(snapshot.engine.evaluate_all(context.target))
+            body = _List(self._list(snapshot, key, context, outcomes))
+            self._kept.put(name, (snapshot.revision, period, etag, body, outcomes))
+        self._usage.count(snapshot, outcomes, request.headers.get(b"user-agent"))
+        self._register(snapshot, context)
+        return _sent(body, etag, request.headers)
+
+    def _list(self, snapshot: Snapshot, key: SdkKey, context: Context, outcomes: _Outcomes) -> bytes:
+        forms = self._forms_of(snapshot)
+        if context.target is not None:
+            flags = [forms.of(outcome)[0] for outcome in outcomes]
+        else:
+            flags = [
+                ofrep.failure(outcome.flag, ErrorCode.TARGETING_KEY_MISSING, _KEY_MISSING)
+                if outcome.flag in forms.dependent
+                else forms.of(outcome)[0]
+                for outcome in outcomes
+            ]
+        return ofrep.bulk(flags, self._tickets.address(snapshot.environment, key.hash))
+
+    def _one(self, request: Request, key: SdkKey, snapshot: Snapshot, context: Context) -> Response:
+        del key
+        flag = request.params["key"]
+        forms = self._forms_of(snapshot)
+        outcome = snapshot.engine.evaluate(flag, context.target)
+        if isinstance(outcome, NoEvaluation) and outcome.reason is Reason.UNKNOWN_FLAG:
+            body = ofrep.failure(flag, ErrorCode.FLAG_NOT_FOUND, "the environment has no such flag")
+            return json_response(404, body)
+        if context.target is None and flag in forms.dependent:
+            return json_response(400, ofrep.failure(flag, ErrorCode.TARGETING_KEY_MISSING, _KEY_MISSING))
+        self._register(snapshot, context)
+        body, good = forms.of(outcome)
+        if good:
+            self._usage.count(snapshot, (outcome,), request.headers.get(b"user-agent"))
+        return json_response(200 if good else 400, body)
+
+    def _register(self, snapshot: Snapshot, context: Context) -> None:
+        if context.target is not None and not context.target.anonymous:
+            self._registrar.register(snapshot.environment, context.target)
+
+    def _forms_of(self, snapshot: Snapshot) -> _Forms:
+        forms = self._forms.get(snapshot)
+        if forms is None:
+            forms = self._forms[snapshot] = _Forms(snapshot)
+        return forms
+
+
+_Make = Callable[[Request, SdkKey, Snapshot, Context], Response]
+
+
+def ofrep_problem(refusal: RequestError, *fields: tuple[bytes, bytes]) -> Response:
+    """What a caller is told of a refusal, in the protocol's form."""
+    if isinstance(refusal, OfrepError):
+        return json_response(refusal.status, ofrep.refused(refusal.code, refusal.message), *fields)
+    if refusal.status in {400, 413, 500}:
+        return json_response(refusal.status, ofrep.refused(ErrorCode.GENERAL, refusal.message), *fields)
+    return problem(refusal, *fields)
+
+
+def _sdk_key(headers: Headers) -> SdkKey:
+    key = (headers.get(b"x-api-key") or b"").strip() or bearer_token(headers).strip()
+    if not key:
+        raise RequestError(_UNAUTHORIZED, "an SDK key is missing: send it as bearer token or in X-API-Key")
+    return SdkKey(key.decode("utf-8", "replace"))
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    return parse_qsl(request.query.decode("latin-1")) if request.query else []
+
+
+def _etag(snapshot: Snapshot, name: _Name, period: int) -> bytes:
+    """Of everything that the answer depends on, so that it can be compared before anything is evaluated."""
+    environment, key, context = name
+    parts = (environment, key, ofrep.revision_text(snapshot.revision), str(period))
+    return b'"%b"' % mmh3.hash_bytes("\0".join(parts).encode() + context).hex().encode()
+
+
+def _sent(body: EncodedBody, etag: bytes, headers: Headers) -> Response:
+    zipped = takes_gzip(headers.get(b"accept-encoding")) and body.gzip is not None
+    content = body.gzip if zipped and body.gzip is not None else body.content
+    coding: Fields = ((b"Content-Encoding", b"gzip"),) if zipped else ()
+    length = (b"Content-Length", b"%d" % len(content))
+    tag = (b"Etag", b"W/" + etag if zipped else etag)
+    return Response(200, (JSON, length, *coding, tag, _CACHE, _VARY, _EXPOSED), content)

@@ -1,0 +1,109 @@
+"""OFREP's event streams: tickets in their addresses, and who may listen (spec/behaviour#ofrep)."""
+
+import base64
+import binascii
+from typing import Final, final
+from urllib.parse import parse_qs, urlencode
+
+from ff_proxy.api.ports import StreamHub
+from ff_proxy.api.tokens import Tokens
+from ff_proxy.errors import RequestError
+from ff_proxy.http.handler import Handover
+from ff_proxy.http.request import Request
+from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Fields
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.streams.hub import StreamOpening, StreamProtocol
+
+EVENTS_PATH: Final = "/ofrep/v1/events"
+EVENTS_HEADERS: Final = (b"last-event-id",)
+"""What the answer depends on: a browser's EventSource can send nothing of its own."""
+
+_PERIOD_SECONDS: Final = 1800
+_FIELDS: Final[Fields] = (
+    (b"Content-Type", b"text/event-stream"),
+    (b"Cache-Control", b"no-cache, no-transform"),
+    (b"X-Accel-Buffering", b"no"),
+    (b"Transfer-Encoding", b"chunked"),
+)
+_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
+
+
+@final
+class StreamTickets:
+    """Short-lived permissions to listen to one environment, each for one SDK key.
+
+    A ticket is good in the half hour in which it was made and in the next.
+
+    Args:
+        tokens: sign.
+        clock: wall-clock time.
+    """
+
+    def __init__(self, tokens: Tokens, clock: Clock) -> None:
+        self._tokens: Final = tokens
+        self._clock: Final = clock
+
+    def period(self) -> int:
+        """The present half hour's number."""
+        return int(self._clock.wall()) // _PERIOD_SECONDS
+
+    def address(self, environment: EnvironmentId, key: SdkKeyHash) -> str:
+        """Where to listen, relative to the service; empty while nothing can be signed."""
+        content = f"{environment} {key} {self.period()}".encode()
+        try:
+            signature = self._tokens.sign(environment, content)
+        except RequestError:
+            return ""
+        ticket = base64.urlsafe_b64encode(content + b" " + signature.hex().encode()).decode().rstrip("=")
+        return f"{EVENTS_PATH}?{urlencode({'ticket': ticket})}"
+
+    def read(self, ticket: str) -> tuple[EnvironmentId, SdkKeyHash] | None:
+        """Whose ticket it is; ``None`` if it is none, or too old."""
+        try:
+            content, _, signature = base64.urlsafe_b64decode(ticket + "==").rpartition(b" ")
+            environment, key, period = content.decode().split(" ")
+            age = self.period() - int(period)
+            given = bytes.fromhex(signature.decode())
+        except (binascii.Error, ValueError):
+            return None
+        if age not in {0, 1} or not self._tokens.signed(EnvironmentId(environment), content, given):
+            return None
+        return EnvironmentId(environment), SdkKeyHash(key)
+
+
+class OfrepStreamRequests:
+    """Hands connections to the hub.
+
+    Args:
+        tickets: say who may listen.
+        snapshots: know whether the ticket's key is still good.
+        hub: keeps streams.
+    """
+
+    def __init__(self, tickets: StreamTickets, snapshots: SnapshotRegistry, hub: StreamHub) -> None:
+        self._tickets = tickets
+        self._snapshots = snapshots
+        self._hub = hub
+
+    def __call__(self, request: Request) -> Handover:
+        """The answer to one request; raises ``RequestError`` 401, 403 or 503."""
+        sent = parse_qs(request.query.decode("latin-1")).get("ticket", [""])
+        granted = self._tickets.read(sent[0])
+        if granted is None:
+            raise RequestError(_UNAUTHORIZED, "the ticket is missing, wrong or too old: evaluate again")
+        environment, key = granted
+        snapshot = self._snapshots.get(environment)
+        if snapshot is None:
+            raise RequestError(UNAVAILABLE, "the environment is not loaded yet", retry_after=RETRY_SOON)
+        if key not in snapshot.keys:
+            raise RequestError(_FORBIDDEN, "the SDK key of this ticket is not valid any more")
+        seen = (request.headers.get(b"last-event-id") or b"").decode("latin-1")
+        opening = StreamOpening(environment, key, protocol=StreamProtocol.OFREP, seen=seen)
+        return Handover(
+            _FIELDS,
+            environment,
+            lambda transport, head, closed: self._hub.open_transport(transport, opening, head, closed),
+        )
