@@ -10,6 +10,8 @@ from ff_proxy.errors import UpstreamError
 from ff_proxy.telemetry import Logger
 from ff_proxy.upstream.intervals import Schedule
 
+# After a second people wonder; then a line now and then is enough.
+_FIRST_SECONDS: Final = 1.0
 _EVERY_SECONDS: Final = 5.0
 _MOST_NAMED: Final = 3
 
@@ -51,7 +53,7 @@ class FetchProgress:
 
     @asynccontextmanager
     async def told(self) -> AsyncIterator[None]:
-        """While the context lasts, a line every few seconds says what is waited for."""
+        """While the context lasts, a line after a second, and every few seconds, says what is waited for."""
         telling = asyncio.create_task(self._tell())
         try:
             yield
@@ -60,17 +62,22 @@ class FetchProgress:
             await asyncio.gather(telling, return_exceptions=True)
 
     async def _tell(self) -> None:
+        await self._rhythm.sleep(_FIRST_SECONDS)
         while True:
+            self._tell_once()
             await self._rhythm.sleep(_EVERY_SECONDS)
-            waits = sorted(self._waits.values(), key=lambda wait: wait.since)
-            if waits:
-                say = self._log.warning if any(wait.error for wait in waits) else self._log.info
-                say(
-                    "waiting for Harness",
-                    waits=[self._words(wait) for wait in waits[:_MOST_NAMED]],
-                    more=max(len(waits) - _MOST_NAMED, 0),
-                    done=self._done,
-                )
+
+    def _tell_once(self) -> None:
+        waits = sorted(self._waits.values(), key=lambda wait: wait.since)
+        if not waits:
+            return
+        say = self._log.warning if any(wait.error for wait in waits) else self._log.info
+        say(
+            "waiting for Harness",
+            waits=[self._words(wait) for wait in waits[:_MOST_NAMED]],
+            more=max(len(waits) - _MOST_NAMED, 0),
+            done=self._done,
+        )
 
     def _words(self, wait: Wait) -> str:
         seconds = self._rhythm.clock.monotonic() - wait.since

@@ -126,16 +126,16 @@ def waits(world: World) -> list[str]:
 
 
 async def test_what_is_waited_for_is_said(world: World) -> None:
-    """Every five seconds while something hangs, with the try; then no more."""
+    """After a second, and every five while something hangs, with the try; then no more."""
     gate = world.saas.gates["/admin/targets"] = asyncio.Event()
     async with collecting(world) as ended:
         await world.clock.advance(11)
-        assert waits(world) == [f"['targets of production: {seconds} s, try 1']" for seconds in (5, 10)]
+        assert waits(world) == [f"['targets of production: {seconds} s, try 1']" for seconds in (1, 6, 11)]
         assert world.said("waiting for Harness")[-1]["done"] == 4
         gate.set()
         await world.clock.advance(20)
         assert ended == [""]
-    assert len(waits(world)) == 2
+    assert len(waits(world)) == 3
 
 
 async def test_why_a_try_failed_is_said(world: World) -> None:
@@ -146,6 +146,6 @@ async def test_why_a_try_failed_is_said(world: World) -> None:
         assert "connection refused" in ended[0]
     said = world.said("waiting for Harness")
     assert {line["level"] for line in said} == {"warning"}
-    assert f"key {KEY.masked}: 5 s, try " in waits(world)[0]
+    assert f"key {KEY.masked}: 1 s, try " in waits(world)[0]
     assert "the last one: connection refused" in waits(world)[0]
     assert KEY.reveal() not in world.log

@@ -13,6 +13,7 @@ import msgspec
 
 from ff_proxy.commands.command_line import read_command
 from ff_proxy.commands.compare.answers import Difference, compare
+from ff_proxy.commands.compare.known import CLAIMS
 from ff_proxy.commands.compare.questions import Question, Session, Subject, answered, questions
 from ff_proxy.commands.output import Terminal, standard_error, write_json, write_text
 from ff_proxy.commands.proxy_client import ProxyClient, bearer, open_transport, segment
@@ -149,7 +150,10 @@ async def compare_proxies(
     for key, sessions, info in entered:
         other = next((one.id for _, _, one in entered if one.id != info.id), "")
         subject = await _subject(key, info, sessions, options, other)
-        asked += [(info, sessions, question) for question in questions(subject, options.stream_seconds)]
+        first = not asked
+        asked += [
+            (info, sessions, question) for question in questions(subject, options.stream_seconds, first=first)
+        ]
     slots = asyncio.Semaphore(_AT_ONCE)
     done = 0
 
@@ -191,8 +195,9 @@ def _claims(old: EnvironmentInfo, new: EnvironmentInfo) -> list[Difference]:
     found = []
     for field in ("id", "identifier", "project_identifier", "account"):
         was, now = getattr(old, field), getattr(new, field)
-        if was and was != now:
-            found.append(Difference(name, f"claim {field}", was, now or "nothing"))
+        if was != now:
+            title = "" if was else CLAIMS
+            found.append(Difference(name, f"claim {field}", was or "nothing", now or "nothing", title))
     return found
 
 

@@ -9,7 +9,6 @@ from typing import Final
 class Kind(Enum):
     """What was asked, as far as it matters for what is known to differ."""
 
-    AUTHENTICATION = "authentication"
     UNKNOWN_KEY = "unknown key"
     MALFORMED = "malformed"
     FLAGS = "flags"
@@ -59,7 +58,6 @@ _STATUSES: Final[Mapping[tuple[Kind, int, int], str]] = {
     (Kind.FOREIGN, 401, 403): FOREIGN,
     (Kind.UNKNOWN_KEY, 401, 403): UNKNOWN_KEY,
     (Kind.UNKNOWN_KEY, 401, 503): NOT_LOADED_KEY,
-    (Kind.AUTHENTICATION, 401, 503): NOT_LOADED_KEY,
     (Kind.MALFORMED, 500, 400): MALFORMED,
     (Kind.FLAGS, 200, 502): NOT_LOADED,
     (Kind.GROUPS, 200, 502): NOT_LOADED,
@@ -103,8 +101,6 @@ def value(kind: Kind, place: str, old: object, new: object, bodies: tuple[object
     if kind is Kind.EVALUATIONS:
         is_value = place.rpartition(".")[2] == "value" and _entry(place, bodies[1]).get("kind") == "json"
         return JSON_VALUE if is_value and _same_json(old, new) else ""
-    if kind is Kind.AUTHENTICATION:
-        return CLAIMS if old is None else ""
     if kind is Kind.STREAM:
         return HEARTBEAT if new == "heartbeat" else ""
     if kind not in _KNOWN_FIELDS:
@@ -112,7 +108,7 @@ def value(kind: Kind, place: str, old: object, new: object, bodies: tuple[object
     top = _top_field(place)
     if kind is Kind.GROUPS and top in {_SERVING_RULES, "rules"} and _serves_rules(place, *bodies):
         return AND_RULES
-    return FIELDS if old is None and top not in _KNOWN_FIELDS[kind] else ""
+    return FIELDS if old is None and top and top not in _KNOWN_FIELDS[kind] else ""
 
 
 def _top_field(place: str) -> str:

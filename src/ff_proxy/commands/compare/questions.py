@@ -62,8 +62,14 @@ async def answered(work: Awaitable[Reply]) -> Answer:
         return no_answer(str(error))
 
 
-def questions(subject: Subject, listen: float) -> Iterator[Question]:
-    """Everything to ask about an environment; the stream is listened to for ``listen`` seconds."""
+def questions(subject: Subject, listen: float, *, first: bool) -> Iterator[Question]:
+    """Everything to ask about an environment; the stream is listened to for ``listen`` seconds.
+
+    What has nothing to do with the environment is asked with the ``first`` one only: proxies limit how often
+    anybody may fail to authenticate.
+    """
+    if first:
+        yield from _failing_authentications()
     yield from _reads(subject)
     yield from _evaluations(subject)
     yield from _refusals(subject)
@@ -94,13 +100,16 @@ def _evaluations(subject: Subject) -> Iterator[Question]:
             yield _get(f"{name} of {flag}", Kind.EVALUATIONS, f"{path}/{segment(flag)}", headers)
 
 
+def _failing_authentications() -> Iterator[Question]:
+    yield _post("authentication with an unknown key", Kind.UNKNOWN_KEY, auth_body(SdkKey(_UNKNOWN)))
+    yield _post("authentication with malformed JSON", Kind.MALFORMED, b'{"apiKey": ')
+    yield _post("authentication without a key", Kind.REFUSAL, b"{}")
+
+
 def _refusals(subject: Subject) -> Iterator[Question]:
     base = f"/client/env/{segment(subject.environment.id)}"
     yield _get("an unknown flag", Kind.REFUSAL, f"{base}/feature-configs/{_UNKNOWN}")
     yield _get("an unknown target group", Kind.REFUSAL, f"{base}/target-segments/{_UNKNOWN}")
-    yield _post("authentication with an unknown key", Kind.UNKNOWN_KEY, auth_body(SdkKey(_UNKNOWN)))
-    yield _post("authentication with malformed JSON", Kind.MALFORMED, b'{"apiKey": ')
-    yield _post("authentication without a key", Kind.REFUSAL, b"{}")
 
     async def without_token(session: Session) -> Answer:
         return await answered(session.client.get(f"{base}/feature-configs", _ORIGIN))

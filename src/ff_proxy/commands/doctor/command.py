@@ -33,7 +33,7 @@ from ff_proxy.commands.output import Terminal, standard_error, write_json, write
 from ff_proxy.config import checks
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.addresses import HostPort
-from ff_proxy.config.declare import Mode, build, option
+from ff_proxy.config.declare import Mode, build, option, options_of
 from ff_proxy.config.records import RedisStoreOptions
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ExitCode, StartupError
@@ -78,7 +78,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCod
     if read is None:
         return None
     options, settings = read
-    if not any(settings.given(setting.option.flag) for setting in settings):
+    own = {declared.flag for declared in options_of(DoctorOptions)}
+    if all(given.option.flag in own for given in settings.inputs.line.reading.given):
         # In a container the proxy's flags are on the command line of process 1, and nowhere else.
         again = read_with_settings([*flags_of_the_container(), *argv], environ, DoctorOptions)
         options, settings = again or read

@@ -1,6 +1,7 @@
 """What checks are and what they say, and how they are run."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -80,6 +81,9 @@ async def _contained(report: Reporter, work: Work) -> None:
         await work(report)
     except FfProxyError as error:
         report.problem(str(error), "")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        report.problem(f"{where}{error.strerror or error}", f"check what user id {os.getuid()} may do there")
     except Exception as error:  # noqa: BLE001  (a check that fails must not take the others with it)
         why = f"{type(error).__name__}: {described(error)}"
         report.problem(f"the check failed: {why}", "please report this")

@@ -26,6 +26,7 @@ from ff_proxy.upstream.outbound_proxy import outbound_proxies
 _DAY: Final = 86400.0
 _CERTIFICATE_DAYS: Final = 14
 _FEW_CONNECTIONS: Final = 2000
+_NO_CONNECTIONS: Final = 200
 _PRIVILEGED: Final = 1024
 
 
@@ -96,6 +97,8 @@ async def check_file_limit(
     advice = "raise it: ulimit -n, LimitNOFILE= of systemd, or --ulimit nofile= of docker"
     if wanted and wanted > possible:
         report.problem(f"{hard} open files leave room for {possible} of max-connections {wanted}", advice)
+    elif possible < _NO_CONNECTIONS:
+        report.problem(f"{hard} open files leave room for {possible} connections only", advice)
     elif possible < _FEW_CONNECTIONS:
         report.warning(f"{hard} open files leave room for {possible} connections", advice)
     else:

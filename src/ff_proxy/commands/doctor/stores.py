@@ -41,7 +41,9 @@ async def check_redis(options: RedisStoreOptions, report: Reporter) -> None:
         report.problem(f"{place}: {error}", "")  # it says what to do
         return
     except StoreUnavailable as error:
-        report.problem(f"{place}: {error}", "is it running, and does a firewall let port and host pass?")
+        # What Redis itself says comes with what to do about it.
+        advice = "" if str(error).endswith(")") else "is it running, and does a firewall let the port pass?"
+        report.problem(f"{place}: {error}", advice)
         return
     version = facts.version or "unknown (no right to INFO)"
     report.ok(f"{place} answers in {facts.milliseconds:.0f} ms, version {version}")

@@ -89,3 +89,14 @@ async def test_what_a_thread_raises_is_raised() -> None:
     assert await in_thread(lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):
         await in_thread(lambda: 1 // 0)
+
+
+async def test_what_the_system_refuses_is_no_fault_of_ours() -> None:
+    """It names the file, and the user."""
+
+    async def closed(_: Reporter) -> None:
+        raise PermissionError(13, "Permission denied", "/data/x")
+
+    (found,) = await findings_of(Check("data-dir", closed))
+    assert found.text == "/data/x: Permission denied"
+    assert found.advice.startswith("check what user id ")
