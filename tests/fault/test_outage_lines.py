@@ -15,7 +15,7 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
 from ff_proxy.upstream.credentials import EnvironmentDirectory
 from ff_proxy.upstream.http import Reply
-from ff_proxy.upstream.intervals import Intervals, Schedule
+from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.service import Upstream
 from tests.support.clock import FakeClock
 from tests.support.saas import FakeSaas, admin_api, client_api, error, flag_doc
@@ -91,11 +91,14 @@ class Leading:
         self._election = election
 
     async def lead(
-        self, environment: EnvironmentId, work: Callable[[], Awaitable[None]], hopeless: Callable[[], bool]
+        self,
+        environment: EnvironmentId,
+        work: Callable[[], Awaitable[None]],
+        is_unreachable: Callable[[], bool],
     ) -> None:
-        await self._election.lead(environment, work, hopeless)
+        await self._election.lead(environment, work, is_unreachable)
 
-    async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+    async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         raise AssertionError(environment, key)
 
     def leads(self, environment: EnvironmentId) -> bool:
@@ -116,8 +119,8 @@ class Member:
             targets=world.targets,
             directory=EnvironmentDirectory(),
             telemetry=self.telemetry,
-            rhythm=Schedule(world.clock, world.clock.sleep, Random(7)),
-            pace=Intervals(),
+            schedule=Schedule(world.clock, world.clock.sleep, Random(7)),
+            intervals=SyncIntervals(),
             leadership=Leading(election),
             served=world.configs.holds,
         )

@@ -210,7 +210,7 @@ async def test_a_storm_of_bad_keys_stays_here(tmp_path: Path) -> None:
         assert set(codes) <= {403, 503}
         assert saas.journal.count("auth") - before < 100
         await client.authenticate()
-        assert len(lines(proxy, "too many unknown keys: not checked with SaaS")) == 1
+        assert len(lines(proxy, "too many unknown keys, not checked with Harness")) == 1
 
 
 async def test_usage_survives_a_saas_that_does_not_take_it(tmp_path: Path) -> None:

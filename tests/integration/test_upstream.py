@@ -24,7 +24,7 @@ from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import EnvironmentDirectory
 from ff_proxy.upstream.http import HttpTransport
-from ff_proxy.upstream.intervals import Intervals, Schedule
+from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.leadership import SoleLeader
 from ff_proxy.upstream.posts import SaasRegistrationSink, SaasUsageSink
@@ -36,17 +36,17 @@ from tests.integration.sandbox_client import DEV, DEV_KEY, PROD, PROD_KEY
 from tests.support.network import make_transport
 
 DEVELOPMENT = EnvironmentId(DEV)
-FAST = Intervals(poll=0.3, keys=0.2, idle=1.0, refused=0.3, grace=0.2)
+FAST = SyncIntervals(poll=0.3, keys=0.2, idle=1.0, refused=0.3, grace=0.2)
 PATIENCE = 15.0
 
 
 class Proxy:
     """Everything of the room, composed as the online mode composes it."""
 
-    def __init__(self, saas: RunningSandbox, transport: HttpTransport, pace: Intervals) -> None:
+    def __init__(self, saas: RunningSandbox, transport: HttpTransport, intervals: SyncIntervals) -> None:
         self.saas = saas
         clock, telemetry, directory = SystemClock(), null_telemetry(), EnvironmentDirectory()
-        rhythm = Schedule(clock, asyncio.sleep, Random())
+        schedule = Schedule(clock, asyncio.sleep, Random())
         caller = Caller(transport, telemetry)
         self.store = MemoryStore("test", clock)
         self.api = ClientApi(
@@ -71,15 +71,15 @@ class Proxy:
             targets=self.store.targets,
             directory=directory,
             telemetry=telemetry,
-            rhythm=rhythm,
-            pace=pace,
+            schedule=schedule,
+            intervals=intervals,
             leadership=SoleLeader(),
             served=lambda name: name in self.store.configs._environments,
         )
         self.checker = KeyChecker(self.api, self.service.accept, clock=clock, telemetry=telemetry)
         self.usage = SaasUsageSink(self.api, directory)
         self.registrations = SaasRegistrationSink(self.api, directory)
-        self.collector = SnapshotExporter(api=self.api, admin=admin, telemetry=telemetry, rhythm=rhythm)
+        self.collector = SnapshotExporter(api=self.api, admin=admin, telemetry=telemetry, schedule=schedule)
 
     async def ready(self) -> bool:
         """Whether everything is loaded."""
@@ -122,12 +122,12 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def upstream(pace: Intervals = FAST) -> AsyncIterator[Proxy]:
+async def upstream(intervals: SyncIntervals = FAST) -> AsyncIterator[Proxy]:
     """A running service before a sandbox; it is ready."""
     async with sandbox(*default_environments()) as saas, make_transport("ff-proxy/0") as transport:
         # A quarter of the silence that FAST takes for a failure.
         saas.state.settings.heartbeat_seconds = FAST.idle / 4
-        proxy = Proxy(saas, transport, pace)
+        proxy = Proxy(saas, transport, intervals)
         running = asyncio.create_task(proxy.service.run())
         try:
             await eventually(proxy.ready)
@@ -333,7 +333,7 @@ async def test_wrong_admin_token(proxy: Proxy) -> None:
 
 async def test_key_checks() -> None:
     """A key newer than the last listing works at once, a wrong one never, a storm does not reach SaaS."""
-    async with upstream(Intervals()) as proxy:
+    async with upstream(SyncIntervals()) as proxy:
         asked = proxy.saas.journal.count("auth")
         proxy.saas.state.find(DEV).keys.append(known_key("new", "Client", "brand-new-key"))
         assert await proxy.checker.check(SdkKey("brand-new-key")) is KeyVerdict.ACCEPTED
@@ -363,7 +363,7 @@ async def test_usage_and_registration(proxy: Proxy) -> None:
 
 async def test_polling_only() -> None:
     """flag-stream-enabled=false."""
-    async with upstream(Intervals(stream=False, poll=0.2)) as proxy:
+    async with upstream(SyncIntervals(stream=False, poll=0.2)) as proxy:
         proxy.turn(on=False)
         await eventually(proxy.is_off)
         proxy.turn(on=True)
@@ -373,7 +373,7 @@ async def test_polling_only() -> None:
 
 async def test_targets_are_polled() -> None:
     """target-poll-duration above 0."""
-    async with upstream(Intervals(targets=0.2)) as proxy:
+    async with upstream(SyncIntervals(targets=0.2)) as proxy:
         proxy.saas.state.find(DEV).put_target({"identifier": "zoe", "attributes": {"age": 8}})
 
         async def stored() -> bool:

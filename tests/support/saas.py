@@ -273,7 +273,7 @@ def client_api(saas: FakeSaas, telemetry: Telemetry | None = None) -> ClientApi:
     )
 
 
-def admin_api(saas: FakeSaas, most_pages: int = 1000) -> AdminApi:
+def admin_api(saas: FakeSaas, max_pages: int = 1000) -> AdminApi:
     """The admin API over ``saas``."""
     return AdminApi(
         Caller(saas, null_telemetry()),
@@ -281,5 +281,5 @@ def admin_api(saas: FakeSaas, most_pages: int = 1000) -> AdminApi:
         token=Secret("admin-token"),
         account="acme",
         organization="default",
-        most_pages=most_pages,
+        max_pages=max_pages,
     )

@@ -57,7 +57,7 @@ async def open_fleet(
             services=lambda upstream: [
                 store.recovery,
                 fleet_health,
-                FleetBusListener(store.hints, upstream.take_in, leadership.freed),
+                FleetBusListener(store.hints, upstream.accept_forwarded, leadership.freed),
                 LostWriteListener(store.lost_writes, upstream.refetch, clock),
             ],
             readiness=readiness,

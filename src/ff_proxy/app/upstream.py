@@ -17,7 +17,7 @@ from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import EnvironmentDirectory
 from ff_proxy.upstream.http import HttpTransport
-from ff_proxy.upstream.intervals import Intervals, Schedule
+from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.leadership import Leadership
 from ff_proxy.upstream.outbound_proxy import outbound_proxies
@@ -29,11 +29,11 @@ from ff_proxy.upstream.snapshot_export import SnapshotExporter
 
 @dataclass(frozen=True, slots=True)
 class Apis:
-    """The two APIs of SaaS, and the rhythm that they are called in."""
+    """The two APIs of SaaS, and the clock for their requests."""
 
     client: ClientApi
     admin: AdminApi
-    rhythm: Schedule
+    schedule: Schedule
 
 
 @asynccontextmanager
@@ -84,7 +84,7 @@ def make_saas(
 ) -> Saas:
     """Keep ``configs`` and ``targets`` in step with SaaS, as far as this process leads."""
     directory = EnvironmentDirectory()
-    pace = Intervals(
+    intervals = SyncIntervals(
         stream=options.stream_enabled,
         poll=options.flag_poll_interval,
         keys=options.key_refresh_interval,
@@ -98,8 +98,8 @@ def make_saas(
         targets=targets,
         directory=directory,
         telemetry=telemetry,
-        rhythm=apis.rhythm,
-        pace=pace,
+        schedule=apis.schedule,
+        intervals=intervals,
         leadership=leadership,
         served=served,
     )
@@ -113,4 +113,4 @@ def make_saas(
 
 def make_exporter(apis: Apis, telemetry: Telemetry) -> SnapshotExporter:
     """Fetches everything once."""
-    return SnapshotExporter(api=apis.client, admin=apis.admin, telemetry=telemetry, rhythm=apis.rhythm)
+    return SnapshotExporter(api=apis.client, admin=apis.admin, telemetry=telemetry, schedule=apis.schedule)

@@ -1,4 +1,4 @@
-"""The admin API: an environment's hashed keys and targets, page by page, without trusting the pages."""
+"""The admin API: an environment's hashed keys and targets, page by page, with checks for completeness."""
 
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -10,22 +10,22 @@ from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKeyHash, Secret
 from ff_proxy.model.target import Target
 from ff_proxy.upstream.http import MEBIBYTE, Request
-from ff_proxy.upstream.responses import Caller, described_body
+from ff_proxy.upstream.responses import Caller, describe_body
 from ff_proxy.wire.admin import Page, read_key_page, read_target_page
 
 Entry = TypeVar("Entry")
 
-# Tokens of Harness name their account: pat.ACCOUNT.ID.SECRET, sat.ACCOUNT.ID.SECRET.
+# Harness's tokens contain their account: pat.ACCOUNT.ID.SECRET, sat.ACCOUNT.ID.SECRET.
 _TOKEN_KINDS: Final = frozenset({"pat", "sat"})
 _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
 _PAGE_SIZE: Final = 100
-_MOST_PAGES: Final = 1000
+_MAX_PAGES: Final = 1000
 _PAGE_LIMIT: Final = 32 * MEBIBYTE
 
 
 class Listing(msgspec.Struct, Generic[Entry], frozen=True):
-    """What the pages held; ``complete`` is ``True`` only if that is certainly all there is."""
+    """The entries of all pages; ``complete`` is ``True`` only if they are certainly all."""
 
     entries: tuple[Entry, ...]
     complete: bool
@@ -35,11 +35,11 @@ class AdminApi:
     """Listings of the admin service. Every method raises ``UpstreamError``.
 
     Args:
-        caller: sends.
+        caller: sends requests.
         service: base URL (option ``admin-service``).
         token: sent as ``x-api-key``.
-        account, organization: the identifiers that every listing is asked for with.
-        most_pages: where a listing that does not end is given up.
+        account, organization: identifiers sent with every request.
+        max_pages: the page after which an endless listing is given up.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class AdminApi:
         token: Secret,
         account: str,
         organization: str,
-        most_pages: int = _MOST_PAGES,
+        max_pages: int = _MAX_PAGES,
     ) -> None:
         self._caller = caller
         self._service = service.rstrip("/")
         self._token = token
         self._account = account
         self._organization = organization
-        self._most_pages = most_pages
+        self._most_pages = max_pages
 
     async def keys(self, environment: EnvironmentInfo) -> Listing[SdkKeyHash]:
         """The hashes of the environment's SDK keys."""
@@ -72,23 +72,24 @@ class AdminApi:
     ) -> Listing[Entry]:
         if not environment.identifier or not environment.project_identifier:
             raise UpstreamMalformed(
-                f"environment {environment.id}: SaaS's token names no project and environment identifier"
+                f"environment {environment.id}: Harness's token has no project or environment identifier"
             )
         entries: dict[str, Entry] = {}
         seen: set[str] = set()
         for number in range(self._most_pages):
             page = await self._page(path, environment, number, read)
-            fresh = page.names - seen
-            seen |= fresh
+            new_names = page.names - seen
+            seen |= new_names
             entries |= page.entries
-            counted_out = page.page_count is not None and number + 1 >= page.page_count
+            all_counted = page.page_count is not None and number + 1 >= page.page_count
             if page.item_count is not None:
-                # More than announced is a listing that changed while it was read.
-                if len(seen) >= page.item_count or counted_out or not fresh:
+                # More entries than announced: the listing changed while it was read.
+                if len(seen) >= page.item_count or all_counted or not new_names:
                     return Listing(tuple(entries.values()), len(seen) == page.item_count)
-            elif counted_out or not fresh:
-                # No new name: an empty page is the end, a repeated one a server that ignores the number.
-                complete = not page.names or bool(fresh)
+            elif all_counted or not new_names:
+                # No new name: an empty page is the end; a repeated page means that the server ignores the
+                # page number.
+                complete = not page.names or bool(new_names)
                 return Listing(tuple(entries.values()), complete)
         return Listing(tuple(entries.values()), complete=False)
 
@@ -118,33 +119,37 @@ class AdminApi:
         try:
             reply = await self._caller.call(request)
         except UpstreamRefused as refused:
-            raise self._explained(refused, request, environment) from refused
+            raise self._explain(refused, request, environment) from refused
         page = read(reply.body)
         if page is None:
             raise UpstreamMalformed(
-                f"{request}: the answer is not a page of a listing: {described_body(reply)}"
+                f"{request}: the response is not a page of a listing: {describe_body(reply)}"
             )
         return page
 
-    def _explained(
+    def _explain(
         self, refused: UpstreamRefused, request: Request, environment: EnvironmentInfo
     ) -> UpstreamRefused:
-        """The same, with what to look at: three options and a role can be wrong."""
-        home = f"organization {self._organization!r}, project {environment.project_identifier!r}"
-        kind, _, rest = self._token.reveal().partition(".")
-        if kind in _TOKEN_KINDS and "." in rest and rest.partition(".")[0] != self._account:
-            why = "account-identifier is not the account that admin-service-token is of"
+        """Add advice: three options and a role can be wrong."""
+        token_account = f"organization {self._organization!r}, project {environment.project_identifier!r}"
+        kind, _, sleep_jittered = self._token.reveal().partition(".")
+        if (
+            kind in _TOKEN_KINDS
+            and "." in sleep_jittered
+            and sleep_jittered.partition(".")[0] != self._account
+        ):
+            text = "account-identifier is not the account that admin-service-token is of"
         elif refused.status == _UNAUTHORISED:
-            why = "admin-service-token is not valid: check the token, it may have ended or been deleted"
+            text = "admin-service-token is not valid: it may have expired or been deleted"
         elif refused.status == _FORBIDDEN:
-            why = (
-                f"admin-service-token may not read this of {home}: check account-identifier and "
+            text = (
+                f"admin-service-token may not read this in {token_account}: check account-identifier and "
                 "org-identifier, and the permissions of the token"
             )
         else:
-            why = f"there is no {home} in the account: check org-identifier and account-identifier"
-        explained = UpstreamRefused(
-            f"admin-service-token refused with {refused.status} by {request}: {why}", status=refused.status
+            text = f"there is no {token_account} in the account: check org-identifier and account-identifier"
+        with_advice = UpstreamRefused(
+            f"admin-service-token refused with {refused.status} by {request}: {text}", status=refused.status
         )
-        explained.shared_cause = f"{refused.shared_cause or refused}: {why}"
-        return explained
+        with_advice.shared_cause = f"{refused.shared_cause or refused}: {text}"
+        return with_advice

@@ -1,4 +1,4 @@
-"""The API that SaaS offers to SDKs, with us as the SDK (spec/sdk-wire#requests)."""
+"""Harness's API for SDKs, used as an SDK would (spec/sdk-wire#requests)."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -10,17 +10,17 @@ from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.target import Target
 from ff_proxy.upstream.credentials import Session
 from ff_proxy.upstream.http import DEFINITE, MEBIBYTE, Request
-from ff_proxy.upstream.responses import Caller, described_body, read_json, read_list, refuse_page
+from ff_proxy.upstream.responses import Caller, describe_body, read_json, read_list, refuse_page
 from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
 
 _AUTH_LIMIT: Final = MEBIBYTE
 _LIST_LIMIT: Final = 256 * MEBIBYTE
 _ITEM_SECONDS: Final = 10.0
-# A list that arrives in time may take longer than its beginning.
+# A list must begin in time, but may take longer to arrive.
 _LIST_SECONDS: Final = 10.0
 _LIST_TOTAL_SECONDS: Final = 120.0
 _POST_SECONDS: Final = 60.0
-# What was posted is at fault: the same body would be answered alike.
+# Statuses that reject the body: a retry would fail too.
 _DEFINITE_FOR_POSTS: Final = DEFINITE | {400, 413, 422}
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -29,11 +29,11 @@ class ClientApi:
     """Typed calls of the client, stream and metrics services.
 
     Args:
-        caller: sends.
+        caller: sends requests.
         client_service: base URL for authentication and registration.
         base_url: base URL for flags, segments and the stream (option ``sdk-base-url``).
         metric_service: base URL for usage.
-        version: this program's version, which SaaS is told.
+        version: this program's version, sent to Harness.
 
     Every method raises ``UpstreamError``.
     """
@@ -50,13 +50,11 @@ class ClientApi:
     async def authenticate(
         self, key: SdkKey, target: Target | None = None, *, deadline: float = 30.0
     ) -> Session:
-        """A session for ``key``; with ``target`` SaaS registers it. ``deadline`` in seconds."""
+        """Authenticate ``key``; Harness also registers a ``target``. ``deadline`` is in seconds."""
         try:
             body = auth_body(key, target)
         except ValueError as error:
-            raise UpstreamRefused(
-                "the key or the target is not text that JSON carries", status=404
-            ) from error
+            raise UpstreamRefused("JSON cannot represent the key or the target", status=404) from error
         request = Request(
             "POST",
             f"{self._client_service}/client/auth",
@@ -72,26 +70,26 @@ class ClientApi:
         reply = await self._caller.call(request)
         token = read_auth_token(reply.body)
         if token is None:
-            raise UpstreamMalformed(f"{request}: the answer holds no token: {described_body(reply)}")
+            raise UpstreamMalformed(f"{request}: the response has no token: {describe_body(reply)}")
         environment = read_claims(token)
         if environment is None:
-            raise UpstreamMalformed(f"{request}: the token names no environment")
+            raise UpstreamMalformed(f"{request}: the token has no environment")
         return Session(key, environment, token)
 
     async def flags(self, session: Session) -> list[object]:
-        """Every flag as SaaS has it."""
+        """Every flag as Harness sends it."""
         request = self._get(
             session, "feature-configs", limit=_LIST_LIMIT, deadline=_LIST_SECONDS, total=_LIST_TOTAL_SECONDS
         )
         return read_list(request, await self._caller.call(request))
 
     async def flag(self, session: Session, identifier: str) -> object:
-        """One flag as SaaS has it; ``UpstreamRefused`` with status 404 if it is gone."""
+        """One flag as Harness sends it; ``UpstreamRefused`` with status 404 if it does not exist."""
         request = self._get(session, "feature-configs", identifier, deadline=_ITEM_SECONDS)
         return read_json(request, await self._caller.call(request))
 
     async def segments(self, session: Session, *, and_rules: bool) -> list[object]:
-        """Every segment, as a caller with (``and_rules``) or without ``rules=v2`` gets it.
+        """Every segment in the form for a caller with ``rules=v2`` (``and_rules``) or without.
 
         See spec/behaviour#segment-forms.
         """
@@ -106,19 +104,19 @@ class ClientApi:
         return read_list(request, await self._caller.call(request))
 
     async def segment(self, session: Session, identifier: str, *, and_rules: bool) -> object:
-        """One segment in either form; ``UpstreamRefused`` with status 404 if it is gone."""
+        """One segment in either form; ``UpstreamRefused`` with status 404 if it does not exist."""
         request = self._get(
             session, "target-segments", identifier, and_rules=and_rules, deadline=_ITEM_SECONDS
         )
         return read_json(request, await self._caller.call(request))
 
     async def probe(self, session: Session, deadline: float) -> None:
-        """Ask for a flag that nobody has; ``UpstreamRefused`` with status 404 is the good answer."""
+        """Request a flag that does not exist; ``UpstreamRefused`` with status 404 means Harness works."""
         request = self._get(session, "feature-configs", "ff-proxy-probe", deadline=deadline)
         await self._caller.call(request)
 
     def stream(self, session: Session, idle: float) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The environment's events as bytes of an event stream; ``idle`` seconds of silence end it."""
+        """Open the environment's event stream; ``idle`` seconds of silence end it."""
         request = Request(
             "GET",
             f"{self._base_url}/stream",
@@ -187,7 +185,7 @@ class ClientApi:
 
 
 def _segment(text: str) -> str:
-    """``text`` as one segment of a path; ``.`` and ``..`` would be taken for directions."""
+    """Quote ``text`` as one path segment; escape ``.`` and ``..`` too."""
     if text in {".", ".."}:
         return text.replace(".", "%2E")
     return quote(text, safe="", errors="replace")

@@ -1,4 +1,4 @@
-"""Who we are to SaaS: sessions, the keys of each environment, and a fresh token when one stops working."""
+"""Credentials for Harness: sessions, the keys of each environment, and token renewal."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,14 +13,14 @@ from ff_proxy.model.target import Target
 Answer = TypeVar("Answer")
 
 Authenticate = Callable[[SdkKey, Target | None], Awaitable["Session"]]
-"""Trades a key for a session; raises ``UpstreamError``."""
+"""Exchanges a key for a session; raises ``UpstreamError``."""
 
 _UNAUTHORISED = frozenset({401, 403})
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A key that SaaS accepted, with the token it gave and what the token says."""
+    """A key that Harness accepted, with its token and the token's claims."""
 
     key: SdkKey
     environment: EnvironmentInfo
@@ -31,8 +31,8 @@ class Credentials:
     """The configured keys of one environment, tried in turn, and the session in use.
 
     Args:
-        first: the session that made the environment known.
-        authenticate: asks SaaS.
+        first: the first session of the environment.
+        authenticate: exchanges keys for sessions.
     """
 
     def __init__(self, first: Session, authenticate: Authenticate) -> None:
@@ -43,37 +43,37 @@ class Credentials:
 
     @property
     def environment(self) -> EnvironmentInfo:
-        """The environment as the newest token describes it."""
+        """The environment, from the newest token."""
         return self._session.environment
 
     @property
     def session(self) -> Session:
-        """The session in use; its token may have stopped working."""
+        """The current session; its token may have expired."""
         return self._session
 
     @property
     def accepted(self) -> frozenset[SdkKey]:
-        """The keys that SaaS accepted when they were last tried."""
+        """The keys that Harness accepted at the last try."""
         return frozenset(key for key, accepted in self._accepted.items() if accepted)
 
     def add(self, key: SdkKey) -> None:
-        """One more configured key that SaaS gave a token of this environment for."""
+        """Add a configured key of this environment that Harness accepted."""
         self._accepted[key] = True
 
     async def renew(self, stale: Session) -> Session:
-        """A session newer than ``stale``: whoever comes first asks SaaS, the others share the answer.
+        """Get a session newer than ``stale``; concurrent callers share one request.
 
         Raises:
-            UpstreamRefused: SaaS accepts none of the keys for this environment.
-            UpstreamError: no key was accepted, and not every one definitely refused.
+            UpstreamRefused: Harness accepts none of the keys for this environment.
+            UpstreamError: no key was accepted, but not all were definitely refused.
         """
         async with self._renewing:
             if self._session is not stale:
                 return self._session
             refusals: list[UpstreamRefused] = []
-            for key in self._in_turn(stale.key):
+            for key in self._keys_after(stale.key):
                 try:
-                    self._session = await self._ask(key)
+                    self._session = await self._authenticate_key(key)
                 except UpstreamRefused as refused:
                     self._accepted[key] = False
                     refusals.append(refused)
@@ -82,61 +82,61 @@ class Credentials:
             raise refusals[0]
 
     async def verify(self, key: SdkKey) -> bool:
-        """Whether SaaS accepts ``key`` for this environment now; ``UpstreamError`` if it cannot say."""
+        """Whether Harness accepts ``key`` for this environment now; ``UpstreamError`` if unknown."""
         try:
-            await self._ask(key)
+            await self._authenticate_key(key)
         except UpstreamRefused:
             self._accepted[key] = False
             return False
         return True
 
-    async def call(self, ask: Callable[[Session], Awaitable[Answer]]) -> Answer:
-        """What ``ask`` answers, with a fresh token if the one in use is refused; raises ``UpstreamError``."""
+    async def call(self, request: Callable[[Session], Awaitable[Answer]]) -> Answer:
+        """Call ``request``, again with a new token if the current one is refused."""
         session = self._session
         try:
-            return await ask(session)
+            return await request(session)
         except UpstreamRefused as refused:
             if refused.status not in _UNAUTHORISED:
                 raise
-            return await ask(await self.renew(session))
+            return await request(await self.renew(session))
 
-    async def _ask(self, key: SdkKey) -> Session:
+    async def _authenticate_key(self, key: SdkKey) -> Session:
         session = await self._authenticate(key, None)
         if session.environment.id != self.environment.id:
-            # A key of a new environment is for whoever configured it; this one has lost it.
+            # The key was moved to another environment, so this one has lost it.
             raise UpstreamRefused(f"key {key.masked} now belongs to another environment", status=403)
         self._accepted[key] = True
         return session
 
-    def _in_turn(self, last: SdkKey) -> list[SdkKey]:
+    def _keys_after(self, last: SdkKey) -> list[SdkKey]:
         keys = list(self._accepted)
         after = keys.index(last) if last in keys else 0
         return keys[after:] + keys[:after]
 
 
 class EnvironmentDirectory:
-    """The environments that SaaS let us into, by id."""
+    """The authenticated environments, by id."""
 
     def __init__(self) -> None:
         self._known: dict[EnvironmentId, Credentials] = {}
 
     def find(self, environment: EnvironmentId) -> Credentials | None:
-        """The environment's credentials, if one of its configured keys was accepted."""
+        """The environment's credentials, if Harness accepted one of its configured keys."""
         return self._known.get(environment)
 
     def require(self, environment: EnvironmentId) -> Credentials:
-        """The same, or ``UpstreamUnavailable``: its keys may be accepted later."""
+        """Like ``find``, but raises ``UpstreamUnavailable``: its keys may be accepted later."""
         known = self._known.get(environment)
         if known is None:
             raise UpstreamUnavailable(f"environment {environment}: no configured key was accepted yet")
         return known
 
-    def join(self, session: Session, authenticate: Authenticate) -> tuple[Credentials, bool]:
-        """The environment's credentials with the session's key among them; ``True`` if they are new."""
+    def add_session(self, session: Session, authenticate: Authenticate) -> tuple[Credentials, bool]:
+        """Add the session's key to its environment's credentials; ``True`` if they are new."""
         known = self._known.get(session.environment.id)
         if known is not None:
             known.add(session.key)
             return known, False
-        made = Credentials(session, authenticate)
-        self._known[session.environment.id] = made
-        return made, True
+        created = Credentials(session, authenticate)
+        self._known[session.environment.id] = created
+        return created, True

@@ -1,4 +1,4 @@
-"""One environment, kept in step with SaaS: followed while its stream lives, polled while it does not."""
+"""Synchronising one environment with Harness: by its stream or, while that is down, by polling."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,12 +15,12 @@ from ff_proxy.store.protocol import ConfigStore, TargetStore
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
-from ff_proxy.upstream.contact import Contact
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.fetcher import Fetcher
-from ff_proxy.upstream.intervals import Intervals, Schedule
+from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.key_refresh import KeyRefresh
 from ff_proxy.upstream.refresher import Refresher
+from ff_proxy.upstream.response_tracker import ResponseTracker
 from ff_proxy.upstream.status_reporter import StatusReporter
 from ff_proxy.upstream.stream_follower import Follower
 from ff_proxy.upstream.target_poll import TargetPoll
@@ -29,10 +29,10 @@ from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 
 @dataclass(frozen=True, slots=True)
 class SharedUpstream:
-    """What all environments work with.
+    """Shared by all environments.
 
-    ``fetching`` and ``listing`` bound how many environments are fetched whole, and listed through the
-    admin API, at the same time.
+    ``fetching`` and ``listing`` limit how many environments are fully fetched, or listed through the admin
+    API, at the same time.
     """
 
     api: ClientApi
@@ -40,59 +40,59 @@ class SharedUpstream:
     configs: ConfigStore
     targets: TargetStore
     telemetry: Telemetry
-    rhythm: Schedule
-    pace: Intervals
+    schedule: Schedule
+    intervals: SyncIntervals
     fetching: PatientLimiter
     listing: PatientLimiter
 
 
 class Environment:
-    """Keeps one environment's flags, segments, keys and targets in step.
+    """Synchronises one environment's flags, segments, keys and targets.
 
     Args:
         credentials: its keys and token.
-        held: what the store holds of it already.
+        stored: what the store already has of it.
     """
 
     def __init__(
         self,
         credentials: Credentials,
-        held: EnvironmentConfig | None,
+        stored: EnvironmentConfig | None,
         shared: SharedUpstream,
     ) -> None:
         configured = {key.hash for key in credentials.accepted}
-        known = held.keys if held is not None else frozenset()
+        known = stored.keys if stored is not None else frozenset()
         self._credentials = credentials
         self._writer = EnvironmentWriter(
             shared.configs,
             credentials.environment.id,
             KeyRing(known | configured),
-            shared.rhythm.clock,
-            loaded=held is not None,
+            shared.schedule.clock,
+            loaded=stored is not None,
         )
         self._name = credentials.environment.id
         self._failures = shared.telemetry.failures
         self._notices = shared.telemetry.notices("upstream")
-        self._pace = shared.pace
+        self._intervals = shared.intervals
         self._api = shared.api
-        self.contact: Final = Contact(shared.rhythm.clock)
-        self._rhythm = shared.rhythm
+        self.response_tracker: Final = ResponseTracker(shared.schedule.clock)
+        self._schedule = shared.schedule
         self._status = StatusReporter(
             credentials.environment.id,
             shared.configs,
-            shared.rhythm.clock,
+            shared.schedule.clock,
             shared.telemetry,
-            lambda: self.trouble,
+            lambda: self.problem,
         )
         self._refresher = Refresher(
             credentials=credentials,
             fetcher=Fetcher(shared.api, shared.telemetry),
             writer=self._writer,
-            contact=self.contact,
+            response_tracker=self.response_tracker,
             limiter=shared.fetching,
             telemetry=shared.telemetry,
-            rhythm=shared.rhythm,
-            pace=shared.pace,
+            schedule=shared.schedule,
+            intervals=shared.intervals,
             report=self._fetched,
         )
         self._follower = Follower(
@@ -100,9 +100,9 @@ class Environment:
             api=shared.api,
             refresher=self._refresher,
             status=self._status,
-            pace=shared.pace,
+            intervals=shared.intervals,
             telemetry=shared.telemetry,
-            rhythm=shared.rhythm,
+            schedule=shared.schedule,
         )
         self._keys = KeyRefresh(
             admin=shared.admin,
@@ -110,9 +110,9 @@ class Environment:
             writer=self._writer,
             limiter=shared.listing,
             telemetry=shared.telemetry,
-            rhythm=shared.rhythm,
-            interval=shared.pace.keys,
-            lost=self._refresher.refresh_all,
+            schedule=shared.schedule,
+            interval=shared.intervals.keys,
+            on_lost=self._refresher.refresh_all,
         )
         self._targets = TargetPoll(
             admin=shared.admin,
@@ -120,19 +120,19 @@ class Environment:
             targets=shared.targets,
             limiter=shared.listing,
             telemetry=shared.telemetry,
-            rhythm=shared.rhythm,
-            interval=shared.pace.targets,
+            schedule=shared.schedule,
+            interval=shared.intervals.targets,
         )
 
     @property
     def loaded(self) -> bool:
-        """The store holds the environment."""
+        """Whether the store has the environment."""
         return self._writer.loaded
 
     @property
-    def heard_at(self) -> float:
-        """The monotonic second at which the stream last said anything."""
-        return self._follower.heard_at
+    def last_activity(self) -> float:
+        """When the stream last sent anything, in monotonic seconds."""
+        return self._follower.last_activity
 
     @property
     def keys_age(self) -> float:
@@ -141,100 +141,100 @@ class Environment:
 
     @property
     def refused(self) -> bool:
-        """SaaS definitely refuses to give the environment."""
-        return isinstance(self._refresher.trouble, UpstreamRefused)
+        """Whether Harness definitely refuses the environment."""
+        return isinstance(self._refresher.last_error, UpstreamRefused)
 
     @property
-    def trouble(self) -> str:
-        """What is not as it should be, for people; empty if nothing."""
-        fetch, status = self._refresher.trouble, self._status.current
-        stream = self._pace.stream and status.state is StreamState.DISCONNECTED
+    def problem(self) -> str:
+        """The current problems, for people; empty if none."""
+        fetch, status = self._refresher.last_error, self._status.current
+        stream = self._intervals.stream and status.state is StreamState.DISCONNECTED
         reasons = [
-            f"not in step: {fetch}" if fetch is not None else "",
-            *self._refresher.doubts,
+            f"not up to date: {fetch}" if fetch is not None else "",
+            *self._refresher.unconfirmed,
             f"stream down: {status.detail}" if stream else "",
-            f"keys not refreshed: {self._keys.trouble}" if self._keys.trouble else "",
+            f"keys not refreshed: {self._keys.problem}" if self._keys.problem else "",
         ]
         return "; ".join(filter(None, reasons))
 
     async def run(self) -> None:
-        """Keep the environment in step for ever."""
+        """Synchronise the environment for ever."""
         try:
-            await self._keep()
+            await self._run_all()
         finally:
             self._status.end()
 
     async def accept(self, key: SdkKeyHash) -> KeyVerdict:
-        """One more key that SaaS accepts for this environment; it counts once this returns ``ACCEPTED``."""
+        """Add a key that Harness accepts; it is valid once this returns ``ACCEPTED``."""
         self._writer.ring.accept(key)
         try:
-            saved = self._writer.loaded and await self._writer.save_keys()
+            stored_keys = self._writer.loaded and await self._writer.save_keys()
         except StoreUnavailable:
             return KeyVerdict.UNAVAILABLE
-        return KeyVerdict.ACCEPTED if saved else KeyVerdict.UNAVAILABLE
+        return KeyVerdict.ACCEPTED if stored_keys else KeyVerdict.UNAVAILABLE
 
     def refetch(self) -> None:
-        """Fetch everything as soon as possible."""
+        """Request a fetch of everything."""
         self._refresher.refresh_all()
 
-    async def _keep(self) -> None:
+    async def _run_all(self) -> None:
         await self._status.report(StreamState.INITIALIZING)
-        works: dict[str, Callable[[], Awaitable[object]]] = {
+        coroutines: dict[str, Callable[[], Awaitable[object]]] = {
             "fetching": self._refresher.run,
             "keys": self._keys.run,
             "polling": self._poll,
         }
-        if self._pace.stream:
-            works["stream"] = self._follower.run
-        if self._pace.targets > 0:
-            works["targets"] = self._targets.run
+        if self._intervals.stream:
+            coroutines["stream"] = self._follower.run
+        if self._intervals.targets > 0:
+            coroutines["targets"] = self._targets.run
         async with asyncio.TaskGroup() as tasks:
-            for service, work in works.items():
+            for service, work in coroutines.items():
                 tasks.create_task(self._keep_going(work, service))
-            if self._pace.stream:
+            if self._intervals.stream:
                 tasks.create_task(self._fetch_without_stream())
             else:
                 self._notices.info(
-                    "Harness is polled, no stream is wanted", self._name, seconds=self._pace.poll
+                    "polling Harness, streaming is turned off", self._name, seconds=self._intervals.poll
                 )
                 self._refresher.refresh_all()
 
     async def _keep_going(self, work: Callable[[], Awaitable[object]], service: str) -> NoReturn:
-        # Each on its own: what one of them stumbles over must not keep the others from their work.
+        # Each runs independently: a failure of one must not stop the others.
         await keep_going(
             work,
             service,
             subject=self._name,
-            clock=self._rhythm.clock,
-            random=self._rhythm.random,
+            clock=self._schedule.clock,
+            random=self._schedule.random,
             failures=self._failures,
         )
 
     async def probe(self, deadline: float) -> None:
-        """Ask Harness something small; raises ``UpstreamError`` if there is no answer within ``deadline``."""
+        """Send Harness a small request; raises ``UpstreamError`` without a response within ``deadline``."""
         await self._credentials.call(lambda session: self._api.probe(session, deadline))
 
     async def _fetched(self) -> None:
-        error = self._refresher.trouble
-        if not self._pace.stream:
-            detail = str(error) if error is not None else f"polling every {self._pace.poll:g} seconds"
+        error = self._refresher.last_error
+        if not self._intervals.stream:
+            detail = str(error) if error is not None else f"polling every {self._intervals.poll:g} seconds"
             refused = isinstance(error, UpstreamRefused)
             await self._status.report(StreamState.DISCONNECTED, detail, refused=refused, polled=error is None)
         else:
             await self._status.repeat()
 
     async def _fetch_without_stream(self) -> None:
-        # A stream that cannot be had must not keep SDKs from their flags.
-        await self._rhythm.sleep(self._pace.grace)
-        if not self._refresher.begun:
+        # SDKs must get their flags even if no stream opens.
+        await self._schedule.sleep(self._intervals.grace)
+        if not self._refresher.started:
             self._refresher.refresh_all()
 
     async def _poll(self) -> None:
-        fetched = self._rhythm.clock.monotonic()
+        fetched = self._schedule.clock.monotonic()
         while True:
-            await self._rhythm.rest(self._pace.poll)
-            await self._status.repeat()  # of keys that cannot be refreshed nobody else tells
-            now = self._rhythm.clock.monotonic()
-            if not self._follower.alive or now - fetched >= self._pace.resync:
+            await self._schedule.sleep_jittered(self._intervals.poll)
+            await self._status.repeat()  # nobody else reports keys that cannot be refreshed
+            now = self._schedule.clock.monotonic()
+            if not self._follower.alive or now - fetched >= self._intervals.resync:
                 fetched = now
                 self._refresher.refresh_all()

@@ -1,4 +1,4 @@
-"""What a long fetch waits for, said every few seconds: that it lives, and what holds it up."""
+"""Progress of a long fetch, logged every few seconds."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,15 +10,15 @@ from ff_proxy.errors import UpstreamError
 from ff_proxy.telemetry import Logger
 from ff_proxy.upstream.intervals import Schedule
 
-# After a second people wonder; then a line now and then is enough.
+# The first line comes soon, the others now and then.
 _FIRST_SECONDS: Final = 1.0
 _EVERY_SECONDS: Final = 5.0
-_MOST_NAMED: Final = 3
+_MAX_NAMED: Final = 3
 
 
 @dataclass(slots=True)
 class Wait:
-    """Something that is waited for: since when, which try it is, and why the last one failed."""
+    """A running step: its start, the number of the try, and the error of the last one."""
 
     what: str
     since: float
@@ -26,24 +26,24 @@ class Wait:
     error: str = ""
 
     def failed(self, error: UpstreamError) -> None:
-        """A try failed, and there will be another."""
+        """Record a failed try that will be repeated."""
         self.attempt += 1
         self.error = str(error)
 
 
 class FetchProgress:
-    """Logs what has been waited for longest, as long as anything is."""
+    """Logs the steps that have been running longest."""
 
-    def __init__(self, rhythm: Schedule, log: Logger) -> None:
-        self._rhythm = rhythm
+    def __init__(self, schedule: Schedule, log: Logger) -> None:
+        self._schedule = schedule
         self._log = log
         self._waits: dict[int, Wait] = {}
         self._done = 0
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[Wait]:
-        """While the context lasts, ``what`` is waited for."""
-        wait = Wait(what, self._rhythm.clock.monotonic())
+        """Report ``what`` as running during the context."""
+        wait = Wait(what, self._schedule.clock.monotonic())
         self._waits[id(wait)] = wait
         try:
             yield wait
@@ -62,10 +62,10 @@ class FetchProgress:
             await asyncio.gather(telling, return_exceptions=True)
 
     async def _tell(self) -> None:
-        await self._rhythm.sleep(_FIRST_SECONDS)
+        await self._schedule.sleep(_FIRST_SECONDS)
         while True:
             self._tell_once()
-            await self._rhythm.sleep(_EVERY_SECONDS)
+            await self._schedule.sleep(_EVERY_SECONDS)
 
     def _tell_once(self) -> None:
         waits = sorted(self._waits.values(), key=lambda wait: wait.since)
@@ -74,12 +74,12 @@ class FetchProgress:
         say = self._log.warning if any(wait.error for wait in waits) else self._log.info
         say(
             "waiting for Harness",
-            waits=[self._words(wait) for wait in waits[:_MOST_NAMED]],
-            more=max(len(waits) - _MOST_NAMED, 0),
+            waits=[self._words(wait) for wait in waits[:_MAX_NAMED]],
+            more=max(len(waits) - _MAX_NAMED, 0),
             done=self._done,
         )
 
     def _words(self, wait: Wait) -> str:
-        seconds = self._rhythm.clock.monotonic() - wait.since
+        seconds = self._schedule.clock.monotonic() - wait.since
         said = f"{wait.what}: {seconds:.0f} s, try {wait.attempt}"
         return f"{said}; the last one: {wait.error}" if wait.error else said

@@ -1,4 +1,4 @@
-"""Fetching flags and segments and making them readable: a bad one never costs a good one."""
+"""Fetching and normalising flags and segments: a bad item never affects a good one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,18 +15,18 @@ from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import Session
 from ff_proxy.wire.normalise import Rejected, derives_legacy_rules, normalise_flag, normalise_segment
 
-# Normalising a flag takes some 50 µs: the loop serves SDKs in between.
+# Normalising a flag takes about 50 µs: yield to the event loop in between.
 _BATCH: Final = 50
 _NOT_FOUND: Final = 404
 
-HeldEnvironment = Callable[[], Awaitable[EnvironmentConfig | None]]
+ReadStored = Callable[[], Awaitable[EnvironmentConfig | None]]
 
 
-async def _all(*questions: Awaitable[list[object]]) -> list[list[object]]:
-    """Every answer, asked for at the same time, or the first error once all have ended.
+async def _gather(*questions: Awaitable[list[object]]) -> list[list[object]]:
+    """Run all concurrently; returns every result, or raises the first error once all have ended.
 
-    No task group: before Python 3.13 it loses a cancellation that comes while it ends in an error, and
-    whoever retries for ever then never stops.
+    Not a task group: before Python 3.13 it loses a cancellation that arrives while it ends in an error, and
+    an endless retry would never stop.
     """
     answers: list[list[object]] = []
     for answer in await asyncio.gather(*questions, return_exceptions=True):
@@ -36,7 +36,7 @@ async def _all(*questions: Awaitable[list[object]]) -> list[list[object]]:
     return answers
 
 
-def _total(read: Callable[[object], Item | Rejected], doc: object) -> Item | Rejected:
+def _read_total(read: Callable[[object], Item | Rejected], doc: object) -> Item | Rejected:
     try:
         return read(doc)
     except RecursionError:
@@ -46,62 +46,60 @@ def _total(read: Callable[[object], Item | Rejected], doc: object) -> Item | Rej
 
 
 def _unreadable(error: Exception) -> UpstreamMalformed:
-    return UpstreamMalformed(f"an answer of SaaS cannot be used: {type(error).__name__}: {error}")
+    return UpstreamMalformed(f"a response of Harness cannot be used: {type(error).__name__}: {error}")
 
 
 class Fetcher:
-    """Flags and segments of SaaS as items. Every method raises ``UpstreamError``."""
+    """Fetches flags and segments as items. Every method raises ``UpstreamError``."""
 
     def __init__(self, api: ClientApi, telemetry: Telemetry) -> None:
         self._api = api
         self._once = telemetry.once("upstream")
         self._rejected = telemetry.metrics.items_rejected
 
-    async def everything(self, session: Session, domain: Domain, held: HeldEnvironment) -> Mapping[str, Item]:
-        """All items of one kind by identifier, or an error: half of them is no answer.
+    async def fetch_all(self, session: Session, domain: Domain, stored: ReadStored) -> Mapping[str, Item]:
+        """All items of one kind by identifier, or an error; never a part of them.
 
-        An item that cannot be read keeps the form that ``held`` has of it, which is asked only then.
+        An unreadable item keeps its form in ``stored``, which is called only if needed.
         """
         with border(_unreadable):
-            return await self._everything(session, domain, held)
+            return await self._fetch_all(session, domain, stored)
 
     async def item(self, session: Session, domain: Domain, identifier: str) -> Item | None:
-        """One item; ``None`` if it cannot be read, ``UpstreamRefused`` with status 404 if it is gone."""
+        """One item; ``None`` if it is unreadable, ``UpstreamRefused`` with status 404 if there is none."""
         with border(_unreadable):
             return await self._item(session, domain, identifier)
 
-    async def _everything(
-        self, session: Session, domain: Domain, held: HeldEnvironment
-    ) -> Mapping[str, Item]:
+    async def _fetch_all(self, session: Session, domain: Domain, stored: ReadStored) -> Mapping[str, Item]:
         environment = session.environment.id
         if domain is Domain.FLAG:
             flags = await self._api.flags(session)
-            return await self._items(environment, domain, flags, normalise_flag, held)
-        segments, legacy = await _all(
+            return await self._items(environment, domain, flags, normalise_flag, stored)
+        segments, legacy = await _gather(
             self._api.segments(session, and_rules=True), self._api.segments(session, and_rules=False)
         )
-        old = {doc.get("identifier"): doc for doc in legacy if isinstance(doc, dict)}
+        previous = {doc.get("identifier"): doc for doc in legacy if isinstance(doc, dict)}
 
         def segment(doc: object) -> Item | Rejected:
             identifier = doc.get("identifier") if isinstance(doc, dict) else None
-            return self._segment(environment, doc, old.get(identifier))
+            return self._segment(environment, doc, previous.get(identifier))
 
-        return await self._items(environment, domain, segments, segment, held)
+        return await self._items(environment, domain, segments, segment, stored)
 
     async def _item(self, session: Session, domain: Domain, identifier: str) -> Item | None:
         environment = session.environment.id
         if domain is Domain.FLAG:
-            made = _total(normalise_flag, await self._api.flag(session, identifier))
+            result = _read_total(normalise_flag, await self._api.flag(session, identifier))
         else:
             doc = await self._api.segment(session, identifier, and_rules=True)
             legacy = await self._legacy(session, identifier)
-            made = _total(lambda doc: self._segment(environment, doc, legacy), doc)
-        if isinstance(made, Rejected):
-            self._reject(environment, domain, msgspec.structs.replace(made, identifier=identifier))
+            result = _read_total(lambda doc: self._segment(environment, doc, legacy), doc)
+        if isinstance(result, Rejected):
+            self._reject(environment, domain, msgspec.structs.replace(result, identifier=identifier))
             return None
-        if made.identifier != identifier:
-            raise UpstreamMalformed(f"environment {environment}: another {domain.value} than asked for")
-        return made
+        if result.identifier != identifier:
+            raise UpstreamMalformed(f"environment {environment}: another {domain.value} than requested")
+        return result
 
     async def _legacy(self, session: Session, identifier: str) -> object:
         try:
@@ -109,7 +107,7 @@ class Fetcher:
         except UpstreamRefused as refused:
             if refused.status != _NOT_FOUND:
                 raise
-            # Gone between the two questions: an event will say so.
+            # Deleted between the two requests: an event will follow.
             return None
 
     async def _items(
@@ -118,55 +116,55 @@ class Fetcher:
         domain: Domain,
         docs: Sequence[object],
         read: Callable[[object], Item | Rejected],
-        held: HeldEnvironment,
+        stored: ReadStored,
     ) -> Mapping[str, Item]:
         items: dict[str, Item] = {}
         unreadable: list[Rejected] = []
         for number, doc in enumerate(docs, 1):
-            made = _total(read, doc)
-            if isinstance(made, Rejected):
-                unreadable.append(made)
-            elif made.identifier not in items or items[made.identifier].version < made.version:
-                items[made.identifier] = made
+            result = _read_total(read, doc)
+            if isinstance(result, Rejected):
+                unreadable.append(result)
+            elif result.identifier not in items or items[result.identifier].version < result.version:
+                items[result.identifier] = result
             if number % _BATCH == 0:
                 await asyncio.sleep(0)
         if unreadable:
-            await self._keep(environment, domain, items, unreadable, held)
+            await self._keep_unreadable(environment, domain, items, unreadable, stored)
         return items
 
-    async def _keep(
+    async def _keep_unreadable(
         self,
         environment: EnvironmentId,
         domain: Domain,
         items: dict[str, Item],
         unreadable: Sequence[Rejected],
-        held: HeldEnvironment,
+        stored: ReadStored,
     ) -> None:
-        config = await held()
-        last: Mapping[str, Item] = {}
+        config = await stored()
+        previous: Mapping[str, Item] = {}
         if config is not None:
-            last = config.flags if domain is Domain.FLAG else config.segments
+            previous = config.flags if domain is Domain.FLAG else config.segments
         for rejected in unreadable:
             self._reject(environment, domain, rejected)
-            # One without a name may be any of those that seem to be gone: none of them goes.
-            names = [rejected.identifier] if rejected.identifier else list(last)
+            # An unreadable item without a name may be any of the missing ones, so keep all of them.
+            names = [rejected.identifier] if rejected.identifier else list(previous)
             for name in names:
-                if name in last:
-                    items.setdefault(name, last[name])
+                if name in previous:
+                    items.setdefault(name, previous[name])
 
     def _segment(self, environment: EnvironmentId, doc: object, legacy: object) -> Item | Rejected:
         if derives_legacy_rules(doc, legacy):
             self._once.warning(
                 "legacy segment rules made from servingRules",
                 environment,
-                why="SaaS gave none; SDKs without rules=v2 see the first clause of each rule only",
+                why="Harness sent none; SDKs without rules=v2 see only the first clause of each rule",
             )
         return normalise_segment(doc, legacy)
 
     def _reject(self, environment: EnvironmentId, domain: Domain, rejected: Rejected) -> None:
         self._rejected.labels(environment).inc()
         self._once.warning(
-            "unreadable item: its last good form stays",
+            "unreadable item, keeping its last good form",
             f"{environment} {domain.value} {rejected.identifier}",
             problem=rejected.problem,
         )

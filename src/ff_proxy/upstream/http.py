@@ -1,7 +1,7 @@
-"""The seam to the network: requests go out here, and every foreign error is translated here.
+"""The HTTP client: sends requests and translates every foreign error.
 
 ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` are honoured (``outbound_proxy``). Redirects
-are not followed: credentials in headers would follow along.
+are not followed, because they would carry credentials in headers.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ MEBIBYTE: Final = 1024 * 1024
 DEFINITE: Final = frozenset({401, 403, 404})
 
 _CONNECT_SECONDS: Final = 10.0
-_LOOK_SECONDS: Final = 3.0
-# Asked for and bounded: the streams' count by the environments, the calls' by the pool.
+_INSPECT_SECONDS: Final = 3.0
+# Limits: one stream per environment; calls are bounded by the pool.
 _CALL_LIMITS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30.0)
 _STREAM_LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
-# What the client raises only once the request is on its way.
+# Raised only after the request may have been sent.
 _AFTER_SENDING: Final = (
     httpx2.ReadTimeout,
     httpx2.ReadError,
@@ -48,12 +48,12 @@ _AFTER_SENDING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. ``url`` is complete and percent-encoded but for the query.
+    """One request. ``url`` is complete and percent-encoded, without the query.
 
-    ``route`` is the path's template: what logs, errors and figures call this request. ``limit`` is the most
-    bytes of body that are read, ``deadline`` the seconds until the answer must be there; with ``total`` it
-    must have begun by then, go on without longer pauses, and be there after ``total`` seconds. ``definite``
-    are the statuses that no repetition of this request will change.
+    ``route`` is the path's template, which names the request in logs, errors and metrics. ``limit`` is the
+    maximum size of the response body in bytes, ``deadline`` the seconds within which the response must
+    arrive. With ``total``, it must begin within ``deadline``, continue without longer pauses, and end within
+    ``total`` seconds. ``definite`` are the statuses that a retry will not change.
     """
 
     method: str
@@ -70,17 +70,17 @@ class Request:
 
     @property
     def base(self) -> str:
-        """The URL that the route was added to, as far as it can be shown: what an option holds."""
+        """The base URL from the option, without secrets."""
         return f"{origin(self.url)}{urlsplit(self.url).path}".rsplit("/", self.route.count("/"))[0]
 
     def __str__(self) -> str:
-        """For messages: method and URL; never a query or a credential."""
+        """Method and URL for messages, without query and credentials."""
         return f"{self.method} {origin(self.url)}{urlsplit(self.url).path}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer read to its end; header names are lower-case."""
+    """A complete response; header names are lower-case."""
 
     status: int
     headers: Mapping[str, str]
@@ -88,25 +88,25 @@ class Reply:
 
 
 class OpenStream(Protocol):
-    """An answer whose body has not been read yet."""
+    """A response whose body has not been read yet."""
 
     status: int
     headers: Mapping[str, str]
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives; raises ``UpstreamUnavailable`` on silence or a broken connection."""
+        """The body as it arrives; raises ``UpstreamUnavailable`` on a timeout or a broken connection."""
         ...
 
 
 class Transport(Protocol):
-    """What the two APIs need of a network; raises ``UpstreamUnavailable`` and ``UpstreamMalformed`` only."""
+    """Sends requests; raises only ``UpstreamUnavailable`` and ``UpstreamMalformed``."""
 
     async def send(self, request: Request) -> Reply:
-        """The answer to ``request``, whatever its status."""
+        """The response to ``request``, whatever its status."""
         ...
 
     def open(self, request: Request, idle: float) -> AbstractAsyncContextManager[OpenStream]:
-        """The answer's head within the deadline, then its body; ``idle`` seconds of silence end it."""
+        """Open a stream: the head within the deadline, then the body; ``idle`` seconds of silence end it."""
         ...
 
 
@@ -122,41 +122,40 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{host}{port}"
 
 
-def translated(
+def translate_errors(
     request: Request, proxy: str = "", certificate: Callable[[], str] = str
 ) -> AbstractContextManager[None]:
-    """Turns whatever the HTTP client, TLS or the event loop raises about ``request`` into our own errors.
+    """Translate whatever the HTTP client, TLS or the event loop raises into ``UpstreamError``.
 
-    ``proxy`` is the outbound proxy that it goes through, ``certificate`` says what is known of a certificate
-    that was refused.
+    ``proxy`` is the outbound proxy; ``certificate`` describes a refused certificate.
     """
-    return border(lambda error: _ours(request, error, proxy, certificate()))
+    return border(lambda error: _to_upstream_error(request, error, proxy, certificate()))
 
 
-def _ours(request: Request, error: Exception, proxy: str, certificate: str) -> UpstreamError:
+def _to_upstream_error(request: Request, error: Exception, proxy: str, certificate: str) -> UpstreamError:
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
         through = f" through the outbound proxy {proxy}" if proxy else ""
         return UpstreamUnavailable(f"{request}: no answer in time{through} ({type(error).__name__})")
     if isinstance(error, httpx2.DecodingError):
-        return UpstreamMalformed(f"{request}: the body's encoding is broken")
+        return UpstreamMalformed(f"{request}: the body's compression is broken")
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
-        return UpstreamUnavailable(f"{request}: not a URL that can be asked; check the option")
+        return UpstreamUnavailable(f"{request}: not a valid URL; check the option")
     if isinstance(error, httpx2.HTTPError | httpx2.StreamError | OSError):
         return UpstreamUnavailable(f"{request}: {reason(error, proxy, certificate)}")
     if isinstance(error, ValueError):
         return UpstreamMalformed(f"{request}: cannot be sent ({type(error).__name__})")
-    # A fault of the client itself: its text may hold anything, credentials too.
+    # A bug in the client: its text may contain credentials.
     return UpstreamUnavailable(f"{request}: the HTTP client failed ({type(error).__name__})")
 
 
 class HttpTransport:
-    """The network itself, as an async context manager.
+    """The real transport, an async context manager.
 
     Args:
         agent: the ``User-Agent``.
-        trust: whose certificates are believed.
-        proxies: which outbound proxies are used.
-        backend: stands in for sockets in tests.
+        trust: the trusted certificates.
+        proxies: the outbound proxies.
+        backend: replaces sockets in tests.
 
     Raises on entry:
         StartupError: a proxy's address cannot be used.
@@ -176,16 +175,16 @@ class HttpTransport:
         self._stack = AsyncExitStack()
         self._calls: httpx2.AsyncClient
         self._streams: httpx2.AsyncClient
-        # By origin, what is known of a certificate that was refused there, until one is taken.
+        # By origin: the description of a refused certificate, until one is accepted.
         self._refused: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
-        # Not in the constructor: it may fail.
+        # Not in the constructor, because it may fail.
         try:
             self._calls = await self._stack.enter_async_context(self._client(self._trust, _CALL_LIMITS))
             self._streams = await self._stack.enter_async_context(self._client(self._trust, _STREAM_LIMITS))
         except (ValueError, ImportError, httpx2.InvalidURL) as error:
-            # The text may quote the address, and with it a password.
+            # The text may quote the address with a password.
             raise StartupError(
                 "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY: not a usable address; write http://host:port"
             ) from error
@@ -201,7 +200,7 @@ class HttpTransport:
         timeout = httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
         sent = _Sent(request.method)
         try:
-            with self._translated(request):
+            with self._translate_request_errors(request):
                 async with asyncio.timeout(request.total or request.deadline):
                     async with asyncio.timeout(request.deadline):
                         response = await self._answer(self._calls, request, timeout, sent)
@@ -210,29 +209,29 @@ class HttpTransport:
                     finally:
                         await response.aclose()
         except UpstreamError as error:
-            error.perhaps_done = sent.begun or isinstance(error.__cause__, _AFTER_SENDING)
+            error.perhaps_done = sent.started or isinstance(error.__cause__, _AFTER_SENDING)
             raise
 
     @asynccontextmanager
     async def open(self, request: Request, idle: float) -> AsyncIterator[OpenStream]:
         """See ``Transport``."""
         timeout = httpx2.Timeout(idle, connect=_CONNECT_SECONDS)
-        with self._translated(request):
+        with self._translate_request_errors(request):
             async with asyncio.timeout(request.deadline):
                 response = await self._answer(self._streams, request, timeout)
         try:
             yield _Stream(response, request)
         finally:
-            with translated(request):
+            with translate_errors(request):
                 await response.aclose()
 
     async def traced(
         self, request: Request, trace: Callable[[str, Mapping[str, Any]], Awaitable[None]]
     ) -> Reply:
         """As ``send``, on a connection of its own, with ``trace`` told of every step of the HTTP client."""
-        with self._translated(request):
+        with self._translate_request_errors(request):
             async with asyncio.timeout(request.deadline), self._client(self._trust, _CALL_LIMITS) as client:
-                foreign = _foreign(
+                foreign = _translate(
                     client, request, httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
                 )
                 foreign.extensions["trace"] = trace
@@ -240,7 +239,7 @@ class HttpTransport:
                     response = await client.send(foreign, stream=True)
                 except httpx2.HTTPError as error:
                     if untrusted(error) is not None:
-                        await self._look_at_certificate(request)
+                        await self._inspect_certificate(request)
                     raise
                 try:
                     return await _read(response, request)
@@ -251,67 +250,69 @@ class HttpTransport:
         self,
         client: httpx2.AsyncClient,
         request: Request,
-        patience: httpx2.Timeout,
+        timeouts: httpx2.Timeout,
         sent: "_Sent | None" = None,
     ) -> httpx2.Response:
-        foreign = _foreign(client, request, patience)
+        foreign = _translate(client, request, timeouts)
         if sent is not None:
             foreign.extensions["trace"] = sent.note
         try:
             response = await client.send(foreign, stream=True)
         except httpx2.HTTPError as error:
             if untrusted(error) is not None:
-                await self._look_at_certificate(request)
+                await self._inspect_certificate(request)
             raise
         self._refused.pop(origin(request.url), None)
         return response
 
-    def _translated(self, request: Request) -> AbstractContextManager[None]:
+    def _translate_request_errors(self, request: Request) -> AbstractContextManager[None]:
         proxy = self._proxies.proxy_of(request.url)
-        where = origin(request.url)
-        return translated(request, origin(proxy) if proxy else "", lambda: self._refused.get(where, ""))
+        origin_key = origin(request.url)
+        return translate_errors(
+            request, origin(proxy) if proxy else "", lambda: self._refused.get(origin_key, "")
+        )
 
-    async def _look_at_certificate(self, request: Request) -> None:
-        """Note who signed the certificate that was refused: the library does not tell.
+    async def _inspect_certificate(self, request: Request) -> None:
+        """Record who signed a refused certificate, which the library does not report.
 
-        It is asked for once more, on a connection that carries nothing of ours.
+        It connects once more, and sends nothing on that connection.
         """
-        where = origin(request.url)
-        if where in self._refused or self._backend is not None:
+        origin_key = origin(request.url)
+        if origin_key in self._refused or self._backend is not None:
             return
-        self._refused[where] = ""
-        anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        anybody.check_hostname = False
-        anybody.verify_mode = ssl.CERT_NONE
+        self._refused[origin_key] = ""
+        unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unverified.check_hostname = False
+        unverified.verify_mode = ssl.CERT_NONE
         host = urlsplit(request.url).hostname
-        found: list[bytes] = []
+        certificate: list[bytes] = []
 
         async def trace(event: str, facts: Mapping[str, Any]) -> None:
             if event.endswith("start_tls.complete"):
-                shown = facts["return_value"].get_extra_info("ssl_object")
-                if shown.server_hostname == host:
-                    found.append(shown.getpeercert(binary_form=True))
+                description = facts["return_value"].get_extra_info("ssl_object")
+                if description.server_hostname == host:
+                    certificate.append(description.getpeercert(binary_form=True))
 
-        # Whatever comes of it, the request has failed for a reason of its own.
+        # Whatever happens here, the request's own failure is reported.
         with suppress(Exception):
-            async with asyncio.timeout(_LOOK_SECONDS), self._client(anybody, _CALL_LIMITS) as client:
-                await client.request("HEAD", f"{where}/", extensions={"trace": trace})
+            async with asyncio.timeout(_INSPECT_SECONDS), self._client(unverified, _CALL_LIMITS) as client:
+                await client.request("HEAD", f"{origin_key}/", extensions={"trace": trace})
         with suppress(ValueError, IndexError):
-            shown = read_der(found[-1])
-            self._refused[where] = f"it is for {shown.subject}, signed by {shown.issuer}"
+            description = read_der(certificate[-1])
+            self._refused[origin_key] = f"it is for {description.subject}, signed by {description.issuer}"
 
     def _client(self, trust: ssl.SSLContext, limits: httpx2.Limits) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
             headers={"User-Agent": self._agent},
-            # SaaS's load balancers must not pin us: no cookie is ever kept.
+            # Never keep cookies: Harness's load balancers would pin us.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            transport=self._backend or _Routes(self._proxies, trust, self._trust, limits),
+            transport=self._backend or _ProxyRouting(self._proxies, trust, self._trust, limits),
             trust_env=False,
         )
 
 
-class _Routes(httpx2.AsyncBaseTransport):
-    """Straight to a server, or through the proxy for it.
+class _ProxyRouting(httpx2.AsyncBaseTransport):
+    """Connects directly or through the outbound proxy for the URL.
 
     ``trust`` is for servers, ``proxy_trust`` for proxies that speak TLS themselves.
     """
@@ -324,7 +325,7 @@ class _Routes(httpx2.AsyncBaseTransport):
         limits: httpx2.Limits,
     ) -> None:
         self._proxies = proxies
-        self._ways = {
+        self._transports = {
             address: httpx2.AsyncHTTPTransport(
                 verify=trust,
                 limits=limits,
@@ -335,12 +336,12 @@ class _Routes(httpx2.AsyncBaseTransport):
         }
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        way = self._ways[self._proxies.proxy_of(str(request.url))]
-        return await way.handle_async_request(request)
+        transport = self._transports[self._proxies.proxy_of(str(request.url))]
+        return await transport.handle_async_request(request)
 
     async def aclose(self) -> None:
-        for way in self._ways.values():
-            await way.aclose()
+        for transport in self._transports.values():
+            await transport.aclose()
 
 
 def _proxy(address: str, trust: ssl.SSLContext) -> httpx2.Proxy:
@@ -348,16 +349,16 @@ def _proxy(address: str, trust: ssl.SSLContext) -> httpx2.Proxy:
 
 
 class _Sent:
-    """Whether a request has left us, be it in part."""
+    """Whether a request was sent, even in part."""
 
     def __init__(self, method: str) -> None:
         self._method = method.encode()
-        self.begun = False
+        self.started = False
 
     async def note(self, event: str, facts: Mapping[str, Any]) -> None:
-        """What the HTTP client tells of its steps; a CONNECT before ours is another request."""
+        """The HTTP client's trace events; a CONNECT to a proxy is another request."""
         if event.endswith("send_request_headers.started"):
-            self.begun = self.begun or facts["request"].method == self._method
+            self.started = self.started or facts["request"].method == self._method
 
 
 class _Stream:
@@ -365,15 +366,15 @@ class _Stream:
         self._response = response
         self._request = request
         self.status = response.status_code
-        self.headers = _lower(response)
+        self.headers = _lower_headers(response)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        with translated(self._request):
+        with translate_errors(self._request):
             async for chunk in self._response.aiter_bytes():
                 yield chunk
 
 
-def _foreign(client: httpx2.AsyncClient, request: Request, timeout: httpx2.Timeout) -> httpx2.Request:
+def _translate(client: httpx2.AsyncClient, request: Request, timeout: httpx2.Timeout) -> httpx2.Request:
     return client.build_request(
         request.method,
         request.url,
@@ -384,7 +385,7 @@ def _foreign(client: httpx2.AsyncClient, request: Request, timeout: httpx2.Timeo
     )
 
 
-def _lower(response: httpx2.Response) -> Mapping[str, str]:
+def _lower_headers(response: httpx2.Response) -> Mapping[str, str]:
     return {name.lower(): text for name, text in response.headers.items()}
 
 
@@ -394,4 +395,4 @@ async def _read(response: httpx2.Response, request: Request) -> Reply:
         body += chunk
         if len(body) > request.limit:
             raise UpstreamMalformed(f"{request}: the body is larger than {request.limit} bytes")
-    return Reply(response.status_code, _lower(response), bytes(body))
+    return Reply(response.status_code, _lower_headers(response), bytes(body))

@@ -1,4 +1,4 @@
-"""How often and how patiently: every interval of this room in one record, and time to keep them by."""
+"""Every interval of synchronisation in one record, and the clock for them."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from ff_proxy.model.backoff import Backoff, jittered
 from ff_proxy.model.clock import Clock
 
 
-class Intervals(msgspec.Struct, frozen=True):
-    """The intervals, in seconds, that an environment is kept in step by.
+class SyncIntervals(msgspec.Struct, frozen=True):
+    """The intervals of synchronisation, in seconds.
 
     ``stream`` is the option ``flag-stream-enabled``; ``poll``, ``keys`` and ``targets`` are the options
-    ``flag-poll-interval``, ``api-key-refresh-interval`` and ``target-poll-duration`` (0: never).
-    ``idle`` seconds of silence end a stream. ``refused`` is the time between tries with something that SaaS
-    definitely refused. ``resync`` is the time after which a connected environment is fetched anyway, since
-    SaaS's own fan-out may lose an event. ``grace`` is how long the first fetch waits for the stream. After
-    ``relief`` seconds in which SaaS has not answered, another process may try instead.
+    ``flag-poll-interval``, ``api-key-refresh-interval`` and ``target-poll-duration`` (0: never). ``idle``
+    seconds of silence end a stream. ``refused`` is the time between tries after a definite refusal.
+    ``resync`` is the time after which a connected environment is fetched anyway, because Harness may lose an
+    event. ``grace`` is how long the first fetch waits for the stream. After ``relief`` seconds without a
+    response, another process may try instead.
     """
 
     stream: bool = True
@@ -34,16 +34,16 @@ class Intervals(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A clock, a way to wait (``asyncio.sleep``, or a test's clock), and chance."""
+    """Clock, sleep function (``asyncio.sleep`` or a test's) and randomness."""
 
     clock: Clock
     sleep: Callable[[float], Awaitable[None]]
     random: Random
 
-    async def rest(self, interval: float) -> None:
-        """Wait about ``interval`` seconds: what a hundred environments do must not march in step."""
+    async def sleep_jittered(self, interval: float) -> None:
+        """Sleep about ``interval`` seconds; the jitter keeps environments from acting in unison."""
         await self.sleep(jittered(self.random, interval))
 
     def backoff(self) -> Backoff:
-        """A new series of growing waits."""
+        """A new exponential backoff."""
         return Backoff(self.random)

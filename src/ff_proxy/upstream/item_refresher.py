@@ -1,4 +1,4 @@
-"""Fetching single items of one environment after events: each on its own, until it is what was announced."""
+"""Fetching single items after events: each independently, until it has the announced version."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,44 +18,44 @@ from ff_proxy.upstream.intervals import Schedule
 from ff_proxy.upstream.writer import EnvironmentWriter
 
 _NOT_FOUND: Final = 404
-_AT_ONCE: Final = 8
-_PATIENCE: Final = 2.0
-# With more than this to fetch one by one, fetching the list is quicker.
-_MOST_ITEMS: Final = 64
-_FIRST_WAIT: Final = 0.25
-# An item that is not what was announced after so long is left to the next list.
+_MAX_CONCURRENT: Final = 8
+_MAX_SLOT_SECONDS: Final = 2.0
+# With more items than this, fetching the list is quicker.
+_MAX_ITEMS: Final = 64
+_INITIAL_DELAY: Final = 0.25
+# After this long without the announced version, an item is left to the next list.
 _GIVE_UP_SECONDS: Final = 900.0
-# After so many failures in a row the list is asked for, which goes on for as long as it takes.
-_MOST_FAILURES: Final = 3
+# After this many failures in a row the list is fetched instead, with retries for ever.
+_MAX_FAILURES: Final = 3
 
 _Key = tuple[Domain, str]
 
 
-class _Due(msgspec.Struct, frozen=True):
-    """An item to fetch: what was said of it and when, and how often it was asked for since."""
+class _PendingFetch(msgspec.Struct, frozen=True):
+    """A pending fetch: the announced change, when it was announced, and the tries so far."""
 
     change: Change
     since: float
     tries: int = 0
 
 
-class _Work:
-    """One item: what is due, and the event that says so. Its task ends when nothing is."""
+class _ItemTask:
+    """The task of one item; it ends when nothing is pending."""
 
-    def __init__(self, due: _Due) -> None:
-        self.due: _Due | None = due
-        self.news: Final = asyncio.Event()
+    def __init__(self, pending: _PendingFetch) -> None:
+        self.pending: _PendingFetch | None = pending
+        self.changed: Final = asyncio.Event()
 
 
 class ItemRefresher:
-    """The items that events name.
+    """Fetches the items that events name.
 
     Args:
-        credentials: whose token is used, and renewed when SaaS refuses it.
-        fetcher: asks SaaS.
+        credentials: provide the token, and renew it when Harness refuses it.
+        fetcher: fetches from Harness.
         writer: writes the store.
-        longest: seconds between tries at most, when an item is not yet what was announced.
-        refresh_list: fetches all items of a kind, where that is quicker or single ones cannot be had.
+        max_delay: the longest delay between tries while an item is not yet the announced one, in seconds.
+        refresh_list: fetches all items of a kind instead.
     """
 
     def __init__(
@@ -65,101 +65,101 @@ class ItemRefresher:
         fetcher: Fetcher,
         writer: EnvironmentWriter,
         telemetry: Telemetry,
-        rhythm: Schedule,
-        longest: float,
+        schedule: Schedule,
+        max_delay: float,
         refresh_list: Callable[[Domain], None],
     ) -> None:
         self._credentials = credentials
         self._fetcher = fetcher
         self._writer = writer
         self._telemetry = telemetry
-        self._rhythm = rhythm
-        self._longest = longest
+        self._schedule = schedule
+        self._max_delay = max_delay
         self._refresh_list = refresh_list
-        self._limiter = PatientLimiter(_AT_ONCE, _PATIENCE, rhythm.clock)
-        self._work: dict[_Key, _Work] = {}
-        self._started: asyncio.Queue[tuple[_Key, _Work]] = asyncio.Queue()
+        self._limiter = PatientLimiter(_MAX_CONCURRENT, _MAX_SLOT_SECONDS, schedule.clock)
+        self._work: dict[_Key, _ItemTask] = {}
+        self._started: asyncio.Queue[tuple[_Key, _ItemTask]] = asyncio.Queue()
 
     def refresh(self, change: Change) -> None:
-        """Fetch one item, or drop it if that is what happened to it."""
+        """Fetch one item, or remove it if the change is a deletion."""
         self._writer.announce(change)
         if self._writer.loaded:
-            self._begin(change)
+            self._start(change)
         else:
-            # There is nothing to put it into yet: a list that begins now brings it.
+            # The environment is not stored yet: the next list includes the item.
             self._refresh_list(change.domain)
 
-    def look_again(self, change: Change) -> None:
-        """A list has an older form of the item: fetch it, unless that is under way."""
+    def refetch(self, change: Change) -> None:
+        """A list has an older version of the item: fetch it, unless a fetch is running."""
         if (change.domain, change.identifier) not in self._work:
-            self._begin(change)
+            self._start(change)
 
     async def run(self) -> None:
-        """Work for ever."""
+        """Run for ever."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 key, work = await self._started.get()
-                tasks.create_task(self._settle(key, work))
+                tasks.create_task(self._fetch_until_current(key, work))
 
-    def _begin(self, change: Change) -> None:
+    def _start(self, change: Change) -> None:
         key = change.domain, change.identifier
-        due = _Due(change, self._rhythm.clock.monotonic())
+        pending = _PendingFetch(change, self._schedule.clock.monotonic())
         work = self._work.get(key)
         if work is not None:
-            work.due = due
-            work.news.set()
-        elif len(self._work) >= _MOST_ITEMS:
+            work.pending = pending
+            work.changed.set()
+        elif len(self._work) >= _MAX_ITEMS:
             self._refresh_list(change.domain)
         else:
-            work = self._work[key] = _Work(due)
+            work = self._work[key] = _ItemTask(pending)
             self._started.put_nowait((key, work))
 
-    async def _settle(self, key: _Key, work: _Work) -> None:
-        """Fetch one item until it is what was last announced of it."""
+    async def _fetch_until_current(self, key: _Key, work: _ItemTask) -> None:
+        """Fetch one item until it has the last announced version."""
         try:
-            while (due := work.due) is not None:
-                work.due = None
-                work.news.clear()
-                wait = await self._once_more(due)
-                if wait is None or work.due is not None:
+            while (pending := work.pending) is not None:
+                work.pending = None
+                work.changed.clear()
+                wait = await self._fetch_once(pending)
+                if wait is None or work.pending is not None:
                     continue
-                await sleep_unless(work.news, self._rhythm.clock, wait)
-                if work.due is None:
-                    work.due = msgspec.structs.replace(due, tries=due.tries + 1)
+                await sleep_unless(work.changed, self._schedule.clock, wait)
+                if work.pending is None:
+                    work.pending = msgspec.structs.replace(pending, tries=pending.tries + 1)
         except Exception:
-            # Whoever runs this begins again, and knows nothing of the item any more.
+            # The restarted service will not know of this item.
             self._refresh_list(key[0])
             raise
         finally:
             del self._work[key]
             if not self._work:
-                # What could not be had alone comes with the list, which says so if it does not.
+                # The list brings what could not be fetched alone, and reports its own failures.
                 self._telemetry.recovered("single items", self._credentials.environment.id)
 
-    async def _once_more(self, due: _Due) -> float | None:
-        """Fetch and write; the seconds until the next try, ``None`` if there is no need for one."""
+    async def _fetch_once(self, pending: _PendingFetch) -> float | None:
+        """Fetch and write; returns the seconds until the next try, or ``None`` when done."""
         ticket = self._writer.ticket()
         try:
-            edit, current = await self._edit(due)
+            edit, current = await self._edit(pending)
             if edit is not None and not await self._writer.put_item(edit, ticket):
                 self._refresh_list(Domain.FLAG)
                 self._refresh_list(Domain.SEGMENT)
                 return None
         except (UpstreamError, StoreUnavailable) as error:
             self._telemetry.trouble(error, "single items", self._credentials.environment.id)
-            if due.tries >= _MOST_FAILURES:
-                self._refresh_list(due.change.domain)
+            if pending.tries >= _MAX_FAILURES:
+                self._refresh_list(pending.change.domain)
                 return None
-            return self._wait(due)
-        age = self._rhythm.clock.monotonic() - due.since
-        return None if current or age > _GIVE_UP_SECONDS else self._wait(due)
+            return self._wait(pending)
+        age = self._schedule.clock.monotonic() - pending.since
+        return None if current or age > _GIVE_UP_SECONDS else self._wait(pending)
 
-    async def _edit(self, due: _Due) -> tuple[PutItem | DropItem | None, bool]:
-        """What to write, if anything, and whether that is as new as announced."""
-        change = due.change
+    async def _edit(self, pending: _PendingFetch) -> tuple[PutItem | DropItem | None, bool]:
+        """The edit, if any, and whether it has the announced version."""
+        change = pending.change
         drop = DropItem(change.domain, change.identifier)
-        if change.action is Action.DELETE and not due.tries:
-            # Said a moment ago. Later it is asked for first: it may have been made again meanwhile.
+        if change.action is Action.DELETE and not pending.tries:
+            # The deletion was just announced. Later, check first: the item may have been created again.
             return drop, True
         try:
             async with self._limiter.place():
@@ -171,11 +171,11 @@ class ItemRefresher:
                 raise
             if change.action is Action.DELETE:
                 return drop, True
-            # A copy that lags, or a change that was undone: one that is gone twice is gone.
-            return (drop if due.tries else None), False
+            # A lagging replica or an undone change: only the second 404 counts.
+            return (drop if pending.tries else None), False
         if item is None:
             return None, True
         return PutItem(item), item.version >= change.version
 
-    def _wait(self, due: _Due) -> float:
-        return min(_FIRST_WAIT * 2.0**due.tries, self._longest)
+    def _wait(self, pending: _PendingFetch) -> float:
+        return min(_INITIAL_DELAY * 2.0**pending.tries, self._max_delay)

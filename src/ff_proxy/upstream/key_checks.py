@@ -1,4 +1,4 @@
-"""Asking SaaS about keys that nobody here knows: a storm of bad ones never reaches it.
+"""Asking Harness about unknown keys, without passing on a storm of bad ones.
 
 See spec/behaviour#key-checks.
 """
@@ -17,25 +17,25 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.client import ClientApi
 
 Accept = Callable[[EnvironmentId, SdkKeyHash], Awaitable[KeyVerdict]]
-"""Adds a key that SaaS accepted to its environment, and says what that means for its bearer."""
+"""Adds a key that Harness accepted to its environment, and returns the verdict for the caller."""
 
 _REFUSED_SECONDS: Final = 120.0
 _BURST: Final = 30.0
 _PER_SECOND: Final = 2.0
 # SDKs wait 10 seconds at least (spec/sdk-wire#timeouts).
 _ANSWER_SECONDS: Final = 5.0
-_LONGEST_KEY: Final = 1024
+_MAX_KEY_LENGTH: Final = 1024
 
 
 class KeyChecker:
-    """Checks one key at a time per key; remembers refusals; asks SaaS at a limited rate.
+    """Checks each key once at a time, caches refusals, and limits the rate of requests to Harness.
 
     Args:
-        api: asks SaaS.
-        accept: takes in keys that SaaS accepts.
-        burst: how many checks may follow each other at once.
-        per_second: how many are possible in the long run.
-        budget: bytes of refused keys that are remembered.
+        api: asks Harness.
+        accept: adds keys that Harness accepts.
+        burst: the maximum number of checks in a burst.
+        per_second: the sustained rate of checks.
+        budget: bytes of cached refusals.
     """
 
     def __init__(
@@ -55,40 +55,40 @@ class KeyChecker:
         self._log = telemetry.logger("upstream")
         self._once = telemetry.once("upstream")
         self._refused: BoundedMap[SdkKeyHash, float] = BoundedMap(budget, dropped=telemetry.dropped("keys"))
-        self._flights: dict[SdkKeyHash, asyncio.Future[KeyVerdict]] = {}
+        self._running: dict[SdkKeyHash, asyncio.Future[KeyVerdict]] = {}
         self._burst = burst
         self._per_second = per_second
         self._tokens = burst
-        self._filled = clock.monotonic()
+        self._refilled_at = clock.monotonic()
 
     async def check(self, key: SdkKey) -> KeyVerdict:
-        """What SaaS says of ``key``, or has said within the last two minutes; bounded to some seconds."""
-        until = self._refused.get(key.hash)
-        if until is not None:
-            if self._clock.monotonic() < until:
+        """Harness's verdict on ``key``, cached for two minutes; takes at most a few seconds."""
+        refused_until = self._refused.get(key.hash)
+        if refused_until is not None:
+            if self._clock.monotonic() < refused_until:
                 return KeyVerdict.REFUSED
             self._refused.pop(key.hash)
-        if not 0 < len(key.reveal()) <= _LONGEST_KEY:
+        if not 0 < len(key.reveal()) <= _MAX_KEY_LENGTH:
             return KeyVerdict.REFUSED
-        flight = self._flights.get(key.hash)
-        if flight is not None:
-            # Shielded: whoever leaves early must not take the answer from the others.
-            return await asyncio.shield(flight)
+        check_task = self._running.get(key.hash)
+        if check_task is not None:
+            # Shielded: a cancelled caller must not cancel the check for the others.
+            return await asyncio.shield(check_task)
         if not self._take_token():
-            self._once.warning("too many unknown keys: not checked with SaaS")
+            self._once.warning("too many unknown keys, not checked with Harness")
             return KeyVerdict.UNAVAILABLE
-        return await self._fly(key)
+        return await self._share_check(key)
 
-    async def _fly(self, key: SdkKey) -> KeyVerdict:
-        flight: asyncio.Future[KeyVerdict] = asyncio.get_running_loop().create_future()
-        self._flights[key.hash] = flight
+    async def _share_check(self, key: SdkKey) -> KeyVerdict:
+        check_task: asyncio.Future[KeyVerdict] = asyncio.get_running_loop().create_future()
+        self._running[key.hash] = check_task
         verdict = KeyVerdict.UNAVAILABLE
         try:
             verdict = await self._ask(key)
         finally:
-            # Also when this caller is cancelled: the others then ask again.
-            del self._flights[key.hash]
-            flight.set_result(verdict)
+            # Also when cancelled: the others then ask again.
+            del self._running[key.hash]
+            check_task.set_result(verdict)
         if verdict is KeyVerdict.REFUSED:
             self._remember(key.hash)
         return verdict
@@ -97,7 +97,7 @@ class KeyChecker:
         try:
             session = await self._api.authenticate(key, deadline=_ANSWER_SECONDS)
         except UpstreamRefused as refused:
-            self._log.debug("unknown key refused by SaaS", key=key.masked, status=refused.status)
+            self._log.debug("unknown key refused by Harness", key=key.masked, status=refused.status)
             return KeyVerdict.REFUSED
         except UpstreamError as error:
             self._once.warning("unknown key not checked", error=str(error))
@@ -117,8 +117,8 @@ class KeyChecker:
 
     def _take_token(self) -> bool:
         now = self._clock.monotonic()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._per_second)
-        self._filled = now
+        self._tokens = min(self._burst, self._tokens + (now - self._refilled_at) * self._per_second)
+        self._refilled_at = now
         if self._tokens < 1:
             return False
         self._tokens -= 1

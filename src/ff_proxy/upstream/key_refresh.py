@@ -1,4 +1,4 @@
-"""Keeping an environment's keys in step with what the admin API lists (spec/behaviour#key-checks)."""
+"""Refreshing an environment's keys from the admin API (spec/behaviour#key-checks)."""
 
 from collections.abc import Callable, Collection
 
@@ -13,12 +13,12 @@ from ff_proxy.upstream.writer import EnvironmentWriter
 
 
 class KeyRefresh:
-    """One environment's keys. A listing that is empty, failed or partial changes nothing.
+    """Refreshes one environment's keys. An empty, failed or partial listing changes nothing.
 
     Args:
-        limiter: bounds how many environments are listed at the same time.
+        limiter: limits how many environments are listed at the same time.
         interval: seconds between listings.
-        lost: is called when the store turns out not to hold the environment any more.
+        on_lost: called when the store no longer has the environment.
     """
 
     def __init__(
@@ -29,9 +29,9 @@ class KeyRefresh:
         writer: EnvironmentWriter,
         limiter: PatientLimiter,
         telemetry: Telemetry,
-        rhythm: Schedule,
+        schedule: Schedule,
         interval: float,
-        lost: Callable[[], None],
+        on_lost: Callable[[], None],
     ) -> None:
         self._admin = admin
         self._credentials = credentials
@@ -39,44 +39,44 @@ class KeyRefresh:
         self._limiter = limiter
         self._log = telemetry.logger("upstream")
         self._telemetry = telemetry
-        self._rhythm = rhythm
+        self._schedule = schedule
         self._interval = interval
-        self._lost = lost
-        self._trouble = ""
-        self._listed_at = rhythm.clock.monotonic()
+        self._on_lost = on_lost
+        self._problem = ""
+        self._listed_at = schedule.clock.monotonic()
 
     @property
-    def trouble(self) -> str:
-        """Why the last listing could not be used; empty if it could."""
-        return self._trouble
+    def problem(self) -> str:
+        """Why the last listing was unusable; empty if it was usable."""
+        return self._problem
 
     @property
     def age(self) -> float:
         """Seconds since the keys were listed, or since this began."""
-        return self._rhythm.clock.monotonic() - self._listed_at
+        return self._schedule.clock.monotonic() - self._listed_at
 
     async def run(self) -> None:
         """Refresh for ever."""
         while True:
             await self.refresh()
-            await self._rhythm.rest(self._interval)
+            await self._schedule.sleep_jittered(self._interval)
 
     async def refresh(self) -> None:
-        """List once and write what follows from it."""
+        """List once and write the result."""
         subject = self._credentials.environment.id
         try:
             await self._list()
         except UpstreamError as error:
-            # The known keys stay.
-            self._trouble = str(error)
+            # Keep the known keys.
+            self._problem = str(error)
             self._telemetry.trouble(error, "keys", subject)
         else:
-            self._trouble = ""
-            self._listed_at = self._rhythm.clock.monotonic()
+            self._problem = ""
+            self._listed_at = self._schedule.clock.monotonic()
             self._telemetry.recovered("keys", subject)
         try:
             if self._writer.loaded and not await self._writer.save_keys():
-                self._lost()
+                self._on_lost()
         except StoreUnavailable as error:
             self._telemetry.trouble(error, "keys", subject)
 
@@ -87,25 +87,25 @@ class KeyRefresh:
             raise UpstreamMalformed("Harness's listing of keys is partial")
         if not listing.entries:
             raise UpstreamMalformed("Harness's listing of keys is empty")
-        before = self._writer.ring.keys
-        self._writer.ring.listed(listing.entries, await self._vouched(listing.entries))
-        revoked = len(before - self._writer.ring.keys)
-        added = len(self._writer.ring.keys - before)
+        old = self._writer.ring.keys
+        self._writer.ring.listed(listing.entries, await self._still_accepted(listing.entries))
+        revoked = len(old - self._writer.ring.keys)
+        added = len(self._writer.ring.keys - old)
         if revoked or added:
             self._log.info(
                 "keys changed", environment=self._credentials.environment.id, added=added, revoked=revoked
             )
 
-    async def _vouched(self, listed: Collection[SdkKeyHash]) -> list[SdkKeyHash]:
-        """Configured keys about to be revoked that SaaS nevertheless accepts, or cannot be asked about."""
-        doubtful = self._writer.ring.missed.difference(listed)
-        vouched: list[SdkKeyHash] = []
+    async def _still_accepted(self, hashes: Collection[SdkKeyHash]) -> list[SdkKeyHash]:
+        """Configured keys about to be revoked that Harness still accepts, or that cannot be checked."""
+        unlisted = self._writer.ring.unconfirmed.difference(hashes)
+        accepted: list[SdkKeyHash] = []
         for key in self._credentials.accepted:
-            if key.hash in doubtful:
+            if key.hash in unlisted:
                 try:
                     good = await self._credentials.verify(key)
                 except UpstreamError:
                     good = True
                 if good:
-                    vouched.append(key.hash)
-        return vouched
+                    accepted.append(key.hash)
+        return accepted

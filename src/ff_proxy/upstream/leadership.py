@@ -1,4 +1,4 @@
-"""Who talks to SaaS for an environment, where several processes could."""
+"""Choosing the process that talks to Harness for an environment."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -7,9 +7,9 @@ from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 
 
 class Leadership(Protocol):
-    """What the upstream needs of a fleet (spec/behaviour#lease).
+    """Leadership in a fleet (spec/behaviour#lease).
 
-    ``contested`` says whether another process could lead instead.
+    ``contested``: another process could lead instead.
     """
 
     contested: bool
@@ -18,21 +18,21 @@ class Leadership(Protocol):
         self,
         environment: EnvironmentId,
         work: Callable[[], Awaitable[None]],
-        hopeless: Callable[[], bool],
+        is_unreachable: Callable[[], bool],
     ) -> None:
-        """Run ``work`` whenever, and only while, this process leads the environment; for ever.
+        """Run ``work`` for ever, but only while this process leads the environment.
 
-        ``hopeless`` says that the work leads to nothing here, so that others should have a try.
+        If ``is_unreachable``, this process cannot reach Harness and lets others try.
         """
         ...
 
-    async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
-        """Have whoever leads take in a key that SaaS accepted; ``True`` once the store holds it."""
+    async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+        """Forward a key that Harness accepted to the leader; ``True`` once the store has it."""
         ...
 
 
 class SoleLeader:
-    """The only process there is leads everything."""
+    """The only process leads every environment."""
 
     contested = False
 
@@ -40,13 +40,13 @@ class SoleLeader:
         self,
         environment: EnvironmentId,
         work: Callable[[], Awaitable[None]],
-        hopeless: Callable[[], bool],
+        is_unreachable: Callable[[], bool],
     ) -> None:
-        """See ``Leadership``: there is nobody else."""
-        del environment, hopeless
+        """See ``Leadership``: there is no other process."""
+        del environment, is_unreachable
         await work()
 
-    async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
-        """See ``Leadership``: there is nobody to pass it on to."""
+    async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+        """See ``Leadership``: there is no other process."""
         del environment, key
         return False

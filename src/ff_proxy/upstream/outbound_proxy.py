@@ -1,4 +1,4 @@
-"""Which outbound proxy a request goes through, by the variables that everybody knows."""
+"""The outbound proxy for a request, from the usual environment variables."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -11,32 +11,32 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class OutboundProxies:
-    """Addresses of proxies by the scheme of what is asked (empty: none), and whom to ask without one."""
+    """Proxy addresses by scheme (empty: none), and hosts to connect to directly."""
 
     http: str = ""
     https: str = ""
     direct: tuple[str, ...] = ()
 
     def proxy_of(self, url: str) -> str:
-        """The proxy for ``url``, or an empty text."""
+        """The proxy for ``url``, or an empty string."""
         parts = urlsplit(url)
         proxy = self.https if parts.scheme == "https" else self.http
         host = (parts.hostname or "").rstrip(".")
         try:
             port = parts.port or _PORTS.get(parts.scheme, 0)
-        except ValueError:  # not a port: nobody will be asked
+        except ValueError:  # not a port: the request will fail
             return proxy
         return "" if any(_names(entry, host, port) for entry in self.direct) else proxy
 
 
 def outbound_proxies(environ: Mapping[str, str]) -> tuple[OutboundProxies, tuple[str, ...]]:
-    """What ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say, and warnings for the log.
+    """Read ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``; also returns warnings.
 
-    Names in small letters count first. Each entry of ``NO_PROXY`` is a host (with those below it), ``.host``
-    (those below it only), an address, a network such as ``10.0.0.0/8``, any of them with ``:port``, or ``*``.
+    Lower-case names take precedence. Each entry of ``NO_PROXY`` is a host (with its subdomains), ``.host``
+    (only its subdomains), an address, a network such as ``10.0.0.0/8``, any of them with ``:port``, or ``*``.
     """
     warnings = []
-    # A web server that runs us as CGI hands in a client's header under this name.
+    # Under CGI, a client's ``Proxy`` header arrives under this name.
     cgi = "REQUEST_METHOD" in environ
     plain = environ.get("http_proxy", "").strip() if cgi else _read(environ, "HTTP_PROXY")
     fallback = _read(environ, "ALL_PROXY")
@@ -61,7 +61,7 @@ def _with_scheme(address: str) -> str:
 
 
 def _names(entry: str, host: str, port: int) -> bool:
-    """Whether an entry of ``NO_PROXY`` means this host and port."""
+    """Whether an entry of ``NO_PROXY`` matches this host and port."""
     if entry == "*":
         return True
     try:

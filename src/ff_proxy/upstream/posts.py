@@ -1,4 +1,4 @@
-"""What goes up: usage bodies and targets, with a working token and the right cluster."""
+"""Posting usage and targets to Harness, with a valid token and the right cluster."""
 
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
@@ -7,18 +7,18 @@ from ff_proxy.upstream.credentials import EnvironmentDirectory, Session
 
 
 class SaasUsageSink:
-    """Posts usage with the environment's own token; asks for a new token once if SaaS refuses it."""
+    """Posts usage with the environment's token; renews the token once if Harness refuses it."""
 
     def __init__(self, api: ClientApi, directory: EnvironmentDirectory) -> None:
         self._api = api
         self._directory = directory
 
     async def send(self, environment: EnvironmentId, body: bytes) -> None:
-        """Return once SaaS has taken ``body``.
+        """Return once Harness has accepted ``body``.
 
         Raises:
-            UpstreamUnavailable: it may be taken later; also while no key of the environment was accepted.
-            UpstreamRefused: 400, 413 or 422: never this body; 401, 403 or 404: not with any of our keys.
+            UpstreamUnavailable: a retry may succeed; also while no key of the environment was accepted.
+            UpstreamRefused: 400, 413 or 422: the body is rejected; 401, 403 or 404: no key is accepted.
             UpstreamMalformed: anything else.
         """
         await self._directory.require(environment).call(lambda session: self._api.post_usage(session, body))
@@ -35,7 +35,7 @@ class SaasRegistrationSink:
         self._directory = directory
 
     async def register(self, environment: EnvironmentId, target: Target) -> None:
-        """Return once SaaS knows ``target``; raises as ``SaasUsageSink.send`` does."""
+        """Return once Harness has ``target``; raises like ``SaasUsageSink.send``."""
 
         async def authenticate(session: Session) -> Session:
             return await self._api.authenticate(session.key, target)

@@ -1,4 +1,4 @@
-"""Bringing one environment of the store up to date with SaaS: lists and single items, each on its own."""
+"""Refreshing one environment from Harness: lists and single items, each independently."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,26 +7,26 @@ from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import FfProxyError
 from ff_proxy.model.environment import Change, Domain
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.upstream.contact import Contact
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.fetcher import Fetcher
-from ff_proxy.upstream.intervals import Intervals, Schedule
+from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.item_refresher import ItemRefresher
 from ff_proxy.upstream.list_refresher import ListRefresher
+from ff_proxy.upstream.response_tracker import ResponseTracker
 from ff_proxy.upstream.writer import EnvironmentWriter
 
 
 class Refresher:
-    """What is fetched of one environment. Nothing waits for a neighbour (spec/behaviour#independence).
+    """Refreshes one environment. No fetch waits for another (spec/behaviour#independence).
 
     Args:
-        credentials: whose token is used, and renewed when SaaS refuses it.
-        fetcher: asks SaaS.
+        credentials: provide the token, and renew it when Harness refuses it.
+        fetcher: fetches from Harness.
         writer: writes the store.
-        contact: learns whether SaaS answers.
-        limiter: bounds how many lists of all environments are fetched at the same time.
-        pace: how often things are asked for again.
-        report: is called after each list.
+        response_tracker: tracks whether Harness responds.
+        limiter: limits how many lists are fetched at the same time, over all environments.
+        intervals: when to fetch again.
+        report: called after each list.
     """
 
     def __init__(
@@ -35,22 +35,22 @@ class Refresher:
         credentials: Credentials,
         fetcher: Fetcher,
         writer: EnvironmentWriter,
-        contact: Contact,
+        response_tracker: ResponseTracker,
         limiter: PatientLimiter,
         telemetry: Telemetry,
-        rhythm: Schedule,
-        pace: Intervals,
+        schedule: Schedule,
+        intervals: SyncIntervals,
         report: Callable[[], Awaitable[None]],
     ) -> None:
         self._writer = writer
-        self._begun = False
+        self._started = False
         self._items = ItemRefresher(
             credentials=credentials,
             fetcher=fetcher,
             writer=writer,
             telemetry=telemetry,
-            rhythm=rhythm,
-            longest=pace.poll,
+            schedule=schedule,
+            max_delay=intervals.poll,
             refresh_list=self._refresh_list,
         )
         self._lists = {
@@ -59,47 +59,50 @@ class Refresher:
                 credentials=credentials,
                 fetcher=fetcher,
                 writer=writer,
-                contact=contact,
+                response_tracker=response_tracker,
                 limiter=limiter,
                 telemetry=telemetry,
-                rhythm=rhythm,
-                refused=pace.refused,
+                schedule=schedule,
+                refused=intervals.refused,
                 report=report,
-                behind=self._items.look_again,
+                refetch=self._items.refetch,
             )
             for domain in Domain
         }
 
     @property
-    def trouble(self) -> FfProxyError | None:
-        """Why the last fetch of a list failed, ``None`` if none did."""
-        return next((one.trouble for one in self._lists.values() if one.trouble is not None), None)
+    def last_error(self) -> FfProxyError | None:
+        """The error of the last fetch of a list, or ``None``."""
+        return next(
+            (refresher.last_error for refresher in self._lists.values() if refresher.last_error is not None),
+            None,
+        )
 
     @property
-    def doubts(self) -> list[str]:
-        """What is still served although Harness's lists lack it."""
-        return [one.doubt for one in self._lists.values() if one.doubt]
+    def unconfirmed(self) -> list[str]:
+        """Items that are still served although Harness's lists lack them."""
+        return [refresher.unconfirmed for refresher in self._lists.values() if refresher.unconfirmed]
 
     @property
-    def begun(self) -> bool:
-        """Everything was asked for since the start."""
-        return self._begun
+    def started(self) -> bool:
+        """Whether everything was requested since the start."""
+        return self._started
 
     def refresh_all(self) -> None:
-        """Fetch everything as soon as possible."""
-        self._begun = True
-        for one in self._lists.values():
-            one.refresh()
+        """Request a fetch of everything."""
+        self._started = True
+        for refresher in self._lists.values():
+            refresher.refresh()
 
     def refresh(self, change: Change) -> None:
-        """Fetch one item, or drop it if that is what happened to it."""
+        """Fetch one item, or remove it if the change is a deletion."""
         self._items.refresh(change)
 
     async def run(self) -> None:
-        """Work for ever."""
+        """Run for ever."""
         async with asyncio.TaskGroup() as tasks:
-            for one in self._lists.values():
-                tasks.create_task(one.run())
+            for refresher in self._lists.values():
+                tasks.create_task(refresher.run())
             tasks.create_task(self._items.run())
 
     def _refresh_list(self, domain: Domain) -> None:

@@ -1,4 +1,4 @@
-"""Every configured environment, each on its own: one bad key or slow environment never delays another."""
+"""Synchronising every configured environment: a bad key or a slow environment never delays another."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -16,42 +16,42 @@ from ff_proxy.store.protocol import ConfigStore, TargetStore
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
-from ff_proxy.upstream.contact import Question
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session
 from ff_proxy.upstream.environment import Environment, SharedUpstream
 from ff_proxy.upstream.failure_text import advice
-from ff_proxy.upstream.intervals import Intervals, Schedule
+from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.leadership import Leadership
+from ff_proxy.upstream.response_tracker import RequestKind
 
-# How many environments are authenticated, fetched whole, and listed at the same time.
+# How many environments are authenticated, fully fetched, and listed at the same time.
 _STARTING: Final = 16
 _FETCHING: Final = 16
 _LISTING: Final = 4
-# One that hangs holds its place for so many seconds, and no longer.
-_PATIENCE: Final = 2.0
-# Where others could take over, Harness is asked something small whenever it was silent for so long.
-_PROBE_TICK: Final = 2.0
-_SILENCE: Final = 3.0
+# A hanging one loses its slot after this many seconds.
+_MAX_SLOT_SECONDS: Final = 2.0
+# If others could take over, probe Harness after this much silence.
+_PROBE_INTERVAL: Final = 2.0
+_SILENCE_SECONDS: Final = 3.0
 _PROBE_SECONDS: Final = 4.0
-_MOST_DOUBLINGS: Final = 5
+_MAX_DOUBLINGS: Final = 5
 _AUTHENTICATION: Final = "authentication"
 _PROBE: Final = "probe"
-_BAD_KEY: Final = "a key in api-keys is unknown to Harness, or was deleted there; it is tried again"
-# How long the store may take at the start, and how often it is looked into while SaaS does not answer.
+_BAD_KEY: Final = "a key in api-keys is unknown to Harness or was deleted there; it will be tried again"
+# How long the start waits for the store, and how often the store is checked while Harness does not respond.
 _STORE_SECONDS: Final = 1.0
-_RECALL_SECONDS: Final = 2.0
+_STORE_CHECK_SECONDS: Final = 2.0
 
 
 class Upstream:
-    """The service that keeps the store in step with SaaS.
+    """The service that synchronises the store with Harness.
 
-    ``ready`` is set once it works; ``readiness`` says how far that has come.
+    ``ready`` is set once it runs; ``readiness`` describes its progress.
 
     Args:
-        keys: the configured SDK keys, in any order; several may be of one environment.
-        directory: is filled with the credentials of each environment that lets us in.
-        leadership: says when this process is the one that follows an environment.
-        served: whether SDKs are served an environment already, whoever follows it.
+        keys: the configured SDK keys, in any order; an environment may have several.
+        directory: receives the credentials of each authenticated environment.
+        leadership: decides when this process synchronises an environment.
+        served: whether an environment is already served to SDKs, whoever synchronises it.
     """
 
     name = "upstream"
@@ -66,8 +66,8 @@ class Upstream:
         targets: TargetStore,
         directory: EnvironmentDirectory,
         telemetry: Telemetry,
-        rhythm: Schedule,
-        pace: Intervals,
+        schedule: Schedule,
+        intervals: SyncIntervals,
         leadership: Leadership,
         served: Callable[[EnvironmentId], bool],
     ) -> None:
@@ -80,97 +80,97 @@ class Upstream:
         self._failures = telemetry.failures
         self._led: set[EnvironmentId] = set()
         self._telemetry = telemetry
-        self._rhythm = rhythm
-        self._pace = pace
-        self._starting = PatientLimiter(_STARTING, _PATIENCE, rhythm.clock)
+        self._schedule = schedule
+        self._intervals = intervals
+        self._starting = PatientLimiter(_STARTING, _MAX_SLOT_SECONDS, schedule.clock)
         self._shared = SharedUpstream(
             api=api,
             admin=admin,
             configs=configs,
             targets=targets,
             telemetry=telemetry,
-            rhythm=rhythm,
-            pace=pace,
-            fetching=PatientLimiter(_FETCHING, _PATIENCE, rhythm.clock),
-            listing=PatientLimiter(_LISTING, _PATIENCE, rhythm.clock),
+            schedule=schedule,
+            intervals=intervals,
+            fetching=PatientLimiter(_FETCHING, _MAX_SLOT_SECONDS, schedule.clock),
+            listing=PatientLimiter(_LISTING, _MAX_SLOT_SECONDS, schedule.clock),
         )
         self._pending: dict[SdkKey, str] = dict.fromkeys(keys, "not tried yet")
         self._refused: dict[SdkKey, str] = {}
-        self._recalled: dict[SdkKeyHash, EnvironmentId] = {}
+        self._stored: dict[SdkKeyHash, EnvironmentId] = {}
         self._environments: dict[EnvironmentId, Environment] = {}
         self._followed_by_others: set[EnvironmentId] = set()
-        self._in_vain: dict[EnvironmentId, int] = {}
+        self._failed_terms: dict[EnvironmentId, int] = {}
         self.ready = asyncio.Event()
         self._metrics = telemetry.metrics
         telemetry.sampler.add(self._sample)
 
     async def run(self) -> None:
-        """Keep every environment in step for ever."""
+        """Synchronise every environment for ever."""
         self.ready.set()
         async with asyncio.TaskGroup() as tasks:
-            # SaaS does not wait for a store that does not answer.
-            recalled = tasks.create_task(self._recall())
-            waited = tasks.create_task(_sleep(self._rhythm, _STORE_SECONDS))
-            await asyncio.wait([recalled, waited], return_when=asyncio.FIRST_COMPLETED)
-            waited.cancel()
-            tasks.create_task(self._keep_going(self._keep_recalling, "stored environments", ""))
+            # Start with Harness even if the store does not respond.
+            stored = tasks.create_task(self._find_stored_environments())
+            timeout = tasks.create_task(_sleep(self._schedule, _STORE_SECONDS))
+            await asyncio.wait([stored, timeout], return_when=asyncio.FIRST_COMPLETED)
+            timeout.cancel()
+            tasks.create_task(self._keep_going(self._keep_finding_stored, "stored environments", ""))
             if self._leadership.contested:
                 tasks.create_task(self._keep_going(self._probe, "probe", ""))
             for key in self._keys:
                 tasks.create_task(
-                    self._keep_going(partial(self._bring_up, key), "key of an environment", key.masked)
+                    self._keep_going(partial(self._start_key, key), "key of an environment", key.masked)
                 )
 
     def environments(self) -> frozenset[EnvironmentId]:
-        """The environments that the configured keys are of, as far as is known."""
-        recalled = self._recalled.values()
-        return frozenset({*self._environments, *self._followed_by_others, *recalled})
+        """The known environments of the configured keys."""
+        stored = self._stored.values()
+        return frozenset({*self._environments, *self._followed_by_others, *stored})
 
     def readiness(self) -> Readiness:
-        """How far it has come; what the store holds counts once it is served here."""
+        """The progress; what the store has counts once it is served here."""
         loaded = {name for name, environment in self._environments.items() if environment.loaded}
         pending: list[str] = []
-        refused = [f"key {key.masked}: {why}" for key, why in self._refused.items()]
+        refused = [f"key {key.masked}: {reason}" for key, reason in self._refused.items()]
         degraded: list[str] = []
-        for key, why in self._pending.items():
-            recalled = self._recalled.get(key.hash)
-            if recalled is None:
-                pending.append(f"key {key.masked}: {why}")
+        for key, reason in self._pending.items():
+            stored = self._stored.get(key.hash)
+            if stored is None:
+                pending.append(f"key {key.masked}: {reason}")
             else:
-                loaded.add(recalled)
-                degraded.append(f"environment {recalled}: served as stored; {why}")
-        loaded.update(self._recalled[key.hash] for key in self._refused if key.hash in self._recalled)
+                loaded.add(stored)
+                degraded.append(f"environment {stored}: serving stored data; {reason}")
+        loaded.update(self._stored[key.hash] for key in self._refused if key.hash in self._stored)
         loaded |= self._followed_by_others
         for name, environment in self._environments.items():
             if not environment.loaded:
-                where = refused if environment.refused else pending
-                where.append(f"environment {name}: {environment.trouble or 'not fetched yet'}")
-            elif environment.trouble:
-                degraded.append(f"environment {name}: {environment.trouble}")
-        ahead = {name for name in loaded if not self._served(name)}
-        loaded -= ahead
-        pending += [f"environment {name}: not taken from the store yet" for name in sorted(ahead)]
+                problems = refused if environment.refused else pending
+                problems.append(f"environment {name}: {environment.problem or 'not fetched yet'}")
+            elif environment.problem:
+                degraded.append(f"environment {name}: {environment.problem}")
+        not_served = {name for name in loaded if not self._served(name)}
+        loaded -= not_served
+        pending += [f"environment {name}: not loaded from the store yet" for name in sorted(not_served)]
         return Readiness(len(loaded), tuple(pending), tuple(refused), tuple(degraded))
 
     async def accept(self, environment: EnvironmentId, key: SdkKeyHash) -> KeyVerdict:
-        """Take in a key that SaaS accepted for ``environment``: what a key check ends in."""
+        """Add a key that Harness accepted for ``environment`` in a key check."""
         served = self._environments.get(environment)
         if served is None and environment in self._followed_by_others:
-            passed = await self._leadership.pass_on(environment, key)
-            return KeyVerdict.ACCEPTED if passed else KeyVerdict.UNAVAILABLE
+            forwarded = await self._leadership.forward_key(environment, key)
+            return KeyVerdict.ACCEPTED if forwarded else KeyVerdict.UNAVAILABLE
         if served is None:
-            # While a configured key has not been tried, it may be of this very environment.
+            # A configured key that has not been tried yet may be of this environment.
             return KeyVerdict.UNAVAILABLE if self._pending else KeyVerdict.REFUSED
         return await served.accept(key)
 
-    async def take_in(self, environment: EnvironmentId, key: SdkKeyHash) -> None:
-        """A key that SaaS accepted at another member: of an environment that is led here, it counts now."""
+    async def accept_forwarded(self, environment: EnvironmentId, key: SdkKeyHash) -> None:
+        """Add a key that another member forwards, if this process leads its environment."""
         served = self._environments.get(environment)
         if served is not None:
             await served.accept(key)
 
     def refetch(self, environments: Collection[EnvironmentId] | None) -> None:
-        """Fetch these (``None``: all) that are led here whole: the store may have lost what was written."""
+        """Fetch the environments led here (``None``: all) again: the store may have lost data."""
         for name, environment in self._environments.items():
             if environments is None or name in environments:
                 self._telemetry.notices("upstream").info(
@@ -178,32 +178,32 @@ class Upstream:
                 )
                 environment.refetch()
 
-    async def _keep_recalling(self) -> None:
-        """Look into the store for as long as there are keys that SaaS has not been asked about."""
+    async def _keep_finding_stored(self) -> None:
+        """Check the store while there are keys that Harness has not answered for."""
         while True:
-            await self._rhythm.sleep(_RECALL_SECONDS)
-            if any(key.hash not in self._recalled for key in self._pending):
-                await self._recall()
+            await self._schedule.sleep(_STORE_CHECK_SECONDS)
+            if any(key.hash not in self._stored for key in self._pending):
+                await self._find_stored_environments()
 
-    async def _recall(self) -> None:
-        """Find out which environments the store holds for the configured keys already."""
+    async def _find_stored_environments(self) -> None:
+        """Find the stored environments of the configured keys."""
         hashes = {key.hash for key in self._pending}
-        known = set(self._recalled.values())
+        known = set(self._stored.values())
         try:
             for name in await self._configs.environments():
                 config = await self._configs.environment(name)
                 if config is not None:
-                    self._recalled |= dict.fromkeys(hashes & config.keys, name)
-            for name in set(self._recalled.values()) - known - self._environments.keys():
-                # What the store says of the stream is of a former life.
-                since = int(self._rhythm.clock.wall() * 1000)
+                    self._stored |= dict.fromkeys(hashes & config.keys, name)
+            for name in set(self._stored.values()) - known - self._environments.keys():
+                # The stored stream status is from a previous process.
+                since = int(self._schedule.clock.wall() * 1000)
                 await self._configs.set_status(name, UpstreamStatus(since=since))
         except StoreUnavailable as error:
             self._telemetry.trouble(error, "stored environments")
 
-    async def _bring_up(self, key: SdkKey) -> None:
+    async def _start_key(self, key: SdkKey) -> None:
         session = await self._authenticate(key)
-        credentials, fresh = self._directory.join(session, self._api.authenticate)
+        credentials, fresh = self._directory.add_session(session, self._api.authenticate)
         name = credentials.environment.id
         if fresh:
             self._followed_by_others.add(name)
@@ -215,7 +215,7 @@ class Upstream:
         self._pending.pop(key, None)
         self._refused.pop(key, None)
         if name in self._led:
-            await asyncio.get_running_loop().create_future()  # another key of it is brought up already
+            await asyncio.get_running_loop().create_future()  # another key of it already runs this
         self._led.add(name)
         try:
             await self._keep_going(partial(self._lead, credentials), "environment", name)
@@ -225,7 +225,7 @@ class Upstream:
     async def _lead(self, credentials: Credentials) -> None:
         name = credentials.environment.id
         await self._leadership.lead(
-            name, partial(self._follow, credentials), partial(self._is_hopeless, name)
+            name, partial(self._follow, credentials), partial(self._is_unreachable, name)
         )
 
     async def _keep_going(
@@ -235,25 +235,27 @@ class Upstream:
             work,
             service,
             subject=subject,
-            clock=self._rhythm.clock,
-            random=self._rhythm.random,
+            clock=self._schedule.clock,
+            random=self._schedule.random,
             failures=self._failures,
         )
 
     async def _follow(self, credentials: Credentials) -> None:
-        """Keep one environment in step while this process leads it."""
+        """Synchronise one environment while this process leads it."""
         name = credentials.environment.id
-        # What the last term knew may be old: everything begins with what the store holds now.
-        held = await self._held(name)
-        environment = Environment(credentials, held, self._shared)
+        # The state of the last term may be old: start from what the store has now.
+        stored_config = await self._read_stored(name)
+        environment = Environment(credentials, stored_config, self._shared)
         self._environments[name] = environment
         self._followed_by_others.discard(name)
         self._metrics.leading.labels(name).set(1)
         try:
             await environment.run()
         finally:
-            # While SaaS is away for everybody, processes take turns more and more slowly.
-            self._in_vain[name] = self._in_vain.get(name, 0) + 1 if environment.contact.lost_for else 0
+            # While Harness is down for all, processes take turns more and more slowly.
+            self._failed_terms[name] = (
+                self._failed_terms.get(name, 0) + 1 if environment.response_tracker.unanswered_for else 0
+            )
             del self._environments[name]
             self._followed_by_others.add(name)
             self._metrics.leading.labels(name).set(0)
@@ -266,35 +268,37 @@ class Upstream:
         for name, environment in self._environments.items():
             self._metrics.keys_age.labels(name).set(environment.keys_age)
 
-    def _is_hopeless(self, name: EnvironmentId) -> bool:
+    def _is_unreachable(self, name: EnvironmentId) -> bool:
         environment = self._environments.get(name)
-        patience = self._pace.relief * 2 ** min(self._in_vain.get(name, 0), _MOST_DOUBLINGS)
-        return environment is not None and environment.contact.lost_for >= patience
+        limit = self._intervals.relief * 2 ** min(self._failed_terms.get(name, 0), _MAX_DOUBLINGS)
+        return environment is not None and environment.response_tracker.unanswered_for >= limit
 
     async def _probe(self) -> None:
-        """Find out soon that Harness cannot be reached, although no stream has broken."""
-        answered = self._rhythm.clock.monotonic()
+        """Detect early that Harness is unreachable, although no stream has broken."""
+        last_response = self._schedule.clock.monotonic()
         while True:
-            await self._rhythm.sleep(_PROBE_TICK)
-            led = list(self._environments.values())
-            heard = max((environment.heard_at for environment in led), default=answered)
-            if not led:
+            await self._schedule.sleep(_PROBE_INTERVAL)
+            environments = list(self._environments.values())
+            last_activity = max(
+                (environment.last_activity for environment in environments), default=last_response
+            )
+            if not environments:
                 continue
-            if self._rhythm.clock.monotonic() - max(heard, answered) < _SILENCE:
+            if self._schedule.clock.monotonic() - max(last_activity, last_response) < _SILENCE_SECONDS:
                 self._telemetry.recovered(_PROBE)
                 continue
-            for environment in led:
-                environment.contact.asked(Question.PROBE)
-            if await self._is_answered(self._rhythm.random.choice(led)):
-                answered = self._rhythm.clock.monotonic()
-                for environment in led:
-                    environment.contact.answered(Question.PROBE)
+            for environment in environments:
+                environment.response_tracker.request_sent(RequestKind.PROBE)
+            if await self._probe_succeeds(self._schedule.random.choice(environments)):
+                last_response = self._schedule.clock.monotonic()
+                for environment in environments:
+                    environment.response_tracker.response_received(RequestKind.PROBE)
 
-    async def _is_answered(self, environment: Environment) -> bool:
+    async def _probe_succeeds(self, environment: Environment) -> bool:
         try:
             await environment.probe(_PROBE_SECONDS)
         except UpstreamRefused:
-            self._telemetry.recovered(_PROBE)  # so Harness is there
+            self._telemetry.recovered(_PROBE)  # so Harness responds
             return True
         except UpstreamError as error:
             self._telemetry.trouble(error, _PROBE)
@@ -303,36 +307,36 @@ class Upstream:
         return True
 
     async def _authenticate(self, key: SdkKey) -> Session:
-        """A session for ``key``, however long it takes."""
-        backoff = self._rhythm.backoff()
+        """Authenticate ``key``, retrying for ever."""
+        backoff = self._schedule.backoff()
         while True:
             try:
                 async with self._starting.place():
                     session = await self._api.authenticate(key)
             except UpstreamRefused as refused:
                 self._pending.pop(key, None)
-                self._refused[key] = f"refused by SaaS with {refused.status}"
+                self._refused[key] = f"refused by Harness with {refused.status}"
                 hint = advice(refused, "client-service") or _BAD_KEY
                 self._telemetry.harness.failed(refused, _AUTHENTICATION, key=key.masked, advice=hint)
-                await self._rhythm.rest(self._pace.refused)
+                await self._schedule.sleep_jittered(self._intervals.refused)
             except UpstreamError as error:
                 if key in self._pending:
                     self._pending[key] = str(error)
                 self._telemetry.harness.failed(error, _AUTHENTICATION, key=key.masked)
-                await self._rhythm.sleep(backoff.next(error))
+                await self._schedule.sleep(backoff.next(error))
             else:
                 self._telemetry.harness.answered(_AUTHENTICATION, key=key.masked)
                 return session
 
-    async def _held(self, environment: EnvironmentId) -> EnvironmentConfig | None:
-        backoff = self._rhythm.backoff()
+    async def _read_stored(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+        backoff = self._schedule.backoff()
         while True:
             try:
                 return await self._configs.environment(environment)
             except StoreUnavailable as error:
                 self._telemetry.trouble(error, "stored environments", environment)
-                await self._rhythm.sleep(backoff.next(error))
+                await self._schedule.sleep(backoff.next(error))
 
 
-async def _sleep(rhythm: Schedule, seconds: float) -> None:
-    await rhythm.sleep(seconds)
+async def _sleep(schedule: Schedule, seconds: float) -> None:
+    await schedule.sleep(seconds)

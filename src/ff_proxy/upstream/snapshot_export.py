@@ -1,4 +1,4 @@
-"""Everything of every configured environment, once: what generate mode writes.
+"""Fetching every configured environment completely, once, for generate mode.
 
 See spec/behaviour#modes, spec/behaviour#generate.
 """
@@ -25,8 +25,8 @@ from ff_proxy.upstream.intervals import Schedule
 Answer = TypeVar("Answer")
 Entry = TypeVar("Entry")
 
-_TRIES: Final = 4
-_AT_ONCE: Final = 8
+_MAX_TRIES: Final = 4
+_MAX_CONCURRENT: Final = 8
 
 
 class ExportedEnvironments(msgspec.Struct, frozen=True):
@@ -37,22 +37,22 @@ class ExportedEnvironments(msgspec.Struct, frozen=True):
 
 
 class SnapshotExporter:
-    """Fetches whole environments and gives up on what is not complete after a few tries."""
+    """Fetches whole environments, and gives up after a few tries."""
 
-    def __init__(self, *, api: ClientApi, admin: AdminApi, telemetry: Telemetry, rhythm: Schedule) -> None:
+    def __init__(self, *, api: ClientApi, admin: AdminApi, telemetry: Telemetry, schedule: Schedule) -> None:
         self._api = api
         self._admin = admin
         self._fetcher = Fetcher(api, telemetry)
         self._log = telemetry.logger("upstream")
-        self._rhythm = rhythm
-        self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._progress = FetchProgress(rhythm, self._log)
+        self._schedule = schedule
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._progress = FetchProgress(schedule, self._log)
 
     async def collect(self, keys: Sequence[SdkKey]) -> tuple[ExportedEnvironments, ...]:
-        """Every environment that ``keys`` are of, by id.
+        """Every environment of ``keys``, ordered by id.
 
         Raises:
-            UpstreamUnavailable: names every key and environment that is not complete, and why.
+            UpstreamUnavailable: names every incomplete key and environment, and why.
         """
         async with self._progress.told():
             return await self._collect(keys)
@@ -61,13 +61,13 @@ class SnapshotExporter:
         directory = EnvironmentDirectory()
         problems: list[str] = []
         found: list[Credentials] = []
-        for entered in await self._all(self._enter(key, directory) for key in keys):
-            if isinstance(entered, str):
-                problems.append(entered)
-            elif entered not in found:
-                found.append(entered)
+        for authenticated in await self._gather(self._authenticate(key, directory) for key in keys):
+            if isinstance(authenticated, str):
+                problems.append(authenticated)
+            elif authenticated not in found:
+                found.append(authenticated)
         collected: list[ExportedEnvironments] = []
-        for outcome in await self._all(self._environment(credentials) for credentials in found):
+        for outcome in await self._gather(self._environment(credentials) for credentials in found):
             if isinstance(outcome, str):
                 problems.append(outcome)
             else:
@@ -76,7 +76,7 @@ class SnapshotExporter:
             raise UpstreamUnavailable("not everything could be fetched: " + "; ".join(problems))
         return tuple(sorted(collected, key=lambda one: one.config.id))
 
-    async def _all(self, works: Iterable[Awaitable[Answer]]) -> list[Answer]:
+    async def _gather(self, works: Iterable[Awaitable[Answer]]) -> list[Answer]:
         async def bounded(work: Awaitable[Answer]) -> Answer:
             async with self._slots:
                 return await work
@@ -85,31 +85,31 @@ class SnapshotExporter:
             started = [tasks.create_task(bounded(work)) for work in works]
         return [task.result() for task in started]
 
-    async def _enter(self, key: SdkKey, directory: EnvironmentDirectory) -> Credentials | str:
+    async def _authenticate(self, key: SdkKey, directory: EnvironmentDirectory) -> Credentials | str:
         try:
-            session = await self._persist(f"key {key.masked}", lambda: self._api.authenticate(key))
+            session = await self._retry(f"key {key.masked}", lambda: self._api.authenticate(key))
         except UpstreamError as error:
             return f"key {key.masked}: {error}"
-        credentials, _ = directory.join(session, self._api.authenticate)
+        credentials, _ = directory.add_session(session, self._api.authenticate)
         return credentials
 
     async def _environment(self, credentials: Credentials) -> ExportedEnvironments | str:
         info = credentials.environment
         name = info.identifier or info.id
         try:
-            flags = await self._persist(f"flags of {name}", partial(self._items, credentials, Domain.FLAG))
-            segments = await self._persist(
+            flags = await self._retry(f"flags of {name}", partial(self._items, credentials, Domain.FLAG))
+            segments = await self._retry(
                 f"target groups of {name}", partial(self._items, credentials, Domain.SEGMENT)
             )
-            keys = await self._persist(
+            keys = await self._retry(
                 f"SDK keys of {name}", lambda: self._complete(self._admin.keys(info), "keys")
             )
-            targets = await self._persist(
+            targets = await self._retry(
                 f"targets of {name}", lambda: self._complete(self._admin.targets(info), "targets")
             )
         except UpstreamError as error:
             return f"environment {info.id}: {error}"
-        # Configured keys count even if the listing has not caught up with them.
+        # Include configured keys even if the listing lacks them yet.
         hashes = frozenset(keys) | {key.hash for key in credentials.accepted}
         config = EnvironmentConfig(info, flags, segments, hashes)
         self._log.info(
@@ -126,24 +126,24 @@ class SnapshotExporter:
         async def nothing_held() -> None:
             return None
 
-        return await credentials.call(lambda session: self._fetcher.everything(session, domain, nothing_held))
+        return await credentials.call(lambda session: self._fetcher.fetch_all(session, domain, nothing_held))
 
     @staticmethod
     async def _complete(listing: Awaitable[Listing[Entry]], what: str) -> tuple[Entry, ...]:
-        listed = await listing
-        if not listed.complete:
+        complete = await listing
+        if not complete.complete:
             raise UpstreamUnavailable(f"the listing of {what} is partial")
-        return listed.entries
+        return complete.entries
 
-    async def _persist(self, what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        backoff = self._rhythm.backoff()
+    async def _retry(self, what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        backoff = self._schedule.backoff()
         with self._progress.waiting(what) as wait:
-            for _ in range(_TRIES - 1):
+            for _ in range(_MAX_TRIES - 1):
                 try:
                     return await ask()
                 except UpstreamRefused:
                     raise
                 except UpstreamError as error:
                     wait.failed(error)
-                    await self._rhythm.sleep(backoff.next(error))
+                    await self._schedule.sleep(backoff.next(error))
             return await ask()

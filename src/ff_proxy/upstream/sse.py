@@ -1,4 +1,4 @@
-"""Taking an event stream apart, without I/O: bytes in, records out (WHATWG HTML §9.2)."""
+"""Decoding an event stream, without I/O: bytes in, records out (WHATWG HTML §9.2)."""
 
 import re
 from typing import Final
@@ -20,18 +20,18 @@ class SseRecord(msgspec.Struct, frozen=True):
 
 
 class SseDecoder:
-    """Feed it chunks, split anywhere; lines end in LF, CRLF or CR, mixed as they come.
+    """Decodes chunks that may be split anywhere; lines may end in LF, CRLF or CR.
 
-    ``life_signs`` counts records and comments: proof that the far end talks, not only that it listens.
+    ``life_signs`` counts records and comments, which prove that the server sends.
 
     Args:
-        limit: the most bytes that one record may gather before it ends.
+        limit: the maximum size of a record in bytes.
     """
 
     def __init__(self, limit: int = _RECORD_LIMIT) -> None:
         self._limit = limit
         self._line = bytearray()
-        self._gathered = 0
+        self._size = 0
         self._event = ""
         self._data: list[str] = []
         self._after_cr = False
@@ -39,35 +39,35 @@ class SseDecoder:
         self.life_signs = 0
 
     def feed(self, chunk: bytes) -> list[SseRecord]:
-        """The records that ``chunk`` completes.
+        """Decode ``chunk`` and return the records that it completes.
 
         Raises:
-            UpstreamMalformed: a record grows beyond the limit.
+            UpstreamMalformed: a record exceeds the limit.
         """
         if self._after_cr and chunk:
-            # The CR has ended its line already; an LF that follows it belongs to it.
+            # The CR already ended its line; a following LF belongs to it.
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
-        *ended, rest = _LINE_END.split(chunk)
+        *ended, sleep_jittered = _LINE_END.split(chunk)
         records: list[SseRecord] = []
         for part in ended:
-            self._gather(part)
+            self._append(part)
             line = bytes(self._line)
             self._line.clear()
-            record = self._take(line)
+            record = self._process_line(line)
             if record is not None:
                 records.append(record)
-        self._gather(rest)
+        self._append(sleep_jittered)
         self._after_cr = self._after_cr or chunk.endswith(b"\r")
         return records
 
-    def _gather(self, part: bytes) -> None:
-        self._gathered += len(part)
-        if self._gathered > self._limit:
-            raise UpstreamMalformed(f"the event stream holds a record larger than {self._limit} bytes")
+    def _append(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > self._limit:
+            raise UpstreamMalformed(f"the event stream contains a record larger than {self._limit} bytes")
         self._line += part
 
-    def _take(self, line: bytes) -> SseRecord | None:
+    def _process_line(self, line: bytes) -> SseRecord | None:
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(_BYTE_ORDER_MARK)
@@ -75,7 +75,7 @@ class SseDecoder:
             return self._dispatch()
         if line.startswith(b":"):
             self.life_signs += 1
-            self._gathered -= len(line)
+            self._size -= len(line)
             return None
         name, _, text = line.partition(b":")
         value = text.removeprefix(b" ").decode("utf-8", "replace")
@@ -90,5 +90,5 @@ class SseDecoder:
         self.life_signs += record is not None
         self._event = ""
         self._data.clear()
-        self._gathered = 0
+        self._size = 0
         return record

@@ -1,4 +1,4 @@
-"""Telling everyone how an environment's upstream is doing: status store, figures, log."""
+"""Reporting an environment's upstream status: status store, metrics, log."""
 
 from collections.abc import Callable
 from typing import Final
@@ -17,9 +17,9 @@ _CONFIRM_MILLISECONDS: Final = 30_000
 
 
 class StatusReporter:
-    """One environment's status; it is written when it changes, and again if the store was away.
+    """Reports one environment's status, when it changes and again after a store failure.
 
-    ``trouble`` says what is wrong beside the stream's state, given the state that is being reported.
+    ``problem`` returns other problems, given the stream's state.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class StatusReporter:
         store: StatusStore,
         clock: Clock,
         telemetry: Telemetry,
-        trouble: Callable[[], str],
+        problem: Callable[[], str],
     ) -> None:
         self._environment = environment
         self._store = store
@@ -39,17 +39,17 @@ class StatusReporter:
         self._gauge = telemetry.metrics.upstream_connected.labels(environment)
         self._current = UpstreamStatus(since=self._now())
         self._saved = False
-        self._trouble = trouble
+        self._problem = problem
 
     @property
     def current(self) -> UpstreamStatus:
-        """The status as it was last reported."""
+        """The last reported status."""
         return self._current
 
     async def report(
         self, state: StreamState, detail: str = "", *, refused: bool = False, polled: bool = False
     ) -> None:
-        """The stream is in ``state`` now; ``since`` moves only when the state does.
+        """Report the stream's ``state``; ``since`` changes only with the state.
 
         ``polled`` says that everything was fetched a moment ago, without a stream.
         """
@@ -59,26 +59,26 @@ class StatusReporter:
         self._current = UpstreamStatus(state, since, refused, detail, confirmed=confirmed)
         self._gauge.set(state is StreamState.CONNECTED)
         if state is not old.state or refused is not old.refused:
-            self._tell(state, detail)
+            self._log_state(state, detail)
         await self._save(old)
 
-    def _tell(self, state: StreamState, detail: str) -> None:
+    def _log_state(self, state: StreamState, detail: str) -> None:
         if state is StreamState.CONNECTED:
             self._notices.info("upstream connected", self._environment)
         else:
-            # Why a stream is lost is said by whoever lost it, and none may be wanted.
+            # The stream follower logs why a stream is lost, and streaming may be off.
             self._log.debug(f"upstream {state.value.lower()}", environment=self._environment, detail=detail)
 
     def end(self) -> None:
-        """Nobody follows the environment here any more."""
+        """This process no longer synchronises the environment."""
         self._gauge.set(False)
 
     async def repeat(self) -> None:
-        """Something else than the stream may be in trouble, or out of it."""
+        """Report other problems than the stream's."""
         await self._save(self._current)
 
     async def _save(self, old: UpstreamStatus) -> None:
-        current = msgspec.structs.replace(self._current, trouble=self._trouble())
+        current = msgspec.structs.replace(self._current, trouble=self._problem())
         self._current = msgspec.structs.replace(current, confirmed=self._confirmed(old, current))
         if self._saved and self._current == old:
             return

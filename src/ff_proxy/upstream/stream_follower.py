@@ -1,4 +1,4 @@
-"""Following one environment's stream: connect, hear what changed, come back when it breaks or is silent."""
+"""Following one environment's stream: connect, process changes, reconnect when it breaks or falls silent."""
 
 from typing import Final
 
@@ -9,21 +9,21 @@ from ff_proxy.telemetry.go_names import UPSTREAM_TOPIC
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import Credentials, Session
 from ff_proxy.upstream.failure_text import advice
-from ff_proxy.upstream.intervals import Intervals, Schedule
+from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.sse import SseDecoder, SseRecord
 from ff_proxy.upstream.status_reporter import StatusReporter
 from ff_proxy.wire.events import UnusableEvent, read_event
 
-# A stream that lived this long counts as a success; a server that accepts and hangs up does not.
-_LASTING: Final = 10.0
+# A stream open for this long counts as a success; a server that accepts and hangs up does not.
+_SUCCESS_SECONDS: Final = 10.0
 _UNAUTHORISED: Final = frozenset({401, 403})
 
 
 class Follower:
-    """One environment's stream. It hands each change to ``refresher``, and a whole refresh per connection.
+    """Follows one environment's stream: refreshes each announced item, and everything after connecting.
 
-    The order matters: the stream is open before the whole fetch begins, so nothing falls in between.
+    The order matters: the stream is open before the full fetch begins, so no change is missed.
     """
 
     def __init__(
@@ -33,17 +33,17 @@ class Follower:
         api: ClientApi,
         refresher: Refresher,
         status: StatusReporter,
-        pace: Intervals,
+        intervals: SyncIntervals,
         telemetry: Telemetry,
-        rhythm: Schedule,
+        schedule: Schedule,
     ) -> None:
         self._credentials = credentials
         self._api = api
         self._refresher = refresher
         self._status = status
-        self._pace = pace
-        self._rhythm = rhythm
-        self._backoff = rhythm.backoff()
+        self._intervals = intervals
+        self._schedule = schedule
+        self._backoff = schedule.backoff()
         self._log = telemetry.logger("upstream")
         self._events = telemetry.metrics.upstream_events
         self._messages = telemetry.metrics.upstream_messages
@@ -54,76 +54,76 @@ class Follower:
         self._opened = False
         self._failed = False
         self._silent = False
-        self.heard_at = rhythm.clock.monotonic()
+        self.last_activity = schedule.clock.monotonic()
 
     @property
     def alive(self) -> bool:
-        """The stream is open and has spoken: no need to poll.
+        """Whether the stream is open and has sent something, so that polling is unnecessary.
 
-        One that opened but never spoke may be held back by something between SaaS and us.
+        A stream that opened but stays silent may be buffered by a middlebox.
         """
         return self._alive
 
     async def run(self) -> None:
         """Follow for ever."""
         while True:
-            began = self._rhythm.clock.monotonic()
+            started = self._schedule.clock.monotonic()
             self._silent = False
             error = await self._follow()
-            if self._failed_after_opening():
-                # Whether Harness can be reached at all has to be known soon, and polls are far apart.
+            if self._is_first_failure():
+                # Polls are too far apart to find out soon whether Harness is reachable.
                 self._refresher.refresh_all()
             refused = isinstance(error, UpstreamRefused)
             self._telemetry.trouble(error, "stream", self._credentials.environment.id)
             await self._status.report(StreamState.DISCONNECTED, str(error), refused=refused)
-            lasted = self._rhythm.clock.monotonic() - began
-            if lasted >= _LASTING:
+            was_success = self._schedule.clock.monotonic() - started
+            if was_success >= _SUCCESS_SECONDS:
                 self._backoff.reset()
-            if self._silent and lasted >= self._pace.idle:
+            if self._silent and was_success >= self._intervals.idle:
                 self._once.warning(
                     "stream opens but stays silent",
                     self._credentials.environment.id,
-                    hint="something between SaaS and here may hold it back; flag-stream-enabled=false polls",
+                    hint="something in between may buffer it; flag-stream-enabled=false polls",
                 )
             if refused:
-                await self._rhythm.rest(self._pace.refused)
+                await self._schedule.sleep_jittered(self._intervals.refused)
             else:
-                await self._rhythm.sleep(self._backoff.next(error))
+                await self._schedule.sleep(self._backoff.next(error))
 
-    def _failed_after_opening(self) -> bool:
-        """Whether this was the first connection to fail since the last one that opened."""
+    def _is_first_failure(self) -> bool:
+        """Whether this is the first failed connection since the last success."""
         first, self._failed = not self._opened and not self._failed, not self._opened
         self._opened = False
         return first
 
     async def _follow(self) -> UpstreamError:
-        """One connection; returns why it ended. Refused means: by SaaS, and with every key."""
+        """Run one connection; returns why it ended. Refused means that Harness refused every key."""
         session = self._credentials.session
         try:
             await self._listen(session)
         except UpstreamRefused as refused:
             if refused.status not in _UNAUTHORISED:
-                return _not_final(refused)
+                return _retriable(refused)
             return await self._renew(session)
         except UpstreamError as error:
             return error
         finally:
             self._alive = False
-        return UpstreamUnavailable("SaaS ended the stream")
+        return UpstreamUnavailable("Harness ended the stream")
 
     async def _listen(self, session: Session) -> None:
         decoder = SseDecoder()
         self._subscriptions.labels(UPSTREAM_TOPIC).inc()
-        async with self._api.stream(session, self._pace.idle) as chunks:
+        async with self._api.stream(session, self._intervals.idle) as chunks:
             self._opened = True
             self._telemetry.recovered("stream", self._credentials.environment.id)
             await self._status.report(StreamState.CONNECTED)
             self._refresher.refresh_all()
             self._silent = True
             async for chunk in chunks:
-                self.heard_at = self._rhythm.clock.monotonic()
+                self.last_activity = self._schedule.clock.monotonic()
                 for record in decoder.feed(chunk):
-                    self._hear(record)
+                    self._handle(record)
                 self._alive = decoder.life_signs > 0
                 self._silent = not self._alive
 
@@ -132,9 +132,9 @@ class Follower:
             await self._credentials.renew(session)
         except UpstreamError as error:
             return error
-        return UpstreamUnavailable("SaaS no longer took the token: a new one is in use")
+        return UpstreamUnavailable("Harness refused the token, using a new one")
 
-    def _hear(self, record: SseRecord) -> None:
+    def _handle(self, record: SseRecord) -> None:
         change = read_event(record.data)
         outcome = change.value if isinstance(change, UnusableEvent) else change.action.value
         self._events.labels(self._credentials.environment.id, outcome).inc()
@@ -142,15 +142,15 @@ class Follower:
         self._messages.labels(UPSTREAM_TOPIC, error).inc()
         self._log.debug("event", environment=self._credentials.environment.id, data=record.data)
         if change is UnusableEvent.MALFORMED:
-            # Something may have changed that we do not know of.
+            # Something unknown may have changed.
             self._refresher.refresh_all()
         elif not isinstance(change, UnusableEvent):
             self._refresher.refresh(change)
 
 
-def _not_final(refused: UpstreamRefused) -> UpstreamUnavailable:
-    """A refusal of the stream that is not about the token: it may be there later."""
+def _retriable(refused: UpstreamRefused) -> UpstreamUnavailable:
+    """A refusal of the stream, not of the token: a retry may succeed."""
     hint = advice(refused, "sdk-base-url")
-    ours = UpstreamUnavailable(f"{refused}: {hint}" if hint else str(refused))
-    ours.shared_cause = f"{refused.shared_cause}: {hint}" if hint else refused.shared_cause
-    return ours
+    error = UpstreamUnavailable(f"{refused}: {hint}" if hint else str(refused))
+    error.shared_cause = f"{refused.shared_cause}: {hint}" if hint else refused.shared_cause
+    return error

@@ -10,10 +10,10 @@ from ff_proxy.upstream.intervals import Schedule
 
 
 class TargetPoll:
-    """One environment's targets: what SaaS lists is stored, what it does not list stays.
+    """Stores the targets that Harness lists; targets that it does not list stay.
 
     Args:
-        limiter: bounds how many environments are listed at the same time.
+        limiter: limits how many environments are listed at the same time.
         interval: seconds between listings, more than 0.
     """
 
@@ -25,7 +25,7 @@ class TargetPoll:
         targets: TargetStore,
         limiter: PatientLimiter,
         telemetry: Telemetry,
-        rhythm: Schedule,
+        schedule: Schedule,
         interval: float,
     ) -> None:
         self._admin = admin
@@ -33,17 +33,17 @@ class TargetPoll:
         self._targets = targets
         self._limiter = limiter
         self._telemetry = telemetry
-        self._rhythm = rhythm
+        self._schedule = schedule
         self._interval = interval
 
     async def run(self) -> None:
         """Poll for ever."""
         while True:
             await self.refresh()
-            await self._rhythm.rest(self._interval)
+            await self._schedule.sleep_jittered(self._interval)
 
     async def refresh(self) -> None:
-        """List once and store what was listed."""
+        """List and store once."""
         environment = self._credentials.environment
         try:
             async with self._limiter.place():

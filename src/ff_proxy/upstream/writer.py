@@ -1,4 +1,4 @@
-"""Writing one environment: what was fetched first never overwrites what was fetched later."""
+"""Writing one environment: an older fetch never overwrites a newer one."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -12,72 +12,72 @@ from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.store.protocol import ConfigWriter, DropItem, PutItem, SetKeys
 
 CONFIRM_SECONDS: Final = 3.0
-"""How long after an item was first missing from a list a second list is asked for."""
+"""A second list is fetched this long after an item was first missing."""
 
-# A list begun so soon after the first may still come from the same stray copy.
-_APART: Final = CONFIRM_SECONDS / 2
-# A version that was announced or seen, but cannot be read (any more) after so long, is not waited for.
-_REMEMBERED_SECONDS: Final = 900.0
+# A list fetched this soon may still come from the same stale replica.
+_MIN_APART_SECONDS: Final = CONFIRM_SECONDS / 2
+# After this long, an announced version that cannot be fetched is no longer awaited.
+_MEMORY_SECONDS: Final = 900.0
 
 _Key = tuple[Domain, str]
 
 
 class KeyRing:
-    """The keys an environment has, by what SaaS lists (spec/behaviour#key-checks)."""
+    """An environment's valid keys, from Harness's listings (spec/behaviour#key-checks)."""
 
     def __init__(self, keys: Collection[SdkKeyHash] = ()) -> None:
         self._keys = frozenset(keys)
-        self._missed: frozenset[SdkKeyHash] = frozenset()
+        self._unconfirmed: frozenset[SdkKeyHash] = frozenset()
 
     @property
     def keys(self) -> frozenset[SdkKeyHash]:
-        """The keys that count now."""
+        """The valid keys."""
         return self._keys
 
     @property
-    def missed(self) -> frozenset[SdkKeyHash]:
-        """Keys that the last complete listing did not hold; missing once more revokes them."""
-        return self._missed
+    def unconfirmed(self) -> frozenset[SdkKeyHash]:
+        """Keys that the last complete listing lacked; another such listing revokes them."""
+        return self._unconfirmed
 
     def accept(self, key: SdkKeyHash) -> None:
-        """SaaS itself accepted the key."""
+        """Harness accepted the key."""
         self._keys |= {key}
-        self._missed -= {key}
+        self._unconfirmed -= {key}
 
-    def listed(self, listing: Collection[SdkKeyHash], vouched: Collection[SdkKeyHash] = ()) -> None:
-        """Take in a complete listing that is not empty; ``vouched`` keys are good although it lacks them."""
-        missing = self._keys.difference(listing, vouched)
-        revoked = missing & self._missed
+    def listed(self, listing: Collection[SdkKeyHash], accepted: Collection[SdkKeyHash] = ()) -> None:
+        """Update from a complete, non-empty listing; ``accepted`` keys stay although it lacks them."""
+        missing = self._keys.difference(listing, accepted)
+        revoked = missing & self._unconfirmed
         self._keys = (self._keys | frozenset(listing)) - revoked
-        self._missed = missing - revoked
+        self._unconfirmed = missing - revoked
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """When a fetch began: its place among all fetches of the environment, and the monotonic second."""
+    """When a fetch began: its number among the environment's fetches, and monotonic seconds."""
 
     number: int
     at: float
 
 
 class ListOutcome(msgspec.Struct, frozen=True):
-    """What became of a list: items that it lacks and that stay for now, and those older than announced."""
+    """The result of a list: items that it lacks and that stay for now, and items older than announced."""
 
     unconfirmed: tuple[str, ...] = ()
-    behind: tuple[Change, ...] = ()
+    outdated: tuple[Change, ...] = ()
 
 
 class EnvironmentWriter:
-    """All that is written to one environment. Its methods raise ``StoreUnavailable``.
+    """Makes all writes to one environment. Its methods raise ``StoreUnavailable``.
 
-    Every fetch takes a ticket before it asks. A fetch that began later knows more, so its result is never
-    replaced by one that began earlier, whichever arrives first.
+    Every fetch takes a ticket before its request. The result of a fetch is never replaced by that of an
+    earlier one, whichever arrives first.
 
     Args:
         configs: the store.
-        environment: which one.
-        ring: its keys; every load carries them.
+        environment: its id.
+        ring: its keys, written with every load.
         clock: measures how long items are missing.
-        loaded: whether the store holds the environment already; ``loaded`` stays ``True`` afterwards.
+        loaded: whether the store already has the environment.
     """
 
     def __init__(
@@ -104,53 +104,53 @@ class EnvironmentWriter:
         self.loaded = loaded
 
     def ticket(self) -> Ticket:
-        """A fetch begins now."""
+        """Take a ticket for a fetch that begins now."""
         self._tickets += 1
         return Ticket(self._tickets, self._clock.monotonic())
 
     def announce(self, change: Change) -> None:
-        """Harness says that an item has this version now: an older one is to be asked for again."""
+        """Harness announced this version of an item: an older one must be fetched again."""
         key = change.domain, change.identifier
         self._announced[key] = (change, self._clock.monotonic())
         if change.action is not Action.PATCH:
             self._seen.pop(key, None)
 
-    async def held(self) -> EnvironmentConfig | None:
-        """What the store holds now."""
+    async def stored(self) -> EnvironmentConfig | None:
+        """What the store has now."""
         return await self._configs.environment(self._environment)
 
     async def put_list(
         self, info: EnvironmentInfo, domain: Domain, items: Mapping[str, Item], ticket: Ticket
     ) -> ListOutcome:
-        """All items of one kind are these; what differs from the store becomes events there.
+        """Replace all items of one kind; differences become changes in the store.
 
-        An item that is held but missing stays until a second list, a few seconds later, lacks it too: one
-        stray answer must not switch everything off (spec/behaviour#vanished-items). An environment that the
-        store does not hold is written once lists of both kinds are there.
+        A stored item that is missing stays until a second list, a few seconds later, lacks it too: one wrong
+        response must not remove everything (spec/behaviour#vanished-items). A new environment is written once
+        both lists are complete.
         """
         async with self._writing:
             if ticket.number < self._listed.get(domain, 0):
                 return ListOutcome()
-            config = await self.held()
+            config = await self.stored()
             if config is None:
                 self._first[domain] = items
                 if len(self._first) == len(Domain):
                     await self._load(info)
                 return ListOutcome()
-            merged, outcome = self._merged(_of(config, domain), domain, items, ticket)
-            # The keys are read inside the lock: a key accepted meanwhile must not be written over.
+            merged, outcome = self._merge(_of(config, domain), domain, items, ticket)
+            # Read the keys inside the lock, so that a key accepted meanwhile is not overwritten.
             changed = {"flags" if domain is Domain.FLAG else "segments": merged}
             await self._configs.replace(
                 msgspec.structs.replace(config, info=info, keys=self.ring.keys, **changed)
             )
-            self._settled(domain, ticket, outcome)
+            self._keep_unconfirmed(domain, ticket, outcome)
             self.loaded = True
             return outcome
 
     async def put_item(self, edit: PutItem | DropItem, ticket: Ticket) -> bool:
-        """Write one item; ``False`` if the store does not hold the environment (any more).
+        """Write one item; ``False`` if the store does not have the environment.
 
-        An item of a lower version than one seen lately is of a lagging copy, and is not written.
+        An item with a lower version than one seen lately is from a lagging replica and is not written.
         """
         key = _key(edit)
         async with self._writing:
@@ -170,7 +170,7 @@ class EnvironmentWriter:
             return True
 
     async def save_keys(self) -> bool:
-        """Write the ring's keys; ``False`` if the store does not hold the environment."""
+        """Write the ring's keys; ``False`` if the store does not have the environment."""
         async with self._writing:
             return await self._configs.apply(self._environment, SetKeys(self.ring.keys)) is not None
 
@@ -181,42 +181,46 @@ class EnvironmentWriter:
         self._missing.clear()
         self.loaded = True
 
-    def _merged(
-        self, held: Mapping[str, Item], domain: Domain, items: Mapping[str, Item], ticket: Ticket
+    def _merge(
+        self, stored: Mapping[str, Item], domain: Domain, items: Mapping[str, Item], ticket: Ticket
     ) -> tuple[Mapping[str, Item], ListOutcome]:
         merged = dict(items)
-        behind = []
+        outdated = []
         for key in {**self._announced, **self._seen}:
             item = items.get(key[1]) if key[0] is domain else None
             if item is None:
                 continue
             seen = self._last_seen(key)
             newest = max(seen, self._last_announced(key))
-            if item.version < seen and key[1] in held:
-                merged[key[1]] = held[key[1]]
+            if item.version < seen and key[1] in stored:
+                merged[key[1]] = stored[key[1]]
             if item.version < newest:
-                behind.append(Change(Action.PATCH, domain, key[1], newest))
+                outdated.append(Change(Action.PATCH, domain, key[1], newest))
         for (kind, name), number in self._written.items():
             if kind is domain and number > ticket.number:
-                _keep(merged, held, name)
+                _keep_stored(merged, stored, name)
         unconfirmed = []
-        for name in held.keys() - merged.keys():
+        for name in stored.keys() - merged.keys():
             if self._written.get((domain, name), 0) > ticket.number:
                 continue
             since = self._missing.setdefault((domain, name), ticket.at)
-            if ticket.at - since < _APART:
-                merged[name] = held[name]
+            if ticket.at - since < _MIN_APART_SECONDS:
+                merged[name] = stored[name]
                 unconfirmed.append(name)
-        return merged, ListOutcome(tuple(sorted(unconfirmed)), tuple(behind))
+        return merged, ListOutcome(tuple(sorted(unconfirmed)), tuple(outdated))
 
-    def _settled(self, domain: Domain, ticket: Ticket, outcome: ListOutcome) -> None:
+    def _keep_unconfirmed(self, domain: Domain, ticket: Ticket, outcome: ListOutcome) -> None:
         self._listed[domain] = ticket.number
         self._written = {
             key: number
             for key, number in self._written.items()
             if key[0] is not domain or number > ticket.number
         }
-        self._announced = {key: said for key, said in self._announced.items() if not self._is_old(said[1])}
+        self._announced = {
+            key: announced_version
+            for key, announced_version in self._announced.items()
+            if not self._is_old(announced_version[1])
+        }
         self._seen = {key: seen for key, seen in self._seen.items() if not self._is_old(seen[1])}
         unconfirmed = set(outcome.unconfirmed)
         self._missing = {
@@ -234,7 +238,7 @@ class EnvironmentWriter:
         return 0 if seen is None or self._is_old(seen[1]) else seen[0]
 
     def _is_old(self, at: float) -> bool:
-        return self._clock.monotonic() - at > _REMEMBERED_SECONDS
+        return self._clock.monotonic() - at > _MEMORY_SECONDS
 
 
 def _of(config: EnvironmentConfig, domain: Domain) -> Mapping[str, Item]:
@@ -247,9 +251,9 @@ def _key(edit: PutItem | DropItem) -> _Key:
     return edit.domain, edit.identifier
 
 
-def _keep(merged: dict[str, Item], held: Mapping[str, Item], name: str) -> None:
-    """Let the store's form of an item stay, or its absence."""
-    if name in held:
-        merged[name] = held[name]
+def _keep_stored(merged: dict[str, Item], stored: Mapping[str, Item], name: str) -> None:
+    """Keep the store's version of an item, or its absence."""
+    if name in stored:
+        merged[name] = stored[name]
     else:
         merged.pop(name, None)

@@ -77,7 +77,7 @@ class Office:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.leases = FakeLeases(self.clock)
-        self.hopeless = False
+        self.is_unreachable = False
         self.working = 0
         self.begun = 0
         self.configs = FakeConfigs()
@@ -87,7 +87,7 @@ class Office:
             self.clock,
             null_telemetry(),
         )
-        self.task = asyncio.create_task(self.terms.lead(ENVIRONMENT, self.work, lambda: self.hopeless))
+        self.task = asyncio.create_task(self.terms.lead(ENVIRONMENT, self.work, lambda: self.is_unreachable))
 
     async def work(self) -> None:
         self.begun += 1
@@ -195,12 +195,12 @@ async def test_hopeless_work_is_left_to_others() -> None:
     """They are given the time to take it; if nobody does, it goes on here."""
     office = Office()
     await office.clock.advance(1)
-    office.hopeless = True
+    office.is_unreachable = True
     await office.clock.advance(1.5)
     assert (office.working, office.leases.given_back) == (0, 1)
     await office.clock.advance(2)
     assert office.working == 0
-    office.hopeless = False
+    office.is_unreachable = False
     await office.clock.advance(1.5)
     assert (office.working, office.begun) == (1, 2)
     await office.end()

@@ -84,12 +84,12 @@ async def test_one_is_named() -> None:
 async def test_what_is_over_at_once_is_one_line() -> None:
     """A stream that Harness ends and that is back in a moment."""
     async with Told() as told:
-        told.telemetry.trouble(lost("e1", "SaaS ended the stream"), "stream", "e1")
+        told.telemetry.trouble(lost("e1", "Harness ended the stream"), "stream", "e1")
         told.telemetry.recovered("stream", "e1")
         await told.clock.advance(5)
         (line,) = told.lines()
         assert (line["event"], line["level"]) == (BACK, "info")
-        assert "SaaS ended the stream" in str(line["cause"])
+        assert "Harness ended the stream" in str(line["cause"])
 
 
 async def test_another_members_environments_are_not_over() -> None:

@@ -111,9 +111,9 @@ async def test_directory_joins_keys_of_one_environment(world: World) -> None:
     """The environment is known once."""
     directory = EnvironmentDirectory()
     world.saas.environment(ENV, SECOND)
-    first, fresh = directory.join(await world.session(), world.api.authenticate)
+    first, fresh = directory.add_session(await world.session(), world.api.authenticate)
     assert fresh
-    second, fresh = directory.join(await world.api.authenticate(SECOND), world.api.authenticate)
+    second, fresh = directory.add_session(await world.api.authenticate(SECOND), world.api.authenticate)
     assert not fresh
     assert first is second
     assert first.accepted == {KEY, SECOND}

@@ -13,14 +13,14 @@ from ff_proxy.model.keys import hash_key
 from ff_proxy.model.target import Target
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.environment import Environment, SharedUpstream
-from ff_proxy.upstream.intervals import Intervals
+from ff_proxy.upstream.intervals import SyncIntervals
 from tests.support.saas import ENV, HTML, KEY, FakeStream, error, flag_doc
 from tests.unit.upstream.world import ENVIRONMENT, World, running
 
 FLAGS = "/client/env/{env}/feature-configs"
 
 Started = AbstractAsyncContextManager[Environment]
-Start = Callable[[Intervals], Started]
+Start = Callable[[SyncIntervals], Started]
 
 
 @pytest.fixture
@@ -29,15 +29,15 @@ def start(world: World) -> Start:
     world.saas.environments[ENV].put_flag(flag_doc("a"))
 
     @asynccontextmanager
-    async def started(pace: Intervals) -> AsyncIterator[Environment]:
+    async def started(intervals: SyncIntervals) -> AsyncIterator[Environment]:
         shared = SharedUpstream(
             api=world.api,
             admin=world.admin,
             configs=world.configs,
             targets=world.targets,
             telemetry=world.telemetry,
-            rhythm=world.rhythm,
-            pace=pace,
+            schedule=world.schedule,
+            intervals=intervals,
             fetching=PatientLimiter(2, 2.0, world.clock),
             listing=PatientLimiter(2, 2.0, world.clock),
         )
@@ -63,9 +63,9 @@ def stream(world: World) -> FakeStream:
 
 async def test_comes_up(world: World, start: Start) -> None:
     """Connected first, then fetched, once."""
-    async with start(Intervals()) as environment:
+    async with start(SyncIntervals()) as environment:
         assert environment.loaded
-        assert environment.trouble == ""
+        assert environment.problem == ""
         assert await state(world) is StreamState.CONNECTED
         routes = [request.route for request in world.saas.requests]
         assert routes.index("/stream") < routes.index(FLAGS)
@@ -75,7 +75,7 @@ async def test_comes_up(world: World, start: Start) -> None:
 
 async def test_event_to_store(world: World, start: Start) -> None:
     """Without a wait in between."""
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
         stream(world).event("patch", "a", 2)
         await world.clock.settle()
@@ -85,7 +85,7 @@ async def test_event_to_store(world: World, start: Start) -> None:
 
 async def test_burst_in_pieces(world: World, start: Start) -> None:
     """However the bytes arrive."""
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         text = "".join(
             f'data: {{"event":"create","domain":"flag","identifier":"n{number}","version":1}}\r\n\r\n'
             for number in range(10)
@@ -101,7 +101,7 @@ async def test_burst_in_pieces(world: World, start: Start) -> None:
 
 async def test_delete_event(world: World, start: Start) -> None:
     """The flag goes."""
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         stream(world).event("delete", "a", 2)
         await world.clock.settle()
         assert await world.versions() == {}
@@ -109,7 +109,7 @@ async def test_delete_event(world: World, start: Start) -> None:
 
 async def test_events_that_are_none_of_ours(world: World, start: Start) -> None:
     """Foreign ones are ignored; one that cannot be read may hide a change."""
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         stream(world).say('data: {"domain":"proxy","event":"apiKeyAdded"}\n\n')
         await world.clock.settle()
         assert world.saas.count(FLAGS) == 1
@@ -121,28 +121,28 @@ async def test_events_that_are_none_of_ours(world: World, start: Start) -> None:
 
 async def test_broken_stream_comes_back_within_a_second(world: World, start: Start) -> None:
     """What happened in between is found by a whole fetch."""
-    async with start(Intervals()) as environment:
+    async with start(SyncIntervals()) as environment:
         await world.clock.advance(15)
         stream(world).end(UpstreamUnavailable("reset"))
         await world.clock.settle()
         assert await state(world) is StreamState.DISCONNECTED
-        assert "stream down: reset" in environment.trouble
+        assert "stream down: reset" in environment.problem
         world.saas.environments[ENV].flags.clear()
         world.saas.environments[ENV].put_flag(flag_doc("b"))
         await world.clock.advance(1)
         assert await state(world) is StreamState.CONNECTED
         assert await world.versions() == {"a": 1, "b": 1}
-        assert "missing from Harness's list" in environment.trouble
+        assert "missing from Harness's list" in environment.problem
         await world.clock.advance(4)
         assert await world.versions() == {"b": 1}
-        assert environment.trouble == ""
+        assert environment.problem == ""
         assert len(world.saas.streams) == 2
         assert world.saas.streams[0].closed
 
 
 async def test_ended_stream_comes_back(world: World, start: Start) -> None:
     """A clean end is an end."""
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         await world.clock.advance(15)
         stream(world).end()
         await world.clock.advance(1)
@@ -151,7 +151,7 @@ async def test_ended_stream_comes_back(world: World, start: Start) -> None:
 
 async def test_polls_while_the_stream_is_down(world: World, start: Start) -> None:
     """At the interval, and not once it is back."""
-    async with start(Intervals(poll=10.0)):
+    async with start(SyncIntervals(poll=10.0)):
         world.saas.streaming = False
         stream(world).end(UpstreamUnavailable("reset"))
         await world.clock.advance(15)
@@ -168,7 +168,7 @@ async def test_polls_while_the_stream_is_down(world: World, start: Start) -> Non
 
 async def test_accepting_and_hanging_up_does_not_spin(world: World, start: Start) -> None:
     """The waits grow although each connection succeeds."""
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         for _ in range(200):
             for open_stream in world.saas.streams:
                 if not open_stream.closed:
@@ -180,7 +180,7 @@ async def test_accepting_and_hanging_up_does_not_spin(world: World, start: Start
 async def test_stream_that_never_speaks(world: World, start: Start) -> None:
     """Something holds it back: it is polled as if it were down, and the log says what to do."""
     world.saas.heartbeat = False
-    async with start(Intervals(poll=10.0, idle=45.0)):
+    async with start(SyncIntervals(poll=10.0, idle=45.0)):
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
         await world.clock.advance(25)
         assert await world.versions() == {"a": 2}
@@ -193,7 +193,7 @@ async def test_stream_that_never_speaks(world: World, start: Start) -> None:
 async def test_no_stream_at_start(world: World, start: Start) -> None:
     """SDKs get their flags all the same."""
     world.saas.streaming = False
-    async with start(Intervals()) as environment:
+    async with start(SyncIntervals()) as environment:
         assert environment.loaded
         assert await state(world) is StreamState.DISCONNECTED
 
@@ -201,17 +201,17 @@ async def test_no_stream_at_start(world: World, start: Start) -> None:
 async def test_page_instead_of_a_stream(world: World, start: Start) -> None:
     """A middlebox answers; the environment is polled."""
     world.saas.always["/stream"] = HTML
-    async with start(Intervals()) as environment:
+    async with start(SyncIntervals()) as environment:
         await world.clock.advance(2)
         assert environment.loaded
-        assert "not a stream" in environment.trouble
+        assert "not a stream" in environment.problem
 
 
 async def test_polling_only(world: World, start: Start) -> None:
     """flag-stream-enabled=false: no stream is ever opened."""
-    async with start(Intervals(stream=False, poll=10.0)) as environment:
+    async with start(SyncIntervals(stream=False, poll=10.0)) as environment:
         assert environment.loaded
-        assert environment.trouble == ""
+        assert environment.problem == ""
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
         await world.clock.advance(11.5)
         assert await world.versions() == {"a": 2}
@@ -222,7 +222,7 @@ async def test_polling_only(world: World, start: Start) -> None:
 
 async def test_polling_says_when_it_is_refused(world: World, start: Start) -> None:
     """There is no stream to say so."""
-    async with start(Intervals(stream=False, poll=10.0)) as environment:
+    async with start(SyncIntervals(stream=False, poll=10.0)) as environment:
         world.saas.keys.clear()
         world.saas.expire_tokens()
         await world.clock.advance(11.5)
@@ -232,7 +232,7 @@ async def test_polling_says_when_it_is_refused(world: World, start: Start) -> No
 
 async def test_connected_environment_is_fetched_now_and_then(world: World, start: Start) -> None:
     """SaaS's own fan-out may lose an event."""
-    async with start(Intervals(poll=60.0, resync=900.0)):
+    async with start(SyncIntervals(poll=60.0, resync=900.0)):
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
         await world.clock.advance(800)
         assert await world.versions() == {"a": 1}
@@ -242,7 +242,7 @@ async def test_connected_environment_is_fetched_now_and_then(world: World, start
 
 async def test_ended_token_on_the_stream(world: World, start: Start) -> None:
     """A new one is used within a second."""
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         await world.clock.advance(15)
         world.saas.expire_tokens()
         stream(world).end()
@@ -252,7 +252,7 @@ async def test_ended_token_on_the_stream(world: World, start: Start) -> None:
 
 async def test_revoked_key(world: World, start: Start) -> None:
     """Said so, tried slowly, what is held stays; and all is well when it comes back."""
-    async with start(Intervals()) as environment:
+    async with start(SyncIntervals()) as environment:
         await world.clock.advance(15)
         world.saas.keys.clear()
         world.saas.expire_tokens()
@@ -275,29 +275,29 @@ async def test_stored_environment_is_loaded_from_the_start(world: World, start: 
     """SaaS may be away; the keys known last time stay."""
     other = hash_key("other")
     world.saas.environments[ENV].hashes.append(other)
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         pass
     world.saas.always = {FLAGS: error(500), "/admin/apikey": error(500), "/stream": error(500)}
-    async with start(Intervals()) as environment:
+    async with start(SyncIntervals()) as environment:
         assert environment.loaded
         assert (await world.config()).keys == {KEY.hash, other}
         await world.clock.advance(5)
-        assert "not in step" in environment.trouble
-        assert "keys not refreshed" in environment.trouble
+        assert "not up to date" in environment.problem
+        assert "keys not refreshed" in environment.problem
 
 
 async def test_keys_come_with_the_first_load(world: World, start: Start) -> None:
     """Or right after it."""
     other = hash_key("other")
     world.saas.environments[ENV].hashes.append(other)
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         assert (await world.config()).keys == {KEY.hash, other}
 
 
 async def test_admin_service_that_hangs_delays_nothing(world: World, start: Start) -> None:
     """Flags are served with the configured key."""
     world.saas.gates["/admin/apikey"] = asyncio.Event()
-    async with start(Intervals()) as environment:
+    async with start(SyncIntervals()) as environment:
         assert environment.loaded
         assert (await world.config()).keys == {KEY.hash}
 
@@ -305,15 +305,15 @@ async def test_admin_service_that_hangs_delays_nothing(world: World, start: Star
 async def test_targets_are_polled_if_asked_for(world: World, start: Start) -> None:
     """And not otherwise."""
     world.saas.environments[ENV].targets.append({"identifier": "anna"})
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         assert world.saas.count("/admin/targets") == 0
-    async with start(Intervals(targets=60.0)):
+    async with start(SyncIntervals(targets=60.0)):
         assert await world.targets.get(ENVIRONMENT, "anna") == Target("anna", "anna")
 
 
 async def test_accepted_key_is_stored_at_once(world: World, start: Start) -> None:
     """Its bearer is served right away."""
-    async with start(Intervals()) as environment:
+    async with start(SyncIntervals()) as environment:
         assert await environment.accept(hash_key("new")) is KeyVerdict.ACCEPTED
         assert hash_key("new") in (await world.config()).keys
         world.configs.away = True
@@ -324,7 +324,7 @@ async def test_accepted_key_is_stored_at_once(world: World, start: Start) -> Non
 async def test_accepted_key_before_the_first_load(world: World, start: Start) -> None:
     """Its bearer has to come again; then it is there."""
     gate = world.saas.gates[FLAGS] = asyncio.Event()
-    async with start(Intervals()) as environment:
+    async with start(SyncIntervals()) as environment:
         assert await environment.accept(hash_key("new")) is KeyVerdict.UNAVAILABLE
         gate.set()
         await world.clock.settle()
@@ -333,7 +333,7 @@ async def test_accepted_key_before_the_first_load(world: World, start: Start) ->
 
 async def test_emptied_store_is_filled_again(world: World, start: Start) -> None:
     """At the next listing of keys at the latest."""
-    async with start(Intervals()):
+    async with start(SyncIntervals()):
         await world.configs.remove(ENVIRONMENT)
         await world.clock.advance(70)
         assert await world.versions() == {"a": 1}
@@ -341,29 +341,29 @@ async def test_emptied_store_is_filled_again(world: World, start: Start) -> None
 
 async def test_out_of_touch(world: World, start: Start) -> None:
     """Neither heard nor asked: known within the time of relief, though polls are far apart."""
-    async with start(Intervals(poll=600.0, relief=15.0)) as environment:
+    async with start(SyncIntervals(poll=600.0, relief=15.0)) as environment:
         await world.clock.advance(300)
-        assert environment.contact.lost_for == 0.0
+        assert environment.response_tracker.unanswered_for == 0.0
         before = world.saas.count(FLAGS)
         world.saas.down = True
         stream(world).end(UpstreamUnavailable("reset"))
         await world.clock.advance(20)
         assert world.saas.count(FLAGS) > before
-        assert environment.contact.lost_for > 0.0
+        assert environment.response_tracker.unanswered_for > 0.0
         await world.clock.advance(30)
-        assert environment.contact.lost_for > 45.0
+        assert environment.response_tracker.unanswered_for > 45.0
         world.saas.down = False
         await world.clock.advance(120)
-        assert environment.contact.lost_for == 0.0
+        assert environment.response_tracker.unanswered_for == 0.0
 
 
 async def test_a_stream_that_is_down_alone(world: World, start: Start) -> None:
     """Does not put an environment out of touch, and is no reason to ask more often than polls do."""
-    async with start(Intervals(poll=600.0, relief=15.0)) as environment:
+    async with start(SyncIntervals(poll=600.0, relief=15.0)) as environment:
         await world.clock.advance(300)
         world.saas.streaming = False
         stream(world).end(UpstreamUnavailable("reset"))
         before = world.saas.count(FLAGS)
         await world.clock.advance(200)
-        assert environment.contact.lost_for == 0.0
+        assert environment.response_tracker.unanswered_for == 0.0
         assert world.saas.count(FLAGS) == before + 1

@@ -28,7 +28,7 @@ async def fetched(world: World, *held: Item, domain: Domain = Domain.FLAG) -> Ma
     async def config() -> EnvironmentConfig | None:
         return configs.config(*held) if held else None
 
-    return await Fetcher(world.api, world.telemetry).everything(await world.session(), domain, config)
+    return await Fetcher(world.api, world.telemetry).fetch_all(await world.session(), domain, config)
 
 
 async def item(world: World, domain: Domain, identifier: str) -> Item | None:
@@ -64,8 +64,8 @@ async def test_made_legacy_rules_are_mentioned_once(world: World) -> None:
     serving = [{"ruleId": "r", "priority": 1, "clauses": [{"attribute": "a", "op": "in", "values": ["new"]}]}]
     world.saas.environments[ENVIRONMENT].put_segment(segment_doc("s", servingRules=serving))
     fetcher, session = Fetcher(world.api, world.telemetry), await world.session()
-    await fetcher.everything(session, Domain.SEGMENT, nothing)
-    segments = await fetcher.everything(session, Domain.SEGMENT, nothing)
+    await fetcher.fetch_all(session, Domain.SEGMENT, nothing)
+    segments = await fetcher.fetch_all(session, Domain.SEGMENT, nothing)
     legacy, _ = segment_forms(segments["s"].wire)
     assert b'"new"' in legacy
     assert world.log.count("made from servingRules") == 1
@@ -76,7 +76,7 @@ async def test_cancelled_while_failing(world: World) -> None:
     gate = world.saas.gates[SEGMENTS] = asyncio.Event()
     world.saas.next[SEGMENTS] = [UpstreamUnavailable("down")]
     fetcher, session = Fetcher(world.api, world.telemetry), await world.session()
-    fetching = asyncio.create_task(fetcher.everything(session, Domain.SEGMENT, nothing))
+    fetching = asyncio.create_task(fetcher.fetch_all(session, Domain.SEGMENT, nothing))
     await world.clock.settle()
     fetching.cancel()
     gate.set()

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.errors import StartupError, UpstreamError, UpstreamMalformed, UpstreamUnavailable
-from ff_proxy.upstream.http import Request, origin, translated
+from ff_proxy.upstream.http import Request, origin, translate_errors
 from tests.support.foreign_errors import FOREIGN, made
 from tests.support.network import make_transport
 
@@ -183,7 +183,7 @@ def test_whatever_the_client_raises_becomes_ours(kind: type[BaseException]) -> N
     error = made(kind)
     assume(error is not None)
     assert error is not None
-    with pytest.raises(UpstreamError) as caught, translated(REQUEST):
+    with pytest.raises(UpstreamError) as caught, translate_errors(REQUEST):
         raise error
     assert str(REQUEST) in str(caught.value)
     assert caught.value.__cause__ is error

@@ -32,9 +32,9 @@ class Keys:
             writer=self.writer,
             limiter=PatientLimiter(4, 2.0, world.clock),
             telemetry=world.telemetry,
-            rhythm=world.rhythm,
+            schedule=world.schedule,
             interval=60.0,
-            lost=self._lose,
+            on_lost=self._lose,
         )
 
     async def held(self) -> set[str]:
@@ -59,7 +59,7 @@ async def keys(world: World) -> Keys:
 async def test_listed_keys_are_stored(keys: Keys) -> None:
     """With the configured one."""
     assert await keys.held() == {KEY.hash, LISTED}
-    assert keys.refresh.trouble == ""
+    assert keys.refresh.problem == ""
 
 
 async def test_revoked_after_two_complete_listings(keys: Keys) -> None:
@@ -91,11 +91,11 @@ async def test_a_listing_that_is_none_changes_nothing(
     keys.world.saas.always["/admin/apikey"] = answer
     for _ in range(3):
         assert await keys.held() == {KEY.hash, LISTED}
-    assert keys.refresh.trouble
+    assert keys.refresh.problem
     assert len(keys.world.said(AWAY)) == 1
     del keys.world.saas.always["/admin/apikey"]
     assert await keys.held() == {KEY.hash}
-    assert keys.refresh.trouble == ""
+    assert keys.refresh.problem == ""
     assert len(keys.world.said(BACK)) == 1
 
 
@@ -103,8 +103,8 @@ async def test_wrong_admin_token_says_so(keys: Keys) -> None:
     """The operator has to look at one option."""
     keys.world.saas.always["/admin/apikey"] = error(401)
     await keys.refresh.refresh()
-    assert "admin-service-token" in keys.refresh.trouble
-    assert "401" in keys.refresh.trouble
+    assert "admin-service-token" in keys.refresh.problem
+    assert "401" in keys.refresh.problem
 
 
 async def test_configured_keys_that_saas_accepts_stay(keys: Keys) -> None:

@@ -16,7 +16,7 @@ from tests.unit.upstream.world import ENVIRONMENT, World
 async def directory(world: World) -> EnvironmentDirectory:
     """The world's environment, let in."""
     made = EnvironmentDirectory()
-    made.join(await world.session(), world.api.authenticate)
+    made.add_session(await world.session(), world.api.authenticate)
     return made
 
 

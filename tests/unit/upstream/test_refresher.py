@@ -8,12 +8,12 @@ import pytest
 from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import FfProxyError, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import Action, Change, Domain
-from ff_proxy.upstream.contact import Contact
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.fetcher import Fetcher
 from ff_proxy.upstream.http import Reply
-from ff_proxy.upstream.intervals import Intervals
+from ff_proxy.upstream.intervals import SyncIntervals
 from ff_proxy.upstream.refresher import Refresher
+from ff_proxy.upstream.response_tracker import ResponseTracker
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 from tests.support.saas import ENV, HTML, KEY, FakeEnvironment, error, flag_doc, reply, segment_doc
 from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, World, running
@@ -32,16 +32,16 @@ class Work:
         self.writer = EnvironmentWriter(
             world.configs, ENVIRONMENT, KeyRing([KEY.hash]), world.clock, loaded=False
         )
-        self.contact = Contact(world.clock)
+        self.response_tracker = ResponseTracker(world.clock)
         self.refresher = Refresher(
             credentials=credentials,
             fetcher=Fetcher(world.api, world.telemetry),
             writer=self.writer,
-            contact=self.contact,
+            response_tracker=self.response_tracker,
             limiter=PatientLimiter(2, 2.0, world.clock),
             telemetry=world.telemetry,
-            rhythm=world.rhythm,
-            pace=Intervals(),
+            schedule=world.schedule,
+            intervals=SyncIntervals(),
             report=self._report,
         )
 
@@ -50,9 +50,9 @@ class Work:
         """What SaaS holds."""
         return self.world.saas.environments[ENV]
 
-    def trouble(self) -> FfProxyError | None:
+    def problem(self) -> FfProxyError | None:
         """Why the last whole fetch failed."""
-        return self.refresher.trouble
+        return self.refresher.last_error
 
     async def everything(self) -> None:
         """Ask for everything and let it happen."""
@@ -65,7 +65,7 @@ class Work:
         await self.world.clock.settle()
 
     async def _report(self) -> None:
-        self.reports.append(self.refresher.trouble)
+        self.reports.append(self.refresher.last_error)
 
 
 @pytest.fixture
@@ -241,13 +241,13 @@ async def test_a_bad_list_changes_nothing(work: Work, answer: object) -> None:
     work.world.saas.always[FLAGS] = answer  # type: ignore[assignment]  # the parameter's type is the test's
     await work.everything()
     assert await work.world.config() is before
-    assert isinstance(work.trouble(), FfProxyError)
+    assert isinstance(work.problem(), FfProxyError)
     await work.world.clock.advance(100)
     assert len(work.world.said(AWAY)) == 1
     del work.world.saas.always[FLAGS]
     await work.world.clock.advance(70)
     assert set((await work.world.config()).flags) == {"a", "b", "c"}
-    assert work.trouble() is None
+    assert work.problem() is None
     assert len(work.world.said(BACK)) == 1
 
 
@@ -256,10 +256,10 @@ async def test_an_empty_list_is_an_answer_if_it_comes_twice(work: Work) -> None:
     work.saas.flags.clear()
     await work.everything()
     assert await work.world.versions() == {"a": 1, "b": 1}
-    assert "2 flags missing" in work.refresher.doubts[0]
+    assert "2 flags missing" in work.refresher.unconfirmed[0]
     await work.world.clock.advance(4)
     assert await work.world.versions() == {}
-    assert work.refresher.doubts == []
+    assert work.refresher.unconfirmed == []
 
 
 async def test_a_stray_empty_list_deletes_nothing(work: Work) -> None:
@@ -269,7 +269,7 @@ async def test_a_stray_empty_list_deletes_nothing(work: Work) -> None:
     await work.everything()
     await work.world.clock.advance(4)
     assert (await work.world.config()).revision == before
-    assert work.refresher.doubts == []
+    assert work.refresher.unconfirmed == []
 
 
 async def test_lists_asked_for_at_once_confirm_nothing(work: Work) -> None:
@@ -326,10 +326,10 @@ async def test_a_hanging_list_counts_as_out_of_touch(work: Work) -> None:
     work.world.saas.gates[FLAGS] = asyncio.Event()
     await work.everything()
     await work.world.clock.advance(8)
-    assert work.contact.lost_for == pytest.approx(8)
+    assert work.response_tracker.unanswered_for == pytest.approx(8)
     work.world.saas.gates.pop(FLAGS).set()
     await work.world.clock.settle()
-    assert work.contact.lost_for == 0
+    assert work.response_tracker.unanswered_for == 0
 
 
 async def test_an_older_answer_that_comes_late_changes_nothing(work: Work) -> None:
@@ -380,14 +380,14 @@ async def test_refused_environment_is_tried_slowly(work: Work) -> None:
     work.world.saas.keys.clear()
     work.world.saas.expire_tokens()
     await work.everything()
-    assert isinstance(work.trouble(), UpstreamRefused)
+    assert isinstance(work.problem(), UpstreamRefused)
     assert await work.world.versions() == {"a": 1, "b": 1}
     asked = work.world.saas.count("/client/auth")
     await work.world.clock.advance(140)
     assert work.world.saas.count("/client/auth") == asked + 4  # each list twice
     work.world.saas.environment()
     await work.world.clock.advance(70)
-    assert work.trouble() is None
+    assert work.problem() is None
 
 
 async def test_demand_does_not_wait_for_a_retry(work: Work) -> None:
@@ -418,7 +418,7 @@ async def test_store_that_is_away(work: Work) -> None:
     work.world.configs.away = True
     await work.hear(Action.PATCH, "a", 2)
     await work.everything()
-    assert "the store is away" in str(work.trouble())
+    assert "the store is away" in str(work.problem())
     work.world.configs.away = False
     await work.world.clock.advance(60)
     assert (await work.world.versions())["a"] == 2

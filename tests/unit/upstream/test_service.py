@@ -11,7 +11,7 @@ from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.credentials import EnvironmentDirectory
-from ff_proxy.upstream.intervals import Intervals
+from ff_proxy.upstream.intervals import SyncIntervals
 from ff_proxy.upstream.leadership import Leadership, SoleLeader
 from ff_proxy.upstream.service import Upstream
 from tests.support.saas import ENV, KEY, error, flag_doc
@@ -30,7 +30,9 @@ Make = Callable[..., Upstream]
 def make(world: World) -> Make:
     """The service over the world for some keys."""
 
-    def made(*keys: SdkKey, pace: Intervals | None = None, leadership: Leadership | None = None) -> Upstream:
+    def made(
+        *keys: SdkKey, intervals: SyncIntervals | None = None, leadership: Leadership | None = None
+    ) -> Upstream:
         return Upstream(
             keys=keys,
             api=world.api,
@@ -39,8 +41,8 @@ def make(world: World) -> Make:
             targets=world.targets,
             directory=EnvironmentDirectory(),
             telemetry=world.telemetry,
-            rhythm=world.rhythm,
-            pace=pace or Intervals(),
+            schedule=world.schedule,
+            intervals=intervals or SyncIntervals(),
             leadership=leadership or SoleLeader(),
             served=lambda name: not world.lagging and world.configs.holds(name),
         )
@@ -74,7 +76,7 @@ async def test_ready_does_not_run_ahead_of_what_is_served(world: World, make: Ma
         assert await loaded(world) == {ENV}
         behind = service.readiness()
         assert (behind.ready, behind.loaded) == (False, 0)
-        assert behind.pending == (f"environment {ENV}: not taken from the store yet",)
+        assert behind.pending == (f"environment {ENV}: not loaded from the store yet",)
         world.lagging = False
         assert service.readiness() == Readiness(loaded=1)
 
@@ -117,7 +119,7 @@ async def test_bad_key_delays_nobody(world: World, make: Make) -> None:
         await world.clock.advance(2)
         readiness = service.readiness()
         assert readiness.ready
-        assert readiness.refused == (f"key {BAD_KEY.masked}: refused by SaaS with 403",)
+        assert readiness.refused == (f"key {BAD_KEY.masked}: refused by Harness with 403",)
         assert BAD_KEY.reveal() not in world.log
         (line,) = world.said(AWAY)
         assert (line["level"], line["key"]) == ("error", BAD_KEY.masked)
@@ -195,7 +197,7 @@ async def test_environment_refused_before_it_was_loaded(world: World, make: Make
     async with running(service.run()):
         await world.clock.advance(5)
         (refused,) = service.readiness().refused
-        assert refused.startswith(f"environment {ENV}: not in step")
+        assert refused.startswith(f"environment {ENV}: not up to date")
         assert service.readiness().pending == ()
 
 
@@ -238,7 +240,7 @@ async def test_stored_environments_are_loaded_while_saas_is_away(world: World, m
         readiness = service.readiness()
         assert readiness.ready
         assert readiness.loaded == 1
-        assert readiness.degraded == (f"environment {ENV}: served as stored; connection refused",)
+        assert readiness.degraded == (f"environment {ENV}: serving stored data; connection refused",)
         status = (await world.configs.statuses())[ENVIRONMENT]
         assert status.state is StreamState.INITIALIZING
 
@@ -299,17 +301,17 @@ async def test_processes_take_turns_more_and_more_slowly(world: World, make: Mak
             self,
             environment: EnvironmentId,
             work: Callable[[], Awaitable[None]],
-            hopeless: Callable[[], bool],
+            is_unreachable: Callable[[], bool],
         ) -> None:
             del environment
             while True:
                 began = world.clock.monotonic()
                 async with running(_forever(work)):
-                    while not hopeless():
+                    while not is_unreachable():
                         await world.clock.sleep(1)
                 self.lasted.append(world.clock.monotonic() - began)
 
-        async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+        async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
             del environment, key
             return False
 
@@ -344,28 +346,28 @@ async def test_silence_is_noticed_before_a_stream_breaks(world: World, make: Mak
         contested = True
 
         def __init__(self) -> None:
-            self.hopeless: Callable[[], bool] = bool
+            self.is_unreachable: Callable[[], bool] = bool
 
         async def lead(
             self,
             environment: EnvironmentId,
             work: Callable[[], Awaitable[None]],
-            hopeless: Callable[[], bool],
+            is_unreachable: Callable[[], bool],
         ) -> None:
-            self.hopeless = hopeless
-            await super().lead(environment, work, hopeless)
+            self.is_unreachable = is_unreachable
+            await super().lead(environment, work, is_unreachable)
 
     fleet = Fleet()
     service = make(KEY, leadership=fleet)
     async with running(service.run()):
         await world.clock.advance(60)
-        assert not fleet.hopeless()
+        assert not fleet.is_unreachable()
         for route in ("/client/env/{env}/feature-configs/{id}", "/client/env/{env}/feature-configs"):
             world.saas.gates[route] = asyncio.Event()
         await world.clock.advance(13)
-        assert fleet.hopeless()
+        assert fleet.is_unreachable()
         for gate in world.saas.gates.values():
             gate.set()
         world.saas.gates.clear()
         await world.clock.advance(5)
-        assert not fleet.hopeless()
+        assert not fleet.is_unreachable()

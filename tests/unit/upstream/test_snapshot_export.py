@@ -20,7 +20,7 @@ OTHER_KEY = SdkKey("other-server-key")
 async def collect(world: World, *keys: SdkKey) -> tuple[ExportedEnvironments, ...]:
     """Everything, with as much time as it takes."""
     collector = SnapshotExporter(
-        api=world.api, admin=world.admin, telemetry=world.telemetry, rhythm=world.rhythm
+        api=world.api, admin=world.admin, telemetry=world.telemetry, schedule=world.schedule
     )
     found: list[tuple[ExportedEnvironments, ...]] = []
 
@@ -105,7 +105,7 @@ async def collecting(world: World) -> AsyncIterator[list[str]]:
     """Collecting, in the background; how it ends is put into the list."""
     ended: list[str] = []
     collector = SnapshotExporter(
-        api=world.api, admin=world.admin, telemetry=world.telemetry, rhythm=world.rhythm
+        api=world.api, admin=world.admin, telemetry=world.telemetry, schedule=world.schedule
     )
 
     async def work() -> None:

@@ -19,7 +19,7 @@ async def poll(world: World) -> TargetPoll:
         targets=world.targets,
         limiter=PatientLimiter(1, 2.0, world.clock),
         telemetry=world.telemetry,
-        rhythm=world.rhythm,
+        schedule=world.schedule,
         interval=10.0,
     )
 

@@ -30,7 +30,7 @@ def test_missing_once_is_not_revoked() -> None:
     ring = KeyRing([A, B])
     ring.listed([A])
     assert ring.keys == {A, B}
-    assert ring.missed == {B}
+    assert ring.unconfirmed == {B}
     ring.listed([A, B])
     ring.listed([A])
     assert ring.keys == {A, B}
@@ -42,14 +42,14 @@ def test_missing_twice_is_revoked() -> None:
     ring.listed([A])
     ring.listed([A])
     assert ring.keys == {A}
-    assert ring.missed == frozenset()
+    assert ring.unconfirmed == frozenset()
 
 
 def test_vouched_keys_stay() -> None:
     """SaaS accepts them, whatever it lists."""
     ring = KeyRing([A, B])
     for _ in range(3):
-        ring.listed([A], vouched=[B])
+        ring.listed([A], accepted=[B])
     assert ring.keys == {A, B}
 
 
@@ -105,7 +105,7 @@ async def test_items_and_keys_of_an_environment_that_is_not_held() -> None:
     writer = EnvironmentWriter(Configs(), ENVIRONMENT, KeyRing(), FakeClock(), loaded=False)
     assert not await writer.put_item(PutItem(flag()), writer.ticket())
     assert not await writer.save_keys()
-    assert await writer.held() is None
+    assert await writer.stored() is None
     assert not writer.loaded
 
 
@@ -119,7 +119,7 @@ async def test_writes_reach_the_store() -> None:
     assert await writer.put_item(DropItem(Domain.FLAG, "f"), writer.ticket())
     writer.ring.accept(C)
     assert await writer.save_keys()
-    config = await writer.held()
+    config = await writer.stored()
     assert config is not None
     assert (set(config.flags), set(config.keys)) == ({"g"}, {A, C})
 
@@ -179,7 +179,7 @@ class History:
             await self.writer.put_item(DropItem(Domain.FLAG, name), ticket)
 
     async def held(self) -> dict[str, int]:
-        config = await self.writer.held()
+        config = await self.writer.stored()
         assert config is not None
         return {name: item.version for name, item in config.flags.items()}
 

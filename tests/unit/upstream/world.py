@@ -67,7 +67,7 @@ class World:
         self.clock = clock or FakeClock()
         self.out = io.StringIO()
         self.telemetry = Telemetry(make_logger("DEBUG", self.out), self.clock)
-        self.rhythm = Schedule(self.clock, self.clock.sleep, Random(7))
+        self.schedule = Schedule(self.clock, self.clock.sleep, Random(7))
         self.api = client_api(self.saas, self.telemetry)
         self.admin = admin_api(self.saas)
         self.configs = Configs()

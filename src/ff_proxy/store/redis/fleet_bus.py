@@ -33,7 +33,7 @@ class FleetBus:
         self._clock = clock
         self._lost = lost
 
-    async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+    async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         """Tell the leader; ``True`` once the store holds the key, ``False`` if it does not in time."""
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_PATIENCE):

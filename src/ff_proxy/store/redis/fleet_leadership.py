@@ -22,14 +22,14 @@ class FleetLeadership:
         self,
         environment: EnvironmentId,
         work: Callable[[], Awaitable[None]],
-        hopeless: Callable[[], bool],
+        is_unreachable: Callable[[], bool],
     ) -> None:
         """Run ``work`` whenever, and only while, this member holds the environment's lease; for ever."""
-        await self._terms.lead(environment, work, hopeless)
+        await self._terms.lead(environment, work, is_unreachable)
 
-    async def pass_on(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+    async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         """Have the leader take in a key that SaaS accepted here; ``True`` once the store holds it."""
-        return await self._store.hints.pass_on(environment, key)
+        return await self._store.hints.forward_key(environment, key)
 
     def freed(self, environment: EnvironmentId) -> None:
         """Another member gave the environment's lease back."""

@@ -57,13 +57,13 @@ class LeaderElection:
         self,
         environment: EnvironmentId,
         work: Callable[[], Awaitable[None]],
-        hopeless: Callable[[], bool],
+        is_unreachable: Callable[[], bool],
     ) -> None:
         """Run ``work`` whenever, and only while, this member holds the environment's lease; for ever.
 
         ``work`` is cancelled when the lease is lost, and begins anew when it had to be taken anew: what the
-        work knows may be old by then. When this call is cancelled, or the work is ``hopeless`` here, the
-        lease is given back, so that another member takes over at once.
+        work knows may be old by then. When this call is cancelled, or the work is ``is_unreachable`` here,
+        the lease is given back, so that another member takes over at once.
         """
         try:
             while True:
@@ -71,7 +71,7 @@ class LeaderElection:
                 self._notices.info("leading", environment)
                 async with asyncio.TaskGroup() as group:
                     working = group.create_task(_forever(work))
-                    again = await self._until_lost(environment, hopeless)
+                    again = await self._until_lost(environment, is_unreachable)
                     working.cancel()
                 if again:
                     continue
@@ -116,7 +116,7 @@ class LeaderElection:
                     pause = self._leases.left(environment) + _BEAT
                 await sleep_unless(free, self._clock, pause)
 
-    async def _until_lost(self, environment: EnvironmentId, hopeless: Callable[[], bool]) -> bool:
+    async def _until_lost(self, environment: EnvironmentId, is_unreachable: Callable[[], bool]) -> bool:
         """Renew the lease until that is over; ``True`` if it is held, but had to be taken anew."""
         term = self._leases.fence(environment)
         confirmed = self._clock.monotonic()
@@ -132,7 +132,7 @@ class LeaderElection:
                 if self._leases.fence(environment) != term:
                     self._notices.warning("lease lost and taken anew, beginning anew", environment)
                     return True
-                if hopeless():
+                if is_unreachable():
                     self._notices.warning("out of touch with Harness, others may try", environment)
                     return False
             except StoreUnavailable as error:
