@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import repeat
 
 from ff_proxy.api.access import Access, OpenAccess, TokenAccess
+from ff_proxy.api.access_log import AccessLog
 from ff_proxy.api.auth import Authenticator
 from ff_proxy.api.auth_gate import ClosedGate, Issuer
 from ff_proxy.api.evaluations import Evaluations
@@ -128,10 +129,12 @@ class Site:
         unsent: int = 64 * MEBIBYTE,
         loading: float = LOADING_SECONDS,
         remembers: bool = True,
+        telemetry: Telemetry | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.tls = tls
-        self.telemetry: Telemetry = null_telemetry()
+        self.telemetry: Telemetry = telemetry or null_telemetry()
         self.store = MemoryStore("life", self.clock, shares=shares)
         self.targets: TargetStore = targets or self.store.targets
         self.snapshots = SnapshotRegistry(self.store.configs, CompileOptions(), self.clock, self.telemetry)
@@ -148,7 +151,7 @@ class Site:
         issuer: Issuer = self.tokens
         if shut:
             access = issuer = ClosedGate()
-        request_metrics = RequestMetrics(self.telemetry, self.snapshots)
+        request_metrics = RequestMetrics(self.telemetry, self.snapshots, access_log)
         keys = KeyLookup(self.snapshots, self.keys)
         self.tickets = StreamTickets(self.tokens, self.clock)
         self.stream_requests = StreamRequests(access, fresh, self.hub, self.snapshots, loading=loading)

@@ -1,12 +1,14 @@
-"""Requests as metrics: counted without a cost on the hot path, timed where they took their time."""
+"""Requests as metrics: counted and timed in plain numbers, and folded into metrics once a second."""
 
 from typing import Final
 
+from ff_proxy.api.access_log import AccessLog
 from ff_proxy.http.observer import Answered, Tally
 from ff_proxy.http.routes import Match
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.metrics import SECONDS, add_timed
 
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 _UNCOUNTED: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
@@ -18,13 +20,15 @@ class RequestMetrics:
     Labels are bounded: only environments that are loaded are named, other paths are ``other``.
     """
 
-    logs = False
-
-    def __init__(self, telemetry: Telemetry, snapshots: SnapshotRegistry) -> None:
+    def __init__(
+        self, telemetry: Telemetry, snapshots: SnapshotRegistry, access_log: AccessLog | None = None
+    ) -> None:
+        self._access_log = access_log
+        self.logs = access_log is not None and access_log.all
+        self.logs_errors = access_log is not None
         self._requests = telemetry.metrics.requests
         self._seconds = telemetry.metrics.request_seconds
         self._body_bytes = telemetry.metrics.body_bytes
-        self._log = telemetry.logger("api")
         self._snapshots = snapshots
         self._tallies: dict[tuple[str, EnvironmentId, int, str], Tally] = {}
 
@@ -33,24 +37,29 @@ class RequestMetrics:
         if match is None:
             return self._held("other", EnvironmentId(""), status, method)
         if match.label in _UNCOUNTED:
-            return Tally()
+            return Tally(SECONDS)
         return self._held(
             match.label, self._environment(label or match.params.get("env", "")), status, method
         )
 
     def answered(self, answered: Answered) -> None:
         """See ``Observer``."""
-        match = answered.match
-        template = "other" if match is None else match.label
-        environment = "" if match is None else self._environment(match.params.get("env", ""))
-        self._log.debug(
-            "request",
-            method=answered.method,
-            route=template,
-            status=answered.status,
-            seconds=answered.seconds,
-        )
-        self._seconds.labels(template, environment).observe(answered.seconds)
+        if self._access_log is not None:
+            self._access_log.write(answered)
+
+    def known(self, data: bytes) -> str | None:
+        """See ``Observer``."""
+        return None if self._access_log is None else self._access_log.known(data)
+
+    def learn(self, data: bytes, answered: Answered) -> None:
+        """See ``Observer``."""
+        if self._access_log is not None:
+            self._access_log.learn(data, answered)
+
+    def repeated(self, known: str, peer: str, seconds: float) -> None:
+        """See ``Observer``."""
+        if self._access_log is not None:
+            self._access_log.repeat(known, peer, seconds)
 
     def body_bytes(self, match: Match, length: int) -> None:
         """See ``Observer``."""
@@ -60,13 +69,16 @@ class RequestMetrics:
     def tick(self) -> None:
         """See ``Observer``."""
         self.fold()
+        if self._access_log is not None:
+            self._access_log.tick()
 
     def fold(self) -> None:
         """Move what was counted into the metrics."""
         for (route, environment, status, method), tally in self._tallies.items():
             if tally.count:
                 self._requests.labels(route, environment, str(status), method).inc(tally.count)
-                tally.count = 0
+                add_timed(self._seconds.labels(route, environment), tally.count, tally.timed, tally.seconds)
+                tally.clear()
 
     def _environment(self, named: str) -> EnvironmentId:
         environment = EnvironmentId(named)
@@ -76,5 +88,5 @@ class RequestMetrics:
         key = (route, environment, status, method if method in _METHODS else "other")
         tally = self._tallies.get(key)
         if tally is None:
-            tally = self._tallies[key] = Tally()
+            tally = self._tallies[key] = Tally(SECONDS)
         return tally

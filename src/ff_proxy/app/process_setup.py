@@ -13,7 +13,7 @@ from ff_proxy.config.records import OperationOptions, ReplicaOptions
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.levels import LogLevels
-from ff_proxy.telemetry.logs import Logger, make_logger
+from ff_proxy.telemetry.logs import LeveledLogger, make_logger
 from ff_proxy.telemetry.multiprocess import share_metrics
 from ff_proxy.telemetry.process_metrics import ProcessMetrics
 from ff_proxy.tls.trust import client_trust
@@ -63,7 +63,7 @@ def _note_process(telemetry: Telemetry, process: str) -> None:
     telemetry.sampler.add(ProcessMetrics(metrics))
 
 
-def _logger(options: OperationOptions, process: str) -> Logger:
+def _logger(options: OperationOptions, process: str) -> LeveledLogger:
     levels = {name: level.value for name, level in options.environment_levels}
     return make_logger(
         LogLevels(options.log_level.value, levels),

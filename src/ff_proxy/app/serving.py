@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ff_proxy.api.access import Access, OpenAccess, TokenAccess
+from ff_proxy.api.access_log import AccessLog
 from ff_proxy.api.auth import Authenticator
 from ff_proxy.api.auth_gate import AuthGate
 from ff_proxy.api.derived_secrets import DerivedSecrets
@@ -27,6 +28,7 @@ from ff_proxy.api.tokens import Tokens
 from ff_proxy.api.usage_posts import UsagePosts
 from ff_proxy.app.memory import memory_shares
 from ff_proxy.config.records import ServingOptions
+from ff_proxy.config.value_types import AccessLog as AccessLogMode
 from ff_proxy.config.value_types import JsonValues
 from ff_proxy.http.buffer_budget import BufferBudget
 from ff_proxy.http.cors import Cors
@@ -139,7 +141,7 @@ def make_serving(
     lists = ListReads(shares.events, telemetry.dropped("list reads"))
     hub = Hub(snapshots, lists, clock, telemetry, random.SystemRandom())
     environment_metrics = EnvironmentMetrics(snapshots, needs.statuses, clock, telemetry)
-    request_metrics = RequestMetrics(telemetry, snapshots)
+    request_metrics = RequestMetrics(telemetry, snapshots, make_access_log(options, clock, telemetry))
     stream_requests = StreamRequests(access, needs.freshness, hub, snapshots)
     auth_gate.listen(stream_requests.look_again)
     reads = Reads(
@@ -214,6 +216,14 @@ def bind_host(options: ServingOptions) -> str:
     """Where to listen, as ``bind`` wants it."""
     host = options.host
     return f"unix:{host}" if isinstance(host, Path) else host or ""
+
+
+def make_access_log(options: ServingOptions, clock: Clock, telemetry: Telemetry) -> AccessLog | None:
+    """The log of requests that the options want."""
+    if options.access_log is AccessLogMode.OFF:
+        return None
+    everything = options.access_log is AccessLogMode.ALL
+    return AccessLog(telemetry.logger("access"), clock, everything=everything)
 
 
 def make_tls(options: ServingOptions, clock: Clock, telemetry: Telemetry) -> Tls | None:

@@ -252,7 +252,6 @@ class ServingOptions:
         AccessLog.ERRORS,
         "Which requests are logged: none, those that fail, or all",
         section=OPERATION,
-        status=Status.PENDING,
         reloadable=True,
     )
     shutdown: ShutdownOptions = group(ShutdownOptions)

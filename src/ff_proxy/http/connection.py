@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 from typing import Final, cast, final
 
 from ff_proxy.errors import RequestError
@@ -12,6 +13,7 @@ from ff_proxy.http.lingering import Lingering
 from ff_proxy.http.outgoing import Outgoing
 from ff_proxy.http.parser import Head
 from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, problem
+from ff_proxy.http.response_cache import Entry
 from ff_proxy.http.server_state import Admission, ServerState
 
 _AHEAD: Final = 64 * 1024
@@ -47,6 +49,7 @@ class Connection(asyncio.Protocol):
         "_finished",
         "_free",
         "_incoming",
+        "_logs",
         "_outgoing",
         "_peer",
         "_reading",
@@ -68,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._spared: Final = admission.spared
         dispatcher = state.dispatcher
         self._recall: Final = dispatcher.recall
+        self._logs: Final = dispatcher.observer.logs
         self._find: Final = dispatcher.find
         self._incoming: Final = Incoming(state)
         self._outgoing: Outgoing
@@ -140,10 +144,11 @@ class Connection(asyncio.Protocol):
         if self._free:
             entry = self._recall(data)
             if entry is not None and entry.lease.current and (entry.check is None or entry.check()):
+                if self._logs or entry.date is not self._state.date:
+                    self._repeat(entry, data)
+                    return
                 # What Outgoing.repeat does, without the call.
                 entry.tally.count += 1
-                if entry.date is not self._state.date:
-                    entry.redate(self._state.date)
                 self._write(entry.wire)
                 if entry.response.apart:
                     self._outgoing.body(entry.response)
@@ -172,13 +177,11 @@ class Connection(asyncio.Protocol):
             self._advance()
             return
         entry = self._find(parsed)
-        if (
-            entry is not None
-            and b"x-request-id" not in parsed.fields
-            and not self._state.dispatcher.observer.logs
-        ):
+        if entry is not None and b"x-request-id" not in parsed.fields:
             self._outgoing.repeat(entry, self._state.date)
             state.dispatcher.cache.found_again(data, entry)
+            if self._logs:
+                state.dispatcher.note_repeated(data, parsed, entry.response.status, self._peer)
             return
         self._answer(parsed)
         if not self._ended:
@@ -209,9 +212,25 @@ class Connection(asyncio.Protocol):
         plain = self._incoming.between and not (self._spared or self._state.draining)
         entry = self._recall(piece) if plain else None
         if entry is not None and entry.good:
-            self._outgoing.repeat(entry, self._state.date)
+            self._repeat(entry, piece)
         else:
             self._incoming.feed(piece)
+
+    def _repeat(self, entry: Entry, data: bytes) -> None:
+        """Answer a request that was remembered by its bytes, and log it if somebody wants that."""
+        if not self._logs:
+            self._outgoing.repeat(entry, self._state.date)
+            return
+        observer = self._state.dispatcher.observer
+        known = observer.known(data)
+        began = perf_counter()
+        self._outgoing.repeat(entry, self._state.date)
+        if known is not None:
+            observer.repeated(known, self._peer, perf_counter() - began)
+        else:
+            parsed = self._state.parse_head(data)
+            if isinstance(parsed, Head):
+                self._state.dispatcher.note_repeated(data, parsed, entry.response.status, self._peer)
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -290,7 +309,6 @@ class Connection(asyncio.Protocol):
         if isinstance(outcome, Response | Cacheable | Handover):
             self._respond(exchange, dispatcher.settled(exchange, outcome))
             return _TURN
-        dispatcher.begin(exchange)
         self._since = self._state.second
         self._task = self._state.own(asyncio.ensure_future(outcome))
         self._task.add_done_callback(self._answered)
@@ -377,6 +395,7 @@ class Connection(asyncio.Protocol):
             response = problem(refusal)
             if exchange is not None:
                 exchange.answered = True
+                exchange.cause = refusal.message
                 self._state.dispatcher.note(exchange, refusal.status, self._peer)
                 if exchange.route is not None:
                     response = exchange.route.problem(refusal)

@@ -31,6 +31,7 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 
 _LONGEST_PATH: Final = 512
+_ERRORS: Final = 400
 _CLOSE: Final = b"Connection: close\r\n\r\n"
 _OLD_PROXY: Final = "a stream was asked for in HTTP/1.0: let the proxy in front use HTTP/1.1"
 
@@ -46,13 +47,14 @@ class Exchange:
         match: the template that the path fits, if any.
         route: its route for the method, if any.
         request_id: to be echoed.
-        began: monotonic seconds, if it had to wait.
+        began: monotonic seconds.
+        cause: what its answer says is wrong, if anything.
         answered: the response is on its way; the body may not have come to its end.
     """
 
-    __slots__ = ("answered", "began", "head", "match", "path", "query", "request_id", "route")
+    __slots__ = ("answered", "began", "cause", "head", "match", "path", "query", "request_id", "route")
 
-    def __init__(self, head: Head, path: bytes, query: bytes, match: Match | None) -> None:
+    def __init__(self, head: Head, path: bytes, query: bytes, match: Match | None, began: float) -> None:
         self.head: Final = head
         self.path: Final = path
         self.query: Final = query
@@ -60,7 +62,8 @@ class Exchange:
         self.route: Final[Route | None] = None if match is None else match.routes.get(head.method)
         sent = head.fields.get(b"x-request-id")
         self.request_id: Final = None if sent is None else request_id(sent)
-        self.began: float | None = None
+        self.began: Final = began
+        self.cause = ""
         self.answered = False
 
     @property
@@ -99,7 +102,7 @@ class Dispatcher:
         budget: bytes to remember paths in.
 
     Attributes:
-        recall: a response by a request's exact bytes, unless every request is to be looked at.
+        recall: a response by a request's exact bytes.
     """
 
     def __init__(
@@ -127,7 +130,7 @@ class Dispatcher:
         self._keyed: Final[BoundedMap[bytes, tuple[bytes, ...]]] = BoundedMap(budget // 2, dropped=dropped)
         self._names_of: Final = self._keyed.recall
         self._find: Final = cache.find
-        self.recall: Final = _nothing if observer.logs else cache.by_bytes
+        self.recall: Final = cache.by_bytes
         # A response that differs by origin is found again by that as well.
         origin = () if cors.constant else (b"origin",)
         self._keyed_by: Final = {
@@ -150,7 +153,7 @@ class Dispatcher:
             match = self._routes.match(path)
             if match is not None and not match.open:
                 self._remember(path, match)
-        return Exchange(head, path, query, match)
+        return Exchange(head, path, query, match, self._clock.monotonic())
 
     def find(self, head: Head) -> Entry | None:
         """The response that was given before to an equal request, if it is still the one to give."""
@@ -226,6 +229,7 @@ class Dispatcher:
             template = "other" if exchange.match is None else exchange.match.template
             self._log.error("a request failed", route=template, error=repr(error), exc_info=error)
         refusal = refused(error)
+        exchange.cause = refusal.message
         if exchange.match is None:
             return problem(refusal)
         if exchange.route is not None:
@@ -252,32 +256,44 @@ class Dispatcher:
 
     # --- telling
 
-    def begin(self, exchange: Exchange) -> None:
-        """The answer has to be waited for."""
-        exchange.began = self._clock.monotonic()
-
     def note(self, exchange: Exchange, status: int, peer: str, label: str = "") -> None:
-        """Count a request that has been answered, and tell of it if it took its time or all are logged."""
+        """Count and time a request that has been answered, and tell of it if somebody wants that.
+
+        One that was handed over, which says so by its ``label``, goes on for hours: it is not timed.
+        """
         observer = self.observer
         match, head = exchange.match, exchange.head
-        observer.tally(head.method, match, status, label).count += 1
-        if exchange.began is None and not observer.logs:
-            return
-        seconds = 0.0 if exchange.began is None else self._clock.monotonic() - exchange.began
+        seconds = self._clock.monotonic() - exchange.began
+        tally = observer.tally(head.method, match, status, label)
+        tally.count += 1
+        if not label:
+            tally.took(seconds)
         if match is not None and head.body is not None and head.body.declared is not None:
             observer.body_bytes(match, head.body.declared)
-        observer.answered(
-            Answered(
-                head.method,
-                exchange.path,
-                match,
-                status,
-                seconds,
-                peer,
-                head.fields.get(b"x-request-id"),
-                head.fields.get(b"harness-sdk-info"),
-            )
-        )
+        if not (observer.logs or (observer.logs_errors and status >= _ERRORS)):
+            return
+        observer.answered(_told(exchange, status, seconds, peer, label))
+
+    def note_repeated(self, data: bytes, head: Head, status: int, peer: str) -> None:
+        """Tell of a request, all of ``data``, that was answered with what is remembered, and counted."""
+        exchange = self.exchange(head)
+        self.observer.learn(data, _told(exchange, status, 0.0, peer, ""))
+
+
+def _told(exchange: Exchange, status: int, seconds: float, peer: str, label: str) -> Answered:
+    fields = exchange.head.fields
+    return Answered(
+        exchange.head.method,
+        exchange.path,
+        exchange.match,
+        status,
+        seconds,
+        peer,
+        exchange.request_id,
+        fields.get(b"harness-sdk-info") or fields.get(b"user-agent"),
+        exchange.cause,
+        label,
+    )
 
 
 def _split(target: bytes) -> tuple[bytes, bytes]:
@@ -294,7 +310,3 @@ def _split(target: bytes) -> tuple[bytes, bytes]:
     except HttpParserInvalidURLError as error:
         raise RequestError(400, "the target of the request is no URL") from error
     return url.path or b"/", url.query or b""
-
-
-def _nothing(_: bytes) -> Entry | None:
-    return None

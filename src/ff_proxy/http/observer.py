@@ -1,6 +1,8 @@
 """What is told of requests: counted for metrics, and logged if somebody wants that."""
 
-from typing import Protocol, final
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Final, Protocol, final
 
 import msgspec
 
@@ -9,12 +11,33 @@ from ff_proxy.http.routes import Match
 
 @final
 class Tally:
-    """Requests of one kind that have been answered since somebody last looked."""
+    """Requests of one kind that have been answered since somebody last looked.
 
-    __slots__ = ("count",)
+    Args:
+        bounds: seconds, ascending: the upper ends of what ``timed`` tells apart.
 
-    def __init__(self) -> None:
+    Attributes:
+        count: how many there were.
+        timed: how many of those that were timed took so long; the last, longer than every bound.
+        seconds: what these took together.
+    """
+
+    __slots__ = ("_bounds", "count", "seconds", "timed")
+
+    def __init__(self, bounds: Sequence[float] = ()) -> None:
+        self._bounds: Final = bounds
+        self.clear()
+
+    def took(self, seconds: float) -> None:
+        """One of those that are counted took so long."""
+        self.timed[bisect_left(self._bounds, seconds)] += 1
+        self.seconds += seconds
+
+    def clear(self) -> None:
+        """Begin anew."""
         self.count = 0
+        self.seconds = 0.0
+        self.timed = [0] * (len(self._bounds) + 1)
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -27,8 +50,10 @@ class Answered(msgspec.Struct, frozen=True):
         status: of the response.
         seconds: from the head to the answer; 0 for those that were not measured.
         peer: the client's address.
-        request_id: as the client sent it.
-        sdk: the value of ``Harness-SDK-Info``.
+        request_id: as the client sent it, or as it was made.
+        sdk: the value of ``Harness-SDK-Info``, or of ``User-Agent`` if there is none.
+        cause: what an error says to the client; empty for other answers.
+        label: what a ``Handover`` has told of itself.
     """
 
     method: str
@@ -39,16 +64,20 @@ class Answered(msgspec.Struct, frozen=True):
     peer: str
     request_id: bytes | None
     sdk: bytes | None
+    cause: str = ""
+    label: str = ""
 
 
 class Observer(Protocol):
     """Is told of every request.
 
     Attributes:
-        logs: every request is to be told to ``answered``; otherwise only those that took their time.
+        logs: every request is to be told to ``answered``.
+        logs_errors: those that were answered with an error are.
     """
 
     logs: bool
+    logs_errors: bool
 
     def tally(self, method: str, match: Match | None, status: int, label: str = "") -> Tally:
         """Where to count requests of that kind; ``label`` is what a ``Handover`` has told of itself."""
@@ -56,6 +85,18 @@ class Observer(Protocol):
 
     def answered(self, answered: Answered) -> None:
         """A request has been answered; it has been counted already."""
+        ...
+
+    def known(self, data: bytes) -> str | None:
+        """What ``repeated`` needs for a request of exactly these bytes; ``None``: tell ``learn`` first."""
+        ...
+
+    def learn(self, data: bytes, answered: Answered) -> None:
+        """As ``answered``, for a request of exactly these bytes that was answered with what is remembered."""
+        ...
+
+    def repeated(self, known: str, peer: str, seconds: float) -> None:
+        """An equal request was answered likewise."""
         ...
 
     def body_bytes(self, match: Match, length: int) -> None:
@@ -72,6 +113,7 @@ class NullObserver:
     """Looks away: for servers whose requests nobody counts."""
 
     logs = False
+    logs_errors = False
 
     def tally(self, method: str, match: Match | None, status: int, label: str = "") -> Tally:
         """See ``Observer``."""
@@ -81,6 +123,19 @@ class NullObserver:
     def answered(self, answered: Answered) -> None:
         """See ``Observer``."""
         del self, answered
+
+    def known(self, data: bytes) -> str | None:
+        """See ``Observer``."""
+        del self, data
+        return None
+
+    def learn(self, data: bytes, answered: Answered) -> None:
+        """See ``Observer``."""
+        del self, data, answered
+
+    def repeated(self, known: str, peer: str, seconds: float) -> None:
+        """See ``Observer``."""
+        del self, known, peer, seconds
 
     def body_bytes(self, match: Match, length: int) -> None:
         """See ``Observer``."""

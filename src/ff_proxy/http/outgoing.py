@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 from typing import Final, final
 
 from ff_proxy.http.buffer_budget import BufferBudget, Hold
@@ -72,13 +73,18 @@ class Outgoing:
             self.body(response)
 
     def repeat(self, entry: Entry, date: bytes) -> None:
-        """Write what was remembered."""
+        """Write what was remembered; the first of each second is timed, for all that follow."""
         entry.tally.count += 1
-        if entry.date is not date:
+        timed = entry.date is not date
+        began = 0.0
+        if timed:
+            began = perf_counter()
             entry.redate(date)
         self.write(entry.wire)
         if entry.response.apart:
             self.body(entry.response)
+        if timed:
+            entry.tally.took(perf_counter() - began)
 
     def body(self, response: Response) -> None:
         """Write a body that stands apart."""

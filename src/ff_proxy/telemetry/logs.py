@@ -2,8 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final, Protocol, TextIO
 
 import structlog
@@ -11,6 +12,7 @@ import structlog
 from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import FfProxyError, StoreUnavailable
 from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry.json_lines import JsonLines
 from ff_proxy.telemetry.levels import LogLevels
 
 _ONCE_BYTES: Final = 512 * 1024
@@ -36,66 +38,89 @@ class Logger(Protocol):
         ...
 
 
-def _stringify(_: object, __: str, event: MutableMapping[str, object]) -> Mapping[str, object]:
-    # A fact of ours may be a secret or a record: its own repr decides what is shown.
-    return {
-        name: fact if isinstance(fact, str | int | float | bool | list | dict | None) else str(fact)
-        for name, fact in event.items()
-    }
+class _TextLines:
+    """Lines for people, by ``structlog``."""
 
-
-class _Lines:
-    """Where lines go. One that cannot be written is lost: a full disk must not end a proxy that serves."""
-
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, *, colors: bool) -> None:
         self._out = out
+        self._render = structlog.dev.ConsoleRenderer(colors=colors)
 
-    def msg(self, line: str) -> None:
-        """Write a line and send it off."""
+    def write(self, level: str, event: str, bound: Mapping[str, object], facts: Mapping[str, object]) -> None:
+        """One line."""
+        stamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        shown: dict[str, object] = {"timestamp": stamp, "level": level, "event": event, **bound}
+        shown |= {
+            name: fact if isinstance(fact, str | int | float | bool | list | dict | None) else str(fact)
+            for name, fact in facts.items()
+        }
         with suppress(OSError, ValueError):
-            self._out.write(f"{line}\n")
+            self._out.write(f"{self._render(None, level, shown)}\n")
             self._out.flush()
 
-    debug = info = warning = error = msg
+
+class _Lines(Protocol):
+    def write(self, level: str, event: str, bound: Mapping[str, object], facts: Mapping[str, object]) -> None:
+        """Write a line and send it off; one that cannot be written is lost."""
+        ...
 
 
 class LeveledLogger:
     """A logger whose ``levels`` can change while it is used; costs a comparison where nothing is written."""
 
-    __slots__ = ("_levels", "_log")
+    __slots__ = ("_bound", "_levels", "_lines")
 
-    def __init__(self, log: structlog.typing.FilteringBoundLogger, levels: LogLevels) -> None:
-        self._log = log
+    def __init__(self, lines: _Lines, levels: LogLevels, bound: Mapping[str, object]) -> None:
+        self._lines = lines
         self._levels = levels
+        self._bound = bound
 
     @property
     def debugging(self) -> bool:
         """Lines of DEBUG are written, at least for some environment."""
         return self._levels.least <= logging.DEBUG
 
+    def beginning(self, **facts: object) -> str | None:
+        """The beginning of an INFO line, to be ended by ``repeat`` many times.
+
+        ``None`` where lines are for people, empty where they are not written.
+        """
+        if not isinstance(self._lines, JsonLines):
+            return None
+        return self._lines.beginning(self._bound, facts) if self._levels.wants(logging.INFO, facts) else ""
+
+    def ended(self, beginning: str, event: str, more: str) -> str:
+        """A line of that ``beginning``; ``more`` are facts in JSON, each after a comma."""
+        assert isinstance(self._lines, JsonLines)  # noqa: S101  (only then there is a beginning)
+        return f"{beginning}{more}{self._lines.end('info', event)}"
+
+    def send(self, text: str) -> None:
+        """Write such lines."""
+        assert isinstance(self._lines, JsonLines)  # noqa: S101  (as above)
+        self._lines.send(text)
+
     def bind(self, **facts: object) -> "LeveledLogger":
         """The same, with ``facts`` on every line."""
-        return LeveledLogger(self._log.bind(**facts), self._levels)
+        return LeveledLogger(self._lines, self._levels, {**self._bound, **facts})
 
     def debug(self, event: str, **facts: object) -> None:
         """See ``Logger``."""
         if self._levels.wants(logging.DEBUG, facts):
-            self._log.debug(event, **facts)
+            self._lines.write("debug", event, self._bound, facts)
 
     def info(self, event: str, **facts: object) -> None:
         """See ``Logger``."""
         if self._levels.wants(logging.INFO, facts):
-            self._log.info(event, **facts)
+            self._lines.write("info", event, self._bound, facts)
 
     def warning(self, event: str, **facts: object) -> None:
         """See ``Logger``."""
         if self._levels.wants(logging.WARNING, facts):
-            self._log.warning(event, **facts)
+            self._lines.write("warning", event, self._bound, facts)
 
     def error(self, event: str, **facts: object) -> None:
         """See ``Logger``."""
         if self._levels.wants(logging.ERROR, facts):
-            self._log.error(event, **facts)
+            self._lines.write("error", event, self._bound, facts)
 
 
 def make_logger(
@@ -113,23 +138,10 @@ def make_logger(
     """
     out = stream if stream is not None else sys.stdout
     terminal = out.isatty()
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=terminal and colors)
-        if form == "text" or (form == "auto" and terminal)
-        else structlog.processors.JSONRenderer()
-    )
-    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        _Lines(out),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-            _stringify,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-    )
-    leveled = LeveledLogger(logger, level if isinstance(level, LogLevels) else LogLevels(level))
-    return leveled.bind(process=process) if process else leveled
+    text = form == "text" or (form == "auto" and terminal)
+    lines = _TextLines(out, colors=terminal and colors) if text else JsonLines(out)
+    levels = level if isinstance(level, LogLevels) else LogLevels(level)
+    return LeveledLogger(lines, levels, {"process": process} if process else {})
 
 
 class OnceLog:

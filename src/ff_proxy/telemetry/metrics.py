@@ -5,14 +5,16 @@ See spec/behaviour#endpoints.
 No label ever holds a target identifier or a key: labels are environments, routes, outcomes.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-# Those of the Go proxy from 0.05 to 1, and finer ones below.
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
-_UPSTREAM_SECONDS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0)
-_LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+"""What durations of requests are told apart by: as the Go proxy does from 0.05 to 1, and finer below."""
+
+_UPSTREAM = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _BYTES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
 
@@ -33,7 +35,7 @@ class Metrics:
             "ff_proxy_http_requests_duration",
             "Seconds to answer a request that took the ordinary route.",
             ("url", "envID"),
-            buckets=_SECONDS,
+            buckets=SECONDS,
             registry=registry,
         )
         self.body_bytes = Histogram(
@@ -181,7 +183,7 @@ class Metrics:
             "ff_proxy_to_ff_client_service_requests_duration",
             "Seconds until Harness has answered a request; streams are not among them.",
             ("url", "envID"),
-            buckets=_UPSTREAM_SECONDS,
+            buckets=_UPSTREAM,
             registry=registry,
         )
         self.upstream_messages = Counter(
@@ -228,7 +230,7 @@ class Metrics:
         self.loop_lag = Histogram(
             "ff_proxy_event_loop_lag_seconds",
             "Seconds by which a timer, set fifty times a second, was late.",
-            buckets=_LAG_SECONDS,
+            buckets=_LAG,
             registry=registry,
         )
         self.process_starts = Counter(
@@ -243,3 +245,21 @@ class Metrics:
         self.process_fds = gauge("process_open_fds", "Open files.", "livesum")
         self.process_max_fds = gauge("process_max_fds", "Files that a process may open.", "livemin")
         self.process_start = gauge("process_start_time_seconds", "Start in seconds since 1970.", "livemin")
+
+
+def add_timed(histogram: Histogram, count: int, timed: Sequence[int], seconds: float) -> None:
+    """Add ``count`` observations at once, of which only some were ``timed``, the others like them.
+
+    ``timed`` counts them by bucket, the last bucket without an end; ``seconds`` is what these took together.
+    """
+    measured = sum(timed)
+    if not measured:
+        return
+    seen = told = 0
+    for bucket, some in zip(histogram._buckets, timed, strict=True):  # noqa: SLF001  (one call, not a million)
+        if some:
+            seen += some
+            upto = seen * count // measured
+            bucket.inc(upto - told)
+            told = upto
+    histogram._sum.inc(seconds * count / measured)  # noqa: SLF001  (as above)

@@ -12,7 +12,7 @@ from ff_proxy.telemetry.failures import Failures
 from ff_proxy.telemetry.grouped_lines import GroupedLines
 from ff_proxy.telemetry.harness_troubles import HarnessTroubles
 from ff_proxy.telemetry.incidents import Incidents
-from ff_proxy.telemetry.logs import Logger, OnceLog, make_logger
+from ff_proxy.telemetry.logs import LeveledLogger, OnceLog, make_logger
 from ff_proxy.telemetry.metrics import Metrics
 from ff_proxy.telemetry.notices import Notices
 from ff_proxy.telemetry.sampling import Sampler
@@ -37,7 +37,7 @@ class Telemetry:
 
     def __init__(
         self,
-        logger: Logger,
+        logger: LeveledLogger,
         clock: Clock,
         registry: CollectorRegistry | None = None,
         *,
@@ -58,11 +58,9 @@ class Telemetry:
         self._store = self.once("store")
         self._notices: dict[str, Notices] = {}
 
-    def logger(self, room: str) -> Logger:
+    def logger(self, room: str) -> LeveledLogger:
         """A logger whose lines carry ``component=room``."""
-        bind = getattr(self._logger, "bind", None)
-        bound: Logger = bind(component=room) if bind is not None else self._logger
-        return bound
+        return self._logger.bind(component=room)
 
     def once(self, room: str, interval: float = 300.0) -> OnceLog:
         """A logger for trouble that repeats; ``interval`` in seconds between two equal lines."""
@@ -81,7 +79,7 @@ class Telemetry:
     @property
     def debugging(self) -> bool:
         """Lines of DEBUG are written, at least for some environment."""
-        return getattr(self._logger, "debugging", False)
+        return self._logger.debugging
 
     def trouble(self, error: UpstreamError | StoreError, doing: str, environment: str = "") -> None:
         """``doing`` something for ``environment`` failed; ``recovered`` says when it works again."""
