@@ -62,10 +62,21 @@ def test_every_command_of_the_store_is_tried() -> None:
 
 
 async def test_nobody_there() -> None:
-    """Exit of a firewall, or not started."""
+    """Not started, a name that nobody knows, a socket that is not there."""
     found = the_trouble(await redis(f"127.0.0.1:{free_port()}"))
     assert found.startswith("problem redis://127.0.0.1:")
-    assert "is it running, and does a firewall let port and host pass?" in found
+    assert "is it running, does a firewall let the port pass, and does it speak without TLS" in found
+    found = the_trouble(await redis("redis.invalid:6379"))
+    assert "check the host name in redis-address, and the DNS of this machine" in found
+    found = the_trouble(await redis("unix:///nonexistent/redis.sock"))
+    assert "is it running, with this path as its unixsocket?" in found
+
+
+async def test_a_full_redis(tmp_path: Path) -> None:
+    """What it says comes with what to do."""
+    with redis_server(tmp_path, ["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"]) as server:
+        found = the_trouble(await redis(f"127.0.0.1:{server.port}"))
+    assert found.endswith("(give it more maxmemory, with maxmemory-policy noeviction): ")
 
 
 async def test_passwords_rights_and_policies(tmp_path: Path) -> None:
@@ -109,6 +120,10 @@ async def test_a_replica_and_a_silent_sentinel(tmp_path: Path) -> None:
     with redis_sentinel(tmp_path) as (_, replica, sentinel):
         found = trouble(await redis(f"127.0.0.1:{replica.port}"))
         assert "this is a replica" in f"{found[0].text}" or "READONLY" in found[0].text
+        found = trouble(await redis(f"127.0.0.1:{sentinel}"))
+        assert "is it a Sentinel? Write redis+sentinel://host/service" in found[0].text
+        found = trouble(await redis(f"redis+sentinel://127.0.0.1:{sentinel}/other"))
+        assert "SENTINEL MASTERS lists the names" in found[0].text
         absent = free_port()
         found = trouble(await redis(f"redis+sentinel://127.0.0.1:{sentinel},127.0.0.1:{absent}/main"))
         assert [one.text for one in found] == [f"Sentinels that do not answer: 127.0.0.1:{absent}"]

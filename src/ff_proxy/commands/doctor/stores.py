@@ -42,8 +42,7 @@ async def check_redis(options: RedisStoreOptions, report: Reporter) -> None:
         return
     except StoreUnavailable as error:
         # What Redis itself says comes with what to do about it.
-        advice = "" if str(error).endswith(")") else "is it running, and does a firewall let the port pass?"
-        report.problem(f"{place}: {error}", advice)
+        report.problem(f"{place}: {error}", "" if str(error).endswith(")") else _reach_advice(options))
         return
     version = facts.version or "unknown (no right to INFO)"
     report.ok(f"{place} answers in {facts.milliseconds:.0f} ms, version {version}")
@@ -78,6 +77,13 @@ async def check_redis(options: RedisStoreOptions, report: Reporter) -> None:
             f"Sentinels that do not answer: {', '.join(facts.silent)}",
             "start them, or take them out of redis-address",
         )
+
+
+def _reach_advice(options: RedisStoreOptions) -> str:
+    if options.address.socket is not None:
+        return "is it running, with this path as its unixsocket?"
+    spoken = "TLS (rediss://)" if options.address.tls else "without TLS (redis://)"
+    return f"is it running, does a firewall let the port pass, and does it speak {spoken} there?"
 
 
 async def check_data_directory(directory: Path, serving: Callable[[], bool], report: Reporter) -> None:

@@ -1,11 +1,13 @@
 """What Redis and the network raise, in the house's words and with what to do about it."""
 
+import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
 import msgspec
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AuthenticationError,
     AuthenticationWrongNumberOfArgsError,
@@ -63,6 +65,11 @@ _MISTAKES: Final[Sequence[_Advice]] = (
         ("Protocol Error", "Protocol error"),
         "check the port in redis-address: what answers there is not a Redis",
     ),
+    (
+        (),
+        ("unknown command",),
+        "is it a Sentinel? Write redis+sentinel://host/service. Or older than Redis 6.2?",
+    ),
 )
 _ADVICE: Final[Sequence[_Advice]] = (
     (
@@ -74,6 +81,16 @@ _ADVICE: Final[Sequence[_Advice]] = (
         (ReadOnlyError,),
         ("READONLY", "read only replica"),
         "this is a replica: name the primary, or the Sentinels that know it",
+    ),
+    (
+        (MasterNotFoundError,),
+        ("No master found",),
+        "SENTINEL MASTERS lists the names that can stand behind the slash in redis-address",
+    ),
+    (
+        (socket.gaierror,),
+        ("Name or service not known", "name resolution"),
+        "check the host name in redis-address, and the DNS of this machine",
     ),
     ((MovedError,), ("MOVED ",), "this is a node of a Cluster, whose others are asked from now on"),
     ((BusyLoadingError,), ("LOADING",), "it answers when it has read its data"),
