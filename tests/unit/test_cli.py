@@ -188,6 +188,15 @@ def test_a_single_mistake_is_a_single_line(capsys: pytest.CaptureFixture[str]) -
     )
 
 
+def test_every_problem_of_a_command_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is missing, and what does not go together; a mistyped flag is told alone."""
+    assert cli.main(["explain"], {}) == ExitCode.BAD_CONFIGURATION
+    problems = capsys.readouterr().err.splitlines()[1:]
+    assert [problem.split(":")[0].strip() for problem in problems] == ["explain", "flag", "target"]
+    assert cli.main(["explain", "-flg=x", "-config-dir=/c"], {}) == ExitCode.BAD_CONFIGURATION
+    assert capsys.readouterr().err == "ff-proxy: -flg: no such flag; did you mean -flag?\n"
+
+
 def test_a_proxy_key_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever else a configuration of version 2 has or lacks."""
     environ = {"PROXY_KEY": "v2-key", "REDIS_POOL_SIZE": "10", "PORT": "x"}

@@ -1,10 +1,10 @@
 """Command lines of the small commands: their own few options, mostly flags only."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ff_proxy.config.declare import build, options_of
+from ff_proxy.config.declare import Values, build, missing, options_of
 from ff_proxy.config.flags import parse_flags
 from ff_proxy.config.records import ALL
 from ff_proxy.config.settings import Inputs, Settings, resolve_settings
@@ -18,6 +18,10 @@ class NoOptions:
     """The options of a command that takes words only."""
 
 
+def _no_rule(_: Values) -> Iterable[str]:
+    return ()
+
+
 def read_command(
     argv: Sequence[str],
     record: type[R],
@@ -25,11 +29,12 @@ def read_command(
     words: int,
     environ: Mapping[str, str] | None = None,
     variables: Iterable[str] = (),
+    rule: Callable[[Values], Iterable[str]] = _no_rule,
 ) -> tuple[R, Sequence[str]] | None:
     """The options, as ``record`` declares them, and the other words; ``None`` if help is asked for.
 
     ``variables`` are the flags of options that count in the environment too, and in the files it names.
-    Raises ``ConfigError`` with every problem.
+    ``rule`` gives problems of several options together. Raises ``ConfigError`` with every problem.
     """
     declared = options_of(record)
     line = parse_flags(argv, declared, words=words)
@@ -39,8 +44,11 @@ def read_command(
     names = {name for one in declared if one.flag in chosen for name in (one.env, one.env_file)}
     given = {name: text for name, text in (environ or {}).items() if name in names}
     settings = resolve_settings(Inputs(line, given), declared)
-    if settings.problems:
-        raise ConfigError(*settings.problems)
+    problems = list(settings.problems)
+    if not line.has_unknown_flags:  # what is missing may be there under a wrong name
+        problems += [*rule(settings), *(f"{one.flag}: required" for one, _ in missing(record, settings))]
+    if problems:
+        raise ConfigError(*problems)
     return build(record, settings), line.words
 
 

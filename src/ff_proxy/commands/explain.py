@@ -1,7 +1,7 @@
 """``ff-proxy explain``: why does this target get this variation? Every step, wherever the flag is known."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TextIO
@@ -41,14 +41,21 @@ _PLACES: Final[Mapping[str, type[Any]]] = {
 _FROM_ENVIRONMENT: Final = ("api-keys", "redis-username", "redis-password")
 
 
-def _place(values: Values) -> type[Any]:
-    given = [flag for flag in _PLACES if values.given(flag)]
+def _place(values: Values) -> type[Any] | None:
+    """The place that is named, if it is one."""
+    given = _given(values)
+    return _PLACES[given[0]] if len(given) == 1 else None
+
+
+def _one_place(values: Values) -> Iterable[str]:
+    given = _given(values)
     if len(given) != 1:
-        raise ConfigError(
-            f"{', '.join(given) or 'explain'}: say one place to look at: "
-            "-config-dir, -data-dir, -redis-address or -url"
-        )
-    return _PLACES[given[0]]
+        said = ", ".join(given) or "explain"
+        yield f"{said}: say one place to look at: -config-dir, -data-dir, -redis-address or -url"
+
+
+def _given(values: Values) -> list[str]:
+    return [flag for flag in _PLACES if values.given(flag)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +81,9 @@ def explain(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> Exi
     Raises ``ConfigError`` for a command line that cannot be used or names what is not there, and otherwise
     what the place raises: ``OfflineDataError``, ``StoreError`` or ``UpstreamError``.
     """
-    command = read_command(argv, ExplainOptions, words=0, environ=environ, variables=_FROM_ENVIRONMENT)
+    command = read_command(
+        argv, ExplainOptions, words=0, environ=environ, variables=_FROM_ENVIRONMENT, rule=_one_place
+    )
     if command is None:
         return None
     options, _ = command

@@ -5,17 +5,28 @@ TLS. Where they are called without flags, the flags are those of the proxy that 
 """
 
 import http.client
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
 from ff_proxy.commands import local_proxy
-from ff_proxy.commands.command_line import NoOptions, read_with_settings
+from ff_proxy.commands.command_line import read_with_settings
+from ff_proxy.config import value_types as kinds
+from ff_proxy.config.declare import option
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ConfigError, ExitCode
 
 PATIENCE: Final = 5.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeOptions:
+    """The commands' own options."""
+
+    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
 
 
 def run_health(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
@@ -28,14 +39,14 @@ def run_ready(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
     return _run(ready, argv, environ, out)
 
 
-def health(settings: Settings, out: TextIO) -> ExitCode:
+def health(settings: Settings, out: TextIO, *, as_json: bool = False) -> ExitCode:
     """Whether the process lives; exit code 0 or 1. Raises ``ConfigError`` for unusable options."""
-    return _probe("health", "/health/live", settings, out)
+    return _probe("health", "/health/live", settings, out, as_json=as_json)
 
 
-def ready(settings: Settings, out: TextIO) -> ExitCode:
+def ready(settings: Settings, out: TextIO, *, as_json: bool = False) -> ExitCode:
     """Whether SDKs can be sent here; exit code 0 or 1. Raises ``ConfigError`` for unusable options."""
-    return _probe("ready", "/health/ready", settings, out)
+    return _probe("ready", "/health/ready", settings, out, as_json=as_json)
 
 
 def flags_of_the_container(command_line: Path = Path("/proc/1/cmdline")) -> list[str]:
@@ -52,25 +63,37 @@ def flags_of_the_container(command_line: Path = Path("/proc/1/cmdline")) -> list
 
 
 def _run(
-    probe: Callable[[Settings, TextIO], ExitCode],
+    probe: Callable[..., ExitCode],
     argv: Sequence[str],
     environ: Mapping[str, str],
     out: TextIO,
 ) -> ExitCode | None:
-    read = read_with_settings(argv or flags_of_the_container(), environ, NoOptions)
-    return None if read is None else probe(read[1], out)
+    own = {"-json", "--json"}
+    flags = argv if set(argv) - own else [*flags_of_the_container(), *argv]
+    read = read_with_settings(flags, environ, ProbeOptions)
+    if read is None:
+        return None
+    options, settings = read
+    return probe(settings, out, as_json=options.json)
 
 
-def _probe(name: str, path: str, settings: Settings, out: TextIO) -> ExitCode:
+def _probe(name: str, path: str, settings: Settings, out: TextIO, *, as_json: bool) -> ExitCode:
     if settings.problems:
         raise ConfigError(*settings.problems)
     if not settings["port"] and not isinstance(settings["host"], Path):
         raise ConfigError("port: must be a port that is known beforehand, 0 is not")
+    place = local_proxy.place_of(settings)
+    status, answer, why = 0, "", ""
     try:
         status, answer = local_proxy.get(settings, path, PATIENCE)
     except (OSError, http.client.HTTPException) as error:
         why = str(error) or type(error).__name__
-        out.write(f"{name}: no answer from {local_proxy.place_of(settings)}: {why}\n")
-        return ExitCode.CRASH
-    out.write(f"{name}: {status} {answer}\n")
-    return ExitCode.OK if status == http.client.OK else ExitCode.CRASH
+    good = status == http.client.OK
+    if as_json:
+        said = {"ok": good, "address": place, "status": status, "answer": answer, "error": why}
+        out.write(f"{json.dumps(said)}\n")
+    elif why:
+        out.write(f"{name}: no answer from {place}: {why}\n")
+    else:
+        out.write(f"{name}: {status} {answer}\n")
+    return ExitCode.OK if good else ExitCode.CRASH

@@ -67,12 +67,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "health": Command(
         "whether the proxy on this machine lives, for container probes",
         "health_probe:run_health",
+        record="health_probe:ProbeOptions",
         about=_SERVED,
         proxy_options=True,
     ),
     "ready": Command(
         "whether the proxy on this machine is ready for SDKs, for container probes",
         "health_probe:run_ready",
+        record="health_probe:ProbeOptions",
         about=_SERVED,
         proxy_options=True,
     ),

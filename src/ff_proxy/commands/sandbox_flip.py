@@ -7,6 +7,7 @@ from typing import Any, Final, TextIO
 import httpx2
 
 from ff_proxy.commands.command_line import read_command
+from ff_proxy.commands.output import write_json
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option
 from ff_proxy.errors import ConfigError, ExitCode, RequestError, StartupError
@@ -25,6 +26,7 @@ class FlipOptions:
     off: bool = option(kinds.BOOLEAN, False, "Turn the flag off")
     serve: str = option(kinds.TEXT, "", "Variation to serve by default; turns the flag on as well")
     url: str = option(kinds.URL, "http://127.0.0.1:7100", "Where the sandbox is")
+    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
 
 
 def flip(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
@@ -43,6 +45,9 @@ def flip(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | N
     if options.on and options.off:
         raise ConfigError("on, off: only one of them can be meant")
     flipped = _ask(options, words[0])
+    if options.json:
+        write_json(out, flipped)
+        return ExitCode.OK
     served = flipped["serve"] or {}
     says = f"{flipped['flag']} in {flipped['environment']} is {flipped['state']}"
     if flipped["state"] == "on":

@@ -164,8 +164,8 @@ def switched(record: type[R], switch: Option[bool]) -> R | None:
     return field(default=None, metadata={_DECLARED: declared})
 
 
-def one_of(select: Callable[[Values], type[Any]], *among: type[Any], default: Callable[[], R]) -> R:
-    """A field with the record that ``select`` returns; ``among`` are the records that declare options."""
+def one_of(select: Callable[[Values], type[Any] | None], *among: type[Any], default: Callable[[], R]) -> R:
+    """A field with the record that ``select`` returns, if any; ``among`` are those that declare options."""
     return field(default_factory=default, metadata={_DECLARED: _Group(among, select)})
 
 

@@ -1,6 +1,7 @@
 """health and ready ask the proxy on this machine, and answer a container with an exit code."""
 
 import io
+import json
 import socket
 import ssl
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ff_proxy.commands import health_probe
-from ff_proxy.commands.health_probe import flags_of_the_container, health, ready
+from ff_proxy.commands.health_probe import flags_of_the_container, health, ready, run_health, run_ready
 from ff_proxy.config.settings import Settings, read_settings
 from ff_proxy.errors import ConfigError, ExitCode
 from tests.support.certificates import make_certificate
@@ -203,3 +204,20 @@ def test_in_a_container_the_flags_are_those_of_process_one(
 def test_where_process_one_is_hidden_there_are_no_flags(tmp_path: Path) -> None:
     """Nor outside Linux."""
     assert flags_of_the_container(tmp_path / "absent") == []
+
+
+def test_programs_read_json() -> None:
+    """The same, whether somebody answers or not."""
+    out = io.StringIO()
+    with serving() as port:
+        assert run_ready([f"-port={port}", "-json"], {}, out) == ExitCode.CRASH
+    assert json.loads(out.getvalue()) == {
+        "ok": False,
+        "address": f"127.0.0.1:{port}",
+        "status": 503,
+        "answer": "{}",
+        "error": "",
+    }
+    out = io.StringIO()
+    assert run_health([f"-port={port}", "-json"], {}, out) == ExitCode.CRASH
+    assert "refused" in json.loads(out.getvalue())["error"]
