@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Final
@@ -45,20 +46,27 @@ class LoopLag:
             self._watch.start(threading.get_ident())
         try:
             while True:
-                asleep = self._clock.monotonic()
+                asleep, spent = self._clock.monotonic(), time.thread_time()
                 await self._clock.sleep(_TICK)
-                self._measured(self._clock.monotonic() - asleep - _TICK)
+                self._measured(self._clock.monotonic() - asleep - _TICK, time.thread_time() - spent)
         finally:
             if self._watch is not None:
                 self._watch.stop()
 
-    def _measured(self, late: float) -> None:
+    def _measured(self, late: float, spent: float) -> None:
         self._lag.observe(max(0.0, late))
         holder = "" if self._watch is None else self._watch.beat()
-        if late > HELD_SECONDS:
-            self._once.warning("the event loop was held, everybody waited meanwhile", seconds=round(late, 3))
-            if self._watch is not None:
-                self._log.debug("the event loop was held", seconds=round(late, 3), by=holder or "not seen")
+        if late <= HELD_SECONDS:
+            return
+        # Without processor time it waited for something, or the machine had no processor for it.
+        seconds, processor = round(late, 3), round(spent, 3)
+        self._once.warning(
+            "the event loop was held, everybody waited meanwhile",
+            seconds=seconds,
+            processor_seconds=processor,
+        )
+        if self._watch is not None:
+            self._log.debug("the event loop was held", seconds=seconds, by=holder or "not seen")
 
 
 class _Watch:

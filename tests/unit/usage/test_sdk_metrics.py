@@ -22,3 +22,15 @@ def test_new_sdks_beyond_the_capacity_count_as_other() -> None:
         shown.format(ENV, "go", "server", "2" * 40, "1.0"),
         shown.format(ENV, "other", "other", "other", "2.0"),
     }
+
+
+def test_thirty_thousand_odd_sdks_are_few_series() -> None:
+    """Whatever they call themselves, and however long."""
+    telemetry = null_telemetry()
+    counter = SdkCounter(telemetry.metrics.sdk_usage)
+    for number in range(30_000):
+        counter.count(EnvironmentId("e1"), SdkLabels(f"t{number}" * 9, f"v\n{number}", f'"l{number}'))
+    lines = [line for line in telemetry.exposition().decode().splitlines() if line.startswith("ff_proxy_sdk")]
+    assert len(lines) <= 201
+    assert sum(float(line.rpartition(" ")[2]) for line in lines) == 30_000
+    assert max(map(len, lines)) < 250
