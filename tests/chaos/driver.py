@@ -104,7 +104,8 @@ class Driver:
         """Rounds for so long, at least one; ``ViolationError`` if anything was not as it must be."""
         began = time.monotonic()
         async with self._used():
-            await self._until("the start", self._in_order)
+            await self._recover("the start", Touches.NOTHING, time.monotonic())
+            self._recovery.clear()
             fresh = self._world.resources()
             while time.monotonic() - began < seconds or not self._recovery:
                 await self._round()
@@ -154,7 +155,8 @@ class Driver:
         ``ViolationError`` if a promise was broken.
         """
         async with self._used():
-            await self._until("the start", self._in_order)
+            await self._recover("the start", Touches.NOTHING, time.monotonic())
+            self._recovery.clear()
             fresh = self._world.resources()
             for cell in cells:
                 await self._endure_one(cell, seconds)
@@ -187,7 +189,6 @@ class Driver:
         if cell.state is State.READY and states != {"ready"}:
             raise self._violation(cell.name, f"readiness said {states}")
         await self._recover(cell.name, cell.touches, began)
-        self._world.truth.quiet = False
 
     async def _round(self) -> None:
         """Some faults beside each other; then none, until everything is in order."""
@@ -205,7 +206,10 @@ class Driver:
 
     async def _recover(self, names: str, touches: Touches, began: float) -> None:
         over = time.monotonic()
+        # No later change may make up for one that was missed.
+        self._world.truth.quiet = True
         await self._until(names, self._in_order)
+        self._world.truth.quiet = False
         now = time.monotonic()
         self._recovery.append(now - over)
         self._rounds.append(Moment(names, touches, began, now))
@@ -251,19 +255,15 @@ class Driver:
             streams = self._world.saas.streams.count(EnvironmentId(environment))
             if streams != 1:
                 return f"{streams} streams to Harness for {environment}"
-        return await self._known()
+        return self._known()
 
-    async def _known(self) -> str:
+    def _known(self) -> str:
+        """Who does not know exactly what is true now."""
         truth = self._world.truth
-        before = truth.numbers()
-        comets = {name: truth.comets(name) for name in ENVIRONMENTS}
-        # What is true now must be known after the time that an event takes.
-        await asyncio.sleep(0.5)
         for one in self._listeners:
-            comet = comets[one.environment]
-            if comet == truth.comets(one.environment) and one.comet != bool(comet % 2):
+            if one.comet != bool(truth.comets(one.environment) % 2):
                 return f"the stream at {one.member.name} knows a deleted flag, or not a new one: {one.comet}"
-        return self._behind(before)
+        return self._behind(truth.numbers())
 
     def _behind(self, numbers: Mapping[str, int]) -> str:
         """Who does not know these values of the flags that count; empty if everybody does."""
