@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from ipaddress import IPv4Network, IPv6Network
 from itertools import repeat
 
 from ff_proxy.api.access import Access, OpenAccess, TokenAccess
@@ -12,6 +13,7 @@ from ff_proxy.api.auth import Authenticator
 from ff_proxy.api.auth_gate import ClosedGate, Issuer
 from ff_proxy.api.evaluations import Evaluations
 from ff_proxy.api.health import Health
+from ff_proxy.api.key_attempts import KeyAttempts
 from ff_proxy.api.key_lookup import KeyLookup
 from ff_proxy.api.leases import SnapshotLeases
 from ff_proxy.api.ofrep import OfrepEvaluations
@@ -26,8 +28,10 @@ from ff_proxy.api.tokens import Tokens
 from ff_proxy.api.usage_posts import UsagePosts
 from ff_proxy.errors import RequestError
 from ff_proxy.http.buffer_budget import BufferBudget
+from ff_proxy.http.client_address import ClientAddresses
 from ff_proxy.http.cors import Cors
 from ff_proxy.http.dispatcher import Dispatcher
+from ff_proxy.http.failure_limit import FailureLimit
 from ff_proxy.http.limits import Limits
 from ff_proxy.http.response_cache import ResponseCache
 from ff_proxy.http.routes import Routes
@@ -35,6 +39,7 @@ from ff_proxy.http.server import HttpServer
 from ff_proxy.http.server_state import ServerState
 from ff_proxy.http.sockets import bind
 from ff_proxy.http.tls import Tls
+from ff_proxy.http.token_buckets import TokenBuckets
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret, hash_key
@@ -131,7 +136,11 @@ class Site:
         remembers: bool = True,
         telemetry: Telemetry | None = None,
         access_log: AccessLog | None = None,
+        limited: bool = False,
+        failures: TokenBuckets | None = None,
+        trusted: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
+        self.addresses = ClientAddresses(trusted)
         self.clock = clock or SystemClock()
         self.tls = tls
         self.telemetry: Telemetry = telemetry or null_telemetry()
@@ -152,7 +161,8 @@ class Site:
         if shut:
             access = issuer = ClosedGate()
         request_metrics = RequestMetrics(self.telemetry, self.snapshots, access_log)
-        keys = KeyLookup(self.snapshots, self.keys)
+        attempts = KeyAttempts(self.clock, budget=shares.keys, limited=limited)
+        keys = KeyLookup(self.snapshots, self.keys, attempts)
         self.tickets = StreamTickets(self.tokens, self.clock)
         self.stream_requests = StreamRequests(access, fresh, self.hub, self.snapshots, loading=loading)
         self.environment_metrics = EnvironmentMetrics(
@@ -199,6 +209,8 @@ class Site:
             request_metrics,
             self.clock,
             self.telemetry,
+            addresses=self.addresses,
+            failures=FailureLimit(failures),
             budget=shares.routes,
         )
         self.state = ServerState(
@@ -208,6 +220,7 @@ class Site:
             BufferBudget(unsent),
             self.clock,
             self.telemetry,
+            addresses=self.addresses,
         )
         self.server = HttpServer(self.state, bind(port, HOST), self.clock, self.telemetry, tls=tls)
 

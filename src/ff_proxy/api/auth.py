@@ -54,23 +54,23 @@ class Authenticator:
         self._once = telemetry.once("auth")
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
-        """The answer to one request; raises ``RequestError`` 400, 403, 413 or 503."""
+        """The answer to one request; raises ``RequestError`` 400, 403, 413, 429 or 503."""
         content = request.body.whole
-        return self._read(request) if content is None else self._answer(content)
+        return self._read(request) if content is None else self._answer(content, request.peer)
 
     async def _read(self, request: Request) -> Response:
-        answer = self._answer(await request.body.read())
+        answer = self._answer(await request.body.read(), request.peer)
         return answer if isinstance(answer, Response) else await answer
 
-    def _answer(self, content: bytes) -> Response | Awaitable[Response]:
+    def _answer(self, content: bytes, client: str) -> Response | Awaitable[Response]:
         asked = read_auth_request(content)
         snapshot = self._keys.loaded(asked.key)
         if snapshot is None or asked.target is not None or asked.excess is not None:
-            return self._answer_later(asked)
+            return self._answer_later(asked, client)
         return self._token(snapshot, asked.key)
 
-    async def _answer_later(self, asked: AuthRequest) -> Response:
-        snapshot = await self._keys.find(asked.key)
+    async def _answer_later(self, asked: AuthRequest, client: str) -> Response:
+        snapshot = await self._keys.find(asked.key, client)
         response = self._token(snapshot, asked.key)
         await self._remember(snapshot.environment, asked)
         return response

@@ -2,6 +2,7 @@
 
 from typing import Final, final
 
+from ff_proxy.api.key_attempts import KeyAttempts
 from ff_proxy.api.ports import KeyChecker
 from ff_proxy.errors import RequestError
 from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE
@@ -18,24 +19,30 @@ class KeyLookup:
     Args:
         snapshots: know the keys of every loaded environment.
         checker: asked about keys that no snapshot knows.
+        attempts: bounds how often such keys are tried.
     """
 
-    def __init__(self, snapshots: SnapshotRegistry, checker: KeyChecker) -> None:
+    def __init__(self, snapshots: SnapshotRegistry, checker: KeyChecker, attempts: KeyAttempts) -> None:
         self._snapshots: Final = snapshots
         self._checker: Final = checker
+        self._attempts: Final = attempts
 
     def loaded(self, key: SdkKey) -> Snapshot | None:
         """The key's snapshot, if it is loaded."""
         environment = self._snapshots.environment_of(key.hash)
         return None if environment is None else self._snapshots.get(environment)
 
-    async def find(self, key: SdkKey) -> Snapshot:
-        """The key's snapshot; raises ``RequestError`` 403 for an unknown key, 503 while that is not known."""
+    async def find(self, key: SdkKey, client: str) -> Snapshot:
+        """The key's snapshot, for a client at that address (empty: unknown).
+
+        Raises ``RequestError`` 403 for an unknown key, 429 for too many of them, 503 while that is not known.
+        """
         snapshot = self.loaded(key)
         if snapshot is not None:
             return snapshot
         if not self._snapshots.ready.is_set():
             raise _unavailable("the proxy is starting")
+        self._attempts.admit(client, key.hash)
         verdict = await self._checker.check(key)
         if verdict is KeyVerdict.REFUSED:
             raise RequestError(403, "the SDK key is not known here")

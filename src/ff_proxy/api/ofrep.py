@@ -153,7 +153,7 @@ class OfrepEvaluations:
 
     async def _answer_later(self, request: Request, key: SdkKey, make: "_Make") -> Response:
         content = await request.body.read()
-        snapshot = await self._keys.find(key)
+        snapshot = await self._keys.find(key, request.peer)
         # A hint says what was announced: nothing older may be answered.
         await self._freshness.refresh(snapshot.environment)
         snapshot = self._keys.loaded(key) or snapshot

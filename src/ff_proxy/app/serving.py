@@ -14,6 +14,7 @@ from ff_proxy.api.auth_gate import AuthGate
 from ff_proxy.api.derived_secrets import DerivedSecrets
 from ff_proxy.api.evaluations import Evaluations
 from ff_proxy.api.health import Health
+from ff_proxy.api.key_attempts import KeyAttempts
 from ff_proxy.api.key_lookup import KeyLookup
 from ff_proxy.api.leases import SnapshotLeases
 from ff_proxy.api.ofrep import OfrepEvaluations
@@ -31,8 +32,10 @@ from ff_proxy.config.records import ServingOptions
 from ff_proxy.config.value_types import AccessLog as AccessLogMode
 from ff_proxy.config.value_types import JsonValues
 from ff_proxy.http.buffer_budget import BufferBudget
+from ff_proxy.http.client_address import ClientAddresses
 from ff_proxy.http.cors import Cors
 from ff_proxy.http.dispatcher import Dispatcher
+from ff_proxy.http.failure_limit import FailureLimit
 from ff_proxy.http.limits import Limits, connection_limit
 from ff_proxy.http.response_cache import ResponseCache
 from ff_proxy.http.routes import Routes
@@ -40,6 +43,7 @@ from ff_proxy.http.server import HttpServer
 from ff_proxy.http.server_state import ServerState
 from ff_proxy.http.sockets import Listening, bind
 from ff_proxy.http.tls import Tls, TlsFiles
+from ff_proxy.http.token_buckets import TokenBuckets
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.readiness import Readiness
@@ -59,6 +63,12 @@ def nothing_bound(_: EnvironmentId) -> Collection[Secret]:
 
 
 _SERIAL_BITS: Final = 40
+
+# Thousands of SDKs behind one address may come with tokens that are good no longer, and have to be told so.
+_FAILURES_AT_ONCE: Final = 3000.0
+_FAILURES_PER_SECOND: Final = 50.0
+# One in so many connections is for others than the client that has most of them.
+_LEFT_TO_OTHERS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +163,8 @@ def make_serving(
         lists,
         telemetry,
     )
-    keys = KeyLookup(snapshots, needs.checker)
+    attempts = KeyAttempts(clock, budget=shares.keys // 2, limited=options.abuse.rate_limit)
+    keys = KeyLookup(snapshots, needs.checker, attempts)
     tickets = StreamTickets(tokens, clock)
     ofrep_usage = OfrepUsage(needs.intake, clock)
     health = Health(
@@ -184,6 +195,7 @@ def make_serving(
         snapshots,
         longest_usage=options.limits.max_body_size,
     )
+    addresses = ClientAddresses(options.abuse.trusted_proxies)
     dispatcher = Dispatcher(
         Routes(routes, (options.base_path, API_PREFIX)),
         ResponseCache(shares.responses, telemetry.dropped("responses")),
@@ -191,10 +203,18 @@ def make_serving(
         request_metrics,
         clock,
         telemetry,
+        addresses=addresses,
+        failures=FailureLimit(
+            TokenBuckets(_FAILURES_AT_ONCE, _FAILURES_PER_SECOND, clock, budget=shares.keys // 2)
+            if options.abuse.rate_limit
+            else None
+        ),
         budget=shares.routes,
     )
+    connections = connection_limit(options.limits.max_connections or 0, telemetry.logger("http"))
     limits = Limits(
-        connection_limit(options.limits.max_connections or 0, telemetry.logger("http")),
+        connections,
+        per_peer=connections - connections // _LEFT_TO_OTHERS if options.abuse.rate_limit else 0,
         body_bytes=options.limits.max_body_size,
         idle_seconds=options.limits.idle_timeout,
     )
@@ -205,6 +225,7 @@ def make_serving(
         BufferBudget(shares.unsent, telemetry.dropped("unsent")),
         clock,
         telemetry,
+        addresses=addresses,
     )
     secured = make_tls(options, clock, telemetry)
     own = bind(options.port, bind_host(options)) if listening is None else listening

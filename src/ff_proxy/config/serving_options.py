@@ -121,15 +121,11 @@ class AbuseOptions:
         True,
         "Limit failed requests per client address and per key",
         name="auth-rate-limit",
-        status=Status.PENDING,
-        reloadable=True,
     )
     trusted_proxies: tuple[Network, ...] = option(
         kinds.NETWORKS,
         (),
         "Addresses or networks of reverse proxies whose X-Forwarded-For is trusted, separated by commas",
-        status=Status.PENDING,
-        reloadable=True,
     )
 
 

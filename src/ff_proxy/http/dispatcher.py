@@ -9,7 +9,9 @@ from httptools import HttpParserInvalidURLError, parse_url
 from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import RequestError, StoreUnavailable
 from ff_proxy.http.body import WholeBody
+from ff_proxy.http.client_address import ClientAddresses
 from ff_proxy.http.cors import Cors
+from ff_proxy.http.failure_limit import FailureLimit
 from ff_proxy.http.handler import Cacheable, Handover, Outcome
 from ff_proxy.http.headers import DeclaredHeaders
 from ff_proxy.http.limits import Limits
@@ -47,12 +49,24 @@ class Exchange:
         match: the template that the path fits, if any.
         route: its route for the method, if any.
         request_id: to be echoed.
+        peer: where it came from, once it is being answered.
         began: monotonic seconds.
         cause: what its answer says is wrong, if anything.
         answered: the response is on its way; the body may not have come to its end.
     """
 
-    __slots__ = ("answered", "began", "cause", "head", "match", "path", "query", "request_id", "route")
+    __slots__ = (
+        "answered",
+        "began",
+        "cause",
+        "head",
+        "match",
+        "path",
+        "peer",
+        "query",
+        "request_id",
+        "route",
+    )
 
     def __init__(self, head: Head, path: bytes, query: bytes, match: Match | None, began: float) -> None:
         self.head: Final = head
@@ -62,6 +76,7 @@ class Exchange:
         self.route: Final[Route | None] = None if match is None else match.routes.get(head.method)
         sent = head.fields.get(b"x-request-id")
         self.request_id: Final = None if sent is None else request_id(sent)
+        self.peer = ""
         self.began: Final = began
         self.cause = ""
         self.answered = False
@@ -99,6 +114,8 @@ class Dispatcher:
         observer: told of every request.
         clock: measures those that wait.
         telemetry: told of handlers that fail.
+        addresses: tell clients apart.
+        failures: bounds how often a client is refused.
         budget: bytes to remember paths in.
 
     Attributes:
@@ -114,6 +131,8 @@ class Dispatcher:
         clock: Clock,
         telemetry: Telemetry,
         *,
+        addresses: ClientAddresses | None = None,
+        failures: FailureLimit | None = None,
         budget: int,
     ) -> None:
         self._routes: Final = routes
@@ -121,6 +140,8 @@ class Dispatcher:
         self._cors: Final = cors
         self.observer: Final = observer
         self._clock: Final = clock
+        self._addresses: Final = addresses or ClientAddresses()
+        self._failures: Final = failures or FailureLimit(None)
         self._log = telemetry.logger("http")
         self._once = telemetry.once("http")
         dropped = telemetry.dropped("routes")
@@ -171,6 +192,7 @@ class Dispatcher:
     def start(self, exchange: Exchange, peer: str) -> Outcome | Awaitable[Outcome]:
         """Call the handler."""
         head, match, route = exchange.head, exchange.match, exchange.route
+        exchange.peer = peer
         if head.method == "OPTIONS":
             return self._cors.preflight(head.fields)
         if match is None:
@@ -187,7 +209,7 @@ class Dispatcher:
             DeclaredHeaders(head.fields, route.headers),
             match.params,
             match.raw_params,
-            "" if route.method == "GET" else peer,
+            "" if route.method == "GET" else self._client(exchange),
             WholeBody() if head.body is None else head.body,
         )
         try:
@@ -229,6 +251,8 @@ class Dispatcher:
             template = "other" if exchange.match is None else exchange.match.template
             self._log.error("a request failed", route=template, error=repr(error), exc_info=error)
         refusal = refused(error)
+        if self._failures.counts(refusal):
+            refusal = self._failures.judge(self._client(exchange), refusal)
         exchange.cause = refusal.message
         if exchange.match is None:
             return problem(refusal)
@@ -236,6 +260,9 @@ class Dispatcher:
             return exchange.route.problem(refusal)
         other = next(iter(exchange.match.routes.values()))
         return other.problem(refusal, (b"Allow", exchange.match.allow))
+
+    def _client(self, exchange: Exchange) -> str:
+        return self._addresses.find(exchange.peer, exchange.head.fields.get(b"x-forwarded-for"))
 
     # --- what all responses share
 

@@ -22,7 +22,7 @@ class Limits(msgspec.Struct, frozen=True):
     Attributes:
         connections: at most, streams and TLS handshakes included.
         spared: so many more are accepted to ask for routes that are ``spared``, such as health.
-        per_peer: connections of one address at most; 0: no limit of its own.
+        per_peer: connections of one address, but those of trusted proxies, at most; 0: no limit of its own.
         head_bytes: of a request line and its fields, and of a body's trailers.
         head_fields: so many fields.
         head_seconds: from a head's first byte to its last.

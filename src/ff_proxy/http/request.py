@@ -19,8 +19,8 @@ class Request(msgspec.Struct, frozen=True):
         params: what the route's template names, percent-decoded once; ``%`` that begins no escape and ``+``
             stand for themselves.
         raw_params: the same as it was sent.
-        peer: the client's address, such as ``192.0.2.1``; empty for a Unix socket, and for every ``GET``: its
-            answer must not depend on it.
+        peer: the client's address, such as ``192.0.2.1``, or what trusted proxies say of it; empty for a Unix
+            socket, and for every ``GET``: its answer must not depend on it.
         body: empty for most.
     """
 

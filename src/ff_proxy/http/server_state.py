@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol, TypeVar, final
 
 from ff_proxy.errors import RequestError
 from ff_proxy.http.buffer_budget import BufferBudget
+from ff_proxy.http.client_address import ClientAddresses
 from ff_proxy.http.dispatcher import Dispatcher
 from ff_proxy.http.limits import Limits
 from ff_proxy.http.parser import Head, RequestParser
@@ -46,7 +47,8 @@ class Admission:
 
     Attributes:
         peer: the client's address.
-        spared: there are too many connections: this one is for one request to a route that is spared.
+        spared: there are too many connections, in all or of this client: this one is for one request to a
+            route that is spared.
     """
 
     __slots__ = ("_left", "_on_left", "peer", "spared")
@@ -75,6 +77,7 @@ class ServerState:
         unsent: memory for what clients do not take.
         clock: time.
         telemetry: told of refused connections.
+        addresses: know the proxies that come for many clients.
 
     Attributes:
         date: the value of ``Date``.
@@ -95,6 +98,8 @@ class ServerState:
         unsent: BufferBudget,
         clock: Clock,
         telemetry: Telemetry,
+        *,
+        addresses: ClientAddresses | None = None,
     ) -> None:
         self.dispatcher: Final = dispatcher
         self.limits: Final = limits
@@ -105,6 +110,7 @@ class ServerState:
         self.second = 0
         self.draining = False
         self.closing = False
+        self._addresses: Final = addresses or ClientAddresses()
         self._clock: Final = clock
         self._once = telemetry.once("http")
         self._refused = telemetry.metrics.refused_connections
@@ -121,15 +127,18 @@ class ServerState:
 
     def admit(self, peer: str) -> Admission | None:
         """Let one more connection from ``peer`` in, or not; beyond the limit, a few for ``spared`` routes."""
-        if self.limits.per_peer and self._peers[peer] >= self.limits.per_peer:
-            self._refused.labels("peer").inc()
-            self._once.warning("too many connections of one client", peer)
-            return None
-        spared = self.admitted >= self.limits.connections
+        limits = self.limits
+        spared = self.admitted >= limits.connections
         if spared:
             self._refused.labels("limit").inc()
-            self._once.warning("connection limit reached", limit=self.limits.connections)
-            if self.admitted >= self.limits.connections + self.limits.spared:
+            self._once.warning("connection limit reached", limit=limits.connections)
+            if self.admitted >= limits.connections + limits.spared:
+                return None
+        elif limits.per_peer and self._peers[peer] >= limits.per_peer and not self._addresses.trusts(peer):
+            spared = True
+            self._refused.labels("peer").inc()
+            self._once.warning("too many connections of one client", peer, limit=limits.per_peer)
+            if self._peers[peer] >= limits.per_peer + limits.spared:
                 return None
         self.admitted += 1
         self._peers[peer] += 1

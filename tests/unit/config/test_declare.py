@@ -116,8 +116,6 @@ def test_what_nothing_reads_yet_warns(pending: Any) -> None:
         "host": "127.0.0.1",
         "base-path": "/ff",
         "access-log": "all",
-        "auth-rate-limit": "on",
-        "trusted-proxies": "10.0.0.1",
         "admin-address": "127.0.0.1:9",
         "memory-budget": "1 GiB",
         "admin-token": "t",
@@ -133,7 +131,6 @@ def test_what_nothing_reads_yet_warns(pending: Any) -> None:
     [
         ("admin-address", "off"),
         ("access-log", "off"),
-        ("auth-rate-limit", "off"),
         ("ofrep-usage", "false"),
         ("memory-budget", "0"),
         ("base-path", "/"),

@@ -281,7 +281,6 @@ def test_offline_with_generate_names_all_that_is_missing() -> None:
         ({**ONLINE, "pprof": "true"}, "pprof is ignored"),
         ({**ONLINE, "gcp-profiler-enabled": "false"}, "gcp-profiler-enabled is ignored"),
         ({**ONLINE, "redis-pool-size": "10"}, "redis-pool-size is ignored"),
-        ({**ONLINE, "trusted-proxies": "10.0.0.1"}, "trusted-proxies is not supported yet"),
         (
             {**ONLINE, "redis-password": "p", "redis-db": "1"},
             "redis-address is not set: redis-password, redis-db",
