@@ -66,7 +66,7 @@ async def test_a_delivered_target_is_queued_again_only_if_it_changed(stores: Sto
     async with stores() as store:
         await store.registrations.add(registration("a", x=1, y=2))
         (sent,) = await store.registrations.take(5)
-        await store.registrations.settle(sent, delivered=True)
+        await store.registrations.complete(sent, delivered=True)
 
         assert await store.registrations.add(registration("a", y=2, x=1))
         assert await store.registrations.add(registration("a", x=1, y=3))
@@ -80,7 +80,7 @@ async def test_an_undelivered_target_is_queued_again_at_the_end(stores: Stores) 
         await store.registrations.add(registration("a"))
         (failed,) = await store.registrations.take(1)
         await store.registrations.add(registration("b"))
-        await store.registrations.settle(failed, delivered=False)
+        await store.registrations.complete(failed, delivered=False)
         assert list(await store.registrations.take(5)) == [registration("b"), registration("a")]
 
 
@@ -90,7 +90,7 @@ async def test_an_undelivered_target_gives_way_to_its_newer_description(stores: 
         await store.registrations.add(registration("a", age=1))
         (failed,) = await store.registrations.take(1)
         await store.registrations.add(registration("a", age=2))
-        await store.registrations.settle(failed, delivered=False)
+        await store.registrations.complete(failed, delivered=False)
         assert list(await store.registrations.take(5)) == [registration("a", age=2)]
 
 
@@ -100,7 +100,7 @@ async def test_an_equal_target_is_not_queued_while_it_is_being_sent(stores: Stor
         await store.registrations.add(registration("a"))
         (taken,) = await store.registrations.take(1)
         assert await store.registrations.add(registration("a"))
-        await store.registrations.settle(taken, delivered=False)
+        await store.registrations.complete(taken, delivered=False)
         assert list(await store.registrations.take(5)) == [registration("a")]
 
 
@@ -114,5 +114,5 @@ async def test_a_full_queue_says_so(stores: Stores) -> None:
         (taken,) = await store.registrations.take(5)
         assert taken == registration("a", about=long + "x")
         assert not await store.registrations.add(registration("b", about=long))
-        await store.registrations.settle(taken, delivered=True)
+        await store.registrations.complete(taken, delivered=True)
         assert await store.registrations.add(registration("b", about=long))

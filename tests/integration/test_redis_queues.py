@@ -100,7 +100,7 @@ async def test_attributes_told_elsewhere_are_kept_when_a_target_is_stored_late(
                 assert await store.targets.get(ENVIRONMENT, "bo") == Target("bo", "Bo")
             finally:
                 server.pause(on=False)
-            await store.recovery.look()
+            await store.recovery.poll()
             assert await other.targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"plan": "gold"})
             assert await other.targets.get(ENVIRONMENT, "bo") == Target("bo", "Bo")
 

@@ -196,7 +196,7 @@ async def test_targets_survive_a_redis_that_is_away(tmp_path: Path, prefix: str)
             assert await store.targets.get(ENVIRONMENT, "late") == late
             server.start()
             assert await store.targets.get(ENVIRONMENT, "known") == known, "Redis was emptied"
-            await store.recovery.look()
+            await store.recovery.poll()
             assert await other.targets.get(ENVIRONMENT, "late") == late
 
 
@@ -220,7 +220,7 @@ async def test_a_silent_redis_holds_nobody_up(tmp_path: Path, prefix: str) -> No
                 assert asyncio.get_running_loop().time() - begun < 10
             finally:
                 server.pause(on=False)
-            await store.recovery.look()
+            await store.recovery.poll()
             assert await store.targets.get(ENVIRONMENT, "new") == Target("new")
 
 
@@ -229,16 +229,16 @@ async def test_a_newcomer_before_the_fleet_has_noticed(tmp_path: Path, prefix: s
     with redis_server(tmp_path) as own:
         async with member(endpoint(own), prefix) as old, member(endpoint(own), prefix) as new:
             assert await old.secrets.auth_secret(Secret("first")) == Secret("first")
-            await old.recovery.look()
+            await old.recovery.poll()
             redis_command(own.port, "FLUSHALL")
             assert await new.secrets.auth_secret(Secret("second")) == Secret("second")
             for store in (new, old, new):
-                await store.recovery.look()
+                await store.recovery.poll()
             assert set(old.secrets.others()) == {Secret("second")}
             assert set(new.secrets.others()) == {Secret("first")}
             async with member(endpoint(own), prefix) as third:
                 assert await third.secrets.auth_secret(Secret("third")) == Secret("second")
-                await third.recovery.look()
+                await third.recovery.poll()
                 assert set(third.secrets.others()) == {Secret("first")}
 
 
@@ -417,13 +417,13 @@ async def test_an_emptied_redis_gets_the_newest_description(
     with redis_server(tmp_path) as server:
         async with member(endpoint(server), prefix) as one, member(endpoint(server), prefix) as two:
             for store in (one, two):
-                await store.recovery.look()
+                await store.recovery.poll()
             await one.targets.put(ENVIRONMENT, old)
             await two.targets.put(ENVIRONMENT, new)
             redis_command(server.port, "FLUSHALL")
             for store in (two, one) if newer_first else (one, two):
-                await store.recovery.look()
-                await store.recovery.look()
+                await store.recovery.poll()
+                await store.recovery.poll()
             for store in (one, two):
                 assert await store.targets.get(ENVIRONMENT, "ana") == new
 
@@ -437,7 +437,7 @@ async def test_a_redis_that_came_back_with_older_targets_is_told(server: RedisSe
         await store.targets.put(ENVIRONMENT, Target("ana", "today"))
         await store._connection.do("HSET", targets, "ana", yesterday)
         assert await store.targets.get(ENVIRONMENT, "ana") == Target("ana", "today")
-        await store.recovery.look()
+        await store.recovery.poll()
         assert await other.targets.get(ENVIRONMENT, "ana") == Target("ana", "today")
 
 

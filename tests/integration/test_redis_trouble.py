@@ -56,7 +56,7 @@ async def test_a_redis_that_drops_things_is_warned_of_once(tmp_path: Path, prefi
             where = Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))
             async with RedisStore(where, prefix, "epoch", clock, telemetry) as store:
                 for _ in range(2):
-                    await store.recovery.look()
+                    await store.recovery.poll()
         assert lines.getvalue().count("maxmemory-policy noeviction") == warnings
 
 

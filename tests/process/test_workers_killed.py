@@ -187,7 +187,7 @@ async def test_a_sync_process_that_is_away_is_not_missed(tmp_path: Path) -> None
                 async def degraded() -> bool:
                     answer = await client.http.get("/health/ready")
                     assert answer.status_code == 200
-                    return "sync process is away" in answer.text
+                    return "sync process is not reachable" in answer.text
 
                 await eventually(degraded)
                 await client.authenticate({"identifier": "zed", "attributes": {"country": "DE"}})

@@ -176,9 +176,9 @@ class Directory(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.0, 1.0, 14.0, 29.0, 31.0]))
     def wait(self, seconds: float) -> None:
         """Time passes, and the watcher looks."""
-        self.look(seconds)
+        self.poll(seconds)
 
-    def look(self, seconds: float) -> None:
+    def poll(self, seconds: float) -> None:
         self.loop.run_until_complete(self.clock.advance(seconds))
         self.loop.run_until_complete(self.watcher.scan())
         now = self.clock.monotonic()
@@ -201,8 +201,8 @@ class Directory(RuleBasedStateMachine):
     @rule()
     def outlast_the_grace(self) -> None:
         """It stays as it is for long."""
-        self.look(0.0)
-        self.look(GRACE + 1)
+        self.poll(0.0)
+        self.poll(GRACE + 1)
 
     def is_absent(self, name: str, part: str) -> bool | None:
         """Whether a file is not there; ``None`` if the directory that would say so cannot be read."""

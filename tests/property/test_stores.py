@@ -317,8 +317,8 @@ class Stores(RuleBasedStateMachine):
         async def act(twin: Twin) -> None:
             for registration in twin.taken[which : which + 1]:
                 twin.taken.remove(registration)
-                twin.registrations.settle(registration, delivered=delivered)
-                await twin.store.registrations.settle(registration, delivered=delivered)
+                twin.registrations.complete(registration, delivered=delivered)
+                await twin.store.registrations.complete(registration, delivered=delivered)
 
         self._all(act)
 
@@ -373,7 +373,7 @@ class Stores(RuleBasedStateMachine):
                 del twin.statuses[environment]
             for held in twin.configs.held.values():
                 held.recent.clear()
-            await twin.look()
+            await twin.poll()
             assert set(await twin.store.configs.environments()) == set(twin.configs.held)
 
         self._all(act)

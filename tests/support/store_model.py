@@ -233,7 +233,7 @@ class RegistrationModel:
             assert self.waiting.pop(_name(registration)) == registration.target
             self.taken[_name(registration)] = registration.target
 
-    def settle(self, registration: Registration, *, delivered: bool) -> None:
+    def complete(self, registration: Registration, *, delivered: bool) -> None:
         """Nothing happens to one that is settled already."""
         target = self.taken.pop(_name(registration), None)
         if target is None:

@@ -88,7 +88,7 @@ class Twin:
         watching = asyncio.Event()
         self._watching = asyncio.create_task(self._watch(self.open_stores[-1].configs, watching))
         await watching.wait()
-        await self.look()
+        await self.poll()
         if self.secret is not None:
             # Every process asks at its start, and so can put the secret back later.
             for store in self.open_stores:
@@ -102,11 +102,11 @@ class Twin:
         while self.open_stores:
             await self.open_stores.pop().__aexit__(None, None, None)
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """What members do from time to time."""
         for store in self.open_stores:
             if isinstance(store, RedisStore):
-                await store.recovery.look()
+                await store.recovery.poll()
 
     async def hears(self, environment: EnvironmentId, revision: Revision | None) -> None:
         """Wait until the watcher knows the environment's newest revision."""

@@ -1,4 +1,5 @@
-"""What asyncio leaves out: cancellations that libraries miss, borders to libraries, work that is kept going.
+"""Helpers for asyncio: cancellation, borders to libraries, locks, limits, and work that is kept running.
 
-It knows the errors, the model and telemetry, and nothing of flags, stores or HTTP.
+It imports ``errors``, ``model`` and ``telemetry``, and knows nothing of flags, stores or HTTP. Every room
+above ``telemetry`` may import it.
 """

@@ -1,5 +1,5 @@
-"""What SDKs and operators call: authentication, reads, evaluations, usage posts, streams' requests, health.
+"""What SDKs and operators call: authentication, reads, evaluations, usage, opening streams, health, OFREP.
 
-``routes`` is the table. Handlers answer from snapshots; what they need of whoever talks to Harness they
-declare in ``ports``. Only ``app`` imports this room.
+``routes`` is the table of routes. Handlers answer from snapshots; ``ports`` declares what they need from the
+rooms that talk to Harness. Only ``app`` may import this room.
 """

@@ -1,4 +1,4 @@
-"""What this room needs of others, as narrow protocols; ``modes`` says who satisfies them."""
+"""What this room needs of others, as small protocols; ``app`` chooses the implementations."""
 
 import asyncio
 from collections.abc import Callable

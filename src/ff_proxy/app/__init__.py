@@ -1,6 +1,6 @@
-"""Composition: each mode names the concrete classes that it is made of, and nothing else does.
+"""Composition: the only room that chooses concrete classes.
 
-A mode is a type with its own options (``config.records``) and a module here with a function ``run``, which
-builds the graph and runs it. ``stores``, ``serving`` and ``saas`` build the parts that modes share. Only
-``cli`` and ``commands`` import this room; there is no logic in it.
+Each mode has its own options (``config.records``) and a module here with a function ``run``, which builds the
+objects and runs them. ``stores``, ``serving`` and ``upstream`` build the parts that modes share; there is no
+other logic here. Only ``cli`` and ``commands`` may import this room.
 """

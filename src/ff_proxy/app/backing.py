@@ -22,8 +22,8 @@ class Backing:
     ``leads`` says which environments this process sends usage for. Given the upstream, ``services`` makes
     what keeps the store's side going, and ``readiness`` says how far both sides have come. ``others`` are the
     secrets that other members sign with, if not with the same, ``bound`` the same of single environments, and
-    ``signed_with`` hears of those that are signed with here. ``alone`` are environments that are kept in this
-    process's memory until the store answers.
+    ``signed_with`` hears of those that are signed with here. ``standalone`` are environments that are kept in
+    this process's memory until the store answers.
     """
 
     store: Store
@@ -35,4 +35,4 @@ class Backing:
     others: Callable[[], Collection[Secret]] = tuple
     bound: Callable[[EnvironmentId], Collection[Secret]] = nothing_bound
     signed_with: Callable[[EnvironmentId, Secret], object] = unused
-    alone: Callable[[], frozenset[EnvironmentId]] = frozenset
+    standalone: Callable[[], frozenset[EnvironmentId]] = frozenset

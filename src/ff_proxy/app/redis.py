@@ -64,7 +64,7 @@ async def open_fleet(
             others=store.secrets.others,
             bound=store.secrets.bound,
             signed_with=store.secrets.signed_with,
-            alone=store.configs.alone,
+            standalone=store.configs.standalone,
         )
 
 

@@ -61,7 +61,7 @@ async def _beside_sync(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(redis_store(options.store, shares, clock, telemetry))
         link = await stack.enter_async_context(IpcStore(common.link, common.generations, clock, shares))
-        configs = ConfigsBesideSync(store.configs, link.configs, lambda: state.alone)
+        configs = ConfigsBesideSync(store.configs, link.configs, lambda: state.standalone)
         snapshots = SnapshotRegistry(configs, compile_options(serving_options), clock, telemetry)
         state = SyncState(link, snapshots, clock)
         taking = make_ingest(options, store, clock, telemetry)

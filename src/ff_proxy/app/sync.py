@@ -22,7 +22,7 @@ from ff_proxy.config.records import (
     SqliteStoreOptions,
 )
 from ff_proxy.errors import ExitCode
-from ff_proxy.ipc import CountedTargets, IpcServer, Offer, State
+from ff_proxy.ipc import CountedTargets, IpcServer, State, WorkerServices
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import SdkKey
 from ff_proxy.model.readiness import Readiness
@@ -81,11 +81,11 @@ async def _online(
             return telemetry.failures.merge_into(backing.readiness(saas.upstream))
 
         async def state() -> State:
-            await held.look()
+            await held.poll()
             mine = frozenset(saas.upstream.environments())
-            return State(readiness(), mine, held.names & mine, backing.alone())
+            return State(readiness(), mine, held.names & mine, backing.standalone())
 
-        offer = Offer(
+        offer = WorkerServices(
             configs=store.configs,
             targets=targets,
             usage=store.usage,
@@ -153,7 +153,7 @@ async def _offline(
             await watcher.load()
 
         there = KnownEnvironments(held.configs, clock)
-        await there.look()
+        await there.poll()
         recovery = [*recovery_of(kept), *recovery_of(held)]
 
         def readiness() -> Readiness:
@@ -166,11 +166,11 @@ async def _offline(
             return KeyVerdict.REFUSED if there.names else KeyVerdict.UNAVAILABLE
 
         async def state() -> State:
-            await there.look()
+            await there.poll()
             # As the Go proxy: offline there is no stream whose state /health could tell.
             return State(readiness(), frozenset(), there.names)
 
-        offer = Offer(
+        offer = WorkerServices(
             configs=held.configs,
             targets=targets,
             usage=held.usage,
@@ -197,7 +197,7 @@ async def _run(
 ) -> ExitCode:
     """Until told; workers have handed over everything when they are gone, and then it is sent on."""
     patience = shutdown.deadline - last_seconds(shutdown)
-    gone = Phase("workers", patience, lambda _: link.until_alone())
+    gone = Phase("workers", patience, lambda _: link.until_disconnected())
     return await run_services(
         [link, *services],
         [gone, *flush],

@@ -98,7 +98,7 @@ async def serve_beside_sync(
 ) -> ExitCode:
     """Serve there until told; ``services`` are run besides."""
     serving = make_serving(options, snapshots, needs, clock, telemetry, listening=place.listening)
-    await head_start(HEAD_START, serving.auth_gate.open, snapshots.resync, state.look)
+    await head_start(HEAD_START, serving.auth_gate.open, snapshots.resync, state.poll)
     return await serve_part(
         options.shutdown,
         serving,

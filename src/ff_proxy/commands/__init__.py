@@ -1,5 +1,5 @@
-"""What the commands beside the proxy itself do: one module each, called by ``cli`` and by nobody else.
+"""The commands besides running the proxy, one module each: validate, explain, doctor, compare and others.
 
-A command reads its own few options, composes what it needs and returns an exit code; it raises the house's
-errors and leaves it to ``cli`` to word them.
+A command parses its options, builds what it needs and returns an exit code. Its errors are those of
+``errors``, which ``cli`` prints. Only ``cli`` may import this room.
 """

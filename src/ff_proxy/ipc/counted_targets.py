@@ -1,4 +1,4 @@
-"""A store whose writes move the tide: whoever writes where workers read writes through here."""
+"""A store for targets whose writes increment the shared generations."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,10 +15,9 @@ _Key = tuple[EnvironmentId, str]
 
 
 class CountedTargets:
-    """``targets``, with every write counted before it is acknowledged.
+    """Wraps ``targets`` and counts every write before it is acknowledged.
 
-    A reader may see a write before that. It is counted then as well: another reader who has the old target
-    at hand must not be asked after this one and go back.
+    A read that returns a pending write counts it too: another worker must not serve the older target later.
     """
 
     def __init__(self, targets: TargetStore, generations: SharedGenerations) -> None:
@@ -56,9 +55,9 @@ class CountedTargets:
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
         """See ``TargetStore``."""
-        # A poll brings everything again and again. What is as it was must not cost every worker a question.
-        news = [target for target in targets if not self._holds(environment, target)]
-        with self._counted(environment, news):
+        # A poll repeats all targets. Unchanged ones must not invalidate the workers' caches.
+        changed = [target for target in targets if not self._holds(environment, target)]
+        with self._counted(environment, changed):
             await self._targets.put_many(environment, targets)
 
     def _holds(self, environment: EnvironmentId, target: Target) -> bool:

@@ -10,13 +10,13 @@ from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.snapshots.registry import SnapshotRegistry
 
-# Another process of this machine answers within a millisecond, or is being started again: to go back because
-# of that would be worse than to wait. Of one that is away for long the client says so at once.
+# The sync process answers within a millisecond, unless it is restarting; waiting is better than serving older
+# data. During a long outage the client fails at once.
 _LINK_SECONDS: Final = 3.0
 
 
 class GenerationFreshness:
-    """For a store in another process of this machine: shared memory tells whether anything moved."""
+    """For the store in the sync process: shared memory shows whether anything changed."""
 
     def __init__(self, generations: SharedGenerations, snapshots: SnapshotRegistry) -> None:
         self._generations = generations
@@ -25,11 +25,11 @@ class GenerationFreshness:
         self._checks: dict[EnvironmentId, Callable[[], bool]] = {}
 
     def fresh(self, environment: EnvironmentId, *, bulk: bool) -> bool:
-        """Whether nothing was written since the environment was last compared."""
+        """Whether nothing was written since the last comparison of the environment."""
         return self.checker(environment, bulk=bulk)()
 
     def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[], bool]:
-        """``fresh``, to be asked again and again: every request that is answered again calls it."""
+        """``fresh`` as a function, called for every response from the cache."""
         del bulk
         check = self._checks.get(environment)
         if check is None:
@@ -38,7 +38,7 @@ class GenerationFreshness:
             def check() -> bool:
                 return seen(environment) == counted()
 
-            # Clients name environments that nobody holds: nothing is kept of those.
+            # Clients may name unknown environments: keep no state for those.
             if self._snapshots.get(environment) is not None:
                 self._checks[environment] = check
         return check

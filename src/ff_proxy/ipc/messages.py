@@ -1,7 +1,7 @@
-"""What goes over the socket: one frame per message, MessagePack behind its length.
+"""The messages on the socket: one frame per message, its length followed by MessagePack.
 
-Every request is a record of its own type and names the type of its answer; a failure is answered with
-``Failure``. Notices come unasked, once ``Watch`` was sent.
+Every request has its own type and a fixed type of result; errors are sent as ``Failure``. Notices follow
+``Watch``.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from ff_proxy.model.usage import UsageCount, UsageTarget
 from ff_proxy.store.protocol import Notice, Registration, UsageLease
 
 _LENGTH: Final = 4
-_LONGEST: Final = 512 * 1024 * 1024
+_MAX_FRAME_BYTES: Final = 512 * 1024 * 1024
 
 
 class Environments(msgspec.Struct, frozen=True, tag=True):
@@ -36,7 +36,7 @@ class Environments(msgspec.Struct, frozen=True, tag=True):
 
 
 class Environment(msgspec.Struct, frozen=True, tag=True):
-    """``ConfigReader.environment``; ``known`` is what the asker holds of it from this connection."""
+    """``ConfigReader.environment``; ``known`` is the revision that the worker has from this connection."""
 
     environment: EnvironmentId
     known: Revision | None
@@ -54,7 +54,7 @@ class Statuses(msgspec.Struct, frozen=True, tag=True):
 
 
 class Watch(msgspec.Struct, frozen=True, tag=True):
-    """Send notices from now on."""
+    """Turn notices on."""
 
 
 class GetTarget(msgspec.Struct, frozen=True, tag=True):
@@ -87,17 +87,17 @@ class AddRegistration(msgspec.Struct, frozen=True, tag=True):
 
 
 class CheckKey(msgspec.Struct, frozen=True, tag=True):
-    """Ask whoever is connected to SaaS about a key that nobody here knows."""
+    """Check an unknown key with Harness."""
 
     key: str
 
 
-class AskSecret(msgspec.Struct, frozen=True, tag=True):
+class GetSecret(msgspec.Struct, frozen=True, tag=True):
     """The secret that signs tokens."""
 
 
-class AskState(msgspec.Struct, frozen=True, tag=True):
-    """How the sync process is doing."""
+class GetState(msgspec.Struct, frozen=True, tag=True):
+    """Get the state of the sync process."""
 
 
 Request = (
@@ -111,26 +111,26 @@ Request = (
     | MergeUsage
     | AddRegistration
     | CheckKey
-    | AskSecret
-    | AskState
+    | GetSecret
+    | GetState
 )
 
 
 class State(msgspec.Struct, frozen=True):
-    """How the sync process is doing: ``held`` are the environments that it holds.
+    """The state of the sync process; ``held`` are the environments that its store has.
 
-    ``environments`` are those that ``/health`` speaks of, ``alone`` those that it keeps in its memory until a
-    shared store answers.
+    ``environments`` are listed by ``/health``; ``standalone`` are in its memory until the shared store
+    answers.
     """
 
     readiness: Readiness
     environments: frozenset[EnvironmentId]
     held: frozenset[EnvironmentId]
-    alone: frozenset[EnvironmentId] = frozenset()
+    standalone: frozenset[EnvironmentId] = frozenset()
 
 
-class Part(msgspec.Struct, frozen=True):
-    """An environment as the difference to what the asker holds; ``whole`` if it holds nothing."""
+class EnvironmentDelta(msgspec.Struct, frozen=True):
+    """An environment as the difference to what the worker has; ``whole`` if it has nothing."""
 
     whole: bool
     info: EnvironmentInfo
@@ -144,21 +144,21 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The store at the other end could not do it; ``final``: and never will (``StoreRefused``)."""
+    """The store failed; ``final``: a retry would fail too (``StoreRefused``)."""
 
     problem: str
     final: bool = False
 
 
-class Asked(msgspec.Struct, frozen=True, array_like=True):
-    """A request under a number that its answer carries."""
+class RequestMessage(msgspec.Struct, frozen=True, array_like=True):
+    """A request, numbered to match its response."""
 
     number: int
     request: Request
 
 
-class Answered(msgspec.Struct, frozen=True, array_like=True):
-    """An answer: ``failure`` or ``result`` (MessagePack of the type that the request calls for)."""
+class ResponseMessage(msgspec.Struct, frozen=True, array_like=True):
+    """A response: ``failure`` or ``result`` (MessagePack of the request's result type)."""
 
     number: int
     failure: Failure | None
@@ -166,58 +166,58 @@ class Answered(msgspec.Struct, frozen=True, array_like=True):
 
 
 NOTICES: Final = 0
-"""The number under which notices come."""
+"""The number of notices."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_asked: Final = msgspec.msgpack.Decoder(Asked).decode
-_decode_answered: Final = msgspec.msgpack.Decoder(Answered).decode
+_decode_request: Final = msgspec.msgpack.Decoder(RequestMessage).decode
+_decode_response: Final = msgspec.msgpack.Decoder(ResponseMessage).decode
 
 
 def encode(message: object) -> bytes:
-    """A message, or an answer's result; raises ``StoreRefused`` if it holds what cannot be carried."""
+    """Encode a message or result; raises ``StoreRefused`` for values that MessagePack does not support."""
     with border(_unwritable):
         content = _encode(message)
-    if len(content) > _LONGEST:
+    if len(content) > _MAX_FRAME_BYTES:
         raise StoreRefused(f"a message of {len(content)} bytes for another process of this proxy")
     return content
 
 
 def decode(result: msgspec.Raw, kind: Any) -> Any:
-    """A result as ``kind``; raises ``StoreUnavailable`` if it is none."""
+    """Decode a result as ``kind``; raises ``StoreUnavailable`` if it is malformed."""
     with border(_unreadable):
         return msgspec.msgpack.decode(result, type=kind)
 
 
-def decode_asked(frame: bytes) -> Asked:
-    """What a worker asks; raises ``StoreUnavailable`` if it cannot be read."""
+def decode_request(frame: bytes) -> RequestMessage:
+    """Decode a worker's request; raises ``StoreUnavailable`` if it is malformed."""
     with border(_unreadable):
-        return _decode_asked(frame)
+        return _decode_request(frame)
 
 
-def decode_answered(frame: bytes) -> Answered:
-    """What the sync process answers; raises ``StoreUnavailable`` if it cannot be read."""
+def decode_response(frame: bytes) -> ResponseMessage:
+    """Decode a response; raises ``StoreUnavailable`` if it is malformed."""
     with border(_unreadable):
-        return _decode_answered(frame)
+        return _decode_response(frame)
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    """One frame's content; raises ``StoreUnavailable`` when the other end is gone."""
-    with border(_gone):
+    """Read one frame; raises ``StoreUnavailable`` when the connection is closed."""
+    with border(_disconnected):
         length = int.from_bytes(await reader.readexactly(_LENGTH), "big")
-        if length > _LONGEST:
+        if length > _MAX_FRAME_BYTES:
             raise StoreUnavailable(f"a message of {length} bytes from another process of this proxy")
         return await reader.readexactly(length)
 
 
 def write_frame(writer: asyncio.StreamWriter, message: object) -> None:
-    """Queue one frame for sending; if the other end is gone it is dropped: whoever reads finds out.
+    """Queue one frame for sending; dropped if the connection is closed, which the reader notices.
 
-    Raises ``StoreRefused`` as ``encode`` does, before anything is written.
+    Raises ``StoreRefused`` like ``encode``, before anything is written.
     """
     content = encode(message)
     if writer.is_closing():
-        return  # uvloop's transports would not take it
-    with suppress(OSError, RuntimeError):  # it closes at this very moment
+        return  # uvloop's transports do not accept it
+    with suppress(OSError, RuntimeError):  # it is just closing
         writer.write(len(content).to_bytes(_LENGTH, "big") + content)
 
 
@@ -229,21 +229,21 @@ def _unwritable(error: Exception) -> StoreRefused:
     return StoreRefused(f"a message for another process of this proxy: {described(error)}")
 
 
-def _gone(_: Exception) -> StoreUnavailable:
-    return StoreUnavailable("the process that holds the store is gone")
+def _disconnected(_: Exception) -> StoreUnavailable:
+    return StoreUnavailable("the sync process closed the connection")
 
 
-def difference(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Part:
-    """What turns ``old`` into ``new``, found by identity: the store keeps what does not change."""
+def difference(old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentDelta:
+    """The difference from ``old`` to ``new``, by identity: the store keeps unchanged objects."""
     changed: list[Item] = []
     gone: list[list[str]] = []
-    for before, after in (
+    for old_item, after in (
         ({} if old is None else old.flags, new.flags),
         ({} if old is None else old.segments, new.segments),
     ):
-        changed += [item for name, item in after.items() if before.get(name) is not item]
-        gone.append([name for name in before if name not in after])
-    return Part(
+        changed += [item for name, item in after.items() if old_item.get(name) is not item]
+        gone.append([name for name in old_item if name not in after])
+    return EnvironmentDelta(
         old is None, new.info, new.revision, new.keys, new.since, changed, gone[0], gone[1], new.retired
     )
 
@@ -251,30 +251,30 @@ def difference(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Part:
 __all__ = [
     "NOTICES",
     "AddRegistration",
-    "Answered",
-    "AskSecret",
-    "AskState",
-    "Asked",
     "CheckKey",
     "Environment",
+    "EnvironmentDelta",
     "Environments",
     "Failure",
+    "GetSecret",
+    "GetState",
     "GetTarget",
     "MergeUsage",
     "Notice",
-    "Part",
     "PutTarget",
     "Recent",
     "RecentChange",
     "Request",
+    "RequestMessage",
+    "ResponseMessage",
     "State",
     "Statuses",
     "UpstreamStatus",
     "UsageLease",
     "Watch",
     "decode",
-    "decode_answered",
-    "decode_asked",
+    "decode_request",
+    "decode_response",
     "difference",
     "encode",
     "read_frame",

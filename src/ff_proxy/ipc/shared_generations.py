@@ -1,7 +1,7 @@
-"""Counters in shared memory: one writer counts its writes, readers see at once that something moved.
+"""Counters in shared memory: one process counts its writes, others see at once that something changed.
 
-A counter is eight bytes at an aligned place, written by one process only; readers compare for equality.
-Several environments or targets may share a counter: who finds it moved looks, and finds nothing new.
+A counter is eight aligned bytes, written by one process only; readers compare for equality. Several
+environments or targets may share a counter, which costs only an unnecessary check.
 """
 
 import mmap
@@ -20,10 +20,10 @@ _BYTES: Final = 8
 
 
 class SharedGenerations:
-    """Memory that a process shares with the children it forks afterwards.
+    """Memory shared with children that are forked later.
 
-    The sync process calls the methods that move, and its successor calls ``bump_all``, since nobody
-    knows what was done just before the end; workers compare.
+    The sync process increments; after a restart it calls ``bump_all``, since its last writes may be
+    uncounted. Workers compare.
     """
 
     def __init__(self) -> None:
@@ -43,42 +43,42 @@ class SharedGenerations:
         self._page.close()
 
     def environment(self, environment: EnvironmentId) -> int:
-        """Changes with every write to this environment."""
-        count: int = self._counters[_environment_stripe(environment)]
+        """The counter of an environment's writes."""
+        count: int = self._counters[_environment_slot(environment)]
         return count
 
     def environment_reader(self, environment: EnvironmentId) -> Callable[[], int]:
-        """What ``environment`` answers, for who asks again and again."""
-        return partial(self._counters.__getitem__, _environment_stripe(environment))
+        """A fast reader of ``environment``."""
+        return partial(self._counters.__getitem__, _environment_slot(environment))
 
     def bump_environment(self, environment: EnvironmentId) -> None:
-        """Count a write to an environment: before anybody is told of it."""
-        self._counters[_environment_stripe(environment)] += 1
+        """Count a write to an environment, before it is announced."""
+        self._counters[_environment_slot(environment)] += 1
 
     def target(self, environment: EnvironmentId, identifier: str) -> int:
-        """Changes with every write to this target."""
-        count: int = self._counters[_target_stripe(environment, identifier)]
+        """The counter of a target's writes."""
+        count: int = self._counters[_target_slot(environment, identifier)]
         return count
 
     def target_reader(self, environment: EnvironmentId, identifier: str) -> Callable[[], int]:
-        """What ``target`` answers, for who asks again and again."""
-        return partial(self._counters.__getitem__, _target_stripe(environment, identifier))
+        """A fast reader of ``target``."""
+        return partial(self._counters.__getitem__, _target_slot(environment, identifier))
 
     def bump_target(self, environment: EnvironmentId, identifier: str) -> None:
         """Count a write to a target."""
-        self._counters[_target_stripe(environment, identifier)] += 1
+        self._counters[_target_slot(environment, identifier)] += 1
 
     def bump_all(self) -> None:
-        """Have everybody compare everything."""
-        for stripe in range(_ENVIRONMENTS + _TARGETS):
-            self._counters[stripe] += 1
+        """Invalidate everything."""
+        for slot in range(_ENVIRONMENTS + _TARGETS):
+            self._counters[slot] += 1
 
 
-def _environment_stripe(environment: EnvironmentId) -> int:
+def _environment_slot(environment: EnvironmentId) -> int:
     return _hashed(environment) % _ENVIRONMENTS
 
 
-def _target_stripe(environment: EnvironmentId, identifier: str) -> int:
+def _target_slot(environment: EnvironmentId, identifier: str) -> int:
     return _ENVIRONMENTS + _hashed(f"{environment}\0{identifier}") % _TARGETS
 
 

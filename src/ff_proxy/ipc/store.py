@@ -1,4 +1,4 @@
-"""A worker's end: the store of the sync process, as a store."""
+"""The worker's side: the sync process's store."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -23,18 +23,18 @@ from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.protocol import UNKNOWN, Notice, Registration, Unknown
 from ff_proxy.wire.stored import same_target
 
-# Besides what is read: how a reader of the shared counters and its closure are kept.
+# Overhead per cached target: a counter reader and its closure.
 _READ_BYTES: Final = 500
-# A little more than the store itself takes to give up.
+# A little longer than the store's own timeout.
 _MERGE_SECONDS: Final = 35.0
 _Key = tuple[EnvironmentId, str]
 
 
 class IpcStore:
-    """What a worker needs of a store: it reads environments, and hands up what SDKs send.
+    """The store for a worker: it reads environments, and passes on what SDKs send.
 
-    ``async with`` keeps it connected. While the sync process is away, calls wait a moment (see ``IpcClient``)
-    and then raise ``StoreUnavailable``; watchers look again once it is back.
+    ``async with`` keeps it connected. While the sync process is down, calls wait a moment (see ``IpcClient``)
+    and then raise ``StoreUnavailable``.
     """
 
     def __init__(
@@ -44,29 +44,29 @@ class IpcStore:
         clock: Clock,
         shares: MemoryShares = LEAST_SHARES,
     ) -> None:
-        line = IpcClient(path, clock)
-        self._line = line
-        self.configs: Final = IpcConfigs(line)
-        self.targets: Final = IpcTargets(line, generations, clock, shares)
-        self.usage: Final = IpcUsage(line)
-        self.registrations: Final = IpcRegistrations(line)
-        self.secrets: Final = IpcSecrets(line)
+        client = IpcClient(path, clock)
+        self._client = client
+        self.configs: Final = IpcConfigs(client)
+        self.targets: Final = IpcTargets(client, generations, clock, shares)
+        self.usage: Final = IpcUsage(client)
+        self.registrations: Final = IpcRegistrations(client)
+        self.secrets: Final = IpcSecrets(client)
 
     async def check(self, key: SdkKey) -> KeyVerdict:
-        """What the sync process finds out about ``key``; never raises."""
+        """Have the sync process check ``key``; never raises."""
         try:
-            verdict: KeyVerdict = await self._line.ask(messages.CheckKey(key.reveal()), KeyVerdict)
+            verdict: KeyVerdict = await self._client.call(messages.CheckKey(key.reveal()), KeyVerdict)
         except StoreUnavailable:
             return KeyVerdict.UNAVAILABLE
         return verdict
 
     async def state(self) -> messages.State:
-        """How the sync process is doing."""
-        state: messages.State = await self._line.ask(messages.AskState(), messages.State)
+        """The state of the sync process."""
+        state: messages.State = await self._client.call(messages.GetState(), messages.State)
         return state
 
     async def __aenter__(self) -> Self:
-        await self._line.__aenter__()
+        await self._client.__aenter__()
         return self
 
     async def __aexit__(
@@ -75,19 +75,19 @@ class IpcStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._line.__aexit__(kind, error, trace)
+        await self._client.__aexit__(kind, error, trace)
 
 
 class IpcConfigs:
-    """Environments as the other process holds them; what was read is kept, and only differences travel."""
+    """The sync process's environments; caches what was read, so only differences are sent."""
 
-    def __init__(self, line: IpcClient) -> None:
-        self._line = line
+    def __init__(self, client: IpcClient) -> None:
+        self._client = client
         self._held: dict[EnvironmentId, EnvironmentConfig] = {}
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``."""
-        found: Mapping[EnvironmentId, Revision] = await self._line.ask(
+        found: Mapping[EnvironmentId, Revision] = await self._client.call(
             messages.Environments(), dict[EnvironmentId, Revision]
         )
         return found
@@ -96,37 +96,37 @@ class IpcConfigs:
         """See ``ConfigReader``."""
         held = self._held.get(environment)
         known = None if held is None else held.revision
-        part: messages.Part | None = await self._line.ask(
-            messages.Environment(environment, known), messages.Part | None
+        part: messages.EnvironmentDelta | None = await self._client.call(
+            messages.Environment(environment, known), messages.EnvironmentDelta | None
         )
         if part is None:
             self._held.pop(environment, None)
             return None
-        config = _joined(held, part)
+        config = _apply_delta(held, part)
         self._held[environment] = config
         return config
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
         """See ``ConfigReader``."""
-        found: Sequence[RecentChange] = await self._line.ask(
+        found: Sequence[RecentChange] = await self._client.call(
             messages.Recent(environment, since), list[RecentChange]
         )
         return found
 
     async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
         """See ``StatusStore``."""
-        found: Mapping[EnvironmentId, UpstreamStatus] = await self._line.ask(
+        found: Mapping[EnvironmentId, UpstreamStatus] = await self._client.call(
             messages.Statuses(), dict[EnvironmentId, UpstreamStatus]
         )
         return found
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
         """See ``ChangeSource``; the iterator raises ``StoreUnavailable`` when the connection is lost."""
-        return self._line.watch()
+        return self._client.watch()
 
 
 class _Read(msgspec.Struct, frozen=True):
-    """A target that was read when its counter stood at ``count``; ``counted`` says where it stands now."""
+    """A target read when its counter was ``count``; ``counted`` reads the counter."""
 
     counted: Callable[[], int]
     count: int
@@ -134,50 +134,50 @@ class _Read(msgspec.Struct, frozen=True):
 
 
 class IpcTargets:
-    """Targets that the other process keeps; the tide tells whether one that was read is still the truth.
+    """The sync process's targets; the shared generations tell whether a cached one is current.
 
-    What could not be handed over is owed, and counts here until ``pay`` has done so.
+    Writes that failed are pending and visible here until ``flush_pending`` sends them.
     """
 
     def __init__(
-        self, line: IpcClient, generations: SharedGenerations, clock: Clock, shares: MemoryShares
+        self, client: IpcClient, generations: SharedGenerations, clock: Clock, shares: MemoryShares
     ) -> None:
-        self._line = line
+        self._client = client
         self._generations = generations
         self._clock = clock
         self._cache: BoundedMap[_Key, _Read] = BoundedMap(
             shares.targets, lambda key, read: _READ_BYTES + entry_cost(key, read.found)
         )
-        self._owed: BoundedMap[_Key, messages.PutTarget] = BoundedMap(shares.pending_writes)
+        self._pending: BoundedMap[_Key, messages.PutTarget] = BoundedMap(shares.pending_writes)
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``."""
         key = (environment, identifier)
-        owed = self._owed.recall(key)
-        if owed is not None:
-            return owed.target
+        pending = self._pending.recall(key)
+        if pending is not None:
+            return pending.target
         read = self._cache.get(key)
         return UNKNOWN if read is None or read.counted() != read.count else read.found
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
-        """See ``TargetStore``; what was read before is the answer while the other process is away."""
+        """See ``TargetStore``; returns the cached target while the sync process is down."""
         key = (environment, identifier)
         counted = self._generations.target_reader(environment, identifier)
         before = counted()
         try:
-            found: Target | None = await self._line.ask(
+            found: Target | None = await self._client.call(
                 messages.GetTarget(environment, identifier), Target | None
             )
         except StoreUnavailable:
-            owed, cached = self._owed.recall(key), self._cache.get(key)
-            if owed is not None:
-                return owed.target
+            pending, cached = self._pending.recall(key), self._cache.get(key)
+            if pending is not None:
+                return pending.target
             if cached is not None:
                 return cached.found
             raise
         earlier = self._cache.get(key)
         if earlier is not None and earlier.found and found and same_target(earlier.found, found):
-            found = earlier.found  # the same object for as long as it is unchanged
+            found = earlier.found  # the same object while it is unchanged
         self._cache.put(key, _Read(counted, before, found))
         return found
 
@@ -187,68 +187,68 @@ class IpcTargets:
         now = milliseconds(self._clock)
         request = messages.PutTarget(environment, target, keep_attributes)
         try:
-            await self._line.ask(request, None)
+            await self._client.call(request, None)
         except StoreUnavailable:
-            # What is handed over later must not take the place of what another worker was told meanwhile.
-            self._owe(key, msgspec.structs.replace(request, described_at=now))
+            # A late write must not replace a newer one from another worker.
+            self._add_pending(key, msgspec.structs.replace(request, described_at=now))
             raise
-        self._owed.pop(key)
+        self._pending.pop(key)
 
-    async def pay(self) -> None:
-        """Hand over what could not be handed over when it came; raises ``StoreUnavailable``."""
-        for key, request in list(self._owed.items()):
-            with suppress(StoreRefused):  # it never will be: the others go on
-                await self._line.ask(request, None)
-            if self._owed.get(key) is request:
-                self._owed.pop(key)
+    async def flush_pending(self) -> None:
+        """Send pending writes; raises ``StoreUnavailable``."""
+        for key, request in list(self._pending.items()):
+            with suppress(StoreRefused):  # it will never succeed: continue with the others
+                await self._client.call(request, None)
+            if self._pending.get(key) is request:
+                self._pending.pop(key)
 
-    def _owe(self, key: _Key, request: messages.PutTarget) -> None:
+    def _add_pending(self, key: _Key, request: messages.PutTarget) -> None:
         known = self._cache.get(key)
         if request.keep_attributes and known is not None and known.found is not None:
             merged = msgspec.structs.replace(request.target, attributes=known.found.attributes)
             request = msgspec.structs.replace(request, target=merged)
-        self._owed.put(key, request)
+        self._pending.put(key, request)
 
 
 class IpcUsage:
-    """The way up for counts."""
+    """Passes usage to the sync process."""
 
-    def __init__(self, line: IpcClient) -> None:
-        self._line = line
+    def __init__(self, client: IpcClient) -> None:
+        self._client = client
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """See ``UsageQueue``."""
         request = messages.MergeUsage(counts, targets)
-        # What was not answered may have been done all the same, and nobody waits for it.
-        dropped: int = await self._line.ask(request, int, again=False, seconds=_MERGE_SECONDS)
+        # A lost response may mean success, and nobody waits for it.
+        dropped: int = await self._client.call(request, int, retry=False, seconds=_MERGE_SECONDS)
         return dropped
 
 
 class IpcRegistrations:
-    """The way up for targets."""
+    """Passes registrations to the sync process."""
 
-    def __init__(self, line: IpcClient) -> None:
-        self._line = line
+    def __init__(self, client: IpcClient) -> None:
+        self._client = client
 
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``."""
-        added: bool = await self._line.ask(messages.AddRegistration(registration), bool)
+        added: bool = await self._client.call(messages.AddRegistration(registration), bool)
         return added
 
 
 class IpcSecrets:
-    """The signing secret as the other process has it."""
+    """The sync process's signing secret."""
 
-    def __init__(self, line: IpcClient) -> None:
-        self._line = line
+    def __init__(self, client: IpcClient) -> None:
+        self._client = client
 
     async def auth_secret(self, candidate: Secret) -> Secret:
-        """See ``SecretStore``; there is always one already."""
+        """See ``SecretStore``; the sync process always has one."""
         del candidate
-        return Secret(await self._line.ask(messages.AskSecret(), str))
+        return Secret(await self._client.call(messages.GetSecret(), str))
 
 
-def _joined(held: EnvironmentConfig | None, part: messages.Part) -> EnvironmentConfig:
+def _apply_delta(held: EnvironmentConfig | None, part: messages.EnvironmentDelta) -> EnvironmentConfig:
     flags: dict[str, Item] = {} if part.whole or held is None else dict(held.flags)
     segments: dict[str, Item] = {} if part.whole or held is None else dict(held.segments)
     for name in part.gone_flags:

@@ -1,4 +1,4 @@
-"""How far a worker has come: what the sync process says of itself, and whether the worker holds as much."""
+"""A worker's readiness: the sync process's state, and whether the worker has loaded as much."""
 
 import asyncio
 from collections.abc import Set as AbstractSet
@@ -14,7 +14,7 @@ from ff_proxy.snapshots.snapshot import Snapshot
 
 _STARTING_SECONDS: Final = 0.1
 _SECONDS: Final = 1.0
-_AWAY: Final = "the sync process is away: what is loaded is served"
+_AWAY: Final = "the sync process is not reachable, serving what is loaded"
 
 
 class _Snapshots(Protocol):
@@ -24,10 +24,10 @@ class _Snapshots(Protocol):
 
 
 class SyncState:
-    """The service that asks the sync process how it is doing, and hands over what is owed to it.
+    """The service that polls the sync process's state and sends it pending writes.
 
-    A worker is ready once the sync process was and everything that it held is loaded here. Afterwards nothing
-    that happens to the sync process makes it unready again, only degraded (spec/behaviour#readiness).
+    A worker is ready once the sync process is ready and everything that it had is loaded here. After that, a
+    failure of the sync process makes it degraded, never unready (spec/behaviour#readiness).
     """
 
     name = "sync state"
@@ -37,48 +37,50 @@ class SyncState:
         self._store = store
         self._snapshots = snapshots
         self._clock = clock
-        self._told: State | None = None
+        self._last_state: State | None = None
         self._away = False
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Poll until cancelled."""
         while True:
-            await self.look()
+            await self.poll()
             await self._clock.sleep(_SECONDS if self.ready.is_set() else _STARTING_SECONDS)
 
-    async def look(self) -> None:
-        """Ask once."""
+    async def poll(self) -> None:
+        """Poll once."""
         try:
-            self._told = await self._store.state()
-            await self._store.targets.pay()
+            self._last_state = await self._store.state()
+            await self._store.targets.flush_pending()
         except StoreUnavailable:
             self._away = True
             return
         self._away = False
-        if self._told.readiness.ready and not self._missing(self._told.held):
+        if self._last_state.readiness.ready and not self._missing(self._last_state.held):
             self.ready.set()
 
     def readiness(self) -> Readiness:
-        """This worker's."""
-        told = self._told
-        if told is None:
+        """This worker's readiness."""
+        last_state = self._last_state
+        if last_state is None:
             return Readiness(pending=("the sync process has not been reached yet",))
-        sync = told.readiness
-        loaded = len(told.held) - len(self._missing(told.held))
+        sync = last_state.readiness
+        loaded = len(last_state.held) - len(self._missing(last_state.held))
         degraded = (*sync.degraded, *([_AWAY] if self._away else []))
         if self.ready.is_set():
             return Readiness(loaded, refused=sync.refused, degraded=(*degraded, *sync.pending))
-        missing = [f"environment {name}: not loaded by this process yet" for name in self._missing(told.held)]
+        missing = [
+            f"environment {name}: not loaded by this process yet" for name in self._missing(last_state.held)
+        ]
         return Readiness(loaded, (*sync.pending, *missing), sync.refused, degraded)
 
     def environments(self) -> AbstractSet[EnvironmentId]:
-        """Those that ``/health`` speaks of."""
-        return self._told.environments if self._told is not None else frozenset()
+        """The environments that ``/health`` lists."""
+        return self._last_state.environments if self._last_state is not None else frozenset()
 
     @property
-    def alone(self) -> AbstractSet[EnvironmentId]:
-        """Those that only the sync process has, since the store that is shared has not answered yet."""
-        return self._told.alone if self._told is not None else frozenset()
+    def standalone(self) -> AbstractSet[EnvironmentId]:
+        """The environments that only the sync process has, until the shared store answers."""
+        return self._last_state.standalone if self._last_state is not None else frozenset()
 
     def _missing(self, held: AbstractSet[EnvironmentId]) -> list[EnvironmentId]:
         return sorted(name for name in held if self._snapshots.get(name) is None)

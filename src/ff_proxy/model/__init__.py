@@ -1,5 +1,5 @@
-"""Frozen records that pass between rooms, and the only place where the wire's JSON names exist.
+"""Frozen records that pass between rooms, and small rules about them.
 
-Every room may import the model; the model imports only ``ff_proxy.errors``. It does no I/O, reads
-no clock and knows no event loop: a record is made, read and compared, nothing else.
+It does no I/O, reads no clock and knows no event loop. It imports only ``errors`` and ``bounded``; every room
+may import it.
 """

@@ -1,7 +1,6 @@
-"""A Harness SaaS small enough to read: the client, stream, metrics and admin APIs over loopback.
+"""A small Harness for development, the demo and tests: client, stream, metrics and admin APIs on loopback.
 
-It owns the environments it serves (plain wire documents, a version bumped on each change), what it
-received, and a way to misbehave on request; it serves developers of applications, the demo and the
-tests. ``state`` and its neighbours know no sockets; ``server`` is the only module that listens. It is
-imported by ``commands`` (and tests), and imports evaluation, offline, telemetry and model.
+It owns the environments that it serves, records what it receives, and fails on request. ``state`` and its
+neighbours know no sockets; only ``server`` listens. It writes its own wire format, so that tests against it
+find mistakes in ``wire``. Only ``commands`` and tests may import it.
 """

@@ -48,10 +48,10 @@ class EnvironmentMetrics:
         """Look until cancelled."""
         self.ready.set()
         while True:
-            await self.look()
+            await self.poll()
             await self._clock.sleep(max(_LOOK_SECONDS, len(self._ages) / _PER_SECOND))
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Look once; while the store does not answer, data grows older by what was known last."""
         before = self._clock.monotonic()
         try:

@@ -1,6 +1,6 @@
-"""The truth and its change feed: environments, targets, usage on its way up, and compiled snapshots.
+"""Stores: environments with a change feed, targets, and queues of usage and registrations.
 
-``protocol`` says what a store is; adapters (memory, SQLite, Redis) keep to it, and one contract
-suite holds them equal. ``snapshots`` compiles what a store holds and announces differences. Upstream
-and offline write here, usage queues here, web reads snapshots; only ``modes`` names an adapter.
+``protocol`` defines a store; the adapters (memory, SQLite, Redis) implement it, and one contract suite tests
+them all. ``upstream`` and ``offline`` write to stores, ``usage`` queues in them, ``snapshots`` reads them.
+Any of these may import ``protocol``; only ``app`` and ``commands`` may import an adapter.
 """

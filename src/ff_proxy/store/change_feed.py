@@ -1,4 +1,4 @@
-"""A feed of notices within one process: conflated per environment, so that no watcher can fall behind."""
+"""A feed of notices within one process, conflated per environment, so that no watcher falls behind."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,20 +9,20 @@ from ff_proxy.store.protocol import Notice
 
 
 class Feed:
-    """Hands each notice to every watcher; one that is slow sees the newest per environment."""
+    """Delivers each notice to every watcher; a slow one gets only the newest per environment."""
 
     def __init__(self) -> None:
-        # In the order in which they came, which is the order in which they are told.
+        # In order of arrival.
         self._watchers: dict[_Watcher, None] = {}
 
     def publish(self, notice: Notice) -> None:
-        """Tell every watcher, without waiting for any."""
+        """Notify every watcher without waiting."""
         for watcher in self._watchers:
-            watcher.tell(notice)
+            watcher.notify(notice)
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncIterator[Notice]]:
-        """Subscribe for as long as the context lasts."""
+        """Subscribe during the context."""
         watcher = _Watcher()
         self._watchers[watcher] = None
         try:
@@ -34,16 +34,16 @@ class Feed:
 class _Watcher:
     def __init__(self) -> None:
         self._pending: dict[EnvironmentId, Notice] = {}
-        self._told = asyncio.Event()
+        self._wake = asyncio.Event()
 
-    def tell(self, notice: Notice) -> None:
+    def notify(self, notice: Notice) -> None:
         self._pending[notice.environment] = notice
-        self._told.set()
+        self._wake.set()
 
     async def notices(self) -> AsyncIterator[Notice]:
         while True:
-            await self._told.wait()
-            self._told.clear()
+            await self._wake.wait()
+            self._wake.clear()
             pending, self._pending = self._pending, {}
             for notice in pending.values():
                 yield notice

@@ -1,4 +1,4 @@
-"""A target's content in 16 bytes, so that 'was an equal one sent before?' needs no copy of the target."""
+"""A 16-byte hash of a target, to detect repeated registrations without keeping a copy."""
 
 import hashlib
 
@@ -7,5 +7,5 @@ from ff_proxy.wire.stored import encode_target
 
 
 def fingerprint(target: Target) -> bytes:
-    """Equal for equal targets, whatever the order of their attributes; the same in every process."""
+    """Hash a target: equal targets have equal hashes, whatever the order of attributes, in every process."""
     return hashlib.blake2b(encode_target(target), digest_size=16).digest()

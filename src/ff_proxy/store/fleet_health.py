@@ -1,4 +1,4 @@
-"""How a shared store and those who lead its environments are doing, as seen from one member."""
+"""The health of a shared store and of the leaders of its environments, seen from one member."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -13,16 +13,16 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.store.protocol import StatusStore
 
-_LOOK_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 2.0
-# The more environments, the less often: a member asks for no more than this many a second.
+# With many environments the poll is slower: at most this many per second.
 _PER_SECOND: Final = 100
 
 
 class FleetHealth:
-    """The service that looks every two seconds at what the leaders report.
+    """The service that polls the leaders' reports every two seconds.
 
-    A member without its store, or whose environments nobody keeps in step, serves on and says so
+    A member without its store, or whose environments nobody synchronises, serves on and reports it
     (spec/behaviour#readiness).
     """
 
@@ -33,36 +33,36 @@ class FleetHealth:
         self._statuses = statuses
         self._clock = clock
         self._last: Mapping[EnvironmentId, UpstreamStatus] = {}
-        self._trouble = ""
+        self._error = ""
 
     async def run(self) -> None:
-        """Look until cancelled; ``ready`` after the first look, whatever it saw."""
+        """Poll until cancelled; ``ready`` after the first poll, whatever its result."""
         while True:
-            await self.look()
+            await self.poll()
             self.ready.set()
-            await self._clock.sleep(max(_LOOK_SECONDS, len(self._last) / _PER_SECOND))
+            await self._clock.sleep(max(_POLL_SECONDS, len(self._last) / _PER_SECOND))
 
-    async def look(self) -> None:
-        """Look once."""
+    async def poll(self) -> None:
+        """Poll once."""
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 self._last = await self._statuses.statuses()
         except (StoreError, TimeoutError) as error:
-            self._trouble = str(error) or "no answer in time"
+            self._error = str(error) or "no answer in time"
         else:
-            self._trouble = ""
+            self._error = ""
 
     def merge_into(self, readiness: Readiness, followed: Collection[EnvironmentId]) -> Readiness:
-        """``readiness``, and what is wrong with the store and with ``followed``, which others lead.
+        """Add problems of the store and of the environments ``followed``, which others lead.
 
-        While the store is away what was last reported is not repeated: nobody knows.
+        While the store is down, the last reports are omitted, since they may be outdated.
         """
         if not self.ready.is_set():
             return readiness
-        if self._trouble:
-            found = [f"serving from memory, the store is away: {self._trouble}"]
+        if self._error:
+            found = [f"serving from memory, the store is not reachable: {self._error}"]
         else:
-            unknown = UpstreamStatus(trouble="nobody has followed Harness yet")
-            troubles = {name: self._last.get(name, unknown).trouble for name in sorted(followed)}
-            found = [f"environment {name}: {trouble}" for name, trouble in troubles.items() if trouble]
+            unknown = UpstreamStatus(trouble="no member has connected to Harness yet")
+            problems = {name: self._last.get(name, unknown).trouble for name in sorted(followed)}
+            found = [f"environment {name}: {problem}" for name, problem in problems.items() if problem]
         return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *found))

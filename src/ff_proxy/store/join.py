@@ -1,7 +1,7 @@
-"""What is known of one environment from two sides, neither of which may be older in everything.
+"""Joining two states of one environment, either of which may be newer in some items.
 
-A store can go back to an earlier state: a dump is restored, a replica that lags is promoted. Item versions
-never fall, so the newer of each item is known whatever else was lost, and joining once more changes nothing.
+A store can go back to an earlier state: a dump is restored, or a lagging replica is promoted. Item versions
+never fall, so the newer of each item is known, and joining again changes nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,27 +10,27 @@ from typing import NamedTuple
 import msgspec
 
 from ff_proxy.model.environment import Domain, EnvironmentConfig, Item
-from ff_proxy.store.merge import bounded, retired_name
+from ff_proxy.store.merge import bounded_retired, retired_name
 from ff_proxy.wire.normalise import with_version
 
 
 class _Known(NamedTuple):
-    """What one side knows of an identifier: the item, or ``None`` if it is gone since that version."""
+    """One side's item, or ``None`` if it was deleted after that version."""
 
     version: int
     item: Item | None
 
 
 def joined(held: EnvironmentConfig, found: EnvironmentConfig, *, older: bool) -> EnvironmentConfig:
-    """The newer of each item of both.
+    """Join two states: the newer of each item.
 
     Args:
-        held: what is known here.
-        found: what the store has.
-        older: whether ``found`` as a whole was written before ``held``: then keys and everything else that
-            has no version are those of ``held``.
+        held: the state here.
+        found: the state in the store.
+        older: whether ``found`` was written before ``held``; then keys and other unversioned data are taken
+        from ``held``.
 
-    Returns ``found`` itself if it has everything, ``held`` itself if that does; else with the revision of
+    Returns ``found`` or ``held`` itself if it is complete; otherwise a new state with the revision of
     ``found``.
     """
     retired: dict[str, int] = {}
@@ -49,7 +49,7 @@ def joined(held: EnvironmentConfig, found: EnvironmentConfig, *, older: bool) ->
         base,
         flags=sides[Domain.FLAG],
         segments=sides[Domain.SEGMENT],
-        retired=bounded(retired),
+        retired=bounded_retired(retired),
         revision=found.revision,
     )
     for side in (found, held):
@@ -80,12 +80,12 @@ def _newer(held: _Known | None, found: _Known | None, *, older: bool) -> _Known:
     if held.version != found.version:
         return max(held, found, key=lambda side: side.version)
     if held.item is None or found.item is None:
-        # An item that is made again starts above the version it was deleted under.
+        # A recreated item starts above its last version.
         return _Known(held.version, None)
     if held.item.digest == found.item.digest:
         return found
-    # One version, two contents: a write was lost, and another took its number. SDKs that have seen either
-    # take neither, so the later one gets a number of its own.
+    # One version with two contents: a write was lost, and another one got its number. SDKs that have seen
+    # either would ignore the other, so the later one gets a new number.
     version = held.version + 1
     return _Known(version, with_version(held.item if older else found.item, version))
 

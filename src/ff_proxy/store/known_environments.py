@@ -1,4 +1,4 @@
-"""Which environments a store holds, known without asking: for a process that serves none of them itself."""
+"""The environments in a store, polled for a process that serves none of them itself."""
 
 import asyncio
 from typing import Final
@@ -12,7 +12,7 @@ _SECONDS: Final = 0.5
 
 
 class KnownEnvironments:
-    """The service that looks twice a second; while the store does not answer, what it said last counts."""
+    """The service that polls twice a second; while the store does not answer, the last result counts."""
 
     name = "held environments"
 
@@ -28,15 +28,15 @@ class KnownEnvironments:
         return self._names
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Poll until cancelled."""
         while True:
-            await self.look()
+            await self.poll()
             await self._clock.sleep(_SECONDS)
 
-    async def look(self) -> None:
-        """Look once."""
+    async def poll(self) -> None:
+        """Poll once."""
         try:
             self._names = frozenset(await self._configs.environments())
         except StoreError:
-            return  # whoever needs an answer says so
+            return  # those who need the store report it
         self.ready.set()

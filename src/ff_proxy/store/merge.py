@@ -1,8 +1,8 @@
-"""What a write becomes: one rule for every adapter, so that item versions and targets never go back.
+"""How writes are merged, by every adapter, so that item versions and targets never go back.
 
-An item whose content changed is stored under a version above every one its identifier ever had here;
-an item whose content is the same stays the very object it was. (spec/sdk-wire#event-reactions c: SDKs ignore
-an item whose version is not higher than the one they hold.)
+A changed item gets a version above every one that its identifier ever had here; an unchanged item stays the
+same object. (spec/sdk-wire#event-reactions c: SDKs ignore an item whose version is not higher than the one
+they hold.)
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from ff_proxy.wire.normalise import with_version
 from ff_proxy.wire.stored import DescribedTarget, is_newer, same_target
 
 RETIRED: Final = 5_000
-"""How many vanished items an environment remembers the version of: the last ones."""
+"""The number of deleted items whose last version an environment remembers."""
 
 
 def merge(old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentConfig:
-    """``old`` made equal to ``new``; returns ``old`` itself if nothing changes.
+    """Merge ``new`` over ``old``; returns ``old`` itself if nothing changes.
 
     The result carries ``old``'s revision (or ``NEVER``): the adapter sets the next one.
     """
@@ -39,13 +39,13 @@ def merge(old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentC
         segments=segments,
         keys=new.keys,
         revision=old.revision,
-        retired=bounded(retired),
+        retired=bounded_retired(retired),
         since=old.since,
     )
 
 
-def edited(old: EnvironmentConfig, edit: Edit) -> EnvironmentConfig:
-    """``old`` with one edit applied; returns ``old`` itself if the edit changes nothing."""
+def apply_edit(old: EnvironmentConfig, edit: Edit) -> EnvironmentConfig:
+    """Apply one edit to ``old``; returns ``old`` itself if nothing changes."""
     if isinstance(edit, PutItem):
         return _put(old, edit.item)
     if isinstance(edit, DropItem):
@@ -54,12 +54,12 @@ def edited(old: EnvironmentConfig, edit: Edit) -> EnvironmentConfig:
 
 
 def retired_name(domain: Domain, identifier: str) -> str:
-    """The name under which a vanished item's last version is remembered."""
+    """The key under which a deleted item's last version is remembered."""
     return f"{domain.value}:{identifier}"
 
 
-def bounded(retired: dict[str, int]) -> dict[str, int]:
-    """The last ``RETIRED`` of ``retired``, whose order is the one in which they vanished."""
+def bounded_retired(retired: dict[str, int]) -> dict[str, int]:
+    """The last ``RETIRED`` of ``retired``, which is in order of deletion."""
     excess = len(retired) - RETIRED
     return dict(islice(retired.items(), excess, None)) if excess > 0 else retired
 
@@ -67,10 +67,10 @@ def bounded(retired: dict[str, int]) -> dict[str, int]:
 def _put(old: EnvironmentConfig, item: Item) -> EnvironmentConfig:
     items = old.flags if item.domain is Domain.FLAG else old.segments
     retired = dict(old.retired)
-    raised = _raised(items.get(item.identifier), item, retired)
-    if raised is items.get(item.identifier):
+    with_higher_version = _with_higher_version(items.get(item.identifier), item, retired)
+    if with_higher_version is items.get(item.identifier):
         return old
-    return _with_items(old, item.domain, {**items, item.identifier: raised}, retired)
+    return _with_items(old, item.domain, {**items, item.identifier: with_higher_version}, retired)
 
 
 def _drop(old: EnvironmentConfig, domain: Domain, identifier: str) -> EnvironmentConfig:
@@ -79,7 +79,7 @@ def _drop(old: EnvironmentConfig, domain: Domain, identifier: str) -> Environmen
     if gone is None:
         return old
     kept = {name: item for name, item in items.items() if name != identifier}
-    retired = bounded({**old.retired, retired_name(domain, identifier): gone.version})
+    retired = bounded_retired({**old.retired, retired_name(domain, identifier): gone.version})
     return _with_items(old, domain, kept, retired)
 
 
@@ -94,8 +94,11 @@ def _with_items(
 def _merge_items(
     old: Mapping[str, Item], new: Mapping[str, Item], retired: dict[str, int]
 ) -> Mapping[str, Item]:
-    """The merged mapping (``old`` itself if nothing changed); notes and consumes ``retired`` versions."""
-    merged = {identifier: _raised(old.get(identifier), item, retired) for identifier, item in new.items()}
+    """The merged mapping (``old`` itself if nothing changed); updates ``retired``."""
+    merged = {
+        identifier: _with_higher_version(old.get(identifier), item, retired)
+        for identifier, item in new.items()
+    }
     for identifier, item in old.items():
         if identifier not in merged:
             retired[retired_name(item.domain, identifier)] = item.version
@@ -103,7 +106,7 @@ def _merge_items(
     return old if unchanged else merged
 
 
-def _raised(held: Item | None, item: Item, retired: dict[str, int]) -> Item:
+def _with_higher_version(held: Item | None, item: Item, retired: dict[str, int]) -> Item:
     if held is None:
         last = retired.pop(retired_name(item.domain, item.identifier), None)
         return item if last is None else with_version(item, max(item.version, last + 1))
@@ -114,7 +117,7 @@ def _raised(held: Item | None, item: Item, retired: dict[str, int]) -> Item:
     return with_version(item, max(item.version, held.version + 1))
 
 
-def redescribed(
+def merge_target(
     held: DescribedTarget | None,
     target: Target,
     now: int,
@@ -122,10 +125,10 @@ def redescribed(
     keep_attributes: bool = False,
     described_at: int | None = None,
 ) -> DescribedTarget:
-    """What a store holds after ``Targets.put`` (or ``put_late`` of ``described_at``); ``held`` if that stays.
+    """The target after ``Targets.put`` (or ``put_late`` at ``described_at``); ``held`` if it stays.
 
-    The time of the newest description is above that of the one before, whatever clocks say (``now`` is in
-    epoch milliseconds).
+    The newest target's time is always above the previous one, whatever clocks say (``now`` is in epoch
+    milliseconds).
     """
     if held is None:
         return DescribedTarget(target, now if described_at is None else described_at)

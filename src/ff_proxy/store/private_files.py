@@ -26,7 +26,7 @@ _SHARED: Final = (
 
 @contextmanager
 def private_umask() -> Iterator[None]:
-    """What the process makes meanwhile, libraries included, is closed to other users from the beginning."""
+    """Files created in this context, also by libraries, are never accessible to other users."""
     before = os.umask(_OTHERS)
     try:
         yield
@@ -35,48 +35,49 @@ def private_umask() -> Iterator[None]:
 
 
 def make_private_directory(path: Path, log: OnceLog, *, ours: str) -> None:
-    """Make ``path`` if it is missing, and close it to other users.
+    """Create ``path`` if it is missing, and make it private.
 
-    ``ours`` begins the name of every file that we put there. A directory that holds other files, or in which
-    everybody may write, belongs to others too: it stays as it is, with a warning. Raises ``OSError`` if the
-    directory can be neither made nor listed.
+    ``ours`` is the prefix of the proxy's own files. A directory with other files, or writable by everybody,
+    is shared: its mode stays, with a warning. Raises ``OSError`` if the directory can be neither created nor
+    listed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.mkdir(DIRECTORY_MODE)
     except FileExistsError:
-        mode = path.stat().st_mode  # a file of this name is an error when it is listed
+        mode = path.stat().st_mode  # a file of this name fails when it is listed
         names = [entry.name for entry in path.iterdir()]
         if not mode & _OTHERS:
             return
-        foreign = any(not name.startswith(ours) and name != "lost+found" for name in names)
-        if mode & stat.S_ISVTX or foreign:
+        other_files = any(not name.startswith(ours) and name != "lost+found" for name in names)
+        if mode & stat.S_ISVTX or other_files:
             log.warning(_SHARED, str(path), mode=_octal(mode))
             return
         if not names and not mode & stat.S_IRWXO:
-            # A new volume of the image, whose group is for platforms that choose the user: nothing was read.
+            # A new volume of the image; its group is for platforms that choose the user id, and nothing was
+            # exposed.
             with suppress(OSError):
                 path.chmod(DIRECTORY_MODE)
-    narrow(path, log)
+    make_private(path, log)
 
 
 def make_private_file(path: Path, log: OnceLog) -> None:
-    """Make ``path`` if it is missing, and close it to other users; raises ``OSError`` if that fails."""
+    """Create ``path`` if it is missing, and make it private; raises ``OSError``."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
-    narrow(path, log)
+    make_private(path, log)
 
 
-def narrow_all(paths: Iterable[Path], log: OnceLog) -> None:
-    """``narrow`` those that exist."""
+def make_all_private(paths: Iterable[Path], log: OnceLog) -> None:
+    """``make_private`` for every existing path."""
     for path in paths:
         if path.exists():
-            narrow(path, log)
+            make_private(path, log)
 
 
-def narrow(path: Path, log: OnceLog) -> None:
-    """Take from other users what they may do with ``path``, with a warning if they could do anything.
+def make_private(path: Path, log: OnceLog) -> None:
+    """Remove other users' permissions for ``path``, with a warning if they had any.
 
-    A volume that knows no modes, or a file of somebody else, is worth a line for its directory and no error.
+    A volume without modes, or another user's file, gives one warning per directory, not an error.
     """
     mode = path.stat().st_mode
     if not mode & _OTHERS:
@@ -98,7 +99,7 @@ def narrow(path: Path, log: OnceLog) -> None:
 
 
 def _handed_over_by_group(status: os.stat_result) -> bool:
-    """Whether a platform gave us somebody else's volume through our group: Kubernetes' fsGroup, OpenShift."""
+    """Whether a platform granted access to the volume through our group: Kubernetes' fsGroup, OpenShift."""
     ours = status.st_gid == os.getegid() or status.st_gid in os.getgroups()
     return ours and status.st_uid != os.geteuid() and not status.st_mode & stat.S_IRWXO
 

@@ -1,11 +1,11 @@
-"""What a store is: narrow protocols, each as wide as one consumer needs.
+"""What a store is: small protocols, one per consumer.
 
-Rules that every adapter keeps (spec/behaviour#upward-queues, spec/behaviour#lease):
+Rules for every adapter (spec/behaviour#upward-queues, spec/behaviour#lease):
 
-- Writing and giving notice are one step; the revision is the truth and a notice only a hint.
-- A revision changes with every write that changes what readers see, and with no other.
-- Item versions never fall (``store.merge`` decides what a write becomes).
-- Everything is bounded; what had to be dropped is counted by the caller's telemetry.
+- A write and its notice are one step; the revision is the truth, a notice only a hint.
+- A revision changes with every write that readers can see, and with no other.
+- Item versions never fall (see ``store.merge``).
+- Everything is bounded; the caller's telemetry counts what was dropped.
 - Methods raise ``StoreUnavailable`` when the store does not answer in time, never a foreign error.
 """
 
@@ -36,7 +36,7 @@ class PutItem(msgspec.Struct, frozen=True):
 
 
 class DropItem(msgspec.Struct, frozen=True):
-    """A flag or segment is gone."""
+    """A flag or segment was deleted."""
 
     domain: Domain
     identifier: str
@@ -53,65 +53,65 @@ Edit = PutItem | DropItem | SetKeys
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """A hint that an environment moved to ``revision``; ``None`` says it is gone."""
+    """A hint that an environment has a new ``revision``; ``None``: it was removed."""
 
     environment: EnvironmentId
     revision: Revision | None
 
 
 class ConfigReader(Protocol):
-    """What snapshots see."""
+    """The read side, for ``snapshots``."""
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
-        """The revision of every environment held."""
+        """The revision of every environment."""
         ...
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
-        """One environment whole, or ``None`` if it is not held."""
+        """One complete environment, or ``None``."""
         ...
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
-        """Changes taken in after ``since`` (wall-clock seconds), oldest first, newest per item.
+        """Changes after ``since`` (wall-clock seconds), oldest first, only the newest per item.
 
-        What a process that starts late replays to its streams (spec/behaviour#stream-pacing). A store whose
-        life is the process's may answer with nothing: whoever was there has heard them.
+        A process that starts late replays them to its streams (spec/behaviour#stream-pacing). A store that
+        ends with the process may return nothing.
         """
         ...
 
 
 class ConfigWriter(Protocol):
-    """What upstream and offline see."""
+    """The write side, for ``upstream`` and ``offline``."""
 
     async def replace(self, config: EnvironmentConfig) -> Revision:
         """Make the environment equal ``config`` (its revision and retired versions are the store's to set).
 
-        Returns the environment's revision afterwards: the old one if nothing changed.
+        Returns the environment's revision, which is the old one if nothing changed.
         """
         ...
 
     async def apply(self, environment: EnvironmentId, edit: Edit) -> Revision | None:
-        """Apply one edit; ``None`` if the store does not hold the environment."""
+        """Apply one edit; ``None`` if the store does not have the environment."""
         ...
 
     async def remove(self, environment: EnvironmentId) -> None:
-        """Forget the environment; no error if it is not held."""
+        """Remove the environment; no error if it does not exist."""
         ...
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
-        """What is held now, as in ``ConfigReader``: writers compare before they write."""
+        """The current environment, as in ``ConfigReader``: writers compare before they write."""
         ...
 
 
 class ChangeSource(Protocol):
-    """The store's feed of notices. Watch first, then read: nothing falls in between."""
+    """The store's feed of notices. Watch first, then read, so that nothing is missed."""
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
-        """Subscribe on entry; the iterator yields at least the newest notice of each moved environment."""
+        """Subscribe on entry; the iterator yields at least the newest notice of each changed environment."""
         ...
 
 
 class StatusReader(Protocol):
-    """How each environment's upstream is doing, as every member sees it."""
+    """The status of each environment's upstream, shared by all members."""
 
     async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
         """The last status of every environment that has one."""
@@ -119,15 +119,15 @@ class StatusReader(Protocol):
 
 
 class StatusStore(StatusReader, Protocol):
-    """The same, written where the upstream is."""
+    """Like ``StatusReader``, for the process that writes statuses."""
 
     async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
-        """Note the environment's status."""
+        """Set the environment's status."""
         ...
 
 
 class Unknown(Enum):
-    """The answer of a look-up that cannot be given without waiting."""
+    """The result of a lookup that would have to wait."""
 
     UNKNOWN = "unknown"
 
@@ -139,10 +139,9 @@ class Targets(Protocol):
     """Targets by environment and identifier: bounded, updated not replaced, shared where the store is."""
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
-        """What ``get`` would answer if that is known without waiting, else ``UNKNOWN``.
+        """The result of ``get`` if it is known without waiting, else ``UNKNOWN``.
 
-        A stored target that has not changed is answered with the same object each time, so that
-        identity serves as its revision.
+        An unchanged target is always the same object, so that identity serves as its revision.
         """
         ...
 
@@ -155,13 +154,13 @@ class Targets(Protocol):
 
         See spec/behaviour#upward-queues.
 
-        It is stored with the time of now, as the newest description.
+        It gets the current time, as the newest version.
         """
         ...
 
 
 class TargetStore(Targets, Protocol):
-    """The same, for whoever brings many, or brings one late."""
+    """Like ``Targets``, with batch and late writes."""
 
     async def put_late(
         self,
@@ -171,16 +170,16 @@ class TargetStore(Targets, Protocol):
         *,
         keep_attributes: bool = False,
     ) -> None:
-        """Store what was described at that time (epoch milliseconds), unless something newer is stored."""
+        """Store a target sent at that time (epoch milliseconds), unless a newer one is stored."""
         ...
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
-        """Store many at once, as polled from the admin service; others stay."""
+        """Store many at once, as polled from the admin API; others stay."""
         ...
 
 
 class UsageLease(msgspec.Struct, frozen=True):
-    """A batch taken out for sending: acknowledged once SaaS has it, released if not."""
+    """A leased batch: acknowledge it once Harness has it, otherwise release it."""
 
     id: str
     environment: EnvironmentId
@@ -189,10 +188,10 @@ class UsageLease(msgspec.Struct, frozen=True):
 
 
 class UsageIngest(Protocol):
-    """Where usage is handed in."""
+    """Accepts usage."""
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
-        """Add counts up with what waits; returns how many entries had to be dropped for room."""
+        """Merge with queued entries; returns how many were dropped for lack of room."""
         ...
 
 
@@ -200,49 +199,49 @@ class UsageQueue(UsageIngest, Protocol):
     """Usage on its way to SaaS (spec/behaviour#usage): merged by key, bounded, at least once."""
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
-        """How many entries wait, by environment, leased ones included."""
+        """The number of queued entries by environment, leased ones included."""
         ...
 
     async def take(self, environment: EnvironmentId, limit: int) -> UsageLease | None:
-        """Lease up to ``limit`` entries, or ``None`` if none wait.
+        """Lease up to ``limit`` entries; ``None`` if the queue is empty.
 
-        A lease that was never settled comes back after a crash.
+        After a crash, unfinished leases return to the queue.
         """
         ...
 
     async def acknowledge(self, lease: UsageLease) -> None:
-        """The batch has arrived: forget it."""
+        """The batch was delivered: forget it."""
         ...
 
     async def release(self, lease: UsageLease) -> None:
-        """The batch has not arrived: merge it back."""
+        """The batch was not delivered: merge it back."""
         ...
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """A target that SaaS should know of."""
+    """A target to register with Harness."""
 
     environment: EnvironmentId
     target: Target
 
 
 class RegistrationIngest(Protocol):
-    """Where targets are handed in."""
+    """Accepts registrations."""
 
     async def add(self, registration: Registration) -> bool:
-        """Queue it unless an equal one was sent before; ``False`` if there was no room."""
+        """Queue it unless an equal one was already sent; ``False`` if there is no room."""
         ...
 
 
 class Registrations(RegistrationIngest, Protocol):
-    """Targets on their way to SaaS: bounded, one waiting entry per environment and identifier."""
+    """Registrations on their way to Harness: bounded, one queued per environment and identifier."""
 
     async def take(self, limit: int) -> Sequence[Registration]:
-        """Up to ``limit`` waiting ones, oldest first, waiting for the first; the caller settles each."""
+        """Wait, then take up to ``limit`` registrations, oldest first; the caller must ``complete`` each."""
         ...
 
-    async def settle(self, registration: Registration, *, delivered: bool) -> None:
-        """Delivered: forgotten and remembered as sent. Not delivered: queued again at the end."""
+    async def complete(self, registration: Registration, *, delivered: bool) -> None:
+        """If delivered, remember it as sent; otherwise queue it again at the end."""
         ...
 
 
@@ -259,7 +258,7 @@ class ConfigStore(ConfigReader, ConfigWriter, ChangeSource, StatusStore, Protoco
 
 
 class Store(AbstractAsyncContextManager["Store"], Protocol):
-    """A whole adapter, opened and closed as an async context manager; one facet per concern."""
+    """A complete store, opened and closed as an async context manager; one facet per concern."""
 
     @property
     def configs(self) -> ConfigStore:
@@ -268,17 +267,17 @@ class Store(AbstractAsyncContextManager["Store"], Protocol):
 
     @property
     def targets(self) -> TargetStore:
-        """Targets as SDKs or SaaS described them."""
+        """Targets from SDKs and Harness."""
         ...
 
     @property
     def usage(self) -> UsageQueue:
-        """Counts on their way up."""
+        """Usage on its way to Harness."""
         ...
 
     @property
     def registrations(self) -> Registrations:
-        """Targets on their way up."""
+        """Registrations on their way to Harness."""
         ...
 
     @property

@@ -1,5 +1,5 @@
-"""SDK streams: an environment's changes, sent to everybody who listens, at a pace that all SDKs can follow.
+"""SDK streams: sends an environment's changes to every listener, at a pace that all SDKs can follow.
 
-The ``hub`` takes over connections whose request was accepted (``api.stream_requests``). Only ``app`` imports
+The ``hub`` takes over connections whose requests ``api.stream_requests`` accepted. Only ``app`` may import
 this room.
 """

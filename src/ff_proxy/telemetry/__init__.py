@@ -1,7 +1,7 @@
-"""Our own logs and Prometheus figures. Every room reports here, none reads from here.
+"""The proxy's own logs and Prometheus metrics: every room reports here, none reads from here.
 
-One ``Telemetry`` is made per process and handed down; ``null_telemetry`` makes one for tests that keeps
-everything to itself. This room imports only the model and the errors.
+One ``Telemetry`` is made per process and passed down; ``null_telemetry`` makes one for tests. It imports only
+``model`` and ``errors``; every room above it may import it.
 """
 
 from ff_proxy.telemetry.failures import Failures

@@ -29,10 +29,10 @@ class Sampler:
         """Look until cancelled."""
         self.ready.set()
         while True:
-            self.look()
+            self.poll()
             await self._clock.sleep(_SECONDS)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Look once."""
         for sample in self._samples:
             try:

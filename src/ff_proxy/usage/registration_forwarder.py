@@ -95,7 +95,7 @@ class RegistrationForwarder:
         finally:
             # Also when cancelled: otherwise it would stay marked as in flight.
             try:
-                await self._queue.settle(registration, delivered=done)
+                await self._queue.complete(registration, delivered=done)
             except StoreError as error:
                 self._once.trouble(_STORE_FAILURE, error)
                 done = False

@@ -45,7 +45,7 @@ class Running:
         """Another pair."""
         return make_certificate(self.directory, name, days=days)
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Look twice, as in two seconds; whether other files are in force then."""
         before = self.tls._switch.active
         self.tls.refresh()
@@ -67,7 +67,7 @@ class Running:
 def test_new_files_are_taken_up_when_they_have_settled(tmp_path: Path) -> None:
     """Not at the first sight of them: they may be written to still."""
     running = Running(tmp_path)
-    assert not running.look()
+    assert not running.poll()
     running.put("other", 50)
     active = running.tls._switch.active
     running.tls.refresh()
@@ -76,7 +76,7 @@ def test_new_files_are_taken_up_when_they_have_settled(tmp_path: Path) -> None:
     assert running.tls._switch.active is not active
     assert abs(running.seconds_left - 50 * DAY) < 300
     assert "other" in running.said[-1]
-    assert not running.look()
+    assert not running.poll()
 
 
 async def test_the_service_looks_by_itself(tmp_path: Path) -> None:
@@ -118,13 +118,13 @@ def test_what_cannot_be_used_changes_nothing(tmp_path: Path, which: str, damage:
             path.mkdir()
     lines = len(running.said)
     for _ in range(3):
-        assert not running.look()
+        assert not running.poll()
     (line,) = running.said[lines:]
     assert path.name in line
     if damage == "directory":
         path.rmdir()
     path.write_bytes(whole)
-    assert running.look()
+    assert running.poll()
 
 
 def test_a_chain_that_ends_within_a_certificate_is_not_taken(tmp_path: Path) -> None:
@@ -132,9 +132,9 @@ def test_a_chain_that_ends_within_a_certificate_is_not_taken(tmp_path: Path) -> 
     running = Running(tmp_path)
     text = running.certificate.read_bytes()
     running.certificate.write_bytes(text + text[:100])
-    assert not running.look()
+    assert not running.poll()
     running.certificate.write_bytes(text + text)
-    assert running.look()
+    assert running.poll()
 
 
 def test_a_key_that_does_not_fit_is_not_taken(tmp_path: Path) -> None:
@@ -142,10 +142,10 @@ def test_a_key_that_does_not_fit_is_not_taken(tmp_path: Path) -> None:
     running = Running(tmp_path)
     new = running.make("other", 50)
     shutil.copy(new[0], running.certificate)
-    assert not running.look()
+    assert not running.poll()
     assert f"{running.key} is not the key of {running.certificate}" in running.said[-1]
     shutil.copy(new[1], running.key)
-    assert running.look()
+    assert running.poll()
 
 
 async def test_an_expired_replacement_is_refused_while_the_present_one_is_good(tmp_path: Path) -> None:
@@ -154,12 +154,12 @@ async def test_an_expired_replacement_is_refused_while_the_present_one_is_good(t
     await running.clock.advance(50 * DAY)
     running.put("short", 10)
     for _ in range(3):
-        assert not running.look()
+        assert not running.poll()
     assert "has ended" in running.said[-1]
     running.tls.reload()
     assert running.seconds_left > 40 * DAY
     await running.clock.advance(51 * DAY)
-    assert running.look()
+    assert running.poll()
 
 
 async def test_one_that_is_not_valid_yet_waits_for_its_time(tmp_path: Path) -> None:
@@ -170,10 +170,10 @@ async def test_one_that_is_not_valid_yet_waits_for_its_time(tmp_path: Path) -> N
     running.tls._clock = early = FakeClock(present.shown.begins - 7200)
     running.tls._loaded = replace(present, shown=replace(present.shown, begins=0.0))
     running.put("next", 200)
-    assert not running.look()
+    assert not running.poll()
     assert "not valid yet" in running.said[-1]
     await early.advance(7200 + 120)
-    assert running.look()
+    assert running.poll()
 
 
 async def test_authorities_of_which_none_is_valid_are_refused(tmp_path: Path) -> None:
@@ -181,36 +181,36 @@ async def test_authorities_of_which_none_is_valid_are_refused(tmp_path: Path) ->
     running = Running(tmp_path, client_ca=True)
     long = running.make("long", 100)[0]
     shutil.copy(long, running.authority)
-    assert running.look()
+    assert running.poll()
     await running.clock.advance(50 * DAY)
     shutil.copy(running.make("brief", 10)[0], running.authority)
-    assert not running.look()
+    assert not running.poll()
     assert "authority" in running.said[-1]
     running.authority.write_bytes(long.read_bytes() + (tmp_path / "brief.crt").read_bytes())
-    assert running.look()
+    assert running.poll()
 
 
 async def test_the_end_is_announced_fourteen_days_before(tmp_path: Path) -> None:
     """Once a day; the figure goes on below zero."""
     running = Running(tmp_path, days=20)
-    running.look()
+    running.poll()
     assert running.said == []
     await running.clock.advance(6.1 * DAY)
-    running.look()
-    running.look()
+    running.poll()
+    running.poll()
     (line,) = running.said
     assert "ends soon" in line
     await running.clock.advance(1.01 * DAY)
-    running.look()
+    running.poll()
     assert len(running.said) == 2
     await running.clock.advance(14 * DAY)
-    running.look()
+    running.poll()
     assert "has ended" in running.said[-1]
     assert running.seconds_left < 0
     running.put("renewed", 90)
-    assert running.look()
+    assert running.poll()
     lines = len(running.said)
-    running.look()
+    running.poll()
     assert len(running.said) == lines
 
 
@@ -232,7 +232,7 @@ def test_an_encrypted_key_is_a_wrong_configuration(tmp_path: Path, form: str) ->
     with pytest.raises(ConfigError, match=r"tls-key: .*locked.key is encrypted"):
         Tls(TlsFiles(running.certificate, key), running.clock, running.telemetry)
     shutil.copy(key, running.key)
-    assert not running.look()
+    assert not running.poll()
     assert "encrypted" in running.said[-1]
 
 

@@ -14,10 +14,10 @@ from ff_proxy.ipc import (
     CountedTargets,
     IpcServer,
     IpcStore,
-    Offer,
     SharedGenerations,
     State,
     SyncState,
+    WorkerServices,
     messages,
 )
 from ff_proxy.model.environment import StreamState, UpstreamStatus
@@ -62,7 +62,7 @@ class Pair:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """The sync process's end, for a while."""
-        offer = Offer(
+        offer = WorkerServices(
             self.store.configs,
             self.targets,
             self.store.usage,
@@ -152,8 +152,8 @@ async def test_a_lost_connection_is_told_and_made_again(tmp_path: Path) -> None:
                 async with pair.worker.configs.watch() as notices:
                     waiting = asyncio.ensure_future(anext(notices))
                     await asyncio.sleep(0)
-                    pair.worker._line._connection._writer.close()  # type: ignore[union-attr]  # it is connected
-                    with pytest.raises(StoreUnavailable, match="away"):
+                    pair.worker._client._connection._writer.close()  # type: ignore[union-attr]  # it is connected
+                    with pytest.raises(StoreUnavailable, match="not reachable"):
                         async with asyncio.timeout(5):
                             await waiting
             asking = asyncio.create_task(pair.worker.configs.environment(ENVIRONMENT))
@@ -176,24 +176,24 @@ async def test_who_is_away_for_long_is_not_waited_for(tmp_path: Path) -> None:
                 await clock.advance(1)
                 await targets.put(ENVIRONMENT, Target("ana", "Ana", {"a": 1}))
                 known = await targets.get(ENVIRONMENT, "ana")
-            await until(lambda: pair.worker._line._connection is None)
+            await until(lambda: pair.worker._client._connection is None)
             await clock.advance(4)
             async with asyncio.timeout(1):
                 pair.generations.bump_target(ENVIRONMENT, "ana")
                 assert targets.peek(ENVIRONMENT, "ana") is UNKNOWN
                 assert await targets.get(ENVIRONMENT, "ana") is known
-                with pytest.raises(StoreUnavailable, match="away"):
+                with pytest.raises(StoreUnavailable, match="not reachable"):
                     await targets.get(ENVIRONMENT, "bob")
                 for target, keep in ((Target("ana", "Anna"), True), (Target("bob", "Bob", {"b": 2}), False)):
-                    with pytest.raises(StoreUnavailable, match="away"):
+                    with pytest.raises(StoreUnavailable, match="not reachable"):
                         await targets.put(ENVIRONMENT, target, keep_attributes=keep)
                 assert await targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"a": 1})
                 assert targets.peek(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
                 assert await pair.worker.check(SdkKey("any")) is KeyVerdict.UNAVAILABLE
             async with pair.serving():
                 await clock.advance(1)
-                await until(lambda: pair.worker._line._connection is not None)
-                await targets.pay()
+                await until(lambda: pair.worker._client._connection is not None)
+                await targets.flush_pending()
                 assert await pair.store.targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"a": 1})
                 assert await pair.store.targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
                 assert await targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
@@ -320,7 +320,7 @@ async def test_a_target_that_is_read_while_it_is_written_is_counted(pair: Pair) 
 async def test_the_last_worker_to_leave_is_noticed(tmp_path: Path) -> None:
     """Then everything that they held has been handed over."""
     pair = Pair(tmp_path)
-    offer = Offer(
+    offer = WorkerServices(
         pair.store.configs,
         pair.targets,
         pair.store.usage,
@@ -332,10 +332,10 @@ async def test_the_last_worker_to_leave_is_noticed(tmp_path: Path) -> None:
     server = IpcServer(pair.socket, offer, pair.generations, pair.clock, null_telemetry().failures)
     running = asyncio.create_task(server.run())
     await server.ready.wait()
-    await server.until_alone()
+    await server.until_disconnected()
     async with pair.worker:
         await pair.worker.state()
-        waiting = asyncio.create_task(server.until_alone())
+        waiting = asyncio.create_task(server.until_disconnected())
         await asyncio.sleep(0.01)
         assert not waiting.done()
     async with asyncio.timeout(5):
@@ -357,7 +357,7 @@ def test_what_is_said_to_somebody_who_is_gone_is_dropped(tmp_path: Path) -> None
         writer.transport.abort()
         try:
             for _ in range(20):
-                messages.write_frame(heard[0], messages.Asked(1, messages.Environments()))
+                messages.write_frame(heard[0], messages.RequestMessage(1, messages.Environments()))
                 await asyncio.sleep(0.001)
         finally:
             server.close()
@@ -382,19 +382,19 @@ async def test_a_worker_is_ready_once_both_have_loaded_and_stays_so(pair: Pair) 
     state = SyncState(pair.worker, loaded, clock)
     assert not state.readiness().ready
     assert state.environments() == frozenset()
-    await state.look()
+    await state.poll()
     assert state.readiness().pending == ("not yet",)
     assert state.environments() == {ENVIRONMENT}
     pair.state = State(Readiness(loaded=1), frozenset([ENVIRONMENT]), frozenset([ENVIRONMENT]))
-    await state.look()
+    await state.poll()
     assert not state.readiness().ready
     assert ENVIRONMENT in state.readiness().pending[0]
     loaded.names.add(ENVIRONMENT)
-    await state.look()
+    await state.poll()
     assert state.readiness() == Readiness(loaded=1)
     # A sync process that begins anew.
     pair.state = State(Readiness(pending=("key: not tried yet",)), frozenset(), frozenset([ENVIRONMENT]))
-    await state.look()
+    await state.poll()
     assert state.readiness() == Readiness(loaded=1, degraded=("key: not tried yet",))
 
 
@@ -411,13 +411,13 @@ async def test_a_sync_process_that_is_away_makes_a_worker_degraded(tmp_path: Pat
         async with worker:
             async with pair.serving():
                 await clock.advance(1)
-                await state.look()
+                await state.poll()
                 assert state.readiness().ready
-            await until(lambda: worker._line._connection is None)
+            await until(lambda: worker._client._connection is None)
             await clock.advance(4)
-            await state.look()
+            await state.poll()
     assert state.readiness().ready
-    assert "away" in state.readiness().degraded[0]
+    assert "not reachable" in state.readiness().degraded[0]
 
 
 def test_the_tide_counts_apart() -> None:
@@ -460,7 +460,7 @@ async def test_what_is_handed_over_late_takes_the_place_of_nothing_newer(pair: P
     pair.store.targets.put = put  # type: ignore[method-assign]
     newest = int(pair.clock.wall() * 1000) + 60_000
     await pair.targets.put_late(ENVIRONMENT, Target("ana", "third"), newest)
-    await pair.worker.targets.pay()
+    await pair.worker.targets.flush_pending()
     assert await pair.worker.targets.get(ENVIRONMENT, "ana") == Target("ana", "third")
 
 
@@ -479,7 +479,7 @@ async def test_what_cannot_be_carried_is_refused_alone(pair: Pair, attributes: d
     await pair.store.targets.put(ENVIRONMENT, Target("bo", "", {"a": 10**20}))
     with pytest.raises(StoreRefused):
         await pair.worker.targets.get(ENVIRONMENT, "bo")
-    await pair.worker.targets.pay()
+    await pair.worker.targets.flush_pending()
     await pair.worker.targets.put(ENVIRONMENT, Target("ana"))
     assert await pair.worker.targets.get(ENVIRONMENT, "ana") == Target("ana")
 

@@ -34,7 +34,7 @@ async def test_sizes_and_ages() -> None:
     snapshots = SnapshotRegistry(configs, CompileOptions(), clock, telemetry)
     await snapshots.resync()
     metrics = EnvironmentMetrics(snapshots, configs, clock, telemetry)
-    await metrics.look()
+    await metrics.poll()
     assert [metrics.data_age] == [None]
 
     def figure(name: str, environment: str) -> float:
@@ -50,15 +50,15 @@ async def test_sizes_and_ages() -> None:
     now = int(clock.wall() * 1000)
     await configs.set_status(E1, UpstreamStatus(StreamState.CONNECTED, now, confirmed=now))
     await configs.set_status(E2, UpstreamStatus(StreamState.DISCONNECTED, now, confirmed=now - 60_000))
-    await metrics.look()
+    await metrics.poll()
     assert (figure("data_age_seconds", "e1"), figure("data_age_seconds", "e2")) == (0, 60)
     assert metrics.data_age == 60
     configs.away = True
-    await metrics.look()
+    await metrics.poll()
     assert metrics.data_age is not None
     assert metrics.data_age > 60
     configs.away = False
     await configs.remove(E2)
     await snapshots.resync()
-    await metrics.look()
+    await metrics.poll()
     assert (metrics.data_age, figure("keys", "e2"), figure("data_age_seconds", "e2")) == (0, 0, 0)

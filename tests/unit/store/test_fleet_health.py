@@ -34,7 +34,7 @@ class Statuses:
 
 async def degraded(fleet_health: FleetHealth) -> tuple[str, ...]:
     """What is said after another look."""
-    await fleet_health.look()
+    await fleet_health.poll()
     return fleet_health.merge_into(LOADED, [ENVIRONMENT]).degraded
 
 
@@ -45,7 +45,7 @@ async def test_leaders_in_trouble_and_none_at_all() -> None:
     assert fleet_health.merge_into(LOADED, [ENVIRONMENT]) == LOADED, "nothing was looked at yet"
     running = asyncio.create_task(fleet_health.run())
     await fleet_health.ready.wait()
-    assert "nobody has followed" in fleet_health.merge_into(LOADED, [ENVIRONMENT]).degraded[0]
+    assert "no member has connected" in fleet_health.merge_into(LOADED, [ENVIRONMENT]).degraded[0]
     statuses.held[ENVIRONMENT] = UpstreamStatus(StreamState.DISCONNECTED, detail="polling")
     assert await degraded(fleet_health) == ()
     statuses.held[ENVIRONMENT] = UpstreamStatus(StreamState.CONNECTED, trouble="keys not refreshed: no")
@@ -62,7 +62,7 @@ async def test_a_store_that_is_away() -> None:
     statuses.held[ENVIRONMENT] = UpstreamStatus(StreamState.DISCONNECTED, trouble="stream down")
     fleet_health.ready.set()
     statuses.away = True
-    assert await degraded(fleet_health) == ("serving from memory, the store is away: Redis: gone",)
+    assert await degraded(fleet_health) == ("serving from memory, the store is not reachable: Redis: gone",)
     statuses.away = False
     assert await degraded(fleet_health) == (f"environment {ENVIRONMENT}: stream down",)
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from ff_proxy.model.environment import Domain
-from ff_proxy.store.merge import edited, merge
+from ff_proxy.store.merge import apply_edit, merge
 from ff_proxy.store.protocol import DropItem, PutItem
 from tests.support.configs import config, flag, segment
 
@@ -12,8 +12,8 @@ def test_equal_content_is_the_very_same_object() -> None:
     """Nothing is rebuilt for a write that says nothing new."""
     old = merge(None, config(flag(), segment()))
     assert merge(old, config(flag(), segment())) is old
-    assert edited(old, PutItem(flag())) is old
-    assert edited(old, DropItem(Domain.SEGMENT, "none")) is old
+    assert apply_edit(old, PutItem(flag())) is old
+    assert apply_edit(old, DropItem(Domain.SEGMENT, "none")) is old
 
 
 def test_equal_content_under_an_older_version_changes_nothing() -> None:

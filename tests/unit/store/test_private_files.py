@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from ff_proxy.errors import StartupError
 from ff_proxy.model.keys import Secret
 from ff_proxy.store.private_files import (
+    make_all_private,
+    make_private,
     make_private_directory,
     make_private_file,
-    narrow,
-    narrow_all,
     private_umask,
 )
 from ff_proxy.store.sqlite import SqliteStore
@@ -123,7 +123,7 @@ def test_a_volume_that_knows_no_modes_is_said_once(
 
     monkeypatch.setattr(Path, "chmod", chmod)
     watched = Watched()
-    narrow_all([*files, tmp_path / "missing"], watched.once)
+    make_all_private([*files, tmp_path / "missing"], watched.once)
     (line,) = watched.lines
     assert str(tmp_path) in line
     assert ("Operation not permitted" in line) is fails
@@ -135,7 +135,7 @@ def test_only_what_others_may_do_is_taken_away(tmp_path_factory: pytest.TempPath
     path, watched = tmp_path_factory.mktemp("modes") / "file", Watched()
     path.touch()
     path.chmod(bits)
-    narrow(path, watched.once)
+    make_private(path, watched.once)
     assert mode(path) == bits & 0o700
     assert bool(watched.lines) is bool(bits & 0o077)
 

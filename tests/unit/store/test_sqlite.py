@@ -232,7 +232,7 @@ async def test_a_full_disk_is_said_once_and_made_up_for(tmp_path: Path) -> None:
         held = await store.configs.environment(ENVIRONMENT)
         assert held is not None
         assert len(held.flags) == 5
-        assert lines.getvalue().count("going on from memory") == 1
+        assert lines.getvalue().count("continuing from memory") == 1
         await store._database.run(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchone())
         await store.configs.apply(ENVIRONMENT, PutItem(flag("last")))
         await store.usage.merge([usage("late")], [])
@@ -272,7 +272,7 @@ async def test_the_file_is_brought_up_to_date_as_soon_as_there_is_room(tmp_path:
         shutil.copytree(tmp_path / "data", tmp_path / "killed")
         recovering.cancel()
         await asyncio.gather(recovering, return_exceptions=True)
-    assert lines.getvalue().count("going on from memory") == 1
+    assert lines.getvalue().count("continuing from memory") == 1
     assert lines.getvalue().count("up to date") == 1
     async with opened(tmp_path / "killed") as again:
         held = await again.configs.environment(ENVIRONMENT)
@@ -459,7 +459,7 @@ async def test_rows_that_older_versions_or_others_wrote_hold_nothing_up(tmp_path
         taken = await store.registrations.take(10)
         assert taken[-1].target == Target("other")
         for registration in taken:
-            await store.registrations.settle(registration, delivered=True)
+            await store.registrations.complete(registration, delivered=True)
         await store.targets.put(ENVIRONMENT, Target("t", "new"))
         assert await store.usage.pending() == {}
     async with opened(tmp_path) as store:

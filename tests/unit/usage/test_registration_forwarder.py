@@ -144,8 +144,8 @@ async def test_a_store_that_is_away_for_a_moment_ends_nothing() -> None:
                 raise StoreUnavailable("no answer")
             return await super().take(limit)
 
-        async def settle(self, registration: Registration, *, delivered: bool) -> None:
-            await super().settle(registration, delivered=delivered)
+        async def complete(self, registration: Registration, *, delivered: bool) -> None:
+            await super().complete(registration, delivered=delivered)
             self.failures += 1
             if self.failures == 3:
                 raise StoreUnavailable("no answer")

@@ -62,7 +62,7 @@ async def check_trust(environ: Mapping[str, str], report: Reporter) -> None:
 async def check_certificate(files: TlsFiles, clock: Clock, report: Reporter) -> None:
     """The certificate that SDKs are shown: readable, with its key, and good for a while."""
 
-    def look() -> None:
+    def poll() -> None:
         try:
             Tls(files, clock, null_telemetry())
         except ConfigError as error:
@@ -85,7 +85,7 @@ async def check_certificate(files: TlsFiles, clock: Clock, report: Reporter) -> 
         else:
             report.ok(f"{text} until {end}")
 
-    await in_thread(look)
+    await in_thread(poll)
 
 
 async def check_file_limit(
@@ -111,7 +111,7 @@ async def check_port(
 ) -> None:
     """Whether the proxy can listen there, or does already; ``serving`` says whether ours answers."""
 
-    def look() -> None:
+    def poll() -> None:
         where = f"unix:{host}" if isinstance(host, Path) else str(HostPort(host or "0.0.0.0", port))  # noqa: S104
         reason = _busy(host, port)
         if reason is None:
@@ -137,7 +137,7 @@ async def check_port(
                 f"{where} cannot be listened on: {os.strerror(reason)}", f"choose another {option}"
             )
 
-    await in_thread(look)
+    await in_thread(poll)
 
 
 def _busy(host: str | Path | None, port: int) -> int | None:

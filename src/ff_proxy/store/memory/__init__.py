@@ -1,4 +1,4 @@
-"""The store that lives and dies with its process: the default, and the reference for every other adapter."""
+"""The store in memory: the default, and the reference for every other adapter."""
 
 from ff_proxy.store.memory.store import MemoryConfigs, MemorySecrets, MemoryStore, MemoryTargets
 

@@ -1,4 +1,4 @@
-"""The two queues towards SaaS in memory: usage and target registrations."""
+"""The queues to Harness in memory: usage and target registrations."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget, merged, weig
 from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.store.protocol import Registration, UsageLease
 
-# Of the room for registrations, what fingerprints of those sent may take.
+# The part of the registrations' budget for fingerprints of sent ones.
 _SENT_PART: Final = 4
 
 
@@ -38,18 +38,18 @@ class MemoryUsageQueue:
     def admit(
         self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
     ) -> tuple[list[UsageCount], list[UsageTarget]]:
-        """Merge, and say which entries there was room for: for adapters that keep a copy elsewhere."""
+        """Merge and return the accepted entries, for adapters that also keep a copy elsewhere."""
         return (
             [entry for entry in counts if self._add_count(entry)],
             [entry for entry in targets if self._add_target(entry)],
         )
 
-    def holds(self, lease: UsageLease) -> bool:
-        """Whether the lease is still to be settled."""
+    def is_leased(self, lease: UsageLease) -> bool:
+        """Whether the lease is still open."""
         return lease.id in self._leases
 
     def outstanding(self) -> tuple[list[UsageCount], list[UsageTarget]]:
-        """Every entry that waits or is leased; a key may come twice, to be added up."""
+        """Every queued or leased entry; a key may occur twice."""
         counts = [entry for lease in self._leases.values() for entry in lease.counts]
         targets = [entry for lease in self._leases.values() for entry in lease.targets]
         counts.extend(entry for held in self._counts.values() for entry in held.values())
@@ -78,11 +78,11 @@ class MemoryUsageQueue:
         return lease
 
     async def acknowledge(self, lease: UsageLease) -> None:
-        """See ``UsageQueue``; a lease that is settled already is left alone."""
+        """See ``UsageQueue``; ignores a finished lease."""
         self._settle(lease)
 
     async def release(self, lease: UsageLease) -> None:
-        """See ``UsageQueue``; a target described anew in the meantime keeps its new description."""
+        """See ``UsageQueue``; a target replaced meanwhile keeps the newer version."""
         if not self._settle(lease):
             return
         for entry in lease.counts:
@@ -125,24 +125,24 @@ class MemoryUsageQueue:
 
 
 class MemoryRegistrations:
-    """Waiting targets, oldest first, and fingerprints of those sent; together about ``budget`` bytes."""
+    """Queued targets, oldest first, and fingerprints of sent ones; together about ``budget`` bytes."""
 
     def __init__(self, budget: int = LEAST_SHARES.registrations) -> None:
         self._budget = budget - budget // _SENT_PART
         self._waiting: BoundedMap[_Name, Registration] = BoundedMap(self._budget)
         self._taken: dict[_Name, tuple[Registration, bytes]] = {}
         self._sent: BoundedMap[_Name, bytes] = BoundedMap(budget // _SENT_PART)
-        self._in_hand = 0
+        self._in_flight = 0
         self._arrived = asyncio.Event()
 
     async def add(self, registration: Registration) -> bool:
-        """See ``Registrations``; a newer description takes the place of the one that waits."""
+        """See ``Registrations``; a newer target replaces the queued one."""
         name = _name(registration)
         if name not in self._waiting:
             taken = self._taken.get(name)
             if fingerprint(registration.target) == (taken[1] if taken else self._sent.get(name)):
                 return True
-            if self._waiting.spent + self._in_hand + entry_cost(name, registration) > self._budget:
+            if self._waiting.spent + self._in_flight + entry_cost(name, registration) > self._budget:
                 return False
         if not self._waiting.offer(name, registration):
             return False
@@ -150,24 +150,24 @@ class MemoryRegistrations:
         return True
 
     async def take(self, limit: int) -> Sequence[Registration]:
-        """See ``Registrations``; a target is not taken again while its older description is being sent."""
+        """See ``Registrations``; a target is not taken while an older version is in flight."""
         while True:
             free = list(islice((name for name in self._waiting if name not in self._taken), limit))
             if free:
                 batch = [found for name in free if (found := self._waiting.pop(name)) is not None]
                 self._taken.update({_name(taken): (taken, fingerprint(taken.target)) for taken in batch})
-                self._in_hand += sum(entry_cost(_name(taken), taken) for taken in batch)
+                self._in_flight += sum(entry_cost(_name(taken), taken) for taken in batch)
                 return batch
             self._arrived.clear()
             await self._arrived.wait()
 
-    async def settle(self, registration: Registration, *, delivered: bool) -> None:
-        """See ``Registrations``; one that is settled already is left alone."""
+    async def complete(self, registration: Registration, *, delivered: bool) -> None:
+        """See ``Registrations``; ignores a completed one."""
         name = _name(registration)
         taken = self._taken.pop(name, None)
         if taken is None:
             return
-        self._in_hand -= entry_cost(name, taken[0])
+        self._in_flight -= entry_cost(name, taken[0])
         if delivered:
             self._sent.put(name, taken[1])
         elif name not in self._waiting:
@@ -175,12 +175,12 @@ class MemoryRegistrations:
         if self._waiting:
             self._arrived.set()
 
-    def waits(self, registration: Registration) -> bool:
-        """Whether this very registration is in the queue, not yet taken."""
+    def is_waiting(self, registration: Registration) -> bool:
+        """Whether this registration is queued and not taken."""
         return self._waiting.recall(_name(registration)) is registration
 
     def outstanding(self) -> list[Registration]:
-        """Every registration that waits or is being sent, the newest description of each target last."""
+        """Every registration that is queued or in flight, the newest of each target last."""
         return [*(taken for taken, _ in self._taken.values()), *self._waiting.values()]
 
 

@@ -1,4 +1,4 @@
-"""The store that lives and dies with its process: the default, and the reference for every other adapter."""
+"""The store in memory: the default, and the reference for every other adapter."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -15,13 +15,13 @@ from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.model.target import Target
 from ff_proxy.store.change_feed import Feed
 from ff_proxy.store.memory.queues import MemoryRegistrations, MemoryUsageQueue
-from ff_proxy.store.merge import edited, merge, redescribed
+from ff_proxy.store.merge import apply_edit, merge, merge_target
 from ff_proxy.store.protocol import Edit, Notice, Unknown
 from ff_proxy.wire.stored import DescribedTarget
 
 
 class MemoryConfigs:
-    """Environments in a dictionary; ``epoch`` names this life of the process."""
+    """Environments in a dictionary; ``epoch`` identifies this run of the process."""
 
     def __init__(self, epoch: str, clock: Clock) -> None:
         self._epoch = epoch
@@ -40,7 +40,7 @@ class MemoryConfigs:
         return self._environments.get(environment)
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
-        """See ``ConfigReader``: nothing is older than the process here."""
+        """See ``ConfigReader``: nothing here is older than the process."""
         del environment, since
         return ()
 
@@ -52,7 +52,7 @@ class MemoryConfigs:
     async def apply(self, environment: EnvironmentId, edit: Edit) -> Revision | None:
         """See ``ConfigWriter``."""
         old = self._environments.get(environment)
-        return None if old is None else self._commit(old, edited(old, edit))
+        return None if old is None else self._commit(old, apply_edit(old, edit))
 
     async def remove(self, environment: EnvironmentId) -> None:
         """See ``ConfigWriter``."""
@@ -84,7 +84,7 @@ class MemoryConfigs:
 
 
 class MemoryTargets:
-    """Targets of at most ``budget`` bytes; the least recently used are forgotten first."""
+    """Targets of at most ``budget`` bytes; evicts the least recently used."""
 
     def __init__(
         self,
@@ -128,7 +128,9 @@ class MemoryTargets:
         key = (environment, target.identifier)
         now = 0 if self._clock is None else milliseconds(self._clock)
         held = self._targets.get(key)
-        described = redescribed(held, target, now, keep_attributes=keep_attributes, described_at=described_at)
+        described = merge_target(
+            held, target, now, keep_attributes=keep_attributes, described_at=described_at
+        )
         if described is not held:
             self._targets.put(key, described)
 
@@ -139,7 +141,7 @@ class MemoryTargets:
 
 
 class MemorySecrets:
-    """The secret of this life only."""
+    """The secret of this process only."""
 
     def __init__(self) -> None:
         self._secret: Secret | None = None
@@ -155,10 +157,10 @@ class MemoryStore:
     """The whole adapter.
 
     Args:
-        epoch: names this life of the process; a random text in production.
-        clock: says when an environment was first taken in.
-        shares: bytes of targets, usage and registrations that are kept, over all environments.
-        dropped: makes what counts the entries that a container drops.
+        epoch: identifies this run of the process; random in production.
+        clock: for the time at which an environment was first stored.
+        shares: bytes for targets, usage and registrations, over all environments.
+        dropped: counters of dropped entries.
     """
 
     def __init__(

@@ -25,23 +25,23 @@ class ConfigsBesideSync:
     Args:
         shared: Redis.
         sync: the sync process.
-        alone: the environments that the sync process keeps by itself, as far as it has told.
+        standalone: the environments that the sync process keeps by itself, as far as it has told.
     """
 
     def __init__(
         self,
         shared: StandaloneConfigs,
         sync: SyncConfigs,
-        alone: Callable[[], AbstractSet[EnvironmentId]],
+        standalone: Callable[[], AbstractSet[EnvironmentId]],
     ) -> None:
         self._shared = shared
         self._sync = sync
-        self._alone = alone
+        self._standalone = standalone
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``."""
-        alone = self._alone()
-        if not alone:
+        standalone = self._standalone()
+        if not standalone:
             return await self._shared.environments()
         kept = await self._sync.environments()
         try:
@@ -49,7 +49,7 @@ class ConfigsBesideSync:
                 found = dict(await self._shared.environments())
         except (StoreUnavailable, TimeoutError):
             found = dict(self._shared.held())
-        return found | {name: revision for name, revision in kept.items() if name in alone}
+        return found | {name: revision for name, revision in kept.items() if name in standalone}
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """See ``ConfigReader``."""
@@ -61,13 +61,13 @@ class ConfigsBesideSync:
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
         """The environment's revision now."""
-        if environment in self._alone():
+        if environment in self._standalone():
             return (await self._sync.environments()).get(environment)
         return await self._shared.revision(environment)
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
         """See ``ChangeSource``."""
-        return watching(self._sync, self._shared, lambda: bool(self._alone()))
+        return watching(self._sync, self._shared, lambda: bool(self._standalone()))
 
     def _source(self, environment: EnvironmentId) -> ConfigReader:
-        return self._sync if environment in self._alone() else self._shared
+        return self._sync if environment in self._standalone() else self._shared

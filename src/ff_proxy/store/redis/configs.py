@@ -14,7 +14,7 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import NEVER, EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.join import joined
-from ff_proxy.store.merge import edited, merge
+from ff_proxy.store.merge import apply_edit, merge
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.redis import rows, scripts
 from ff_proxy.store.redis.batch_loader import BatchLoader
@@ -162,7 +162,7 @@ class RedisConfigs:
 
     async def apply(self, environment: EnvironmentId, edit: Edit) -> Revision | None:
         """See ``ConfigWriter``."""
-        return await self._write(environment, lambda old: None if old is None else edited(old, edit))
+        return await self._write(environment, lambda old: None if old is None else apply_edit(old, edit))
 
     async def remove(self, environment: EnvironmentId) -> None:
         """See ``ConfigWriter``: what remains in Redis says that it is gone, so that nobody puts it back."""

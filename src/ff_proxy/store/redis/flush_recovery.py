@@ -64,7 +64,7 @@ class FlushRecovery:
     async def look_and_tell(self) -> None:
         """Look once, and say when Redis begins or ends to be of no use: nobody else has to."""
         try:
-            await self.look()
+            await self.poll()
         except StoreUnavailable as error:
             self._trouble = str(error)
             self._up.set(0)
@@ -91,7 +91,7 @@ class FlushRecovery:
             return readiness
         return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *found))
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Look once; raises ``StoreUnavailable``."""
         await self._connection.do("SET", self._keys.born, uuid4().hex, "NX")
         born = await self._connection.do("GET", self._keys.born)
@@ -104,7 +104,7 @@ class FlushRecovery:
         await self._secrets.put_back()
         if self._secrets.others():
             self._once.warning("members sign tokens with different secrets, all of them are taken")
-        await self._targets.pay()
+        await self._targets.flush_pending()
         self._born = born
         self._once.forget("Redis was emptied, putting back secret and targets")
 

@@ -70,7 +70,7 @@ class RedisRegistrations:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._added.wait()
 
-    async def settle(self, registration: Registration, *, delivered: bool) -> None:
+    async def complete(self, registration: Registration, *, delivered: bool) -> None:
         """See ``Registrations``."""
         await self._connection.run(
             queue_scripts.SETTLE_REGISTRATION,

@@ -18,7 +18,7 @@ from ff_proxy.model.environment import (
     UpstreamStatus,
 )
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
-from ff_proxy.store.merge import bounded, retired_name
+from ff_proxy.store.merge import bounded_retired, retired_name
 from ff_proxy.store.protocol import Notice
 
 
@@ -90,7 +90,7 @@ def applied(
         else:
             items[identifier] = Item(domain, identifier, row.version, row.wire, row.digest)
     retired.update({name: version for _, name, version in sorted(vanished)})
-    return flags, segments, bounded(retired)
+    return flags, segments, bounded_retired(retired)
 
 
 def environment(answer: Sequence[Any], held: EnvironmentConfig | None) -> EnvironmentConfig:

@@ -15,7 +15,7 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.change_feed import Feed
-from ff_proxy.store.merge import edited, merge
+from ff_proxy.store.merge import apply_edit, merge
 from ff_proxy.store.protocol import ChangeSource, Edit, Notice
 from ff_proxy.store.redis.configs import RedisConfigs
 
@@ -48,7 +48,7 @@ class StandaloneConfigs:
         """Keep what is written of ``environment`` here: Redis has not answered for it yet."""
         self._own.setdefault(environment, None)
 
-    def alone(self) -> frozenset[EnvironmentId]:
+    def standalone(self) -> frozenset[EnvironmentId]:
         """The environments that are kept here."""
         return frozenset(name for name, config in self._own.items() if config is not None)
 
@@ -114,7 +114,7 @@ class StandaloneConfigs:
         """See ``ConfigWriter``."""
         if environment not in self._own:
             return await self._shared.apply(environment, edit)
-        return self._write(environment, lambda old: None if old is None else edited(old, edit))
+        return self._write(environment, lambda old: None if old is None else apply_edit(old, edit))
 
     async def remove(self, environment: EnvironmentId) -> None:
         """See ``ConfigWriter``."""
@@ -157,16 +157,16 @@ class StandaloneConfigs:
 
 @asynccontextmanager
 async def watching(
-    own: ChangeSource, shared: ChangeSource, alone: Callable[[], bool]
+    own: ChangeSource, shared: ChangeSource, standalone: Callable[[], bool]
 ) -> AsyncIterator[AsyncIterator[Notice]]:
-    """The notices of both; while something stands ``alone``, those of ``own`` if ``shared`` gives none."""
+    """The notices of both; while ``standalone``, those of ``own`` if ``shared`` gives none."""
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(own.watch())
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS if alone() else None):
+            async with asyncio.timeout(_ANSWER_SECONDS if standalone() else None):
                 second = await stack.enter_async_context(shared.watch())
         except (StoreUnavailable, TimeoutError):
-            if not alone():
+            if not standalone():
                 raise
             yield _until_later(first)
         else:

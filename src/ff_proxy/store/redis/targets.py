@@ -12,7 +12,7 @@ from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.memory import MemoryShares
 from ff_proxy.model.target import Target
-from ff_proxy.store.merge import redescribed
+from ff_proxy.store.merge import merge_target
 from ff_proxy.store.protocol import UNKNOWN, Unknown
 from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.batch_loader import BatchLoader
@@ -62,7 +62,7 @@ class RedisTargets:
         )
         self._once = once
         # With whether attributes that are stored already stay.
-        self._owed: BoundedMap[_Key, tuple[DescribedTarget, bool]] = BoundedMap(
+        self._pending: BoundedMap[_Key, tuple[DescribedTarget, bool]] = BoundedMap(
             shares.pending_writes, dropped=self._drop_owed
         )
         self._count_owed = dropped("pending_writes")
@@ -81,9 +81,9 @@ class RedisTargets:
         A Redis that let half a second pass is given no more than a moment by anybody until it answers.
         """
         key = (environment, identifier)
-        owed = self._owed.get(key)
-        if owed is not None:
-            return owed[0].target
+        pending = self._pending.get(key)
+        if pending is not None:
+            return pending[0].target
         known = self._cache.get(key)
         try:
             async with asyncio.timeout(
@@ -101,7 +101,7 @@ class RedisTargets:
         if found is None:
             return None if known is None else known[1].target
         if known is not None and is_newer(known[1], found):
-            self._owe(key, known[1], keep=False)
+            self._add_pending(key, known[1], keep=False)
             return known[1].target
         return found.target
 
@@ -125,35 +125,35 @@ class RedisTargets:
         self, described: DescribedTarget, environment: EnvironmentId, keep: bool, *, late: bool
     ) -> None:
         key = (environment, described.target.identifier)
-        owed = self._owed.get(key)
-        if owed is not None and keep:
-            kept = msgspec.structs.replace(described.target, attributes=owed[0].target.attributes)
-            described, keep = DescribedTarget(kept, described.at), owed[1]
+        pending = self._pending.get(key)
+        if pending is not None and keep:
+            kept = msgspec.structs.replace(described.target, attributes=pending[0].target.attributes)
+            described, keep = DescribedTarget(kept, described.at), pending[1]
         try:
             async with asyncio.timeout(_KNOWN_SECONDS if self._silent else _PUT_SECONDS):
-                if owed is None:
+                if pending is None:
                     await self._store(environment, described, keep=keep, late=late)
                 else:
                     async with self._paying:  # the older description may be on its way
                         await self._store(environment, described, keep=keep, late=late)
         except (StoreUnavailable, TimeoutError) as error:
-            self._owe(key, described, keep=keep)
+            self._add_pending(key, described, keep=keep)
             why = str(error) or "no answer in time"
             raise StoreUnavailable(f"target not stored yet ({why})") from error
         self._silent = False
-        if self._owed.get(key) is owed:
-            self._owed.pop(key)
+        if self._pending.get(key) is pending:
+            self._pending.pop(key)
 
-    async def pay(self) -> None:
+    async def flush_pending(self) -> None:
         """Store what could not be stored when it came; called when Redis has just answered."""
         self._silent = False
-        for key in list(self._owed):
+        for key in list(self._pending):
             async with self._paying:
-                owed = self._owed.get(key)
-                if owed is not None:
-                    await self._store(key[0], owed[0], keep=owed[1], late=True)
-                    if self._owed.get(key) is owed:
-                        self._owed.pop(key)
+                pending = self._pending.get(key)
+                if pending is not None:
+                    await self._store(key[0], pending[0], keep=pending[1], late=True)
+                    if self._pending.get(key) is pending:
+                        self._pending.pop(key)
 
     async def close(self) -> None:
         """Ask no more."""
@@ -213,7 +213,7 @@ class RedisTargets:
             held = None if row is None else self._decoded(key, row)
             if held is None and (known := self._cache.get(key)) is not None:
                 held = known[1]
-            kept = redescribed(
+            kept = merge_target(
                 held,
                 described.target,
                 described.at,
@@ -243,8 +243,8 @@ class RedisTargets:
         self._silent = False
         return found
 
-    def _owe(self, key: _Key, described: DescribedTarget, *, keep: bool) -> None:
-        self._owed.put(key, (described, keep))
+    def _add_pending(self, key: _Key, described: DescribedTarget, *, keep: bool) -> None:
+        self._pending.put(key, (described, keep))
 
     def _drop_owed(self, entries: int) -> None:
         self._count_owed(entries)

@@ -1,8 +1,8 @@
-"""The store that survives: one SQLite file in the data directory, written by one process.
+"""The persistent store: one SQLite file in the data directory, written by one process.
 
-What is read often stands in memory and the file is its durable copy: a write reaches the file before
-anybody is told of it. While the file cannot be written (disk full), the proxy goes on from memory, says
-so once, and brings the file up to date when it can. ``modes`` opens it; nobody else names it.
+Data that is read often is in memory, and the file is its durable copy: a write reaches the file before it is
+announced. While the file cannot be written (disk full), the proxy continues from memory, logs that once, and
+catches up later. Only ``app`` and ``commands`` may import it.
 """
 
 from ff_proxy.store.sqlite.store import SqliteStore

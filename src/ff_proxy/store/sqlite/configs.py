@@ -1,4 +1,4 @@
-"""Environments: all of them in memory, every change in the file before it is told."""
+"""Environments: all in memory; every change is written to the file before it is announced."""
 
 import asyncio
 import sqlite3
@@ -22,7 +22,7 @@ from ff_proxy.model.environment import (
 )
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.store.change_feed import Feed
-from ff_proxy.store.merge import edited, merge, retired_name
+from ff_proxy.store.merge import apply_edit, merge, retired_name
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.write_behind import FileRecovery, Work, WriteBehind
@@ -33,21 +33,21 @@ _ItemRow = tuple[str, str, str, int, str, bytes | None, float]
 
 
 class SqliteConfigs:
-    """Everything about environments; a revision's epoch is this opening of the file."""
+    """All environments; a revision's epoch identifies this opening of the file."""
 
     def __init__(self, database: Database, epoch: str, clock: Clock, recovery: FileRecovery) -> None:
         self._database = database
-        self._copy = WriteBehind(database, recovery, self._everything)
+        self._copy = WriteBehind(database, recovery, self._all_rows)
         self._epoch = epoch
         self._clock = clock
         self._counter = 0
         self._environments: dict[EnvironmentId, EnvironmentConfig] = {}
-        # What readers see: of what is not in the file yet, a successor of this process would know nothing.
-        self._shown: dict[EnvironmentId, EnvironmentConfig] = {}
+        # What readers see: data that is not in the file yet would be lost in a restart.
+        self._visible: dict[EnvironmentId, EnvironmentConfig] = {}
         self._changed: dict[EnvironmentId, float] = {}
         self._statuses: dict[EnvironmentId, UpstreamStatus] = {}
         self._feed = Feed()
-        # One write at a time: what is merged must still be what is held when it is committed.
+        # One write at a time, so that the merged state is still current when it is committed.
         self._writing = asyncio.Lock()
 
     async def load(self) -> None:
@@ -57,18 +57,18 @@ class SqliteConfigs:
             self._counter += 1
             revision = Revision(self._epoch, self._counter)
             self._environments[config.id] = msgspec.structs.replace(config, revision=revision)
-        self._shown = dict(self._environments)
+        self._visible = dict(self._environments)
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``."""
-        return {name: config.revision for name, config in self._shown.items()}
+        return {name: config.revision for name, config in self._visible.items()}
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """See ``ConfigReader``."""
-        return self._shown.get(environment)
+        return self._visible.get(environment)
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
-        """See ``ConfigReader``; the file is asked only if there is something."""
+        """See ``ConfigReader``; reads the file only if there are changes."""
         if self._changed.get(environment, 0.0) <= since:
             return ()
 
@@ -98,7 +98,7 @@ class SqliteConfigs:
         """See ``ConfigWriter``."""
         async with self._writing:
             old = self._environments.get(environment)
-            return None if old is None else await self._commit(old, edited(old, edit))
+            return None if old is None else await self._commit(old, apply_edit(old, edit))
 
     async def remove(self, environment: EnvironmentId) -> None:
         """See ``ConfigWriter``."""
@@ -113,7 +113,7 @@ class SqliteConfigs:
                 connection.execute("DELETE FROM items WHERE environment = ?", (environment,))
 
             await self._copy.write(forget)
-            self._shown.pop(environment, None)
+            self._visible.pop(environment, None)
             self._feed.publish(Notice(environment, None))
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
@@ -121,7 +121,7 @@ class SqliteConfigs:
         return self._feed.watch()
 
     async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
-        """See ``StatusStore``: it says how things are now, so it is not kept in the file."""
+        """See ``StatusStore``; not stored in the file."""
         self._statuses[environment] = status
 
     async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
@@ -147,17 +147,17 @@ class SqliteConfigs:
 
         if old is not None and rows:
             self._changed[new.id] = now
-        # In memory first: should the file be behind, what is written then is all that memory holds.
+        # Memory first: if the file is behind, the next write writes everything in memory.
         self._environments[new.id] = committed
         try:
             await self._copy.write(write)
         finally:
-            # Also when cancelled: the write goes on, and the next equal one would be no change.
-            self._shown[new.id] = committed
+            # Also when cancelled: the write continues, and an equal write later would be no change.
+            self._visible[new.id] = committed
         self._feed.publish(Notice(new.id, revision))
         return revision
 
-    def _everything(self) -> Work:
+    def _all_rows(self) -> Work:
         configs = list(self._environments.values())
 
         def write(connection: sqlite3.Connection) -> None:
@@ -182,7 +182,7 @@ def _write_items(connection: sqlite3.Connection, rows: Sequence[_ItemRow] | Iter
 
 
 def _changed_rows(old: EnvironmentConfig | None, new: EnvironmentConfig, now: float) -> Iterator[_ItemRow]:
-    """Rows that make the file equal ``new``; what came with a new environment is nobody's change."""
+    """The rows to write for ``new``; the items of a new environment are not changes."""
     for domain, before, after in (
         (Domain.FLAG, {} if old is None else old.flags, new.flags),
         (Domain.SEGMENT, {} if old is None else old.segments, new.segments),
@@ -201,7 +201,7 @@ def _changed_rows(old: EnvironmentConfig | None, new: EnvironmentConfig, now: fl
 
 
 def _forgotten_rows(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Iterator[tuple[str, str, str]]:
-    """What vanished so long ago that ``new`` does not remember it any more."""
+    """Items deleted so long ago that ``new`` no longer remembers them."""
     if old is None or old.retired is new.retired:
         return
     for name in old.retired.keys() - new.retired.keys():

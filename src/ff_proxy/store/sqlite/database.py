@@ -1,4 +1,4 @@
-"""One connection on one thread of its own, so that the event loop never waits for the disk."""
+"""One connection on its own thread, so that the event loop never waits for the disk."""
 
 import asyncio
 import fcntl
@@ -12,19 +12,19 @@ from typing import Final, Self, TypeVar
 
 from ff_proxy.aio.border import border, described
 from ff_proxy.errors import StartupError, StoreError, StoreUnavailable, StoreUnusable
-from ff_proxy.store.private_files import make_private_directory, make_private_file, narrow_all
+from ff_proxy.store.private_files import make_all_private, make_private_directory, make_private_file
 from ff_proxy.store.sqlite.schema import prepare
 from ff_proxy.telemetry import OnceLog
 
 _Result = TypeVar("_Result")
 
-# How long one piece of work may take before its caller is told that the store does not answer.
-_PATIENCE: Final = 30.0
-# What the name of every file in the directory begins with, and how those beside the database end.
-_OURS: Final = "ff-proxy"
-_BESIDE: Final = ("-wal", "-shm", "-journal")
-# Of the disk or of one piece of work; every other kind says that the file is not what it should be.
-_PASSING: Final = (
+# The timeout of one transaction.
+_TIMEOUT_SECONDS: Final = 30.0
+# The prefix of every file in the directory, and the suffixes of SQLite's side files.
+_FILE_PREFIX: Final = "ff-proxy"
+_SIDE_FILE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
+# Errors of the disk or of one transaction; any other error means that the file is damaged.
+_TEMPORARY_ERRORS: Final = (
     sqlite3.OperationalError,
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -35,8 +35,8 @@ _PASSING: Final = (
 class Database:
     """A SQLite file in ``directory``, locked against other processes while open.
 
-    ``async with`` opens it. ``run`` executes a function of the connection in one transaction. ``once`` hears
-    of files that other users could read, ``up`` 1 whenever it could be used, else 0.
+    ``async with`` opens it. ``run`` executes a function of the connection in one transaction. ``once`` logs
+    files that other users could read; ``up`` is set to 1 or 0 after each use.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Database:
         await self._close()
 
     async def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Run ``work`` in a transaction of its own: committed when it returns, undone when it raises.
+        """Run ``work`` in its own transaction: committed when it returns, rolled back when it raises.
 
         Raises:
             StoreUnavailable: the file cannot be used now (disk full, I/O error, no answer in time).
@@ -90,15 +90,15 @@ class Database:
         return result
 
     async def _call(self, work: Callable[[], _Result]) -> _Result:
-        with border(self._ours):
-            async with asyncio.timeout(_PATIENCE):
-                # A thread cannot be cancelled: the transaction ends one way or the other.
+        with border(self._to_store_error):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                # A thread cannot be cancelled, so wait for the end of the transaction.
                 return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _ours(self, error: Exception) -> StoreError:
+    def _to_store_error(self, error: Exception) -> StoreError:
         if isinstance(error, TimeoutError):
-            return StoreUnavailable(f"{self.path}: no answer from the disk within {_PATIENCE:.0f} s")
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _PASSING):
+            return StoreUnavailable(f"{self.path}: no answer from the disk within {_TIMEOUT_SECONDS:.0f} s")
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _TEMPORARY_ERRORS):
             return StoreUnusable(
                 f"{self.path} is damaged ({error}): move it away to begin with an empty store, "
                 "or put a backup in its place"
@@ -108,16 +108,18 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         try:
             make_private_file(self.path, self._once)
-            # SQLite gives new ones the mode of the file; those of a killed process may be older than that.
-            narrow_all((self.path.with_name(f"{self.path.name}{end}") for end in _BESIDE), self._once)
+            # SQLite gives new files the database's mode, but a killed process may have left older ones.
+            make_all_private(
+                (self.path.with_name(f"{self.path.name}{end}") for end in _SIDE_FILE_SUFFIXES), self._once
+            )
         except OSError as error:
             raise _unwritable(self.path, error) from error
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
-            # First: another program's file, or a newer one's, stays as it is.
+            # First, so that a foreign or newer file is not changed.
             prepare(connection, str(self.path))
             connection.execute("PRAGMA journal_mode = WAL")
-            # A killed process loses nothing that was committed; a power cut may lose the last moments.
+            # A killed process loses no committed data; a power failure may lose the last moments.
             connection.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             connection.close()
@@ -135,9 +137,9 @@ class Database:
 
 
 def _locked(path: Path, once: OnceLog) -> int:
-    """The lock file's descriptor, held until it is closed."""
+    """Lock the file; the lock is released when the descriptor is closed."""
     try:
-        make_private_directory(path.parent, once, ours=_OURS)
+        make_private_directory(path.parent, once, ours=_FILE_PREFIX)
         make_private_file(path, once)
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:

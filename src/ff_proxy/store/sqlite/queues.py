@@ -1,6 +1,6 @@
-"""Usage and registrations: the queues of memory, with everything outstanding kept in the file as well.
+"""Usage and registrations: queues in memory, with everything unfinished also in the file.
 
-The file knows nothing of leases: what was leased when the process died waits again when it starts.
+The file has no leases: entries leased when the process died are queued again at the next start.
 """
 
 import sqlite3
@@ -20,7 +20,7 @@ from ff_proxy.wire.stored import encode_target, read_row
 
 _encode: Final = msgspec.json.Encoder().encode
 _UNREADABLE: Final = (ValueError, TypeError, RecursionError)
-_LOST: Final = "entries of the data directory that wait for SaaS cannot be read, they are left out"
+_LOST: Final = "entries in the data directory that wait for Harness cannot be read and are dropped"
 _ADD: Final = (
     "INSERT INTO usage_counts (key, count, timestamp) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
     " count = min(count + excluded.count, 9007199254740991), timestamp = max(timestamp, excluded.timestamp)"
@@ -29,23 +29,23 @@ _DESCRIBE: Final = "INSERT OR REPLACE INTO usage_targets (environment, identifie
 
 
 class SqliteUsageQueue:
-    """Counts outstanding, leased or not, as one row per key."""
+    """All usage, queued or leased, as one row per key."""
 
     def __init__(self, database: Database, budget: int, recovery: FileRecovery, once: OnceLog) -> None:
         self._database = database
         self._once = once
         self._queue = MemoryUsageQueue(budget)
-        self._copy = WriteBehind(database, recovery, self._everything)
+        self._copy = WriteBehind(database, recovery, self._all_rows)
 
     async def load(self) -> None:
-        """Take up what was outstanding when the file was last used."""
+        """Load what was unfinished when the file was last used."""
         counts, targets, lost = await self._database.run(_read_usage)
         await self._queue.merge(counts, targets)
         if lost:
             self._once.warning(_LOST, entries=lost)
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
-        """See ``UsageQueue``: when this returns, a killed process loses none of it."""
+        """See ``UsageQueue``: after this returns, a killed process loses nothing."""
         taken_counts, taken_targets = self._queue.admit(counts, targets)
 
         def write(connection: sqlite3.Connection) -> None:
@@ -65,7 +65,7 @@ class SqliteUsageQueue:
 
     async def acknowledge(self, lease: UsageLease) -> None:
         """See ``UsageQueue``."""
-        if not self._queue.holds(lease):
+        if not self._queue.is_leased(lease):
             return
         await self._queue.acknowledge(lease)
 
@@ -79,7 +79,7 @@ class SqliteUsageQueue:
                 [(_encode(entry.key),) for entry in lease.counts],
             )
             connection.executemany(
-                # A target described anew while this lease was on its way is outstanding still.
+                # A target replaced while this lease was in flight is still unfinished.
                 "DELETE FROM usage_targets WHERE environment = ? AND identifier = ? AND target = ?",
                 map(_target_row, lease.targets),
             )
@@ -90,7 +90,7 @@ class SqliteUsageQueue:
         """See ``UsageQueue``."""
         await self._queue.release(lease)
 
-    def _everything(self) -> Work:
+    def _all_rows(self) -> Work:
         counts, targets = self._queue.outstanding()
 
         def write(connection: sqlite3.Connection) -> None:
@@ -103,16 +103,16 @@ class SqliteUsageQueue:
 
 
 class SqliteRegistrations:
-    """Targets on their way, waiting or being sent, as one row each."""
+    """Registrations, queued or in flight, as one row each."""
 
     def __init__(self, database: Database, budget: int, recovery: FileRecovery, once: OnceLog) -> None:
         self._database = database
         self._once = once
         self._queue = MemoryRegistrations(budget)
-        self._copy = WriteBehind(database, recovery, self._everything)
+        self._copy = WriteBehind(database, recovery, self._all_rows)
 
     async def load(self) -> None:
-        """Take up what was on its way when the file was last used."""
+        """Load what was unfinished when the file was last used."""
         registrations, lost = await self._database.run(_read_registrations)
         for registration in registrations:
             await self._queue.add(registration)
@@ -122,7 +122,7 @@ class SqliteRegistrations:
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``."""
         added = await self._queue.add(registration)
-        if added and self._queue.waits(registration):
+        if added and self._queue.is_waiting(registration):
             await self._copy.write(lambda connection: _write_registrations(connection, [registration]))
         return added
 
@@ -130,9 +130,9 @@ class SqliteRegistrations:
         """See ``Registrations``."""
         return await self._queue.take(limit)
 
-    async def settle(self, registration: Registration, *, delivered: bool) -> None:
+    async def complete(self, registration: Registration, *, delivered: bool) -> None:
         """See ``Registrations``."""
-        await self._queue.settle(registration, delivered=delivered)
+        await self._queue.complete(registration, delivered=delivered)
         if delivered:
             await self._copy.write(
                 lambda connection: connection.execute(
@@ -141,7 +141,7 @@ class SqliteRegistrations:
                 )
             )
 
-    def _everything(self) -> Work:
+    def _all_rows(self) -> Work:
         outstanding = self._queue.outstanding()
 
         def write(connection: sqlite3.Connection) -> None:
@@ -182,7 +182,7 @@ def _read_usage(connection: sqlite3.Connection) -> tuple[list[UsageCount], list[
 
 
 def _read_registrations(connection: sqlite3.Connection) -> tuple[list[Registration], int]:
-    """Registrations, and how many rows cannot be read; what was read is written as it reads now."""
+    """Registrations, and how many rows cannot be read; rows are rewritten in the current form."""
     rows = connection.execute("SELECT environment, target FROM registrations ORDER BY seq").fetchall()
     found = [(EnvironmentId(environment), read_row(target)) for environment, target in rows]
     registrations = [Registration(environment, row.target) for environment, row in found if row is not None]

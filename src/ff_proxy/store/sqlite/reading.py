@@ -1,4 +1,4 @@
-"""Reading a data directory beside the process that owns it: nothing is locked, made or changed."""
+"""Reading a data directory that another process uses, without locking or changing anything."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def stored_environments(directory: Path) -> list[EnvironmentConfig]:
     """Every environment in the data directory.
 
     Raises:
-        StoreUnavailable: there is no store in it, or it cannot be read.
+        StoreUnavailable: it has no store, or cannot be read.
         StoreUnusable: it is damaged, foreign, or of a newer version.
     """
     with _opened(directory) as connection:
@@ -32,7 +32,7 @@ def stored_environments(directory: Path) -> list[EnvironmentConfig]:
 
 
 def stored_target(directory: Path, environment: EnvironmentId, identifier: str) -> Target | None:
-    """A target as SDKs described it; raises as ``stored_environments`` does."""
+    """A stored target; raises like ``stored_environments``."""
     with _opened(directory) as connection:
         found = connection.execute(
             "SELECT target FROM targets WHERE environment = ? AND identifier = ?", (environment, identifier)
@@ -42,7 +42,7 @@ def stored_target(directory: Path, environment: EnvironmentId, identifier: str) 
 
 
 def check_stored(directory: Path) -> int:
-    """How many environments are stored, after a quick check of the file; raises as above."""
+    """The number of stored environments, after a quick check of the file; raises as above."""
     with _opened(directory) as connection:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
@@ -59,7 +59,7 @@ def _opened(directory: Path) -> Iterator[sqlite3.Connection]:
     path = directory / f"{_NAME}.sqlite"
     if not path.is_file():
         raise StoreUnavailable(f"there is no {path.name} in {directory}: is that the data-dir of a proxy?")
-    # Without a log beside it nobody has it open, and it can be read where nothing may be written.
+    # Without a WAL file no process has it open, so it can be read from a read-only volume.
     alone = not path.with_name(f"{path.name}-wal").exists()
     address = f"file:{quote(str(path))}?{'immutable=1' if alone else 'mode=ro'}"
     try:

@@ -6,7 +6,7 @@ from typing import Final
 
 from ff_proxy.errors import StoreUnusable
 
-APPLICATION: Final = 0x66667078  # "ffpx": tells our files from others
+APPLICATION: Final = 0x66667078  # "ffpx": identifies our files
 VERSION: Final = 1
 
 _TABLES: Final = """
@@ -57,10 +57,10 @@ _NAMES: Final = frozenset(re.findall(r"CREATE TABLE (\w+)", _TABLES))
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:
-    """Make the file ours: lay it out if it is new, refuse it if it is not one that this program reads.
+    """Initialise a new file; refuse a file that this version cannot read.
 
     Raises:
-        StoreUnusable: another program's file, one of a newer ff-proxy, or one that is not whole.
+        StoreUnusable: a foreign file, one of a newer ff-proxy, or an incomplete one.
     """
     if not _tables(connection):
         marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
@@ -70,7 +70,7 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
 
 
 def check(connection: sqlite3.Connection, path: str) -> None:
-    """Refuse a file that is not one that this program reads; raises as ``prepare`` does."""
+    """Refuse a file that this version cannot read; raises like ``prepare``."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION:
@@ -80,13 +80,13 @@ def check(connection: sqlite3.Connection, path: str) -> None:
     if version > VERSION:
         raise StoreUnusable(
             f"{path} was written by a newer ff-proxy (layout {version}, this one reads {VERSION}): "
-            "start that version again, or move the file away to begin with an empty store"
+            "start that version again, or move the file away to start with an empty store"
         )
     missing = _NAMES - _tables(connection)
     if missing:
         raise StoreUnusable(
             f"{path} lacks the tables {', '.join(sorted(missing))}: put a backup in its place, "
-            "or move the file away to begin with an empty store"
+            "or move the file away to start with an empty store"
         )
 
 

@@ -36,16 +36,16 @@ class SqliteSecrets:
 
 
 class SqliteStore:
-    """A store in ``directory``, opened by ``async with`` and then used by this process alone.
+    """A store in ``directory``, opened by ``async with`` and locked for this process.
 
     Args:
-        directory: the data directory; made if it does not exist.
-        epoch: names this opening of the store; a random text in production.
-        clock: says when changes are taken in.
-        telemetry: hears of a directory that cannot be written.
+        directory: the data directory; created if it does not exist.
+        epoch: identifies this opening of the store; random in production.
+        clock: for the times of changes.
+        telemetry: for a directory that cannot be written.
         name: the files' base name; modes that must not share data have different ones.
-        target_bytes: bytes of targets that the file keeps, over all environments.
-        shares: bytes of each kind that are kept in memory: targets in use, and everything outstanding.
+        target_bytes: bytes for targets in the file, over all environments.
+        shares: bytes for each kind in memory: recently used targets, and unfinished queue entries.
 
     Raises on entry:
         StartupError: the directory cannot be written, or another process uses it.

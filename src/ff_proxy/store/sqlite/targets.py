@@ -1,4 +1,4 @@
-"""Targets: in the file, up to a capacity; those in use also in memory."""
+"""Targets: in the file, up to a capacity; recently used ones also in memory."""
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.memory import MemoryShares
 from ff_proxy.model.target import Target
-from ff_proxy.store.merge import redescribed
+from ff_proxy.store.merge import merge_target
 from ff_proxy.store.protocol import UNKNOWN, Unknown
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.write_behind import FileRecovery
@@ -19,11 +19,11 @@ from ff_proxy.wire.stored import DescribedTarget, encode_row, read_row
 
 _Key = tuple[EnvironmentId, str]
 
-# About the bytes that a row takes in the file besides identifier and description.
+# The approximate size of a row besides identifier and target.
 _ROW_BYTES: Final = 150
 _SIZE: Final = f"length(identifier) + length(target) + {_ROW_BYTES}"
 
-_UNREADABLE: Final = "a stored target cannot be read, it counts as not stored"
+_UNREADABLE: Final = "a stored target cannot be read and is ignored"
 
 _UPSERT: Final = (
     "INSERT INTO targets (environment, identifier, target) VALUES (?, ?, ?)"
@@ -32,9 +32,9 @@ _UPSERT: Final = (
 
 
 class SqliteTargets:
-    """At most ``capacity`` bytes of targets; those in use (and identifiers known to be absent) in memory.
+    """At most ``capacity`` bytes of targets; recent lookups, including misses, are cached in memory.
 
-    What could not be written stays in memory, and is written with the next that can be.
+    Failed writes stay in memory and are retried with the next write.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class SqliteTargets:
 
     @property
     def behind(self) -> bool:
-        """Whether the file lacks something."""
+        """Whether the file is behind."""
         return bool(self._unsaved)
 
     async def load(self) -> None:
-        """Measure what the file holds."""
+        """Measure the file's content."""
         self._stored = await self._database.run(_measure)
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
@@ -104,7 +104,7 @@ class SqliteTargets:
     ) -> None:
         key = (environment, target.identifier)
         held = await self._held(key)
-        described = redescribed(
+        described = merge_target(
             held,
             target,
             milliseconds(self._clock),
@@ -121,7 +121,7 @@ class SqliteTargets:
         batch: dict[_Key, DescribedTarget] = {}
         for target in targets:
             key = (environment, target.identifier)
-            batch[key] = redescribed(self._unsaved.get(key) or self._cache.get(key), target, now)
+            batch[key] = merge_target(self._unsaved.get(key) or self._cache.get(key), target, now)
             if key in self._cache:
                 self._cache.put(key, batch[key])
         await self._write(batch)
@@ -136,11 +136,11 @@ class SqliteTargets:
         found = None if row is None else read_row(row)
         if row is not None and found is None:
             self._once.warning(_UNREADABLE, key[0])
-        # A put may have come while the file was read: its word is newer.
+        # A concurrent put during the read is newer.
         return self._remember(key, self._cache.get(key) if key in self._cache else found)
 
     async def catch_up(self) -> None:
-        """Write what the file lacks; raises ``StoreError``."""
+        """Write what is missing in the file; raises ``StoreError``."""
         await self._save({})
         self._recovery.written()
 
@@ -152,7 +152,7 @@ class SqliteTargets:
             self._recovery.failed(error)
 
     async def _save(self, batch: Mapping[_Key, DescribedTarget]) -> None:
-        # What memory holds is the newest, whichever of several writes fails.
+        # Memory has the newest version, whichever write fails.
         saving = {**dict(self._unsaved.items()), **batch}
         rows = [(key[0], key[1], encode_row(described)) for key, described in saving.items()]
         size = sum(len(row[1]) + len(row[2]) + _ROW_BYTES for row in rows)
@@ -183,7 +183,7 @@ class SqliteTargets:
         self._once.warning("data directory not writable for long, the oldest targets are dropped")
 
     async def _shrink(self) -> None:
-        # A tenth at a time, so that a full table is not measured at every write.
+        # Delete a tenth at a time, so that a full table is not measured at every write.
         excess = self._stored - self._capacity + self._capacity // 10
 
         def shrink(connection: sqlite3.Connection) -> tuple[list[_Key], int]:

@@ -1,4 +1,4 @@
-"""Writing to the file what memory holds already, and catching up after the file could not be written."""
+"""Write-behind: writing memory's content to the file, and catching up after failures."""
 
 import asyncio
 import sqlite3
@@ -16,31 +16,31 @@ from ff_proxy.telemetry import Telemetry
 
 Work = Callable[[sqlite3.Connection], object]
 
-_TROUBLE: Final = "data directory not writable, going on from memory"
-# A disk is asked again soon, and never less often than this: what is not in the file dies with the process.
+_CANNOT_WRITE: Final = "data directory not writable, continuing from memory"
+# Retry soon, and at least this often: what is not in the file is lost with the process.
 _FIRST_SECONDS: Final = 0.5
-_LONGEST_SECONDS: Final = 5.0
-# How long the last try may take, when the process ends.
+_MAX_SECONDS: Final = 5.0
+# The timeout of the last try when the process ends.
 _LAST_SECONDS: Final = 2.0
 
 
 class Part(Protocol):
-    """One part of the store, kept in memory and in the file."""
+    """One part of the store, in memory and in the file."""
 
     @property
     def behind(self) -> bool:
-        """Whether the file lacks something."""
+        """Whether the file is behind."""
         ...
 
     async def catch_up(self) -> None:
-        """Write what the file lacks; raises ``StoreError``."""
+        """Write what is missing in the file; raises ``StoreError``."""
         ...
 
 
 class FileRecovery:
-    """The service that brings the file up to date as soon as it can be written again.
+    """The service that catches up as soon as the file can be written again.
 
-    Nobody else may come by for hours: the next change is when somebody makes one.
+    Otherwise the file would stay behind until the next change, which may take hours.
     """
 
     name = "file"
@@ -55,36 +55,36 @@ class FileRecovery:
         self._trouble = ""
 
     def add(self, part: Part) -> None:
-        """Look after ``part``."""
+        """Include ``part``."""
         self._parts.append(part)
 
     def failed(self, error: StoreError) -> None:
-        """The file could not be written: that is said once, and tried again."""
+        """The file could not be written: log that once, and retry."""
         self._trouble = str(error)
-        self._once.warning(_TROUBLE, error=self._trouble)
+        self._once.warning(_CANNOT_WRITE, error=self._trouble)
         self._behind.set()
 
     def written(self) -> None:
-        """Something was written: if nothing is behind any more, that is said."""
+        """Something was written: if no part is behind any more, log that."""
         if self._trouble and not any(part.behind for part in self._parts):
             self._trouble = ""
             self._behind.clear()
-            self._once.forget(_TROUBLE)
+            self._once.forget(_CANNOT_WRITE)
             self._log.info("data directory can be written again, the file is up to date")
 
     async def run(self) -> None:
-        """Catch up whenever that is needed, until cancelled."""
+        """Catch up when necessary, until cancelled."""
         self.ready.set()
         while True:
             await self._behind.wait()
             pause = _FIRST_SECONDS
             while self._behind.is_set():
                 await self._clock.sleep(pause)
-                pause = min(2 * pause, _LONGEST_SECONDS)
+                pause = min(2 * pause, _MAX_SECONDS)
                 await self.catch_up()
 
     async def catch_up(self) -> None:
-        """Try once to write everything that the file lacks."""
+        """Try once to write everything that is missing in the file."""
         for part in self._parts:
             if part.behind:
                 try:
@@ -95,7 +95,7 @@ class FileRecovery:
         self.written()
 
     async def finish(self) -> None:
-        """Try a last time; bounded."""
+        """Try a last time, with a timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
                 await self.catch_up()
@@ -104,15 +104,15 @@ class FileRecovery:
         """``readiness``, degraded while the file is behind."""
         if not self._trouble:
             return readiness
-        reason = f"changes are kept in memory only, data-dir cannot be written: {self._trouble}"
+        reason = f"changes are only in memory, data-dir cannot be written: {self._trouble}"
         return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, reason))
 
 
 class WriteBehind:
-    """The file's copy of one part of the store.
+    """Writes one part of the store to the file.
 
-    A write that fails is not an error to whoever wrote: memory serves on, and the next write is the work that
-    ``rewrite`` makes of what memory holds then: the whole part anew.
+    A failed write is not an error for the caller: memory serves on, and the next write uses ``rewrite``,
+    which writes the whole part.
     """
 
     def __init__(self, database: Database, recovery: FileRecovery, rewrite: Callable[[], Work]) -> None:
@@ -123,7 +123,7 @@ class WriteBehind:
         recovery.add(self)
 
     async def write(self, work: Work) -> None:
-        """Make ``work`` durable; if an earlier write failed, everything anew after it."""
+        """Make ``work`` durable; after an earlier failure, write the whole part."""
         try:
             await (self.catch_up() if self.behind else self._database.run(work))
         except StoreUnavailable as error:

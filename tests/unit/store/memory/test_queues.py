@@ -46,7 +46,7 @@ async def test_what_was_sent_long_ago_is_forgotten_first() -> None:
     async def send(registration: Registration) -> None:
         await queue.add(registration)
         (taken,) = await queue.take(1)
-        await queue.settle(taken, delivered=True)
+        await queue.complete(taken, delivered=True)
 
     await send(one)
     await send(two)
