@@ -120,7 +120,7 @@ async def test_a_certificate_that_is_not_trusted(secured: tuple[ssl.SSLContext, 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", "wants a login (407"),
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", "a login (407"),
         (
             b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
             "allow it there, or name the host in NO_PROXY",
