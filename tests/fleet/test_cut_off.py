@@ -23,7 +23,7 @@ async def degraded(proxy: Proxy) -> None:
         async def told() -> bool:
             answer = await client.http.get("/health/ready")
             assert answer.status_code == 200
-            return "store is away" in str(answer.json()["reasons"])
+            return "store is not reachable" in str(answer.json()["reasons"])
 
         await eventually(told)
 

@@ -72,7 +72,7 @@ async def test_a_replica_without_redis_at_the_start(tmp_path: Path) -> None:
             assert (answer.status_code, answer.content) == (503, b"")
 
             async def explained(http: httpx2.AsyncClient = http) -> bool:
-                return "store is away" in str(await readiness(http))
+                return "store is not reachable" in str(await readiness(http))
 
             await eventually(explained)
         with redis_server_at(tmp_path / "redis", port):
@@ -126,7 +126,7 @@ async def test_saas_down_at_the_start(tmp_path: Path, kind: str) -> None:
             assert "EUR" in await client.value("price_display", "zed")
             status, told = await readiness(http)
             assert (status, told["status"]) == (200, "degraded")
-            assert any("served as stored" in reason for reason in told["reasons"])
+            assert any("serving stored data" in reason for reason in told["reasons"])
             async with client.stream() as stream:
                 ticker.tick()
                 await saas.up()
