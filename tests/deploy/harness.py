@@ -1,6 +1,7 @@
 """Harness as the image finds it without being told where: the sandbox, behind Harness' own names and TLS."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +50,18 @@ http {
     }
 }
 """
+
+
+def complaints(said: str, levels: Sequence[str] = ("warning", "error")) -> list[str]:
+    """Lines of a proxy's log that somebody should look at, but for what a busy machine does to it."""
+    lines = [line for line in said.splitlines() if line.startswith("{")]
+    assert lines, said
+    records = [json.loads(line) for line in lines]
+    return [
+        line
+        for line, record in zip(lines, records, strict=True)
+        if record["level"] in levels and "event loop" not in record["event"]
+    ]
 
 
 def start_harness(network: Network, image: Image, directory: Path) -> None:

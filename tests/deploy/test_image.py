@@ -11,7 +11,15 @@ import pytest
 
 from ff_proxy.config.records import ALL, OfflineOptions, ServingOptions
 from ff_proxy.errors import ExitCode
-from tests.deploy.harness import ENV_FILE, NOBODY, SHELL, start_harness, start_redis, start_sandbox
+from tests.deploy.harness import (
+    ENV_FILE,
+    NOBODY,
+    SHELL,
+    complaints,
+    start_harness,
+    start_redis,
+    start_sandbox,
+)
 from tests.support.containers import Container, Network, Spec
 from tests.support.docker_run import DockerRun, docker_runs, read_line, spec_of
 from tests.support.image import PROJECT, Image, what_the_engine_is_sent
@@ -147,7 +155,8 @@ def test_every_docker_run_line_of_the_page(
         _write_env_files(tmp_path, run, _mode(page, line) if account else {})
         container = network.run(spec_of(run, image, f"proxy-{number}", tmp_path / "volumes", tmp_path))
         said = _does_what_it_should(network, container, run)
-        assert '"level": "error"' not in said, (line, said)
+        if said.startswith("{"):
+            assert complaints(said, ["error"]) == [], line
 
 
 @pytest.mark.parametrize("user", [(NOBODY, NOBODY), (1000650000, 0), (1234, 1234)], ids=str)
@@ -165,7 +174,7 @@ def test_it_runs_as_any_user_on_a_read_only_root(
     probe = proxy.execute(*image.config["Healthcheck"]["Test"][1:])
     assert probe.returncode == 0, probe.stdout + probe.stderr
     assert proxy.stop() == 0
-    assert '"warning"' not in proxy.said, proxy.said
+    assert complaints(proxy.said) == []
 
 
 @pytest.mark.parametrize("user", [(NOBODY, NOBODY), (1000650000, 0)], ids=["own user", "OpenShift"])
