@@ -116,9 +116,30 @@ def test_a_connection_that_ends_between_two_steps() -> None:
 class _Scripted:
     """A client of the library whose every operation fails with one error."""
 
-    def __init__(self, error: BaseException, where: str) -> None:
+    def __init__(self, error: BaseException, where: str, *, clustered: bool = False) -> None:
         self.error = error
+        self.clustered = clustered
+        self.doubted: set[str] = set()
         self._where = where
+
+    async def know_slots(self) -> None:
+        self.fail("know_slots")
+
+    def node(self, key: str) -> str:
+        return key if self.clustered else ""
+
+    def of_node(self, node: str) -> "_Scripted":
+        assert bool(node) == self.clustered
+        return self
+
+    def doubt(self, node: str) -> None:
+        self.doubted.add(node)
+
+    def trust(self, node: str) -> None:
+        self.doubted.discard(node)
+
+    def is_doubted(self, node: str) -> bool:
+        return node in self.doubted
 
     async def execute_command(self, *command: object) -> object:
         self.fail("command")
@@ -195,7 +216,7 @@ _OPERATIONS: Mapping[str, Callable[[Connection], Awaitable[object]]] = {
     "subscribed": _listen,
 }
 _PLACES = {
-    "do": ("command",),
+    "do": ("command", "know_slots"),
     "run": ("command",),
     "each": ("pipeline", "execute", "answers"),
     "run_each": ("pipeline", "execute", "answers"),
@@ -205,15 +226,17 @@ _CASES = [(operation, place) for operation, places in _PLACES.items() for place 
 
 
 @pytest.mark.parametrize("case", _CASES, ids="-".join)
-@given(kind=st.sampled_from(FOREIGN))
+@given(kind=st.sampled_from(FOREIGN), clustered=st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_no_operation_raises_what_is_not_ours(case: tuple[str, str], kind: type[BaseException]) -> None:
+def test_no_operation_raises_what_is_not_ours(
+    case: tuple[str, str], kind: type[BaseException], *, clustered: bool
+) -> None:
     """Whatever the library raises, and wherever: the caller hears of a store that does not answer."""
     operation, place = case
     error = made(kind)
     assume(error is not None and not isinstance(error, StopIteration | StopAsyncIteration))
     assert error is not None
-    connection = Connection(cast("Clients", _Scripted(error, place)))
+    connection = Connection(cast("Clients", _Scripted(error, place, clustered=clustered)))
 
     async def call() -> None:
         with pytest.raises(StoreUnavailable):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from ff_proxy.errors import StoreUnavailable
@@ -69,6 +70,37 @@ class BatchLoader(Generic[_Question, _Answer]):
         except BaseException:
             _give(batch, [StoreUnavailable("the store is being closed")] * len(batch))
             raise
+
+
+class GroupedLoader(Generic[_Question, _Answer]):
+    """Batches of questions of one group each: groups do not wait for each other.
+
+    Args:
+        group: which group a question is in: the name of one of few.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Sequence[_Question]], Awaitable[Sequence[_Answer]]],
+        *,
+        most: int,
+        group: Callable[[_Question], str],
+    ) -> None:
+        self._make = partial(BatchLoader[_Question, _Answer], ask, most=most)
+        self._group = group
+        self._loaders: dict[str, BatchLoader[_Question, _Answer]] = {}
+
+    async def get(self, question: _Question) -> _Answer:
+        """The answer; raises ``StoreUnavailable`` if there is none."""
+        group = self._group(question)
+        if group not in self._loaders:
+            self._loaders[group] = self._make()
+        return await self._loaders[group].get(question)
+
+    async def close(self) -> None:
+        """Ask no more; who still waits is told so."""
+        for loader in self._loaders.values():
+            await loader.close()
 
 
 def _give(

@@ -1,6 +1,9 @@
 """Clients of the library for each form in which Redis comes."""
 
+import asyncio
 import ssl
+from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, cast
 
@@ -11,11 +14,17 @@ from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import Secret
+from ff_proxy.store.redis.errors import translated
 
 CONNECT_SECONDS: Final = 2.0
+_PROBE_SECONDS: Final = 1.0
+# How often a Cluster is asked for its nodes while one of them does not answer.
+_ASK_AGAIN_SECONDS: Final = 2.0
 # What Sentinels say who want a password, another one, or none.
 _NOT_LET_IN: Final = ("AuthenticationError", "NOAUTH", "WRONGPASS", "AUTH")
 
@@ -48,12 +57,98 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Clients:
-    """One client for commands, and clients that listen; closed by ``close``."""
+    """Clients for commands, one for each node of a Cluster, and clients that listen; closed by ``close``.
+
+    A client of a Cluster that meets a node which does not answer looks for the others anew, and drops what
+    it has asked of them meanwhile. So each node has a client of its own, which follows its slots wherever
+    they go.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._sentinel = _Sentinels(endpoint) if endpoint.topology is Topology.SENTINEL else None
         self.client = self._make()
+        self._by_node: dict[str, RedisCluster] = {}
+        self._listened = 0
+        self._knowing = asyncio.Lock()
+        self._doubted: set[str] = set()
+        self._asked = 0.0
+        self._learning: asyncio.Task[None] | None = None
+
+    @property
+    def clustered(self) -> bool:
+        """Whether keys are spread over several nodes."""
+        return isinstance(self.client, RedisCluster)
+
+    async def know_slots(self) -> None:
+        """Ask a Cluster which node holds which keys, unless that is known."""
+        if isinstance(self.client, RedisCluster) and not self.client.nodes_manager.slots_cache:
+            async with self._knowing:
+                if not self.client.nodes_manager.slots_cache:
+                    await self._learn()
+
+    def doubt(self, node: str) -> None:
+        """A node does not answer: another may hold its keys by now, which is found out meanwhile."""
+        self._doubted.add(node)
+        due = asyncio.get_running_loop().time() - self._asked > _ASK_AGAIN_SECONDS
+        if self.clustered and due and self._learning is None:
+            self._learning = asyncio.create_task(self._learn_again())
+
+    def trust(self, node: str) -> None:
+        """A node has answered."""
+        self._doubted.discard(node)
+
+    def is_doubted(self, node: str) -> bool:
+        """Whether a node did not answer when it was last asked."""
+        return node in self._doubted
+
+    async def _learn_again(self) -> None:
+        try:
+            with suppress(StoreUnavailable), translated():  # what is known stays
+                await self._learn()
+        finally:
+            self._asked = asyncio.get_running_loop().time()
+            self._learning = None
+
+    async def _learn(self) -> None:
+        known = {(one.host, int(one.port)) for one in self._nodes()} | set(self._endpoint.nodes)
+        # The library asks one node after the other, and one that is silent for many seconds.
+        nodes = sorted(known)
+        answers = await asyncio.gather(*map(self._answers, nodes))
+        made = self._make([node for node, answered in zip(nodes, answers, strict=True) if answered])
+        assert isinstance(made, RedisCluster)  # noqa: S101  (the endpoint says so)
+        try:
+            await made.initialize()
+        except BaseException:
+            await _close(made)
+            raise
+        former, self.client = self.client, made
+        held = {one.name for one in self._nodes()}
+        gone = [self._by_node.pop(node) for node in self._by_node.keys() - held]
+        for client in (former, *gone):
+            if isinstance(client, RedisCluster):
+                await _close(client)
+
+    def _nodes(self) -> Sequence[ClusterNode]:
+        return self.client.get_nodes() if isinstance(self.client, RedisCluster) else ()
+
+    def node(self, key: str) -> str:
+        """The node of a Cluster that held the key when that was asked; empty if there is no telling."""
+        if not isinstance(self.client, RedisCluster):
+            return ""
+        nodes = self.client.nodes_manager.slots_cache.get(key_slot(key.encode("utf-8", "surrogatepass")))
+        return nodes[0].name if nodes else ""
+
+    def of_node(self, node: str) -> Redis | RedisCluster:
+        """The client for what is on a node."""
+        if not isinstance(self.client, RedisCluster):
+            return self.client
+        if node not in self._by_node:
+            seeds = [(one.host, int(one.port)) for one in self._nodes() if one.name == node]
+            made = self._make(seeds)
+            assert isinstance(made, RedisCluster)  # noqa: S101  (the endpoint says so)
+            self._by_node[node] = made
+        return self._by_node[node]
 
     async def listener(self) -> Redis:
         """A client of its own for whoever listens, to be closed by ``aclose``.
@@ -66,7 +161,9 @@ class Clients:
             return made
         await self.client.initialize()
         # Any node of a Cluster hears what is published at any other.
-        node = self.client.get_random_node()
+        nodes = self.client.get_nodes()
+        self._listened += 1
+        node = nodes[self._listened % len(nodes)]
         return self._secured(Redis(host=node.host, port=int(node.port), **_options(self._endpoint)))
 
     async def follow_slots(self) -> bool:
@@ -92,23 +189,44 @@ class Clients:
 
     async def close(self) -> None:
         """Give back every connection."""
+        if self._learning is not None:
+            self._learning.cancel()
+            await asyncio.gather(self._learning, return_exceptions=True)
         if isinstance(self.client, Redis):
             await self.client.aclose(close_connection_pool=True)
         else:
-            await self.client.aclose()
+            for client in (self.client, *self._by_node.values()):
+                await _close(client)
         if self._sentinel is not None:
             await self._sentinel.aclose()
 
-    def _make(self) -> Redis | RedisCluster:
+    async def _answers(self, node: tuple[str, int]) -> bool:
+        options = _options(self._endpoint)
+        host, port = node
+        asked = self._secured(Redis(host=host, port=port, **options))
+        try:
+            with suppress(StoreUnavailable), translated():
+                async with asyncio.timeout(_PROBE_SECONDS):
+                    await asked.ping()
+                return True
+        finally:
+            with suppress(StoreUnavailable), translated():
+                await asked.aclose(close_connection_pool=True)
+        return False
+
+    def _make(self, seeds: Sequence[tuple[str, int]] = ()) -> Redis | RedisCluster:
         endpoint = self._endpoint
         options = _options(endpoint)
         if endpoint.topology is Topology.CLUSTER:
             del options["db"]
             # Its retries follow moved slots and failovers, so they stay the library's.
             del options["retry"]
-            nodes = [ClusterNode(host, port) for host, port in endpoint.nodes]
+            # A node that says nothing must not keep it from asking another.
+            options["socket_timeout"] = CONNECT_SECONDS
+            nodes = [ClusterNode(host, port) for host, port in seeds or endpoint.nodes]
             # Environments whose slots are covered are served, whatever became of the others.
             cluster = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+            cluster.commands_parser = cast("Any", _FirstIsKey())
             if endpoint.trust is not None:
                 # Nodes that are found later are made with these; the seeds are made already.
                 cluster.connection_kwargs["connection_class"] = _tls(SSLConnection, endpoint.trust)
@@ -186,6 +304,27 @@ def _secured(client: Redis, base: type[SSLConnection], trust: ssl.SSLContext | N
     if trust is not None:
         client.connection_pool.connection_class = _tls(base, trust)
     return client
+
+
+async def _close(client: RedisCluster) -> None:
+    await client.aclose()
+    # By itself it closes nothing while it means to look for its nodes anew.
+    for nodes in ("nodes_cache", "startup_nodes"):
+        await client.nodes_manager.aclose(nodes)
+
+
+class _FirstIsKey:
+    """Where the key is in a command: first, in each that is used here.
+
+    The library would ask a node for all its commands at the start, and not another if that is silent.
+    """
+
+    async def initialize(self, node: object) -> None:
+        """Nothing has to be asked."""
+
+    async def get_keys(self, *command: Any) -> Sequence[Any]:
+        """The keys of a command and its arguments."""
+        return command[1:2]
 
 
 def _tls(base: type[SSLConnection], trust: ssl.SSLContext) -> type[SSLConnection]:

@@ -17,13 +17,14 @@ from ff_proxy.store.join import joined
 from ff_proxy.store.merge import apply_edit, merge
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.redis import rows, scripts
-from ff_proxy.store.redis.batch_loader import BatchLoader
+from ff_proxy.store.redis.batch_loader import GroupedLoader
 from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.held import Held, HeldEnvironments
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.leases import Leases
 from ff_proxy.store.redis.lost_writes import LostWrites
+from ff_proxy.store.redis.shared_set import SharedSet
 from ff_proxy.store.redis.statuses import RedisStatuses
 from ff_proxy.telemetry import OnceLog
 
@@ -82,9 +83,14 @@ class RedisConfigs:
         # The epoch that was begun here and its fencing number; none after a write that got no answer.
         self._begun: dict[EnvironmentId, tuple[str, int]] = {}
         self._reading: KeyedLocks[EnvironmentId] = KeyedLocks()
-        self._reads = BatchLoader(self._read_many, most=_READ_AT_ONCE)
-        self._recents = BatchLoader(self._recent_many, most=_READ_AT_ONCE)
-        self._revisions = BatchLoader(self._revision_many, most=_REVISIONS_AT_ONCE)
+        self._listed = SharedSet(connection, keys.environments)
+        self._reads = GroupedLoader(
+            self._read_many, most=_READ_AT_ONCE, group=lambda asked: self._group(asked[0])
+        )
+        self._recents = GroupedLoader(
+            self._recent_many, most=_READ_AT_ONCE, group=lambda asked: self._group(asked[0])
+        )
+        self._revisions = GroupedLoader(self._revision_many, most=_REVISIONS_AT_ONCE, group=self._group)
 
     async def close(self) -> None:
         """Ask no more."""
@@ -93,19 +99,32 @@ class RedisConfigs:
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``; an environment that Redis has lost counts as held."""
-        members = await self._connection.do("SMEMBERS", self._keys.environments)
+        members = await self._listed.members()
         with translated():
-            names = [EnvironmentId(member.decode()) for member in members]
-        states = await self._connection.run_each(scripts.STATE, [(self._of(name), []) for name in names])
+            names = sorted(EnvironmentId(member.decode()) for member in members)
+        states = await self._connection.settle_run_each(
+            scripts.STATE, [(self._of(name), []) for name in names]
+        )
+        away = {
+            name: state
+            for name, state in zip(names, states, strict=True)
+            if isinstance(state, StoreUnavailable)
+        }
+        if names and len(away) == len(names):
+            raise away[names[0]]
         with translated():
             found = {
                 name: Revision(state[0].decode(), int(state[1]))
                 for name, state in zip(names, states, strict=True)
-                if state
+                if state and name not in away
             }
         known = frozenset(names)
         lost = []
         for name, config in self._held.configs().items():
+            if name in away:
+                # Of the others nothing is different because a node of the Cluster is away.
+                found[name] = config.revision
+                continue
             seen = self._held.get(name).seen
             if config.revision != seen:
                 self._ahead.add(name)
@@ -115,7 +134,7 @@ class RedisConfigs:
             if current is not None:
                 found[name] = current.revision
                 if name not in known and self._leases.fence(name) is not None:
-                    await self._connection.do("SADD", self._keys.environments, name)
+                    await self._listed.add(name)
         if not lost:
             self._once.forget(_EMPTIED)
             self._once.forget(_WENT_BACK)
@@ -179,7 +198,7 @@ class RedisConfigs:
             held = self._held.get(environment)
             self._held.put(environment, msgspec.structs.replace(held, config=None, life=life))
             self._statuses.forget(environment)
-            await self._connection.do("SREM", self._keys.environments, environment)
+            await self._listed.remove(environment)
 
     @asynccontextmanager
     async def _watching(self) -> AsyncIterator[AsyncIterator[Notice]]:
@@ -335,7 +354,7 @@ class RedisConfigs:
 
         ``None`` if somebody else wrote first, or if the lease had to be taken anew.
         """
-        await self._connection.run(scripts.ENLIST, [self._keys.environments], [new.id])
+        await self._listed.at_each(lambda copy: self._connection.run(scripts.ENLIST, [copy], [new.id]))
         fence, now = 0 if mode == "join" else self._own_fence(new.id), self._clock.wall()
         held, epoch = self._held.get(new.id), self._next_epoch()
         forgotten = rows.forgotten(old, new)
@@ -403,6 +422,9 @@ class RedisConfigs:
             return [
                 None if epoch is None else Revision(epoch.decode(), int(counter)) for epoch, counter in found
             ]
+
+    def _group(self, environment: EnvironmentId) -> str:
+        return self._connection.group(self._keys.config(environment))
 
     def _own_fence(self, environment: EnvironmentId) -> int:
         fence = self._leases.fence(environment)

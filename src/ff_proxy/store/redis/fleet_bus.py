@@ -37,7 +37,8 @@ class FleetBus:
         """Tell the leader; ``True`` once the store holds the key, ``False`` if it does not in time."""
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_PATIENCE):
-                await self._connection.do("PUBLISH", self._keys.hints, f"{environment}\n{key}")
+                near = self._keys.config(environment)
+                await self._connection.publish(self._keys.hints, f"{environment}\n{key}", near)
                 while not await self._is_held(environment, key):
                     await self._clock.sleep(_LOOK)
                 return True

@@ -16,6 +16,7 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.secrets import RedisSecrets
+from ff_proxy.store.redis.shared_set import SharedSet
 from ff_proxy.store.redis.targets import RedisTargets
 from ff_proxy.telemetry import Telemetry
 
@@ -44,7 +45,7 @@ class FlushRecovery:
     ) -> None:
         self.ready = asyncio.Event()
         self._connection = connection
-        self._keys = keys
+        self._marks = SharedSet(connection, keys.born)
         self._secrets = secrets
         self._targets = targets
         self._clock = clock
@@ -52,7 +53,8 @@ class FlushRecovery:
         self._once = telemetry.once("store")
         self._trouble = ""
         self._up = telemetry.metrics.store_up
-        self._born: bytes | None = None
+        # Of each copy of the mark that has answered.
+        self._born: dict[str, bytes] = {}
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -93,20 +95,24 @@ class FlushRecovery:
 
     async def poll(self) -> None:
         """Look once; raises ``StoreUnavailable``."""
-        await self._connection.do("SET", self._keys.born, uuid4().hex, "NX")
-        born = await self._connection.do("GET", self._keys.born)
-        if self._born is not None and self._born != born:
+        marks = dict(await self._marks.at_each(self._mark))
+        new = [copy for copy, born in marks.items() if self._born.get(copy) != born]
+        if any(copy in self._born for copy in new):
             self._once.warning("Redis was emptied, putting back secret and targets")
             await self._targets.put_back()
-        if self._born != born:
+        if new:
             await self._advise()
         # Always: it costs nothing, and Redis may have been emptied before the first look.
         await self._secrets.put_back()
         if self._secrets.others():
             self._once.warning("members sign tokens with different secrets, all of them are taken")
         await self._targets.flush_pending()
-        self._born = born
+        self._born |= marks
         self._once.forget("Redis was emptied, putting back secret and targets")
+
+    async def _mark(self, copy: str) -> tuple[str, bytes]:
+        await self._connection.do("SET", copy, uuid4().hex, "NX")
+        return copy, await self._connection.do("GET", copy)
 
     async def _advise(self) -> None:
         with suppress(StoreUnavailable):  # an ACL user need not have the command

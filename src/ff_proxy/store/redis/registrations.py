@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.store.protocol import Registration
@@ -12,6 +13,7 @@ from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.shared_set import SharedSet
 from ff_proxy.wire.stored import encode_target, read_row
 
 _MARK: Final = 32  # hexadecimal digits of a fingerprint
@@ -36,6 +38,8 @@ class RedisRegistrations:
     ) -> None:
         self._connection = connection
         self._keys = keys
+        self._queues = SharedSet(connection, keys.queues)
+        self._registering = SharedSet(connection, keys.registering)
         self._budget = budget
         self._leads = leads
         self._added = asyncio.Event()
@@ -51,8 +55,8 @@ class RedisRegistrations:
             [_field(registration), mark.encode() + encode_target(registration.target), mark, self._budget],
         )
         # After it is there: whoever finds nothing takes the environment out of the set before looking.
-        await self._connection.do("SADD", self._keys.queues, environment)
-        await self._connection.do("SADD", self._keys.registering, environment)
+        await self._queues.add(environment)
+        await self._registering.add(environment)
         self._added.set()
         return bool(added)
 
@@ -63,7 +67,8 @@ class RedisRegistrations:
             found: list[Registration] = []
             for environment in await self._candidates():
                 if len(found) < limit and self._leads(environment):
-                    found += await self._take_of(environment, limit - len(found))
+                    with suppress(StoreUnavailable):  # a node of a Cluster; others are on others
+                        found += await self._take_of(environment, limit - len(found))
             if found:
                 return found
             with suppress(TimeoutError):
@@ -86,20 +91,18 @@ class RedisRegistrations:
     async def _candidates(self) -> list[EnvironmentId]:
         everywhere = self._looks % _EVERYWHERE == 0
         self._looks += 1
-        members = await self._connection.do(
-            "SMEMBERS", self._keys.queues if everywhere else self._keys.registering
-        )
+        members = await (self._queues if everywhere else self._registering).members()
         with translated():
             return sorted(EnvironmentId(member.decode()) for member in members)
 
     async def _take_of(self, environment: EnvironmentId, limit: int) -> list[Registration]:
         order, waiting, taken, _ = self._keys.registrations(environment)
-        await self._connection.do("SREM", self._keys.registering, environment)
+        await self._registering.remove(environment)
         *entries, left = await self._connection.run(
             queue_scripts.TAKE_REGISTRATIONS, [order, waiting, taken], [limit, _COMEBACK]
         )
         if left:
-            await self._connection.do("SADD", self._keys.registering, environment)
+            await self._registering.add(environment)
         with translated():
             found = [read_row(entry[_MARK:]) for entry in entries]
         # One that cannot be read comes back and is passed over again: it holds up none of the others.

@@ -1,14 +1,20 @@
 """The fleet's signing secret, and what to do when there are several."""
 
+import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.shared_set import SharedSet
 
 _MOST_OTHERS: Final = 8
+# One node of a Cluster has it, and may be away.
+_ANSWER_SECONDS: Final = 1.0
 _MOST_BOUND: Final = 10_000
 
 
@@ -23,6 +29,8 @@ class RedisSecrets:
     def __init__(self, connection: Connection, keys: Keys) -> None:
         self._connection = connection
         self._keys = keys
+        self._told = SharedSet(connection, keys.secrets)
+        self._told_bound = SharedSet(connection, keys.bound_secrets)
         self._known: Secret | None = None
         self._others: frozenset[Secret] = frozenset()
         self._derived: set[tuple[EnvironmentId, Secret]] = set()
@@ -41,8 +49,17 @@ class RedisSecrets:
         self._derived.add((environment, secret))
 
     async def stored(self) -> Secret | None:
-        """The fleet's secret, if Redis has it."""
-        stored = await self._connection.do("GET", self._keys.secret)
+        """The fleet's secret, if Redis has it.
+
+        Where it is on a node of a Cluster that is away, it is one of those that members sign with.
+        """
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                stored = await self._connection.do("GET", self._keys.secret)
+        except (StoreUnavailable, TimeoutError):
+            stored = min(await self._told.members(_MOST_OTHERS), default=None)
+            if stored is None:
+                raise StoreUnavailable("Redis: the secret cannot be read now") from None
         if stored is None:
             return None
         with translated():
@@ -65,9 +82,11 @@ class RedisSecrets:
         if self._known is None:
             return
         own = self._known.reveal()
-        await self._connection.do("SET", self._keys.secret, own, "NX")
-        await self._connection.do("SADD", self._keys.secrets, own)
-        told = await self._connection.do("SRANDMEMBER", self._keys.secrets, _MOST_OTHERS + 1)
+        await self._told.add(own)
+        with suppress(StoreUnavailable, TimeoutError):  # on one node of a Cluster; the next look tries again
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._connection.do("SET", self._keys.secret, own, "NX")
+        told = await self._told.members(_MOST_OTHERS + 1)
         with translated():
             found = {Secret(text.decode()) for text in told} - {self._known}
         if not found <= self._others:
@@ -76,8 +95,8 @@ class RedisSecrets:
     async def _tell_bound(self) -> None:
         if self._derived:
             own = [f"{secret.reveal()}\n{environment}" for environment, secret in self._derived]
-            await self._connection.do("SADD", self._keys.bound_secrets, *own)
-        told = await self._connection.do("SRANDMEMBER", self._keys.bound_secrets, _MOST_BOUND)
+            await self._told_bound.add(*own)
+        told = await self._told_bound.members(_MOST_BOUND)
         bound: dict[EnvironmentId, set[Secret]] = {}
         with translated():
             for text in told:

@@ -1,10 +1,12 @@
 """How upstreams are doing, in Redis: the word of who leads, for as long as that lasts."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.redis import rows, scripts
@@ -12,6 +14,7 @@ from ff_proxy.store.redis.connection import Command, Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.leases import Leases
+from ff_proxy.store.redis.shared_set import SharedSet
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -27,6 +30,7 @@ class RedisStatuses:
         self._connection = connection
         self._keys = keys
         self._leases = leases
+        self._listed = SharedSet(connection, keys.environments)
         self._reported: dict[EnvironmentId, UpstreamStatus] = {}
         self._told: dict[EnvironmentId, int] = {}
 
@@ -41,20 +45,25 @@ class RedisStatuses:
 
     async def all(self) -> Mapping[EnvironmentId, UpstreamStatus]:
         """See ``StatusStore.statuses``; what was reported under a lease counts for as long as that lasts."""
-        members = await self._connection.do("SMEMBERS", self._keys.environments)
+        members = await self._listed.members()
         with translated():
             names = [EnvironmentId(member.decode()) for member in members]
         questions: list[Command] = []
         for name in names:
             questions.append(("HMGET", self._keys.config(name), "status", "reporter"))
             questions.append(("GET", self._keys.lease(name)))
-        found = await self._connection.each(questions)
+        found = await self._connection.settle_each(questions)
+        away = [answer for answer in found if isinstance(answer, StoreUnavailable)]
+        if away and len(away) == len(found):
+            raise away[0]
+        statuses = {}
         with translated():
-            return {
-                name: rows.status(status, int(reporter or 0), lease)
-                for name, (status, reporter), lease in zip(names, found[::2], found[1::2], strict=True)
-                if status is not None
-            }
+            for name, reported, lease in zip(names, found[::2], found[1::2], strict=True):
+                if isinstance(reported, StoreUnavailable):
+                    statuses[name] = UpstreamStatus(trouble=f"served from memory: {reported}")
+                elif reported[0] is not None:
+                    statuses[name] = rows.status(reported[0], int(reported[1] or 0), lease)
+        return statuses
 
     async def again(self, known: Collection[EnvironmentId]) -> None:
         """Tell what Redis was not told under the lease as it is now: it was away, or emptied.
@@ -66,7 +75,8 @@ class RedisStatuses:
                 self.lost(environment)
             fence = self._leases.fence(environment)
             if fence is not None and self._told.get(environment) != fence:
-                await self._report(environment, fence)
+                with suppress(StoreUnavailable):  # the next time, then
+                    await self._report(environment, fence)
 
     def lost(self, environment: EnvironmentId) -> None:
         """Redis does not have the environment's status any more."""
@@ -79,7 +89,7 @@ class RedisStatuses:
 
     async def _report(self, environment: EnvironmentId, fence: int) -> None:
         status = self._reported[environment]
-        await self._connection.do("SADD", self._keys.environments, environment)
+        await self._listed.add(environment)
         taken = await self._connection.run(
             scripts.REPORT,
             [self._keys.config(environment), self._keys.lease(environment)],

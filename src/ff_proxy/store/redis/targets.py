@@ -15,7 +15,7 @@ from ff_proxy.model.target import Target
 from ff_proxy.store.merge import merge_target
 from ff_proxy.store.protocol import UNKNOWN, Unknown
 from ff_proxy.store.redis import queue_scripts
-from ff_proxy.store.redis.batch_loader import BatchLoader
+from ff_proxy.store.redis.batch_loader import GroupedLoader
 from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
@@ -68,7 +68,9 @@ class RedisTargets:
         self._count_owed = dropped("pending_writes")
         self._paying = asyncio.Lock()
         self._silent = False
-        self._lookups = BatchLoader(self._look_up, most=_ASKED_AT_ONCE)
+        self._lookups = GroupedLoader(
+            self._look_up, most=_ASKED_AT_ONCE, group=lambda key: connection.group(keys.targets(key[0]))
+        )
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``: only Redis knows."""
@@ -147,13 +149,22 @@ class RedisTargets:
     async def flush_pending(self) -> None:
         """Store what could not be stored when it came; called when Redis has just answered."""
         self._silent = False
+        # Of a Cluster some nodes may be away: what they hold waits, and nothing else.
+        away: set[EnvironmentId] = set()
         for key in list(self._pending):
+            if key[0] in away:
+                continue
             async with self._paying:
                 pending = self._pending.get(key)
                 if pending is not None:
-                    await self._store(key[0], pending[0], keep=pending[1], late=True)
-                    if self._pending.get(key) is pending:
-                        self._pending.pop(key)
+                    try:
+                        await self._store(key[0], pending[0], keep=pending[1], late=True)
+                    except StoreUnavailable as error:
+                        self._once.trouble("targets not stored yet", error, key[0])
+                        away.add(key[0])
+                    else:
+                        if self._pending.get(key) is pending:
+                            self._pending.pop(key)
 
     async def close(self) -> None:
         """Ask no more."""
@@ -176,7 +187,10 @@ class RedisTargets:
         for (environment, _), (_, described) in list(self._cache.items()):
             lost.setdefault(environment, []).append(described)
         for environment, targets in lost.items():
-            await self._put(environment, targets, late=True)
+            try:
+                await self._put(environment, targets, late=True)
+            except StoreUnavailable as error:
+                self._once.trouble("targets not stored yet", error, environment)
 
     async def _put(
         self, environment: EnvironmentId, targets: Sequence[DescribedTarget], *, late: bool

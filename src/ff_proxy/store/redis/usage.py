@@ -15,6 +15,7 @@ from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.connection import Argument, Connection, Script
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.shared_set import SharedSet
 from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -41,6 +42,7 @@ class RedisUsageQueue:
         self._connection = connection
         self._once = once
         self._keys = keys
+        self._queues = SharedSet(connection, keys.queues)
         self._budget = budget
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
@@ -53,7 +55,7 @@ class RedisUsageQueue:
             own_targets.setdefault(target.environment, []).append(target)
         dropped = 0
         for environment in sorted({*own_counts, *own_targets}):
-            await self._connection.do("SADD", self._keys.queues, environment)
+            await self._queues.add(environment)
             for some in _parts(own_counts.get(environment, [])):
                 dropped += await self._merge(environment, some, [])
             for more in _parts(own_targets.get(environment, [])):
@@ -80,13 +82,20 @@ class RedisUsageQueue:
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
         """See ``UsageQueue``."""
-        members = await self._connection.do("SMEMBERS", self._keys.queues)
+        members = await self._queues.members()
         with translated():
             names = [EnvironmentId(member.decode()) for member in members]
-        waiting = await self._connection.run_each(
+        waiting = await self._connection.settle_run_each(
             queue_scripts.COUNT_USAGE, [(self._of(name)[:3], [self._prefix(name)]) for name in names]
         )
-        return {name: entries for name, entries in zip(names, waiting, strict=True) if entries}
+        away = [answer for answer in waiting if isinstance(answer, StoreUnavailable)]
+        if away and len(away) == len(waiting):
+            raise away[0]
+        return {
+            name: entries
+            for name, entries in zip(names, waiting, strict=True)
+            if entries and not isinstance(entries, StoreUnavailable)
+        }
 
     async def take(self, environment: EnvironmentId, limit: int) -> UsageLease | None:
         """See ``UsageQueue``: a lease that is not settled comes back after ``COMEBACK`` seconds."""
