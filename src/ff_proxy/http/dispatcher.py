@@ -6,7 +6,7 @@ from typing import Final, final
 
 from httptools import HttpParserInvalidURLError, parse_url
 
-from ff_proxy.bounded import BoundedMap
+from ff_proxy.bounded import BoundedMap, entry_cost
 from ff_proxy.errors import RequestError, StoreUnavailable
 from ff_proxy.http.body import WholeBody
 from ff_proxy.http.client_address import ClientAddresses
@@ -103,6 +103,11 @@ def too_slow() -> RequestError:
     return RequestError(408, "the request took too long to arrive")
 
 
+def match_cost(path: bytes, match: Match) -> int:
+    """What it costs to remember where a path leads; the routes and all behind them are there anyway."""
+    return entry_cost(path, (match.params, match.raw_params))
+
+
 @final
 class Dispatcher:
     """Answers requests, whatever connection they came on.
@@ -145,7 +150,9 @@ class Dispatcher:
         self._log = telemetry.logger("http")
         self._once = telemetry.once("http")
         dropped = telemetry.dropped("routes")
-        self._matches: Final[BoundedMap[bytes, Match]] = BoundedMap(budget // 2, dropped=dropped)
+        self._matches: Final[BoundedMap[bytes, Match]] = BoundedMap(
+            budget // 2, cost=match_cost, dropped=dropped
+        )
         self._recall: Final = self._matches.recall
         # By what fields the responses to a target are found again, if there are any.
         self._keyed: Final[BoundedMap[bytes, tuple[bytes, ...]]] = BoundedMap(budget // 2, dropped=dropped)

@@ -3,6 +3,7 @@
 import pytest
 
 from ff_proxy.errors import RequestError
+from ff_proxy.http.dispatcher import match_cost
 from ff_proxy.http.headers import DeclaredHeaders, UndeclaredHeaderError, canonical
 from ff_proxy.http.request import Request
 from ff_proxy.http.response import Response, empty_response
@@ -177,3 +178,20 @@ def test_a_field_that_is_not_declared_cannot_be_read() -> None:
 def test_names_are_written_as_go_writes_them(name: bytes, written: bytes) -> None:
     """Each word with a capital, nothing else."""
     assert canonical(name) == written
+
+
+def test_a_path_costs_what_it_names() -> None:
+    """Not what a handler holds, which may be everything that is served."""
+
+    class Handler:
+        def __init__(self) -> None:
+            self.everything = bytes(1_000_000)
+
+        def answer(self, request: Request) -> Response:
+            del request
+            return empty_response(200)
+
+    path = b"/client/env/e/feature-configs"
+    match = Routes([Route("GET", FLAGS, Handler().answer)]).match(path)
+    assert match is not None
+    assert match_cost(path, match) < 10_000
