@@ -64,7 +64,7 @@ async def test_a_node_that_is_away_concerns_nobody_else(
                 assert await old.leases.take(name)
                 await old.configs.replace(config(flag("a"), environment=name))
                 await old.configs.set_status(name, UpstreamStatus(StreamState.CONNECTED, 5))
-            await old.recovery.look()
+            await old.recovery.poll()
             if silent:
                 nodes[lost].pause(on=True)
                 stack.callback(nodes[lost].pause, on=False)

@@ -1,7 +1,8 @@
 """Synchronising every configured environment: a bad key or a slow environment never delays another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from enum import Enum
 from functools import partial
 from typing import Final, NoReturn
 
@@ -33,6 +34,8 @@ _MAX_SLOT_SECONDS: Final = 2.0
 _PROBE_INTERVAL: Final = 2.0
 _SILENCE_SECONDS: Final = 3.0
 _PROBE_SECONDS: Final = 4.0
+_PROBING: Final = 16
+_NOT_LET_IN: Final = frozenset({401, 403})
 _MAX_DOUBLINGS: Final = 5
 _AUTHENTICATION: Final = "authentication"
 _PROBE: Final = "probe"
@@ -40,6 +43,14 @@ _BAD_KEY: Final = "a key in api-keys is unknown to Harness or was deleted there;
 # How long the start waits for the store, and how often the store is checked while Harness does not respond.
 _STORE_SECONDS: Final = 1.0
 _STORE_CHECK_SECONDS: Final = 2.0
+
+
+class _Reply(Enum):
+    """What became of a probe."""
+
+    ANSWER = "answer"
+    REFUSAL = "refusal"
+    SILENCE = "silence"
 
 
 class Upstream:
@@ -82,6 +93,7 @@ class Upstream:
         self._telemetry = telemetry
         self._schedule = schedule
         self._intervals = intervals
+        self._probing = PatientLimiter(_PROBING, _MAX_SLOT_SECONDS, schedule.clock)
         self._starting = PatientLimiter(_STARTING, _MAX_SLOT_SECONDS, schedule.clock)
         self._shared = SharedUpstream(
             api=api,
@@ -289,22 +301,40 @@ class Upstream:
                 continue
             for environment in environments:
                 environment.response_tracker.request_sent(RequestKind.PROBE)
-            if await self._probe_succeeds(self._schedule.random.choice(environments)):
+            found = await self._probe_some(environments)
+            if _Reply.SILENCE not in found.values() and _Reply.REFUSAL not in found.values():
                 last_response = self._schedule.clock.monotonic()
-                for environment in environments:
+            for environment, reply in found.items():
+                if reply is _Reply.ANSWER:
                     environment.response_tracker.response_received(RequestKind.PROBE)
 
-    async def _probe_succeeds(self, environment: Environment) -> bool:
+    async def _probe_some(self, environments: Sequence[Environment]) -> Mapping[Environment, "_Reply"]:
+        """What Harness replies to each, as far as the reply to one does not speak for all.
+
+        A refusal may be of one environment's key, or come from somebody between this process and Harness.
+        """
+        first = self._schedule.random.choice(environments)
+        reply = await self._probe_one(first)
+        if reply is not _Reply.REFUSAL:
+            return dict.fromkeys(environments, reply)
+        others = [environment for environment in environments if environment is not first]
+        replies = await asyncio.gather(*map(self._probe_one, others))
+        return {first: reply, **dict(zip(others, replies, strict=True))}
+
+    async def _probe_one(self, environment: Environment) -> "_Reply":
         try:
-            await environment.probe(_PROBE_SECONDS)
-        except UpstreamRefused:
-            self._telemetry.recovered(_PROBE)  # so Harness responds
-            return True
+            async with self._probing.place():
+                await environment.probe(_PROBE_SECONDS)
+        except UpstreamRefused as refused:
+            # Of a path that is not there no other process would hear anything else.
+            reply = _Reply.REFUSAL if refused.status in _NOT_LET_IN else _Reply.ANSWER
         except UpstreamError as error:
             self._telemetry.trouble(error, _PROBE)
-            return False
+            return _Reply.SILENCE
+        else:
+            reply = _Reply.ANSWER
         self._telemetry.recovered(_PROBE)
-        return True
+        return reply
 
     async def _authenticate(self, key: SdkKey) -> Session:
         """Authenticate ``key``, retrying for ever."""

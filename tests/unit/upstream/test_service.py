@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ff_proxy.errors import UpstreamUnavailable
+from ff_proxy.errors import UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, StreamState
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.credentials import EnvironmentDirectory
+from ff_proxy.upstream.environment import Environment
 from ff_proxy.upstream.intervals import SyncIntervals
 from ff_proxy.upstream.leadership import Leadership, SoleLeader
 from ff_proxy.upstream.service import Upstream
@@ -337,26 +338,26 @@ async def _forever(work: Callable[[], Awaitable[None]]) -> None:
     await work()
 
 
+class Fleet(SoleLeader):
+    """Somebody else could lead."""
+
+    contested = True
+
+    def __init__(self) -> None:
+        self.is_unreachable: Callable[[], bool] = bool
+
+    async def lead(
+        self,
+        environment: EnvironmentId,
+        work: Callable[[], Awaitable[None]],
+        is_unreachable: Callable[[], bool],
+    ) -> None:
+        self.is_unreachable = is_unreachable
+        await super().lead(environment, work, is_unreachable)
+
+
 async def test_silence_is_noticed_before_a_stream_breaks(world: World, make: Make) -> None:
     """A black hole: nothing is refused or reset, there are just no answers any more."""
-
-    class Fleet(SoleLeader):
-        """Somebody else could lead."""
-
-        contested = True
-
-        def __init__(self) -> None:
-            self.is_unreachable: Callable[[], bool] = bool
-
-        async def lead(
-            self,
-            environment: EnvironmentId,
-            work: Callable[[], Awaitable[None]],
-            is_unreachable: Callable[[], bool],
-        ) -> None:
-            self.is_unreachable = is_unreachable
-            await super().lead(environment, work, is_unreachable)
-
     fleet = Fleet()
     service = make(KEY, leadership=fleet)
     async with running(service.run()):
@@ -371,3 +372,59 @@ async def test_silence_is_noticed_before_a_stream_breaks(world: World, make: Mak
         world.saas.gates.clear()
         await world.clock.advance(5)
         assert not fleet.is_unreachable()
+
+
+async def test_who_is_refused_by_somebody_in_between_lets_others_try(world: World, make: Make) -> None:
+    """The stream has ended, and whatever is asked is forbidden; elsewhere it need not be."""
+    fleet = Fleet()
+    service = make(KEY, leadership=fleet)
+    async with running(service.run()):
+        await world.clock.advance(60)
+        world.saas.streaming = False
+        world.saas.streams[-1].end()
+        for route in ("/client/env/{env}/feature-configs/{id}", "/client/env/{env}/feature-configs"):
+            world.saas.always[route] = error(403)
+        await world.clock.advance(13)
+        assert fleet.is_unreachable()
+        world.saas.always.clear()
+        await world.clock.advance(5)
+        assert not fleet.is_unreachable()
+
+
+async def test_one_refused_key_says_nothing_of_other_environments(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of them is asked first."""
+
+    async def probe(environment: Environment, deadline: float) -> None:
+        del deadline
+        if environment._name == "other":
+            raise UpstreamRefused("no longer", status=403)
+
+    monkeypatch.setattr(Environment, "probe", probe)
+    other = SdkKey("22222222-other-key")
+    world.saas.environment("other", other)
+    unreachable: dict[str, Callable[[], bool]] = {}
+
+    class Both(Fleet):
+        """Remembers each."""
+
+        async def lead(
+            self,
+            environment: EnvironmentId,
+            work: Callable[[], Awaitable[None]],
+            is_unreachable: Callable[[], bool],
+        ) -> None:
+            unreachable[environment] = is_unreachable
+            await SoleLeader().lead(environment, work, is_unreachable)
+
+    service = make(KEY, other, leadership=Both())
+    async with running(service.run()):
+        await world.clock.advance(60)
+        world.saas.streaming = False
+        for stream in world.saas.streams:
+            stream.end()
+        for _ in range(20):
+            await world.clock.advance(1)
+            assert not unreachable[ENVIRONMENT]()
+        assert set(unreachable) == {ENVIRONMENT, "other"}

@@ -128,7 +128,7 @@ class RedisConfigs:
             seen = self._held.get(name).seen
             if config.revision != seen:
                 self._ahead.add(name)
-            if name in self._ahead or name not in found or _may_be_older(found[name], seen):
+            if name in self._ahead or name not in found or self._held.get(name).may_be_after(found[name]):
                 lost.append(name)
         for name, current in zip(lost, await asyncio.gather(*map(self.environment, lost)), strict=True):
             if current is not None:
@@ -203,7 +203,7 @@ class RedisConfigs:
     @asynccontextmanager
     async def _watching(self) -> AsyncIterator[AsyncIterator[Notice]]:
         async with self._connection.subscribed(self._keys.notices) as payloads:
-            yield _notices(payloads)
+            yield rows.notices(payloads)
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
         """See ``ChangeSource``; the iterator raises ``StoreUnavailable`` when the connection is lost."""
@@ -442,17 +442,5 @@ class RedisConfigs:
         ]
 
 
-def _may_be_older(found: Revision, seen: Revision) -> bool:
-    """Whether ``found`` need not come after ``seen``, as after a failover that lost the last writes."""
-    return found.epoch != seen.epoch or found.counter < seen.counter
-
-
 def _fenced(environment: EnvironmentId) -> StoreUnavailable:
     return StoreUnavailable(f"another member of the fleet writes environment {environment} now")
-
-
-async def _notices(payloads: AsyncIterator[bytes]) -> AsyncIterator[Notice]:
-    async for payload in payloads:
-        notice = rows.notice(payload)
-        if notice is not None:
-            yield notice

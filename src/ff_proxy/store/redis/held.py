@@ -20,6 +20,10 @@ class Held(msgspec.Struct, frozen=True):
     fence: int = 0
     life: int = 0
 
+    def may_be_after(self, found: Revision) -> bool:
+        """Whether ``found`` may be an older state, as after a failover that lost the last writes."""
+        return found.epoch != self.seen.epoch or found.counter < self.seen.counter
+
 
 _NOTHING = Held()
 

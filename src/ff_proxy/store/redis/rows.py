@@ -1,6 +1,6 @@
 """Items as fields of a Redis hash: what a row holds, and how rows become an environment again."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -118,6 +118,14 @@ def notice(payload: bytes) -> Notice | None:
         return Notice(EnvironmentId(name), Revision(epoch, int(counter)))
     except ValueError:
         return None
+
+
+async def notices(payloads: AsyncIterator[bytes]) -> AsyncIterator[Notice]:
+    """What was published of environments, as it comes."""
+    async for payload in payloads:
+        found = notice(payload)
+        if found is not None:
+            yield found
 
 
 def recent(fields: Sequence[bytes], since: float) -> Sequence[RecentChange]:
