@@ -9,20 +9,19 @@ import contextlib
 import sys
 from functools import partial
 
-from ff_proxy.api.ports import AlwaysFresh, HeldKeys
-from ff_proxy.app.secrets import signing_secret
-from ff_proxy.app.serving import Needs, compile_options, make_serving
+from ff_proxy.api.ports import AlwaysFresh, Dependencies, HeldKeys, Signing
+from ff_proxy.app.process import command_context
+from ff_proxy.app.serving import compile_options, make_serving
+from ff_proxy.app.signing import signing_secret
 from ff_proxy.config.records import LimitOptions, ServingOptions, ShutdownOptions, TokenOptions
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item
 from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.event_loop import run
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import PutItem
-from ff_proxy.telemetry import null_telemetry
 from ff_proxy.usage.intake import NullIntake
 from ff_proxy.usage.target_intake import NullTargetIntake
 from ff_proxy.wire.normalise import normalise_flag
@@ -60,7 +59,8 @@ def flag(number: int, version: int) -> Item:
 
 async def main() -> None:
     """Serve until the control connection ends."""
-    clock, telemetry = SystemClock(), null_telemetry()
+    context = command_context()
+    clock, telemetry = context.clock, context.telemetry
     async with MemoryStore(random_name(), clock) as store:
         flags = [flag(number, 1) for number in range(FLAGS)]
         await store.configs.replace(
@@ -73,19 +73,19 @@ async def main() -> None:
         )
         snapshots = SnapshotRegistry(store.configs, compile_options(_OPTIONS), clock, telemetry)
         await snapshots.resync()
-        needs = Needs(
-            secret=partial(signing_secret, _OPTIONS.tokens, store.secrets, clock, telemetry),
-            keyless=False,
+        dependencies = Dependencies(
+            snapshots=snapshots,
             targets=store.targets,
             statuses=store.configs,
-            checker=HeldKeys(snapshots),
+            key_checker=HeldKeys(snapshots),
             registrar=NullTargetIntake(),
             intake=NullIntake(telemetry),
             freshness=AlwaysFresh(),
             readiness=lambda: Readiness(loaded=1),
             environments=lambda: [ENVIRONMENT],
+            signing=Signing(secret=partial(signing_secret, _OPTIONS.tokens, store.secrets, context)),
         )
-        serving = make_serving(_OPTIONS, snapshots, needs, clock, telemetry)
+        serving = make_serving(_OPTIONS, dependencies, context)
         over = asyncio.Event()
         version = 1
 
@@ -101,7 +101,7 @@ async def main() -> None:
         controls = await asyncio.start_server(control, "127.0.0.1", 0)
         await serving.server.start()
         async with controls, asyncio.TaskGroup() as group:
-            running = (snapshots, serving.auth_gate, serving.hub, serving.server)
+            running = (snapshots, *serving.services, serving.server)
             services = [group.create_task(service.run()) for service in running]
             await snapshots.ready.wait()
             # Tokens count whole seconds: one of this second would count as older than the data.

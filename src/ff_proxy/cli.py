@@ -4,12 +4,11 @@ A command's module is imported when the command is called: a probe that runs eve
 server.
 """
 
-import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from ff_proxy.commands.registry import COMMANDS
 from ff_proxy.config import records
@@ -93,18 +92,18 @@ def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
         return ExitCode.BAD_CONFIGURATION
     loaded = checked(settings)
     with leave_on_signals(), private_umask():
-        return _mode_runner(loaded)(loaded)
+        return _run_proxy(loaded)
 
 
-def _mode_runner(loaded: Loaded) -> Callable[[Loaded], ExitCode]:
-    module = importlib.import_module(_module_of(loaded.options))
-    runner: Callable[[Loaded], ExitCode] = module.run
-    return runner
+def _run_proxy(loaded: Loaded) -> ExitCode:
+    options = loaded.options
+    if isinstance(options, records.GenerateOptions) or options.serving.workers == 1:
+        from ff_proxy.app.run import run_single
 
+        return run_single(loaded)
+    from ff_proxy.app.supervisor import supervise
 
-def _module_of(chosen: records.RoleOptions) -> str:
-    alone = isinstance(chosen, records.GenerateOptions) or chosen.serving.workers == 1
-    return _MODES[type(chosen)] if alone else "ff_proxy.app.supervisor"
+    return supervise(loaded)
 
 
 def _overview(out: TextIO) -> ExitCode:
@@ -132,11 +131,3 @@ _EXIT_CODES: Final = "Exit codes: 0 ok, 1 crash or failure, 2 options that canno
 _SYNONYMS: Final = {"-version": "version", "--version": "version"}
 _HELP: Final = "help"
 _HELP_SUMMARY: Final = "this text; help COMMAND: how a command is called"
-
-# The modules of ``app`` by what they run.
-_MODES: Final[Mapping[type[Any], str]] = {
-    records.OnlineOptions: "ff_proxy.app.online",
-    records.ReplicaOptions: "ff_proxy.app.replica",
-    records.OfflineOptions: "ff_proxy.app.offline",
-    records.GenerateOptions: "ff_proxy.app.generate",
-}

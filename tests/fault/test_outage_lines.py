@@ -14,9 +14,9 @@ from ff_proxy.store.redis.leader_election import LeaderElection
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
 from ff_proxy.upstream.credentials import EnvironmentDirectory
-from ff_proxy.upstream.http import Reply
 from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.service import Upstream
+from ff_proxy.upstream.transport import Reply
 from tests.support.clock import FakeClock
 from tests.support.saas import FakeSaas, admin_api, client_api, error, flag_doc
 from tests.unit.upstream.world import AWAY, BACK, World

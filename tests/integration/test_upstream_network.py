@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ff_proxy.errors import UpstreamMalformed, UpstreamUnavailable
-from ff_proxy.upstream.http import Request
+from ff_proxy.upstream.transport import Request
 from tests.support.certificates import make_certificate
 from tests.support.network import ForwardProxy, hello, make_transport, server
 

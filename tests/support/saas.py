@@ -14,8 +14,8 @@ from ff_proxy.model.keys import SdkKey, Secret
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
-from ff_proxy.upstream.http import OpenStream, Reply, Request
 from ff_proxy.upstream.responses import Caller
+from ff_proxy.upstream.transport import OpenStream, Reply, Request
 
 JSON = {"content-type": "application/json"}
 HTML = Reply(200, {"content-type": "text/html"}, b"<html>please log in</html>")

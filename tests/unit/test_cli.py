@@ -1,15 +1,15 @@
 """The command line ends in an exit code, and says on the right stream what to do."""
 
-import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 
 import pytest
 
 from ff_proxy import __version__, cli
+from ff_proxy.app import run, supervisor
 from ff_proxy.commands.registry import COMMANDS
 from ff_proxy.config import records
 from ff_proxy.config.load import Loaded
@@ -73,38 +73,40 @@ def test_an_unknown_command_is_met_with_the_nearest_one(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("argv", "mode", "record"),
+    ("argv", "runner", "record"),
     [
-        (["-offline"], "offline", records.OfflineOptions),
-        (["-readReplica", "-redis-address=r:1"], "replica", records.ReplicaOptions),
+        (["-offline"], (run, "run_single"), records.OfflineOptions),
+        (["-readReplica", "-redis-address=r:1"], (run, "run_single"), records.ReplicaOptions),
+        (["-offline", "-workers=2"], (supervisor, "supervise"), records.OfflineOptions),
     ],
 )
-def test_without_a_command_the_chosen_mode_runs(
-    argv: list[str], mode: str, record: type[object], monkeypatch: pytest.MonkeyPatch
+def test_without_a_command_the_proxy_runs(
+    argv: list[str],
+    runner: tuple[ModuleType, str],
+    record: type[object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its exit code is the process's."""
+    """Alone, or as the supervisor of several processes; its exit code is the process's."""
     ran: list[object] = []
 
-    def run(loaded: Loaded) -> ExitCode:
+    def fake(loaded: Loaded) -> ExitCode:
         ran.append(type(loaded.options))
-        return ExitCode.OK
+        return ExitCode.CANNOT_START
 
-    monkeypatch.setattr(
-        importlib, "import_module", {f"ff_proxy.app.{mode}": SimpleNamespace(run=run)}.__getitem__
-    )
-    assert cli.main(argv, {}) == ExitCode.OK
+    monkeypatch.setattr(*runner, fake)
+    assert cli.main(argv, {}) == ExitCode.CANNOT_START
     assert ran == [record]
 
 
-def test_an_error_of_the_house_ends_in_its_exit_code(
+def test_an_error_of_the_proxy_ends_in_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its words on standard error, without a traceback."""
+    """Its text is on standard error, without a traceback."""
 
-    def run(_: Loaded) -> ExitCode:
+    def fail(_: Loaded) -> ExitCode:
         raise StartupError("port 7000 is in use; choose another with -port")
 
-    monkeypatch.setattr(importlib, "import_module", lambda _: SimpleNamespace(run=run))
+    monkeypatch.setattr(run, "run_single", fail)
     assert cli.main(["-offline"], {}) == ExitCode.CANNOT_START
     assert capsys.readouterr().err == "ff-proxy: port 7000 is in use; choose another with -port\n"
 

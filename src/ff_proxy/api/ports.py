@@ -1,14 +1,20 @@
-"""What this room needs of others, as small protocols; ``app`` chooses the implementations."""
+"""What this room needs of others: narrow protocols, and one record of them that ``app`` fills."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Protocol, final
 
-from ff_proxy.model.keys import EnvironmentId, SdkKey
+from ff_proxy.api.derived_secrets import DerivedSecrets
+from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.store.protocol import StatusReader, Targets
 from ff_proxy.streams.hub import StreamOpening
+from ff_proxy.usage.intake import Intake
 
 
 class KeyChecker(Protocol):
@@ -76,14 +82,77 @@ class AlwaysFresh:
         del environment
 
 
+class LoadedEnvironments(Protocol):
+    """What this process has loaded."""
+
+    @property
+    def names(self) -> AbstractSet[EnvironmentId]:
+        """The environments, as they are at the moment."""
+        ...
+
+
 @final
 class HeldKeys:
-    """The key checker where there is no upstream: what is held decides (spec/behaviour#key-checks)."""
+    """The key checker where there is no upstream: what is loaded decides (spec/behaviour#key-checks)."""
 
-    def __init__(self, snapshots: SnapshotRegistry) -> None:
-        self._snapshots = snapshots
+    def __init__(self, loaded: LoadedEnvironments) -> None:
+        self._loaded = loaded
 
     async def check(self, key: SdkKey) -> KeyVerdict:
         """Refused, once anything is loaded that the key could have been found in."""
         del key
-        return KeyVerdict.REFUSED if self._snapshots.all() else KeyVerdict.UNAVAILABLE
+        return KeyVerdict.REFUSED if self._loaded.names else KeyVerdict.UNAVAILABLE
+
+
+def no_secrets(_: EnvironmentId) -> Collection[Secret]:
+    """For a store that is not shared: nobody else signs."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """Which secrets sign tokens, and which are accepted besides.
+
+    Args:
+        secret: is awaited once, after the port is bound, and may take as long as it needs; ``None`` if there
+            are only ``derived`` secrets.
+        keyless: tokens that name no key are accepted.
+        others: secrets that other members sign with.
+        bound: the same, each good for one environment only.
+        derived: sign while ``secret`` is awaited, or where there is none.
+    """
+
+    secret: Callable[[], Awaitable[Secret]] | None
+    keyless: bool = False
+    others: Callable[[], Collection[Secret]] = tuple
+    bound: Callable[[EnvironmentId], Collection[Secret]] = no_secrets
+    derived: DerivedSecrets | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependencies:
+    """What this room needs of a process, and what differs from role to role.
+
+    Args:
+        snapshots: what is served.
+        targets: descriptions of targets.
+        statuses: how the upstream of each environment is doing.
+        key_checker: decides about keys that no snapshot has.
+        registrar: hears of targets.
+        intake: takes usage.
+        freshness: says whether snapshots are as new as the store.
+        readiness: how far the process has come.
+        environments: which environments ``/health`` lists.
+        signing: which secrets sign tokens.
+    """
+
+    snapshots: SnapshotRegistry
+    targets: Targets
+    statuses: StatusReader
+    key_checker: KeyChecker
+    registrar: Registrar
+    intake: Intake
+    freshness: Freshness
+    readiness: Callable[[], Readiness]
+    environments: Callable[[], Collection[EnvironmentId]]
+    signing: Signing

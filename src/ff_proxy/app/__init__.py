@@ -1,6 +1,7 @@
-"""Composition: the only room that chooses concrete classes.
+"""Composition: the only room that names concrete classes.
 
-Each mode has its own options (``config.records``) and a module here with a function ``run``, which builds the
-objects and runs them. ``stores``, ``serving`` and ``upstream`` build the parts that modes share; there is no
-other logic here. Only ``cli`` and ``commands`` may import this room.
+``roles`` says what a process can be, and ``build`` puts any of them together: a store and who keeps it
+current (``backend`` and the modules that fill it: ``harness``, ``directory``, ``beside_sync``, ``redis``),
+what SDKs post (``ingest``), and either the server that SDKs call (``serving``) or the one that workers call
+(``ipc``). ``run`` runs one process, ``supervisor`` several. Only ``cli`` and ``commands`` import this room.
 """

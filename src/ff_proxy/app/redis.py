@@ -1,109 +1,135 @@
-"""The store that a fleet shares, and a member's part in the fleet; imported only where Redis is used."""
+"""Backends on Redis, which a fleet shares; imported only where Redis is used."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 
-from ff_proxy.app.backing import Backing
-from ff_proxy.app.process_setup import make_trust
-from ff_proxy.config.addresses import RedisTopology
-from ff_proxy.config.records import RedisStoreOptions
-from ff_proxy.model.clock import Clock
-from ff_proxy.model.memory import MemoryShares
+from ff_proxy.api.ports import Freshness, HeldKeys, LoadedEnvironments
+from ff_proxy.app.backend import Backend, ServedStore, Source
+from ff_proxy.app.beside_sync import sync_source
+from ff_proxy.app.member import Member
+from ff_proxy.app.process import ProcessContext
+from ff_proxy.app.redis_store import redis_store
+from ff_proxy.app.roles import RedisWorker
+from ff_proxy.app.signing import SharedSecrets
+from ff_proxy.config.records import RedisStoreOptions, ReplicaOptions
+from ff_proxy.ipc import IpcStore
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.runtime.random_names import random_name
 from ff_proxy.snapshots.freshness import RevisionFreshness
+from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.fleet_health import FleetHealth
+from ff_proxy.store.protocol import RegistrationIngest, SecretStore, Targets, UsageIngest
 from ff_proxy.store.redis import (
-    Endpoint,
+    ConfigsBesideSync,
     FleetBusListener,
     FleetLeadership,
     LostWriteListener,
     RedisStore,
-    Topology,
 )
-from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.service import Upstream
-
-_TOPOLOGIES: Final = {
-    RedisTopology.SINGLE: Topology.SINGLE,
-    RedisTopology.SOCKET: Topology.SOCKET,
-    RedisTopology.CLUSTER: Topology.CLUSTER,
-    RedisTopology.SENTINEL: Topology.SENTINEL,
-}
 
 
 @asynccontextmanager
-async def open_fleet(
-    options: RedisStoreOptions, shares: MemoryShares, clock: Clock, telemetry: Telemetry, member: str
-) -> AsyncIterator[Backing]:
-    """The backing of a member that talks to SaaS whenever it leads."""
-    async with redis_store(options, shares, clock, telemetry, member=member) as store:
+async def open_fleet_member(
+    options: RedisStoreOptions, context: ProcessContext, name: str
+) -> AsyncIterator[Member]:
+    """The store and the duties of a member that follows Harness for every environment that it leads."""
+    clock, telemetry = context.clock, context.telemetry
+    async with redis_store(options, context, member=name) as store:
         leadership = FleetLeadership(store, clock, telemetry)
-        fleet_health = FleetHealth(store.configs, clock)
+        health = FleetHealth(store.configs, clock)
 
         def readiness(upstream: Upstream) -> Readiness:
             followed = [name for name in upstream.environments() if not leadership.leads(name)]
-            known = fleet_health.merge_into(upstream.readiness(), followed)
-            return store.recovery.merge_into(known)
+            return store.recovery.merge_into(health.merge_into(upstream.readiness(), followed))
 
-        yield Backing(
-            store,
-            leadership,
+        yield Member(
+            store=store,
+            leadership=leadership,
             leads=leadership.leads,
-            freshness=lambda snapshots: RevisionFreshness(
-                store.configs.revision, snapshots, clock, telemetry
-            ),
+            freshness=lambda snapshots: _freshness(store, snapshots, context),
             services=lambda upstream: [
                 store.recovery,
-                fleet_health,
+                health,
                 FleetBusListener(store.hints, upstream.accept_forwarded, leadership.freed),
                 LostWriteListener(store.lost_writes, upstream.refetch, clock),
             ],
             readiness=readiness,
-            others=store.secrets.others,
-            bound=store.secrets.bound,
-            signed_with=store.secrets.signed_with,
+            secrets=_shared_secrets(store, signs=True),
             standalone=store.configs.standalone,
         )
 
 
-def redis_store(
-    options: RedisStoreOptions,
-    shares: MemoryShares,
-    clock: Clock,
-    telemetry: Telemetry,
-    *,
-    namespace: str = "",
-    member: str = "",
-) -> RedisStore:
-    """The shared store, to be opened; ``member`` is the name under which it takes leases.
+async def open_replica(
+    options: ReplicaOptions, context: ProcessContext, stack: AsyncExitStack
+) -> Backend[RedisStore]:
+    """The backend of a read replica: what members write to Redis."""
+    store = await stack.enter_async_context(redis_store(options.store, context))
+    health = FleetHealth(store.configs, context.clock)
 
-    Who takes none has a name as well: without one it would write environments that others lead.
-    """
-    prefix = f"{options.prefix}:{namespace}" if namespace else options.prefix
-    name = member or random_name()
-    return RedisStore(
-        endpoint(options, telemetry),
-        prefix,
-        random_name(),
-        clock,
-        telemetry,
-        member=name,
-        shares=shares,
+    def follow(loaded: LoadedEnvironments) -> Source:
+        def readiness() -> Readiness:
+            state = health.merge_into(Readiness(loaded=len(loaded.names)), loaded.names)
+            return store.recovery.merge_into(state)
+
+        return Source(
+            services=[store.recovery, health],
+            readiness=readiness,
+            environments=lambda: loaded.names,
+            key_checker=HeldKeys(loaded),
+        )
+
+    return Backend(
+        store=store,
+        freshness=lambda snapshots: _freshness(store, snapshots, context),
+        follow=follow,
+        secrets=_shared_secrets(store, signs=False),
     )
 
 
-def endpoint(options: RedisStoreOptions, telemetry: Telemetry) -> Endpoint:
-    """Where the options say that Redis is; raises ``StartupError`` if no certificate can be checked."""
-    address = options.address
-    return Endpoint(
-        topology=_TOPOLOGIES[address.topology],
-        nodes=tuple((node.host, node.port) for node in address.nodes),
-        socket="" if address.socket is None else str(address.socket),
-        service=address.service,
-        trust=make_trust(telemetry) if address.tls else None,
-        username=options.username,
-        password=options.password,
-        database=options.database,
+async def open_redis_beside_sync(
+    role: RedisWorker, context: ProcessContext, stack: AsyncExitStack
+) -> Backend[ServedStore]:
+    """The backend of a worker: Redis, and the sync process for what Redis cannot say."""
+    runtime = role.runtime
+    redis = await stack.enter_async_context(redis_store(role.store, context))
+    sync = await stack.enter_async_context(
+        IpcStore(runtime.socket, runtime.generations, context.clock, context.shares)
     )
+    configs = ConfigsBesideSync(redis.configs, sync.configs, lambda: sync.standalone)
+
+    def follow(loaded: LoadedEnvironments) -> Source:
+        source = sync_source(sync, loaded, context)
+        return replace(
+            source,
+            services=[*source.services, redis.recovery],
+            readiness=lambda: redis.recovery.merge_into(source.readiness()),
+        )
+
+    return Backend(
+        store=_StoreBesideSync(configs, redis.targets, redis.usage, redis.registrations, redis.secrets),
+        freshness=lambda snapshots: RevisionFreshness(
+            configs.revision, snapshots, context.clock, context.telemetry
+        ),
+        follow=follow,
+        secrets=_shared_secrets(redis, signs=True),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _StoreBesideSync:
+    configs: ConfigsBesideSync
+    targets: Targets
+    usage: UsageIngest
+    registrations: RegistrationIngest
+    secrets: SecretStore
+
+
+def _freshness(store: RedisStore, snapshots: SnapshotRegistry, context: ProcessContext) -> Freshness:
+    return RevisionFreshness(store.configs.revision, snapshots, context.clock, context.telemetry)
+
+
+def _shared_secrets(store: RedisStore, *, signs: bool) -> SharedSecrets:
+    """With ``signs`` this process derives secrets, which others must know."""
+    shared = SharedSecrets(others=store.secrets.others, bound=store.secrets.bound)
+    return replace(shared, used=store.secrets.signed_with) if signs else shared

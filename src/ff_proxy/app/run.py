@@ -1,146 +1,82 @@
-"""Running what a mode has put together, and the order in which it goes down (spec/behaviour#shutdown)."""
+"""Running the proxy: one process or several, until a signal ends it (spec/behaviour#shutdown)."""
 
-import asyncio
+import os
 import random
-import socket
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from ff_proxy.api.health_log import HealthLog
-from ff_proxy.app.serving import Serving
-from ff_proxy.app.start_lines import ReadyLine
-from ff_proxy.config.records import OperationOptions, ServingOptions, ShutdownOptions
-from ff_proxy.errors import ExitCode, StoreError
-from ff_proxy.http.sockets import bind
+from ff_proxy.app.build import build
+from ff_proxy.app.generate import generate
+from ff_proxy.app.observability import make_child_telemetry, make_telemetry
+from ff_proxy.app.options_reload import OptionsReload
+from ff_proxy.app.process import ProcessContext, memory_shares
+from ff_proxy.app.roles import ChildRole, Generate, ReplicaWorker, ServingRole, SingleRole, Sync, single_role
+from ff_proxy.config.load import Loaded
+from ff_proxy.errors import ExitCode
 from ff_proxy.model.clock import Clock
-from ff_proxy.model.readiness import Readiness
-from ff_proxy.runtime.loop_lag import LoopLag
-from ff_proxy.runtime.services import Phase, Service, run_services
+from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
+from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.runtime.control_pipe import stop_on_control
+from ff_proxy.runtime.event_loop import run_until_told
+from ff_proxy.runtime.services import run_services
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.telemetry.metrics_server import MetricsServer
 
 
-async def serve(
-    options: ServingOptions,
-    operation: OperationOptions,
-    serving: Serving,
-    services: Sequence[Service],
-    *,
-    flush: Sequence[Phase],
-    reloads: Sequence[Callable[[], object]],
+def run_single(loaded: Loaded) -> ExitCode:
+    """Be the only process, until a signal or the end of the work; raises ``FfProxyError``."""
+    role = single_role(loaded)
+    unfinished = ExitCode.CRASH if isinstance(role, Generate) else ExitCode.OK
+    return run_until_told(partial(_single, role, loaded), unfinished=unfinished)
+
+
+def run_child(role: ChildRole, pipe: int) -> ExitCode:
+    """Be one of several processes, until the supervisor says through ``pipe`` that it is over."""
+    code = run_until_told(partial(_child, role), listen=partial(stop_on_control, pipe))
+    if isinstance(role, Sync | ReplicaWorker):  # other workers may still hand over to the sync process
+        role.runtime.remove_if_orphaned()
+    return code
+
+
+async def _single(role: SingleRole, loaded: Loaded, stop: Stop) -> ExitCode:
+    clock = SystemClock()
+    telemetry = make_telemetry(loaded, clock)
+    if isinstance(role, Generate):
+        return await generate(role, _context(clock, telemetry, LEAST_SHARES), stop)
+    context = _context(clock, telemetry, memory_shares(role.options.serving))
+    return await run_role(role, context, stop, reloads=[OptionsReload(loaded, telemetry.logger("config"))])
+
+
+async def _child(role: ChildRole, stop: Stop) -> ExitCode:
+    clock = SystemClock()
+    telemetry = make_child_telemetry(role, clock)
+    return await run_role(role, _context(clock, telemetry, memory_shares(role.options.serving)), stop)
+
+
+async def run_role(
+    role: ServingRole | Sync,
+    context: ProcessContext,
     stop: Stop,
-    clock: Clock,
-    telemetry: Telemetry,
-) -> ExitCode:
-    """Be the only process: serve until a signal; ``flush`` comes last, with what is left of the deadline."""
-    beating = heartbeat(operation, serving.readiness, clock, telemetry)
-    shown = metrics(bound_metrics(options), clock, telemetry)
-    return await serve_part(
-        options.shutdown,
-        serving,
-        [*services, *beating, *shown],
-        flush=flush,
-        reloads=reloads,
-        stop=stop,
-        clock=clock,
-        telemetry=telemetry,
-    )
-
-
-async def head_start(seconds: float, *steps: Callable[[], Awaitable[object]]) -> None:
-    """Take these steps before anybody is served, as far as ``seconds`` and the store allow.
-
-    Connections wait meanwhile: whoever comes to a process that has just been started again is not to find
-    less than others hold.
-    """
-    with suppress(StoreError, TimeoutError):
-        async with asyncio.timeout(seconds):
-            for step in steps:
-                await step()
-
-
-async def serve_part(
-    shutdown: ShutdownOptions,
-    serving: Serving,
-    services: Sequence[Service],
     *,
-    flush: Sequence[Phase],
     reloads: Sequence[Callable[[], object]] = (),
-    first: bool = True,
-    stop: Stop,
-    clock: Clock,
-    telemetry: Telemetry,
 ) -> ExitCode:
-    """Be one of several processes that serve: the same, without what only one of them does.
+    """Build the process and run it until ``stop``; ``reloads`` read files again besides its own."""
+    async with build(role, context) as process:
+        await process.start()
+        return await run_services(
+            process.services,
+            process.phases,
+            essential=process.essential,
+            reloads=[*reloads, *process.reloads],
+            deadline=process.deadline,
+            stop=stop,
+            clock=context.clock,
+            random=context.random,
+            telemetry=context.telemetry,
+        )
 
-    The ``first`` one says for all that the proxy is ready.
-    """
-    server, hub = serving.server, serving.hub
 
-    async def leave(seconds: float) -> None:
-        server.drain_connections()
-        if server.state.admitted:  # otherwise nobody would notice the delay
-            await hub.drain(seconds)
-
-    async def drain(seconds: float) -> None:
-        server.stop_accepting()
-        await server.finish(seconds)
-
-    last = last_seconds(shutdown)
-    phases = [Phase("streams", shutdown.delay, leave), Phase("requests", last, drain), *flush]
-    secured = () if serving.tls is None else (serving.tls,)
-    telling: list[Service] = [*self_watch(serving.readiness, clock, telemetry)]
-    if first:
-        telling += [ReadyLine(serving.readiness, serving.snapshots, clock, telemetry), serving.metrics]
-    await server.start()
-    return await run_services(
-        [*services, *telling, serving.auth_gate, hub, *secured],
-        phases,
-        essential=[server],
-        reloads=[*reloads, *(one.reload for one in secured)],
-        deadline=shutdown.deadline,
-        stop=stop,
-        clock=clock,
-        random=random.SystemRandom(),
-        telemetry=telemetry,
+def _context(clock: Clock, telemetry: Telemetry, shares: MemoryShares) -> ProcessContext:
+    return ProcessContext(
+        clock=clock, random=random.SystemRandom(), telemetry=telemetry, shares=shares, environ=os.environ
     )
-
-
-def self_watch(readiness: Callable[[], Readiness], clock: Clock, telemetry: Telemetry) -> Sequence[Service]:
-    """The services by which every process of ours tells how it is."""
-    metrics = telemetry.metrics
-
-    def sample() -> None:
-        state = readiness()
-        metrics.is_ready.set(state.ready)
-        metrics.degraded.set(len(state.degraded))
-
-    telemetry.sampler.add(sample)
-    return [telemetry.sampler, LoopLag(clock, telemetry, name_holder=telemetry.debugging)]
-
-
-def last_seconds(shutdown: ShutdownOptions) -> float:
-    """What each of the steps that follow ``shutdown-delay`` gets of the deadline: a third of the rest."""
-    return max(0.0, shutdown.deadline - shutdown.delay) / 3
-
-
-def heartbeat(
-    operation: OperationOptions, readiness: Callable[[], Readiness], clock: Clock, telemetry: Telemetry
-) -> Sequence[Service]:
-    """The line about health, if it is wanted."""
-    interval = operation.heartbeat_interval
-    return [HealthLog(readiness, interval, clock, telemetry)] if interval else []
-
-
-def bound_metrics(options: ServingOptions) -> socket.socket | None:
-    """The metrics' own port, bound, if they have one; raises ``StartupError``."""
-    port = options.metrics_port
-    return bind(port, option="prometheus-port")[0] if port else None
-
-
-def metrics(listening: socket.socket | None, clock: Clock, telemetry: Telemetry) -> Sequence[Service]:
-    """The service that gives them out there, if anywhere."""
-    if listening is None:
-        return []
-    return [MetricsServer(telemetry.exposition, listening, clock, telemetry.once("metrics"))]

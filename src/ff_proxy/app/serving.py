@@ -1,7 +1,6 @@
-"""Everything that SDKs meet, put together: the same for every mode that serves."""
+"""The server that SDKs call, and everything behind it: the same for every role that serves."""
 
-import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,7 +10,6 @@ from ff_proxy.api.access import Access, OpenAccess, TokenAccess
 from ff_proxy.api.access_log import AccessLog
 from ff_proxy.api.auth import Authenticator
 from ff_proxy.api.auth_gate import AuthGate
-from ff_proxy.api.derived_secrets import DerivedSecrets
 from ff_proxy.api.evaluations import Evaluations
 from ff_proxy.api.health import Health
 from ff_proxy.api.key_attempts import KeyAttempts
@@ -20,15 +18,15 @@ from ff_proxy.api.leases import SnapshotLeases
 from ff_proxy.api.ofrep import OfrepEvaluations
 from ff_proxy.api.ofrep_streams import OfrepStreamRequests, StreamTickets
 from ff_proxy.api.ofrep_usage import OfrepUsage
-from ff_proxy.api.ports import Freshness, KeyChecker, Registrar
+from ff_proxy.api.ports import Dependencies
 from ff_proxy.api.reads import Reads
 from ff_proxy.api.request_metrics import RequestMetrics
 from ff_proxy.api.routes import API_PREFIX, make_routes
 from ff_proxy.api.stream_requests import StreamRequests
 from ff_proxy.api.tokens import Tokens
 from ff_proxy.api.usage_posts import UsagePosts
-from ff_proxy.app.memory import memory_shares
-from ff_proxy.config.records import ServingOptions
+from ff_proxy.app.process import ProcessContext, last_step_seconds
+from ff_proxy.config.records import ServingOptions, ShutdownOptions
 from ff_proxy.config.value_types import AccessLog as AccessLogMode
 from ff_proxy.config.value_types import JsonValues
 from ff_proxy.http.buffer_budget import BufferBudget
@@ -45,22 +43,13 @@ from ff_proxy.http.sockets import Listening, bind
 from ff_proxy.http.tls import Tls, TlsFiles
 from ff_proxy.http.token_buckets import TokenBuckets
 from ff_proxy.model.clock import Clock
-from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.snapshots.environment_metrics import EnvironmentMetrics
-from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import CompileOptions
-from ff_proxy.store.protocol import StatusReader, Targets
 from ff_proxy.streams.hub import Hub
 from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.usage.intake import Intake
-
-
-def nothing_bound(_: EnvironmentId) -> Collection[Secret]:
-    """No secrets: of a store that is not shared."""
-    return ()
-
 
 _SERIAL_BITS: Final = 40
 
@@ -71,41 +60,26 @@ _FAILURES_PER_SECOND: Final = 50.0
 _LEFT_TO_OTHERS: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What differs from mode to mode.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """The server, bound but not started, and what it needs to be run.
 
-    ``secret`` is asked once, after the port is bound, and may take as long as it needs. ``keyless`` says
-    whether tokens that name no key are taken; ``environments`` are the ones that ``/health`` speaks of;
-    ``others`` are secrets whose tokens are taken as well, and ``bound`` those that are good for one
-    environment only; ``derived`` ones sign while ``secret`` is awaited, or where there is none.
+    Args:
+        server: the essential service.
+        auth_gate: opens when the secret that signs tokens is known.
+        services: run beside the server.
+        environment_metrics: the service that one process of a proxy runs for all of them.
+        phases: end streams and requests at shutdown.
+        reloads: read certificates again.
+        readiness: how far everything has come.
     """
 
-    secret: Callable[[], Awaitable[Secret]] | None
-    keyless: bool
-    targets: Targets
-    statuses: StatusReader
-    checker: KeyChecker
-    registrar: Registrar
-    intake: Intake
-    freshness: Freshness
-    readiness: Callable[[], Readiness]
-    environments: Callable[[], Collection[EnvironmentId]]
-    others: Callable[[], Collection[Secret]] = tuple
-    bound: Callable[[EnvironmentId], Collection[Secret]] = nothing_bound
-    derived: DerivedSecrets | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """The server, bound already, what is behind it, and how far it has come."""
-
     server: HttpServer
-    tls: Tls | None
-    hub: Hub
     auth_gate: AuthGate
-    snapshots: SnapshotRegistry
-    metrics: EnvironmentMetrics
+    services: Sequence[Service]
+    environment_metrics: EnvironmentMetrics
+    phases: Sequence[Phase]
+    reloads: Sequence[Callable[[], object]]
     readiness: Callable[[], Readiness]
 
 
@@ -116,40 +90,39 @@ def compile_options(options: ServingOptions) -> CompileOptions:
 
 def make_serving(
     options: ServingOptions,
-    snapshots: SnapshotRegistry,
-    needs: Needs,
-    clock: Clock,
-    telemetry: Telemetry,
+    needs: Dependencies,
+    context: ProcessContext,
     *,
     listening: Listening | None = None,
 ) -> Serving:
     """Build everything behind ``listening``, by default behind the port; raises ``StartupError``."""
+    clock, shares, telemetry = context.clock, context.shares, context.telemetry
+    snapshots, signing = needs.snapshots, needs.signing
 
     def readiness() -> Readiness:
         return telemetry.failures.merge_into(auth_gate.merge_into(needs.readiness()))
 
-    shares = memory_shares(options)
     untrimmed = options.tokens.untrimmed_secret
     kept = () if untrimmed is None else (untrimmed,)
     tokens = Tokens(
         None,
         clock,
-        keyless=needs.keyless,
-        others=lambda: (*needs.others(), *kept),
-        bound=needs.bound,
-        derived=needs.derived,
-        awaiting=needs.secret is not None,
+        keyless=signing.keyless,
+        others=lambda: (*signing.others(), *kept),
+        bound=signing.bound,
+        derived=signing.derived,
+        awaiting=signing.secret is not None,
         account=options.tokens.account,
-        serials=count(random.SystemRandom().getrandbits(_SERIAL_BITS)),
+        serials=count(context.random.getrandbits(_SERIAL_BITS)),
         budget=shares.tokens,
         dropped=telemetry.dropped("tokens"),
     )
     auth_gate = AuthGate(
-        tokens, needs.secret, TokenAccess(tokens, snapshots), at_once=needs.derived is not None
+        tokens, signing.secret, TokenAccess(tokens, snapshots), at_once=signing.derived is not None
     )
     access: Access = OpenAccess(snapshots) if options.tokens.bypass else auth_gate
     lists = ListReads(shares.events, telemetry.dropped("list reads"))
-    hub = Hub(snapshots, lists, clock, telemetry, random.SystemRandom())
+    hub = Hub(snapshots, lists, clock, telemetry, context.random)
     environment_metrics = EnvironmentMetrics(snapshots, needs.statuses, clock, telemetry)
     request_metrics = RequestMetrics(telemetry, snapshots, make_access_log(options, clock, telemetry))
     stream_requests = StreamRequests(access, needs.freshness, hub, snapshots)
@@ -164,7 +137,7 @@ def make_serving(
         telemetry,
     )
     attempts = KeyAttempts(clock, budget=shares.keys // 2, limited=options.abuse.rate_limit)
-    keys = KeyLookup(snapshots, needs.checker, attempts)
+    keys = KeyLookup(snapshots, needs.key_checker, attempts)
     tickets = StreamTickets(tokens, clock)
     ofrep_usage = OfrepUsage(needs.intake, clock)
     health = Health(
@@ -227,10 +200,35 @@ def make_serving(
         telemetry,
         addresses=addresses,
     )
-    secured = make_tls(options, clock, telemetry)
+    tls = make_tls(options, clock, telemetry)
     own = bind(options.port, bind_host(options)) if listening is None else listening
-    server = HttpServer(state, own, clock, telemetry, tls=secured)
-    return Serving(server, secured, hub, auth_gate, snapshots, environment_metrics, readiness)
+    server = HttpServer(state, own, clock, telemetry, tls=tls)
+    secured = () if tls is None else (tls,)
+    return Serving(
+        server=server,
+        auth_gate=auth_gate,
+        services=[auth_gate, hub, *secured],
+        environment_metrics=environment_metrics,
+        phases=_phases(options.shutdown, server, hub),
+        reloads=[one.reload for one in secured],
+        readiness=readiness,
+    )
+
+
+def _phases(options: ShutdownOptions, server: HttpServer, hub: Hub) -> Sequence[Phase]:
+    async def end_streams(seconds: float) -> None:
+        server.drain_connections()
+        if server.state.admitted:  # without connections nobody would notice the delay
+            await hub.drain(seconds)
+
+    async def finish_requests(seconds: float) -> None:
+        server.stop_accepting()
+        await server.finish(seconds)
+
+    return (
+        Phase("streams", options.delay, end_streams),
+        Phase("requests", last_step_seconds(options), finish_requests),
+    )
 
 
 def bind_host(options: ServingOptions) -> str:

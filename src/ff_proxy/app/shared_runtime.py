@@ -1,4 +1,4 @@
-"""What the processes of one proxy have in common, made before the first of them is forked."""
+"""What the processes of one proxy share, made before the first of them is forked."""
 
 import fcntl
 import os
@@ -29,7 +29,7 @@ _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  (a directory of random n
 
 @dataclass(frozen=True, slots=True)
 class SharedRuntime:
-    """The runtime directory, shared memory, and the one name that all have towards others.
+    """The runtime directory, shared memory, and the name that a fleet knows all of them by.
 
     ``member`` is the name in a fleet: a sync process that is started again keeps its leases by it.
     """
@@ -40,17 +40,17 @@ class SharedRuntime:
     supervisor: int
 
     @property
-    def link(self) -> Path:
-        """The sync process's socket."""
-        return self.directory / "link"
+    def socket(self) -> Path:
+        """The Unix socket of the sync process."""
+        return self.directory / "sync.sock"
 
     @property
     def metrics(self) -> Path:
-        """Where every process writes its figures."""
-        return self.directory / "figures"
+        """Where every process writes its metrics."""
+        return self.directory / "metrics"
 
     def remove_if_orphaned(self) -> None:
-        """Remove the directory if the supervisor, whose duty that is, was killed."""
+        """Remove the directory if the supervisor, which does so otherwise, was killed."""
         if os.getppid() != self.supervisor:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -71,9 +71,9 @@ def open_shared_runtime(log: Logger) -> Iterator[SharedRuntime]:
     with made as name, SharedGenerations() as generations, os.fdopen(lock):
         if len(os.fsencode(name)) > _LONGEST:
             raise StartupError(f"the path of {name} is too long for a socket; name another one with TMPDIR")
-        common = SharedRuntime(Path(name), generations, random_name(), os.getpid())
-        common.metrics.mkdir(DIRECTORY_MODE)
-        yield common
+        runtime = SharedRuntime(Path(name), generations, random_name(), os.getpid())
+        runtime.metrics.mkdir(DIRECTORY_MODE)
+        yield runtime
 
 
 def _temporary_directory() -> Path:

@@ -2,8 +2,8 @@
 
 See spec/behaviour#upward-queues, spec/behaviour#shutdown.
 
-The process that was started becomes the supervisor. It makes what all share, imports what all need, and
-forks; it runs no loop and no thread, so that forking stays safe.
+The process that was started becomes the supervisor. It makes what the processes share, imports what they
+need, and forks; it runs no event loop and no thread, so that forking stays safe.
 """
 
 import random
@@ -14,13 +14,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
-from ff_proxy.app import sync, worker
+from ff_proxy.app.build import import_modules
+from ff_proxy.app.observability import bind_metrics, make_telemetry
 from ff_proxy.app.options_reload import OptionsReload
-from ff_proxy.app.process_setup import make_telemetry
-from ff_proxy.app.run import bound_metrics, last_seconds
+from ff_proxy.app.process import last_step_seconds
+from ff_proxy.app.roles import (
+    ChildRole,
+    RedisWorker,
+    ReplicaWorker,
+    Sync,
+    Worker,
+    WorkerRole,
+    WorkerSlot,
+)
+from ff_proxy.app.run import run_child
 from ff_proxy.app.serving import bind_host, make_tls
 from ff_proxy.app.shared_runtime import SharedRuntime, open_shared_runtime
-from ff_proxy.app.worker import WorkerSlot
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, RedisStoreOptions, ReplicaOptions
 from ff_proxy.errors import ExitCode
@@ -32,89 +41,96 @@ from ff_proxy.telemetry import null_telemetry
 from ff_proxy.telemetry.multiprocess import mark_dead
 
 _Options = TypeVar("_Options", bound=OnlineOptions | OfflineOptions | ReplicaOptions)
-_Run = Callable[[int], ExitCode]
-# Workers are gone before the sync process is told: it takes what they hand over in the end.
+# Workers end before the sync process, which takes what they hand over at the end.
 _WORKERS: Final = 0
 _SYNC: Final = 1
 
 
-def run(loaded: Loaded) -> ExitCode:
+def supervise(loaded: Loaded) -> ExitCode:
     """Serve until a signal; raises ``FfProxyError`` if that cannot begin."""
     options = loaded.options
-    assert isinstance(options, OnlineOptions | OfflineOptions | ReplicaOptions)  # noqa: S101  (as cli chose)
+    assert isinstance(options, OnlineOptions | OfflineOptions | ReplicaOptions)  # noqa: S101  (they have workers)
     clock = SystemClock()
     telemetry = make_telemetry(loaded, clock, process="supervisor")
     with ExitStack() as stack:
-        common = stack.enter_context(open_shared_runtime(telemetry.logger("runtime")))
-        # Unusable files are told once, by us; what else there is to say of them, by those who use them.
+        runtime = stack.enter_context(open_shared_runtime(telemetry.logger("runtime")))
+        # Unusable files are reported once, here; everything else about them by the workers.
         make_tls(options.serving, clock, null_telemetry())
-        shown = bound_metrics(options.serving)
+        metrics = bind_metrics(options.serving)
         sockets = bind_each(options.serving.port, options.serving.workers, bind_host(options.serving))
-        children = _children(options, common, sockets, shown)
+        roles = child_roles(options, runtime, sockets, metrics)
+        for role in roles:
+            import_modules(role)
         shutdown = options.serving.shutdown
         supervisor = Supervisor(
-            children,
+            make_children(roles),
             stack.enter_context(forked_processes(OptionsReload(loaded, telemetry.logger("config")))),
             deadline=shutdown.deadline,
-            reserve=last_seconds(shutdown),
+            reserve=last_step_seconds(shutdown),
             now=clock.monotonic,
             random=random.SystemRandom(),
             log=telemetry.logger("runtime"),
-            bury=partial(mark_dead, common.metrics),
+            bury=partial(mark_dead, runtime.metrics),
             leave=partial(_close, [one for each in sockets for one in each]),
         )
         return supervisor.run()
 
 
-def _children(
+def child_roles(
     options: OnlineOptions | OfflineOptions | ReplicaOptions,
-    common: SharedRuntime,
+    runtime: SharedRuntime,
     sockets: Sequence[Listening],
-    shown: socket.socket | None,
-) -> list[Child]:
-    """Every process of the mode, in the order in which they are started."""
-    places = [WorkerSlot(f"worker-{number}", one, number == 1) for number, one in enumerate(sockets, 1)]
-    shared = [*(one for each in sockets for one in each), *([shown] if shown is not None else [])]
+    metrics: socket.socket | None,
+) -> list[ChildRole]:
+    """The role of every process, in the order in which they are started."""
+    slots = [WorkerSlot(f"worker-{number}", one, number == 1) for number, one in enumerate(sockets, 1)]
+    own = _divided(options)
+    if isinstance(own, ReplicaOptions):
+        return [ReplicaWorker(own, runtime, slot, metrics if slot.first else None) for slot in slots]
+    workers: list[WorkerRole]
+    if isinstance(own, OnlineOptions) and isinstance(own.store, RedisStoreOptions):
+        workers = [RedisWorker(own, own.store, runtime, slot) for slot in slots]
+    else:
+        workers = [Worker(own, runtime, slot) for slot in slots]
+    assert not isinstance(options, ReplicaOptions)  # noqa: S101  (as `own`)
+    return [Sync(options, runtime, metrics), *workers]
 
-    def worker_at(place: WorkerSlot, mine: Sequence[socket.socket | None], act: _Run) -> Child:
-        alone = sockets.count(place.listening) == 1
-        rest = partial(stop_listening, place.listening) if alone else None
-        run_it = partial(_with_only, [*place.listening, *mine], shared, act)
-        return Child(place.name, run_it, _WORKERS, rest)
 
-    if isinstance(options, ReplicaOptions):
-        # They need Redis and each other's port, and nobody else.
-        from ff_proxy.app.redis_worker import run_replica  # noqa: PLC0415  (its client costs megabytes)
-
-        replica = _shared_out(options)
-        return [
-            worker_at(
-                place,
-                [shown] if place.first else [],
-                partial(run_replica, replica, common, place, shown),
-            )
-            for place in places
-        ]
-    act = _worker_on(options)
-    sync_run = partial(_with_only, [shown], shared, partial(sync.run, options, common, shown))
+def make_children(roles: Sequence[ChildRole]) -> list[Child]:
+    """How to start each of these processes: without the sockets that only others use."""
+    sockets = [one for role in roles for one in _sockets(role)]
     return [
-        Child("sync", sync_run, _SYNC),
-        *(worker_at(place, [], partial(act, common, place)) for place in places),
+        Child(
+            role.name,
+            partial(_run_with_own_sockets, role, sockets),
+            _SYNC if isinstance(role, Sync) else _WORKERS,
+            _stop_listening(role, sockets),
+        )
+        for role in roles
     ]
 
 
-def _worker_on(
-    options: OnlineOptions | OfflineOptions,
-) -> Callable[[SharedRuntime, WorkerSlot, int], ExitCode]:
-    """What a worker beside a sync process does: on Redis it needs that for little."""
-    if isinstance(options, OnlineOptions) and isinstance(options.store, RedisStoreOptions):
-        from ff_proxy.app import redis_worker  # noqa: PLC0415  (its client costs megabytes)
-
-        return partial(redis_worker.run, _shared_out(options))
-    return partial(worker.run, _shared_out(options))
+def _sockets(role: ChildRole) -> list[socket.socket]:
+    listening = [] if isinstance(role, Sync) else list(role.slot.listening)
+    metrics = role.metrics if isinstance(role, Sync | ReplicaWorker) else None
+    return listening if metrics is None else [*listening, metrics]
 
 
-def _shared_out(options: _Options) -> _Options:
+def _run_with_own_sockets(role: ChildRole, sockets: Iterable[socket.socket], pipe: int) -> ExitCode:
+    # An inherited socket would stay open for as long as this child lives.
+    own = _sockets(role)
+    _close(one for one in sockets if one not in own)
+    return run_child(role, pipe)
+
+
+def _stop_listening(role: ChildRole, sockets: Sequence[socket.socket]) -> Callable[[], None] | None:
+    """How to refuse connections while a worker is away, unless other workers accept from the same socket."""
+    if isinstance(role, Sync) or any(sockets.count(one) > 1 for one in role.slot.listening):
+        return None
+    return partial(stop_listening, role.slot.listening)
+
+
+def _divided(options: _Options) -> _Options:
     """The options of one worker: connections are divided among them."""
     limits = options.serving.limits
     if limits.max_connections is None:
@@ -122,14 +138,6 @@ def _shared_out(options: _Options) -> _Options:
     each = -(-limits.max_connections // options.serving.workers)
     serving = replace(options.serving, limits=replace(limits, max_connections=each))
     return replace(options, serving=serving)
-
-
-def _with_only(
-    mine: Sequence[socket.socket | None], everybodys: Sequence[socket.socket], act: _Run, pipe: int
-) -> ExitCode:
-    """Act in a child that has let go of what is not its own, and would stay open while the child lives."""
-    _close(one for one in everybodys if one not in mine)
-    return act(pipe)
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:

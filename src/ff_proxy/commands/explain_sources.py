@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from ff_proxy.app.process import command_context
 from ff_proxy.commands.proxy_client import ProxyClient, bearer, open_transport, segment, target_header
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import required
@@ -16,13 +17,10 @@ from ff_proxy.errors import ConfigError, MalformedJson, UpstreamMalformed, Upstr
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo
 from ff_proxy.model.feature import FeatureConfig, Segment
 from ff_proxy.model.keys import EnvironmentId, SdkKey
-from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.target import Target
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.format import OfflineEnvironment
-from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.store.sqlite.reading import stored_environments, stored_target
-from ff_proxy.telemetry import null_telemetry
 from ff_proxy.wire.config import read_feature, read_segment
 from ff_proxy.wire.values import decode_json
 
@@ -122,10 +120,10 @@ def _in_data_directory(directory: Path, question: Question) -> Found:
 
 async def _in_redis(options: RedisStoreOptions, question: Question) -> Found:
     # Its client costs time that nobody else should pay.
-    from ff_proxy.app.redis import redis_store  # noqa: PLC0415  (see above)
+    from ff_proxy.app.redis_store import redis_store  # noqa: PLC0415  (see above)
 
     place = f"Redis {options.address}, prefix {options.prefix}"
-    async with redis_store(options, LEAST_SHARES, SystemClock(), null_telemetry()) as store:
+    async with redis_store(options, command_context()) as store:
         names = await store.configs.environments()
         configs = [await store.configs.environment(name) for name in names]
         found = {config.id: config for config in configs if config is not None}

@@ -14,8 +14,9 @@ from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKey, Secret
 from ff_proxy.model.target import Target
 from ff_proxy.tls.trust import client_trust
-from ff_proxy.upstream.http import MEBIBYTE, HttpTransport, OpenStream, Reply, Request, Transport
+from ff_proxy.upstream.http import HttpTransport
 from ff_proxy.upstream.outbound_proxy import outbound_proxies
+from ff_proxy.upstream.transport import MEBIBYTE, OpenStream, Reply, Request, Transport
 from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
 
 _SECONDS: Final = 15.0

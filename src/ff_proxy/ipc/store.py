@@ -46,6 +46,7 @@ class IpcStore:
     ) -> None:
         client = IpcClient(path, clock)
         self._client = client
+        self._last_state: messages.State | None = None
         self.configs: Final = IpcConfigs(client)
         self.targets: Final = IpcTargets(client, generations, clock, shares)
         self.usage: Final = IpcUsage(client)
@@ -63,7 +64,13 @@ class IpcStore:
     async def state(self) -> messages.State:
         """The state of the sync process."""
         state: messages.State = await self._client.call(messages.GetState(), messages.State)
+        self._last_state = state
         return state
+
+    @property
+    def standalone(self) -> frozenset[EnvironmentId]:
+        """The environments that only the sync process had when its state was last read."""
+        return frozenset() if self._last_state is None else self._last_state.standalone
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -83,6 +90,7 @@ class IpcConfigs:
 
     def __init__(self, client: IpcClient) -> None:
         self._client = client
+        self._last_state: messages.State | None = None
         self._held: dict[EnvironmentId, EnvironmentConfig] = {}
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
@@ -143,6 +151,7 @@ class IpcTargets:
         self, client: IpcClient, generations: SharedGenerations, clock: Clock, shares: MemoryShares
     ) -> None:
         self._client = client
+        self._last_state: messages.State | None = None
         self._generations = generations
         self._clock = clock
         self._cache: BoundedMap[_Key, _Read] = BoundedMap(
@@ -215,6 +224,7 @@ class IpcUsage:
 
     def __init__(self, client: IpcClient) -> None:
         self._client = client
+        self._last_state: messages.State | None = None
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """See ``UsageQueue``."""
@@ -229,6 +239,7 @@ class IpcRegistrations:
 
     def __init__(self, client: IpcClient) -> None:
         self._client = client
+        self._last_state: messages.State | None = None
 
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``."""
@@ -241,6 +252,7 @@ class IpcSecrets:
 
     def __init__(self, client: IpcClient) -> None:
         self._client = client
+        self._last_state: messages.State | None = None
 
     async def auth_secret(self, candidate: Secret) -> Secret:
         """See ``SecretStore``; the sync process always has one."""

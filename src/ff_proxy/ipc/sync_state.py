@@ -10,16 +10,16 @@ from ff_proxy.ipc.store import IpcStore
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.snapshots.snapshot import Snapshot
 
 _STARTING_SECONDS: Final = 0.1
 _SECONDS: Final = 1.0
 _AWAY: Final = "the sync process is not reachable, serving what is loaded"
 
 
-class _Snapshots(Protocol):
-    def get(self, environment: EnvironmentId) -> Snapshot | None:
-        """The environment's snapshot, or ``None`` while it is not loaded."""
+class _LoadedEnvironments(Protocol):
+    @property
+    def names(self) -> AbstractSet[EnvironmentId]:
+        """The environments that this worker has loaded."""
         ...
 
 
@@ -32,10 +32,10 @@ class SyncState:
 
     name = "sync state"
 
-    def __init__(self, store: IpcStore, snapshots: _Snapshots, clock: Clock) -> None:
+    def __init__(self, store: IpcStore, loaded: _LoadedEnvironments, clock: Clock) -> None:
         self.ready = asyncio.Event()
         self._store = store
-        self._snapshots = snapshots
+        self._loaded = loaded
         self._clock = clock
         self._last_state: State | None = None
         self._away = False
@@ -77,10 +77,5 @@ class SyncState:
         """The environments that ``/health`` lists."""
         return self._last_state.environments if self._last_state is not None else frozenset()
 
-    @property
-    def standalone(self) -> AbstractSet[EnvironmentId]:
-        """The environments that only the sync process has, until the shared store answers."""
-        return self._last_state.standalone if self._last_state is not None else frozenset()
-
     def _missing(self, held: AbstractSet[EnvironmentId]) -> list[EnvironmentId]:
-        return sorted(name for name in held if self._snapshots.get(name) is None)
+        return sorted(held - self._loaded.names)

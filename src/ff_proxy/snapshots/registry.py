@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -92,6 +93,11 @@ class SnapshotRegistry:
     def all(self) -> Mapping[EnvironmentId, Snapshot]:
         """Every loaded environment's snapshot, as a live mapping: do not hold on to it."""
         return self._current
+
+    @property
+    def names(self) -> AbstractSet[EnvironmentId]:
+        """Every loaded environment, as a live set."""
+        return self._current.keys()
 
     def environment_of(self, key: SdkKeyHash) -> EnvironmentId | None:
         """The loaded environment that a key belongs to."""

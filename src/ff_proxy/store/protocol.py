@@ -257,8 +257,8 @@ class ConfigStore(ConfigReader, ConfigWriter, ChangeSource, StatusStore, Protoco
     """Everything about environments in one place."""
 
 
-class Store(AbstractAsyncContextManager["Store"], Protocol):
-    """A complete store, opened and closed as an async context manager; one facet per concern."""
+class StoreFacets(Protocol):
+    """A complete store: one facet per concern."""
 
     @property
     def configs(self) -> ConfigStore:
@@ -284,3 +284,7 @@ class Store(AbstractAsyncContextManager["Store"], Protocol):
     def secrets(self) -> SecretStore:
         """The signing secret."""
         ...
+
+
+class Store(StoreFacets, AbstractAsyncContextManager["Store"], Protocol):
+    """A complete adapter, opened and closed as an async context manager."""

@@ -9,8 +9,8 @@ from ff_proxy.errors import UpstreamMalformed, UpstreamRefused
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKeyHash, Secret
 from ff_proxy.model.target import Target
-from ff_proxy.upstream.http import MEBIBYTE, Request
 from ff_proxy.upstream.responses import Caller, describe_body
+from ff_proxy.upstream.transport import MEBIBYTE, Request
 from ff_proxy.wire.admin import Page, read_key_page, read_target_page
 
 Entry = TypeVar("Entry")

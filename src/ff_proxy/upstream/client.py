@@ -9,8 +9,8 @@ from ff_proxy.errors import UpstreamMalformed, UpstreamRefused
 from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.target import Target
 from ff_proxy.upstream.credentials import Session
-from ff_proxy.upstream.http import DEFINITE, MEBIBYTE, Request
 from ff_proxy.upstream.responses import Caller, describe_body, read_json, read_list, refuse_page
+from ff_proxy.upstream.transport import DEFINITE, MEBIBYTE, Request
 from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
 
 _AUTH_LIMIT: Final = MEBIBYTE

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ff_proxy.tls.certificates import Certificate, read_der
-from ff_proxy.upstream.http import HttpTransport, Reply, Request
+from ff_proxy.upstream.http import HttpTransport
+from ff_proxy.upstream.transport import Reply, Request
 
 
 @dataclass(frozen=True, slots=True)

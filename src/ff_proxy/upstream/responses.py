@@ -16,7 +16,7 @@ from ff_proxy.errors import (
     UpstreamUnavailable,
 )
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.upstream.http import DEFINITE, Reply, Request, Transport, origin
+from ff_proxy.upstream.transport import DEFINITE, Reply, Request, Transport, origin
 from ff_proxy.wire.values import decode_json
 
 _NOT_FOUND: Final = 404

@@ -28,7 +28,6 @@ from ff_proxy.model.usage import UsageCount, UsageKey
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.event_loop import run
-from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import UNKNOWN, DropItem, Notice, PutItem, Registration
 from ff_proxy.telemetry import null_telemetry
@@ -370,9 +369,6 @@ class Loaded:
 
     def __init__(self) -> None:
         self.names: set[EnvironmentId] = set()
-
-    def get(self, environment: EnvironmentId) -> Snapshot | None:
-        return Snapshot(config(flag()), CompileOptions()) if environment in self.names else None
 
 
 async def test_a_worker_is_ready_once_both_have_loaded_and_stays_so(pair: Pair) -> None:

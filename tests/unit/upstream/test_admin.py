@@ -7,7 +7,7 @@ import pytest
 from ff_proxy.errors import UpstreamMalformed, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, hash_key
-from ff_proxy.upstream.http import Reply
+from ff_proxy.upstream.transport import Reply
 from tests.support.saas import ENV, HTML, KEY, FakeSaas, admin_api, error, reply
 
 INFO = EnvironmentInfo(EnvironmentId(ENV), identifier="production", project_identifier="shop")

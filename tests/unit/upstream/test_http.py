@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.errors import StartupError, UpstreamError, UpstreamMalformed, UpstreamUnavailable
-from ff_proxy.upstream.http import Request, origin, translate_errors
+from ff_proxy.upstream.http import translate_errors
+from ff_proxy.upstream.transport import Request, origin
 from tests.support.foreign_errors import FOREIGN, made
 from tests.support.network import make_transport
 

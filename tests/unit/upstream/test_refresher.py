@@ -10,10 +10,10 @@ from ff_proxy.errors import FfProxyError, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import Action, Change, Domain
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.fetcher import Fetcher
-from ff_proxy.upstream.http import Reply
 from ff_proxy.upstream.intervals import SyncIntervals
 from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.response_tracker import ResponseTracker
+from ff_proxy.upstream.transport import Reply
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 from tests.support.saas import ENV, HTML, KEY, FakeEnvironment, error, flag_doc, reply, segment_doc
 from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, World, running

@@ -4,8 +4,8 @@ import pytest
 
 from ff_proxy.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.telemetry import Telemetry, null_telemetry
-from ff_proxy.upstream.http import Reply, Request
 from ff_proxy.upstream.responses import Caller, read_json, read_list
+from ff_proxy.upstream.transport import Reply, Request
 from tests.support.saas import HTML, JSON, FakeSaas, reply
 
 REQUEST = Request("GET", "http://saas.test/x", "/x", environment="e")

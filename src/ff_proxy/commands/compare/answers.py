@@ -10,7 +10,7 @@ import msgspec
 from ff_proxy.commands.compare import known
 from ff_proxy.commands.compare.known import Kind
 from ff_proxy.errors import MalformedJson
-from ff_proxy.upstream.http import Reply
+from ff_proxy.upstream.transport import Reply
 from ff_proxy.wire.values import decode_json
 
 _SHOWN: Final = 80

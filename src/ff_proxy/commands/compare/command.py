@@ -26,7 +26,7 @@ from ff_proxy.model.target import Target
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.runtime.event_loop import run_until_told
 from ff_proxy.runtime.signals import Stop
-from ff_proxy.upstream.http import Transport
+from ff_proxy.upstream.transport import Transport
 from ff_proxy.wire.saas_auth import auth_body
 
 _AT_ONCE: Final = 8

@@ -15,7 +15,7 @@ from ff_proxy.errors import UpstreamError
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKey, Secret
 from ff_proxy.model.target import Target
-from ff_proxy.upstream.http import OpenStream, Reply
+from ff_proxy.upstream.transport import OpenStream, Reply
 from ff_proxy.wire.saas_auth import auth_body
 
 _UNKNOWN: Final = "ff-proxy-compare-unknown"

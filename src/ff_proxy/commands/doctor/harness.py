@@ -18,10 +18,11 @@ from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import Session
 from ff_proxy.upstream.failure_text import causes
-from ff_proxy.upstream.http import HttpTransport, Request, origin
+from ff_proxy.upstream.http import HttpTransport
 from ff_proxy.upstream.inspection import Inspection, inspect
 from ff_proxy.upstream.outbound_proxy import OutboundProxies
 from ff_proxy.upstream.sse import SseDecoder
+from ff_proxy.upstream.transport import Request, origin
 
 FIRST_BYTE_SECONDS: Final = 20.0
 _ASK_SECONDS: Final = 12.0

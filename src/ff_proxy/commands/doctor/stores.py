@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from ff_proxy.app.process import command_context
 from ff_proxy.commands.doctor.findings import Reporter, in_thread
 from ff_proxy.config.records import RedisStoreOptions
 from ff_proxy.errors import OfflineDataError, StoreMisconfigured, StoreUnavailable
@@ -15,7 +16,6 @@ from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.problems import Severity
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.sqlite.reading import check_stored
-from ff_proxy.telemetry import null_telemetry
 
 _OLDEST: Final = (6, 2)
 _SLOTS: Final = 16384
@@ -29,13 +29,13 @@ _NO_BYTES: Final = 4 * 1024 * 1024
 async def check_redis(options: RedisStoreOptions, report: Reporter) -> None:
     """Reach, version, role, memory policy, rights, and the state of a Cluster or of Sentinels."""
     # Its client costs time that only those pay who use Redis.
-    from ff_proxy.app.redis import endpoint  # noqa: PLC0415  (see above)
+    from ff_proxy.app.redis_store import redis_endpoint  # noqa: PLC0415  (see above)
     from ff_proxy.store.redis.inspection import inspect_redis  # noqa: PLC0415  (see above)
 
     place = str(options.address)
     try:
         facts = await inspect_redis(
-            endpoint(options, null_telemetry()), options.prefix, f"doctor-{random_name()}"
+            redis_endpoint(options, command_context()), options.prefix, f"doctor-{random_name()}"
         )
     except StoreMisconfigured as error:
         report.problem(f"{place}: {error}", "")  # it says what to do

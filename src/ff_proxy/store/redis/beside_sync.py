@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision
+from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import ChangeSource, ConfigReader, Notice
 from ff_proxy.store.redis.standalone import StandaloneConfigs, watching
@@ -58,6 +58,10 @@ class ConfigsBesideSync:
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
         """See ``ConfigReader``."""
         return await self._source(environment).recent(environment, since)
+
+    async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
+        """See ``StatusReader``."""
+        return await self._shared.statuses()
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
         """The environment's revision now."""

@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
+from ff_proxy.app.process import ProcessContext
+from ff_proxy.app.shared_runtime import SharedRuntime
 from ff_proxy.config.records import (
     MemoryStoreOptions,
     RedisStoreOptions,
@@ -12,61 +14,63 @@ from ff_proxy.config.records import (
     StoreOptions,
     TemporaryStoreOptions,
 )
-from ff_proxy.model.clock import Clock
-from ff_proxy.model.memory import MemoryShares
+from ff_proxy.errors import StartupError
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.runtime.services import Service
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
 from ff_proxy.store.sqlite import SqliteStore
-from ff_proxy.telemetry import Telemetry
-
-NOWHERE: Final = Path("/nonexistent")
 
 
 @asynccontextmanager
 async def open_store(
     options: StoreOptions,
-    shares: MemoryShares,
-    clock: Clock,
-    telemetry: Telemetry,
+    context: ProcessContext,
     *,
     namespace: str = "",
-    temporary: Path = NOWHERE,
+    runtime: SharedRuntime | None = None,
 ) -> AsyncIterator[Store]:
     """The store, open; ``namespace`` keeps a mode's data apart from another's in the same place.
 
-    ``temporary`` is the directory of ``TemporaryStoreOptions``, whose processes share it.
+    ``runtime`` has the directory of a store that ends with the proxy and outlives its processes.
     """
-    epoch = random_name()
+    epoch, clock, shares, telemetry = random_name(), context.clock, context.shares, context.telemetry
     match options:
         case MemoryStoreOptions():
             async with MemoryStore(epoch, clock, shares=shares, dropped=telemetry.dropped) as memory:
                 yield memory
         case TemporaryStoreOptions() | SqliteStoreOptions():
-            directory = options.directory if isinstance(options, SqliteStoreOptions) else temporary
+            directory = _directory(options, runtime)
             name = f"ff-proxy-{namespace}" if namespace else "ff-proxy"
             async with SqliteStore(directory, epoch, clock, telemetry, name=name, shares=shares) as sqlite:
                 yield sqlite
         case RedisStoreOptions():
-            # Its client costs megabytes that nobody else should pay.
-            from ff_proxy.app.redis import redis_store  # noqa: PLC0415  (see above)
+            # Its client costs megabytes that others need not pay.
+            from ff_proxy.app.redis_store import redis_store  # noqa: PLC0415  (see above)
 
-            async with redis_store(options, shares, clock, telemetry, namespace=namespace) as redis:
+            async with redis_store(options, context, namespace=namespace) as redis:
                 yield redis
+
+
+def _directory(options: TemporaryStoreOptions | SqliteStoreOptions, runtime: SharedRuntime | None) -> Path:
+    if isinstance(options, SqliteStoreOptions):
+        return options.directory
+    if runtime is None:
+        raise StartupError("a temporary store needs several workers; set workers or data-dir")
+    return runtime.directory
 
 
 @runtime_checkable
 class Recovery(Service, Protocol):
-    """What a store that is not memory needs to be run for it, and to say whether it is of use."""
+    """The service of a store that can fail, which also says whether it can be used."""
 
     def merge_into(self, readiness: Readiness) -> Readiness:
-        """``readiness``, degraded if the store is not of use."""
+        """``readiness``, degraded if the store cannot be used."""
         ...
 
 
 def recovery_of(store: Store) -> Sequence[Recovery]:
     """The store's own service, if it has one."""
-    found = getattr(store, "recovery", None)
-    return [found] if isinstance(found, Recovery) else []
+    recovery = getattr(store, "recovery", None)
+    return [recovery] if isinstance(recovery, Recovery) else []

@@ -1,0 +1,182 @@
+"""Putting a process together, whatever its role.
+
+Each role picks a backend; the rest is the same for all. A backend's modules are imported when a role needs
+them, since some libraries cost megabytes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import Final
+
+from ff_proxy.api.ports import Dependencies
+from ff_proxy.app.backend import Backend, ServedStore, Source
+from ff_proxy.app.ingest import make_ingest
+from ff_proxy.app.ipc import make_ipc_server
+from ff_proxy.app.observability import make_reports
+from ff_proxy.app.process import Process, ProcessContext, Step, last_step_seconds
+from ff_proxy.app.roles import (
+    ChildRole,
+    Offline,
+    Online,
+    RedisWorker,
+    Replica,
+    ReplicaWorker,
+    ServingRole,
+    Sync,
+    Worker,
+)
+from ff_proxy.app.serving import Serving, compile_options, make_serving
+from ff_proxy.app.signing import make_signing
+from ff_proxy.app.start_lines import ReadyLine
+from ff_proxy.config.records import OnlineOptions
+from ff_proxy.errors import StoreError
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.services import Phase, Service
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.store.known_environments import KnownEnvironments
+from ff_proxy.store.protocol import StoreFacets
+
+_FIRST_STEPS_SECONDS: Final = 5.0
+
+Opener = Callable[[ProcessContext, AsyncExitStack], Awaitable[Backend[ServedStore]]]
+SyncOpener = Callable[[ProcessContext, AsyncExitStack], Awaitable[Backend[StoreFacets]]]
+
+
+@asynccontextmanager
+async def build(role: ServingRole | Sync, context: ProcessContext) -> AsyncIterator[Process]:
+    """A process of ``role``, whose connections are open within the context; raises ``FfProxyError``."""
+    async with AsyncExitStack() as stack:
+        if isinstance(role, Sync):
+            yield await _build_sync(role, context, stack)
+        else:
+            yield await _build_server(role, context, stack)
+
+
+def import_modules(role: ChildRole) -> None:
+    """Import what ``role`` needs: before a fork, so that all children share it."""
+    if isinstance(role, Sync):
+        sync_opener(role)
+    else:
+        opener(role)
+
+
+def opener(role: ServingRole) -> Opener:
+    """How to open the backend of ``role``."""
+    match role:
+        case Online(options):
+            from ff_proxy.app.harness import open_harness  # noqa: PLC0415  (see above)
+
+            return partial(open_harness, options)
+        case Offline(options):
+            from ff_proxy.app.directory import open_directory  # noqa: PLC0415  (see above)
+
+            return partial(open_directory, options)
+        case Replica(options) | ReplicaWorker(options):
+            from ff_proxy.app.redis import open_replica  # noqa: PLC0415  (see above)
+
+            return partial(open_replica, options)
+        case Worker():
+            from ff_proxy.app.beside_sync import open_beside_sync  # noqa: PLC0415  (see above)
+
+            return partial(open_beside_sync, role)
+        case RedisWorker():
+            from ff_proxy.app.redis import open_redis_beside_sync  # noqa: PLC0415  (see above)
+
+            return partial(open_redis_beside_sync, role)
+
+
+def sync_opener(role: Sync) -> SyncOpener:
+    """How to open the backend of a sync process."""
+    if isinstance(role.options, OnlineOptions):
+        from ff_proxy.app.harness import open_harness  # noqa: PLC0415  (see above)
+
+        return partial(open_harness, role.options, runtime=role.runtime)
+    from ff_proxy.app.directory import open_directory  # noqa: PLC0415  (see above)
+
+    return partial(open_directory, role.options, runtime=role.runtime)
+
+
+async def _build_server(role: ServingRole, context: ProcessContext, stack: AsyncExitStack) -> Process:
+    backend = await opener(role)(context, stack)
+    serving_options, store, clock = role.options.serving, backend.store, context.clock
+    snapshots = SnapshotRegistry(
+        store.configs, compile_options(serving_options), clock, context.telemetry, retry=backend.retry
+    )
+    if backend.loaded:
+        await snapshots.resync()
+    source = backend.follow(snapshots)
+    ingest = make_ingest(role.options, store, context)
+    dependencies = Dependencies(
+        snapshots=snapshots,
+        targets=store.targets,
+        statuses=store.configs,
+        key_checker=source.key_checker,
+        registrar=ingest.registrar,
+        intake=ingest.intake,
+        freshness=backend.freshness(snapshots),
+        readiness=source.readiness,
+        environments=source.environments,
+        signing=make_signing(role.options, store.secrets, backend.secrets, snapshots, context),
+    )
+    place = None if isinstance(role, Online | Offline | Replica) else role.slot
+    listening = None if place is None else place.listening
+    serving = make_serving(serving_options, dependencies, context, listening=listening)
+    reports = make_reports(role, serving.readiness, context)
+    for_all: Sequence[Service] = ()
+    if place is None or place.first:
+        ready_line = ReadyLine(serving.readiness, snapshots, clock, context.telemetry)
+        for_all = (ready_line, serving.environment_metrics)
+    return Process(
+        services=[
+            *(snapshots, *source.services, *ingest.services, *serving.services, *reports),
+            *for_all,
+        ],
+        essential=[serving.server],
+        phases=[*serving.phases, *ingest.phases, *source.phases],
+        reloads=serving.reloads,
+        readiness=serving.readiness,
+        start=partial(_start, serving, () if place is None else _first_steps(serving, snapshots, source)),
+        deadline=serving_options.shutdown.deadline,
+    )
+
+
+async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack) -> Process:
+    backend = await sync_opener(role)(context, stack)
+    known = KnownEnvironments(backend.store.configs, context.clock)
+    source = backend.follow(known)
+
+    def readiness() -> Readiness:
+        return context.telemetry.failures.merge_into(source.readiness())
+
+    server = make_ipc_server(role, backend, source, known, readiness, context)
+    shutdown = role.options.serving.shutdown
+    # Workers have handed over everything when they are gone, and then it is sent on.
+    workers = Phase(
+        "workers", shutdown.deadline - last_step_seconds(shutdown), lambda _: server.until_disconnected()
+    )
+    return Process(
+        services=[server, known, *source.services, *make_reports(role, readiness, context)],
+        phases=[workers, *source.phases],
+        readiness=readiness,
+        start=known.poll,
+        deadline=shutdown.deadline,
+    )
+
+
+def _first_steps(serving: Serving, snapshots: SnapshotRegistry, source: Source) -> Sequence[Step]:
+    return (serving.auth_gate.open, snapshots.resync, *source.first_steps)
+
+
+async def _start(serving: Serving, steps: Sequence[Step]) -> None:
+    """Take ``steps`` as far as time and the store allow, then serve.
+
+    Connections wait meanwhile: an SDK that reaches a worker which was just restarted must not find less than
+    other workers have.
+    """
+    with suppress(StoreError, TimeoutError):
+        async with asyncio.timeout(_FIRST_STEPS_SECONDS):
+            for step in steps:
+                await step()
+    await serving.server.start()

@@ -1,0 +1,68 @@
+"""A store that is written here, and this process's part among those who write it."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ff_proxy.api.ports import AlwaysFresh, Freshness
+from ff_proxy.app.process import ProcessContext
+from ff_proxy.app.shared_runtime import SharedRuntime
+from ff_proxy.app.signing import NOT_SHARED, SharedSecrets
+from ff_proxy.app.store import open_store, recovery_of
+from ff_proxy.config.records import StoreOptions
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.services import Service
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.store.protocol import StoreFacets
+from ff_proxy.upstream.leadership import Leadership, SoleLeader
+from ff_proxy.upstream.service import Upstream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An open store, and who writes what of it.
+
+    Args:
+        store: the store.
+        leadership: which environments this process keeps in step.
+        leads: for which environments this process sends usage.
+        freshness: says whether snapshots are as new as the store.
+        services: what has to run for the store and its other members, given the upstream.
+        readiness: how far the upstream and the store have come.
+        secrets: what other members sign with.
+        standalone: environments that are kept in this process's memory until the store answers.
+    """
+
+    store: StoreFacets
+    leadership: Leadership
+    leads: Callable[[EnvironmentId], bool]
+    freshness: Callable[[SnapshotRegistry], Freshness]
+    services: Callable[[Upstream], Sequence[Service]]
+    readiness: Callable[[Upstream], Readiness]
+    secrets: SharedSecrets = NOT_SHARED
+    standalone: Callable[[], frozenset[EnvironmentId]] = frozenset
+
+
+@asynccontextmanager
+async def open_sole_member(
+    options: StoreOptions, context: ProcessContext, runtime: SharedRuntime | None
+) -> AsyncIterator[Member]:
+    """The only member of a store, which no other proxy uses; ``runtime`` is shared with workers."""
+    async with open_store(options, context, runtime=runtime) as store:
+        recovery = recovery_of(store)
+
+        def readiness(upstream: Upstream) -> Readiness:
+            state = upstream.readiness()
+            for one in recovery:
+                state = one.merge_into(state)
+            return state
+
+        yield Member(
+            store=store,
+            leadership=SoleLeader(),
+            leads=lambda _: True,
+            freshness=lambda _: AlwaysFresh(),
+            services=lambda _: recovery,
+            readiness=readiness,
+        )

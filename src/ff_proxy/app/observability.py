@@ -1,0 +1,135 @@
+"""How a process reports on itself: logs, metrics, heartbeats; and whose certificates it trusts."""
+
+import platform
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from ff_proxy import __version__
+from ff_proxy.api.health_log import HealthLog
+from ff_proxy.app.options_reload import start_warnings
+from ff_proxy.app.process import ProcessContext
+from ff_proxy.app.roles import ChildRole, Offline, Online, Replica, ReplicaWorker, ServingRole, Sync
+from ff_proxy.app.start_lines import start_facts
+from ff_proxy.config.load import Loaded
+from ff_proxy.config.records import OperationOptions, ReplicaOptions, ServingOptions
+from ff_proxy.http.sockets import bind
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.loop_lag import LoopLag
+from ff_proxy.runtime.services import Service
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.levels import LogLevels
+from ff_proxy.telemetry.logs import LeveledLogger, make_logger
+from ff_proxy.telemetry.metrics_server import MetricsServer
+from ff_proxy.telemetry.multiprocess import share_metrics
+from ff_proxy.telemetry.process_metrics import ProcessMetrics
+from ff_proxy.tls.trust import client_trust
+
+
+def make_telemetry(loaded: Loaded, clock: Clock, process: str = "") -> Telemetry:
+    """Telemetry on standard output; the first lines name what is started, and what is odd about the options.
+
+    ``process`` is in every line, if given.
+    """
+    telemetry = Telemetry(
+        _logger(loaded.options.operation, process),
+        clock,
+        replica=isinstance(loaded.options, ReplicaOptions),
+    )
+    _count_process(telemetry, process or "main")
+    log = telemetry.logger("config")
+    log.info("starting", version=__version__, **start_facts(loaded))
+    for warning in start_warnings(loaded):
+        log.warning(warning)
+    return telemetry
+
+
+def make_child_telemetry(role: ChildRole, clock: Clock) -> Telemetry:
+    """Telemetry of one process of several: every line names it, and metrics are those of all of them."""
+    exposed = share_metrics(role.runtime.metrics, role.name)
+    telemetry = Telemetry(
+        _logger(role.options.operation, role.name),
+        clock,
+        shown=exposed,
+        replica=isinstance(role, ReplicaWorker),
+    )
+    _count_process(telemetry, role.name)
+    return telemetry
+
+
+def make_reports(
+    role: ServingRole | Sync, readiness: Callable[[], Readiness], context: ProcessContext
+) -> Sequence[Service]:
+    """The services by which a process reports; those that speak for the whole proxy run in one process of it.
+
+    Raises ``StartupError`` if the port for metrics cannot be bound.
+    """
+    clock, telemetry = context.clock, context.telemetry
+    metrics = telemetry.metrics
+
+    def sample() -> None:
+        state = readiness()
+        metrics.is_ready.set(state.ready)
+        metrics.degraded.set(len(state.degraded))
+
+    telemetry.sampler.add(sample)
+    services: list[Service] = [
+        telemetry.sampler,
+        LoopLag(clock, telemetry, name_holder=telemetry.debugging),
+    ]
+    if not _speaks_for_all(role):
+        return services
+    interval = role.options.operation.heartbeat_interval
+    if interval:
+        services.append(HealthLog(readiness, interval, clock, telemetry))
+    if isinstance(role, Online | Offline | Replica):
+        listening = bind_metrics(role.options.serving)
+    else:
+        listening = role.metrics if isinstance(role, Sync | ReplicaWorker) else None
+    if listening is not None:
+        services.append(MetricsServer(telemetry.exposition, listening, clock, telemetry.once("metrics")))
+    return services
+
+
+def bind_metrics(options: ServingOptions) -> socket.socket | None:
+    """The socket for metrics, if they have a port of their own; raises ``StartupError``."""
+    port = options.metrics_port
+    return bind(port, option="prometheus-port")[0] if port else None
+
+
+def make_trust(context: ProcessContext) -> ssl.SSLContext:
+    """The certificates that are trusted (``SSL_CERT_FILE``, ``SSL_CERT_DIR``), or ``StartupError``."""
+    trust = client_trust(context.environ)
+    if trust.unusable:
+        log = context.telemetry.logger("tls")
+        log.warning("files in SSL_CERT_DIR cannot be used", files=list(trust.unusable))
+    return trust.context
+
+
+def _speaks_for_all(role: ServingRole | Sync) -> bool:
+    match role:
+        case Online() | Offline() | Replica() | Sync():
+            return True
+        case ReplicaWorker():
+            return role.slot.first
+        case _:
+            return False
+
+
+def _count_process(telemetry: Telemetry, process: str) -> None:
+    metrics = telemetry.metrics
+    metrics.build.labels(__version__, platform.python_version()).set(1)
+    metrics.process_starts.labels(process).inc()
+    metrics.store_up.set(1)  # until a store finds otherwise
+    telemetry.sampler.add(ProcessMetrics(metrics))
+
+
+def _logger(options: OperationOptions, process: str) -> LeveledLogger:
+    levels = {name: level.value for name, level in options.environment_levels}
+    return make_logger(
+        LogLevels(options.log_level.value, levels),
+        process=process,
+        form=options.log_format.value,
+        colors=not options.no_color,
+    )

@@ -1,0 +1,91 @@
+"""What a process is built with, and what building it results in."""
+
+import os
+import random
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from ff_proxy.config.records import ServingOptions, ShutdownOptions
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.memory import LEAST_BUDGET, LEAST_SHARES, MemoryShares, shares_of
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.runtime.memory import default_budget
+from ff_proxy.runtime.services import Phase, Service
+from ff_proxy.telemetry import Telemetry, null_telemetry
+from ff_proxy.upstream.outbound_proxy import OutboundProxies
+from ff_proxy.upstream.transport import Transport
+
+TransportFactory = Callable[[ssl.SSLContext, OutboundProxies], AbstractAsyncContextManager[Transport]]
+Step = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessContext:
+    """What every part of a process uses.
+
+    Args:
+        clock: time.
+        random: spreads retries and the ends of streams.
+        telemetry: logs and metrics.
+        shares: bytes that this process may keep of each kind of thing that clients send.
+        environ: environment variables that other programs have, too: ``HTTPS_PROXY``, ``SSL_CERT_FILE`` and
+            their like.
+        transport: reaches Harness; by default over the network.
+    """
+
+    clock: Clock
+    random: random.Random
+    telemetry: Telemetry
+    shares: MemoryShares
+    environ: Mapping[str, str]
+    transport: TransportFactory | None = None
+
+
+def command_context() -> ProcessContext:
+    """For commands, which write no logs and keep next to nothing."""
+    return ProcessContext(
+        clock=SystemClock(),
+        random=random.SystemRandom(),
+        telemetry=null_telemetry(),
+        shares=LEAST_SHARES,
+        environ=os.environ,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process that is ready to be run.
+
+    Args:
+        services: run until shutdown, and again if they fail.
+        essential: the process ends with the first of them that ends.
+        phases: the steps of a shutdown, in order.
+        reloads: read files again on SIGHUP.
+        readiness: how far it has come.
+        start: is awaited once, before the services run.
+        deadline: seconds that a shutdown may take.
+    """
+
+    services: Sequence[Service]
+    essential: Sequence[Service] = ()
+    phases: Sequence[Phase]
+    reloads: Sequence[Callable[[], object]] = ()
+    readiness: Callable[[], Readiness]
+    start: Step
+    deadline: float
+
+
+def memory_shares(options: ServingOptions) -> MemoryShares:
+    """The memory budget, shared out among the processes of this proxy and in each among its containers."""
+    budget = options.limits.memory_budget
+    whole = default_budget() if budget is None else max(budget, LEAST_BUDGET)
+    processes = 1 if options.workers == 1 else options.workers + 1
+    return shares_of(whole // processes)
+
+
+def last_step_seconds(options: ShutdownOptions) -> float:
+    """What each of the steps that follow ``shutdown-delay`` gets of the deadline: a third of the rest."""
+    return max(0.0, options.deadline - options.delay) / 3

@@ -1,0 +1,50 @@
+"""The Redis store that the options name; imported only where Redis is used."""
+
+from typing import Final
+
+from ff_proxy.app.observability import make_trust
+from ff_proxy.app.process import ProcessContext
+from ff_proxy.config.addresses import RedisTopology
+from ff_proxy.config.records import RedisStoreOptions
+from ff_proxy.runtime.random_names import random_name
+from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+
+_TOPOLOGIES: Final = {
+    RedisTopology.SINGLE: Topology.SINGLE,
+    RedisTopology.SOCKET: Topology.SOCKET,
+    RedisTopology.CLUSTER: Topology.CLUSTER,
+    RedisTopology.SENTINEL: Topology.SENTINEL,
+}
+
+
+def redis_store(
+    options: RedisStoreOptions, context: ProcessContext, *, namespace: str = "", member: str = ""
+) -> RedisStore:
+    """The shared store, to be opened; ``member`` is the name under which it takes leases.
+
+    A process that takes no leases has a name as well: without one it would write what others lead.
+    """
+    return RedisStore(
+        redis_endpoint(options, context),
+        f"{options.prefix}:{namespace}" if namespace else options.prefix,
+        random_name(),
+        context.clock,
+        context.telemetry,
+        member=member or random_name(),
+        shares=context.shares,
+    )
+
+
+def redis_endpoint(options: RedisStoreOptions, context: ProcessContext) -> Endpoint:
+    """Where the options say that Redis is; raises ``StartupError`` if no certificate can be checked."""
+    address = options.address
+    return Endpoint(
+        topology=_TOPOLOGIES[address.topology],
+        nodes=tuple((node.host, node.port) for node in address.nodes),
+        socket="" if address.socket is None else str(address.socket),
+        service=address.service,
+        trust=make_trust(context) if address.tls else None,
+        username=options.username,
+        password=options.password,
+        database=options.database,
+    )

@@ -1,0 +1,138 @@
+"""What a process of this proxy can be: one frozen record per role, with what that role needs and no more."""
+
+import socket
+from dataclasses import dataclass
+
+from ff_proxy.app.shared_runtime import SharedRuntime
+from ff_proxy.config.load import Loaded
+from ff_proxy.config.records import (
+    GenerateOptions,
+    OfflineOptions,
+    OnlineOptions,
+    RedisStoreOptions,
+    ReplicaOptions,
+    RoleOptions,
+)
+from ff_proxy.http.sockets import Listening
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSlot:
+    """Which worker a process is, and where it listens; the ``first`` one reports for all of them."""
+
+    name: str
+    listening: Listening
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """The only process: follows Harness and serves SDKs."""
+
+    options: OnlineOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """The only process: serves a directory."""
+
+    options: OfflineOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """The only process: serves what others write to the shared Redis."""
+
+    options: ReplicaOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Fetches everything once, writes the offline directory, and ends."""
+
+    options: GenerateOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Follows Harness or a directory for several workers; serves metrics on ``metrics``, if anywhere."""
+
+    options: OnlineOptions | OfflineOptions
+    runtime: SharedRuntime
+    metrics: socket.socket | None
+
+    @property
+    def name(self) -> str:
+        """What logs and metrics call this process."""
+        return "sync"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Serves SDKs from the sync process's store."""
+
+    options: OnlineOptions | OfflineOptions
+    runtime: SharedRuntime
+    slot: WorkerSlot
+
+    @property
+    def name(self) -> str:
+        """What logs and metrics call this process."""
+        return self.slot.name
+
+
+@dataclass(frozen=True, slots=True)
+class RedisWorker:
+    """Serves SDKs from Redis, beside a sync process that writes to it."""
+
+    options: OnlineOptions
+    store: RedisStoreOptions
+    runtime: SharedRuntime
+    slot: WorkerSlot
+
+    @property
+    def name(self) -> str:
+        """What logs and metrics call this process."""
+        return self.slot.name
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaWorker:
+    """One of several replicas; the first one serves metrics on ``metrics``, if anywhere."""
+
+    options: ReplicaOptions
+    runtime: SharedRuntime
+    slot: WorkerSlot
+    metrics: socket.socket | None
+
+    @property
+    def name(self) -> str:
+        """What logs and metrics call this process."""
+        return self.slot.name
+
+
+SingleRole = Online | Offline | Replica | Generate
+"""Roles of a process that is on its own."""
+
+WorkerRole = Worker | RedisWorker | ReplicaWorker
+"""Roles of processes that share a port."""
+
+ChildRole = Sync | WorkerRole
+"""Roles of processes that a supervisor starts."""
+
+ServingRole = Online | Offline | Replica | WorkerRole
+"""Roles of processes that SDKs reach."""
+
+
+def single_role(loaded: Loaded) -> SingleRole:
+    """The role of a process that does everything that the options ask for."""
+    options: RoleOptions = loaded.options
+    match options:
+        case OnlineOptions():
+            return Online(options)
+        case OfflineOptions():
+            return Offline(options)
+        case ReplicaOptions():
+            return Replica(options)
+        case GenerateOptions():
+            return Generate(options)

@@ -1,0 +1,127 @@
+"""Which secrets sign a process's tokens (spec/behaviour#token-secrets)."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol, runtime_checkable
+
+from ff_proxy.api.derived_secrets import DerivedSecrets, SecretsFromKeyHashes, SecretsFromServerKeys
+from ff_proxy.api.ports import Signing, no_secrets
+from ff_proxy.app.process import ProcessContext
+from ff_proxy.config.records import (
+    MemoryStoreOptions,
+    OfflineOptions,
+    OnlineOptions,
+    RedisStoreOptions,
+    ReplicaOptions,
+    TemporaryStoreOptions,
+    TokenOptions,
+)
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, Secret
+from ff_proxy.runtime.random_names import random_name
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.store.protocol import SecretStore
+
+_RETRY_SECONDS: Final = 1.0
+# Members of a fleet look every two seconds whether their secret is still there.
+_OTHERS_FIRST_SECONDS: Final = 3.0
+_LOOK_SECONDS: Final = 0.1
+# A store that ends with the process keeps no secret.
+_PASSING = MemoryStoreOptions | TemporaryStoreOptions
+
+
+def unused(environment: EnvironmentId, secret: Secret) -> None:
+    """For derived secrets that no other process has to know."""
+    del environment, secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedSecrets:
+    """Secrets that members of a fleet share.
+
+    Args:
+        others: what other members sign with, if not with the same secret.
+        bound: the same, each good for one environment only.
+        used: is called with each derived secret that this process signs with.
+    """
+
+    others: Callable[[], Collection[Secret]] = tuple
+    bound: Callable[[EnvironmentId], Collection[Secret]] = no_secrets
+    used: Callable[[EnvironmentId, Secret], object] = unused
+
+
+NOT_SHARED: Final = SharedSecrets()
+"""For a store that no other proxy uses."""
+
+
+@runtime_checkable
+class FleetSecrets(SecretStore, Protocol):
+    """A store whose secret others may know already."""
+
+    async def stored(self) -> Secret | None:
+        """The secret, if the store has it."""
+        ...
+
+
+def make_signing(
+    options: OnlineOptions | OfflineOptions | ReplicaOptions,
+    secrets: SecretStore,
+    shared: SharedSecrets,
+    snapshots: SnapshotRegistry,
+    context: ProcessContext,
+) -> Signing:
+    """The configured secret, or the store's, and those that are worked out meanwhile."""
+    tokens = options.serving.tokens
+    awaited = tokens.secret is not None or not isinstance(options.store, _PASSING)
+    return Signing(
+        secret=partial(signing_secret, tokens, secrets, context) if awaited else None,
+        keyless=tokens.secret is not None,
+        others=shared.others,
+        bound=shared.bound,
+        derived=_derived(options, snapshots, shared),
+    )
+
+
+def _derived(
+    options: OnlineOptions | OfflineOptions | ReplicaOptions,
+    snapshots: SnapshotRegistry,
+    shared: SharedSecrets,
+) -> DerivedSecrets | None:
+    def keys_of(environment: EnvironmentId) -> Collection[SdkKeyHash] | None:
+        snapshot = snapshots.get(environment)
+        return None if snapshot is None else snapshot.keys
+
+    if options.serving.tokens.secret is not None:
+        return None
+    if isinstance(options, OnlineOptions):
+        return SecretsFromServerKeys(options.upstream.api_keys, keys_of, shared.used)
+    if isinstance(options, OfflineOptions) and isinstance(options.store, _PASSING | RedisStoreOptions):
+        return SecretsFromKeyHashes(keys_of)
+    return None
+
+
+async def signing_secret(tokens: TokenOptions, secrets: SecretStore, context: ProcessContext) -> Secret:
+    """What signs tokens: the configured secret, or the one in the store, waited for.
+
+    A member that knows the secret of an emptied store puts it back: a new one is made only if none does.
+    """
+    clock = context.clock
+    if tokens.secret is not None:
+        return tokens.secret
+    once = context.telemetry.once("store")
+    patience = _OTHERS_FIRST_SECONDS
+    while True:
+        try:
+            if isinstance(secrets, FleetSecrets):
+                stored = await secrets.stored()
+                if stored is not None:
+                    return stored
+                if patience > 0:
+                    patience -= _LOOK_SECONDS
+                    await clock.sleep(_LOOK_SECONDS)
+                    continue
+            return await secrets.auth_secret(Secret(random_name()))
+        except StoreUnavailable as error:
+            once.trouble("waiting for the store", error)
+            await clock.sleep(_RETRY_SECONDS)
