@@ -5,7 +5,7 @@
     FfProxyError
     ├── ConfigError               options are wrong: every problem at once, exit 2
     ├── StartupError              cannot start: port or data directory busy, directory not writable; exit 3
-    ├── UpstreamError             Harness SaaS
+    ├── UpstreamError             Harness
     │   ├── UpstreamUnavailable   no answer, a 5xx, a timeout, anything that may be better later
     │   ├── UpstreamRefused       401, 403 or 404: definite until somebody changes something
     │   └── UpstreamMalformed     an answer that is not what the API promises
@@ -60,7 +60,7 @@ class StartupError(FfProxyError):
 
 
 class UpstreamError(FfProxyError):
-    """Harness SaaS could not be used for what was asked.
+    """Harness could not be used for what was asked.
 
     ``perhaps_done`` says that the request had been sent when it failed: it may have been carried out.
     ``shared_cause`` says what went wrong without what was asked for, so that others that ask for something
@@ -83,7 +83,7 @@ class UpstreamUnavailable(UpstreamError):  # noqa: N818  (reads as what it says 
 
 
 class UpstreamRefused(UpstreamError):  # noqa: N818  (as above)
-    """SaaS answered 401, 403 or 404 (``status``): definite for this credential or item."""
+    """Harness answered 401, 403 or 404 (``status``): definite for this credential or item."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
@@ -91,7 +91,7 @@ class UpstreamRefused(UpstreamError):  # noqa: N818  (as above)
 
 
 class UpstreamMalformed(UpstreamError):  # noqa: N818  (as above)
-    """SaaS answered something that the API does not promise: HTML, wrong types, half a body."""
+    """Harness answered something that the API does not promise: HTML, wrong types, half a body."""
 
 
 class StoreError(FfProxyError):

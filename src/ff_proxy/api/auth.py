@@ -34,7 +34,7 @@ class Authenticator:
         issuer: makes them.
         keys: find environments.
         targets: where described targets are kept.
-        registrar: tells SaaS of them.
+        registrar: tells Harness of them.
         telemetry: told when targets cannot be kept.
     """
 

@@ -18,7 +18,7 @@ from ff_proxy.usage.intake import Intake
 
 
 class KeyChecker(Protocol):
-    """Asks SaaS about a key that no snapshot knows, behind a negative cache and a rate limit."""
+    """Asks Harness about a key that no snapshot knows, behind a negative cache and a rate limit."""
 
     async def check(self, key: SdkKey) -> KeyVerdict:
         """Answer within a bounded time; ``ACCEPTED`` means the store holds the key by now."""
@@ -26,7 +26,7 @@ class KeyChecker(Protocol):
 
 
 class Registrar(Protocol):
-    """Makes SaaS know targets, in the background."""
+    """Makes Harness know targets, in the background."""
 
     def register(self, environment: EnvironmentId, target: Target) -> None:
         """Take ``target`` in; it never waits, and never raises."""

@@ -68,7 +68,7 @@ async def _until_signal(out: TextIO, *, interactive: bool) -> ExitCode:
 
 
 async def _story(out: TextIO, *, interactive: bool) -> None:
-    _tell(out, "Starting a sandbox (a small Harness SaaS), ff-proxy in front of it, and an application …")
+    _tell(out, "Starting a sandbox (a small Harness), ff-proxy in front of it, and an application …")
     async with _stage() as stage:
         async with _patience("the SDK did not say a value"):
             value = (await stage.sdk.heard("value"))["value"]

@@ -1,4 +1,4 @@
-"""``ff-proxy sandbox``: run a Harness SaaS of one's own until it is told to stop."""
+"""``ff-proxy sandbox``: run a Harness of one's own until it is told to stop."""
 
 import json
 import sys

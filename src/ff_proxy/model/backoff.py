@@ -15,7 +15,7 @@ _FACTOR: Final = 2.0
 def delays(random: Random, cap: float = CAP) -> Iterator[float]:
     """Seconds to wait, without end: the first below 1, then doubling up to ``cap``, each less up to its half.
 
-    The jitter keeps a hundred environments from coming back to SaaS in the same second.
+    The jitter keeps a hundred environments from coming back to Harness in the same second.
     """
     ceiling = _FIRST
     while True:
@@ -31,7 +31,7 @@ class Backoff:
         self._delays = delays(random)
 
     def next(self, error: FfProxyError | None = None) -> float:
-        """Seconds until the next try; never less than what SaaS asked to wait for."""
+        """Seconds until the next try; never less than what Harness asked to wait for."""
         asked = error.retry_after if isinstance(error, UpstreamUnavailable) else None
         return max(next(self._delays), asked or 0.0)
 

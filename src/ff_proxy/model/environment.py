@@ -66,7 +66,7 @@ class RecentChange(msgspec.Struct, frozen=True):
 
 
 class EnvironmentInfo(msgspec.Struct, frozen=True):
-    """What SaaS says of an environment in its tokens; texts are empty where unknown."""
+    """What Harness says of an environment in its tokens; texts are empty where unknown."""
 
     id: EnvironmentId
     identifier: str = ""
@@ -111,7 +111,7 @@ class StreamState(StrEnum):
 class UpstreamStatus(msgspec.Struct, frozen=True):
     """How an environment's upstream is doing.
 
-    ``since`` is in epoch milliseconds; ``refused`` is SaaS's definite no; ``detail`` is for people, as is
+    ``since`` is in epoch milliseconds; ``refused`` is Harness's definite no; ``detail`` is for people, as is
     ``trouble``: what keeps the environment from being in step, empty if nothing does. ``confirmed``, in epoch
     milliseconds too, is when the environment was last known to be as Harness has it (0: not since a start).
     """

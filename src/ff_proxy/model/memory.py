@@ -21,8 +21,8 @@ class MemoryShares(msgspec.Struct, frozen=True, kw_only=True):
     ``routes``: paths and header lines seen.
     ``pending_writes``: what waits for a store that is away.
     ``usage_buffer``: counts on their way into the store.
-    ``usage_queue``: counts on their way to SaaS.
-    ``registrations``: targets on their way to SaaS.
+    ``usage_queue``: counts on their way to Harness.
+    ``registrations``: targets on their way to Harness.
     ``keys``: keys that were refused.
     ``events``: what SDKs have fetched already, for when their streams come back.
     ``bodies``: request bodies that are being read.

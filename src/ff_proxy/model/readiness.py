@@ -7,7 +7,7 @@ class Readiness(msgspec.Struct, frozen=True):
     """Facts about the configured keys and their environments; texts are for people and name no raw key.
 
     ``loaded`` counts environments whose configuration is held. ``pending`` names keys and environments
-    that are still being tried, ``refused`` those that SaaS definitely refused. ``degraded`` says what
+    that are still being tried, ``refused`` those that Harness definitely refused. ``degraded`` says what
     works on old data only; it never makes a loaded proxy unready (spec/behaviour#readiness).
     """
 

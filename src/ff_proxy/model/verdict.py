@@ -1,4 +1,4 @@
-"""What SaaS says of a key that nobody here knows."""
+"""What Harness says of a key that nobody here knows."""
 
 from enum import Enum
 
@@ -7,7 +7,7 @@ class KeyVerdict(Enum):
     """The answer to a key check (spec/behaviour#key-checks)."""
 
     ACCEPTED = "accepted"
-    """SaaS knows it, and its environment now lists it."""
+    """Harness knows it, and its environment now lists it."""
 
     REFUSED = "refused"
     """Definitely not a key of an environment served here."""

@@ -1,4 +1,4 @@
-"""The ASGI application: SaaS's paths, the control API, and what browsers need."""
+"""The ASGI application: Harness's paths, the control API, and what browsers need."""
 
 import re
 from typing import Final
@@ -14,17 +14,17 @@ from ff_proxy.sandbox.listener import Listener
 from ff_proxy.sandbox.site import Site
 
 CLIENT_BASE: Final = "/api/1.0"
-"""Where SaaS's client, stream and metrics services live below their hosts."""
+"""Where Harness's client, stream and metrics services live below their hosts."""
 
 ADMIN_BASE: Final = "/gateway/cf"
-"""Where SaaS's admin service lives below its host."""
+"""Where Harness's admin service lives below its host."""
 
 _PREFLIGHT_SECONDS: Final = 7200
 _DOUBLED: Final = re.compile(rf"^((?:{CLIENT_BASE}|{ADMIN_BASE})?)/{{2,}}")
 
 
 class App:
-    """Every route, at the root and below the base paths of SaaS; doubled slashes after a base are one.
+    """Every route, at the root and below the base paths of Harness; doubled slashes after a base are one.
 
     SDKs append paths to whatever base they were given, so a trailing slash there must do no harm.
     """

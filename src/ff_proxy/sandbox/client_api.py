@@ -30,7 +30,7 @@ class ClientApi:
         self._evaluate = Evaluations()
 
     def routes(self) -> list[BaseRoute]:
-        """The routes, as they stand behind SaaS's base URLs."""
+        """The routes, as they stand behind Harness's base URLs."""
         environment = "/client/env/{environment}"
         evaluations = environment + "/target/{target:path}/evaluations"
         table = (

@@ -18,7 +18,7 @@ _Body = TypeVar("_Body")
 
 
 def control_route(method: str, path: str, handler: ControlHandler) -> Route:
-    """A route below ``/sandbox``; a ``RequestError`` becomes an error like SaaS's."""
+    """A route below ``/sandbox``; a ``RequestError`` becomes an error like Harness's."""
 
     async def answer(request: Request) -> Response:
         try:

@@ -1,4 +1,4 @@
-"""What every route has in common: faults, the journal, errors as SaaS words them, and who is asking."""
+"""What every route has in common: faults, the journal, errors as Harness words them, and who is asking."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ def json_response(content: object, status: int = 200) -> Response:
 
 
 def error_response(status: int, message: str) -> Response:
-    """An error as the SaaS API words them: the code is a string."""
+    """An error as the Harness API words them: the code is a string."""
     return json_response({"code": str(status), "message": message}, status)
 
 
@@ -42,7 +42,7 @@ class Endpoint:
     Args:
         site: the sandbox.
         route: the name by which faults and the journal know it.
-        handler: makes the answer; a ``RequestError`` it raises becomes SaaS's error.
+        handler: makes the answer; a ``RequestError`` it raises becomes Harness's error.
     """
 
     def __init__(self, site: Site, route: RouteName, handler: Handler) -> None:

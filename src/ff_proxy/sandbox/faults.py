@@ -32,7 +32,7 @@ class Fault(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     ``route`` is a ``RouteName`` or ``*``; ``environment`` (id or identifier) narrows it. The first
     ``skip`` matching requests pass untouched, then ``count`` are hit (``None``: until cleared).
     ``delay_ms`` comes first. ``connection`` then resets (RST) or hangs it. Otherwise ``body`` says what is
-    sent: ``error`` (SaaS's JSON error, with ``status``), ``empty``, ``html``, ``garbage`` (JSON that ends
+    sent: ``error`` (Harness's JSON error, with ``status``), ``empty``, ``html``, ``garbage`` (JSON that ends
     mid-way, complete as HTTP), ``truncated`` (the real answer, cut off by closing the connection).
     ``retry_after`` (seconds) goes out as a header. A fault with a delay alone answers as usual afterwards.
     """

@@ -1,4 +1,4 @@
-"""Tokens as SaaS issues them (spec/sdk-wire#token-format)."""
+"""Tokens as Harness issues them (spec/sdk-wire#token-format)."""
 
 from typing import Final
 
@@ -26,7 +26,7 @@ class Tokens:
         self._secret = secret
 
     def issue(self, environment: Environment, key: Key) -> str:
-        """A token with every claim that SaaS's carry, and the hash of ``key`` so that revoking works."""
+        """A token with every claim that Harness's carry, and the hash of ``key`` so that revoking works."""
         info = environment.info
         claims = {
             "environment": info.id,

@@ -32,7 +32,7 @@ _Document = Mapping[str, Any]
 
 
 def event_record(change: Change) -> bytes:
-    """One SSE record as SaaS writes it (spec/sdk-wire#events)."""
+    """One SSE record as Harness writes it (spec/sdk-wire#events)."""
     data = json.dumps(
         {
             "event": change.action.value,

@@ -196,7 +196,7 @@ class UsageIngest(Protocol):
 
 
 class UsageQueue(UsageIngest, Protocol):
-    """Usage on its way to SaaS (spec/behaviour#usage): merged by key, bounded, at least once."""
+    """Usage on its way to Harness (spec/behaviour#usage): merged by key, bounded, at least once."""
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
         """The number of queued entries by environment, leased ones included."""

@@ -1,7 +1,7 @@
-"""The Prometheus text, under the names that the Go proxy exposes its metrics by.
+"""The Prometheus text, with the Go proxy's metric names.
 
-The library ends every counter in ``_total`` and adds when each series was made; the Go proxy does neither,
-and dashboards and alerts ask for its names.
+The library appends ``_total`` to counters and adds creation times; the Go proxy does neither, and dashboards
+and alerts use its names.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ _ESCAPES: Final = {"\\": r"\\", "\n": r"\n", '"': r"\""}
 
 
 def exposition(collector: Collector, *, replica: bool = False) -> bytes:
-    """Everything of ``collector`` as text; a ``replica`` has other names for what it sends to SDKs."""
+    """Render ``collector``; a ``replica`` uses other names for what it sends to SDKs."""
     lines: list[str] = []
     for family in collector.collect():
         lines += _family(family)
@@ -62,6 +62,6 @@ def _pairs(labels: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _escaped(text: str, *, quotes: bool = True) -> str:
-    # Labels may hold what clients sent: half a character could not be encoded.
+    # Labels may contain client input: a lone surrogate could not be encoded.
     text = text.encode("utf-8", "replace").decode()
     return "".join(_ESCAPES.get(one, one) if quotes or one != '"' else one for one in text)

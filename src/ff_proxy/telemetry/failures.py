@@ -1,4 +1,4 @@
-"""Services that failed: logged once each, counted, and a reason to be degraded until they work again."""
+"""Failed services: logged once, counted, and reported as degraded until they work again."""
 
 import traceback
 from typing import Final
@@ -14,7 +14,7 @@ _CONTAINED: Final = "something failed and was left out: please report this"
 
 
 class Failures:
-    """What went wrong in this process and should not have (spec/behaviour#containment).
+    """Unexpected failures of this process (spec/behaviour#containment).
 
     Args:
         log, once: where lines go; the same failure again is only counted for a while.
@@ -28,31 +28,31 @@ class Failures:
         self._failing: dict[tuple[str, str], str] = {}
 
     def add(self, service: str, error: BaseException, subject: str = "") -> None:
-        """``service`` failed with ``error``, as far as it is about ``subject`` (such as an environment).
+        """Report that ``service`` failed with ``error`` for ``subject`` (such as an environment).
 
-        ``service`` is one of few names, since it is a metric's label.
+        ``service`` must be one of few names, since it is a metric's label.
         """
         self._failing[service, subject] = _words(error)
         self._report(_FAILED, service, error, subject)
 
     def contained(self, service: str, error: BaseException, subject: str = "") -> None:
-        """One piece of work of ``service`` failed and is given up; the service itself goes on."""
+        """Report that one piece of work of ``service`` failed; the service itself continues."""
         self._report(_CONTAINED, service, error, subject)
 
     def recovered(self, service: str, subject: str = "") -> None:
-        """``service`` works; said only if it had failed."""
+        """Report that ``service`` works; logged only if it had failed."""
         if self._failing.pop((service, subject), None) is not None:
             self._log.info("service works again", service=service, **_about(subject))
 
     def reasons(self) -> tuple[str, ...]:
-        """What fails now, for people."""
+        """The current failures, for people."""
         return tuple(
             f"{service}{f' of {subject}' if subject else ''} failed and is started again: {words}"
             for (service, subject), words in self._failing.items()
         )
 
     def merge_into(self, readiness: Readiness) -> Readiness:
-        """``readiness``, degraded by what fails now."""
+        """Add the current failures to ``readiness``."""
         if not self._failing:
             return readiness
         return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *self.reasons()))

@@ -1,4 +1,4 @@
-"""Names under which the Go proxy exposes what this one counts too, in both of its versions."""
+"""The Go proxy's names, in both of its versions, of metrics that this proxy has too."""
 
 from typing import Final
 
@@ -17,13 +17,13 @@ GO_COUNTERS: Final = frozenset(
         "ff_proxy_replica_to_sdk_sse_producer_messages_published",
     }
 )
-"""Counters that it exposes without ``_total``."""
+"""Counters without ``_total``."""
 
 PUBLISHED: Final = "ff_proxy_sse_publish"
 """Version 1's name of the events written to SDKs, by environment."""
 
 UPSTREAM_TOPIC: Final = "*"
-"""What version 2 calls the events of Harness."""
+"""Version 2's names of events from Harness."""
 
 
 def published_as(published: Metric, *, replica: bool) -> Metric:

@@ -1,4 +1,4 @@
-"""Writing lines about many environments together: whatever happens to them within a second is one line."""
+"""Grouping log lines: what happens to many environments within a second is one line."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -12,15 +12,15 @@ _NAMED: Final = 3
 
 
 class Lines(Protocol):
-    """Lines that wait for others."""
+    """Lines that wait to be grouped."""
 
     def flush(self, now: float, *, at_end: bool = False) -> bool:
-        """Write what is due by ``now``, ``at_end`` also what could wait; whether something still waits."""
+        """Write what is due by ``now``, or everything ``at_end``; returns whether something still waits."""
         ...
 
 
 class GroupedLines:
-    """The service that writes what is due. While it does not run, nothing waits: nobody would write it."""
+    """The service that writes due lines. While it does not run, lines are written at once."""
 
     name = "grouped log lines"
 
@@ -45,13 +45,13 @@ class GroupedLines:
         return self._clock.monotonic()
 
     def changed(self, member: Lines) -> None:
-        """``member`` has something to say."""
+        """``member`` has a line."""
         if not self._window:
             member.flush(self.now())
         self._something.set()
 
     async def run(self) -> None:
-        """Write until cancelled, and then what is left."""
+        """Write due lines until cancelled, then the rest."""
         self._window = WINDOW
         self.ready.set()
         try:
@@ -70,7 +70,7 @@ class GroupedLines:
 
 
 def named(word: str, names: Collection[str]) -> Mapping[str, object]:
-    """Facts that say who it is about: one by its name, many by their number and the first few names."""
+    """Facts about the subjects: one by name, many by their number and the first few names."""
     several = sorted(names)
     if len(several) == 1:
         return {word: several[0]}

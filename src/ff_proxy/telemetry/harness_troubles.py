@@ -1,4 +1,4 @@
-"""Lines about Harness: who cannot use it, and why."""
+"""Log lines about failures of Harness."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ HARNESS_AWAY: Final = IncidentKind("Harness cannot be used", "Harness can be use
 
 
 class HarnessTroubles:
-    """Who cannot use Harness, and why: every request that is repeated until it works is told here."""
+    """Tracks who cannot use Harness, and why; every request that is retried reports here."""
 
     def __init__(self, incidents: Incidents) -> None:
         self._incidents = incidents
@@ -17,9 +17,9 @@ class HarnessTroubles:
     def failed(
         self, error: UpstreamError, doing: str, environment: str = "", *, key: str = "", advice: str = ""
     ) -> None:
-        """``doing`` something failed; ``advice`` says what to do about it.
+        """Report that ``doing`` something failed; ``advice`` says what to do about it.
 
-        A refusal is an error in the log: only people can mend it.
+        A refusal is logged as an error, because only people can fix it.
         """
         cause = error.shared_cause or str(error)
         if environment:
@@ -33,14 +33,14 @@ class HarnessTroubles:
         )
 
     def answered(self, doing: str, environment: str = "", *, key: str = "") -> None:
-        """The same worked."""
+        """Report that it worked."""
         self._incidents.resolve(HARNESS_AWAY, Subject(environment, doing, key))
 
     def withdraw(self, environment: str = "", doing: str = "") -> None:
-        """Somebody else keeps the environment in step now, or does that work."""
+        """Forget an environment or task that another process has taken over."""
         self._incidents.withdraw(HARNESS_AWAY, environment, doing)
 
     @property
     def present(self) -> bool:
-        """Something cannot be had from Harness now."""
+        """Whether anything from Harness is currently failing."""
         return self._incidents.is_open(HARNESS_AWAY)

@@ -1,7 +1,7 @@
-"""Trouble that lasts and is shared: its begin is one line for each cause, with the number of those it hits.
+"""Lasting problems: one log line per cause when it begins, with the number of subjects, and one at the end.
 
-A hundred environments that lose Harness have one trouble, not a hundred, and each of them has its stream, its
-lists and its keys: whoever meets trouble reports it here with a cause that names no environment.
+When a hundred environments lose Harness, that is one incident, although each has a stream, lists and keys.
+Failures are reported here with a cause that names no environment.
 """
 
 from collections.abc import Iterable
@@ -13,20 +13,20 @@ from ff_proxy.telemetry.grouped_lines import GroupedLines, named
 from ff_proxy.telemetry.logs import Logger
 from ff_proxy.telemetry.pace import Pace
 
-# Causes are texts of others: beyond so many at a time they are one.
+# Causes are foreign text: beyond this many at a time they are merged.
 _MOST_CAUSES: Final = 16
 _MANY: Final = "many causes, see the lines before"
 
 
 class IncidentKind(msgspec.Struct, frozen=True):
-    """A kind of trouble, in the words of the log."""
+    """A kind of incident, with its log events."""
 
     began: str
     over: str
 
 
 class Subject(NamedTuple):
-    """Who is in trouble: with which work, for which environment, with which key (masked)."""
+    """Who is affected: the task, the environment, the key (masked)."""
 
     environment: str = ""
     doing: str = ""
@@ -45,14 +45,14 @@ class Incidents:
     def report(
         self, kind: IncidentKind, cause: str, subject: Subject, *, severe: bool = False, detail: str = ""
     ) -> None:
-        """Somebody is in trouble, or still.
+        """Report that a subject is affected.
 
         Args:
-            kind: what kind of trouble.
-            cause: why, without anything that is of this subject only.
+            kind: the kind of incident.
+            cause: the cause, without anything specific to the subject.
             subject: who.
-            severe: nothing but a change by people will mend it.
-            detail: the same with everything, for DEBUG.
+            severe: only people can fix it.
+            detail: the full text, for DEBUG.
         """
         incident = self._open.get(kind)
         if incident is None:
@@ -62,19 +62,19 @@ class Incidents:
         self._lines.changed(self)
 
     def resolve(self, kind: IncidentKind, subject: Subject) -> None:
-        """``subject`` is not in trouble (any more)."""
+        """Report that ``subject`` is not affected (any more)."""
         incident = self._open.get(kind)
         if incident is not None and incident.resolve(subject, self._lines.now(), self._lines.window):
             self._lines.changed(self)
 
     def withdraw(self, kind: IncidentKind, environment: str, doing: str = "") -> None:
-        """The environment (or that work) is somebody else's now: nobody here knows how it is."""
+        """Forget an environment or task that another process has taken over."""
         incident = self._open.get(kind)
         if incident is not None:
             incident.withdraw(environment, doing)
 
     def is_open(self, kind: IncidentKind) -> bool:
-        """Whether anybody is in trouble of that kind."""
+        """Whether an incident of that kind is open."""
         incident = self._open.get(kind)
         return incident is not None and incident.is_open
 
@@ -84,7 +84,7 @@ class Incidents:
 
 
 class _Cause:
-    """One cause, and who suffers from it."""
+    """One cause, and the affected subjects."""
 
     def __init__(self) -> None:
         self.subjects: Final[dict[Subject, None]] = {}
@@ -94,7 +94,7 @@ class _Cause:
 
 
 class _Incident:
-    """One kind of trouble, from when it began until nobody has it any more."""
+    """One incident, from its begin until nobody is affected."""
 
     def __init__(self, kind: IncidentKind, log: Logger) -> None:
         self._kind = kind

@@ -1,4 +1,4 @@
-"""Log lines as JSON, cheap enough for one for each request."""
+"""Log lines as JSON, cheap enough for one per request."""
 
 import json
 import time
@@ -13,7 +13,7 @@ _PLAIN: Final = frozenset({str, int, float, bool, list, dict, type(None)})
 
 
 class JsonLines:
-    """Writes to ``out``. A line that cannot be written is lost: a full disk must not end a proxy."""
+    """Writes to ``out``. A line that cannot be written is dropped: a full disk must not stop the proxy."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -22,34 +22,34 @@ class JsonLines:
         self._stamp = ""
 
     def write(self, level: str, event: str, bound: Mapping[str, object], facts: Mapping[str, object]) -> None:
-        """One line: ``bound``, then ``facts``, then what every line has."""
+        """Write one line: ``bound``, then ``facts``, then the common fields."""
         line: dict[str, object] = {**bound, **facts, "event": event, "level": level, "ts": self._now()}
         for name, fact in line.items():
-            # A fact of ours may be a secret or a record: its own text decides what is shown.
+            # A fact may be a secret or a record: its ``str`` decides what is shown.
             if type(fact) not in _PLAIN:
                 line[name] = str(fact)
         self.send(f"{self._text(line)}\n")
 
     def send(self, text: str) -> None:
-        """Write lines that are ready."""
+        """Write encoded lines."""
         with suppress(OSError, ValueError):
             self._out.write(text)
             self._out.flush()
 
     def beginning(self, bound: Mapping[str, object], facts: Mapping[str, object]) -> str:
-        """What ``write`` begins a line with, to be used many times: as far as the end of ``facts``."""
+        """The start of a line up to ``facts``, for repeated use."""
         return self._text({**bound, **facts})[:-1]
 
     def end(self, level: str, event: str) -> str:
-        """What follows on such a beginning, and on further facts, each after a comma."""
+        """The rest of a line after its start and further facts, each after a comma."""
         return f',"event":"{event}","level":"{level}","ts":"{self._now()}"}}\n'
 
     def _text(self, line: Mapping[str, object]) -> str:
         try:
             encoded = self._encode(line)
-        except (ValueError, TypeError):  # half a character, or a key that is no text
+        except (ValueError, TypeError):  # a lone surrogate, or a key that is not text
             encoded = b"\xff"
-        # Whoever reads may not read UTF-8.
+        # Readers may not expect UTF-8.
         return encoded.decode() if encoded.isascii() else json.dumps(line, default=str)
 
     def _now(self) -> str:

@@ -1,4 +1,4 @@
-"""Which log lines are written: a level for all, and others for single environments."""
+"""Log levels: a default, and levels for single environments."""
 
 import logging
 from collections.abc import Mapping
@@ -7,19 +7,19 @@ from typing import Final
 _LEVELS: Final[Mapping[str, int]] = {
     name: logging.getLevelNamesMapping()[name] for name in ("DEBUG", "INFO", "WARNING", "ERROR")
 }
-# Facts that name whom a line is about: an environment, or something of it (`e1/flag`, `e1 flags`).
+# Facts that name the subject of a line: an environment, or something in it (`e1/flag`, `e1 flags`).
 _NAMES: Final = ("environment", "subject")
 
 
 class LogLevels:
-    """The levels in force. Names are DEBUG, INFO, WARNING and ERROR.
+    """The current levels. Names are DEBUG, INFO, WARNING and ERROR.
 
     Args:
-        default: of every line but those about one of ``environments``.
+        default: for all lines except those about ``environments``.
         environments: levels by environment id.
 
     Attributes:
-        least: the least severe level that is written for anybody, as a number of ``logging``.
+        least: the lowest level in use, as a number of ``logging``.
     """
 
     def __init__(self, default: str, environments: Mapping[str, str] | None = None) -> None:
@@ -29,13 +29,13 @@ class LogLevels:
         self.change(default, environments or {})
 
     def change(self, default: str, environments: Mapping[str, str]) -> None:
-        """Write by other levels from now on, also what loggers that exist already are given."""
+        """Change the levels, also for existing loggers."""
         self._default = _LEVELS[default]
         self._environments = {name: _LEVELS[level] for name, level in environments.items()}
         self.least = min(self._default, *self._environments.values(), _LEVELS["ERROR"])
 
     def wants(self, level: int, facts: Mapping[str, object]) -> bool:
-        """Whether a line with these facts is written."""
+        """Whether to write a line with these facts."""
         if level < self.least:
             return False
         return level >= (self._of(facts) if self._environments else self._default)

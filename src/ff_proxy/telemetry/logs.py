@@ -1,4 +1,4 @@
-"""Log lines: JSON to standard output, or plain text on a terminal; repeated trouble is said once."""
+"""Logging: JSON to standard output, or plain text on a terminal; repeated lines are limited."""
 
 import logging
 import sys
@@ -19,10 +19,10 @@ _ONCE_BYTES: Final = 512 * 1024
 
 
 class Logger(Protocol):
-    """What rooms need of a logger: an event in a few words, and facts as keywords."""
+    """A logger: an event in a few words, and facts as keywords."""
 
     def debug(self, event: str, **facts: object) -> object:
-        """For whoever traces one request."""
+        """For tracing single requests."""
         ...
 
     def info(self, event: str, **facts: object) -> object:
@@ -30,7 +30,7 @@ class Logger(Protocol):
         ...
 
     def warning(self, event: str, **facts: object) -> object:
-        """Something that works but should be looked at."""
+        """Something that works but deserves attention."""
         ...
 
     def error(self, event: str, **facts: object) -> object:
@@ -60,12 +60,12 @@ class _TextLines:
 
 class _Lines(Protocol):
     def write(self, level: str, event: str, bound: Mapping[str, object], facts: Mapping[str, object]) -> None:
-        """Write a line and send it off; one that cannot be written is lost."""
+        """Write and flush a line; one that cannot be written is dropped."""
         ...
 
 
 class LeveledLogger:
-    """A logger whose ``levels`` can change while it is used; costs a comparison where nothing is written."""
+    """A logger whose ``levels`` can change; a suppressed line costs only a comparison."""
 
     __slots__ = ("_bound", "_levels", "_lines")
 
@@ -76,20 +76,20 @@ class LeveledLogger:
 
     @property
     def debugging(self) -> bool:
-        """Lines of DEBUG are written, at least for some environment."""
+        """Whether DEBUG lines are written, at least for some environment."""
         return self._levels.least <= logging.DEBUG
 
     def beginning(self, **facts: object) -> str | None:
-        """The beginning of an INFO line, to be ended by ``repeat`` many times.
+        """The start of an INFO line, to be completed by ``repeat`` many times.
 
-        ``None`` where lines are for people, empty where they are not written.
+        ``None`` if lines are plain text, empty if they are not written.
         """
         if not isinstance(self._lines, JsonLines):
             return None
         return self._lines.beginning(self._bound, facts) if self._levels.wants(logging.INFO, facts) else ""
 
     def ended(self, beginning: str, event: str, more: str) -> str:
-        """A line of that ``beginning``; ``more`` are facts in JSON, each after a comma."""
+        """A line with that ``beginning``; ``more`` are facts in JSON, each after a comma."""
         assert isinstance(self._lines, JsonLines)  # noqa: S101  (only then there is a beginning)
         return f"{beginning}{more}{self._lines.end('info', event)}"
 
@@ -145,9 +145,9 @@ def make_logger(
 
 
 class OnceLog:
-    """Says a thing once, and again only when an interval has passed, with how often it happened since.
+    """Logs an event once, and again only after an interval, with the number of repetitions.
 
-    Bounded: it remembers ``budget`` bytes of (event, subject) pairs, the oldest are forgotten first.
+    It remembers at most ``budget`` bytes of (event, subject) pairs, and forgets the oldest first.
     """
 
     def __init__(
@@ -159,20 +159,20 @@ class OnceLog:
         self._said: BoundedMap[tuple[str, str], tuple[float, int]] = BoundedMap(budget)
 
     def warning(self, event: str, subject: str = "", **facts: object) -> None:
-        """Log ``event`` about ``subject`` unless that was done within the interval."""
+        """Log ``event`` about ``subject``, unless already logged within the interval."""
         if subject:
             facts["subject"] = subject
         self._say(self._logger.warning, (event, subject), event, facts)
 
     def trouble(self, event: str, error: FfProxyError, subject: str = "") -> None:
-        """``warning`` of an error, unless the one who raised it says so himself."""
+        """Log an error as a warning, unless its source has already reported it."""
         if isinstance(error, StoreUnavailable) and error.reported:
             self._logger.debug(event, error=str(error), **({"subject": subject} if subject else {}))
         else:
             self.warning(event, subject, error=str(error))
 
     def error(self, event: str, key: str = "", **facts: object) -> None:
-        """The same for something that does not work; ``key`` tells occasions apart and is not logged."""
+        """Like ``warning``, at level ERROR; ``key`` distinguishes occasions and is not logged."""
         self._say(self._logger.error, (event, key), event, facts)
 
     def _say(
@@ -193,5 +193,5 @@ class OnceLog:
         say(event, **facts)
 
     def forget(self, event: str, subject: str = "") -> bool:
-        """The trouble is over: say it anew next time. ``True`` if it had been said."""
+        """Forget an event, so that it is logged again next time. ``True`` if it had been logged."""
         return self._said.pop((event, subject)) is not None

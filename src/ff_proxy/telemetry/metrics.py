@@ -53,7 +53,7 @@ class Metrics:
         )
         self.usage_forwarded = Counter(
             "ff_proxy_metrics_forwarded",
-            "Usage bodies sent to SaaS.",
+            "Usage bodies sent to Harness.",
             ("envID", "error"),
             registry=registry,
         )
@@ -93,19 +93,19 @@ class Metrics:
         )
         self.upstream_connected = Gauge(
             "ff_proxy_stream_health",
-            "1 while the environment's SaaS stream is connected.",
+            "1 while the environment's Harness stream is connected.",
             ("envID",),
             registry=registry,
             multiprocess_mode="livemax",
         )
         self.upstream_requests = Counter(
             "ff_proxy_to_client_service_requests",
-            "Requests to SaaS.",
+            "Requests to Harness.",
             ("url", "envID", "code"),
             registry=registry,
         )
         self.upstream_events = Counter(
-            "ff_proxy_saas_events", "Events received from SaaS.", ("envID", "outcome"), registry=registry
+            "ff_proxy_saas_events", "Events received from Harness.", ("envID", "outcome"), registry=registry
         )
         self.unresolved = Counter(
             "ff_proxy_evaluations_unresolved",
@@ -127,7 +127,7 @@ class Metrics:
         )
         self.registrations = Counter(
             "ff_proxy_target_registrations",
-            "Targets forwarded to SaaS.",
+            "Targets forwarded to Harness.",
             ("envID", "outcome"),
             registry=registry,
         )

@@ -1,7 +1,6 @@
-"""The metrics on a port of their own (option ``prometheus-port``), served by the process's event loop.
+"""The metrics on a separate port (option ``prometheus-port``), served by the process's event loop.
 
-Whoever reaches the port cannot take more than it is given: a few connections, each with a deadline in every
-state, and one exposition at a time, however many ask.
+Clients of the port have limits: a few connections, a deadline in every state, and one exposition at a time.
 """
 
 import asyncio
@@ -19,30 +18,30 @@ from ff_proxy.telemetry.logs import OnceLog
 _CONNECTIONS: Final = 16
 _BACKLOG: Final = 128
 _HEAD_BYTES: Final = 16 * 1024
-# Between a connection's beginning, or the first byte of a request, and the end of the request's head.
+# From the start of a connection, or the first byte of a request, to the end of the request's head.
 _HEAD_SECONDS: Final = 10.0
-# Scrapes come every minute or so, on the same connection.
+# Scrapes arrive every minute or so, on the same connection.
 _IDLE_SECONDS: Final = 130.0
-# To make the exposition, and to take it.
+# For rendering the exposition and for reading it.
 _ANSWER_SECONDS: Final = 30.0
 _EVERY: Final = 1.0
 _PATHS: Final = frozenset({b"/metrics", b"/"})
 _TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _GZIP_LEVEL: Final = 1
 
-_FULL: Final = "all connections of prometheus-port are in use, the one that was idle longest is closed"
-_FAILED: Final = "the metrics cannot be shown"
+_FULL: Final = "all connections of prometheus-port are in use, closing the one that was idle longest"
+_FAILED: Final = "the metrics cannot be rendered"
 
 
 class MetricsServer:
-    """The service that gives ``exposition`` to whoever scrapes ``listening``.
+    """The service that serves ``exposition`` on ``listening``.
 
     Args:
-        exposition: makes the Prometheus text; called in a thread.
-        listening: a bound socket, which stays open when the service ends, so that it can be run again.
+        exposition: renders the Prometheus text; called in a thread.
+        listening: a bound socket, which stays open when the service ends, for a restart.
         clock: measures deadlines.
-        once: hears of a port that is busy.
-        connections: how many there may be.
+        once: logs a busy port.
+        connections: the maximum number.
     """
 
     name = "metrics"
@@ -89,7 +88,7 @@ class MetricsServer:
         return self._clock.monotonic()
 
     def admit(self, connection: "_Connection") -> bool:
-        """Take a connection in, in place of an idle one if need be; whether there is room."""
+        """Add a connection, replacing an idle one if necessary; ``False`` if there is no room."""
         if len(self._connections) >= self._most:
             self._once.warning(_FULL, connections=self._most)
             idle = next((one for one in self._connections if one.idle), None)
@@ -107,13 +106,13 @@ class MetricsServer:
             self._connections[connection] = None
 
     def forget(self, connection: "_Connection") -> None:
-        """A connection is gone."""
+        """Remove a connection."""
         self._connections.pop(connection, None)
 
     def text(self) -> asyncio.Task[bytes]:
-        """The exposition; who asks while one is being made gets the same."""
+        """Render the exposition; concurrent callers share one."""
         if self._making is None or self._making.done():
-            # A thousand environments take a second: SDKs are answered meanwhile.
+            # A thousand environments take a second, so render in a thread.
             self._making = asyncio.create_task(asyncio.to_thread(self._exposition))
             self._making.add_done_callback(self._made)
         return self._making
@@ -124,7 +123,7 @@ class MetricsServer:
 
 
 class _Connection(asyncio.Protocol):
-    """One scraper: llhttp reads what it sends, one request after the other."""
+    """One connection: llhttp parses its requests, one after the other."""
 
     def __init__(self, server: MetricsServer) -> None:
         self._server = server
@@ -161,7 +160,7 @@ class _Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._refuse(b"400 Bad Request")
 
-    # What llhttp calls; what one of them raises comes out of ``feed_data``.
+    # Callbacks of llhttp; their exceptions come out of ``feed_data``.
 
     def on_message_begin(self) -> None:
         if self._answering is not None:
@@ -191,7 +190,7 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, *, keep: bool, whole: bool, packed: bool) -> None:
         try:
-            # Others wait for it too, and one that leaves must not end it.
+            # Others wait for it too, so a closed connection must not cancel it.
             text = await asyncio.shield(self._server.text())
         except Exception:  # noqa: BLE001  (whatever a collector raises; the server has said it)
             self._refuse(b"500 Internal Server Error")
@@ -217,7 +216,7 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
     def check(self, now: float) -> None:
-        """End it if it takes too long, also if it does not take what it asked for."""
+        """Close it after a deadline, also if it does not read its response."""
         waiting = self._transport.get_write_buffer_size() > 0
         if self.idle and waiting:
             self.idle = False
@@ -231,12 +230,12 @@ class _Connection(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """End it at once."""
+        """Close it at once."""
         self._transport.abort()
 
 
 class _PipelinedError(httptools.HttpParserError):
-    """A second request before the first one has been answered."""
+    """A pipelined request arrived before the response to the first."""
 
 
 def _head(status: bytes, length: int, *, keep: bool, packed: bool = False) -> bytes:

@@ -1,7 +1,7 @@
-"""Figures of several processes in one exposition: each writes to files of its own, all of which are summed.
+"""Metrics of several processes in one exposition: each writes its own files, which are summed.
 
-The files stay when a process dies, so that what it counted stays counted, and its successor goes on with
-them; a gauge of a process that is gone counts no more.
+The files remain when a process dies, so counters are kept and its successor continues them; gauges of dead
+processes are dropped.
 """
 
 import os
@@ -17,13 +17,11 @@ _VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def share_metrics(directory: Path, process: str) -> CollectorRegistry:
-    """Have every figure that this process makes from now on written below ``directory``.
+    """Write every metric that this process creates from now on below ``directory``.
 
-    ``process`` is unlike the names of others that run now, without an underscore. Returns a registry that
-    shows the figures of all of them.
+    ``process`` is a unique name without an underscore. Returns a registry with the metrics of all processes.
     """
-    # Left to itself, the library chooses when it is imported, and names a process's files by its id: there
-    # would be more of them after every death.
+    # By default the library decides on import, and names files by process id: every restart would add files.
     os.environ[_VARIABLE] = str(directory)
     values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
     shown = CollectorRegistry()
@@ -32,7 +30,7 @@ def share_metrics(directory: Path, process: str) -> CollectorRegistry:
 
 
 def mark_dead(directory: Path, process: str) -> None:
-    """The process has ended: its gauges count no more."""
+    """Drop the gauges of a process that has ended."""
     mark_process_dead(process, str(directory))  # type: ignore[no-untyped-call]
 
 
@@ -41,7 +39,7 @@ class _Files(Collector):
         self._directory = directory
 
     def collect(self) -> Iterable[Metric]:
-        # One that a process is just making has nothing in it yet, not even its own length.
+        # A file that is just being created is still empty.
         files = [str(file) for file in self._directory.glob("*.db") if _size(file)]
         merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
         return merged

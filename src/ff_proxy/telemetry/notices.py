@@ -1,4 +1,4 @@
-"""What happens to environments now and then, said once for all that it happened to within a second."""
+"""Log lines about events of environments, grouped within a second."""
 
 from collections.abc import Callable
 from typing import Final
@@ -9,10 +9,10 @@ from ff_proxy.telemetry.pace import Pace
 
 
 class Notices:
-    """Lines such as "leading": one for each environment, or one for many.
+    """Logs events such as "leading": one line per environment, or one for many.
 
-    The more often the same is said, the longer the next line waits for others, up to a minute. At DEBUG
-    every environment has its line besides.
+    The more often an event occurs, the longer its next line waits for others, up to a minute. At DEBUG every
+    environment also has its own line.
     """
 
     def __init__(self, log: Logger, lines: GroupedLines) -> None:
@@ -22,11 +22,11 @@ class Notices:
         lines.join(self)
 
     def info(self, event: str, environment: str, **facts: object) -> None:
-        """``event`` happened to ``environment``, as expected."""
+        """Log an expected ``event`` of ``environment``."""
         self._add(self._log.info, event, environment, facts)
 
     def warning(self, event: str, environment: str, **facts: object) -> None:
-        """The same, and it should be looked at."""
+        """Like ``info``, for an event that deserves attention."""
         self._add(self._log.warning, event, environment, facts)
 
     def flush(self, now: float, *, at_end: bool = False) -> bool:
@@ -67,7 +67,7 @@ class Notices:
 
 
 class _Group:
-    """What waits to be said of one event, by environment."""
+    """The waiting lines of one event, by environment."""
 
     def __init__(self, say: Callable[..., object]) -> None:
         self.say: Final = say

@@ -1,17 +1,17 @@
-"""When the next log line of one kind may be written: soon at first, then ever later while it goes on."""
+"""When the next log line of one kind may be written: soon at first, then at growing intervals."""
 
 from typing import Final
 
 WINDOW: Final = 1.0
-"""Seconds that the first line of a kind waits for others that it can speak of as well."""
+"""Seconds that the first line of a kind waits for others to group."""
 
-# Seconds between two lines of a kind, as it goes on; after a calm time the series begins anew.
+# Seconds between two lines of a kind; the series restarts after a quiet period.
 _STEPS: Final = (0.0, 10.0, 30.0, 60.0)
 _CALM: Final = 300.0
 
 
 class Pace:
-    """The rhythm of one kind of line, in seconds of the monotonic clock."""
+    """The intervals of one kind of line, in seconds of the monotonic clock."""
 
     __slots__ = ("_due", "_last", "_step")
 
@@ -21,23 +21,23 @@ class Pace:
         self._step = 0
 
     def ask(self, now: float, window: float) -> None:
-        """There is something to say, which may wait ``window`` seconds for more."""
+        """Request a line, which may wait ``window`` seconds for others."""
         if self._due is None:
             if now - self._last > _CALM:
                 self._step = 0
             self._due = max(now + window, self._last + _STEPS[self._step]) if self._step else now + window
 
     def due(self, now: float) -> bool:
-        """Whether it is time to say it."""
+        """Whether the line is due."""
         return self._due is not None and now >= self._due
 
     @property
     def waits(self) -> bool:
-        """There is something to say that was not said yet."""
+        """Whether a line is waiting."""
         return self._due is not None
 
     def skip(self) -> None:
-        """There is nothing to say any more."""
+        """Cancel the waiting line."""
         self._due = None
 
     def said(self, now: float) -> None:
@@ -47,5 +47,5 @@ class Pace:
         self._step = min(self._step + 1, len(_STEPS) - 1)
 
     def rests(self, now: float) -> bool:
-        """Nothing is to be said, and a line would not have to wait: there is no need to remember this."""
+        """Whether this can be forgotten: no line waits, and a new one would not have to."""
         return self._due is None and now - self._last > _CALM

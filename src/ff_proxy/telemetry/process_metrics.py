@@ -1,4 +1,4 @@
-"""What this process takes of its machine, under the names that Go programs use; several processes add up."""
+"""The process's use of resources, under the names of Go programs; summed over processes."""
 
 import os
 import resource
@@ -26,7 +26,7 @@ class ProcessMetrics:
         metrics.process_max_fds.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
     def __call__(self) -> None:
-        """Look once."""
+        """Sample once."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         spent = usage.ru_utime + usage.ru_stime
         self._metrics.process_cpu.inc(max(0.0, spent - self._spent))
@@ -38,12 +38,12 @@ class ProcessMetrics:
             if self._looks % _FILES_EVERY == 0:
                 self._metrics.process_fds.set(len(os.listdir(_SELF / "fd")))  # noqa: PTH208  (no objects)
         except (OSError, ValueError, IndexError):
-            pass  # no such files here, or none to be had
+            pass  # there are no such files, or they are unreadable
         self._looks += 1
 
 
 def _started() -> float:
-    """Seconds since the epoch at which the process began; now, if that is not to be had."""
+    """The process's start in seconds since the epoch; the current time if unknown."""
     try:
         fields = (_SELF / "stat").read_text().rpartition(")")[2].split()
         boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

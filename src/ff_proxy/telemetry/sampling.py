@@ -1,4 +1,4 @@
-"""Metrics that nobody changes but time: whoever has one says how to look, once a second."""
+"""Sampled metrics: callbacks that set them once a second."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _SECONDS: Final = 1.0
 
 
 class Sampler:
-    """The service that calls every sample once a second; one that fails does not keep the others from it."""
+    """The service that calls every sample once a second; a failing one does not stop the others."""
 
     name = "metrics samples"
 
@@ -22,18 +22,18 @@ class Sampler:
         self._samples: list[Callable[[], object]] = []
 
     def add(self, sample: Callable[[], object]) -> None:
-        """Call ``sample``, which sets metrics and takes no time, every second from now on."""
+        """Add ``sample``, which sets metrics and must be fast."""
         self._samples.append(sample)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Sample until cancelled."""
         self.ready.set()
         while True:
             self.poll()
             await self._clock.sleep(_SECONDS)
 
     def poll(self) -> None:
-        """Look once."""
+        """Sample once."""
         for sample in self._samples:
             try:
                 sample()

@@ -19,13 +19,13 @@ from ff_proxy.telemetry.sampling import Sampler
 
 
 class Telemetry:
-    """A logger per room and the process's figures.
+    """A logger per room, and the process's metrics.
 
     Args:
         logger: where lines go.
         clock: used to space repeated lines.
-        registry: where the figures are registered; a fresh one by default.
-        shown: what is given out; by default these figures and no others.
+        registry: where the metrics are registered; a new one by default.
+        shown: the registry that is exposed; by default this one.
         replica: this process never talks to Harness; some metrics have other names then.
 
     Attributes:
@@ -78,7 +78,7 @@ class Telemetry:
 
     @property
     def debugging(self) -> bool:
-        """Lines of DEBUG are written, at least for some environment."""
+        """Whether DEBUG lines are written, at least for some environment."""
         return self._logger.debugging
 
     def trouble(self, error: UpstreamError | StoreError, doing: str, environment: str = "") -> None:

@@ -134,7 +134,7 @@ class ClientApi:
         return self._caller.stream(request, idle)
 
     async def post_usage(self, session: Session, body: bytes) -> None:
-        """Hand SaaS a usage body; ``UpstreamMalformed`` if a page says 200, as of a captive portal."""
+        """Hand Harness a usage body; ``UpstreamMalformed`` if a page says 200, as of a captive portal."""
         request = Request(
             "POST",
             f"{self._metric_service}/metrics/{_segment(session.environment.id)}",

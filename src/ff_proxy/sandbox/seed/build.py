@@ -1,4 +1,4 @@
-"""Short ways to write flags, segments and targets as SaaS has them."""
+"""Short ways to write flags, segments and targets as Harness has them."""
 
 import uuid
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Many small questions at once, asked as one."""
+"""Batching concurrent lookups into one request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,13 +12,12 @@ _Answer = TypeVar("_Answer")
 
 
 class BatchLoader(Generic[_Question, _Answer]):
-    """One batch is under way at a time; what is asked meanwhile is the next.
+    """One batch runs at a time; lookups that arrive meanwhile form the next.
 
-    So a question never shares an answer that may be older than itself, and a store that is slow costs one
-    connection, however many wait for it.
+    So a lookup never gets a result older than itself, and a slow store occupies only one connection.
 
     Args:
-        ask: answers up to ``most`` different questions, in order and in bounded time.
+        ask: looks up at most ``most`` different keys, in order and with a timeout.
     """
 
     def __init__(
@@ -30,20 +29,20 @@ class BatchLoader(Generic[_Question, _Answer]):
         self._asking: asyncio.Task[None] | None = None
 
     async def get(self, question: _Question) -> _Answer:
-        """The answer; raises ``StoreUnavailable`` if there is none."""
+        """Look up one key; raises ``StoreUnavailable``."""
         answer = self._waiting.get(question)
         if answer is None:
             answer = self._waiting[question] = asyncio.get_running_loop().create_future()
         if self._asking is None:
             self._asking = asyncio.create_task(self._work())
-        # Shielded: others may wait for the same answer.
+        # Shielded: others may wait for the same result.
         found = await asyncio.shield(answer)
         if isinstance(found, StoreUnavailable):
             raise StoreUnavailable(str(found)) from found
         return found
 
     async def close(self) -> None:
-        """Ask no more; who still waits is told so."""
+        """Close; waiting lookups fail."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
@@ -91,14 +90,14 @@ class GroupedLoader(Generic[_Question, _Answer]):
         self._loaders: dict[str, BatchLoader[_Question, _Answer]] = {}
 
     async def get(self, question: _Question) -> _Answer:
-        """The answer; raises ``StoreUnavailable`` if there is none."""
+        """Look up one key; raises ``StoreUnavailable``."""
         group = self._group(question)
         if group not in self._loaders:
             self._loaders[group] = self._make()
         return await self._loaders[group].get(question)
 
     async def close(self) -> None:
-        """Ask no more; who still waits is told so."""
+        """Close; waiting lookups fail."""
         for loader in self._loaders.values():
             await loader.close()
 

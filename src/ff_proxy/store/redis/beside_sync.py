@@ -1,4 +1,4 @@
-"""What a worker on Redis reads: Redis, and what the sync process keeps by itself while Redis is away."""
+"""A worker's reads: from Redis, or from the sync process while that serves without Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ _ANSWER_SECONDS: Final = 1.0
 
 
 class SyncConfigs(ConfigReader, ChangeSource, Protocol):
-    """Environments as the sync process holds them."""
+    """The sync process's environments."""
 
 
 class ConfigsBesideSync:
@@ -25,7 +25,7 @@ class ConfigsBesideSync:
     Args:
         shared: Redis.
         sync: the sync process.
-        standalone: the environments that the sync process keeps by itself, as far as it has told.
+        standalone: the environments that the sync process serves without Redis, as last reported.
     """
 
     def __init__(

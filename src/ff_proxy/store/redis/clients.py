@@ -1,4 +1,4 @@
-"""Clients of the library for each form in which Redis comes."""
+"""Redis clients for every topology."""
 
 import asyncio
 import ssl
@@ -25,7 +25,7 @@ CONNECT_SECONDS: Final = 2.0
 _PROBE_SECONDS: Final = 1.0
 # How often a Cluster is asked for its nodes while one of them does not answer.
 _ASK_AGAIN_SECONDS: Final = 2.0
-# What Sentinels say who want a password, another one, or none.
+# Errors of Sentinels that require a password, another one, or none.
 _NOT_LET_IN: Final = ("AuthenticationError", "NOAUTH", "WRONGPASS", "AUTH")
 
 
@@ -39,11 +39,11 @@ class Topology(Enum):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where Redis is and how to enter.
+    """Where Redis is, and the credentials.
 
     ``nodes`` are (host, port) pairs: the server, the seeds of the Cluster, or the Sentinels; ``service`` is
-    the name under which Sentinels know the primary, ``socket`` a path. With ``trust`` all of them speak TLS,
-    and must have a certificate that it believes.
+    the Sentinels' name for the primary, ``socket`` a path. With ``trust`` all connections use TLS with a
+    trusted certificate.
     """
 
     topology: Topology
@@ -151,25 +151,25 @@ class Clients:
         return self._by_node[node]
 
     async def listener(self) -> Redis:
-        """A client of its own for whoever listens, to be closed by ``aclose``.
+        """A new client for subscriptions; close it with ``aclose``.
 
-        It never reconnects by itself: what was published meanwhile would be missed unnoticed.
+        It never reconnects by itself, because messages would be missed unnoticed.
         """
         if not isinstance(self.client, RedisCluster):
             made = self._make()
             assert isinstance(made, Redis)  # noqa: S101  (only a Cluster has the other client)
             return made
         await self.client.initialize()
-        # Any node of a Cluster hears what is published at any other.
+        # A Cluster node receives what is published on any other.
         nodes = self.client.get_nodes()
         self._listened += 1
         node = nodes[self._listened % len(nodes)]
         return self._secured(Redis(host=node.host, port=int(node.port), **_options(self._endpoint)))
 
     async def follow_slots(self) -> bool:
-        """What answers at the one address belongs to a Cluster: ask that from now on, which it knows.
+        """Switch to the Cluster that the single address belongs to.
 
-        ``False`` if the client follows slots already.
+        ``False`` if the client already follows slots.
         """
         if self._endpoint.topology is not Topology.SINGLE:
             return False
@@ -183,12 +183,12 @@ class Clients:
         return True
 
     async def forget(self) -> None:
-        """Connect anew from now on: who answers at the address is not the primary any more."""
+        """Reconnect: the server at the address is no longer the primary."""
         if isinstance(self.client, Redis):
             await self.client.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         if self._learning is not None:
             self._learning.cancel()
             await asyncio.gather(self._learning, return_exceptions=True)
@@ -224,11 +224,11 @@ class Clients:
             # A node that says nothing must not keep it from asking another.
             options["socket_timeout"] = CONNECT_SECONDS
             nodes = [ClusterNode(host, port) for host, port in seeds or endpoint.nodes]
-            # Environments whose slots are covered are served, whatever became of the others.
+            # Serve environments whose slots are covered, whatever happens to the others.
             cluster = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
             cluster.commands_parser = cast("Any", _FirstIsKey())
             if endpoint.trust is not None:
-                # Nodes that are found later are made with these; the seeds are made already.
+                # Used for nodes that are discovered later; the seed nodes already exist.
                 cluster.connection_kwargs["connection_class"] = _tls(SSLConnection, endpoint.trust)
                 for node in cluster.startup_nodes:
                     node.connection_class = cluster.connection_kwargs["connection_class"]
@@ -246,10 +246,10 @@ class Clients:
 
 
 class _Sentinels(Sentinel):
-    """The Sentinels of an endpoint, which may want its credentials or none.
+    """The Sentinels of an endpoint, with or without credentials.
 
-    Many run without a password beside servers that have one, and refuse it. So they are asked with the
-    credentials first, and without if all of them say no; what worked last is tried first.
+    Many Sentinels have no password although their servers do, and refuse one. So try with credentials first,
+    then without; what last worked is tried first.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -291,7 +291,7 @@ class _Sentinels(Sentinel):
         raise refusal or MasterNotFoundError(service_name)
 
     async def aclose(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         for asked in self._everyone():
             await asked.aclose(close_connection_pool=True)
 
@@ -300,7 +300,7 @@ class _Sentinels(Sentinel):
 
 
 def _secured(client: Redis, base: type[SSLConnection], trust: ssl.SSLContext | None) -> Redis:
-    """``client``, which has not connected yet, with connections of TLS if that is wanted."""
+    """Make an unconnected ``client`` use TLS, if configured."""
     if trust is not None:
         client.connection_pool.connection_class = _tls(base, trust)
     return client
@@ -328,10 +328,10 @@ class _FirstIsKey:
 
 
 def _tls(base: type[SSLConnection], trust: ssl.SSLContext) -> type[SSLConnection]:
-    """Connections that believe whom everything else here believes.
+    """Connections with the proxy's trusted certificates.
 
-    Left to itself the library reads all authorities anew for every connection, which holds the event loop
-    up, and has no option for a directory of them.
+    By default the library loads all authorities for every connection, which blocks the event loop, and has no
+    option for a directory.
     """
 
     class TlsConnection(base):  # type: ignore[misc, valid-type]  # a class that is a value
@@ -348,9 +348,9 @@ def _options(endpoint: Endpoint) -> dict[str, Any]:
         "password": endpoint.password.reveal() if endpoint.password else None,
         "db": endpoint.database,
         "socket_connect_timeout": CONNECT_SECONDS,
-        # Whoever asks sets the bound: with one of its own the library loses cancellations (bpo-37658).
+        # The caller sets the timeout: the library's own timeouts lose cancellations (bpo-37658).
         "socket_timeout": None,
-        # Not every command may be sent twice, and which connections are dead the pool finds out itself.
+        # Not every command may be sent twice, and the pool detects dead connections itself.
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }

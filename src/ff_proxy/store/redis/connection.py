@@ -1,4 +1,4 @@
-"""Asking Redis: bounded in time and in number, with every foreign error translated."""
+"""The connection to Redis: with timeouts, limited concurrency, and translated errors."""
 
 import asyncio
 import hashlib
@@ -15,15 +15,15 @@ from ff_proxy.errors import StoreUnavailable
 from ff_proxy.store.redis.clients import CONNECT_SECONDS, Clients
 from ff_proxy.store.redis.errors import translated
 
-# Connecting, waiting for the answer and following a moved slot together.
+# The total time for connecting, waiting for the reply and following a moved slot.
 _PATIENCE: Final = 6.0
 # What a client of a Cluster may take to find out which of its nodes answer.
 _CLUSTER_PATIENCE: Final = 12.0
-# What waits beyond is in line here instead of opening a connection each.
+# More calls wait here instead of opening connections.
 _AT_ONCE: Final = 32
-# Redis answers others between two batches.
+# Redis serves others between two batches.
 _BATCH: Final = 256
-# A subscription that has been silent for so long is asked whether it is still there.
+# A subscription that has been silent for this long is pinged.
 _SILENCE: Final = 5.0
 
 # How long the others are waited for once a node of a Cluster has answered.
@@ -52,7 +52,7 @@ _PUBLISH: Final = Script("return redis.call('PUBLISH', ARGV[1], ARGV[2])")
 class Connection:
     """The connections of ``clients`` to one Redis; closed by ``close``.
 
-    Every call ends within ``_PATIENCE`` seconds of its turn, and raises nothing but ``StoreUnavailable``.
+    Every call ends within ``_PATIENCE`` seconds of its turn, and raises only ``StoreUnavailable``.
     """
 
     def __init__(self, clients: Clients) -> None:
@@ -60,15 +60,15 @@ class Connection:
         # A node of a Cluster that does not answer must hold up nobody who asks another.
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._calls: set[asyncio.Task[Any]] = set()
-        # Channels that could not be subscribed to when that was last tried, and why.
+        # Channels whose last subscription failed, and why.
         self.deaf_to: dict[str, str] = {}
 
     async def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         for call in self._calls:
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
-        # Nobody can do anything about a connection that does not end well.
+        # Errors while closing a connection are irrelevant.
         with suppress(StoreUnavailable), translated():
             await self._clients.close()
 
@@ -135,7 +135,7 @@ class Connection:
     async def run_each(
         self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
     ) -> list[Any]:
-        """A script called several times, as ``each``; one that is run twice in trouble must not mind."""
+        """Call a script several times, as ``each``; the script must be idempotent."""
         if len(calls) == 1:
             return [await self.run(script, *calls[0])]
         answers: list[Any] = []
@@ -190,9 +190,9 @@ class Connection:
 
     @asynccontextmanager
     async def subscribed(self, channel: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Payloads published to ``channel`` from now on.
+        """Subscribe to ``channel``.
 
-        Raises ``StoreUnavailable`` when the connection is lost: what was published meanwhile is not told.
+        Raises ``StoreUnavailable`` when the connection is lost, since messages may be missed.
         """
         async with self._asking(""):
             listener = await self._clients.listener()
@@ -207,7 +207,7 @@ class Connection:
             self.deaf_to.pop(channel, None)
             yield _payloads(pubsub)
         finally:
-            # Whoever is being cancelled must hear of that, and of nothing that goes wrong while it leaves.
+            # A cancellation must not be replaced by an error while leaving.
             with suppress(StoreUnavailable), translated():
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # the library leaves it untyped
                 await listener.aclose(close_connection_pool=True)
@@ -286,7 +286,7 @@ async def _pipelined(commands: Sequence[Command], client: Redis | RedisCluster) 
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
-    # The library's own way of raising puts the command, hence what is stored, into the message.
+    # The library would put the command, and so the stored data, into the message.
     answers: list[Any] = await pipeline.execute(raise_on_error=False)
     for answer in answers:
         if isinstance(answer, Exception):
@@ -296,7 +296,7 @@ async def _pipelined(commands: Sequence[Command], client: Redis | RedisCluster) 
 
 async def _subscribe(pubsub: PubSub, channel: str) -> None:
     await pubsub.subscribe(channel)
-    # Only once Redis has said so is nothing missed that is published after a later read.
+    # Only after the confirmation is nothing missed that is published after a later read.
     if await pubsub.get_message(timeout=CONNECT_SECONDS) is None:
         raise StoreUnavailable("Redis: a subscription is not confirmed in time")
 

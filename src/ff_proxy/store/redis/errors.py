@@ -1,4 +1,4 @@
-"""What Redis and the network raise, in the house's words and with what to do about it."""
+"""Translating errors of Redis and the network, with advice."""
 
 import socket
 import ssl
@@ -27,8 +27,7 @@ from ff_proxy.errors import StoreMisconfigured, StoreUnavailable
 
 _Advice = tuple[tuple[type[BaseException], ...], tuple[str, ...], str]
 
-# Mistakes that waiting does not mend. The kinds that the library tells apart, and the text where it does
-# not, or where a script says it.
+# Configuration errors: by the library's class, or by text where it has none or where a script reports it.
 _MISTAKES: Final[Sequence[_Advice]] = (
     (
         (AuthenticationError, AuthenticationWrongNumberOfArgsError, AuthorizationError),
@@ -95,8 +94,8 @@ _ADVICE: Final[Sequence[_Advice]] = (
     ((MovedError,), ("MOVED ",), "this is a node of a Cluster, whose others are asked from now on"),
     ((BusyLoadingError,), ("LOADING",), "it answers when it has read its data"),
     ((), ("BUSY ",), "somebody's script holds it up, SCRIPT KILL ends one"),
-    ((), ("MISCONF",), "it takes no writes while it cannot save its data: look at its disk"),
-    ((), ("NOREPLICAS",), "it takes no writes while replicas are missing: see min-replicas-to-write"),
+    ((), ("MISCONF",), "it refuses writes while it cannot save its data: check its disk"),
+    ((), ("NOREPLICAS",), "it refuses writes while replicas are missing: see min-replicas-to-write"),
     ((), ("WRONGTYPE",), "a key is of another kind: does another program use the same redis-prefix?"),
     (
         (),
@@ -109,9 +108,9 @@ _CLOSED: Final = ("closed", "'NoneType' object has no attribute 'write")
 
 
 def translated() -> AbstractContextManager[None]:
-    """What Redis or the network raises inside becomes ``StoreUnavailable``, as does what cannot be read.
+    """Translate errors of Redis, the network and parsing into ``StoreUnavailable``.
 
-    Where waiting does not help, it is ``StoreMisconfigured``. A cancellation stays one.
+    Configuration errors become ``StoreMisconfigured``. Cancellations pass through.
     """
     return border(_ours)
 
@@ -125,7 +124,7 @@ def _ours(error: Exception) -> StoreUnavailable:
     text = described(error)
     if not isinstance(error, RedisError | RedisClusterException | OSError):
         closed = any(mark in text for mark in _CLOSED)
-        # A fault of the library: its type is what a report needs.
+        # A bug in the library: report its type.
         text = "the connection was closed" if closed else f"the client failed: {type(error).__name__}: {text}"
     for kinds, advice in ((StoreMisconfigured, _MISTAKES), (StoreUnavailable, _ADVICE)):
         hint = _hint(error, text, advice)

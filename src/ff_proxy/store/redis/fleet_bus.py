@@ -1,4 +1,4 @@
-"""What members tell each other: keys that SaaS accepted at one, for who leads, and leases given back."""
+"""Messages between members: accepted keys for the leader, and released leases."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ _AGAIN: Final = 1.0
 
 
 class FleetBus:
-    """Publishes hints, and waits for their effect; only hashes travel (spec/behaviour#upward-queues)."""
+    """Publishes hints, and waits for their effect; sends only hashes (spec/behaviour#upward-queues)."""
 
     def __init__(
         self, connection: Connection, keys: Keys, configs: ConfigReader, clock: Clock, lost: LostWrites
@@ -34,7 +34,7 @@ class FleetBus:
         self._lost = lost
 
     async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
-        """Tell the leader; ``True`` once the store holds the key, ``False`` if it does not in time."""
+        """Send the key to the leader; ``True`` once the store has it, ``False`` after a timeout."""
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 near = self._keys.config(environment)
@@ -68,7 +68,7 @@ class FleetBus:
 
 
 class FleetBusListener:
-    """The service that takes in what other members tell."""
+    """The service that handles messages of other members."""
 
     name = "hints"
 

@@ -1,4 +1,4 @@
-"""A member's part in its fleet: it leads some environments, and passes on what concerns the others."""
+"""A member's role in its fleet: it leads some environments, and forwards keys of the others."""
 
 from collections.abc import Awaitable, Callable
 
@@ -10,7 +10,7 @@ from ff_proxy.telemetry import Telemetry
 
 
 class FleetLeadership:
-    """What the upstream asks of a fleet, over one Redis."""
+    """``Leadership`` over one Redis."""
 
     contested = True
 
@@ -24,17 +24,17 @@ class FleetLeadership:
         work: Callable[[], Awaitable[None]],
         is_unreachable: Callable[[], bool],
     ) -> None:
-        """Run ``work`` whenever, and only while, this member holds the environment's lease; for ever."""
+        """Run ``work`` for ever, but only while this member holds the environment's lease."""
         await self._terms.lead(environment, work, is_unreachable)
 
     async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
-        """Have the leader take in a key that SaaS accepted here; ``True`` once the store holds it."""
+        """Forward a key that Harness accepted to the leader; ``True`` once the store has it."""
         return await self._store.hints.forward_key(environment, key)
 
     def freed(self, environment: EnvironmentId) -> None:
-        """Another member gave the environment's lease back."""
+        """Another member released the environment's lease."""
         self._terms.freed(environment)
 
     def leads(self, environment: EnvironmentId) -> bool:
-        """Whether this member believes to hold the environment's lease."""
+        """Whether this member believes it holds the environment's lease."""
         return self._store.leases.leads(environment)

@@ -1,4 +1,4 @@
-"""Noticing that Redis was emptied, and putting back what only members know.
+"""Detecting that Redis was emptied, and restoring what only members know.
 
 See spec/behaviour#token-secrets, spec/behaviour#read-your-writes.
 """
@@ -26,10 +26,10 @@ _AWAY: Final = "Redis is away, serving without it"
 
 
 class FlushRecovery:
-    """The service that looks every two seconds whether a mark is still there.
+    """The service that checks every two seconds whether a marker key still exists.
 
-    Environments are put back by who leads them; this is for what no leader knows: the secret, and the
-    targets that this member has seen, or could not store while Redis was away.
+    Leaders restore their environments; this restores the secret, and the targets that this member has seen or
+    could not store while Redis was down.
     """
 
     name = "keeper"
@@ -57,14 +57,14 @@ class FlushRecovery:
         self._born: dict[str, bytes] = {}
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Poll until cancelled."""
         self.ready.set()
         while True:
             await self.look_and_tell()
             await self._clock.sleep(_LOOK_SECONDS)
 
     async def look_and_tell(self) -> None:
-        """Look once, and say when Redis begins or ends to be of no use: nobody else has to."""
+        """Poll once, and log when Redis becomes unusable or usable again."""
         try:
             await self.poll()
         except StoreUnavailable as error:
@@ -82,7 +82,7 @@ class FlushRecovery:
             self._log.info("Redis can be used again")
 
     def merge_into(self, readiness: Readiness) -> Readiness:
-        """``readiness``, degraded if Redis is not of use as it should be."""
+        """Add Redis problems to ``readiness``."""
         found = [f"Redis is not of use: {self._trouble}"] if self._trouble else []
         if not found:
             found = [
@@ -94,7 +94,7 @@ class FlushRecovery:
         return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *found))
 
     async def poll(self) -> None:
-        """Look once; raises ``StoreUnavailable``."""
+        """Poll once; raises ``StoreUnavailable``."""
         marks = dict(await self._marks.at_each(self._mark))
         new = [copy for copy, born in marks.items() if self._born.get(copy) != born]
         if any(copy in self._born for copy in new):
@@ -102,7 +102,7 @@ class FlushRecovery:
             await self._targets.put_back()
         if new:
             await self._advise()
-        # Always: it costs nothing, and Redis may have been emptied before the first look.
+        # Always: it is cheap, and Redis may have been emptied before the first poll.
         await self._secrets.put_back()
         if self._secrets.others():
             self._once.warning("members sign tokens with different secrets, all of them are taken")

@@ -1,4 +1,4 @@
-"""The name of every key, in one place (documented for operators in docs/storage.md)."""
+"""The name of every key (documented for operators in docs/storage.md)."""
 
 import re
 from typing import Final
@@ -40,7 +40,7 @@ class Keys:
         return self._of(environment, "recent")
 
     def lease(self, environment: EnvironmentId) -> str:
-        """Text with a time to live: who talks to SaaS for the environment, and its fencing number."""
+        """Text with a time to live: the environment's leader, and its fencing number."""
         return self._of(environment, "lease")
 
     def targets(self, environment: EnvironmentId) -> str:
@@ -56,7 +56,7 @@ class Keys:
         return self._of(environment, "usage:targets")
 
     def usage_leases(self, environment: EnvironmentId) -> str:
-        """Sorted set: leases on their way to SaaS, by the time at which they come back."""
+        """Sorted set: leases on their way to Harness, by the time at which they come back."""
         return self._of(environment, "usage:leases")
 
     def usage_bytes(self, environment: EnvironmentId) -> str:

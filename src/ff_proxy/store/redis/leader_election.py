@@ -1,4 +1,4 @@
-"""Leading an environment: work that exactly one member of the fleet does at a time (spec/behaviour#lease)."""
+"""Leader election: work that exactly one member of the fleet does at a time (spec/behaviour#lease)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,12 +14,12 @@ from ff_proxy.telemetry import Telemetry
 
 _RENEW: Final = SECONDS / 3
 _TRY_AGAIN: Final = 1.0
-# A lease that Redis has not confirmed for so long may be another's a moment later.
+# Without a confirmation for this long, another member may soon hold the lease.
 _CONFIRMED: Final = SECONDS * 0.75
-# Redis ends a lease a moment after it has run out.
+# Redis expires a lease a moment late.
 _BEAT: Final = 0.05
 _FAREWELL: Final = 1.0
-# Whoever waits for a lease that is given back takes it within this time.
+# A waiting member acquires a released lease within this time.
 _OTHERS_FIRST: Final = 3.0
 
 
@@ -36,7 +36,7 @@ class Standalone(Protocol):
 
 
 class LeaderElection:
-    """Waits for an environment's lease, works while it lasts, and waits again."""
+    """Waits for an environment's lease, works while it holds it, and waits again."""
 
     def __init__(self, leases: Leases, configs: Standalone, clock: Clock, telemetry: Telemetry) -> None:
         self._leases = leases
@@ -48,7 +48,7 @@ class LeaderElection:
         self._free: dict[EnvironmentId, asyncio.Event] = {}
 
     def freed(self, environment: EnvironmentId) -> None:
-        """Somebody gave the environment's lease back: there is no need to wait until it runs out."""
+        """The environment's lease was released: try to acquire it at once."""
         free = self._free.get(environment)
         if free is not None:
             free.set()
@@ -59,7 +59,7 @@ class LeaderElection:
         work: Callable[[], Awaitable[None]],
         is_unreachable: Callable[[], bool],
     ) -> None:
-        """Run ``work`` whenever, and only while, this member holds the environment's lease; for ever.
+        """Run ``work`` for ever, but only while this member holds the environment's lease.
 
         ``work`` is cancelled when the lease is lost, and begins anew when it had to be taken anew: what the
         work knows may be old by then. When this call is cancelled, or the work is ``is_unreachable`` here,

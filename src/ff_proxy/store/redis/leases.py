@@ -1,4 +1,4 @@
-"""Which member talks to SaaS for an environment (spec/behaviour#lease)."""
+"""Leases: which member talks to Harness for an environment (spec/behaviour#lease)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.keys import Keys
 
 SECONDS: Final = 6.0
-"""How long a lease lasts without being renewed: a dead holder is replaced after at most so long."""
+"""How long a lease lasts without renewal: a dead holder is replaced within this time."""
 
 ANSWER_SECONDS: Final = 1.0
-"""How long Redis may take to answer: a holder that hears nothing has to stop before its lease is over."""
+"""The timeout of Redis: a holder without a reply must stop before its lease expires."""
 
 
 class Leases:
-    """Takes, renews and gives back leases in the name of ``member``, and knows their fencing numbers.
+    """Acquires, renews and releases leases for ``member``, and knows their fencing numbers.
 
-    Without a name nothing is fenced: there must be no other writer.
+    Without a name nothing is fenced; then there must be no other writer.
     """
 
     def __init__(self, connection: Connection, keys: Keys, member: str) -> None:
@@ -32,11 +32,11 @@ class Leases:
         self._left: dict[EnvironmentId, float] = {}
 
     def fence(self, environment: EnvironmentId) -> int | None:
-        """The fencing number of a lease that this member believes to hold, 0 if nothing is fenced."""
+        """The fencing number of this member's lease, 0 if nothing is fenced."""
         return self._fences.get(environment) if self.member else 0
 
     def leads(self, environment: EnvironmentId) -> bool:
-        """Whether this member believes to hold the environment's lease."""
+        """Whether this member believes it holds the environment's lease."""
         return self.fence(environment) is not None
 
     def highest(self, environment: EnvironmentId) -> int:
@@ -53,7 +53,7 @@ class Leases:
         return self._left.get(environment, 0.0)
 
     async def take(self, environment: EnvironmentId) -> bool:
-        """Take or renew: whether this member holds the lease now.
+        """Acquire or renew; returns whether this member holds the lease.
 
         Raises ``StoreUnavailable`` after ``ANSWER_SECONDS`` at the latest.
         """
@@ -73,11 +73,11 @@ class Leases:
         return True
 
     def forget(self, environment: EnvironmentId) -> None:
-        """Redis did not confirm the lease in time: somebody else may hold it."""
+        """Redis did not confirm the lease in time: another member may hold it."""
         self._fences.pop(environment, None)
 
     async def give_back(self, environments: Sequence[EnvironmentId]) -> None:
-        """Let another member take over at once: all of them are told."""
+        """Release the lease and notify all members."""
         for environment in environments:
             self._fences.pop(environment, None)
             arguments: list[Argument] = [self.member, self._keys.hints, environment]

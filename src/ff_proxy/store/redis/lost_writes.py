@@ -1,4 +1,4 @@
-"""Signs that Redis has lost writes: whoever leads an environment then asks Harness for everything again."""
+"""Signs that Redis has lost writes: leaders then fetch everything from Harness again."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -7,14 +7,14 @@ from typing import Final
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 
-# What shows itself in many places at once is one sign.
+# Signs within this time count as one.
 _PAUSE_SECONDS: Final = 1.0
 
 Refetch = Callable[[Collection[EnvironmentId] | None], object]
 
 
 class LostWrites:
-    """Environments whose last writes may be lost, until somebody asks for them."""
+    """Collects environments whose last writes may be lost."""
 
     def __init__(self) -> None:
         self._some: set[EnvironmentId] = set()
@@ -42,7 +42,7 @@ class LostWrites:
 
 
 class LostWriteListener:
-    """The service that has environments fetched again."""
+    """The service that requests new fetches."""
 
     name = "lost writes"
 

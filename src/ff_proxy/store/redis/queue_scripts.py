@@ -1,4 +1,4 @@
-"""What must happen in one step to targets, and to usage and registrations on their way to SaaS, as Lua.
+"""What must happen in one step to targets, and to usage and registrations on their way to Harness, as Lua.
 
 See ``scripts`` for numbers, and for what a Redis without memory refuses.
 """

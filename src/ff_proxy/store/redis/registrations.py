@@ -1,4 +1,4 @@
-"""Targets on their way to SaaS, in Redis."""
+"""The queue of target registrations in Redis."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from ff_proxy.wire.stored import encode_target, read_row
 _MARK: Final = 32  # hexadecimal digits of a fingerprint
 _COMEBACK: Final = 120
 _REMEMBERED: Final = 50_000
-# Another member's addition is found by looking; nobody waits for a registration.
+# Additions of other members are found by polling; registrations are not urgent.
 _LOOK_SECONDS: Final = 1.0
 # Once in so many looks every environment is looked at, whatever the set of those with something waiting says:
 # that finds what a member had taken that died.
@@ -27,7 +27,7 @@ _EVERYWHERE: Final = 30
 
 
 class RedisRegistrations:
-    """About ``budget`` bytes waiting or being sent per environment.
+    """About ``budget`` bytes per environment, queued or in flight.
 
     Args:
         leads: whose registrations this process may take: who leads an environment has a key of it.
@@ -105,7 +105,7 @@ class RedisRegistrations:
             await self._registering.add(environment)
         with translated():
             found = [read_row(entry[_MARK:]) for entry in entries]
-        # One that cannot be read comes back and is passed over again: it holds up none of the others.
+        # An unreadable one returns to the queue and is skipped again, without delaying the others.
         return [Registration(environment, row.target) for row in found if row is not None]
 
 

@@ -1,4 +1,4 @@
-"""The fleet's signing secret, and what to do when there are several."""
+"""The fleet's signing secret, and the handling of several."""
 
 import asyncio
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Environments that a process serves by itself until Redis answers for the first time.
+"""Environments that a process serves on its own until Redis first answers.
 
 See spec/behaviour#redis-optional.
 """

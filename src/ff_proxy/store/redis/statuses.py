@@ -1,4 +1,4 @@
-"""How upstreams are doing, in Redis: the word of who leads, for as long as that lasts."""
+"""Upstream statuses in Redis: the leader's report, valid during its lease."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress

@@ -29,9 +29,9 @@ class RedisStore:
     Args:
         endpoint: where Redis is.
         prefix: begins every key.
-        epoch: names this life of the process; a random text in production.
+        epoch: identifies this run of the process; random in production.
         clock: stamps changes.
-        telemetry: hears of an emptied Redis.
+        telemetry: for an emptied Redis.
         member: the name under which this process takes leases; without one nothing is fenced, and there
             must be no other writer.
         target_bytes: bytes of targets that Redis keeps per environment.

@@ -1,4 +1,4 @@
-"""Targets in Redis, a hash per environment."""
+"""Targets in Redis, one hash per environment."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -24,10 +24,10 @@ from ff_proxy.wire.stored import DescribedTarget, encode_row, encode_target, is_
 
 _BATCH: Final = 500
 _ASKED_AT_ONCE: Final = 1000
-# How long a look-up waits where something is at hand that can be served instead
+# The timeout of a lookup if a cached target can be served instead
 # (spec/behaviour#read-your-writes).
 _KNOWN_SECONDS: Final = 0.05
-# How long it waits where nothing is: a hiccup must not cost anybody its attributes.
+# The timeout if none is cached: a short delay must not lose a target's attributes.
 _UNKNOWN_SECONDS: Final = 0.5
 # How long an SDK's authentication waits for its target to be stored.
 _PUT_SECONDS: Final = 1.0
@@ -38,7 +38,7 @@ _Key = tuple[EnvironmentId, str]
 class RedisTargets:
     """About ``capacity`` bytes of targets per environment, beyond which Redis forgets some at random.
 
-    Another member may have stored a newer description at any time, so a look-up always asks Redis. What is
+    Another member may store a newer target at any time, so a lookup always asks Redis. What is
     ``cached`` here saves decoding, keeps an unchanged target the same object, and is served while Redis does
     not answer or has lost it. What could not be stored is owed, and counts here until it is.
     """

@@ -1,4 +1,4 @@
-"""Usage on its way to SaaS, in Redis: any member adds, one takes."""
+"""Usage on its way to Harness, in Redis: any member adds, one takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
