@@ -160,25 +160,34 @@ async def browser(executable: str, scratch: Path) -> AsyncIterator[Browser]:
         opened = Browser(server)
         receiver = asyncio.create_task(opened.receive(events))
         url = f"http://127.0.0.1:{server.server_port}/"
-        with (scratch / "chromium.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                executable,
-                *FLAGS,
-                f"--user-data-dir={scratch / 'profile'}",
-                url,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=environment(scratch),
-            )
         try:
-            yield opened
+            async with page(executable, url, scratch):
+                yield opened
         finally:
             receiver.cancel()
-            await _end_group(process)
             with contextlib.suppress(asyncio.CancelledError):
                 await receiver
+
+
+@contextlib.asynccontextmanager
+async def page(executable: str, url: str, scratch: Path) -> AsyncIterator[None]:
+    """Start Chromium on ``url``; at the end its process group is ended and reaped."""
+    with (scratch / "chromium.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            executable,
+            *FLAGS,
+            f"--user-data-dir={scratch / 'profile'}",
+            url,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=environment(scratch),
+        )
+    try:
+        yield
+    finally:
+        await _end_group(process)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ NODE = ROOT / "node"
 BROWSER = ROOT / "browser"
 GO = ROOT / "go"
 JAVA = ROOT / "java"
+OPENFEATURE = ROOT / "openfeature"
 
 SDK_BUNDLE = BROWSER / "node_modules/@harnessio/ff-javascript-client-sdk/dist/sdk.client-iife.js"
 GO_DRIVER = GO / "target/driver"
@@ -54,6 +55,7 @@ def missing_tools(sdk: str) -> list[str]:
         "node": {"node": executable("node"), "npm": executable("npm")},
         "browser": {"npm": executable("npm"), "chromium": chromium()},
         "go": {"go": go()},
+        "openfeature": {"node": executable("node"), "npm": executable("npm"), "chromium": chromium()},
         "java": {name: executable(name) for name in ("java", "javac", "mvn")},
     }
     return [name for name, path in needed[sdk].items() if path is None]
@@ -105,6 +107,7 @@ STEPS: Mapping[str, Callable[[], None]] = {
     "node": lambda: _prepare_npm(NODE),
     "browser": lambda: _prepare_npm(BROWSER),
     "go": _prepare_go,
+    "openfeature": lambda: _prepare_npm(OPENFEATURE),
     "java": _prepare_java,
 }
 
