@@ -10,6 +10,7 @@ import sys
 from functools import partial
 
 from ff_proxy.api.ports import AlwaysFresh, Dependencies, HeldKeys, Signing
+from ff_proxy.app.listening import bind_single
 from ff_proxy.app.process import command_context
 from ff_proxy.app.serving import compile_options, make_serving
 from ff_proxy.app.signing import signing_secret
@@ -85,7 +86,7 @@ async def main() -> None:
             environments=lambda: [ENVIRONMENT],
             signing=Signing(secret=partial(signing_secret, _OPTIONS.tokens, store.secrets, context)),
         )
-        serving = make_serving(_OPTIONS, dependencies, context)
+        serving = make_serving(_OPTIONS, dependencies, context, bind_single(_OPTIONS))
         over = asyncio.Event()
         version = 1
 

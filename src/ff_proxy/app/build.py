@@ -14,6 +14,7 @@ from ff_proxy.api.ports import Dependencies
 from ff_proxy.app.backend import Backend, ServedStore, Source
 from ff_proxy.app.ingest import make_ingest
 from ff_proxy.app.ipc import make_ipc_server
+from ff_proxy.app.listening import bind_single
 from ff_proxy.app.observability import make_reports
 from ff_proxy.app.process import Process, ProcessContext, Step, last_step_seconds
 from ff_proxy.app.roles import (
@@ -121,9 +122,11 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
         signing=make_signing(role.options, store.secrets, backend.secrets, snapshots, context),
     )
     place = None if isinstance(role, Online | Offline | Replica) else role.slot
-    listening = None if place is None else place.listening
-    serving = make_serving(serving_options, dependencies, context, listening=listening)
-    reports = make_reports(role, serving.readiness, context)
+    listening = bind_single(serving_options) if place is None else place.listening
+    for one in listening:
+        stack.callback(one.close)
+    serving = make_serving(serving_options, dependencies, context, listening)
+    reports = make_reports(role, serving.readiness, context, stack)
     for_all: Sequence[Service] = ()
     if place is None or place.first:
         ready_line = ReadyLine(serving.readiness, snapshots, clock, context.telemetry)
@@ -157,7 +160,7 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
         "workers", shutdown.deadline - last_step_seconds(shutdown), lambda _: server.until_disconnected()
     )
     return Process(
-        services=[server, known, *source.services, *make_reports(role, readiness, context)],
+        services=[server, known, *source.services, *make_reports(role, readiness, context, stack)],
         phases=[workers, *source.phases],
         readiness=readiness,
         start=known.poll,

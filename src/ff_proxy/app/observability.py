@@ -4,16 +4,17 @@ import platform
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 
 from ff_proxy import __version__
 from ff_proxy.api.health_log import HealthLog
+from ff_proxy.app.listening import bind_metrics
 from ff_proxy.app.options_reload import start_warnings
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.roles import ChildRole, Offline, Online, Replica, ReplicaWorker, ServingRole, Sync
 from ff_proxy.app.start_lines import start_facts
 from ff_proxy.config.load import Loaded
-from ff_proxy.config.records import OperationOptions, ReplicaOptions, ServingOptions
-from ff_proxy.http.sockets import bind
+from ff_proxy.config.records import OperationOptions, ReplicaOptions
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.loop_lag import LoopLag
@@ -59,7 +60,10 @@ def make_child_telemetry(role: ChildRole, clock: Clock) -> Telemetry:
 
 
 def make_reports(
-    role: ServingRole | Sync, readiness: Callable[[], Readiness], context: ProcessContext
+    role: ServingRole | Sync,
+    readiness: Callable[[], Readiness],
+    context: ProcessContext,
+    stack: AsyncExitStack,
 ) -> Sequence[Service]:
     """The services by which a process reports; those that speak for the whole proxy run in one process of it.
 
@@ -83,19 +87,10 @@ def make_reports(
     interval = role.options.operation.heartbeat_interval
     if interval:
         services.append(HealthLog(readiness, interval, clock, telemetry))
-    if isinstance(role, Online | Offline | Replica):
-        listening = bind_metrics(role.options.serving)
-    else:
-        listening = role.metrics if isinstance(role, Sync | ReplicaWorker) else None
+    listening = _metrics_socket(role, stack)
     if listening is not None:
         services.append(MetricsServer(telemetry.exposition, listening, clock, telemetry.once("metrics")))
     return services
-
-
-def bind_metrics(options: ServingOptions) -> socket.socket | None:
-    """The socket for metrics, if they have a port of their own; raises ``StartupError``."""
-    port = options.metrics_port
-    return bind(port, option="prometheus-port")[0] if port else None
 
 
 def make_trust(context: ProcessContext) -> ssl.SSLContext:
@@ -105,6 +100,18 @@ def make_trust(context: ProcessContext) -> ssl.SSLContext:
         log = context.telemetry.logger("tls")
         log.warning("files in SSL_CERT_DIR cannot be used", files=list(trust.unusable))
     return trust.context
+
+
+def _metrics_socket(role: ServingRole | Sync, stack: AsyncExitStack) -> socket.socket | None:
+    if isinstance(role, Sync | ReplicaWorker):
+        listening = role.metrics
+    elif isinstance(role, Online | Offline | Replica):
+        listening = bind_metrics(role.options.serving)
+    else:
+        return None
+    if listening is not None:
+        stack.callback(listening.close)
+    return listening
 
 
 def _speaks_for_all(role: ServingRole | Sync) -> bool:

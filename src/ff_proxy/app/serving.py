@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Final
 
 from ff_proxy.api.access import Access, OpenAccess, TokenAccess
@@ -39,7 +38,7 @@ from ff_proxy.http.response_cache import ResponseCache
 from ff_proxy.http.routes import Routes
 from ff_proxy.http.server import HttpServer
 from ff_proxy.http.server_state import ServerState
-from ff_proxy.http.sockets import Listening, bind
+from ff_proxy.http.sockets import Listening
 from ff_proxy.http.tls import Tls, TlsFiles
 from ff_proxy.http.token_buckets import TokenBuckets
 from ff_proxy.model.clock import Clock
@@ -92,8 +91,7 @@ def make_serving(
     options: ServingOptions,
     needs: Dependencies,
     context: ProcessContext,
-    *,
-    listening: Listening | None = None,
+    listening: Listening,
 ) -> Serving:
     """Build everything behind ``listening``, by default behind the port; raises ``StartupError``."""
     clock, shares, telemetry = context.clock, context.shares, context.telemetry
@@ -201,8 +199,7 @@ def make_serving(
         addresses=addresses,
     )
     tls = make_tls(options, clock, telemetry)
-    own = bind(options.port, bind_host(options)) if listening is None else listening
-    server = HttpServer(state, own, clock, telemetry, tls=tls)
+    server = HttpServer(state, listening, clock, telemetry, tls=tls)
     secured = () if tls is None else (tls,)
     return Serving(
         server=server,
@@ -229,12 +226,6 @@ def _phases(options: ShutdownOptions, server: HttpServer, hub: Hub) -> Sequence[
         Phase("streams", options.delay, end_streams),
         Phase("requests", last_step_seconds(options), finish_requests),
     )
-
-
-def bind_host(options: ServingOptions) -> str:
-    """Where to listen, as ``bind`` wants it."""
-    host = options.host
-    return f"unix:{host}" if isinstance(host, Path) else host or ""
 
 
 def make_access_log(options: ServingOptions, clock: Clock, telemetry: Telemetry) -> AccessLog | None:

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Final, TypeVar
 
 from ff_proxy.app.build import import_modules
-from ff_proxy.app.observability import bind_metrics, make_telemetry
+from ff_proxy.app.listening import bind_metrics, bind_workers
+from ff_proxy.app.observability import make_telemetry
 from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.app.process import last_step_seconds
 from ff_proxy.app.roles import (
@@ -28,12 +29,12 @@ from ff_proxy.app.roles import (
     WorkerSlot,
 )
 from ff_proxy.app.run import run_child
-from ff_proxy.app.serving import bind_host, make_tls
+from ff_proxy.app.serving import make_tls
 from ff_proxy.app.shared_runtime import SharedRuntime, open_shared_runtime
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, RedisStoreOptions, ReplicaOptions
 from ff_proxy.errors import ExitCode
-from ff_proxy.http.sockets import Listening, bind_each, stop_listening
+from ff_proxy.http.sockets import Listening, stop_listening
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.processes import forked_processes
 from ff_proxy.runtime.supervisor import Child, Supervisor
@@ -57,7 +58,7 @@ def supervise(loaded: Loaded) -> ExitCode:
         # Unusable files are reported once, here; everything else about them by the workers.
         make_tls(options.serving, clock, null_telemetry())
         metrics = bind_metrics(options.serving)
-        sockets = bind_each(options.serving.port, options.serving.workers, bind_host(options.serving))
+        sockets = bind_workers(options.serving)
         roles = child_roles(options, runtime, sockets, metrics)
         for role in roles:
             import_modules(role)

@@ -45,7 +45,7 @@ class WorkerServices:
 class IpcServer:
     """The service that serves workers on the Unix socket at ``path``."""
 
-    name = "link"
+    name = "ipc server"
 
     def __init__(
         self,

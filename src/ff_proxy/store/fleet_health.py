@@ -26,7 +26,7 @@ class FleetHealth:
     (spec/behaviour#readiness).
     """
 
-    name = "outlook"
+    name = "fleet health"
 
     def __init__(self, statuses: StatusStore, clock: Clock) -> None:
         self.ready = asyncio.Event()

@@ -14,7 +14,7 @@ _SECONDS: Final = 0.5
 class KnownEnvironments:
     """The service that polls twice a second; while the store does not answer, the last result counts."""
 
-    name = "held environments"
+    name = "known environments"
 
     def __init__(self, configs: ConfigReader, clock: Clock) -> None:
         self.ready = asyncio.Event()

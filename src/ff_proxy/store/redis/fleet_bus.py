@@ -70,7 +70,7 @@ class FleetBus:
 class FleetBusListener:
     """The service that handles messages of other members."""
 
-    name = "hints"
+    name = "fleet bus"
 
     def __init__(self, hints: FleetBus, take: Take, freed: Freed) -> None:
         self.ready = asyncio.Event()

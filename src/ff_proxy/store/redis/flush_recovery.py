@@ -32,7 +32,7 @@ class FlushRecovery:
     could not store while Redis was down.
     """
 
-    name = "keeper"
+    name = "flush recovery"
 
     def __init__(
         self,

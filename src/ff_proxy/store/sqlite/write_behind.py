@@ -43,7 +43,7 @@ class FileRecovery:
     Otherwise the file would stay behind until the next change, which may take hours.
     """
 
-    name = "file"
+    name = "SQLite writer"
 
     def __init__(self, clock: Clock, telemetry: Telemetry) -> None:
         self.ready = asyncio.Event()
