@@ -1,10 +1,10 @@
-# Built in one stage and run in another, so that no build tool is shipped. Nothing in it names an architecture.
+# Two stages, so that no build tool is shipped. Works on any architecture.
 #
-# BASE takes a digest too, and a release gives one: `make image` looks up the digest of this tag and passes it on.
+# Releases build on a digest: `make image` looks up the digest of this tag and passes it as BASE.
 ARG BASE=docker.io/library/python:3.13-slim
 
 FROM ${BASE} AS build
-# Your own certificate authorities (PEM text) and package index, if you reach the outside only through these.
+# Additional certificate authorities (PEM text) and a package index, for company networks.
 ARG CA_CERTIFICATES=""
 ARG PIP_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CERT=/etc/ssl/certs/ca-certificates.crt
@@ -23,8 +23,7 @@ RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
 FROM ${BASE}
 ARG CA_CERTIFICATES=""
 RUN test -z "$CA_CERTIFICATES" || printf '%s\n' "$CA_CERTIFICATES" >> /etc/ssl/certs/ca-certificates.crt
-# A new volume takes over owner and mode of the directory that it covers. The group is for platforms that run
-# every container under a user id of their own choice, in group 0 (OpenShift).
+# New volumes inherit owner and mode. Group 0 is for platforms that choose the user id (OpenShift).
 RUN install -d -o 65534 -g 0 -m 0770 /config /data
 COPY --from=build /opt/ff-proxy /opt/ff-proxy
 ENV PATH=/opt/ff-proxy/bin:/usr/local/bin:/usr/bin:/bin \
@@ -36,7 +35,7 @@ EXPOSE 7000
 VOLUME /config
 HEALTHCHECK --interval=10s --timeout=6s --start-period=20s --retries=3 CMD ["ff-proxy", "health"]
 ENTRYPOINT ["ff-proxy"]
-# Last, so that a new version leaves every layer above as it was.
+# Last, so that a new version reuses the layers above.
 ARG BASE
 ARG VERSION=dev
 ARG REVISION=unknown

@@ -21,6 +21,7 @@ import pytest
 _PROGRAMS: Final = ("unshare", "nsenter", "ip", "chroot", "mount", "setpriv")
 _HOSTS: Final = "127.0.0.1 localhost\n"
 _SUBNET: Final = "10.77.0"
+_PAUSE: Final = 0.2  # seconds between looks: each of them is several processes
 WITHIN: Final = 30.0  # seconds for whatever is waited for
 
 # Carried out in a mount namespace of the container's own, before the program takes its place.
@@ -291,7 +292,7 @@ def wait_for(condition: Callable[[], bool], what: str, explain: Callable[[], str
     end = time.monotonic() + WITHIN
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}\n{explain()}"
-        time.sleep(0.05)
+        time.sleep(_PAUSE)
 
 
 def _privileges(spec: Spec) -> list[str]:

@@ -44,7 +44,7 @@ true
 {{- end -}}
 {{- end -}}
 
-{{/* What would start and not work is refused here, with the value to change. */}}
+{{/* Reject combinations that would install but not work, and name the value to change. */}}
 {{- define "ff-proxy.check" -}}
 {{- $v := .Values -}}
 {{- if not $v.offline.enabled -}}
@@ -60,20 +60,20 @@ true
 {{- end -}}
 {{- $many := or (gt (int $v.replicaCount) 1) $v.autoscaling.enabled -}}
 {{- if and $many (not $v.redis.address) (not (or $v.secret.existing $v.secret.authSecret)) -}}
-{{- fail "several proxies must sign tokens alike: give redis.address, secret.authSecret or secret.existing, or replicaCount 1" -}}
+{{- fail "several proxies need the same token secret: set redis.address, secret.authSecret or secret.existing, or replicaCount 1" -}}
 {{- end -}}
 {{- if and $v.persistence.enabled $many -}}
-{{- fail "persistence.enabled is for one proxy: give replicaCount 1, or redis.address in place of it" -}}
+{{- fail "persistence.enabled requires replicaCount 1; use redis.address for more" -}}
 {{- end -}}
 {{- if and (gt (int $v.readReplicas) 0) (or $v.offline.enabled (not $v.redis.address)) -}}
 {{- fail "readReplicas need redis.address, and are not for offline mode" -}}
 {{- end -}}
 {{- if ge (int $v.shutdown.delay) (int $v.shutdown.deadline) -}}
-{{- fail "shutdown.deadline must be above shutdown.delay: it is by when usage is delivered" -}}
+{{- fail "shutdown.deadline must be greater than shutdown.delay" -}}
 {{- end -}}
 {{- range $name, $value := $v.options -}}
 {{- if has $name (list "port" "prometheus-port" "api-keys" "admin-service-token" "auth-secret" "redis-password" "redis-address" "shutdown-delay" "shutdown-deadline" "offline" "config-dir" "data-dir" "read-replica") -}}
-{{- fail (printf "options.%s: there is a value of the chart for this" $name) -}}
+{{- fail (printf "options.%s: use the value of the chart for this" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -150,7 +150,7 @@ true
 {{- $v := .root.Values -}}
 {{- if and $v.tls.secret $v.tls.clientCa -}}
 exec:
-  # The kubelet has no certificate that the proxy would take.
+  # The kubelet has no client certificate.
   command: [ff-proxy, {{ .command }}]
 {{- else -}}
 httpGet:
