@@ -25,6 +25,7 @@ CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") 
 _SUITE: Final = "trixie"  # its Python is the one of the image's own base
 _BASE: Final = f"localhost/ff-proxy-base:{_SUITE}"
 _NAME: Final = "localhost/ff-proxy"
+_CONTAINER: Final = "ff-proxy-tests-"  # and the process that has it mounted
 _PACKAGES: Final = "python3,python3-venv,ca-certificates"
 _MIRROR: Final = "http://deb.debian.org/debian"
 # Authorities that this machine trusts beside those that the base comes with: a mirror may be behind one.
@@ -114,7 +115,7 @@ def built_image(*build_arguments: str) -> Iterator[Image]:
             given = [word for argument in arguments for word in ("--build-arg", argument)]
             recipe = ("bud", "--isolation", "chroot", "--format", "docker", "--layers=false", "--pull-never")
             buildah(*recipe, *given, "--tag", name, str(PROJECT))
-        container = buildah("from", "--pull-never", name)
+        container = buildah("from", "--pull-never", "--name", f"{_CONTAINER}{os.getpid()}", name)
     try:
         inspected = json.loads(buildah("inspect", "--type", "image", name))
         yield Image(name, Path(buildah("mount", container)), inspected["Docker"]["config"])
@@ -152,7 +153,11 @@ def _prepare_base() -> None:
 
 
 def _forget_others() -> None:
-    """Remove images of other states of the checkout, but for those in use."""
+    """Remove what killed test runs left mounted, and images of other states that are not in use."""
+    for container in buildah("containers", "--format", "{{.ContainerName}}").splitlines():
+        owner = container.removeprefix(_CONTAINER)
+        if owner != container and not Path(f"/proc/{owner}").exists():
+            _try_buildah("rm", container)
     for line in buildah("images", "--format", "{{.Name}}:{{.Tag}}").splitlines():
         if line.startswith(f"{_NAME}:"):
             _try_buildah("rmi", line)
