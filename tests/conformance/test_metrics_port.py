@@ -233,7 +233,7 @@ async def test_a_collector_that_fails_is_an_answer_and_a_line() -> None:
 
     async with metrics_port(exposition) as port:
         assert [(await (await port.connect()).ask())[0] for _ in range(3)] == [500, 500, 200]
-        assert port.out.getvalue().count("cannot be shown") == 1
+        assert port.out.getvalue().count("cannot be rendered") == 1
 
 
 async def test_it_can_be_run_again_on_its_socket() -> None:

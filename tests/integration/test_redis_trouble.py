@@ -135,7 +135,7 @@ async def _use(store: RedisStore) -> None:
     ("error", "advice"),
     [
         (BusyLoadingError("Redis is loading the dataset in memory"), "when it has read its data"),
-        (ResponseError("MISCONF Redis is configured to save RDB snapshots"), "look at its disk"),
+        (ResponseError("MISCONF Redis is configured to save RDB snapshots"), "check its disk"),
         (ResponseError("NOREPLICAS Not enough good replicas to write."), "min-replicas-to-write"),
         (ValueError("not a number"), "another version of ff-proxy"),
     ],
