@@ -2,11 +2,11 @@
 # lint: style, types, order of the rooms   bench: measure             test: the whole suite
 # coverage: what the suite runs through    bench-NAME: one of them    test-deep: properties, with many examples
 # lock: pin again what pyproject.toml and requirements/*.in ask for   docs: regenerate docs/options.md
-# chaos, faults, fuzz: see docs/proof.md   page: write docs/performance.md, docs/capacity.md
+# chaos, faults, fuzz, abuse, soak         page: write docs/performance.md, docs/capacity.md
 # image: build the container image
 
 .DELETE_ON_ERROR:
-.PHONY: install demo check test test-deep chaos faults fuzz coverage lint docs image bench page lock clean
+.PHONY: install demo check test test-deep chaos faults fuzz abuse soak coverage lint docs image bench page lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,6 +54,12 @@ faults: install
 
 fuzz: install
 	$(BIN)/python -m tests.chaos.fuzz $(if $(SEED),-seed $(SEED)) $(if $(REQUESTS),-requests $(REQUESTS))
+
+abuse: install
+	$(BIN)/python -m tests.chaos.abuse
+
+soak: install
+	$(BIN)/python -m tests.chaos.soak -seconds $(or $(SECONDS),600)
 
 lint: install
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -229,7 +230,7 @@ class World:
 
 async def readiness(url: str) -> tuple[int, str, list[str]]:
     """Status, state and reasons."""
-    async with httpx2.AsyncClient(trust_env=False, timeout=10.0) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=10.0, verify=False) as http:
         answer = await http.get(f"{url}/health/ready")
     told = answer.json()
     return answer.status_code, told["status"], list(told["reasons"])
@@ -237,7 +238,7 @@ async def readiness(url: str) -> tuple[int, str, list[str]]:
 
 async def figure(url: str, name: str) -> float:
     """The sum of a figure over its labels."""
-    async with httpx2.AsyncClient(trust_env=False, timeout=10.0) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=10.0, verify=False) as http:
         text = (await http.get(f"{url}/metrics")).text
     return sum(
         float(line.rpartition(" ")[2])
@@ -247,11 +248,20 @@ async def figure(url: str, name: str) -> float:
 
 
 @asynccontextmanager
-async def world(form: Form, place: Path, seed: int) -> AsyncIterator[World]:
-    """Everything started and ready; every process that is left is reaped in the end."""
+async def world(
+    form: Form, place: Path, seed: int, options: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[World]:
+    """Everything started and ready; every process that is left is reaped in the end.
+
+    Args:
+        form: how it is run.
+        place: a directory for logs and data.
+        seed: of what the relays corrupt.
+        options: of members, beside those that the form needs.
+    """
     async with AsyncExitStack() as stack:
         saas = await stack.enter_async_context(sandbox(*default_environments()))
-        servers, options = await _store(form, place, stack)
+        servers, kept = await _store(form, place, stack)
         names = ("one", "two", "replica") if form.fleet else ("one",)
         members = []
         for index, name in enumerate(names):
@@ -265,16 +275,16 @@ async def world(form: Form, place: Path, seed: int) -> AsyncIterator[World]:
             if form is Form.REDIS:
                 to_redis = await stack.enter_async_context(Relay.to(servers[0].port, seed - index))
                 chosen["redis-address"] = f"127.0.0.1:{to_redis.port}"
-            proxy = Proxy(chosen | options, place / f"{name}.log")
+            proxy = Proxy({**chosen, **kept, **options}, place / f"{name}.log")
             stack.push_async_callback(proxy.kill)
             members.append(Member(name, proxy, to_saas, to_redis))
         made = World(form, saas, members, place)
         made.redis = servers
         if form is Form.OFFLINE:
-            await _generated(members[0], options)
-            made.data, made.publishing = Path(options["config-dir"]), True
+            await _generated(members[0], kept)
+            made.data, made.publishing = Path(kept["config-dir"]), True
             made.publish()
-        made.data = Path(options["data-dir"]) if "data-dir" in options else made.data
+        made.data = Path(kept["data-dir"]) if "data-dir" in kept else made.data
         await asyncio.gather(*(member.rise() for member in members))
         yield made
         await asyncio.gather(*(member.stop() for member in members))
