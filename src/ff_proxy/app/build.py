@@ -31,13 +31,13 @@ from ff_proxy.app.roles import (
 from ff_proxy.app.serving import Serving, compile_options, make_serving
 from ff_proxy.app.signing import make_signing
 from ff_proxy.app.start_lines import ReadyLine
-from ff_proxy.config.records import OnlineOptions
+from ff_proxy.config.records import OnlineOptions, ServingOptions
 from ff_proxy.errors import StoreError
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.known_environments import KnownEnvironments
-from ff_proxy.store.protocol import StoreFacets
+from ff_proxy.store.protocol import StatusReader, StoreFacets, Targets
 
 _FIRST_STEPS_SECONDS: Final = 5.0
 
@@ -127,6 +127,7 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
         stack.callback(one.close)
     serving = make_serving(serving_options, dependencies, context, listening)
     reports = make_reports(role, serving.readiness, context, stack)
+    admin = _make_admin(serving_options, snapshots, store.configs, store.targets, serving.readiness, context)
     for_all: Sequence[Service] = ()
     if place is None or place.first:
         ready_line = ReadyLine(serving.readiness, snapshots, clock, context.telemetry)
@@ -134,7 +135,7 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     return Process(
         services=[
             *(snapshots, *source.services, *ingest.services, *serving.services, *reports),
-            *for_all,
+            *(*for_all, *admin),
         ],
         essential=[serving.server],
         phases=[*serving.phases, *ingest.phases, *source.phases],
@@ -154,17 +155,51 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
         return context.telemetry.failures.merge_into(source.readiness())
 
     server = make_ipc_server(role, backend, source, known, readiness, context)
-    shutdown = role.options.serving.shutdown
+    serving_options, configs = role.options.serving, backend.store.configs
+    reports = make_reports(role, readiness, context, stack)
+    for_admin: Sequence[Service] = ()
+    if context.admin is not None:
+        # It reads what the workers serve, and compiles of it only what somebody looks at.
+        snapshots = SnapshotRegistry(
+            configs, compile_options(serving_options), context.clock, context.telemetry
+        )
+        admin = _make_admin(serving_options, snapshots, configs, backend.store.targets, readiness, context)
+        for_admin = (snapshots, *admin)
+    shutdown = serving_options.shutdown
     # Workers have handed over everything when they are gone, and then it is sent on.
     workers = Phase(
         "workers", shutdown.deadline - last_step_seconds(shutdown), lambda _: server.until_disconnected()
     )
     return Process(
-        services=[server, known, *source.services, *make_reports(role, readiness, context, stack)],
+        services=[server, known, *source.services, *reports, *for_admin],
         phases=[workers, *source.phases],
         readiness=readiness,
         start=known.poll,
         deadline=shutdown.deadline,
+    )
+
+
+def _make_admin(
+    options: ServingOptions,
+    snapshots: SnapshotRegistry,
+    statuses: StatusReader,
+    targets: Targets,
+    readiness: Callable[[], Readiness],
+    context: ProcessContext,
+) -> Sequence[Service]:
+    if context.admin is None:
+        return ()
+    from ff_proxy.app.admin import make_admin  # noqa: PLC0415  (its libraries are for this process only)
+
+    return make_admin(
+        context.admin.listening,
+        context.admin.reload,
+        options,
+        snapshots=snapshots,
+        statuses=statuses,
+        targets=targets,
+        readiness=readiness,
+        context=context,
     )
 
 

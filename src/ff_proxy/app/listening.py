@@ -3,8 +3,13 @@
 import socket
 from pathlib import Path
 
-from ff_proxy.config.records import ServingOptions
+from ff_proxy.app.roles import AdminPlace
+from ff_proxy.config.addresses import HostPort
+from ff_proxy.config.load import Loaded
+from ff_proxy.config.records import GenerateOptions, ServingOptions
+from ff_proxy.errors import StartupError
 from ff_proxy.http.sockets import Listening, bind, bind_each
+from ff_proxy.telemetry import Logger
 
 
 def bind_single(options: ServingOptions) -> Listening:
@@ -21,6 +26,27 @@ def bind_metrics(options: ServingOptions) -> socket.socket | None:
     """Where metrics are read, if they have a port of their own."""
     port = options.metrics_port
     return bind(port, option="prometheus-port")[0] if port else None
+
+
+def bind_admin(loaded: Loaded, log: Logger) -> AdminPlace | None:
+    """Where the admin address is served, if anywhere (spec/behaviour#admin).
+
+    Only an address that somebody chose must be free.
+    """
+    options = loaded.options
+    if isinstance(options, GenerateOptions) or options.serving.admin.address is None:
+        return None
+    address = options.serving.admin.address
+    try:
+        listening = bind(address.port, address.host, option="admin-address")
+    except StartupError as error:
+        if options.serving.admin.explicit:
+            raise
+        log.warning("the admin address is not served", reason=str(error))
+        return None
+    port = listening[0].getsockname()[1]
+    log.info("admin address", url=f"http://{HostPort(address.host, port)}/")
+    return AdminPlace(listening, loaded)
 
 
 def _host(options: ServingOptions) -> str:

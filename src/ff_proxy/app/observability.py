@@ -21,6 +21,7 @@ from ff_proxy.runtime.loop_lag import LoopLag
 from ff_proxy.runtime.services import Service
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.levels import LogLevels
+from ff_proxy.telemetry.log_ring import LogRing
 from ff_proxy.telemetry.logs import LeveledLogger, make_logger
 from ff_proxy.telemetry.metrics_server import MetricsServer
 from ff_proxy.telemetry.multiprocess import share_metrics
@@ -33,9 +34,11 @@ def make_telemetry(loaded: Loaded, clock: Clock, process: str = "") -> Telemetry
 
     ``process`` is in every line, if given.
     """
+    recent = LogRing()
     telemetry = Telemetry(
-        _logger(loaded.options.operation, process),
+        _logger(loaded.options.operation, process, recent),
         clock,
+        recent=recent,
         replica=isinstance(loaded.options, ReplicaOptions),
     )
     _count_process(telemetry, process or "main")
@@ -49,9 +52,11 @@ def make_telemetry(loaded: Loaded, clock: Clock, process: str = "") -> Telemetry
 def make_child_telemetry(role: ChildRole, clock: Clock) -> Telemetry:
     """Telemetry of one process of several: every line names it, and metrics are those of all of them."""
     exposed = share_metrics(role.runtime.metrics, role.name)
+    recent = LogRing()
     telemetry = Telemetry(
-        _logger(role.options.operation, role.name),
+        _logger(role.options.operation, role.name, recent),
         clock,
+        recent=recent,
         shown=exposed,
         replica=isinstance(role, ReplicaWorker),
     )
@@ -132,11 +137,12 @@ def _count_process(telemetry: Telemetry, process: str) -> None:
     telemetry.sampler.add(ProcessMetrics(metrics))
 
 
-def _logger(options: OperationOptions, process: str) -> LeveledLogger:
+def _logger(options: OperationOptions, process: str, recent: LogRing) -> LeveledLogger:
     levels = {name: level.value for name, level in options.environment_levels}
     return make_logger(
         LogLevels(options.log_level.value, levels),
         process=process,
         form=options.log_format.value,
         colors=not options.no_color,
+        ring=recent,
     )

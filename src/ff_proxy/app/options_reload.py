@@ -1,8 +1,9 @@
-"""The files that options come from: who can read them, and what has changed in them since the start."""
+"""The options while the proxy runs: reading them again, and who can read the files that they come from."""
 
 import stat
 from pathlib import Path
 
+from ff_proxy.admin.ports import ReloadResult
 from ff_proxy.config.load import Loaded, reload
 from ff_proxy.errors import ConfigError
 from ff_proxy.telemetry import Logger
@@ -11,26 +12,31 @@ _GENERAL = frozenset({"env-file", "config"})
 
 
 class OptionsReload:
-    """Reads the sources of ``loaded`` again when called, and tells ``log`` what has changed in them."""
+    """Reads the sources of ``loaded`` again when called, and tells ``log`` what has changed in them.
+
+    Attributes:
+        loaded: the options in force.
+    """
 
     def __init__(self, loaded: Loaded, log: Logger) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._log = log
 
-    def __call__(self) -> None:
+    def __call__(self) -> ReloadResult:
         """Never raises for what is in the files: the present options stay in force."""
         try:
-            again = reload(self._loaded)
+            again = reload(self.loaded)
         except ConfigError as error:
             self._log.error(
                 "the options cannot be used as they are now, the present ones stay",
                 problems=list(error.problems),
             )
-            return
+            return ReloadResult(problems=error.problems)
         if changed := [*again.changed, *again.restart]:
             self._log.warning("options have changed, a restart takes them up", options=changed)
         else:
             self._log.info("options have not changed")
+        return ReloadResult(restart=tuple(changed))
 
 
 def start_warnings(loaded: Loaded) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.config.records import ServingOptions, ShutdownOptions
+from ff_proxy.http.sockets import Listening
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.memory import LEAST_BUDGET, LEAST_SHARES, MemoryShares, shares_of
 from ff_proxy.model.readiness import Readiness
@@ -22,6 +24,14 @@ TransportFactory = Callable[[ssl.SSLContext, OutboundProxies], AbstractAsyncCont
 Step = Callable[[], Awaitable[object]]
 
 
+@dataclass(frozen=True, slots=True)
+class AdminContext:
+    """Where the admin address listens, and the options that it shows and reloads."""
+
+    listening: Listening
+    reload: OptionsReload
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessContext:
     """What every part of a process uses.
@@ -34,6 +44,7 @@ class ProcessContext:
         environ: environment variables that other programs have, too: ``HTTPS_PROXY``, ``SSL_CERT_FILE`` and
             their like.
         transport: reaches Harness; by default over the network.
+        admin: what the admin address is served with, in the process that serves it.
     """
 
     clock: Clock
@@ -42,6 +53,7 @@ class ProcessContext:
     shares: MemoryShares
     environ: Mapping[str, str]
     transport: TransportFactory | None = None
+    admin: AdminContext | None = None
 
 
 def command_context() -> ProcessContext:

@@ -26,6 +26,14 @@ class WorkerSlot:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminPlace:
+    """Where the admin address listens, and the options that it shows."""
+
+    listening: Listening
+    loaded: Loaded
+
+
+@dataclass(frozen=True, slots=True)
 class Online:
     """The only process: follows Harness and serves SDKs."""
 
@@ -55,11 +63,15 @@ class Generate:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """Follows Harness or a directory for several workers; serves metrics on ``metrics``, if anywhere."""
+    """Follows Harness or a directory for several workers.
+
+    Serves metrics on ``metrics`` and the admin address on ``admin``, if anywhere.
+    """
 
     options: OnlineOptions | OfflineOptions
     runtime: SharedRuntime
     metrics: socket.socket | None
+    admin: AdminPlace | None = None
 
     @property
     def name(self) -> str:
@@ -98,12 +110,16 @@ class RedisWorker:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaWorker:
-    """One of several replicas; the first one serves metrics on ``metrics``, if anywhere."""
+    """One of several replicas.
+
+    The first one serves metrics on ``metrics`` and the admin address on ``admin``, if anywhere.
+    """
 
     options: ReplicaOptions
     runtime: SharedRuntime
     slot: WorkerSlot
     metrics: socket.socket | None
+    admin: AdminPlace | None = None
 
     @property
     def name(self) -> str:

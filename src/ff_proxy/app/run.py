@@ -7,9 +7,10 @@ from functools import partial
 
 from ff_proxy.app.build import build
 from ff_proxy.app.generate import generate
+from ff_proxy.app.listening import bind_admin
 from ff_proxy.app.observability import make_child_telemetry, make_telemetry
 from ff_proxy.app.options_reload import OptionsReload
-from ff_proxy.app.process import ProcessContext, memory_shares
+from ff_proxy.app.process import AdminContext, ProcessContext, memory_shares
 from ff_proxy.app.roles import ChildRole, Generate, ReplicaWorker, ServingRole, SingleRole, Sync, single_role
 from ff_proxy.config.load import Loaded
 from ff_proxy.errors import ExitCode
@@ -43,14 +44,23 @@ async def _single(role: SingleRole, loaded: Loaded, stop: Stop) -> ExitCode:
     telemetry = make_telemetry(loaded, clock)
     if isinstance(role, Generate):
         return await generate(role, _context(clock, telemetry, LEAST_SHARES), stop)
-    context = _context(clock, telemetry, memory_shares(role.options.serving))
-    return await run_role(role, context, stop, reloads=[OptionsReload(loaded, telemetry.logger("config"))])
+    log = telemetry.logger("config")
+    reload = OptionsReload(loaded, log)
+    place = bind_admin(loaded, log)
+    admin = None if place is None else AdminContext(place.listening, reload)
+    context = _context(clock, telemetry, memory_shares(role.options.serving), admin)
+    return await run_role(role, context, stop, reloads=[reload])
 
 
 async def _child(role: ChildRole, stop: Stop) -> ExitCode:
     clock = SystemClock()
     telemetry = make_child_telemetry(role, clock)
-    return await run_role(role, _context(clock, telemetry, memory_shares(role.options.serving)), stop)
+    place = role.admin if isinstance(role, Sync | ReplicaWorker) else None
+    admin = None
+    if place is not None:
+        admin = AdminContext(place.listening, OptionsReload(place.loaded, telemetry.logger("config")))
+    context = _context(clock, telemetry, memory_shares(role.options.serving), admin)
+    return await run_role(role, context, stop)
 
 
 async def run_role(
@@ -76,7 +86,14 @@ async def run_role(
         )
 
 
-def _context(clock: Clock, telemetry: Telemetry, shares: MemoryShares) -> ProcessContext:
+def _context(
+    clock: Clock, telemetry: Telemetry, shares: MemoryShares, admin: AdminContext | None = None
+) -> ProcessContext:
     return ProcessContext(
-        clock=clock, random=random.SystemRandom(), telemetry=telemetry, shares=shares, environ=os.environ
+        clock=clock,
+        random=random.SystemRandom(),
+        telemetry=telemetry,
+        shares=shares,
+        environ=os.environ,
+        admin=admin,
     )

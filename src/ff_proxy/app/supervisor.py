@@ -15,11 +15,12 @@ from functools import partial
 from typing import Final, TypeVar
 
 from ff_proxy.app.build import import_modules
-from ff_proxy.app.listening import bind_metrics, bind_workers
+from ff_proxy.app.listening import bind_admin, bind_metrics, bind_workers
 from ff_proxy.app.observability import make_telemetry
 from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.app.process import last_step_seconds
 from ff_proxy.app.roles import (
+    AdminPlace,
     ChildRole,
     RedisWorker,
     ReplicaWorker,
@@ -58,8 +59,9 @@ def supervise(loaded: Loaded) -> ExitCode:
         # Unusable files are reported once, here; everything else about them by the workers.
         make_tls(options.serving, clock, null_telemetry())
         metrics = bind_metrics(options.serving)
+        admin = bind_admin(loaded, telemetry.logger("config"))
         sockets = bind_workers(options.serving)
-        roles = child_roles(options, runtime, sockets, metrics)
+        roles = child_roles(options, runtime, sockets, metrics, admin)
         for role in roles:
             import_modules(role)
         shutdown = options.serving.shutdown
@@ -82,19 +84,22 @@ def child_roles(
     runtime: SharedRuntime,
     sockets: Sequence[Listening],
     metrics: socket.socket | None,
+    admin: AdminPlace | None = None,
 ) -> list[ChildRole]:
     """The role of every process, in the order in which they are started."""
     slots = [WorkerSlot(f"worker-{number}", one, number == 1) for number, one in enumerate(sockets, 1)]
     own = _divided(options)
     if isinstance(own, ReplicaOptions):
-        return [ReplicaWorker(own, runtime, slot, metrics if slot.first else None) for slot in slots]
+        first, *others = slots
+        rest = [ReplicaWorker(own, runtime, slot, None) for slot in others]
+        return [ReplicaWorker(own, runtime, first, metrics, admin), *rest]
     workers: list[WorkerRole]
     if isinstance(own, OnlineOptions) and isinstance(own.store, RedisStoreOptions):
         workers = [RedisWorker(own, own.store, runtime, slot) for slot in slots]
     else:
         workers = [Worker(own, runtime, slot) for slot in slots]
     assert not isinstance(options, ReplicaOptions)  # noqa: S101  (as `own`)
-    return [Sync(options, runtime, metrics), *workers]
+    return [Sync(options, runtime, metrics, admin), *workers]
 
 
 def make_children(roles: Sequence[ChildRole]) -> list[Child]:
@@ -113,8 +118,12 @@ def make_children(roles: Sequence[ChildRole]) -> list[Child]:
 
 def _sockets(role: ChildRole) -> list[socket.socket]:
     listening = [] if isinstance(role, Sync) else list(role.slot.listening)
-    metrics = role.metrics if isinstance(role, Sync | ReplicaWorker) else None
-    return listening if metrics is None else [*listening, metrics]
+    if isinstance(role, Sync | ReplicaWorker):
+        if role.metrics is not None:
+            listening.append(role.metrics)
+        if role.admin is not None:
+            listening += role.admin.listening
+    return listening
 
 
 def _run_with_own_sockets(role: ChildRole, sockets: Iterable[socket.socket], pipe: int) -> ExitCode:

@@ -16,7 +16,6 @@ from ff_proxy.config.declare import Mode, Option, Status, build, missing
 from ff_proxy.config.records import ROLES, ModeOptions
 from ff_proxy.config.settings import Settings
 from ff_proxy.config.spelling import near_miss
-from ff_proxy.config.value_types import OFF
 from ff_proxy.model.keys import Secret
 
 GO_DEFAULT_SECRET: Final = "secret"  # noqa: S105  (the published default of the Go proxy, which must be warned about)
@@ -26,8 +25,6 @@ _NEEDED: Final = {
     Mode.GENERATE: " to connect to Harness, which generate-offline-config does even if offline is set",
     Mode.REPLICA: " by read-replica, which serves from there",
 }
-# Values of a pending option that change nothing.
-_HARMLESS_VALUES: Final = (None, False, "", (), OFF)
 _SERVICES: Final = ("admin-service", "client-service", "metric-service", "sdk-base-url", "sdk-events-url")
 # Variables that Kubernetes sets for every Service of the namespace.
 _KUBERNETES_VARIABLE: Final = re.compile(
@@ -80,8 +77,6 @@ def warnings(settings: Settings) -> Iterator[str]:
         flag, status = setting.option.flag, setting.option.status
         if status is Status.IGNORED and settings.given(flag):
             yield f"{flag} is ignored: it is accepted only for compatibility"
-        if status is Status.PENDING and settings.given(flag) and setting.value not in _HARMLESS_VALUES:
-            yield f"{flag} is not supported yet and is ignored"
     if mode in {Mode.ONLINE, Mode.GENERATE}:
         yield from _upstream_warnings(settings)
     if mode is not Mode.GENERATE:

@@ -40,8 +40,6 @@ class Status(Enum):
     """How far an option is supported."""
 
     USED = "used"
-    PENDING = "pending"
-    """Not implemented yet: setting it logs a warning."""
     IGNORED = "ignored"
     """An option of the Go proxy that has no effect here."""
 

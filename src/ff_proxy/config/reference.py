@@ -125,5 +125,3 @@ def _remarks(option: Option[Any], required: _Required) -> Iterator[str]:
         yield f"required by {' and '.join(modes)} mode"
     if option.status is Status.IGNORED:
         yield "ignored"
-    if option.status is Status.PENDING:
-        yield "not supported yet"

@@ -8,7 +8,6 @@ from ff_proxy.config import value_types as kinds
 from ff_proxy.config.addresses import HostPort, Network
 from ff_proxy.config.declare import (
     Option,
-    Status,
     group,
     is_given,
     option,
@@ -144,14 +143,12 @@ class AdminOptions:
         HostPort("127.0.0.1", 7001),
         "Address of the status page and admin API, or off; requires admin-token unless it is loopback",
         name="admin-address",
-        status=Status.PENDING,
     )
     token: Secret | None = option(
         kinds.SECRET,
         None,
         "Token that the status page and admin API require",
         name="admin-token",
-        status=Status.PENDING,
         reloadable=True,
     )
     explicit: bool = is_given("admin-address")

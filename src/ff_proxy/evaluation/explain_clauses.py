@@ -12,9 +12,9 @@ from ff_proxy.model.feature import Clause, Segment
 _MAX_NAMES: Final = 8
 _MAX_QUOTED: Final = 200
 _MAX_DEPTH: Final = 8
-_SEVERAL_VALUES: Final = frozenset({"in", SEGMENT_MATCH})
+SEVERAL_VALUES: Final = frozenset({"in", SEGMENT_MATCH})
 # How to describe each operator when it holds, and when it does not.
-_WORDS: Final[Mapping[str, tuple[str, str]]] = {
+OPERATOR_WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "equal": ("equals", "does not equal"),
     "equal_sensitive": ("is exactly", "is not exactly"),
     "starts_with": ("starts with", "does not start with"),
@@ -142,11 +142,11 @@ def join_names(names: Sequence[str], max_names: Callable[[str], str] = quote) ->
 def _clause_text(clause: Clause, value: str, holds: bool, *, possible: bool) -> str:
     attribute = display_name(clause.attribute)
     seen = f"{attribute} is {quote(value)}" if value else f"{attribute} is empty or missing"
-    words = _WORDS.get(clause.op)
+    words = OPERATOR_WORDS.get(clause.op)
     if words is None:
         return f"{seen}: the operator {quote(clause.op)} is not known, so this never holds"
     relation = words[0] if holds else words[1]
-    if clause.op in _SEVERAL_VALUES:
+    if clause.op in SEVERAL_VALUES:
         text = f"{seen}: {relation} {join_names(clause.values)}"
     else:
         text = f"{seen}: {relation} {quote(clause.values[0]) if clause.values else 'anything'}"

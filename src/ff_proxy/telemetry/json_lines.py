@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final, TextIO
+from typing import Final, Protocol
 
 import msgspec
 
@@ -12,11 +12,23 @@ _SECOND: Final = 1_000_000_000
 _PLAIN: Final = frozenset({str, int, float, bool, list, dict, type(None)})
 
 
-class JsonLines:
-    """Writes to ``out``. A line that cannot be written is dropped: a full disk must not stop the proxy."""
+class Output(Protocol):
+    """Where lines go."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def write(self, text: str, /) -> object:
+        """Take in whole lines."""
+        ...
+
+    def flush(self) -> object:
+        """Send off what was written."""
+        ...
+
+
+class JsonLines:
+    """Writes to ``outputs``. A line that cannot be written is dropped: a full disk must not stop us."""
+
+    def __init__(self, *outputs: Output) -> None:
+        self._outputs = outputs
         self._encode = msgspec.json.Encoder(enc_hook=str).encode
         self._second = -1
         self._stamp = ""
@@ -32,9 +44,10 @@ class JsonLines:
 
     def send(self, text: str) -> None:
         """Write encoded lines."""
-        with suppress(OSError, ValueError):
-            self._out.write(text)
-            self._out.flush()
+        for output in self._outputs:
+            with suppress(OSError, ValueError):
+                output.write(text)
+                output.flush()
 
     def beginning(self, bound: Mapping[str, object], facts: Mapping[str, object]) -> str:
         """The start of a line up to ``facts``, for repeated use."""

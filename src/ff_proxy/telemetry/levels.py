@@ -28,6 +28,16 @@ class LogLevels:
         self.least = 0
         self.change(default, environments or {})
 
+    @property
+    def default(self) -> str:
+        """The level of lines about no environment in particular."""
+        return logging.getLevelName(self._default)
+
+    @property
+    def environments(self) -> Mapping[str, str]:
+        """Levels of single environments."""
+        return {name: logging.getLevelName(level) for name, level in self._environments.items()}
+
     def change(self, default: str, environments: Mapping[str, str]) -> None:
         """Change the levels, also for existing loggers."""
         self._default = _LEVELS[default]

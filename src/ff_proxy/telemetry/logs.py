@@ -14,6 +14,7 @@ from ff_proxy.errors import FfProxyError, StoreUnavailable
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry.json_lines import JsonLines
 from ff_proxy.telemetry.levels import LogLevels
+from ff_proxy.telemetry.log_ring import LogRing
 
 _ONCE_BYTES: Final = 512 * 1024
 
@@ -39,10 +40,11 @@ class Logger(Protocol):
 
 
 class _TextLines:
-    """Lines for people, by ``structlog``."""
+    """Lines for people, by ``structlog``; ``kept`` writes them for programs as well."""
 
-    def __init__(self, out: TextIO, *, colors: bool) -> None:
+    def __init__(self, out: TextIO, kept: JsonLines, *, colors: bool) -> None:
         self._out = out
+        self._kept = kept
         self._render = structlog.dev.ConsoleRenderer(colors=colors)
 
     def write(self, level: str, event: str, bound: Mapping[str, object], facts: Mapping[str, object]) -> None:
@@ -56,6 +58,7 @@ class _TextLines:
         with suppress(OSError, ValueError):
             self._out.write(f"{self._render(None, level, shown)}\n")
             self._out.flush()
+        self._kept.write(level, event, bound, facts)
 
 
 class _Lines(Protocol):
@@ -73,6 +76,11 @@ class LeveledLogger:
         self._lines = lines
         self._levels = levels
         self._bound = bound
+
+    @property
+    def levels(self) -> LogLevels:
+        """Which lines are written."""
+        return self._levels
 
     @property
     def debugging(self) -> bool:
@@ -130,16 +138,18 @@ def make_logger(
     *,
     form: str = "auto",
     colors: bool = True,
+    ring: LogRing | None = None,
 ) -> LeveledLogger:
     """A logger that writes lines of ``level`` (DEBUG, INFO, WARNING, ERROR) and above to ``stream``.
 
     ``form`` is ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere; only a terminal
-    gets ``colors``. Every line carries ``process`` if there is one.
+    gets ``colors``. Every line carries ``process`` if there is one, and is kept in ``ring`` as well.
     """
     out = stream if stream is not None else sys.stdout
     terminal = out.isatty()
     text = form == "text" or (form == "auto" and terminal)
-    lines = _TextLines(out, colors=terminal and colors) if text else JsonLines(out)
+    kept = () if ring is None else (ring,)
+    lines = _TextLines(out, JsonLines(*kept), colors=terminal and colors) if text else JsonLines(out, *kept)
     levels = level if isinstance(level, LogLevels) else LogLevels(level)
     return LeveledLogger(lines, levels, {"process": process} if process else {})
 

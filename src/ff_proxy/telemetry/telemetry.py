@@ -1,9 +1,9 @@
 """The one object that rooms report to."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 
 from ff_proxy.errors import StoreError, UpstreamError
 from ff_proxy.model.clock import Clock
@@ -12,6 +12,8 @@ from ff_proxy.telemetry.failures import Failures
 from ff_proxy.telemetry.grouped_lines import GroupedLines
 from ff_proxy.telemetry.harness_troubles import HarnessTroubles
 from ff_proxy.telemetry.incidents import Incidents
+from ff_proxy.telemetry.levels import LogLevels
+from ff_proxy.telemetry.log_ring import LogRing
 from ff_proxy.telemetry.logs import LeveledLogger, OnceLog, make_logger
 from ff_proxy.telemetry.metrics import Metrics
 from ff_proxy.telemetry.notices import Notices
@@ -27,6 +29,7 @@ class Telemetry:
         registry: where the metrics are registered; a new one by default.
         shown: the registry that is exposed; by default this one.
         replica: this process never talks to Harness; some metrics have other names then.
+        recent: has the last lines of ``logger``.
 
     Attributes:
         began: the monotonic second at which it was made, which is among the first things a process does.
@@ -43,7 +46,9 @@ class Telemetry:
         *,
         shown: CollectorRegistry | None = None,
         replica: bool = False,
+        recent: LogRing | None = None,
     ) -> None:
+        self.recent = recent if recent is not None else LogRing()
         self.began = clock.monotonic()
         self._logger = logger
         self._clock = clock
@@ -72,6 +77,11 @@ class Telemetry:
             self._notices[room] = Notices(self.logger(room), self.grouped_lines)
         return self._notices[room]
 
+    @property
+    def levels(self) -> LogLevels:
+        """Which lines are written; they can be changed."""
+        return self._logger.levels
+
     def now(self) -> float:
         """The monotonic second."""
         return self._clock.monotonic()
@@ -95,6 +105,10 @@ class Telemetry:
     def dropped(self, container: str) -> Callable[[int], object]:
         """What counts the entries that ``container`` drops (see ``bounded.BoundedMap``)."""
         return self.metrics.entries_dropped.labels(container).inc
+
+    def collect(self) -> Iterable[Metric]:
+        """The figures, of all processes where several share them."""
+        return self._shown.collect()
 
     def exposition(self) -> bytes:
         """The figures as Prometheus text."""

@@ -8,7 +8,7 @@ import pytest
 
 from ff_proxy.config import records
 from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import Mode, Status, build, is_given, option, options_of, required
+from ff_proxy.config.declare import Mode, build, is_given, option, options_of, required
 from ff_proxy.config.load import load
 from ff_proxy.config.reference import as_markdown, as_text
 from ff_proxy.config.settings import read_settings
@@ -56,7 +56,7 @@ class Small:
 
     name: str = required(kinds.TEXT, "Who")
     size: int = option(kinds.whole_number(0), 3, "How much", fallback="weight")
-    weight: int = option(kinds.whole_number(0), 4, "How heavy", status=Status.PENDING)
+    weight: int = option(kinds.whole_number(0), 4, "How heavy")
     chosen: bool = is_given("size")
 
 
@@ -105,25 +105,6 @@ def records_within(record: type[Any]) -> Iterator[type[Any]]:
                 and inner.__module__.endswith(("records", "_options"))
             ):
                 yield from records_within(inner)
-
-
-@pytest.mark.parametrize(
-    "pending", [found for found in records.ALL if found.status is Status.PENDING], ids=lambda one: one.flag
-)
-def test_what_nothing_reads_yet_warns(pending: Any) -> None:
-    """Rather than be accepted in silence."""
-    examples = {
-        "host": "127.0.0.1",
-        "base-path": "/ff",
-        "access-log": "all",
-        "admin-address": "127.0.0.1:9",
-        "memory-budget": "1 GiB",
-        "admin-token": "t",
-    }
-    text = examples.get(pending.flag) or pending.shown_default
-    values = {"offline": "true", "auth-secret": "s3", pending.flag: text}
-    (warning,) = as_flags(values).load().warnings
-    assert warning == f"{pending.flag} is not supported yet and is ignored"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+"""Who may use the admin address, and from where (spec/behaviour#admin)."""
+
+import base64
+import binascii
+import secrets
+from collections import deque
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+
+from ff_proxy.bounded import BoundedMap
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.keys import Secret
+
+COOKIE: Final = "ff_proxy_admin"
+SESSION_SECONDS: Final = 12 * 3600.0
+_MOST_SESSIONS: Final = 256
+_WINDOW_SECONDS: Final = 60.0
+_TRIES: Final = 10
+_TRIES_OF_ALL: Final = 200
+_TRACKED_BYTES: Final = 256 * 1024
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+_SAME: Final = frozenset({"same-origin", "none"})
+
+
+class FailedTries:
+    """Counts wrong tokens of the last minute, per client address and of all addresses."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._of_all: deque[float] = deque(maxlen=_TRIES_OF_ALL)
+        self._by_address: BoundedMap[str, tuple[float, ...]] = BoundedMap(_TRACKED_BYTES)
+
+    def too_many(self, address: str) -> bool:
+        """Whether ``address`` has to wait before its next try."""
+        since = self._clock.monotonic() - _WINDOW_SECONDS
+        mine = [at for at in self._by_address.get(address, ()) if at > since]
+        everybody = len(self._of_all) == _TRIES_OF_ALL and self._of_all[0] > since
+        return len(mine) >= _TRIES or everybody
+
+    def note(self, address: str) -> None:
+        """A wrong token came from ``address``."""
+        now = self._clock.monotonic()
+        self._of_all.append(now)
+        self._by_address.put(address, (*self._by_address.get(address, ()), now)[-_TRIES:])
+
+
+class AdminAccess:
+    """Checks tokens, sessions and origins.
+
+    Without a token only loopback is served: the address in ``Host`` must then be a loopback one too, since
+    otherwise any page in the operator's browser could reach it under a name of its own (DNS rebinding).
+
+    Args:
+        token: the present token, if there is one.
+        clock: ends sessions.
+    """
+
+    def __init__(self, token: Callable[[], Secret | None], clock: Clock) -> None:
+        self._token = token
+        self._clock = clock
+        self._sessions: dict[str, tuple[float, Secret]] = {}
+        self.tries: Final = FailedTries(clock)
+
+    @property
+    def open(self) -> bool:
+        """Whether no token is required."""
+        return self._token() is None
+
+    def matches(self, text: str) -> bool:
+        """Whether ``text`` is the token; takes as long for any."""
+        token = self._token()
+        return token is not None and secrets.compare_digest(
+            token.reveal().encode("utf-8", "surrogatepass"), text.encode("utf-8", "surrogatepass")
+        )
+
+    def begin_session(self) -> str:
+        """A new session's name, for the cookie."""
+        token = self._token()
+        assert token is not None  # noqa: S101  (sessions begin with a token that matches)
+        now = self._clock.monotonic()
+        self._sessions = {name: one for name, one in self._sessions.items() if one[0] > now}
+        while len(self._sessions) >= _MOST_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        name = secrets.token_urlsafe(32)
+        self._sessions[name] = (now + SESSION_SECONDS, token)
+        return name
+
+    def end_session(self, connection: HTTPConnection) -> None:
+        """Forget the session of this request."""
+        self._sessions.pop(_cookie(connection), None)
+
+    def in_session(self, connection: HTTPConnection) -> bool:
+        """Whether the request carries a session of the present token that has not ended."""
+        held = self._sessions.get(_cookie(connection))
+        return held is not None and held[0] > self._clock.monotonic() and held[1] == self._token()
+
+    def presented(self, connection: HTTPConnection) -> str | None:
+        """The token in ``Authorization``, as bearer or as the password of basic, if there is any."""
+        scheme, _, value = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return value.strip()
+        if scheme.lower() != "basic":
+            return None
+        try:
+            return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+
+    def right_host(self, connection: HTTPConnection) -> bool:
+        """Whether the request was meant for this address; see the class."""
+        return not self.open or _host_name(connection.headers.get("host", "")) in _LOOPBACK
+
+    @staticmethod
+    def same_origin(connection: HTTPConnection) -> bool:
+        """Whether a request that changes something comes from our own pages, or from no browser at all."""
+        site = connection.headers.get("sec-fetch-site")
+        if site is not None and site not in _SAME:
+            return False
+        origin = connection.headers.get("origin")
+        if origin is None:
+            # Browsers send it with every form; whoever has a cookie is a browser.
+            return COOKIE not in connection.headers.get("cookie", "")
+        return urlsplit(origin).netloc == connection.headers.get("host", "")
+
+
+def client_address(connection: HTTPConnection) -> str:
+    """Whom a request comes from."""
+    return connection.client.host if connection.client is not None else ""
+
+
+def _cookie(connection: HTTPConnection) -> str:
+    jar: SimpleCookie = SimpleCookie()
+    try:
+        jar.load(connection.headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    held = jar.get(COOKIE)
+    return held.value if held is not None else ""
+
+
+def _host_name(host: str) -> str:
+    """``Host`` without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.rpartition(":")[0] if ":" in host else host

@@ -1,0 +1,49 @@
+"""An offline directory as one archive, with everything that this proxy serves."""
+
+import gzip
+import io
+import tarfile
+from collections.abc import Sequence
+from typing import Final
+
+from ff_proxy.model.environment import Domain, EnvironmentConfig
+from ff_proxy.offline.format import OfflineEnvironment, encode_environment
+from ff_proxy.offline.layout import PREFIX
+from ff_proxy.snapshots.snapshot import Snapshot
+
+_FILE_MODE: Final = 0o600
+_DIRECTORY_MODE: Final = 0o700
+
+
+def make_archive(snapshots: Sequence[Snapshot], written: float) -> bytes:
+    """``tar.gz`` of what ``generate-offline-config`` would write, without targets; takes a while.
+
+    ``written`` is in seconds since the epoch.
+    """
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=int(written)) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for snapshot in sorted(snapshots, key=lambda one: one.environment):
+            folder = f"{PREFIX}{snapshot.environment}"
+            directory = tarfile.TarInfo(folder)
+            directory.type, directory.mode, directory.mtime = tarfile.DIRTYPE, _DIRECTORY_MODE, int(written)
+            archive.addfile(directory)
+            for name, data in encode_environment(_offline(snapshot), written).items():
+                entry = tarfile.TarInfo(f"{folder}/{name}")
+                entry.size, entry.mode, entry.mtime = len(data), _FILE_MODE, int(written)
+                archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def _offline(snapshot: Snapshot) -> OfflineEnvironment:
+    config = EnvironmentConfig(
+        info=snapshot.info,
+        flags={name: part.item for name, part in snapshot.items(Domain.FLAG).items()},
+        segments={name: part.item for name, part in snapshot.items(Domain.SEGMENT).items()},
+        keys=snapshot.keys,
+        revision=snapshot.revision,
+        since=snapshot.since,
+    )
+    return OfflineEnvironment(config, ())

@@ -1,0 +1,124 @@
+"""What the admin address needs of others, as narrow protocols and frozen records."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client import Metric
+
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.environment import UpstreamStatus
+from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.model.target import Target
+from ff_proxy.snapshots.registry import Listener
+from ff_proxy.snapshots.snapshot import Snapshot
+from ff_proxy.telemetry.log_ring import LogRing
+
+
+class Snapshots(Protocol):
+    """What this proxy serves."""
+
+    def get(self, environment: EnvironmentId) -> Snapshot | None:
+        """The environment's snapshot, or ``None`` while it is not loaded."""
+        ...
+
+    def all(self) -> Mapping[EnvironmentId, Snapshot]:
+        """Every loaded environment's snapshot."""
+        ...
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` after every change."""
+        ...
+
+
+class Statuses(Protocol):
+    """How each environment's connection to Harness is doing."""
+
+    async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
+        """The last status of every environment that has one; raises ``StoreError``."""
+        ...
+
+
+class KnownTargets(Protocol):
+    """Targets that SDKs have described."""
+
+    async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
+        """The stored target, or ``None``; raises ``StoreError``."""
+        ...
+
+
+class Levels(Protocol):
+    """Which log lines are written; see ``telemetry.levels``."""
+
+    @property
+    def default(self) -> str:
+        """The level of lines about no environment in particular."""
+        ...
+
+    @property
+    def environments(self) -> Mapping[str, str]:
+        """Levels of single environments."""
+        ...
+
+    def change(self, default: str, environments: Mapping[str, str]) -> None:
+        """Write by other levels from now on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyFacts:
+    """What does not change while the proxy runs. ``started`` is in seconds since the epoch."""
+
+    version: str
+    mode: str
+    store: str
+    address: str
+    processes: int
+    started: float
+    and_rules: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingRow:
+    """One option and its value as text, with secrets masked."""
+
+    section: str
+    flag: str
+    variable: str
+    value: str
+    source: str
+    given: bool
+    meaning: str
+    reloadable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadResult:
+    """What reading the options again has led to: ``problems`` if nothing was changed."""
+
+    changed: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminPorts:
+    """Everything that pages and API read.
+
+    ``collect`` gives the metrics of all processes of this proxy and may block for some milliseconds.
+    ``token`` is asked at every request.
+    """
+
+    facts: ProxyFacts
+    snapshots: Snapshots
+    statuses: Statuses
+    targets: KnownTargets
+    readiness: Callable[[], Readiness]
+    settings: Callable[[], Sequence[SettingRow]]
+    log: LogRing
+    levels: Levels
+    collect: Callable[[], Iterable[Metric]]
+    reload: Callable[[], ReloadResult]
+    token: Callable[[], Secret | None]
+    clock: Clock

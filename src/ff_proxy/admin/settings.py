@@ -1,0 +1,39 @@
+"""What can be changed while the proxy runs, for pages and API."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Final
+
+from ff_proxy.admin.ports import Levels, SettingRow
+from ff_proxy.errors import RequestError
+from ff_proxy.telemetry import Logger
+
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+_MOST_ENVIRONMENTS: Final = 1000
+
+
+def change_level(levels: Levels, log: Logger, level: str, environment: str = "") -> None:
+    """Write by another level, for all or for one environment; raises ``RequestError`` 400.
+
+    An empty ``level`` for an environment: it has none of its own any more.
+    """
+    wanted = level.upper()
+    if wanted not in LEVELS and (wanted or not environment):
+        raise RequestError(400, f"level must be one of {', '.join(LEVELS)}")
+    default, environments = levels.default, dict(levels.environments)
+    if not environment:
+        default = wanted
+    elif wanted:
+        environments[environment] = wanted
+    else:
+        environments.pop(environment, None)
+    if len(environments) > _MOST_ENVIRONMENTS:
+        raise RequestError(400, "too many environments have a level of their own")
+    levels.change(default, environments)
+    log.warning("log level changed until the next restart or reload", level=wanted, of=environment or "all")
+
+
+def by_section(rows: Sequence[SettingRow]) -> Mapping[str, Sequence[SettingRow]]:
+    """The options of each section, in the order in which they are declared."""
+    ordered = sorted(rows, key=lambda row: row.section)
+    return {section: list(found) for section, found in groupby(ordered, key=lambda row: row.section)}

@@ -1,0 +1,346 @@
+"""What pages and API say, as frozen records: both are made of the same ones."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from ff_proxy.admin.changes import ChangeLog
+from ff_proxy.admin.differences import Difference
+from ff_proxy.admin.figures import Figures, Sdk
+from ff_proxy.admin.ports import AdminPorts
+from ff_proxy.admin.words import Rule, flag_rules, group_rules, serve_text
+from ff_proxy.errors import StoreError
+from ff_proxy.model.environment import Domain, UpstreamStatus
+from ff_proxy.model.feature import FeatureConfig, Variation
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.snapshots.snapshot import Snapshot
+
+MOST_IDENTIFIERS: Final = 200
+_STORE_SECONDS: Final = 1.0
+
+
+class EnvironmentRow(msgspec.Struct, frozen=True, rename="camel"):
+    """An environment at a glance. ``data_age_seconds`` is ``None`` where there is no Harness."""
+
+    id: str
+    identifier: str
+    project: str
+    organization: str
+    loaded: bool
+    stream: str
+    stream_since: float | None
+    trouble: str
+    data_age_seconds: float | None
+    flags: int
+    groups: int
+    keys: int
+    sdk_streams: int
+    usage_waiting: int
+    leading: bool
+    revision: int
+    loaded_since: float | None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.identifier or self.id
+
+
+class Status(msgspec.Struct, frozen=True, rename="camel"):
+    """The whole proxy at a glance; times in seconds since the epoch."""
+
+    state: str
+    reasons: tuple[str, ...]
+    version: str
+    mode: str
+    store: str
+    address: str
+    processes: int
+    started: float
+    uptime_seconds: float
+    requests: int
+    failed_requests: int
+    events_sent: int
+    sdk_streams: int
+    usage_bodies_sent: int
+    usage_bodies_failed: int
+    usage_dropped: int
+    usage_waiting: int
+    resident_bytes: int
+    cpu_seconds: float
+    open_files: int
+    environments: tuple[EnvironmentRow, ...]
+
+
+class ChangeRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A change; ``differences`` has the places that changed."""
+
+    at: float
+    action: str
+    domain: str
+    identifier: str
+    version: int
+    differences: tuple[Difference, ...]
+
+
+class FlagRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A flag in a list."""
+
+    identifier: str
+    name: str
+    kind: str
+    on: bool
+    version: int
+    serves: str
+    rules: int
+
+
+class FlagView(msgspec.Struct, frozen=True, rename="camel"):
+    """A flag in words."""
+
+    identifier: str
+    name: str
+    description: str
+    kind: str
+    on: bool
+    version: int
+    variations: tuple[Variation, ...]
+    off_variation: str
+    rules: tuple[Rule, ...]
+    needed_by: tuple[str, ...]
+    changes: tuple[ChangeRow, ...]
+
+
+class GroupView(msgspec.Struct, frozen=True, rename="camel"):
+    """A target group in words."""
+
+    identifier: str
+    name: str
+    version: int
+    members: tuple[str, ...]
+    used_by: tuple[str, ...]
+
+
+class EnvironmentView(msgspec.Struct, frozen=True, rename="camel"):
+    """An environment with everything in it."""
+
+    summary: EnvironmentRow
+    flags: tuple[FlagRow, ...]
+    groups: tuple[GroupView, ...]
+    changes: tuple[ChangeRow, ...]
+    sdks: tuple[Sdk, ...]
+
+
+class Reader:
+    """Makes the records out of what ``ports`` give."""
+
+    def __init__(self, ports: AdminPorts, changes: ChangeLog) -> None:
+        self._ports = ports
+        self._changes = changes
+        self._statuses: Mapping[EnvironmentId, UpstreamStatus] = {}
+
+    async def status(self, figures: Figures) -> Status:
+        """The proxy as it is now."""
+        ports, now = self._ports, self._ports.clock.wall()
+        readiness = ports.readiness()
+        state = "starting"
+        if readiness.ready:
+            state = "degraded" if readiness.degraded else "ready"
+        rows = await self.environments(figures)
+        return Status(
+            state=state,
+            reasons=(*readiness.pending, *readiness.degraded, *readiness.refused),
+            version=ports.facts.version,
+            mode=ports.facts.mode,
+            store=ports.facts.store,
+            address=ports.facts.address,
+            processes=ports.facts.processes,
+            started=ports.facts.started,
+            uptime_seconds=max(0.0, now - ports.facts.started),
+            requests=int(figures.requests),
+            failed_requests=int(figures.failed),
+            events_sent=int(figures.events),
+            sdk_streams=figures.open_streams,
+            usage_bodies_sent=int(figures.usage_sent),
+            usage_bodies_failed=int(figures.usage_failed),
+            usage_dropped=int(figures.usage_dropped),
+            usage_waiting=sum(row.usage_waiting for row in rows),
+            resident_bytes=int(figures.resident_bytes),
+            cpu_seconds=figures.cpu_seconds,
+            open_files=int(figures.open_files),
+            environments=tuple(rows),
+        )
+
+    async def environments(self, figures: Figures) -> Sequence[EnvironmentRow]:
+        """Every environment that is loaded or has a status, by name."""
+        statuses = await self._stored()
+        held = self._ports.snapshots.all()
+        rows = [self._row(name, held.get(name), statuses.get(name), figures) for name in {*held, *statuses}]
+        return sorted(rows, key=lambda row: (row.project, row.name, row.id))
+
+    async def environment(self, snapshot: Snapshot, figures: Figures) -> EnvironmentView:
+        """One environment."""
+        statuses = await self._stored()
+        name = snapshot.environment
+        row = self._row(name, snapshot, statuses.get(name), figures)
+        # Thousands of flags take a while: SDKs that this process serves are not to wait for it.
+        return await asyncio.to_thread(self._environment, snapshot, row, figures)
+
+    def _environment(self, snapshot: Snapshot, row: EnvironmentRow, figures: Figures) -> EnvironmentView:
+        name = snapshot.environment
+        flags, groups = snapshot.engine.flags, snapshot.engine.segments
+        records = [flags[flag].record for flag in sorted(flags)]
+        users: dict[str, list[str]] = {}
+        for record in records:
+            for group in _groups_of(record):
+                users.setdefault(group, []).append(record.identifier)
+        return EnvironmentView(
+            row,
+            tuple(_flag_row(snapshot, record) for record in records),
+            tuple(
+                GroupView(
+                    group,
+                    _name_of(snapshot, Domain.SEGMENT, group),
+                    groups[group].record.version,
+                    group_rules(groups[group].record, and_rules=snapshot.engine.and_rules),
+                    tuple(users.get(group, ())),
+                )
+                for group in sorted(groups)
+            ),
+            self.changes(name),
+            tuple(one for one in figures.sdks if one.environment == name),
+        )
+
+    def flag(self, snapshot: Snapshot, identifier: str) -> FlagView | None:
+        """One flag, if there is such a flag."""
+        compiled = snapshot.engine.flags.get(identifier)
+        if compiled is None:
+            return None
+        record = compiled.record
+        needed_by = sorted(
+            other.record.identifier
+            for other in snapshot.engine.flags.values()
+            if any(entry.feature == identifier for entry in other.record.prerequisites)
+        )
+        doc = _doc_of(snapshot, Domain.FLAG, identifier)
+        return FlagView(
+            identifier=identifier,
+            name=_text(doc.get("name")),
+            description=_text(doc.get("description")),
+            kind=record.kind,
+            on=record.on,
+            version=record.version,
+            variations=record.variations,
+            off_variation=record.off_variation,
+            rules=flag_rules(record),
+            needed_by=tuple(needed_by),
+            changes=self.changes(snapshot.environment, flag=identifier),
+        )
+
+    def changes(self, environment: EnvironmentId, *, flag: str | None = None) -> tuple[ChangeRow, ...]:
+        """The newest changes, newest first."""
+        return tuple(
+            ChangeRow(
+                one.at,
+                {"create": "new", "patch": "changed", "delete": "deleted"}[one.action.value],
+                "flag" if one.domain is Domain.FLAG else "group",
+                one.identifier,
+                one.version,
+                one.differences,
+            )
+            for one in self._changes.of(environment, flag=flag)
+        )
+
+    async def _stored(self) -> Mapping[EnvironmentId, UpstreamStatus]:
+        """The statuses; the last known ones while the store does not answer."""
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_STORE_SECONDS):
+                self._statuses = await self._ports.statuses.statuses()
+        return self._statuses
+
+    def _row(
+        self,
+        name: EnvironmentId,
+        snapshot: Snapshot | None,
+        status: UpstreamStatus | None,
+        figures: Figures,
+    ) -> EnvironmentRow:
+        info = None if snapshot is None else snapshot.info
+        return EnvironmentRow(
+            id=name,
+            identifier="" if info is None else info.identifier,
+            project="" if info is None else info.project_identifier,
+            organization="" if info is None else info.organization_identifier,
+            loaded=snapshot is not None,
+            stream="none" if status is None else status.state.value.lower(),
+            stream_since=None if status is None or not status.since else status.since / 1000,
+            trouble="" if status is None else status.trouble or status.detail,
+            data_age_seconds=None if status is None else round(status.data_age(self._ports.clock.wall()), 1),
+            flags=0 if snapshot is None else len(snapshot.items(Domain.FLAG)),
+            groups=0 if snapshot is None else len(snapshot.items(Domain.SEGMENT)),
+            keys=0 if snapshot is None else len(snapshot.keys),
+            sdk_streams=figures.streams.get(name, 0),
+            usage_waiting=figures.usage_waiting.get(name, 0),
+            leading=name in figures.leading,
+            revision=0 if snapshot is None else snapshot.revision.counter,
+            loaded_since=None if snapshot is None else snapshot.since,
+        )
+
+
+def named_identifiers(snapshot: Snapshot) -> Sequence[str]:
+    """Identifiers of targets that flags and groups name, to pick from."""
+    found: set[str] = set()
+    for flag in snapshot.engine.flags.values():
+        for entry in flag.record.variation_map:
+            found.update(entry.targets[:MOST_IDENTIFIERS])
+    for group in snapshot.engine.segments.values():
+        found.update(sorted(group.record.included)[:MOST_IDENTIFIERS])
+    return sorted(found)[:MOST_IDENTIFIERS]
+
+
+def _flag_row(snapshot: Snapshot, record: FeatureConfig) -> FlagRow:
+    return FlagRow(
+        record.identifier,
+        _name_of(snapshot, Domain.FLAG, record.identifier),
+        record.kind,
+        record.on,
+        record.version,
+        serve_text(record.default_serve) if record.on else record.off_variation or "nothing",
+        len(record.rules) + len(record.variation_map) + len(record.prerequisites),
+    )
+
+
+def _groups_of(record: FeatureConfig) -> set[str]:
+    named = {group for entry in record.variation_map for group in entry.segments}
+    for rule in record.rules:
+        for clause in rule.clauses:
+            if clause.op == "segmentMatch":
+                named.update(clause.values)
+    return named
+
+
+def _name_of(snapshot: Snapshot, domain: Domain, identifier: str) -> str:
+    return _text(_doc_of(snapshot, domain, identifier).get("name"))
+
+
+class _Doc(msgspec.Struct):
+    name: object = None
+    description: object = None
+
+    def get(self, name: str) -> object:
+        """A field's value."""
+        return getattr(self, name)
+
+
+_decode: Final = msgspec.json.Decoder(_Doc).decode
+
+
+def _doc_of(snapshot: Snapshot, domain: Domain, identifier: str) -> _Doc:
+    return _decode(snapshot.items(domain)[identifier].item.wire)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

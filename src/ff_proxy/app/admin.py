@@ -1,0 +1,88 @@
+"""The admin address in a process: bound at the start, served by the one process that reports for all."""
+
+from collections.abc import Callable, Sequence
+
+from ff_proxy import __version__
+from ff_proxy.admin.app import AdminApp
+from ff_proxy.admin.ports import AdminPorts, KnownTargets, ProxyFacts, SettingRow, Snapshots, Statuses
+from ff_proxy.admin.server import AdminServer
+from ff_proxy.app.options_reload import OptionsReload
+from ff_proxy.app.process import ProcessContext
+from ff_proxy.app.start_lines import start_facts
+from ff_proxy.config.load import Loaded
+from ff_proxy.config.records import ServingOptions
+from ff_proxy.config.settings import DEFAULT
+from ff_proxy.http.sockets import Listening
+from ff_proxy.model.keys import Secret
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.services import Service
+
+
+def make_admin(
+    listening: Listening,
+    reload: OptionsReload,
+    options: ServingOptions,
+    *,
+    snapshots: Snapshots,
+    statuses: Statuses,
+    targets: KnownTargets,
+    readiness: Callable[[], Readiness],
+    context: ProcessContext,
+) -> Sequence[Service]:
+    """The services that serve the admin address on ``listening``; ``reload`` has the present options."""
+    telemetry, clock = context.telemetry, context.clock
+    log = telemetry.logger("admin")
+    app = AdminApp(
+        AdminPorts(
+            facts=_facts(reload.loaded, options, clock.wall()),
+            snapshots=snapshots,
+            statuses=statuses,
+            targets=targets,
+            readiness=readiness,
+            settings=lambda: setting_rows(reload.loaded),
+            log=telemetry.recent,
+            levels=telemetry.levels,
+            collect=telemetry.collect,
+            reload=reload,
+            token=lambda: _token(reload.loaded),
+            clock=clock,
+        ),
+        log,
+        lambda error: telemetry.failures.contained("admin address", error),
+    )
+    return [AdminServer(app, listening), app.history]
+
+
+def setting_rows(loaded: Loaded) -> Sequence[SettingRow]:
+    """Every option, as the settings page shows it."""
+    return [
+        SettingRow(
+            section=setting.option.section,
+            flag=setting.option.flag,
+            variable=setting.option.env,
+            value=setting.masked,
+            source=setting.place,
+            given=setting.place != DEFAULT,
+            meaning=setting.option.meaning,
+            reloadable=setting.option.reloadable,
+        )
+        for setting in loaded.report
+    ]
+
+
+def _facts(loaded: Loaded, options: ServingOptions, started: float) -> ProxyFacts:
+    facts = start_facts(loaded)
+    return ProxyFacts(
+        version=__version__,
+        mode=str(facts["mode"]),
+        store=str(facts["store"]),
+        address=str(facts["address"]),
+        processes=1 if options.workers == 1 else options.workers + 1,
+        started=started,
+        and_rules=options.and_rules,
+    )
+
+
+def _token(loaded: Loaded) -> Secret | None:
+    token: Secret | None = next(one.value for one in loaded.report if one.option.flag == "admin-token")
+    return token

@@ -1,0 +1,99 @@
+"""The last log lines, kept in memory for the admin address."""
+
+import json
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+_LINES: Final = 1000
+_BUDGET: Final = 1024 * 1024
+_BLOCK_OVERHEAD: Final = 80
+_LONGEST: Final = 4000
+_OWN: Final = frozenset({"ts", "level", "component", "event"})
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """One line: ``facts`` is JSON, ``about`` the environment or what of it the line is about, if any."""
+
+    at: str
+    level: str
+    component: str
+    event: str
+    about: str
+    facts: str
+
+    @property
+    def severity(self) -> int:
+        """The level as a number of ``logging``."""
+        return logging.getLevelNamesMapping().get(self.level.upper(), logging.INFO)
+
+
+class LogRing:
+    """The last lines, ``budget`` bytes at most; the oldest go first.
+
+    It is written to like a file, in whole lines of JSON, and reads them only when somebody asks.
+    """
+
+    def __init__(self, lines: int = _LINES, budget: int = _BUDGET) -> None:
+        self._blocks: Final[deque[str]] = deque()
+        self._most = lines
+        self._budget = budget
+        self._spent = 0
+        self._held = 0
+
+    def write(self, text: str) -> None:
+        """Keep these lines."""
+        self._blocks.append(text)
+        self._spent += len(text) + _BLOCK_OVERHEAD
+        self._held += text.count("\n")
+        while self._blocks and (
+            self._spent > self._budget or self._held - self._blocks[0].count("\n") >= self._most
+        ):
+            gone = self._blocks.popleft()
+            self._spent -= len(gone) + _BLOCK_OVERHEAD
+            self._held -= gone.count("\n")
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+    def lines(self, least: int = logging.DEBUG, environment: str = "", text: str = "") -> Iterator[LogLine]:
+        """Lines of that level and above, newest first, about ``environment`` and containing ``text``."""
+        wanted = text.casefold()
+        for block in reversed(list(self._blocks)):
+            for raw in reversed(block.splitlines()):
+                line = _read(raw)
+                if line is None or line.severity < least:
+                    continue
+                if environment and environment not in line.about:
+                    continue
+                if not wanted or wanted in f"{line.event} {line.facts}".casefold():
+                    yield line
+
+
+def _read(raw: str) -> LogLine | None:
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    facts = {name: fact for name, fact in line.items() if name not in _OWN}
+    return LogLine(
+        at=str(line.get("ts", "")),
+        level=str(line.get("level", "")),
+        component=str(line.get("component", "")),
+        event=_shortened(str(line.get("event", ""))),
+        about=_about(line),
+        facts=_shortened(json.dumps(facts, ensure_ascii=False)) if facts else "",
+    )
+
+
+def _about(line: Mapping[str, object]) -> str:
+    return " ".join(str(line[name]) for name in ("environment", "subject") if line.get(name))
+
+
+def _shortened(text: str) -> str:
+    # Half a character can be logged, but not sent.
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
