@@ -16,12 +16,10 @@ from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, problem
 from ff_proxy.http.response_cache import Entry
 from ff_proxy.http.server_state import Admission, ServerState
 
+# Bytes that a client may send ahead while it is not their turn; then nothing more is read.
 _AHEAD: Final = 64 * 1024
-"""Bytes that a client may send ahead while it is not their turn; then nothing more is read."""
-
+# What a connection may cost in one turn of the event loop: as much as one request that is answered anew.
 _TURN: Final = 16
-"""What a connection may cost in one turn of the event loop: as much as one request that is answered anew."""
-
 _SLICE_COST: Final = 4
 _HIT_COST: Final = 1
 _SILENT: Final = 1
@@ -40,29 +38,13 @@ class Connection(asyncio.Protocol):
         admission: its place among them.
     """
 
+    # fmt: off
     __slots__ = (
-        "_active",
-        "_admission",
-        "_ended",
-        "_exchange",
-        "_find",
-        "_finished",
-        "_free",
-        "_incoming",
-        "_logs",
-        "_outgoing",
-        "_peer",
-        "_reading",
-        "_recall",
-        "_scheduled",
-        "_seen",
-        "_since",
-        "_spared",
-        "_state",
-        "_task",
-        "_transport",
-        "_write",
+        "_active", "_admission", "_ended", "_exchange", "_find", "_finished", "_free", "_incoming", "_logs",
+        "_outgoing", "_peer", "_reading", "_recall", "_scheduled", "_seen", "_since", "_spared", "_state",
+        "_task", "_transport", "_write",
     )
+    # fmt: on
 
     def __init__(self, state: ServerState, admission: Admission) -> None:
         self._state: Final = state
