@@ -50,11 +50,11 @@ async def test_what_ends_other_programs_is_heard_by_every_process(tmp_path: Path
     command.signal(signal.SIGUSR1)
     everybody = workers + (workers > 1)
     for _ in range(everybody):
-        await command.until('"event": "tasks"')
+        await command.until('"event":"tasks"')
     command.signal(signal.SIGUSR2)
     command.signal(signal.SIGQUIT)
     assert await command.end() == 0
-    assert command.said.count('"event": "files are read again"') == workers
+    assert command.said.count('"event":"files are read again"') == workers
 
 
 @pytest.mark.parametrize("number", [*HARMLESS, signal.SIGQUIT])

@@ -18,7 +18,7 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.control_pipe import stop_on_control
-from ff_proxy.runtime.event_loop import run_until_told
+from ff_proxy.runtime.event_loop import run_until_stopped
 from ff_proxy.runtime.services import run_services
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import Telemetry
@@ -28,12 +28,12 @@ def run_single(loaded: Loaded) -> ExitCode:
     """Be the only process, until a signal or the end of the work; raises ``FfProxyError``."""
     role = single_role(loaded)
     unfinished = ExitCode.CRASH if isinstance(role, Generate) else ExitCode.OK
-    return run_until_told(partial(_single, role, loaded), unfinished=unfinished)
+    return run_until_stopped(partial(_single, role, loaded), unfinished=unfinished)
 
 
 def run_child(role: ChildRole, pipe: int) -> ExitCode:
     """Be one of several processes, until the supervisor says through ``pipe`` that it is over."""
-    code = run_until_told(partial(_child, role), listen=partial(stop_on_control, pipe))
+    code = run_until_stopped(partial(_child, role), listen=partial(stop_on_control, pipe))
     if isinstance(role, Sync | ReplicaWorker):  # other workers may still hand over to the sync process
         role.runtime.remove_if_orphaned()
     return code

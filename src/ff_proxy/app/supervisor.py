@@ -73,8 +73,8 @@ def supervise(loaded: Loaded) -> ExitCode:
             now=clock.monotonic,
             random=random.SystemRandom(),
             log=telemetry.logger("runtime"),
-            bury=partial(mark_dead, runtime.metrics),
-            leave=partial(_close, [one for each in sockets for one in each]),
+            on_exit=partial(mark_dead, runtime.metrics),
+            on_shutdown=partial(_close, [one for each in sockets for one in each]),
         )
         return supervisor.run()
 

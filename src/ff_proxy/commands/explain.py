@@ -27,7 +27,7 @@ from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.evaluation import Explanation, compile_engine, display_name, render
 from ff_proxy.model.evaluation import NoEvaluation
 from ff_proxy.model.target import Target
-from ff_proxy.runtime.event_loop import run_until_told
+from ff_proxy.runtime.event_loop import run_until_stopped
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.wire.config import read_target
 
@@ -87,7 +87,7 @@ def explain(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> Exi
     if command is None:
         return None
     options, _ = command
-    return run_until_told(partial(_run, options, out), unfinished=ExitCode.CRASH)
+    return run_until_stopped(partial(_run, options, out), unfinished=ExitCode.CRASH)
 
 
 async def _run(options: ExplainOptions, out: TextIO, _: Stop) -> ExitCode:

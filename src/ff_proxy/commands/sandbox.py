@@ -66,4 +66,4 @@ async def _run(state: SandboxState, options: SandboxOptions, out: TextIO) -> Non
         async with serve(state, options.host, options.port) as running:
             words = json.dumps(as_record(running)) if options.json else greeting(running)
             print(words, file=out, flush=True)
-            await stop.asked.wait()
+            await stop.requested.wait()

@@ -1,8 +1,8 @@
-"""How a supervisor tells its children what to do: a pipe each, of which a child holds the reading end.
+"""How a supervisor controls its children: one pipe for each, from which the child reads.
 
-A line with a number asks for a shutdown within that many seconds, a second such line for one at once; a line
-with a word is a ``ProcessRequest``. The end of the pipe means that the supervisor is gone: the child then
-goes down in order by itself.
+A line with a number requests a shutdown within that many seconds, a second such line an immediate one; a
+line with a word is a ``ProcessRequest``. The end of the pipe means that the supervisor is gone: then the
+child shuts down by itself.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from typing import Final
 
 from ff_proxy.runtime.signals import ProcessRequest, Stop
 
-_MOST: Final = 4096
+_READ_BYTES: Final = 4096
 _WORDS: Final = {wanted.value.encode(): wanted for wanted in ProcessRequest}
 
 
-def tell(pipe: int, seconds: float) -> None:
-    """Ask whoever reads ``pipe`` to be gone within ``seconds``; no error if it is gone already."""
+def send_stop(pipe: int, seconds: float) -> None:
+    """Have the child end within ``seconds``; no error if it has ended already."""
     _write(pipe, b"%f\n" % seconds)
 
 
-def forward(pipe: int, wanted: ProcessRequest) -> None:
-    """Ask whoever reads ``pipe`` for something else; no error if it is gone already."""
+def send_request(pipe: int, wanted: ProcessRequest) -> None:
+    """Pass a request on to the child; no error if it has ended already."""
     _write(pipe, f"{wanted.value}\n".encode())
 
 
@@ -36,22 +36,22 @@ def _write(pipe: int, line: bytes) -> None:
 
 @contextmanager
 def stop_on_control(pipe: int) -> Iterator[Stop]:
-    """A ``Stop`` that hears what is told through ``pipe`` (a descriptor); needs a running loop."""
+    """A ``Stop`` that is set through ``pipe``, a descriptor; needs a running loop."""
     stop = Stop()
     loop = asyncio.get_running_loop()
 
     def read() -> None:
-        told = os.read(pipe, _MOST)
-        for line in told.splitlines():
+        received = os.read(pipe, _READ_BYTES)
+        for line in received.splitlines():
             wanted = _WORDS.get(line)
             if wanted is None:
-                stop.ask(float(line))
+                stop.request_stop(float(line))
             else:
-                stop.request(wanted)
-        if not told:
+                stop.add_request(wanted)
+        if not received:
             loop.remove_reader(pipe)
-            if not stop.asked.is_set():
-                stop.ask()
+            if not stop.requested.is_set():
+                stop.request_stop()
 
     os.set_blocking(pipe, False)
     loop.add_reader(pipe, read)

@@ -1,4 +1,4 @@
-"""Signals before there is a loop to hear them; imported first of all, so it imports next to nothing."""
+"""Signals before the event loop runs; imported before everything else, so it imports next to nothing."""
 
 import signal
 import sys
@@ -8,14 +8,14 @@ from types import FrameType
 from typing import Final, NoReturn
 
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""They ask for a shutdown."""
+"""Signals that request a shutdown."""
 
 HARMLESS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""They ask for something else, and never end a process."""
+"""Signals that request something else, and never end the process."""
 
 
 def leave_when_signalled() -> None:
-    """From now on a signal that asks for a shutdown ends the process with exit code 0.
+    """From now on a signal that requests a shutdown ends the process with exit code 0.
 
     The first process of a container has no default action for SIGTERM: without this it would not end.
     """
@@ -38,7 +38,7 @@ def leave_on_signals() -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """From now on nothing but SIGKILL is heard: the process is about to end by itself."""
+    """From now on only SIGKILL has an effect: the process is about to end by itself."""
     for number in (*STOPPING, *HARMLESS):
         signal.signal(number, signal.SIG_IGN)
 

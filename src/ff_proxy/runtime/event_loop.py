@@ -14,7 +14,7 @@ from ff_proxy.runtime.signals import Stop, stop_on_signals
 
 _Result = TypeVar("_Result")
 
-# For a start to be given up, and for everything after a second signal.
+# Time to give up a start, and time for everything after a second signal.
 _START_SECONDS: Final = 5.0
 _HURRY_SECONDS: Final = 3.0
 
@@ -25,17 +25,17 @@ def run(main: Coroutine[object, object, _Result]) -> _Result:
         return runner.run(main)
 
 
-def run_until_told(
+def run_until_stopped(
     main: Callable[[Stop], Coroutine[object, object, ExitCode]],
     *,
     unfinished: ExitCode = ExitCode.OK,
     listen: Callable[[], AbstractContextManager[Stop]] = stop_on_signals,
 ) -> ExitCode:
-    """Run ``main`` on uvloop with signals being heard from its beginning to its end.
+    """Run ``main`` on uvloop, and handle signals from its beginning to its end.
 
-    A signal cancels it, and a second one what it still does then, unless it has taken over: a start may
-    take for ever, such as one that waits for a store. ``unfinished`` is the exit code if it was cancelled.
-    ``listen`` hears something else than signals. Whatever hangs then, the process ends in time.
+    A signal cancels it, and a second one cancels its clean-up, unless it shuts down by itself: a start may
+    wait for a store for ever. ``unfinished`` is the exit code if it was cancelled. ``listen`` replaces
+    signals by another source of stop requests. Whatever hangs then, the process ends in time.
     """
     last_resort = LastResort()
     try:
@@ -53,11 +53,11 @@ async def _watched(
     with listen() as stop:
         stop.arm = last_resort.arm
         working = asyncio.create_task(main(stop))
-        for signalled, patience in ((stop.asked, _START_SECONDS), (stop.at_once, _HURRY_SECONDS)):
+        for signalled, patience in ((stop.requested, _START_SECONDS), (stop.at_once, _HURRY_SECONDS)):
             waiting = asyncio.create_task(signalled.wait())
             await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
-            if signalled.is_set() and not (stop.taken_over and signalled is stop.asked):
+            if signalled.is_set() and not (stop.taken_over and signalled is stop.requested):
                 stop.arm(patience)
             if not stop.taken_over:
                 working.cancel()

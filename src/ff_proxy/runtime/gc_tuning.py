@@ -1,4 +1,4 @@
-"""The garbage collector of a process that keeps much for long (docs/decisions/0020-short-pauses.md)."""
+"""Tuning the garbage collector of a process that keeps many objects (docs/decisions/0020-short-pauses.md)."""
 
 import gc
 import time
@@ -14,11 +14,11 @@ _EVERY: Final = 5
 
 @contextmanager
 def tune_gc(seconds: Callable[[], float] = time.perf_counter) -> Iterator[None]:
-    """Within the context, what survives a long full pass of the collector is not looked at again.
+    """Within the context, objects that survive a long full collection are not visited again.
 
-    A full pass stops the process for as long as it takes to visit everything; so it visits only what came
-    since the last one that took long. What was put aside is still freed when nobody refers to it any more;
-    only circles stay that were alive then and became garbage later. ``seconds`` is a timer.
+    A full collection stops the process until it has visited everything; so it visits only objects that are
+    newer than the last long one. Frozen objects are still freed by reference count; only cycles stay that
+    were alive then and became garbage later. ``seconds`` is a timer.
     """
     watch = _Watch(seconds)
     young, middle, old = gc.get_threshold()

@@ -1,4 +1,4 @@
-"""The end of a process whose orderly end hangs: on a library, a disk, or a thread that nobody can cancel."""
+"""Ending a process whose shutdown hangs: in a library, on a disk, or in a thread that cannot be cancelled."""
 
 import os
 import sys
@@ -9,13 +9,13 @@ from typing import Final
 
 from ff_proxy.errors import ExitCode
 
-_LAST_WORDS: Final = "ff-proxy: the shutdown hangs, the process ends without waiting any longer\n"
+_MESSAGE: Final = "ff-proxy: the shutdown hangs, the process ends without waiting any longer\n"
 # Standard error may hang as well.
-_TALK_SECONDS: Final = 0.2
+_WRITE_SECONDS: Final = 0.2
 
 
 class LastResort:
-    """Ends the process with exit code 0 when the time that ``arm`` gave is over; ``disarm`` calls that off.
+    """Ends the process with exit code 0 after the time that ``arm`` sets; ``disarm`` cancels that.
 
     ``leave`` ends the process.
     """
@@ -25,27 +25,27 @@ class LastResort:
         self._timer: threading.Timer | None = None
 
     def arm(self, seconds: float) -> None:
-        """From now on there are so many seconds."""
+        """End the process after so many seconds."""
         self.disarm()
         self._timer = threading.Timer(seconds, self._end)
         self._timer.daemon = True
         self._timer.start()
 
     def disarm(self) -> None:
-        """The end was orderly."""
+        """The shutdown was complete."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _end(self) -> None:
-        talking = threading.Thread(target=_say, daemon=True)
-        talking.start()
-        talking.join(_TALK_SECONDS)
+        writing = threading.Thread(target=_write, daemon=True)
+        writing.start()
+        writing.join(_WRITE_SECONDS)
         self._leave(ExitCode.OK)
 
 
-def _say() -> None:
+def _write() -> None:
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-        sys.stderr.write(_LAST_WORDS)
+        sys.stderr.write(_MESSAGE)
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""How much memory there is, and what of it clients may fill (spec/behaviour#byte-bounds)."""
+"""How much memory there is, and how much of it clients may fill (spec/behaviour#byte-bounds)."""
 
 from collections.abc import Iterator
 from contextlib import suppress

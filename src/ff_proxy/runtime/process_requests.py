@@ -1,4 +1,4 @@
-"""Doing what a running process is asked for by a signal, other than to end."""
+"""Serving requests to a running process that come by signals, other than shutdown."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -14,7 +14,7 @@ _DEEPEST: Final = 100
 
 
 async def serve_requests(stop: Stop, reloads: Sequence[Callable[[], object]], log: Logger) -> None:
-    """Do what is asked for, until cancelled.
+    """Serve requests until cancelled.
 
     ``reloads`` read files again and log what has changed; they are called in a thread.
     """

@@ -1,4 +1,4 @@
-"""Children as forked processes: starting, telling, killing and reaping them, and hearing signals."""
+"""Child processes: forking, stopping, killing and reaping them, and handling signals."""
 
 import gc
 import os
@@ -10,16 +10,16 @@ from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
 from ff_proxy.errors import ExitCode, FfProxyError, StartupError
-from ff_proxy.runtime.control_pipe import forward, tell
+from ff_proxy.runtime.control_pipe import send_request, send_stop
 from ff_proxy.runtime.early_signals import STOPPING
 from ff_proxy.runtime.signals import REQUESTS, ProcessRequest
 from ff_proxy.runtime.stdio import flush_standard_output
 from ff_proxy.runtime.supervisor import Child, Ended
 
-# A terminal and some supervisors signal every process at once. The order in which we go down is ours.
+# A terminal and some service managers signal every process at once; the supervisor decides the order.
 _NOT_A_CHILDS: Final = (*STOPPING, *REQUESTS)
-_HEARD: Final = (*_NOT_A_CHILDS, signal.SIGCHLD)
-_MOST: Final = 4096
+_HANDLED: Final = (*_NOT_A_CHILDS, signal.SIGCHLD)
+_READ_BYTES: Final = 4096
 
 
 def _nothing() -> None:
@@ -30,9 +30,9 @@ class ForkedProcesses:
     """See ``Processes``; made by ``forked_processes``, in a process that has no other threads.
 
     Args:
-        awake: the reading end of a pipe to which every signal writes.
-        leave: called first thing in a child.
-        reload: called here, outside of signal handlers, when files are to be read again.
+        awake: the reading end of a pipe that every signal writes to.
+        leave: called first in a child.
+        reload: called in the supervisor, outside of signal handlers, to read files again.
     """
 
     def __init__(self, awake: int, leave: Callable[[], None], reload: Callable[[], object]) -> None:
@@ -40,27 +40,27 @@ class ForkedProcesses:
         self._reload = reload
         self._reload_asked = False
         self._leave = leave
-        self._asked = 0
+        self._stop_requests = 0
         self._pipes: dict[int, int] = {}
 
-    def ask(self) -> None:
-        """A shutdown is asked for."""
-        self._asked += 1
+    def request_stop(self) -> None:
+        """Count a request for a shutdown."""
+        self._stop_requests += 1
 
-    def asked(self) -> int:
+    def stop_requests(self) -> int:
         """See ``Processes``."""
-        return self._asked
+        return self._stop_requests
 
     def start(self, child: Child) -> int:
         """See ``Processes``; raises ``StartupError`` if the system has no room for another process."""
-        flush_standard_output()  # what waits there would be written twice
+        flush_standard_output()  # else its buffer would be written twice
         reading, writing = os.pipe()
         # No signal must find a child that still has its parent's handlers.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         try:
             pid = os.fork()
             if not pid:
-                self._be(child, reading, writing, before)
+                self._run_child(child, reading, writing, before)
         except OSError as error:
             os.close(writing)
             raise StartupError(f"no further process can be started: {error.strerror}") from error
@@ -71,15 +71,15 @@ class ForkedProcesses:
         self._pipes[pid] = writing
         return pid
 
-    def tell(self, pid: int, seconds: float) -> None:
+    def stop(self, pid: int, seconds: float) -> None:
         """See ``Processes``."""
-        tell(self._pipes[pid], seconds)
+        send_stop(self._pipes[pid], seconds)
 
-    def forward(self, wanted: ProcessRequest) -> None:
-        """Ask every child for it, and do our own part at the next ``wait``."""
+    def forward_request(self, wanted: ProcessRequest) -> None:
+        """Pass a request on to every child, and serve it here at the next ``wait``."""
         self._reload_asked |= wanted is ProcessRequest.RELOAD
         for pipe in tuple(self._pipes.values()):
-            forward(pipe, wanted)
+            send_request(pipe, wanted)
 
     @staticmethod
     def kill(pid: int) -> None:
@@ -95,32 +95,34 @@ class ForkedProcesses:
             if reaped:
                 os.close(self._pipes.pop(pid))
                 code = os.waitstatus_to_exitcode(status)
-                found.append(Ended(pid, code, _why(code)))
+                found.append(Ended(pid, code, _describe(code)))
         return found
 
     def wait(self, seconds: float | None) -> None:
         """See ``Processes``."""
         readable, _, _ = select.select([self._awake], [], [], seconds)
         if readable:
-            os.read(self._awake, _MOST)
+            os.read(self._awake, _READ_BYTES)
         if self._reload_asked:
             self._reload_asked = False
             self._reload()
 
     def close(self) -> None:
-        """Let go of every pipe."""
+        """Close every pipe."""
         while self._pipes:
             os.close(self._pipes.popitem()[1])
 
-    def _be(self, child: Child, reading: int, writing: int, mask: set[int | signal.Signals]) -> NoReturn:
-        """Be the child, from the fork to the end of its process."""
+    def _run_child(
+        self, child: Child, reading: int, writing: int, mask: set[int | signal.Signals]
+    ) -> NoReturn:
+        """The child, from the fork to the end of its process."""
         code = ExitCode.CRASH
         try:
             for number in _NOT_A_CHILDS:
                 signal.signal(number, signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._leave()
-            # Its siblings' pipes would stay open here when the parent dies, and they would not hear of it.
+            # Siblings must see the end of their pipes when the parent dies: no copy may stay open here.
             for pipe in (*self._pipes.values(), writing):
                 os.close(pipe)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -140,11 +142,9 @@ class ForkedProcesses:
 
 @contextmanager
 def forked_processes(reload: Callable[[], object] = _nothing) -> Iterator[ForkedProcesses]:
-    """Children of this process; while the context lasts, signals ask for a shutdown or are passed on.
+    """Child processes; within the context, signals request a shutdown or are passed on.
 
-    ``reload`` is called besides when files are to be read again.
-
-    What is still running when it ends is told so by the end of its pipe.
+    ``reload`` reads files again. Children that still run at the end see the end of their pipe.
     """
     awake, wake = os.pipe()
     os.set_blocking(awake, False)
@@ -157,17 +157,17 @@ def forked_processes(reload: Callable[[], object] = _nothing) -> Iterator[Forked
 
     processes = ForkedProcesses(awake, leave, reload)
 
-    def hear(number: int, _: object) -> None:
+    def handle(number: int, _: object) -> None:
         if number in STOPPING:
-            processes.ask()
+            processes.request_stop()
         elif number in REQUESTS:
-            processes.forward(REQUESTS[signal.Signals(number)])
+            processes.forward_request(REQUESTS[signal.Signals(number)])
 
-    before = {number: signal.signal(number, hear) for number in _HEARD}
+    before = {number: signal.signal(number, handle) for number in _HANDLED}
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     gc.collect()
     gc.disable()
-    gc.freeze()  # what is there now is shared with all children, as long as nobody touches it
+    gc.freeze()  # pages that nobody writes to stay shared with all children
     try:
         yield processes
     finally:
@@ -179,5 +179,5 @@ def forked_processes(reload: Callable[[], object] = _nothing) -> Iterator[Forked
         processes.close()
 
 
-def _why(code: int) -> str:
+def _describe(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"killed by signal {-code} ({signal.strsignal(-code)})"

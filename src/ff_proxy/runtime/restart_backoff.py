@@ -1,4 +1,4 @@
-"""When a child that died is started again: at once the first time, later and later if it keeps dying."""
+"""When to restart a child: at once the first time, with growing delays if it keeps dying."""
 
 from random import Random
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 from ff_proxy.model.backoff import Backoff
 
 _LIVED: Final = 10.0
-"""A child that has lived for so many seconds died of something new."""
+"""After so many seconds of life, a death counts as the first one."""
 
 
 class RestartBackoff:
-    """One child's waits: none, then about a second, doubled up to half a minute."""
+    """One child's delays: none, then about a second, doubled up to half a minute."""
 
     def __init__(self, random: Random) -> None:
         self._backoff = Backoff(random)

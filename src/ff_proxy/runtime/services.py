@@ -1,4 +1,4 @@
-"""Running services until they are told to stop: one that fails is run again, and the others go on."""
+"""Running services until a shutdown: one that fails is restarted, and the others go on."""
 
 import asyncio
 import traceback
@@ -25,21 +25,21 @@ _SOON_SECONDS: Final = 0.5
 
 
 class Service(Protocol):
-    """Something that runs for as long as the process does."""
+    """Something that runs as long as the process."""
 
     name: str
     ready: asyncio.Event
 
     async def run(self) -> None:
-        """Do the work until cancelled; it may be begun again after a failure."""
+        """Work until cancelled; it may be called again after a failure."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A step of going down: ``act`` is given the seconds that it may take, and is cut off after them.
+    """A step of a shutdown: ``act`` is called with the seconds that it may take, and cut off after them.
 
-    ``seconds`` is what it may take at most; what is left until the deadline may be less.
+    ``seconds`` is the most that it may take; there may be less until the deadline.
     """
 
     name: str
@@ -62,8 +62,8 @@ async def run_services(
     """Run all services in one task group until ``stop``, then the phases in order, then end the services.
 
     Everything is over within ``deadline`` seconds after the first signal (or the seconds that ``stop``
-    names), and at once after a second one. ``reloads`` are called when files are to be read again.
-    A service that ends or fails is reported and run again, and the others go on (spec/behaviour#containment).
+    names), and at once after a second one. ``reloads`` read files again on SIGHUP.
+    A service that ends or fails is reported and restarted, and the others go on (spec/behaviour#containment).
     An ``essential`` one ends the process: with the exit code of its error if it has one, else with ``CRASH``.
     """
     log = telemetry.logger("runtime")
@@ -86,13 +86,13 @@ async def run_services(
             )
             running.append(group.create_task(attending, name="requests"))
             running += [group.create_task(_guarded(service), name=service.name) for service in essential]
-            await stop.asked.wait()
+            await stop.requested.wait()
             seconds = deadline if stop.seconds is None else stop.seconds
             log.info("shutting down", deadline=round(seconds, 3))
-            # A moment before: to end a process takes one, too.
+            # A moment earlier: ending a process takes time, too.
             stop.arm(max(seconds - _GRACE, seconds / 2))
-            # Services have last steps too, and connections are given back.
-            await _go_down(phases, seconds - min(_ENDING_SECONDS, seconds / 8), stop, clock, log)
+            # Services have last steps too, and connections have to be closed.
+            await _run_phases(phases, seconds - min(_ENDING_SECONDS, seconds / 8), stop, clock, log)
             await _end(running, log)
     except BaseExceptionGroup as failures:
         code = _explain(_leaves(failures), log)
@@ -120,14 +120,16 @@ async def _guarded(service: Service) -> NoReturn:
     raise RuntimeError(f"service {service.name} ended by itself")
 
 
-async def _go_down(phases: Sequence[Phase], deadline: float, stop: Stop, clock: Clock, log: Logger) -> None:
+async def _run_phases(
+    phases: Sequence[Phase], deadline: float, stop: Stop, clock: Clock, log: Logger
+) -> None:
     end = clock.monotonic() + deadline
     for phase in phases:
         seconds = max(0.0, min(phase.seconds, end - clock.monotonic()))
         acting = asyncio.ensure_future(phase.act(seconds))
         hurry = asyncio.ensure_future(stop.at_once.wait())
-        # A moment more than it was given: an act that keeps to its time ends by itself. Those that come
-        # when the time is over share that moment.
+        # A moment more than it was given, so that an act that keeps to its time ends by itself. Phases after
+        # the deadline share that moment.
         grace = max(_LEAST, min(_GRACE, end + _GRACE - clock.monotonic()))
         limit = asyncio.ensure_future(clock.sleep(seconds + grace))
         try:
@@ -139,12 +141,12 @@ async def _go_down(phases: Sequence[Phase], deadline: float, stop: Stop, clock: 
                 waiting.cancel()
             await asyncio.wait({acting, hurry, limit}, timeout=_GRACE)
         if not acting.done():
-            acting.add_done_callback(_seen)  # it is not waited for any longer
+            acting.add_done_callback(_retrieve)  # nobody waits for it any longer
         elif not acting.cancelled() and (error := acting.exception()) is not None:
             log.error("shutdown phase failed", phase=phase.name, error=repr(error))
 
 
-def _seen(acting: asyncio.Future[object]) -> None:
+def _retrieve(acting: asyncio.Future[object]) -> None:
     if not acting.cancelled():
         acting.exception()
 

@@ -1,9 +1,9 @@
-"""What signals mean here, in every process and at every moment of its life.
+"""What signals mean, in every process and at every moment of its life.
 
 See spec/behaviour#shutdown, spec/behaviour#reload.
 
-SIGTERM, SIGINT and SIGQUIT ask for a shutdown, a second one for one at once. SIGHUP has files read again,
-SIGUSR1 has the tasks logged, SIGUSR2 is ignored: none of them ends the process, as they would by default.
+SIGTERM, SIGINT and SIGQUIT request a shutdown, a second one an immediate shutdown. SIGHUP reads files again,
+SIGUSR1 logs the tasks, SIGUSR2 is ignored: none of these ends the process, as they would by default.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _MOST_REQUESTS: Final = 8
 
 
 class ProcessRequest(Enum):
-    """What a process may be asked for besides its end."""
+    """What can be requested of a process besides its shutdown."""
 
     RELOAD = "reload"
     LOG_TASKS = "log-tasks"
@@ -31,7 +31,7 @@ REQUESTS: Final[Mapping[signal.Signals, ProcessRequest]] = {
     signal.SIGUSR1: ProcessRequest.LOG_TASKS,
     signal.SIGUSR2: ProcessRequest.NOTHING,
 }
-_HEARD: Final = (*STOPPING, *REQUESTS)
+_HANDLED: Final = (*STOPPING, *REQUESTS)
 
 
 def _nothing(_: float) -> None:
@@ -39,48 +39,48 @@ def _nothing(_: float) -> None:
 
 
 class Stop:
-    """What has been asked: ``asked`` by a first signal, ``at_once`` by a second one.
+    """A request for a shutdown: ``requested`` is set by a first signal, ``at_once`` by a second one.
 
-    ``taken_over`` says that somebody goes down in phases when asked, and is not to be cancelled.
-    ``seconds`` is how long that may take if whoever asked has said so. ``arm`` is told how many seconds are
-    left in any case, whatever hangs. ``requests`` are the other things that have been asked for.
+    ``taken_over``: the main coroutine shuts down by itself and must not be cancelled. ``seconds`` is how long
+    that may take, if the request says so. ``arm`` is called with the seconds after which the process ends,
+    whatever hangs. ``requests`` are requests for other things.
     """
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.at_once = asyncio.Event()
         self.taken_over = False
         self.seconds: float | None = None
         self.arm: Callable[[float], None] = _nothing
         self.requests: asyncio.Queue[ProcessRequest] = asyncio.Queue(_MOST_REQUESTS)
 
-    def ask(self, seconds: float | None = None) -> None:
-        """A signal came, or something that means the same."""
-        if self.asked.is_set():
+    def request_stop(self, seconds: float | None = None) -> None:
+        """Request a shutdown; the second time an immediate one."""
+        if self.requested.is_set():
             self.at_once.set()
             return
         self.seconds = seconds
-        self.asked.set()
+        self.requested.set()
 
-    def request(self, wanted: ProcessRequest) -> None:
-        """Something else is asked for; it is done when the process serves."""
-        with suppress(asyncio.QueueFull):  # as much waits to be done already
+    def add_request(self, wanted: ProcessRequest) -> None:
+        """Request something else, which is served once the services run."""
+        with suppress(asyncio.QueueFull):  # enough requests wait already
             self.requests.put_nowait(wanted)
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """A ``Stop`` that hears signals for as long as the context lasts; needs a running loop."""
+    """A ``Stop`` that signals set within the context; needs a running loop."""
     stop = Stop()
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _HEARD}
+    before = {number: signal.getsignal(number) for number in _HANDLED}
     for number in STOPPING:
-        loop.add_signal_handler(number, stop.ask)
+        loop.add_signal_handler(number, stop.request_stop)
     for number, wanted in REQUESTS.items():
-        loop.add_signal_handler(number, stop.request, wanted)
+        loop.add_signal_handler(number, stop.add_request, wanted)
     try:
         yield stop
     finally:
-        for number in _HEARD:
+        for number in _HANDLED:
             loop.remove_signal_handler(number)
             signal.signal(number, before[number])

@@ -1,4 +1,4 @@
-"""Standard input, output and error: closed or broken ones must not be the end of us."""
+"""Standard input, output and error, which may be closed or broken."""
 
 import os
 import sys
@@ -8,15 +8,15 @@ _FIRST_OTHER: Final = 3
 
 
 def open_standard_files() -> None:
-    """Open to nowhere what the parent closed of file descriptors 0, 1 and 2.
+    """Open ``/dev/null`` for those of file descriptors 0, 1 and 2 that the parent closed.
 
-    A socket would get their numbers otherwise: what is printed would go to an SDK, and the event loop
-    refuses to close them.
+    Otherwise a socket would get their numbers: output would be sent to an SDK, and the event loop refuses to
+    close them.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < _FIRST_OTHER:
         pass
     os.close(descriptor)
-    # They last as long as the process: nobody closes them.
+    # They stay open as long as the process runs.
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  (see above)
     if sys.stderr is None:
@@ -24,11 +24,11 @@ def open_standard_files() -> None:
 
 
 def flush_standard_output() -> bool:
-    """Whether everything that was printed has been written; if not, it is dropped, and nothing is raised."""
+    """Write what was printed; ``False`` if that fails, and the output is dropped."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        # The interpreter would try once more when it ends, and complain.
+        # Else the interpreter would try again at exit, and complain.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.close(nowhere)

@@ -1,6 +1,6 @@
-"""Keeping children alive, and taking them down in order: decisions only, ``processes`` carries them out.
+"""Keeping child processes alive, and stopping them in order; ``processes`` does what is decided here.
 
-Nothing here knows what the children do. It is plain code without loop or threads, so that forking is safe.
+There is no event loop and no thread, so that forking is safe.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,22 +21,22 @@ _HURRY: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process to be kept alive.
+    """A process to keep alive.
 
-    ``run`` is called in it with the reading end of its control pipe (see ``control``) and answers its exit
-    code. When everything goes down, children of a lower ``stage`` are gone before the next are told. ``rest``
-    is called here when the child has died and is not started again at once.
+    ``run`` is called in the child with the reading end of its control pipe (see ``control_pipe``) and returns
+    its exit code. At shutdown, children of a lower ``stage`` end before the next are stopped. ``on_backoff``
+    is called in the supervisor when the child has died and is not restarted at once.
     """
 
     name: str
     run: Callable[[int], ExitCode]
     stage: int = 0
-    rest: Callable[[], None] | None = None
+    on_backoff: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A process is no more: ``code`` is its exit code, or the negative number of the signal that ended it."""
+    """A process that has ended: ``code`` is its exit code, or minus the number of the signal."""
 
     pid: int
     code: int
@@ -46,20 +46,20 @@ class Ended:
 class Processes(Protocol):
     """What the supervisor needs of the operating system."""
 
-    def asked(self) -> int:
-        """How often a shutdown has been asked for."""
+    def stop_requests(self) -> int:
+        """How often a shutdown has been requested."""
         ...
 
     def start(self, child: Child) -> int:
-        """Start it: the process id; raises ``StartupError`` if there is no room for another process."""
+        """Start it and return its process id; raises ``StartupError`` if the system refuses."""
         ...
 
-    def tell(self, pid: int, seconds: float) -> None:
-        """Ask a process to be gone within ``seconds``; a second time: at once."""
+    def stop(self, pid: int, seconds: float) -> None:
+        """Have a process end within ``seconds``; the second time at once."""
         ...
 
     def kill(self, pid: int) -> None:
-        """End it."""
+        """Kill it."""
         ...
 
     def ended(self) -> Sequence[Ended]:
@@ -67,29 +67,29 @@ class Processes(Protocol):
         ...
 
     def wait(self, seconds: float | None) -> None:
-        """Return when a process ends or a shutdown is asked for, or after ``seconds``; or a little early."""
+        """Wait until a process ends, a shutdown is requested, or ``seconds`` are over; maybe less."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Life:
+class _Running:
     child: Child
     began: float
 
 
 class Supervisor:
-    """Runs children until a shutdown is asked for, or until one of them cannot go on for good.
+    """Runs children until a shutdown is requested, or until one of them can never go on.
 
     Args:
         children: started in this order.
-        processes: does it.
-        deadline: seconds from being asked to the end of the last child.
-        reserve: how many of them are kept for the last stage.
+        processes: starts and stops them.
+        deadline: seconds from the request to the end of the last child.
+        reserve: how many of them are reserved for the last stage.
         now: seconds of a monotonic clock.
         random: spreads restarts.
-        log: told of every death.
-        bury: called with the name of a child that has ended.
-        leave: called when everything begins to go down.
+        log: gets a line for every death.
+        on_exit: called with the name of a child that has ended.
+        on_shutdown: called when the shutdown begins.
     """
 
     def __init__(
@@ -102,8 +102,8 @@ class Supervisor:
         now: Callable[[], float],
         random: Random,
         log: Logger,
-        bury: Callable[[str], None],
-        leave: Callable[[], None],
+        on_exit: Callable[[str], None],
+        on_shutdown: Callable[[], None],
     ) -> None:
         self._children = children
         self._processes = processes
@@ -111,10 +111,10 @@ class Supervisor:
         self._reserve = reserve
         self._now = now
         self._log = log
-        self._bury = bury
-        self._leave = leave
+        self._on_exit = on_exit
+        self._on_shutdown = on_shutdown
         self._respawn = {child.name: RestartBackoff(random) for child in children}
-        self._running: dict[int, _Life] = {}
+        self._running: dict[int, _Running] = {}
         self._due: dict[Child, float] = dict.fromkeys(children, now())
         self._lived: set[str] = set()
         self._leaving: set[int] = set()
@@ -125,12 +125,12 @@ class Supervisor:
 
         Raises ``StartupError`` if the system has no room for all of them to begin with.
         """
-        while not self._processes.asked() and self._final is None:
+        while not self._processes.stop_requests() and self._final is None:
             self._start_due()
             self._processes.wait(self._until_due())
-            self._look_after()
+            self._reap()
         self._log.info("shutting down", deadline=self._deadline)
-        self._go_down()
+        self._shut_down()
         self._log.info("stopped")
         return ExitCode.OK if self._final is None else self._final
 
@@ -143,65 +143,67 @@ class Supervisor:
             except StartupError as error:
                 if child.name not in self._lived:
                     raise
-                # Others serve: one that is missing for a while is better than none.
+                # The others serve: one process less for a while is better than none.
                 self._due[child] = now + self._respawn[child.name].after(0.0)
                 self._log.error("process not started, trying again", of=child.name, error=str(error))
                 continue
             self._lived.add(child.name)
-            self._running[pid] = _Life(child, now)
+            self._running[pid] = _Running(child, now)
             self._log.info("process started", of=child.name, pid=pid)
 
     def _until_due(self) -> float | None:
         return max(0.0, min(self._due.values()) - self._now()) if self._due else None
 
-    def _look_after(self) -> None:
+    def _reap(self) -> None:
         for ended in self._processes.ended():
-            life = self._running.pop(ended.pid)
-            child = life.child
-            self._bury(child.name)
+            running = self._running.pop(ended.pid)
+            child = running.child
+            self._on_exit(child.name)
             if child.stage in self._leaving:
                 if ended.code:
-                    self._log.warning("process did not end well", of=child.name, pid=ended.pid, why=ended.why)
+                    self._log.warning(
+                        "process failed at shutdown", of=child.name, pid=ended.pid, why=ended.why
+                    )
                 continue
             if ended.code in _FINAL:
-                # Whatever it is, the next one would meet it too. It has said itself what.
+                # A restart would fail in the same way. The child has logged why.
                 self._final = self._final or ExitCode(ended.code)
                 self._log.error("process cannot go on", of=child.name, pid=ended.pid, why=ended.why)
                 continue
             now = self._now()
-            wait = self._respawn[child.name].after(now - life.began)
+            wait = self._respawn[child.name].after(now - running.began)
             self._due[child] = now + wait
-            if wait and child.rest is not None:
-                child.rest()
+            if wait and child.on_backoff is not None:
+                child.on_backoff()
             self._log.error(
-                "process died, it is started again",
+                "process died, restarting it",
                 of=child.name,
                 pid=ended.pid,
                 why=ended.why,
                 seconds=round(wait, 1),
             )
 
-    def _go_down(self) -> None:
-        self._leave()
+    def _shut_down(self) -> None:
+        self._on_shutdown()
         end = self._now() + self._deadline
         stages = sorted({child.stage for child in self._children})
         for stage in stages:
-            # Those of later stages are kept alive meanwhile: the others hand over to them what they hold.
+            # Children of later stages are kept alive meanwhile: they take what the others hand over.
             self._leaving.add(stage)
             self._due = {child: due for child, due in self._due.items() if child.stage != stage}
-            self._take_down(stage, end if stage == stages[-1] else end - self._reserve)
+            self._stop_stage(stage, end if stage == stages[-1] else end - self._reserve)
 
-    def _take_down(self, stage: int, end: float) -> None:
+    def _stop_stage(self, stage: int, end: float) -> None:
         for pid in self._of(stage):
-            self._processes.tell(pid, max(0.0, end - self._now()))
+            self._processes.stop(pid, max(0.0, end - self._now()))
         limit = max(end, self._now()) + _GRACE
         hurried = False
         while leaving := self._of(stage):
-            if not hurried and self._processes.asked() > 1:
+            if not hurried and self._processes.stop_requests() > 1:
                 hurried = True
                 limit = min(limit, self._now() + _HURRY)
                 for pid in leaving:
-                    self._processes.tell(pid, 0.0)
+                    self._processes.stop(pid, 0.0)
             if self._now() >= limit:
                 for pid in leaving:
                     self._log.warning("process does not end in time, killed", of=self._name(pid), pid=pid)
@@ -212,10 +214,10 @@ class Supervisor:
             due = self._until_due()
             left = max(0.0, limit - self._now())
             self._processes.wait(left if due is None else min(left, due))
-            self._look_after()
+            self._reap()
 
     def _of(self, stage: int) -> list[int]:
-        return [pid for pid, life in self._running.items() if life.child.stage == stage]
+        return [pid for pid, running in self._running.items() if running.child.stage == stage]
 
     def _name(self, pid: int) -> str:
         return self._running[pid].child.name

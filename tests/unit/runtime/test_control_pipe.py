@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ff_proxy.runtime.control_pipe import forward, stop_on_control, tell
+from ff_proxy.runtime.control_pipe import send_request, send_stop, stop_on_control
 from ff_proxy.runtime.signals import ProcessRequest
 
 
@@ -25,18 +25,18 @@ def pipe() -> Iterator[tuple[int, int]]:
 async def test_a_line_says_how_long_and_a_second_one_at_once(pipe: tuple[int, int]) -> None:
     """Also if both are read together."""
     with stop_on_control(pipe[0]) as stop:
-        tell(pipe[1], 6.5)
+        send_stop(pipe[1], 6.5)
         async with asyncio.timeout(5):
-            await stop.asked.wait()
+            await stop.requested.wait()
         assert stop.seconds == 6.5
         assert not stop.at_once.is_set()
-        tell(pipe[1], 0)
+        send_stop(pipe[1], 0)
         async with asyncio.timeout(5):
             await stop.at_once.wait()
         assert stop.seconds == 6.5
     with stop_on_control(pipe[0]) as stop:
-        tell(pipe[1], 1)
-        tell(pipe[1], 0)
+        send_stop(pipe[1], 1)
+        send_stop(pipe[1], 0)
         async with asyncio.timeout(5):
             await stop.at_once.wait()
 
@@ -46,7 +46,7 @@ async def test_the_end_of_the_pipe_asks_with_all_the_time_there_is(pipe: tuple[i
     with stop_on_control(pipe[0]) as stop:
         os.close(pipe[1])
         async with asyncio.timeout(5):
-            await stop.asked.wait()
+            await stop.requested.wait()
         assert stop.seconds is None
         await asyncio.sleep(0)
         assert not stop.at_once.is_set()
@@ -55,7 +55,7 @@ async def test_the_end_of_the_pipe_asks_with_all_the_time_there_is(pipe: tuple[i
 def test_telling_somebody_who_is_gone_is_no_error(pipe: tuple[int, int]) -> None:
     """It may have died a moment ago."""
     os.close(pipe[0])
-    tell(pipe[1], 1)
+    send_stop(pipe[1], 1)
 
 
 @pytest.mark.parametrize("wanted", list(ProcessRequest))
@@ -64,14 +64,14 @@ async def test_requests_are_passed_on_beside_a_shutdown(
 ) -> None:
     """In whatever order they are read; neither is taken for the other."""
     with stop_on_control(pipe[0]) as stop:
-        forward(pipe[1], wanted)
+        send_request(pipe[1], wanted)
         async with asyncio.timeout(5):
             assert await stop.requests.get() is wanted
-        assert not stop.asked.is_set()
-        tell(pipe[1], 3)
-        forward(pipe[1], wanted)
+        assert not stop.requested.is_set()
+        send_stop(pipe[1], 3)
+        send_request(pipe[1], wanted)
         async with asyncio.timeout(5):
-            await stop.asked.wait()
+            await stop.requested.wait()
             assert await stop.requests.get() is wanted
         assert stop.seconds == 3
         assert not stop.at_once.is_set()
@@ -81,6 +81,6 @@ def test_passing_on_to_somebody_who_is_gone_or_busy_is_no_error(pipe: tuple[int,
     """However often somebody signals."""
     os.set_blocking(pipe[1], False)
     for _ in range(20_000):
-        forward(pipe[1], ProcessRequest.RELOAD)
+        send_request(pipe[1], ProcessRequest.RELOAD)
     os.close(pipe[0])
-    forward(pipe[1], ProcessRequest.RELOAD)
+    send_request(pipe[1], ProcessRequest.RELOAD)

@@ -8,7 +8,7 @@ import pytest
 import uvloop
 
 from ff_proxy.errors import ExitCode, StartupError
-from ff_proxy.runtime.event_loop import run, run_until_told
+from ff_proxy.runtime.event_loop import run, run_until_stopped
 from ff_proxy.runtime.signals import Stop
 
 
@@ -33,9 +33,9 @@ def test_whoever_ends_by_itself_says_the_exit_code() -> None:
         await asyncio.sleep(0)
         raise StartupError("no")
 
-    assert run_until_told(ends) is ExitCode.CANNOT_START
+    assert run_until_stopped(ends) is ExitCode.CANNOT_START
     with pytest.raises(StartupError):
-        run_until_told(fails)
+        run_until_stopped(fails)
 
 
 def test_a_start_that_hangs_can_be_ended() -> None:
@@ -51,9 +51,9 @@ def test_a_start_that_hangs_can_be_ended() -> None:
             cleaned.append(True)
         return ExitCode.CRASH
 
-    assert run_until_told(hangs) is ExitCode.OK
+    assert run_until_stopped(hangs) is ExitCode.OK
     assert cleaned == [True]
-    assert run_until_told(hangs, unfinished=ExitCode.CRASH) is ExitCode.CRASH
+    assert run_until_stopped(hangs, unfinished=ExitCode.CRASH) is ExitCode.CRASH
 
 
 def test_cleaning_up_is_not_waited_for_for_ever() -> None:
@@ -73,7 +73,7 @@ def test_cleaning_up_is_not_waited_for_for_ever() -> None:
                 released.append(True)
         return ExitCode.CRASH
 
-    assert run_until_told(hangs) is ExitCode.OK
+    assert run_until_stopped(hangs) is ExitCode.OK
     assert released == [True]
 
 
@@ -83,8 +83,8 @@ def test_whoever_goes_down_in_phases_is_left_to_it() -> None:
     async def serves(stop: Stop) -> ExitCode:
         stop.taken_over = True
         os.kill(os.getpid(), signal.SIGTERM)
-        await stop.asked.wait()
+        await stop.requested.wait()
         await asyncio.sleep(0.01)
         return ExitCode.OK
 
-    assert run_until_told(serves, unfinished=ExitCode.CRASH) is ExitCode.OK
+    assert run_until_stopped(serves, unfinished=ExitCode.CRASH) is ExitCode.OK

@@ -56,7 +56,7 @@ def test_whatever_hangs_the_process_ends(hanging: str) -> None:
         f"""
         import asyncio, os, signal, time
         from ff_proxy.errors import ExitCode
-        from ff_proxy.runtime.event_loop import run_until_told
+        from ff_proxy.runtime.event_loop import run_until_stopped
 
         async def forever():
             while True:
@@ -68,12 +68,12 @@ def test_whatever_hangs_the_process_ends(hanging: str) -> None:
         async def main(stop):
             stop.taken_over = True
             os.kill(os.getpid(), signal.SIGTERM)
-            await stop.asked.wait()
+            await stop.requested.wait()
             stop.arm(0.1)
             {hanging}
             return ExitCode.OK
 
-        run_until_told(main)
+        run_until_stopped(main)
         os._exit(9)
         """
     )

@@ -25,7 +25,7 @@ async def test_each_request_is_served_in_turn() -> None:
         loop.call_soon_threadsafe(done.set)
 
     for wanted in (ProcessRequest.NOTHING, ProcessRequest.LOG_TASKS, ProcessRequest.RELOAD):
-        stop.request(wanted)
+        stop.add_request(wanted)
     serving = asyncio.create_task(
         serve_requests(stop, [lambda: read.append("one"), last], make_logger("INFO", out))
     )
@@ -36,14 +36,14 @@ async def test_each_request_is_served_in_turn() -> None:
     events = [str(line["event"]) for line in lines(out)]
     assert events[0] == "ignored"
     assert events[-1] == "files are read again"
-    assert not stop.asked.is_set()
+    assert not stop.requested.is_set()
 
 
 async def test_without_files_that_is_said() -> None:
     """Whoever signals sees that it was heard."""
     out, stop = StringIO(), Stop()
     serving = asyncio.create_task(serve_requests(stop, [], make_logger("INFO", out)))
-    stop.request(ProcessRequest.RELOAD)
+    stop.add_request(ProcessRequest.RELOAD)
     await FakeClock.settle()
     serving.cancel()
     assert [line["event"] for line in lines(out)] == ["there is nothing to read again"]

@@ -45,7 +45,7 @@ def test_a_child_is_told_through_its_pipe() -> None:
     """And its exit code is what it answers."""
     with forked_processes() as processes:
         pid = processes.start(Child("one", until_end))
-        processes.tell(pid, 2)
+        processes.stop(pid, 2)
         (ended,) = reaped(processes)
         assert (ended.pid, ended.code) == (pid, 0)
         pid = processes.start(Child("two", lambda _: ExitCode.CANNOT_START))
@@ -84,9 +84,9 @@ def test_children_hear_no_signals_and_the_parent_counts_them() -> None:
             os.kill(pid, number)
             os.kill(os.getpid(), number)
             processes.wait(5)
-        assert processes.asked() == 2
+        assert processes.stop_requests() == 2
         assert not processes.ended()
-        processes.tell(pid, 0)
+        processes.stop(pid, 0)
         assert [ended.code for ended in reaped(processes)] == [0]
 
 

@@ -115,7 +115,7 @@ async def test_phases_run_in_order_and_services_last_until_their_end() -> None:
     )
     await world.clock.settle()
     assert not running.done()
-    world.stop.ask()
+    world.stop.request_stop()
     assert await running is ExitCode.OK
     assert world.acted == [("one", 3), ("two", 2)]
     assert service.ended
@@ -131,7 +131,7 @@ async def test_what_is_left_of_the_deadline_is_what_a_phase_gets() -> None:
         await world.clock.sleep(7)
 
     running = world.run([Quiet()], [world.phase("one", 8, take_seven), world.phase("two", 60, hang)])
-    world.stop.ask()
+    world.stop.request_stop()
     await world.clock.advance(DEADLINE + 0.5)
     assert await running is ExitCode.OK
     assert world.acted == [("one", 8), ("two", 1)]
@@ -151,7 +151,7 @@ async def test_a_phase_that_hangs_is_cut_off() -> None:
     running = world.run(
         [service], [world.phase("one", 3, hang_and_tell), world.phase("two", 60, hang_and_tell)]
     )
-    world.stop.ask()
+    world.stop.request_stop()
     await world.clock.advance(DEADLINE + 1)
     assert await running is ExitCode.OK
     assert [(line["phase"], line["seconds"]) for line in world.said("shutdown phase cut off")] == [
@@ -178,7 +178,7 @@ async def test_the_deadline_is_armed_and_services_that_take_long_are_named() -> 
 
     running = world.run([Slow("slow one"), Quiet()], [])
     await world.clock.settle()
-    world.stop.ask()
+    world.stop.request_stop()
     async with asyncio.timeout(5):
         await hung.wait()
         assert await running is ExitCode.OK
@@ -190,10 +190,10 @@ async def test_a_second_signal_ends_every_phase_at_once() -> None:
     """No time passes at all."""
     world = World()
     running = world.run([Quiet()], [world.phase("one", 3, hang), world.phase("two", 3, hang)])
-    world.stop.ask()
+    world.stop.request_stop()
     await world.clock.settle()
     assert [name for name, _ in world.acted] == ["one"]
-    world.stop.ask()
+    world.stop.request_stop()
     assert await running is ExitCode.OK
     assert [name for name, _ in world.acted] == ["one", "two"]
     assert world.clock.monotonic() == 0
@@ -210,7 +210,7 @@ async def test_a_phase_that_fails_is_told_and_the_rest_goes_on() -> None:
         await asyncio.sleep(0)
 
     running = world.run([Quiet()], [world.phase("one", 3, fail), world.phase("two", 3, work)])
-    world.stop.ask()
+    world.stop.request_stop()
     assert await running is ExitCode.OK
     assert [name for name, _ in world.acted] == ["one", "two"]
     (line,) = world.said("shutdown phase failed")
@@ -266,7 +266,7 @@ async def test_a_service_that_fails_on_the_way_down_leaves_nothing_running() -> 
             ended.append(True)
 
     running = world.run([], [world.phase("one", 3, hang_and_tell)], [failing])
-    world.stop.ask()
+    world.stop.request_stop()
     await world.clock.settle()
     failing.go.set()
     assert await running is ExitCode.CANNOT_START
@@ -280,7 +280,7 @@ async def test_whoever_runs_services_takes_over_signals() -> None:
     running = world.run([Quiet()], [])
     await world.clock.settle()
     assert world.stop.taken_over
-    world.stop.ask()
+    world.stop.request_stop()
     assert await running is ExitCode.OK
 
 
@@ -300,7 +300,7 @@ async def test_a_cancellation_that_is_missed_is_repeated(monkeypatch: pytest.Mon
     deaf = Deaf()
     running = world.run([deaf, Quiet()], [])
     await world.clock.settle()
-    world.stop.asked.set()
+    world.stop.requested.set()
     async with asyncio.timeout(5):
         assert await running is ExitCode.OK
     assert deaf.ended
@@ -346,7 +346,7 @@ def test_a_service_that_fails_is_run_again_and_others_go_on(kind: type[BaseExcep
         assert len(world.said("service works again")) == 1
         counted = f'ff_proxy_service_failures_total{{service="stumbling"}} {times}.0'
         assert counted in world.telemetry.exposition().decode()
-        world.stop.ask()
+        world.stop.request_stop()
         assert await running is ExitCode.OK
 
     asyncio.run(scenario())
@@ -362,7 +362,7 @@ async def test_a_failing_service_makes_the_process_degraded() -> None:
     (reason,) = readiness.degraded
     assert "stumbling failed" in reason
     assert "list index out of range" in reason
-    world.stop.ask()
+    world.stop.request_stop()
     assert await running is ExitCode.OK
 
 
@@ -372,7 +372,7 @@ async def test_a_service_that_is_cancelled_by_nobody_is_run_again() -> None:
     running = world.run([stumbling], [])
     await world.clock.advance(1)
     assert stumbling.begun == 2
-    world.stop.ask()
+    world.stop.request_stop()
     assert await running is ExitCode.OK
 
 
@@ -391,7 +391,7 @@ async def test_an_error_in_the_moment_of_the_end_does_not_hide_it() -> None:
     world = World()
     running = world.run([Hiding()], [])
     await world.clock.settle()
-    world.stop.ask()
+    world.stop.request_stop()
     async with asyncio.timeout(5):
         assert await running is ExitCode.OK
 
@@ -402,5 +402,5 @@ async def test_pauses_between_tries_grow() -> None:
     running = world.run([stumbling], [])
     await world.clock.advance(600)
     assert 20 <= stumbling.begun <= 50
-    world.stop.ask()
+    world.stop.request_stop()
     assert await running is ExitCode.OK

@@ -14,12 +14,12 @@ from ff_proxy.runtime.signals import REQUESTS, ProcessRequest, Stop, stop_on_sig
 def test_the_second_signal_means_at_once() -> None:
     """The first one asks, the second one is impatient, and no further one changes anything."""
     stop = Stop()
-    assert not stop.asked.is_set()
-    stop.ask()
-    assert stop.asked.is_set()
+    assert not stop.requested.is_set()
+    stop.request_stop()
+    assert stop.requested.is_set()
     assert not stop.at_once.is_set()
     for _ in range(2):
-        stop.ask()
+        stop.request_stop()
         assert stop.at_once.is_set()
 
 
@@ -29,7 +29,7 @@ async def test_signals_that_ask_for_the_end_are_heard(number: signal.Signals) ->
     with stop_on_signals() as stop:
         os.kill(os.getpid(), number)
         async with asyncio.timeout(5):
-            await stop.asked.wait()
+            await stop.requested.wait()
 
 
 @pytest.mark.parametrize("number", HARMLESS)
@@ -42,7 +42,7 @@ async def test_other_signals_are_requests_and_end_nothing(number: signal.Signals
         async with asyncio.timeout(5):
             assert await stop.requests.get() is REQUESTS[number]
         assert stop.requests.qsize() < 10
-        assert not stop.asked.is_set()
+        assert not stop.requested.is_set()
 
 
 def test_every_request_has_a_signal_and_no_signal_two_meanings() -> None:

@@ -44,7 +44,7 @@ class System:
     def clock(self) -> float:
         return self.now
 
-    def asked(self) -> int:
+    def stop_requests(self) -> int:
         return self.signals
 
     def start(self, child: Child) -> int:
@@ -58,7 +58,7 @@ class System:
             self.at(self.now + self.lives[child.name], lambda: self.end(pid, 1))
         return self._next
 
-    def tell(self, pid: int, seconds: float) -> None:
+    def stop(self, pid: int, seconds: float) -> None:
         self.note(f"tell {seconds:g}", self.running[pid])
         if self.obeys:
             self.at(self.now + min(seconds, 1.0), lambda: self.end(pid, 0))
@@ -122,8 +122,8 @@ class World:
             now=self.system.clock,
             random=random.Random(1),
             log=make_logger("INFO", self.out),
-            bury=self.buried.append,
-            leave=lambda: self.left.append(self.system.now),
+            on_exit=self.buried.append,
+            on_shutdown=lambda: self.left.append(self.system.now),
         )
 
     def run(self, until: float = 100.0) -> ExitCode:
@@ -155,7 +155,7 @@ def test_children_are_started_in_order_and_taken_down_by_stages() -> None:
 
 
 def test_the_dead_are_replaced_at_once_and_then_later_and_later() -> None:
-    """At most every half minute; one line each; after a long life at once again."""
+    """At most every half minute; one line each; after a long running at once again."""
     world = World(ONE)
     world.system.lives["worker-1"] = 0.1
     assert world.run(300) is ExitCode.OK
@@ -164,7 +164,7 @@ def test_the_dead_are_replaced_at_once_and_then_later_and_later() -> None:
     assert waits[0] == pytest.approx(0.1)
     assert all(earlier < later for earlier, later in pairwise(waits[:5]))
     assert 15 <= waits[-1] <= 30.1
-    deaths = world.said("process died, it is started again")
+    deaths = world.said("process died, restarting it")
     assert len(deaths) == len(world.system.times("end worker-1")) - len(world.system.times("tell 7 worker-1"))
     assert {line["why"] for line in deaths} == {"code 1"}
     assert set(world.buried) == {"worker-1"}
@@ -174,7 +174,7 @@ def test_the_dead_are_replaced_at_once_and_then_later_and_later() -> None:
 def test_who_is_not_started_again_at_once_rests() -> None:
     """Nobody is to wait for it; the first time it is there again before anybody could."""
     rested: list[float] = []
-    world = World(Child("worker-1", never, rest=lambda: rested.append(world.system.now)))
+    world = World(Child("worker-1", never, on_backoff=lambda: rested.append(world.system.now)))
     world.system.lives["worker-1"] = 0.1
     assert world.run(2) is ExitCode.OK
     deaths = world.system.times("end worker-1")

@@ -24,7 +24,7 @@ from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKey
 from ff_proxy.model.target import Target
 from ff_proxy.offline.directory import read_directory
-from ff_proxy.runtime.event_loop import run_until_told
+from ff_proxy.runtime.event_loop import run_until_stopped
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.upstream.transport import Transport
 from ff_proxy.wire.saas_auth import auth_body
@@ -92,7 +92,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCod
     options, words = command
     if len(words) < 2 or not all(urlsplit(word).scheme in {"http", "https"} for word in words):  # noqa: PLR2004
         raise ConfigError("compare: name two proxies, as in ff-proxy compare http://old:7000 http://new:7000")
-    return run_until_told(partial(_run, words[0], words[1], options, out), unfinished=ExitCode.CRASH)
+    return run_until_stopped(partial(_run, words[0], words[1], options, out), unfinished=ExitCode.CRASH)
 
 
 async def _run(old: str, new: str, options: CompareOptions, out: TextIO, _: Stop) -> ExitCode:

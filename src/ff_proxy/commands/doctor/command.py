@@ -40,7 +40,7 @@ from ff_proxy.errors import ExitCode, StartupError
 from ff_proxy.http.tls import TlsFiles
 from ff_proxy.model.clock import Clock
 from ff_proxy.runtime.clock import SystemClock
-from ff_proxy.runtime.event_loop import run_until_told
+from ff_proxy.runtime.event_loop import run_until_stopped
 from ff_proxy.runtime.signals import Stop
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.tls.trust import client_trust
@@ -83,7 +83,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCod
         # In a container the proxy's flags are on the command line of process 1, and nowhere else.
         again = read_with_settings([*flags_of_the_container(), *argv], environ, DoctorOptions)
         options, settings = again or read
-    return run_until_told(partial(_run, options, settings, out), unfinished=ExitCode.CRASH)
+    return run_until_stopped(partial(_run, options, settings, out), unfinished=ExitCode.CRASH)
 
 
 async def _run(options: DoctorOptions, settings: Settings, out: TextIO, _: Stop) -> ExitCode:
