@@ -7,10 +7,11 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import httpx2
 import msgspec
 
 from ff_proxy.model.keys import EnvironmentId
@@ -68,6 +69,15 @@ class Report(msgspec.Struct, frozen=True):
     waiting: int
     lost: int
     twice: int
+
+
+class Endured(msgspec.Struct, frozen=True):
+    """A cell of the matrix that was gone through: seconds until all was in order, and what was so last."""
+
+    link: str
+    kind: str
+    seconds: float
+    last: str
 
 
 class ViolationError(AssertionError):
@@ -149,8 +159,8 @@ class Driver:
             self._changes += 1
             await asyncio.sleep(0.2)
 
-    async def endure(self, cells: Sequence[Cell], seconds: float, tell: Callable[[str], None]) -> None:
-        """Each trouble of the matrix in turn, for so long; ``tell`` is given a line about each.
+    async def endure(self, cells: Sequence[Cell], seconds: float, tell: Callable[[Endured], None]) -> None:
+        """Each trouble of the matrix in turn, for so long; ``tell`` is given what became of each.
 
         ``ViolationError`` if a promise was broken.
         """
@@ -160,8 +170,7 @@ class Driver:
             fresh = self._world.resources()
             for cell in cells:
                 await self._endure_one(cell, seconds)
-                took, last = f"{self._recovery[-1]:.1f} s", self._last or "at once"
-                tell(f"{self._world.form} | {cell.name} | in order after {took}: {last}")
+                tell(Endured(cell.link, cell.kind, round(self._recovery[-1], 1), self._last or "nothing"))
         await self._until("the end", self._usage_arrived)
         await self._judge_usage()
         await self._judge_rest(fresh)
@@ -175,7 +184,8 @@ class Driver:
         before = self._world.truth.numbers()
         while not trouble.done():
             for member in self._world.members:
-                states.add((await readiness(member.url))[1])
+                with suppress(httpx2.TransportError):
+                    states.add((await readiness(member.url))[1])
             known = known or self._behind(before) == ""
             await asyncio.wait([trouble], timeout=0.1)
         await trouble
@@ -254,7 +264,10 @@ class Driver:
         for member in self._world.members:
             if not member.life:
                 return f"{member.name} is not ready"
-            status, state, reasons = await readiness(member.url)
+            try:
+                status, state, reasons = await readiness(member.url)
+            except httpx2.TransportError as error:
+                return f"{member.name} does not answer: {type(error).__name__}"
             if (status, state) != (200, "ready"):
                 return f"{member.name} says {status} {state}: {reasons}"
         for environment in KEYS if self._world.form is not Form.OFFLINE else ():
@@ -376,7 +389,7 @@ async def run(form: Form, seed: int, seconds: float, place: Path, only: str = ""
 
 
 async def endure(
-    form: Form, cells: Sequence[Cell], seconds: float, place: Path, tell: Callable[[str], None]
+    form: Form, cells: Sequence[Cell], seconds: float, place: Path, tell: Callable[[Endured], None]
 ) -> None:
     """Go through cells of the matrix; see ``Driver.endure``."""
     async with world(form, place, seed=0) as made:

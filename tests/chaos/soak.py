@@ -172,6 +172,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
     parser.add_argument("-seconds", type=float, default=600.0)
     parser.add_argument("-seed", type=int, default=1)
+    parser.add_argument("-keep", action="store_true", help="keep the figures for docs/proof.md")
     asked = parser.parse_args()
     try:
         report = asyncio.run(
@@ -180,7 +181,8 @@ def main() -> int:
     except ViolationError as broken:
         sys.stderr.write(f"{broken}\n")
         return 1
-    write_record("soak", report)
+    if asked.keep:
+        write_record("soak", report)
     sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
     return 0
 
