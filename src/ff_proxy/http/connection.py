@@ -80,9 +80,8 @@ class Connection(asyncio.Protocol):
         if self._state.closing:
             self._transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """See asyncio."""
-        del exc
         self._let_go()
         self._outgoing.release()
         self._admission.leave()
@@ -104,10 +103,8 @@ class Connection(asyncio.Protocol):
         self._free = False
         if self._ended or not self._transport.can_write_eof():
             return False
-        exchange = self._exchange
-        if exchange is not None:
-            streams = exchange.route is not None and exchange.route.streams
-            return exchange.head.whole and not streams
+        if (exchange := self._exchange) is not None:
+            return exchange.head.whole and not (exchange.route is not None and exchange.route.streams)
         return self._outgoing.busy or self._scheduled
 
     def pause_writing(self) -> None:
@@ -275,8 +272,7 @@ class Connection(asyncio.Protocol):
         if self._spared and (exchange.route is None or not exchange.route.spared):
             self._respond(exchange, self._state.crowded)
             return _TURN
-        entry = self._find(head)
-        if entry is not None:
+        if (entry := self._find(head)) is not None:
             self._respond(exchange, entry.response)
             return _HIT_COST
         self._exchange = exchange
@@ -423,8 +419,7 @@ class Connection(asyncio.Protocol):
             if self._outgoing.stalled(now, limits.stall_seconds):
                 self._transport.abort()
         elif self._exchange is not None:
-            overdue = self._exchange.overdue(age, limits)
-            if overdue is not None:
+            if (overdue := self._exchange.overdue(age, limits)) is not None:
                 self._refuse(overdue)
         elif not self._incoming.empty:
             if age > limits.head_seconds:
@@ -439,10 +434,15 @@ class Connection(asyncio.Protocol):
         """See ``OpenConnection``."""
         self._free = False
 
+    @property
+    def idle(self) -> bool:
+        """See ``Evictable``."""
+        return self._exchange is None and not self._scheduled and self._incoming.empty
+
     def close_if_idle(self) -> None:
         """See ``OpenConnection``."""
         self._free = False
-        if self._exchange is None and not self._scheduled and self._incoming.empty:
+        if self.idle:
             self._end(whole=True)
 
     def abort(self) -> None:

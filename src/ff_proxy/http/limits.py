@@ -36,7 +36,7 @@ class Limits(msgspec.Struct, frozen=True):
     """
 
     connections: int
-    spared: int = 8
+    spared: int = 16
     per_peer: int = 0
     head_bytes: int = 384 * 1024
     head_fields: int = 128

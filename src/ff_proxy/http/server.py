@@ -129,9 +129,10 @@ class HttpServer:
         secure = None if self._tls is None else self._tls.context
         seconds = None if self._tls is None else _HANDSHAKE_SECONDS
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
+            _, made = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: Connection(self.state, admission), accepted, ssl=secure, ssl_handshake_timeout=seconds
             )
+            self.state.made(made, admission)
         except Exception as error:  # noqa: BLE001  (whatever a handshake fails of is no trouble of ours)
             self._log.debug("a connection was not made", error=str(error) or type(error).__name__)
             admission.leave()

@@ -41,6 +41,19 @@ class OpenConnection(Protocol):
         ...
 
 
+class Evictable(Protocol):
+    """A connection that may have to make room for another."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing has come that is not answered."""
+        ...
+
+    def abort(self) -> None:
+        """End at once."""
+        ...
+
+
 @final
 class Admission:
     """A connection's place among those that are let in, until it ``leave``s.
@@ -49,21 +62,22 @@ class Admission:
         peer: the client's address.
         spared: there are too many connections, in all or of this client: this one is for one request to a
             route that is spared.
+        gone: it has left.
     """
 
-    __slots__ = ("_left", "_on_left", "peer", "spared")
+    __slots__ = ("_on_left", "gone", "peer", "spared")
 
-    def __init__(self, peer: str, on_left: Callable[[str], None], *, spared: bool = False) -> None:
+    def __init__(self, peer: str, on_left: Callable[["Admission"], None], *, spared: bool = False) -> None:
         self.peer: Final = peer
         self.spared: Final = spared
         self._on_left: Final = on_left
-        self._left = False
+        self.gone = False
 
     def leave(self) -> None:
         """The connection is gone, or never came into being; once is enough."""
-        if not self._left:
-            self._left = True
-            self._on_left(self.peer)
+        if not self.gone:
+            self.gone = True
+            self._on_left(self)
 
 
 @final
@@ -117,6 +131,7 @@ class ServerState:
         self._parsers: Final[list[RequestParser]] = []
         self._parser = self.take_parser()
         self._peers: Final[Counter[str]] = Counter()
+        self._spared: Final[dict[Admission, Evictable]] = {}
         self.admitted = 0
         self.date = b""
         self._set_date()
@@ -132,23 +147,38 @@ class ServerState:
         if spared:
             self._refused.labels("limit").inc()
             self._once.warning("connection limit reached", limit=limits.connections)
-            if self.admitted >= limits.connections + limits.spared:
+            if self.admitted >= limits.connections + limits.spared and not self._make_room():
                 return None
         elif limits.per_peer and self._peers[peer] >= limits.per_peer and not self._addresses.trusts(peer):
             spared = True
             self._refused.labels("peer").inc()
             self._once.warning("too many connections of one client", peer, limit=limits.per_peer)
-            if self._peers[peer] >= limits.per_peer + limits.spared:
+            if self._peers[peer] >= limits.per_peer + limits.spared and not self._make_room():
                 return None
         self.admitted += 1
         self._peers[peer] += 1
         return Admission(peer, self._left, spared=spared)
 
-    def _left(self, peer: str) -> None:
+    def made(self, connection: Evictable, admission: Admission) -> None:
+        """An admitted connection has come into being."""
+        if admission.spared and not admission.gone:
+            self._spared[admission] = connection
+
+    def _make_room(self) -> bool:
+        """End a connection that is spared and asks for nothing: it must not keep out whoever does."""
+        for admission, connection in self._spared.items():
+            if connection.idle:
+                del self._spared[admission]
+                connection.abort()
+                return True
+        return False
+
+    def _left(self, admission: Admission) -> None:
+        self._spared.pop(admission, None)
         self.admitted -= 1
-        self._peers[peer] -= 1
-        if not self._peers[peer]:
-            del self._peers[peer]
+        self._peers[admission.peer] -= 1
+        if not self._peers[admission.peer]:
+            del self._peers[admission.peer]
 
     def own(self, task: asyncio.Future[_Result]) -> asyncio.Future[_Result]:
         """Keep a task until it ends, and cancel it when the server is aborted."""

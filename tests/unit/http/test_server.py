@@ -1,9 +1,11 @@
 """What the server promises whatever its routes are: every request ends, nobody starves another."""
 
 import asyncio
+import functools
 import gzip
 import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -247,6 +249,25 @@ async def test_connections_of_one_address_are_bounded() -> None:
             async with connected_to(server.port) as third:
                 assert (await third.response()).status == 503
         await until(lambda: server.state.admitted == 0)
+
+
+def _has(server: HttpServer, connections: int) -> bool:
+    return server.state.admitted == connections
+
+
+async def test_silent_connections_do_not_keep_probes_out() -> None:
+    """Beyond any limit, who asks for what is spared takes the place of who says nothing."""
+    routes = [Route("GET", "/", lambda _: json_response(200, b"{}"), spared=True), *ROUTES]
+    for limits in (Limits(connections=2, spared=2), Limits(connections=99, per_peer=2, spared=2)):
+        async with running_server(make_server(routes, limits=limits)) as server, AsyncExitStack() as stack:
+            for number in range(4):
+                await stack.enter_async_context(connected_to(server.port))
+                await until(functools.partial(_has, server, number + 1))
+            for _ in range(5):
+                async with connected_to(server.port) as probe:
+                    await probe.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    assert (await probe.response()).status == 200
+            assert server.state.admitted <= 5
 
 
 async def test_while_draining_each_answer_is_a_connections_last() -> None:
