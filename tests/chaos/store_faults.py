@@ -25,7 +25,8 @@ async def disk_full(world: World, _: random.Random) -> AsyncIterator[None]:
 @asynccontextmanager
 async def file_locked(world: World, _: random.Random) -> AsyncIterator[None]:
     """Another program holds the file, as a backup does."""
-    with closing(sqlite3.connect(_file(world), timeout=5, isolation_level=None)) as other:
+    made = sqlite3.connect(_file(world), timeout=5, isolation_level=None, check_same_thread=False)
+    with closing(made) as other:
         await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
         try:
             yield

@@ -1,6 +1,7 @@
 """Figures of several processes, shown by any of them."""
 
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,3 +76,32 @@ def test_a_file_that_is_just_being_made_is_passed_over(tmp_path: Path) -> None:
     before = shown(tmp_path)
     (tmp_path / "counter_worker-9.db").touch()
     assert shown(tmp_path) == before
+
+
+@pytest.mark.parametrize("room", [0, 4096, 300_000])
+def test_metrics_cost_nothing_when_the_disk_is_full(tmp_path: Path, room: int) -> None:
+    """From the beginning, or when the files have to grow: what finds no room counts in its process alone."""
+
+    def crowd(metrics: Metrics) -> None:
+        one(metrics)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+        for number in range(5000):
+            metrics.requests.labels(f"/{number}", "e", "200", "GET").inc()
+        for number in range(5000):
+            metrics.requests.labels(f"/{number}", "e", "200", "GET").inc()
+        assert metrics.requests.labels("/4999", "e", "200", "GET")._value.get() == 2
+        one(metrics)
+
+    def from_the_beginning(metrics: Metrics) -> None:
+        one(metrics)
+        one(metrics)
+
+    be("worker-1", tmp_path, crowd)
+    assert 'ff_proxy_http_requests_total{code="200",envID="e",method="GET",url="/a"} 4.0' in shown(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        be("worker-2", tmp_path, from_the_beginning)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert shown(tmp_path)
