@@ -179,7 +179,7 @@ class Api:
                 "POST",
                 "/api/log-level",
                 "setLogLevel",
-                "Change the log level until the next restart or reload",
+                "Change the log level until the next restart",
                 LogLevels,
                 self.set_level,
                 body=LogLevelChange,
@@ -266,7 +266,7 @@ class Api:
 
     async def reload(self, _: Request) -> Response:
         """See ``operations``."""
-        result = self._ports.reload()
+        result = await asyncio.to_thread(self._ports.reload)
         return _json(result, 409 if result.problems else 200)
 
     async def levels(self, _: Request) -> Response:

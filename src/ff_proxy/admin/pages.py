@@ -202,7 +202,7 @@ class Pages:
 
     async def reload(self, request: Request) -> Response:
         """Read the options again."""
-        return await self._settings(request, self._ports.reload())
+        return await self._settings(request, await asyncio.to_thread(self._ports.reload))
 
     async def login(self, request: Request) -> Response:
         """The form that asks for the token."""

@@ -30,7 +30,7 @@ def change_level(levels: Levels, log: Logger, level: str, environment: str = "")
     if len(environments) > _MOST_ENVIRONMENTS:
         raise RequestError(400, "too many environments have a level of their own")
     levels.change(default, environments)
-    log.warning("log level changed until the next restart or reload", level=wanted, of=environment or "all")
+    log.warning("log level changed until the next restart", level=wanted, of=environment or "all")
 
 
 def by_section(rows: Sequence[SettingRow]) -> Mapping[str, Sequence[SettingRow]]:

@@ -1,7 +1,7 @@
 """Derived secrets, one per environment: they sign if there is no other (spec/behaviour#token-secrets)."""
 
 import hmac
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
 
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash, Secret
@@ -59,10 +59,15 @@ class SecretsFromServerKeys:
         keys_of: KeysOf,
         used: Callable[[EnvironmentId, Secret], object] = lambda _, __: None,
     ) -> None:
-        self._material: Final[Mapping[SdkKeyHash, str]] = {key.hash: key.reveal() for key in keys}
+        self._material: Final[dict[SdkKeyHash, str]] = {}
+        self.add(keys)
         self._keys_of = keys_of
         self._used = used
         self._made: dict[tuple[EnvironmentId, SdkKeyHash], Secret] = {}
+
+    def add(self, keys: Iterable[SdkKey]) -> None:
+        """These keys are configured as well; what others have signed stays good."""
+        self._material.update((key.hash, key.reveal()) for key in keys)
 
     def signing(self, environment: EnvironmentId) -> Secret | None:
         """See ``DerivedSecrets``: equal on all members with the same keys."""

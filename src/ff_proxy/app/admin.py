@@ -1,12 +1,22 @@
 """The admin address in a process: bound at the start, served by the one process that reports for all."""
 
+import os
+import signal
 from collections.abc import Callable, Sequence
 
 from ff_proxy import __version__
 from ff_proxy.admin.app import AdminApp
-from ff_proxy.admin.ports import AdminPorts, KnownTargets, ProxyFacts, SettingRow, Snapshots, Statuses
+from ff_proxy.admin.ports import (
+    AdminPorts,
+    KnownTargets,
+    ProxyFacts,
+    ReloadResult,
+    SettingRow,
+    Snapshots,
+    Statuses,
+)
 from ff_proxy.admin.server import AdminServer
-from ff_proxy.app.options_reload import OptionsReload
+from ff_proxy.app.options_reload import ADMIN_FLAGS, OptionsReload
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.start_lines import start_facts
 from ff_proxy.config.load import Loaded
@@ -32,6 +42,16 @@ def make_admin(
     """The services that serve the admin address on ``listening``; ``reload`` has the present options."""
     telemetry, clock = context.telemetry, context.clock
     log = telemetry.logger("admin")
+    # The token is read from the options at each request.
+    reload.add(ADMIN_FLAGS, lambda _: ())
+
+    def reload_all() -> ReloadResult:
+        result = reload()
+        if options.workers > 1 and not result.problems:
+            # The supervisor has everybody read the options again, us included.
+            os.kill(os.getppid(), signal.SIGHUP)
+        return result
+
     app = AdminApp(
         AdminPorts(
             facts=_facts(reload.loaded, options, clock.wall()),
@@ -43,7 +63,7 @@ def make_admin(
             log=telemetry.recent,
             levels=telemetry.levels,
             collect=telemetry.collect,
-            reload=reload,
+            reload=reload_all,
             token=lambda: _token(reload.loaded),
             clock=clock,
         ),

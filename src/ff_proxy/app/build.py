@@ -16,6 +16,7 @@ from ff_proxy.app.ingest import make_ingest
 from ff_proxy.app.ipc import make_ipc_server
 from ff_proxy.app.listening import bind_single
 from ff_proxy.app.observability import make_reports
+from ff_proxy.app.options_reload import SERVING_FLAGS, in_other_processes
 from ff_proxy.app.process import Process, ProcessContext, Step, last_step_seconds
 from ff_proxy.app.roles import (
     ChildRole,
@@ -128,6 +129,8 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     serving = make_serving(serving_options, dependencies, context, listening)
     reports = make_reports(role, serving.readiness, context, stack)
     admin = _make_admin(serving_options, snapshots, store.configs, store.targets, serving.readiness, context)
+    if context.reload is not None:
+        context.reload.add(SERVING_FLAGS, serving.apply)
     for_all: Sequence[Service] = ()
     if place is None or place.first:
         ready_line = ReadyLine(serving.readiness, snapshots, clock, context.telemetry)
@@ -157,6 +160,8 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
     server = make_ipc_server(role, backend, source, known, readiness, context)
     serving_options, configs = role.options.serving, backend.store.configs
     reports = make_reports(role, readiness, context, stack)
+    if context.reload is not None:
+        context.reload.add(SERVING_FLAGS, in_other_processes)
     for_admin: Sequence[Service] = ()
     if context.admin is not None:
         # It reads what the workers serve, and compiles of it only what somebody looks at.
@@ -187,13 +192,13 @@ def _make_admin(
     readiness: Callable[[], Readiness],
     context: ProcessContext,
 ) -> Sequence[Service]:
-    if context.admin is None:
+    if context.admin is None or context.reload is None:
         return ()
     from ff_proxy.app.admin import make_admin  # noqa: PLC0415  (its libraries are for this process only)
 
     return make_admin(
-        context.admin.listening,
-        context.admin.reload,
+        context.admin,
+        context.reload,
         options,
         snapshots=snapshots,
         statuses=statuses,

@@ -1,7 +1,7 @@
 """The backend of online mode: a store that is kept in step with Harness."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,10 +11,18 @@ from ff_proxy.app.backend import Backend, Facets, Source
 from ff_proxy.app.ingest import make_forwarding
 from ff_proxy.app.member import Member, open_sole_member
 from ff_proxy.app.observability import make_trust
+from ff_proxy.app.options_reload import KEY_FLAGS, Apply, key_changes
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.shared_runtime import SharedRuntime
-from ff_proxy.config.records import OnlineOptions, RedisStoreOptions, StoreOptions, UpstreamOptions
+from ff_proxy.config.records import (
+    OnlineOptions,
+    RedisStoreOptions,
+    RoleOptions,
+    StoreOptions,
+    UpstreamOptions,
+)
 from ff_proxy.ipc import CountedTargets
+from ff_proxy.model.keys import SdkKey
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.protocol import StoreFacets
 from ff_proxy.upstream.admin import AdminApi
@@ -102,6 +110,18 @@ async def open_harness(
     return Backend(store=store, freshness=member.freshness, follow=follow, secrets=member.secrets)
 
 
+def _key_changes(upstream: Upstream, present: Collection[SdkKey]) -> Apply:
+    """Have ``upstream`` follow the environments of new keys; a key that is gone counts until a restart."""
+    add = key_changes(upstream.add_keys)
+
+    def apply(changed: RoleOptions) -> Collection[str]:
+        add(changed)
+        kept = isinstance(changed, OnlineOptions) and set(changed.upstream.api_keys) >= set(present)
+        return () if kept else KEY_FLAGS
+
+    return apply
+
+
 def _source(
     options: OnlineOptions,
     member: Member,
@@ -129,6 +149,8 @@ def _source(
         leadership=member.leadership,
         served=lambda environment: environment in loaded.names,
     )
+    if context.reload is not None:
+        context.reload.add(KEY_FLAGS, _key_changes(upstream, options.upstream.api_keys))
     forwarding = make_forwarding(
         options,
         store,

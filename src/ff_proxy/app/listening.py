@@ -3,7 +3,6 @@
 import socket
 from pathlib import Path
 
-from ff_proxy.app.roles import AdminPlace
 from ff_proxy.config.addresses import HostPort
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import GenerateOptions, ServingOptions
@@ -28,7 +27,7 @@ def bind_metrics(options: ServingOptions) -> socket.socket | None:
     return bind(port, option="prometheus-port")[0] if port else None
 
 
-def bind_admin(loaded: Loaded, log: Logger) -> AdminPlace | None:
+def bind_admin(loaded: Loaded, log: Logger) -> Listening | None:
     """Where the admin address is served, if anywhere (spec/behaviour#admin).
 
     Only an address that somebody chose must be free.
@@ -46,7 +45,7 @@ def bind_admin(loaded: Loaded, log: Logger) -> AdminPlace | None:
         return None
     port = listening[0].getsockname()[1]
     log.info("admin address", url=f"http://{HostPort(address.host, port)}/")
-    return AdminPlace(listening, loaded)
+    return listening
 
 
 def _host(options: ServingOptions) -> str:

@@ -3,7 +3,7 @@
 import platform
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 
 from ff_proxy import __version__
@@ -14,7 +14,7 @@ from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.roles import ChildRole, Offline, Online, Replica, ReplicaWorker, ServingRole, Sync
 from ff_proxy.app.start_lines import start_facts
 from ff_proxy.config.load import Loaded
-from ff_proxy.config.records import OperationOptions, ReplicaOptions
+from ff_proxy.config.records import OperationOptions, ReplicaOptions, RoleOptions
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.loop_lag import LoopLag
@@ -96,6 +96,14 @@ def make_reports(
     if listening is not None:
         services.append(MetricsServer(telemetry.exposition, listening, clock, telemetry.once("metrics")))
     return services
+
+
+def set_levels(telemetry: Telemetry, options: RoleOptions) -> Collection[str]:
+    """Write log lines by the levels of ``options`` from now on."""
+    operation = options.operation
+    levels = {name: level.value for name, level in operation.environment_levels}
+    telemetry.levels.change(operation.log_level.value, levels)
+    return ()
 
 
 def make_trust(context: ProcessContext) -> ssl.SSLContext:

@@ -1,29 +1,82 @@
 """The options while the proxy runs: reading them again, and who can read the files that they come from."""
 
+import asyncio
 import stat
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from ff_proxy.admin.ports import ReloadResult
 from ff_proxy.config.load import Loaded, reload
+from ff_proxy.config.records import OnlineOptions, RoleOptions
 from ff_proxy.errors import ConfigError
+from ff_proxy.model.keys import SdkKey
 from ff_proxy.telemetry import Logger
+
+LOG_FLAGS: Final = ("log-level", "environment-log-level", "debug")
+SERVING_FLAGS: Final = ("cors-allowed-origins", "max-connections", "max-body-size", "idle-timeout")
+KEY_FLAGS: Final = ("api-keys",)
+ADMIN_FLAGS: Final = ("admin-token",)
+APPLIED: Final = (*LOG_FLAGS, *SERVING_FLAGS, *KEY_FLAGS, *ADMIN_FLAGS)
+"""Every option of which some process of ours takes up a new value without a restart."""
 
 _GENERAL = frozenset({"env-file", "config"})
 
+Apply = Callable[[RoleOptions], Collection[str]]
+"""Takes up new options, in any thread; returns the flags of those that need a restart all the same."""
+
+
+def in_other_processes(_: RoleOptions) -> Collection[str]:
+    """Other processes of this proxy take these options up: each reads them for itself."""
+    return ()
+
+
+def key_changes(add: Callable[[Sequence[SdkKey]], object]) -> Apply:
+    """Call ``add`` with the keys of new options, in the running loop."""
+    loop = asyncio.get_running_loop()
+
+    def apply(changed: RoleOptions) -> Collection[str]:
+        assert isinstance(changed, OnlineOptions)  # noqa: S101  (the role never changes)
+        loop.call_soon_threadsafe(add, changed.upstream.api_keys)
+        return ()
+
+    return apply
+
 
 class OptionsReload:
-    """Reads the sources of ``loaded`` again when called, and tells ``log`` what has changed in them.
+    """Reads the sources of ``loaded`` again when called, and has them taken up by what was added.
 
     Attributes:
-        loaded: the options in force.
+        loaded: the options in force; those that need a restart are as they were at the start.
     """
 
     def __init__(self, loaded: Loaded, log: Logger) -> None:
         self.loaded = loaded
         self._log = log
+        self._reloaded = False
+        self._lock = threading.Lock()
+        self._applied: list[tuple[frozenset[str], Apply]] = []
+
+    def add(self, flags: Collection[str], apply: Apply) -> None:
+        """Have ``apply`` take up new values of ``flags``, and at once what has changed since the start."""
+        self._applied.append((frozenset(flags), apply))
+        if self._reloaded:
+            apply(self.loaded.options)
+
+    def for_child(self, log: Logger) -> "OptionsReload":
+        """The same for another process, which was started with the options of the start."""
+        child = OptionsReload(self.loaded, log)
+        child._reloaded = self._reloaded
+        return child
 
     def __call__(self) -> ReloadResult:
-        """Never raises for what is in the files: the present options stay in force."""
+        """Never raises for what is in the files: the present options stay in force, all of them."""
+        with self._lock:
+            return self._reload()
+
+    def _reload(self) -> ReloadResult:
         try:
             again = reload(self.loaded)
         except ConfigError as error:
@@ -32,11 +85,35 @@ class OptionsReload:
                 problems=list(error.problems),
             )
             return ReloadResult(problems=error.problems)
-        if changed := [*again.changed, *again.restart]:
-            self._log.warning("options have changed, a restart takes them up", options=changed)
-        else:
+        different = {*again.changed, *again.restart}
+        if not different:
             self._log.info("options have not changed")
-        return ReloadResult(restart=tuple(changed))
+            return ReloadResult()
+        restart = different - {flag for flags, _ in self._applied for flag in flags}
+        for flags, apply in self._applied:
+            if flags & different:
+                restart.update(apply(again.loaded.options))
+        self._keep(again.loaded, restart)
+        result = ReloadResult(changed=tuple(sorted(different - restart)), restart=tuple(sorted(restart)))
+        self._tell(result)
+        return result
+
+    def _keep(self, loaded: Loaded, restart: Collection[str]) -> None:
+        before = {setting.option.flag: setting for setting in self.loaded.report}
+        report = tuple(
+            before[setting.option.flag] if setting.option.flag in restart else setting
+            for setting in loaded.report
+        )
+        self._reloaded = True
+        self.loaded = replace(loaded, report=report)
+
+    def _tell(self, result: ReloadResult) -> None:
+        if result.changed:
+            values = {one.option.flag: one.masked for one in self.loaded.report}
+            changed = {flag: values[flag] for flag in result.changed}
+            self._log.warning("options have changed and are in force", options=changed)
+        if result.restart:
+            self._log.warning("options have changed, a restart takes them up", options=list(result.restart))
 
 
 def start_warnings(loaded: Loaded) -> tuple[str, ...]:

@@ -24,14 +24,6 @@ TransportFactory = Callable[[ssl.SSLContext, OutboundProxies], AbstractAsyncCont
 Step = Callable[[], Awaitable[object]]
 
 
-@dataclass(frozen=True, slots=True)
-class AdminContext:
-    """Where the admin address listens, and the options that it shows and reloads."""
-
-    listening: Listening
-    reload: OptionsReload
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessContext:
     """What every part of a process uses.
@@ -44,7 +36,8 @@ class ProcessContext:
         environ: environment variables that other programs have, too: ``HTTPS_PROXY``, ``SSL_CERT_FILE`` and
             their like.
         transport: reaches Harness; by default over the network.
-        admin: what the admin address is served with, in the process that serves it.
+        reload: the options, which may change; ``None`` if they never do.
+        admin: where the admin address listens, in the process that serves it.
     """
 
     clock: Clock
@@ -53,7 +46,8 @@ class ProcessContext:
     shares: MemoryShares
     environ: Mapping[str, str]
     transport: TransportFactory | None = None
-    admin: AdminContext | None = None
+    reload: OptionsReload | None = None
+    admin: Listening | None = None
 
 
 def command_context() -> ProcessContext:

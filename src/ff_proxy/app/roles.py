@@ -26,14 +26,6 @@ class WorkerSlot:
 
 
 @dataclass(frozen=True, slots=True)
-class AdminPlace:
-    """Where the admin address listens, and the options that it shows."""
-
-    listening: Listening
-    loaded: Loaded
-
-
-@dataclass(frozen=True, slots=True)
 class Online:
     """The only process: follows Harness and serves SDKs."""
 
@@ -71,7 +63,7 @@ class Sync:
     options: OnlineOptions | OfflineOptions
     runtime: SharedRuntime
     metrics: socket.socket | None
-    admin: AdminPlace | None = None
+    admin: Listening | None = None
 
     @property
     def name(self) -> str:
@@ -119,7 +111,7 @@ class ReplicaWorker:
     runtime: SharedRuntime
     slot: WorkerSlot
     metrics: socket.socket | None
-    admin: AdminPlace | None = None
+    admin: Listening | None = None
 
     @property
     def name(self) -> str:

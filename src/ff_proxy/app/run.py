@@ -8,12 +8,13 @@ from functools import partial
 from ff_proxy.app.build import build
 from ff_proxy.app.generate import generate
 from ff_proxy.app.listening import bind_admin
-from ff_proxy.app.observability import make_child_telemetry, make_telemetry
-from ff_proxy.app.options_reload import OptionsReload
-from ff_proxy.app.process import AdminContext, ProcessContext, memory_shares
+from ff_proxy.app.observability import make_child_telemetry, make_telemetry, set_levels
+from ff_proxy.app.options_reload import LOG_FLAGS, OptionsReload
+from ff_proxy.app.process import ProcessContext, memory_shares
 from ff_proxy.app.roles import ChildRole, Generate, ReplicaWorker, ServingRole, SingleRole, Sync, single_role
 from ff_proxy.config.load import Loaded
 from ff_proxy.errors import ExitCode
+from ff_proxy.http.sockets import Listening
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.runtime.clock import SystemClock
@@ -21,7 +22,7 @@ from ff_proxy.runtime.control_pipe import stop_on_control
 from ff_proxy.runtime.event_loop import run_until_stopped
 from ff_proxy.runtime.services import run_services
 from ff_proxy.runtime.signals import Stop
-from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry import Telemetry, null_telemetry
 
 
 def run_single(loaded: Loaded) -> ExitCode:
@@ -31,9 +32,9 @@ def run_single(loaded: Loaded) -> ExitCode:
     return run_until_stopped(partial(_single, role, loaded), unfinished=unfinished)
 
 
-def run_child(role: ChildRole, pipe: int) -> ExitCode:
+def run_child(role: ChildRole, reload: OptionsReload, pipe: int) -> ExitCode:
     """Be one of several processes, until the supervisor says through ``pipe`` that it is over."""
-    code = run_until_stopped(partial(_child, role), listen=partial(stop_on_control, pipe))
+    code = run_until_stopped(partial(_child, role, reload), listen=partial(stop_on_control, pipe))
     if isinstance(role, Sync | ReplicaWorker):  # other workers may still hand over to the sync process
         role.runtime.remove_if_orphaned()
     return code
@@ -46,31 +47,26 @@ async def _single(role: SingleRole, loaded: Loaded, stop: Stop) -> ExitCode:
         return await generate(role, _context(clock, telemetry, LEAST_SHARES), stop)
     log = telemetry.logger("config")
     reload = OptionsReload(loaded, log)
-    place = bind_admin(loaded, log)
-    admin = None if place is None else AdminContext(place.listening, reload)
-    context = _context(clock, telemetry, memory_shares(role.options.serving), admin)
-    return await run_role(role, context, stop, reloads=[reload])
-
-
-async def _child(role: ChildRole, stop: Stop) -> ExitCode:
-    clock = SystemClock()
-    telemetry = make_child_telemetry(role, clock)
-    place = role.admin if isinstance(role, Sync | ReplicaWorker) else None
-    admin = None
-    if place is not None:
-        admin = AdminContext(place.listening, OptionsReload(place.loaded, telemetry.logger("config")))
-    context = _context(clock, telemetry, memory_shares(role.options.serving), admin)
+    context = _context(clock, telemetry, memory_shares(role.options.serving), reload, bind_admin(loaded, log))
     return await run_role(role, context, stop)
 
 
-async def run_role(
-    role: ServingRole | Sync,
-    context: ProcessContext,
-    stop: Stop,
-    *,
-    reloads: Sequence[Callable[[], object]] = (),
-) -> ExitCode:
-    """Build the process and run it until ``stop``; ``reloads`` read files again besides its own."""
+async def _child(role: ChildRole, reload: OptionsReload, stop: Stop) -> ExitCode:
+    clock = SystemClock()
+    telemetry = make_child_telemetry(role, clock)
+    admin = role.admin if isinstance(role, Sync | ReplicaWorker) else None
+    # What has changed is told once for all processes, by the supervisor.
+    own = reload.for_child(null_telemetry().logger("config"))
+    context = _context(clock, telemetry, memory_shares(role.options.serving), own, admin)
+    return await run_role(role, context, stop)
+
+
+async def run_role(role: ServingRole | Sync, context: ProcessContext, stop: Stop) -> ExitCode:
+    """Build the process and run it until ``stop``."""
+    reloads: Sequence[Callable[[], object]] = ()
+    if context.reload is not None:
+        context.reload.add(LOG_FLAGS, partial(set_levels, context.telemetry))
+        reloads = (context.reload,)
     async with build(role, context) as process:
         await process.start()
         return await run_services(
@@ -87,7 +83,11 @@ async def run_role(
 
 
 def _context(
-    clock: Clock, telemetry: Telemetry, shares: MemoryShares, admin: AdminContext | None = None
+    clock: Clock,
+    telemetry: Telemetry,
+    shares: MemoryShares,
+    reload: OptionsReload | None = None,
+    admin: Listening | None = None,
 ) -> ProcessContext:
     return ProcessContext(
         clock=clock,
@@ -95,5 +95,6 @@ def _context(
         telemetry=telemetry,
         shares=shares,
         environ=os.environ,
+        reload=reload,
         admin=admin,
     )

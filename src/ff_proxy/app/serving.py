@@ -1,7 +1,9 @@
 """The server that SDKs call, and everything behind it: the same for every role that serves."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import asyncio
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
@@ -25,7 +27,7 @@ from ff_proxy.api.stream_requests import StreamRequests
 from ff_proxy.api.tokens import Tokens
 from ff_proxy.api.usage_posts import UsagePosts
 from ff_proxy.app.process import ProcessContext, last_step_seconds
-from ff_proxy.config.records import ServingOptions, ShutdownOptions
+from ff_proxy.config.records import GenerateOptions, RoleOptions, ServingOptions, ShutdownOptions
 from ff_proxy.config.value_types import AccessLog as AccessLogMode
 from ff_proxy.config.value_types import JsonValues
 from ff_proxy.http.buffer_budget import BufferBudget
@@ -71,6 +73,7 @@ class Serving:
         phases: end streams and requests at shutdown.
         reloads: read certificates again.
         readiness: how far everything has come.
+        apply: takes up new options about origins and limits, in any thread.
     """
 
     server: HttpServer
@@ -80,6 +83,7 @@ class Serving:
     phases: Sequence[Phase]
     reloads: Sequence[Callable[[], object]]
     readiness: Callable[[], Readiness]
+    apply: Callable[[RoleOptions], Collection[str]]
 
 
 def compile_options(options: ServingOptions) -> CompileOptions:
@@ -164,7 +168,7 @@ def make_serving(
         ),
         OfrepStreamRequests(tickets, snapshots, hub),
         snapshots,
-        longest_usage=options.limits.max_body_size,
+        longest_usage=sys.maxsize,
     )
     addresses = ClientAddresses(options.abuse.trusted_proxies)
     dispatcher = Dispatcher(
@@ -182,16 +186,9 @@ def make_serving(
         ),
         budget=shares.routes,
     )
-    connections = connection_limit(options.limits.max_connections or 0, telemetry.logger("http"))
-    limits = Limits(
-        connections,
-        per_peer=connections - connections // _LEFT_TO_OTHERS if options.abuse.rate_limit else 0,
-        body_bytes=options.limits.max_body_size,
-        idle_seconds=options.limits.idle_timeout,
-    )
     state = ServerState(
         dispatcher,
-        limits,
+        make_limits(options, telemetry),
         BufferBudget(shares.bodies, telemetry.dropped("bodies")),
         BufferBudget(shares.unsent, telemetry.dropped("unsent")),
         clock,
@@ -200,6 +197,16 @@ def make_serving(
     )
     tls = make_tls(options, clock, telemetry)
     server = HttpServer(state, listening, clock, telemetry, tls=tls)
+    loop = asyncio.get_running_loop()
+
+    def apply(changed: RoleOptions) -> Collection[str]:
+        assert not isinstance(changed, GenerateOptions)  # noqa: S101  (the role never changes)
+        serving = changed.serving
+        limits = make_limits(divided(serving, options), telemetry)
+        loop.call_soon_threadsafe(dispatcher.allow_origins, Cors(serving.cors_allowed_origins))
+        loop.call_soon_threadsafe(state.change_limits, limits)
+        return ()
+
     secured = () if tls is None else (tls,)
     return Serving(
         server=server,
@@ -209,7 +216,28 @@ def make_serving(
         phases=_phases(options.shutdown, server, hub),
         reloads=[one.reload for one in secured],
         readiness=readiness,
+        apply=apply,
     )
+
+
+def make_limits(options: ServingOptions, telemetry: Telemetry) -> Limits:
+    """What the options allow a connection, and all of them together."""
+    connections = connection_limit(options.limits.max_connections or 0, telemetry.logger("http"))
+    return Limits(
+        connections,
+        per_peer=connections - connections // _LEFT_TO_OTHERS if options.abuse.rate_limit else 0,
+        body_bytes=options.limits.max_body_size,
+        idle_seconds=options.limits.idle_timeout,
+    )
+
+
+def divided(changed: ServingOptions, present: ServingOptions) -> ServingOptions:
+    """New options for one of as many workers as there are at present: connections are divided among them."""
+    limits = changed.limits
+    if limits.max_connections is None or present.workers == 1:
+        return changed
+    each = -(-limits.max_connections // present.workers)
+    return replace(changed, limits=replace(limits, max_connections=each))
 
 
 def _phases(options: ShutdownOptions, server: HttpServer, hub: Hub) -> Sequence[Phase]:

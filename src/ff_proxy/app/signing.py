@@ -7,6 +7,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from ff_proxy.api.derived_secrets import DerivedSecrets, SecretsFromKeyHashes, SecretsFromServerKeys
 from ff_proxy.api.ports import Signing, no_secrets
+from ff_proxy.app.options_reload import KEY_FLAGS, OptionsReload, key_changes
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.config.records import (
     MemoryStoreOptions,
@@ -79,7 +80,7 @@ def make_signing(
         keyless=tokens.secret is not None,
         others=shared.others,
         bound=shared.bound,
-        derived=_derived(options, snapshots, shared),
+        derived=_derived(options, snapshots, shared, context.reload),
     )
 
 
@@ -87,6 +88,7 @@ def _derived(
     options: OnlineOptions | OfflineOptions | ReplicaOptions,
     snapshots: SnapshotRegistry,
     shared: SharedSecrets,
+    reload: OptionsReload | None,
 ) -> DerivedSecrets | None:
     def keys_of(environment: EnvironmentId) -> Collection[SdkKeyHash] | None:
         snapshot = snapshots.get(environment)
@@ -95,7 +97,10 @@ def _derived(
     if options.serving.tokens.secret is not None:
         return None
     if isinstance(options, OnlineOptions):
-        return SecretsFromServerKeys(options.upstream.api_keys, keys_of, shared.used)
+        derived = SecretsFromServerKeys(options.upstream.api_keys, keys_of, shared.used)
+        if reload is not None:
+            reload.add(KEY_FLAGS, key_changes(derived.add))
+        return derived
     if isinstance(options, OfflineOptions) and isinstance(options.store, _PASSING | RedisStoreOptions):
         return SecretsFromKeyHashes(keys_of)
     return None

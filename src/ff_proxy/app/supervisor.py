@@ -16,11 +16,10 @@ from typing import Final, TypeVar
 
 from ff_proxy.app.build import import_modules
 from ff_proxy.app.listening import bind_admin, bind_metrics, bind_workers
-from ff_proxy.app.observability import make_telemetry
-from ff_proxy.app.options_reload import OptionsReload
+from ff_proxy.app.observability import make_telemetry, set_levels
+from ff_proxy.app.options_reload import APPLIED, LOG_FLAGS, OptionsReload, in_other_processes
 from ff_proxy.app.process import last_step_seconds
 from ff_proxy.app.roles import (
-    AdminPlace,
     ChildRole,
     RedisWorker,
     ReplicaWorker,
@@ -30,10 +29,15 @@ from ff_proxy.app.roles import (
     WorkerSlot,
 )
 from ff_proxy.app.run import run_child
-from ff_proxy.app.serving import make_tls
+from ff_proxy.app.serving import divided, make_tls
 from ff_proxy.app.shared_runtime import SharedRuntime, open_shared_runtime
 from ff_proxy.config.load import Loaded
-from ff_proxy.config.records import OfflineOptions, OnlineOptions, RedisStoreOptions, ReplicaOptions
+from ff_proxy.config.records import (
+    OfflineOptions,
+    OnlineOptions,
+    RedisStoreOptions,
+    ReplicaOptions,
+)
 from ff_proxy.errors import ExitCode
 from ff_proxy.http.sockets import Listening, stop_listening
 from ff_proxy.runtime.clock import SystemClock
@@ -64,10 +68,13 @@ def supervise(loaded: Loaded) -> ExitCode:
         roles = child_roles(options, runtime, sockets, metrics, admin)
         for role in roles:
             import_modules(role)
+        reload = OptionsReload(loaded, telemetry.logger("config"))
+        reload.add(LOG_FLAGS, partial(set_levels, telemetry))
+        reload.add(APPLIED, in_other_processes)
         shutdown = options.serving.shutdown
         supervisor = Supervisor(
-            make_children(roles),
-            stack.enter_context(forked_processes(OptionsReload(loaded, telemetry.logger("config")))),
+            make_children(roles, reload),
+            stack.enter_context(forked_processes(reload)),
             deadline=shutdown.deadline,
             reserve=last_step_seconds(shutdown),
             now=clock.monotonic,
@@ -84,7 +91,7 @@ def child_roles(
     runtime: SharedRuntime,
     sockets: Sequence[Listening],
     metrics: socket.socket | None,
-    admin: AdminPlace | None = None,
+    admin: Listening | None = None,
 ) -> list[ChildRole]:
     """The role of every process, in the order in which they are started."""
     slots = [WorkerSlot(f"worker-{number}", one, number == 1) for number, one in enumerate(sockets, 1)]
@@ -102,13 +109,13 @@ def child_roles(
     return [Sync(options, runtime, metrics, admin), *workers]
 
 
-def make_children(roles: Sequence[ChildRole]) -> list[Child]:
+def make_children(roles: Sequence[ChildRole], reload: OptionsReload) -> list[Child]:
     """How to start each of these processes: without the sockets that only others use."""
     sockets = [one for role in roles for one in _sockets(role)]
     return [
         Child(
             role.name,
-            partial(_run_with_own_sockets, role, sockets),
+            partial(_run_with_own_sockets, role, reload, sockets),
             _SYNC if isinstance(role, Sync) else _WORKERS,
             _stop_listening(role, sockets),
         )
@@ -122,15 +129,17 @@ def _sockets(role: ChildRole) -> list[socket.socket]:
         if role.metrics is not None:
             listening.append(role.metrics)
         if role.admin is not None:
-            listening += role.admin.listening
+            listening += role.admin
     return listening
 
 
-def _run_with_own_sockets(role: ChildRole, sockets: Iterable[socket.socket], pipe: int) -> ExitCode:
+def _run_with_own_sockets(
+    role: ChildRole, reload: OptionsReload, sockets: Iterable[socket.socket], pipe: int
+) -> ExitCode:
     # An inherited socket would stay open for as long as this child lives.
     own = _sockets(role)
     _close(one for one in sockets if one not in own)
-    return run_child(role, pipe)
+    return run_child(role, reload, pipe)
 
 
 def _stop_listening(role: ChildRole, sockets: Sequence[socket.socket]) -> Callable[[], None] | None:
@@ -142,12 +151,7 @@ def _stop_listening(role: ChildRole, sockets: Sequence[socket.socket]) -> Callab
 
 def _divided(options: _Options) -> _Options:
     """The options of one worker: connections are divided among them."""
-    limits = options.serving.limits
-    if limits.max_connections is None:
-        return options
-    each = -(-limits.max_connections // options.serving.workers)
-    serving = replace(options.serving, limits=replace(limits, max_connections=each))
-    return replace(options, serving=serving)
+    return replace(options, serving=divided(options.serving, options.serving))
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:

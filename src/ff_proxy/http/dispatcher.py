@@ -142,7 +142,6 @@ class Dispatcher:
     ) -> None:
         self._routes: Final = routes
         self.cache: Final = cache
-        self._cors: Final = cors
         self.observer: Final = observer
         self._clock: Final = clock
         self._addresses: Final = addresses or ClientAddresses()
@@ -159,17 +158,24 @@ class Dispatcher:
         self._names_of: Final = self._keyed.recall
         self._find: Final = cache.find
         self.recall: Final = cache.by_bytes
-        # A response that differs by origin is found again by that as well.
-        origin = () if cors.constant else (b"origin",)
-        self._keyed_by: Final = {
-            route.template: (*route.headers, *origin) for route in routes.all if route.method == "GET"
-        }
         self._vary: Final = {
             route.template: b"Vary: %b\r\n" % route.vary for route in routes.all if route.vary
         }
+        self.allow_origins(cors)
+
+    def allow_origins(self, cors: Cors) -> None:
+        """Let these origins read responses from now on; what is remembered for others is forgotten."""
+        self._cors = cors
+        # A response that differs by origin is found again by that as well.
+        origin = () if cors.constant else (b"origin",)
+        self._keyed_by = {
+            route.template: (*route.headers, *origin) for route in self._routes.all if route.method == "GET"
+        }
         shared = field_lines(cors.fields(None)) + b"\r\n"
-        self._tails: Final = {template: vary + shared for template, vary in self._vary.items()}
-        self.plain_tail: Final = shared
+        self._tails = {template: vary + shared for template, vary in self._vary.items()}
+        self.plain_tail = shared
+        self._keyed.clear()
+        self.cache.clear()
 
     # --- finding
 

@@ -97,6 +97,12 @@ class ResponseCache:
         else:
             entry.seen = data
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._leases.clear()
+        self._exact.clear()
+        self._keyed.clear()
+
     def sweep(self) -> None:
         """Forget what has become outdated; meant to be called about once a second."""
         ended = [lease for lease in self._leases if not lease.current]

@@ -116,7 +116,7 @@ class ServerState:
         addresses: ClientAddresses | None = None,
     ) -> None:
         self.dispatcher: Final = dispatcher
-        self.limits: Final = limits
+        self.limits = limits
         self.bodies: Final = bodies
         self.unsent: Final = unsent
         self.connections: Final[set[OpenConnection]] = set()
@@ -139,6 +139,10 @@ class ServerState:
         self.crowded: Final = empty_response(UNAVAILABLE, (b"Retry-After", b"%d" % RETRY_SOON))
 
     # --- connections
+
+    def change_limits(self, limits: Limits) -> None:
+        """Keep to these limits from now on, for open connections too."""
+        self.limits = limits
 
     def admit(self, peer: str) -> Admission | None:
         """Let one more connection from ``peer`` in, or not; beyond the limit, a few for ``spared`` routes."""

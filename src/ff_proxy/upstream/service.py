@@ -112,6 +112,8 @@ class Upstream:
         self._environments: dict[EnvironmentId, Environment] = {}
         self._followed_by_others: set[EnvironmentId] = set()
         self._failed_terms: dict[EnvironmentId, int] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._grown = False
         self.ready = asyncio.Event()
         self._metrics = telemetry.metrics
         telemetry.sampler.add(self._sample)
@@ -119,6 +121,12 @@ class Upstream:
     async def run(self) -> None:
         """Synchronise every environment for ever."""
         self.ready.set()
+        try:
+            await self._synchronise()
+        finally:
+            self._tasks = None
+
+    async def _synchronise(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             # Start with Harness even if the store does not respond.
             stored = tasks.create_task(self._find_stored_environments())
@@ -128,10 +136,25 @@ class Upstream:
             tasks.create_task(self._keep_going(self._keep_finding_stored, "stored environments", ""))
             if self._leadership.contested:
                 tasks.create_task(self._keep_going(self._probe, "probe", ""))
+            self._tasks = tasks
             for key in self._keys:
-                tasks.create_task(
-                    self._keep_going(partial(self._start_key, key), "key of an environment", key.masked)
-                )
+                self._follow_key(key)
+
+    def add_keys(self, keys: Sequence[SdkKey]) -> None:
+        """Synchronise the environments of these keys as well; what is served stays ready meanwhile."""
+        added = [key for key in dict.fromkeys(keys) if key not in self._keys]
+        self._grown |= bool(added) and self.readiness().ready
+        self._keys += tuple(added)
+        self._pending |= dict.fromkeys(added, "not tried yet")
+        if self._tasks is not None:
+            for key in added:
+                self._follow_key(key)
+
+    def _follow_key(self, key: SdkKey) -> None:
+        assert self._tasks is not None  # noqa: S101  (it runs)
+        self._tasks.create_task(
+            self._keep_going(partial(self._start_key, key), "key of an environment", key.masked)
+        )
 
     def environments(self) -> frozenset[EnvironmentId]:
         """The known environments of the configured keys."""
@@ -162,6 +185,10 @@ class Upstream:
         not_served = {name for name in loaded if not self._served(name)}
         loaded -= not_served
         pending += [f"environment {name}: not loaded from the store yet" for name in sorted(not_served)]
+        if self._grown:
+            # A key that came while others were served must not take them out of service.
+            degraded += pending
+            pending = []
         return Readiness(len(loaded), tuple(pending), tuple(refused), tuple(degraded))
 
     async def accept(self, environment: EnvironmentId, key: SdkKeyHash) -> KeyVerdict:

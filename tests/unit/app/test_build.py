@@ -10,6 +10,7 @@ import pytest
 
 from ff_proxy.api.tokens import AWAITED
 from ff_proxy.app.build import build
+from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.app.process import Process, ProcessContext, memory_shares
 from ff_proxy.app.roles import (
     ChildRole,
@@ -115,7 +116,8 @@ def test_options_choose_the_role(runtime: SharedRuntime) -> None:
 def test_workers_end_before_the_sync_process_and_share_out_connections(runtime: SharedRuntime) -> None:
     """The sync process takes what they hand over at the end; a limit is that of all of them together."""
     roles = children(runtime, *ONLINE, "-max-connections", "7")
-    stages = {child.name: child.stage for child in make_children(roles)}
+    reload = OptionsReload(load(ONLINE, {}), null_telemetry().logger("config"))
+    stages = {child.name: child.stage for child in make_children(roles, reload)}
     assert stages["sync"] > stages["worker-1"] == stages["worker-2"]
     limits = [role.options.serving.limits.max_connections for role in roles]
     assert limits == [7, 4, 4]
