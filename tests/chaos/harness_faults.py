@@ -126,11 +126,12 @@ async def streams_cut(world: World, chance: random.Random) -> AsyncIterator[None
 
 @asynccontextmanager
 async def streams_muted(world: World, _: random.Random) -> AsyncIterator[None]:
-    """They stay open, and nothing comes any more; what is announced meanwhile is lost."""
+    """A network has forgotten them: nothing comes, what is announced is lost, and in the end they are reset."""
     world.saas.streams.mute()
     try:
         yield
     finally:
+        world.saas.streams.cut(how="reset")
         world.saas.streams.unmute()
 
 
