@@ -126,7 +126,7 @@ async def streams_cut(world: World, chance: random.Random) -> AsyncIterator[None
 
 @asynccontextmanager
 async def streams_muted(world: World, _: random.Random) -> AsyncIterator[None]:
-    """A network has forgotten them: nothing comes, what is announced is lost, and in the end they are reset."""
+    """A network has forgotten them: nothing comes, what is announced is lost, and then they are reset."""
     world.saas.streams.mute()
     try:
         yield
