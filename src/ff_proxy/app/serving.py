@@ -20,6 +20,7 @@ from ff_proxy.api.ofrep import OfrepEvaluations
 from ff_proxy.api.ofrep_streams import OfrepStreamRequests, StreamTickets
 from ff_proxy.api.ofrep_usage import OfrepUsage
 from ff_proxy.api.ports import Dependencies
+from ff_proxy.api.readiness import LastingReadiness
 from ff_proxy.api.reads import Reads
 from ff_proxy.api.request_metrics import RequestMetrics
 from ff_proxy.api.routes import API_PREFIX, make_routes
@@ -101,8 +102,10 @@ def make_serving(
     clock, shares, telemetry = context.clock, context.shares, context.telemetry
     snapshots, signing = needs.snapshots, needs.signing
 
-    def readiness() -> Readiness:
+    def current() -> Readiness:
         return telemetry.failures.merge_into(auth_gate.merge_into(needs.readiness()))
+
+    readiness = LastingReadiness(current, snapshots)
 
     untrimmed = options.tokens.untrimmed_secret
     kept = () if untrimmed is None else (untrimmed,)

@@ -1,0 +1,49 @@
+"""What has been ready stays ready."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ff_proxy.api.readiness import LastingReadiness
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.readiness import Readiness
+
+DEV = EnvironmentId("dev")
+STATES = st.builds(
+    Readiness,
+    loaded=st.integers(0, 2),
+    pending=st.lists(st.just("key a…: not tried yet"), max_size=2).map(tuple),
+    degraded=st.lists(st.just("environment b: stream down"), max_size=2).map(tuple),
+)
+
+
+@dataclass
+class Loaded:
+    """What the process serves."""
+
+    names: set[EnvironmentId] = field(default_factory=set)
+
+
+def test_a_new_sync_process_does_not_take_readiness_back() -> None:
+    """Its keys are "not tried yet" for a moment: that degrades a worker, which serves what it has."""
+    state, loaded = Readiness(1), Loaded({DEV})
+    readiness = LastingReadiness(lambda: state, loaded)
+    assert readiness().ready
+    state = Readiness(0, pending=("key a…: not tried yet",))
+    assert (readiness().ready, readiness().degraded) == (True, state.pending)
+    loaded.names.clear()
+    assert not readiness().ready
+
+
+@given(st.lists(STATES))
+def test_it_lasts_in_any_order(states: list[Readiness]) -> None:
+    """Unready until it was ready first, then ready for ever; no reason is lost."""
+    current = Readiness()
+    readiness = LastingReadiness(lambda: current, Loaded({DEV}))
+    was_ready = False
+    for current in states:
+        was_ready |= current.ready
+        told = readiness()
+        assert told.ready is was_ready
+        assert {*told.pending, *told.degraded} == {*current.pending, *current.degraded}
