@@ -20,7 +20,7 @@ from tests.deploy.harness import (
     start_redis,
     start_sandbox,
 )
-from tests.support.containers import Container, Network, Spec
+from tests.support.containers import Container, Network, Spec, wait_for
 from tests.support.docker_run import DockerRun, docker_runs, read_line, spec_of
 from tests.support.image import PROJECT, Image, what_the_engine_is_sent
 
@@ -175,6 +175,16 @@ def test_it_runs_as_any_user_on_a_read_only_root(
     assert probe.returncode == 0, probe.stdout + probe.stderr
     assert proxy.stop() == 0
     assert complaints(proxy.said) == []
+
+
+@pytest.mark.parametrize("user", [0, NOBODY])
+def test_nothing_of_a_container_outlives_it(image: Image, network: Network, user: int) -> None:
+    """Whichever user it runs as: otherwise each run of the suite would leave proxies that use up the CPU."""
+    container = network.run(Spec("sleeper", image.root, ["sleep", "600"], image.environ, user=user))
+    inside = Path(f"/proc/{container.pid()}/cmdline")
+    wait_for(lambda: inside.read_bytes().startswith(b"sleep"), "the program")
+    container.kill()
+    wait_for(lambda: not inside.exists(), "its end")
 
 
 @pytest.mark.parametrize("user", [(NOBODY, NOBODY), (1000650000, 0)], ids=["own user", "OpenShift"])

@@ -296,7 +296,11 @@ def wait_for(condition: Callable[[], bool], what: str, explain: Callable[[], str
 
 
 def _privileges(spec: Spec) -> list[str]:
-    who = ["--reuid", str(spec.user), "--regid", str(spec.group), "--clear-groups"]
+    # The signal that ends it with its parent is lost when the user changes, so it is set once more.
+    who = [
+        "--pdeathsig=KILL",
+        *("--reuid", str(spec.user), "--regid", str(spec.group), "--clear-groups"),
+    ]
     return who if spec.capabilities else [*who, "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
 
 
