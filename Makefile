@@ -12,9 +12,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Most tests wait for other processes, so that more of them than cores may run at a time.
+# Shared out by tests/support/distribution.py. Most wait for other processes: more than cores run at a time.
 PROCESSES ?= 4
-PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadscope --no-loadscope-reorder
 LOCKS := requirements/build.txt requirements/dev.txt
 
 install: $(STAMP)
@@ -43,7 +43,7 @@ test-deep: install
 coverage: install
 	rm -rf .coverage
 	mkdir .coverage
-	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(ARGS); status=$$?; \
+	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder $(ARGS); status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$status
 
 chaos: install

@@ -5,8 +5,9 @@ from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
-from tests.support.distribution import distribute
+from tests.support.distribution import GroupScheduling, distribute
 
 pytest_plugins = ["tests.support.skips"]
 
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if settings.get_current_profile_name() == "deep":
         for item in items:
             item.add_marker(pytest.mark.timeout(0), append=False)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+    """Let xdist hand out groups of ours: its own, by marks, are not seen by this release of pytest."""
+    return GroupScheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

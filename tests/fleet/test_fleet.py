@@ -18,7 +18,7 @@ from tests.support.log_scan import scan
 from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("fleet")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ENGLISH = {"identifier": "zed", "attributes": {"country": "GB"}}
 GERMAN = {"identifier": "zed", "attributes": {"country": "DE"}}

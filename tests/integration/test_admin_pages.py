@@ -22,7 +22,6 @@ from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.skipif(bool(missing_tools("browser")), reason="this machine lacks Chromium or npm"),
-    pytest.mark.xdist_group("browser"),
 ]
 
 AXE: Final = BROWSER / "node_modules/axe-core/axe.min.js"

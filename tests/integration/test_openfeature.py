@@ -29,7 +29,6 @@ pytestmark = [
         bool(missing_tools("openfeature")), reason=f"this machine lacks {missing_tools('openfeature')}"
     ),
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("openfeature"),
 ]
 
 

@@ -31,17 +31,13 @@ class TlsOptions:
         kinds.PATH,
         "Certificate chain in PEM; reloaded when the file changes",
         name="tls-cert",
-        reloadable=True,
     )
-    key: Path = required(
-        kinds.PATH, "Private key in PEM; reloaded when the file changes", name="tls-key", reloadable=True
-    )
+    key: Path = required(kinds.PATH, "Private key in PEM; reloaded when the file changes", name="tls-key")
     client_ca: Path | None = option(
         kinds.PATH,
         None,
         "Certificate authority in PEM; SDKs must present one of its certificates (mutual TLS)",
         name="tls-client-ca",
-        reloadable=True,
     )
 
 
@@ -245,7 +241,6 @@ class ServingOptions:
         AccessLog.ERRORS,
         "Which requests are logged: none, those that fail, or all",
         section=OPERATION,
-        reloadable=True,
     )
     shutdown: ShutdownOptions = group(ShutdownOptions)
 
