@@ -136,7 +136,8 @@ async def test_saas_down_at_the_start(tmp_path: Path, kind: str) -> None:
             assert await client.value(TICK) == str(ticker.number)
 
             async def recovered() -> bool:
-                return bool((await readiness(http))[1] == {"status": "ready", "reasons": []})
+                told = (await readiness(http))[1]
+                return (told["status"], told["reasons"]) == ("ready", [])
 
             await eventually(recovered, 25)
 
