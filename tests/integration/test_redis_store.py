@@ -1,9 +1,6 @@
 """What a shared Redis can do to its members: be emptied, stopped, silent, failed over, or closed to them."""
 
 import asyncio
-import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,34 +11,15 @@ from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import DropItem, PutItem
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.store.redis.keys import Keys
-from ff_proxy.telemetry import null_telemetry
-from ff_proxy.tls.trust import client_trust
-from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag, segment
-from tests.support.ports import free_port
-from tests.support.redis_member import held
-from tests.support.redis_server import RedisServer, redis_command, redis_sentinel, redis_server
-
-
-def endpoint(server: RedisServer, **how: object) -> Endpoint:
-    """The server's TCP endpoint."""
-    return Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),), **how)  # type: ignore[arg-type]  # keywords
-
-
-@asynccontextmanager
-async def member(
-    where: Endpoint, prefix: str, name: str = "", epoch: str = "first"
-) -> AsyncIterator[RedisStore]:
-    """One process of a fleet."""
-    async with RedisStore(where, prefix, epoch, FakeClock(), null_telemetry(), member=name) as store:
-        yield store
+from tests.support.redis_member import endpoint, held, member_at
+from tests.support.redis_server import RedisServer, redis_command, redis_server
 
 
 async def test_members_read_what_others_write(server: RedisServer, prefix: str) -> None:
     """Also when they know an older state and fetch only what moved since."""
-    async with member(endpoint(server), prefix) as one, member(endpoint(server), prefix) as other:
+    async with member_at(endpoint(server), prefix) as one, member_at(endpoint(server), prefix) as other:
         await one.configs.replace(config(flag("a"), flag("b"), segment()))
         before = await held(other)
         await one.configs.apply(ENVIRONMENT, PutItem(flag("a", on=False, version=2)))
@@ -56,7 +34,7 @@ async def test_members_read_what_others_write(server: RedisServer, prefix: str) 
 
 async def test_two_writers_at_once_lose_nothing(server: RedisServer, prefix: str) -> None:
     """Each write is merged with what the other wrote."""
-    async with member(endpoint(server), prefix) as one, member(endpoint(server), prefix) as other:
+    async with member_at(endpoint(server), prefix) as one, member_at(endpoint(server), prefix) as other:
         await one.configs.replace(config())
         await asyncio.gather(
             *(
@@ -75,8 +53,8 @@ async def test_an_emptied_redis_is_filled_again_by_the_holder(server: RedisServe
     See spec/behaviour#read-your-writes.
     """
     async with (
-        member(endpoint(server), prefix, "holder") as holder,
-        member(endpoint(server), prefix, "other", "second") as other,
+        member_at(endpoint(server), prefix, "holder") as holder,
+        member_at(endpoint(server), prefix, "other", "second") as other,
     ):
         assert await holder.leases.take(ENVIRONMENT)
         await holder.configs.replace(config(flag(version=7)))
@@ -99,8 +77,8 @@ async def test_a_failover_that_lost_writes_takes_nobody_back(server: RedisServer
     """Members serve what they have seen, and who leads writes it back under a revision of its own."""
     part = f"{prefix}:{{{ENVIRONMENT}}}:"
     async with (
-        member(endpoint(server), prefix, "leader") as leader,
-        member(endpoint(server), prefix, "other", "second") as other,
+        member_at(endpoint(server), prefix, "leader") as leader,
+        member_at(endpoint(server), prefix, "other", "second") as other,
     ):
         assert await leader.leases.take(ENVIRONMENT)
         await leader.configs.replace(config(flag("a"), flag("b")))
@@ -118,7 +96,7 @@ async def test_a_failover_that_lost_writes_takes_nobody_back(server: RedisServer
         assert back.counter > seen.revision.counter
         assert (await held(other)).revision == back
         assert await held(other) == await held(leader)
-        async with member(endpoint(server), prefix, "third") as third:
+        async with member_at(endpoint(server), prefix, "third") as third:
             assert (await held(third)).flags == seen.flags
             assert (await held(third)).retired == seen.retired
 
@@ -126,8 +104,8 @@ async def test_a_failover_that_lost_writes_takes_nobody_back(server: RedisServer
 async def test_a_new_term_begins_an_epoch(server: RedisServer, prefix: str) -> None:
     """So that no revision ever names two states, whatever a failover lost."""
     async with (
-        member(endpoint(server), prefix, "one") as one,
-        member(endpoint(server), prefix, "two", "second") as two,
+        member_at(endpoint(server), prefix, "one") as one,
+        member_at(endpoint(server), prefix, "two", "second") as two,
     ):
         assert await one.leases.take(ENVIRONMENT)
         first = await one.configs.replace(config(flag()))
@@ -146,7 +124,10 @@ async def test_a_new_term_begins_an_epoch(server: RedisServer, prefix: str) -> N
 
 async def test_a_slower_clock_does_not_lock_a_leader_out(server: RedisServer, prefix: str) -> None:
     """After a failover to a machine whose clock is behind, numbers still grow."""
-    async with member(endpoint(server), prefix, "one") as one, member(endpoint(server), prefix, "two") as two:
+    async with (
+        member_at(endpoint(server), prefix, "one") as one,
+        member_at(endpoint(server), prefix, "two") as two,
+    ):
         assert await one.leases.take(ENVIRONMENT)
         await one.configs.replace(config(flag()))
         far = str(4_000_000_000_000_000)
@@ -161,9 +142,9 @@ async def test_statuses_are_their_leaders_word(server: RedisServer, prefix: str)
     """Others cannot give it, and it ends with the lease; an emptied Redis is told again."""
     connected = UpstreamStatus(StreamState.CONNECTED, 5)
     async with (
-        member(endpoint(server), prefix, "leader") as leader,
-        member(endpoint(server), prefix, "other") as other,
-        member(endpoint(server), prefix) as replica,
+        member_at(endpoint(server), prefix, "leader") as leader,
+        member_at(endpoint(server), prefix, "other") as other,
+        member_at(endpoint(server), prefix) as replica,
     ):
         assert await leader.leases.take(ENVIRONMENT)
         await leader.configs.replace(config(flag()))
@@ -184,8 +165,8 @@ async def test_targets_survive_a_redis_that_is_away(tmp_path: Path, prefix: str)
     """What this member knows is served, what it could not store is stored later (no target is lost)."""
     with redis_server(tmp_path) as server:
         async with (
-            member(endpoint(server), prefix) as store,
-            member(endpoint(server), prefix) as other,
+            member_at(endpoint(server), prefix) as store,
+            member_at(endpoint(server), prefix) as other,
         ):
             known, late = Target("known", "", {"a": 1}), Target("late", "", {"b": 2})
             await store.targets.put(ENVIRONMENT, known)
@@ -203,7 +184,7 @@ async def test_targets_survive_a_redis_that_is_away(tmp_path: Path, prefix: str)
 async def test_a_silent_redis_holds_nobody_up(tmp_path: Path, prefix: str) -> None:
     """Half-open: a known target is answered within a moment, an unknown one within a second."""
     with redis_server(tmp_path) as server:
-        async with member(endpoint(server), prefix) as store:
+        async with member_at(endpoint(server), prefix) as store:
             known = Target("known", "", {"a": 1})
             await store.targets.put(ENVIRONMENT, known)
             server.pause(on=True)
@@ -227,7 +208,7 @@ async def test_a_silent_redis_holds_nobody_up(tmp_path: Path, prefix: str) -> No
 async def test_a_newcomer_before_the_fleet_has_noticed(tmp_path: Path, prefix: str) -> None:
     """Redis is emptied, and whoever starts then makes up a secret: from the next look on all know both."""
     with redis_server(tmp_path) as own:
-        async with member(endpoint(own), prefix) as old, member(endpoint(own), prefix) as new:
+        async with member_at(endpoint(own), prefix) as old, member_at(endpoint(own), prefix) as new:
             assert await old.secrets.auth_secret(Secret("first")) == Secret("first")
             await old.recovery.poll()
             redis_command(own.port, "FLUSHALL")
@@ -236,7 +217,7 @@ async def test_a_newcomer_before_the_fleet_has_noticed(tmp_path: Path, prefix: s
                 await store.recovery.poll()
             assert set(old.secrets.others()) == {Secret("second")}
             assert set(new.secrets.others()) == {Secret("first")}
-            async with member(endpoint(own), prefix) as third:
+            async with member_at(endpoint(own), prefix) as third:
                 assert await third.secrets.auth_secret(Secret("third")) == Secret("second")
                 await third.recovery.poll()
                 assert set(third.secrets.others()) == {Secret("first")}
@@ -244,7 +225,7 @@ async def test_a_newcomer_before_the_fleet_has_noticed(tmp_path: Path, prefix: s
 
 async def test_a_removed_environment_is_not_put_back(server: RedisServer, prefix: str) -> None:
     """Gone is not lost."""
-    async with member(endpoint(server), prefix) as one, member(endpoint(server), prefix) as other:
+    async with member_at(endpoint(server), prefix) as one, member_at(endpoint(server), prefix) as other:
         await one.configs.replace(config(flag()))
         await held(other)
         await one.configs.remove(ENVIRONMENT)
@@ -255,8 +236,8 @@ async def test_a_removed_environment_is_not_put_back(server: RedisServer, prefix
 async def test_one_member_holds_the_lease(server: RedisServer, prefix: str) -> None:
     """Another takes it when it is given back, under a higher number, and the first may not write any more."""
     async with (
-        member(endpoint(server), prefix, "one") as one,
-        member(endpoint(server), prefix, "two") as two,
+        member_at(endpoint(server), prefix, "one") as one,
+        member_at(endpoint(server), prefix, "two") as two,
     ):
         assert await one.leases.take(ENVIRONMENT)
         assert await one.leases.take(ENVIRONMENT)
@@ -281,8 +262,8 @@ async def test_one_member_holds_the_lease(server: RedisServer, prefix: str) -> N
 async def test_an_expired_lease_is_taken_over(server: RedisServer, prefix: str) -> None:
     """A holder that does not renew is replaced."""
     async with (
-        member(endpoint(server), prefix, "one") as one,
-        member(endpoint(server), prefix, "two") as two,
+        member_at(endpoint(server), prefix, "one") as one,
+        member_at(endpoint(server), prefix, "two") as two,
     ):
         assert await one.leases.take(ENVIRONMENT)
         assert redis_command(server.port, "PEXPIRE", f"{prefix}:{{{ENVIRONMENT}}}:lease", "1") == b":1\r\n"
@@ -296,7 +277,7 @@ async def test_an_expired_lease_is_taken_over(server: RedisServer, prefix: str) 
 async def test_a_redis_that_is_gone_is_said_to_be(tmp_path: Path, prefix: str) -> None:
     """Every call ends in time with one kind of error, and works again afterwards."""
     with redis_server(tmp_path) as server:
-        async with member(endpoint(server), prefix) as store:
+        async with member_at(endpoint(server), prefix) as store:
             await store.configs.replace(config(flag()))
             before = await held(store)
             server.stop()
@@ -319,93 +300,11 @@ async def test_a_redis_that_is_gone_is_said_to_be(tmp_path: Path, prefix: str) -
 async def test_a_watcher_is_told_that_it_may_have_missed_something(tmp_path: Path, prefix: str) -> None:
     """A lost subscription raises, so that whoever watches reads again."""
     with redis_server(tmp_path) as server:
-        async with member(endpoint(server), prefix) as store, store.configs.watch() as notices:
+        async with member_at(endpoint(server), prefix) as store, store.configs.watch() as notices:
             server.stop()
             with pytest.raises(StoreUnavailable):
                 async with asyncio.timeout(10):
                     await anext(notices)
-
-
-async def test_a_socket_a_user_and_a_database(tmp_path: Path, prefix: str) -> None:
-    """An ACL user that may touch one prefix only, over a Unix socket, in database 3."""
-    path = tmp_path / "redis.sock"
-    users = tmp_path / "users.acl"
-    users.write_text(
-        f"user default on nopass ~* &* +@all\nuser proxy on >pa55 ~{prefix}:* &{prefix}:* +@all\n"
-    )
-    rules = ["--unixsocket", str(path), "--aclfile", str(users)]
-    with redis_server(tmp_path, rules) as server:
-        good = Endpoint(
-            Topology.SOCKET, socket=str(path), username="proxy", password=Secret("pa55"), database=3
-        )
-        async with member(good, prefix) as store:
-            await store.configs.replace(config(flag()))
-            assert (await held(store)).flags
-            assert redis_command(server.port, "DBSIZE") == b":0\r\n"
-        for username, password in (("proxy", "wrong"), ("nobody", "pa55")):
-            bad = Endpoint(Topology.SOCKET, socket=str(path), username=username, password=Secret(password))
-            async with member(bad, prefix) as store:
-                with pytest.raises(StoreUnavailable, match="check redis-username") as caught:
-                    await store.configs.environments()
-                assert "pa55" not in str(caught.value)
-        async with member(good, "elsewhere") as store:
-            with pytest.raises(StoreUnavailable, match="ACL"):
-                await store.configs.replace(config(flag()))
-
-
-async def test_sentinels_lead_to_the_new_primary(tmp_path: Path, prefix: str) -> None:
-    """After the primary's death the replica is promoted, and the store goes on with what it holds."""
-    with redis_sentinel(tmp_path) as (primary, replica, port):
-        where = Endpoint(Topology.SENTINEL, (("127.0.0.1", port),), service="main")
-        async with member(where, prefix) as store:
-            await store.configs.replace(config(flag(version=3)))
-            await _until(lambda: _replicated(primary, replica))
-            primary.stop()
-            async with asyncio.timeout(25):
-                while True:
-                    try:
-                        await store.configs.apply(ENVIRONMENT, PutItem(flag(on=False, version=4)))
-                        break
-                    except StoreUnavailable:
-                        await asyncio.sleep(0.1)
-            assert (await held(store)).flags["checkout"].version == 4
-            assert redis_command(replica.port, "DBSIZE") != b":0\r\n"
-
-
-async def test_tls_is_checked_against_the_trusted_authorities(tmp_path: Path, prefix: str) -> None:
-    """A server whose authority is trusted is used, any other refused."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    await asyncio.to_thread(
-        subprocess.run,
-        [*making, "-keyout", str(key), "-out", str(certificate), "-days", "1", *subject],
-        check=True,
-        capture_output=True,
-    )
-    port = free_port()
-    extra = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
-    with redis_server(tmp_path, [*extra, "--tls-auth-clients", "no"]):
-        trust = client_trust({}).context
-        where = Endpoint(Topology.SINGLE, (("127.0.0.1", port),), trust=trust)
-        async with member(where, prefix) as store:
-            with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
-                await store.configs.environments()
-        trust = client_trust({"SSL_CERT_FILE": str(certificate)}).context
-        where = Endpoint(Topology.SINGLE, (("127.0.0.1", port),), trust=trust)
-        async with member(where, prefix) as store:
-            await store.configs.replace(config(flag()))
-            assert (await held(store)).flags
-
-
-async def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  (another process tells nobody)
-            await asyncio.sleep(0.02)
-
-
-def _replicated(primary: RedisServer, replica: RedisServer) -> bool:
-    return redis_command(primary.port, "DBSIZE") == redis_command(replica.port, "DBSIZE")
 
 
 @pytest.mark.parametrize("newer_first", [True, False])
@@ -415,7 +314,7 @@ async def test_an_emptied_redis_gets_the_newest_description(
     """Whichever member finds out first: an older one that another holds does not come back."""
     old, new = Target("ana", "", {"plan": "free"}), Target("ana", "", {"plan": "gold"})
     with redis_server(tmp_path) as server:
-        async with member(endpoint(server), prefix) as one, member(endpoint(server), prefix) as two:
+        async with member_at(endpoint(server), prefix) as one, member_at(endpoint(server), prefix) as two:
             for store in (one, two):
                 await store.recovery.poll()
             await one.targets.put(ENVIRONMENT, old)
@@ -430,7 +329,7 @@ async def test_an_emptied_redis_gets_the_newest_description(
 
 async def test_a_redis_that_came_back_with_older_targets_is_told(server: RedisServer, prefix: str) -> None:
     """As a file of yesterday, or a replica that lagged behind, has them."""
-    async with member(endpoint(server), prefix) as store, member(endpoint(server), prefix) as other:
+    async with member_at(endpoint(server), prefix) as store, member_at(endpoint(server), prefix) as other:
         targets = Keys(prefix).targets(ENVIRONMENT)
         await store.targets.put(ENVIRONMENT, Target("ana", "yesterday"))
         yesterday = await store._connection.do("HGET", targets, "ana")
@@ -462,7 +361,7 @@ async def test_rows_of_others_are_read_or_passed_over(
     server: RedisServer, prefix: str, row: bytes, read: Target | None
 ) -> None:
     """Of older versions, which kept anything, and what somebody wrote by hand; each is described anew."""
-    async with member(endpoint(server), prefix) as store:
+    async with member_at(endpoint(server), prefix) as store:
         await store._connection.do("HSET", Keys(prefix).targets(ENVIRONMENT), "ana", row)
         assert await store.targets.get(ENVIRONMENT, "ana") == read
         await store.targets.put(ENVIRONMENT, Target("ana", "new"), keep_attributes=True)

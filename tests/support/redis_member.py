@@ -12,10 +12,19 @@ from tests.support.configs import ENVIRONMENT
 from tests.support.redis_server import RedisServer
 
 
+def endpoint(server: RedisServer, **how: Any) -> Endpoint:
+    """The server's TCP endpoint."""
+    return Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),), **how)
+
+
 def member(server: RedisServer, prefix: str, name: str = "", **sizes: Any) -> RedisStore:
     """One process of a fleet."""
-    where = Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))
-    return RedisStore(where, prefix, uuid4().hex, FakeClock(), null_telemetry(), member=name, **sizes)
+    return member_at(endpoint(server), prefix, name, uuid4().hex, **sizes)
+
+
+def member_at(where: Endpoint, prefix: str, name: str = "", epoch: str = "first", **sizes: Any) -> RedisStore:
+    """One process of a fleet, on whatever Redis."""
+    return RedisStore(where, prefix, epoch, FakeClock(), null_telemetry(), member=name, **sizes)
 
 
 async def held(store: RedisStore) -> EnvironmentConfig:

@@ -1,9 +1,8 @@
 """A worker sees the sync process's store, and knows without asking when it moved."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,8 @@ import pytest
 
 from ff_proxy.errors import StoreRefused, StoreUnavailable
 from ff_proxy.ipc import (
-    CountedTargets,
     IpcServer,
     IpcStore,
-    SharedGenerations,
     State,
     SyncState,
     WorkerServices,
@@ -26,72 +23,13 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.event_loop import run
 from ff_proxy.store.memory import MemoryStore
-from ff_proxy.store.protocol import UNKNOWN, DropItem, Notice, PutItem, Registration
+from ff_proxy.store.protocol import UNKNOWN, DropItem, PutItem, Registration
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag, segment
-
-
-class Pair:
-    """A store with its server, and one worker."""
-
-    def __init__(self, directory: Path) -> None:
-        self.socket = directory / "link"
-        self.generations = SharedGenerations()
-        self.clock = SystemClock()
-        self.store = MemoryStore("life", FakeClock())
-        self.targets = CountedTargets(self.store.targets, self.generations)
-        self.worker = IpcStore(self.socket, self.generations, self.clock)
-        self.asked: list[SdkKey] = []
-        self.state = State(Readiness(pending=("not yet",)), frozenset([ENVIRONMENT]), frozenset())
-
-    async def check(self, key: SdkKey) -> KeyVerdict:
-        self.asked.append(key)
-        return KeyVerdict.REFUSED
-
-    async def secret(self) -> Secret:
-        return Secret("signs")
-
-    async def tell(self) -> State:
-        return self.state
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        """The sync process's end, for a while."""
-        offer = WorkerServices(
-            self.store.configs,
-            self.targets,
-            self.store.usage,
-            self.store.registrations,
-            self.check,
-            self.secret,
-            self.tell,
-        )
-        server = IpcServer(self.socket, offer, self.generations, self.clock, null_telemetry().failures)
-        running = asyncio.create_task(server.run())
-        await server.ready.wait()
-        yield
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    """Connected, and closed in the end."""
-    made = Pair(tmp_path)
-    with made.generations:
-        async with made.serving(), made.worker:
-            yield made
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for another task's doing."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  (what is awaited is on the other side of a socket)
-            await asyncio.sleep(0.001)
+from tests.support.ipc_pair import Pair, until
 
 
 async def test_environments_are_read_whole_and_then_by_difference(pair: Pair) -> None:
@@ -115,29 +53,6 @@ async def test_environments_are_read_whole_and_then_by_difference(pair: Pair) ->
     assert third.flags["c"] is second.flags["c"]
     await pair.store.configs.remove(ENVIRONMENT)
     assert await pair.worker.configs.environment(ENVIRONMENT) is None
-
-
-async def test_nobody_is_told_of_a_change_before_the_tide_has_counted_it(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither by a notice nor by a read, which may come before it."""
-    before = pair.generations.environment(ENVIRONMENT)
-    async with pair.worker.configs.watch() as notices:
-        revision = await pair.store.configs.replace(config(flag()))
-        async with asyncio.timeout(5):
-            assert await anext(notices) == Notice(ENVIRONMENT, revision)
-        told = pair.generations.environment(ENVIRONMENT)
-        assert told > before
-    # A notice that is late: what is read now is nobody's news yet.
-    monkeypatch.setattr(pair.store.configs._feed, "publish", lambda _: None)
-    await pair.store.configs.apply(ENVIRONMENT, PutItem(flag(version=2)))
-    assert pair.generations.environment(ENVIRONMENT) == told
-    assert await pair.worker.configs.environment(ENVIRONMENT) is not None
-    read = pair.generations.environment(ENVIRONMENT)
-    assert read > told
-    await pair.store.configs.remove(ENVIRONMENT)
-    assert await pair.worker.configs.environments() == {}
-    assert pair.generations.environment(ENVIRONMENT) > read
 
 
 async def test_a_lost_connection_is_told_and_made_again(tmp_path: Path) -> None:
@@ -198,7 +113,7 @@ async def test_who_is_away_for_long_is_not_waited_for(tmp_path: Path) -> None:
                 assert await targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
 
 
-async def test_counts_are_never_handed_over_twice_by_the_line_itself(
+async def test_counts_are_never_handed_over_twice_by_the_connection_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody knows whether they arrived: whoever holds them decides. Anything else is asked again."""
@@ -229,23 +144,6 @@ def _never(reached: asyncio.Event) -> Callable[..., Awaitable[Any]]:
         await asyncio.get_running_loop().create_future()
 
     return act
-
-
-async def test_targets_are_known_without_asking_until_they_move(pair: Pair) -> None:
-    """A peek is right or no answer, also after another worker wrote."""
-    assert pair.worker.targets.peek(ENVIRONMENT, "ana") is UNKNOWN
-    assert await pair.worker.targets.get(ENVIRONMENT, "ana") is None
-    assert pair.worker.targets.peek(ENVIRONMENT, "ana") is None
-    async with IpcStore(pair.socket, pair.generations, pair.clock) as other:
-        await other.targets.put(ENVIRONMENT, Target("ana", "Ana", {"a": 1}))
-    assert pair.worker.targets.peek(ENVIRONMENT, "ana") is UNKNOWN
-    found = await pair.worker.targets.get(ENVIRONMENT, "ana")
-    assert found == Target("ana", "Ana", {"a": 1})
-    assert pair.worker.targets.peek(ENVIRONMENT, "ana") is found
-    pair.generations.bump_target(ENVIRONMENT, "ana")
-    assert await pair.worker.targets.get(ENVIRONMENT, "ana") is found
-    await pair.worker.targets.put(ENVIRONMENT, Target("ana"), keep_attributes=True)
-    assert await pair.worker.targets.get(ENVIRONMENT, "ana") == Target("ana", "", {"a": 1})
 
 
 async def test_what_sdks_send_goes_up(pair: Pair) -> None:
@@ -282,38 +180,6 @@ async def test_many_workers_and_calls_at_once(pair: Pair) -> None:
     assert [target.name for target in found if target] == [
         str(number) for number in range(50) for _ in workers
     ]
-
-
-async def test_polled_targets_move_the_tide_where_they_changed(pair: Pair) -> None:
-    """A poll that brings what is known costs no worker a question."""
-    for name in ("ana", "bob"):
-        await pair.targets.put(ENVIRONMENT, Target(name))
-        await pair.worker.targets.get(ENVIRONMENT, name)
-    await pair.targets.put_many(ENVIRONMENT, [Target("ana"), Target("bob", "Bob")])
-    assert pair.worker.targets.peek(ENVIRONMENT, "ana") == Target("ana")
-    assert pair.worker.targets.peek(ENVIRONMENT, "bob") is UNKNOWN
-    assert await pair.worker.targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob")
-
-
-async def test_a_target_that_is_read_while_it_is_written_is_counted(pair: Pair) -> None:
-    """One worker must not see the new one and another, asked next, the old one."""
-    await pair.targets.put(ENVIRONMENT, Target("ana", "old"))
-    store, go = pair.store.targets, asyncio.Event()
-    put = store.put
-
-    async def slow(environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
-        await put(environment, target, keep_attributes=keep_attributes)
-        await go.wait()
-
-    store.put = slow  # type: ignore[method-assign]
-    async with IpcStore(pair.socket, pair.generations, pair.clock) as other:
-        assert await other.targets.get(ENVIRONMENT, "ana") == Target("ana", "old")
-        putting = asyncio.create_task(pair.worker.targets.put(ENVIRONMENT, Target("ana", "new")))
-        while await pair.worker.targets.get(ENVIRONMENT, "ana") != Target("ana", "new"):  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        assert other.targets.peek(ENVIRONMENT, "ana") is UNKNOWN
-        go.set()
-        await putting
 
 
 async def test_the_last_worker_to_leave_is_noticed(tmp_path: Path) -> None:
@@ -414,32 +280,6 @@ async def test_a_sync_process_that_is_away_makes_a_worker_degraded(tmp_path: Pat
             await state.poll()
     assert state.readiness().ready
     assert "not reachable" in state.readiness().degraded[0]
-
-
-def test_the_tide_counts_apart() -> None:
-    """Targets of one name in two environments have counters of their own (but for chance)."""
-    other = EnvironmentId("00000000-0000-4000-8000-000000000002")
-    with SharedGenerations() as generations:
-        generations.bump_target(ENVIRONMENT, "ana")
-        assert generations.target(ENVIRONMENT, "ana") == 1
-        assert generations.target(other, "ana") == 0
-        generations.bump_environment(other)
-        assert (generations.environment(other), generations.environment(ENVIRONMENT)) == (1, 0)
-        generations.bump_all()
-        assert generations.target(ENVIRONMENT, "ana") == 2
-        assert generations.environment(ENVIRONMENT) == 1
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_the_tide_is_shared_with_children() -> None:
-    """What one process counts, another sees."""
-    with SharedGenerations() as generations:
-        child = os.fork()
-        if not child:
-            generations.bump_environment(ENVIRONMENT)
-            os._exit(0)
-        os.waitpid(child, 0)
-        assert generations.environment(ENVIRONMENT) == 1
 
 
 async def test_what_is_handed_over_late_takes_the_place_of_nothing_newer(pair: Pair) -> None:

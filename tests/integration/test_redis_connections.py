@@ -1,0 +1,100 @@
+"""The ways to a Redis: a socket, a user, a database, Sentinel, TLS."""
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.keys import Secret
+from ff_proxy.store.protocol import PutItem
+from ff_proxy.store.redis import Endpoint, Topology
+from ff_proxy.tls.trust import client_trust
+from tests.support.configs import ENVIRONMENT, config, flag
+from tests.support.ports import free_port
+from tests.support.redis_member import held, member_at
+from tests.support.redis_server import RedisServer, redis_command, redis_sentinel, redis_server
+
+
+async def test_a_socket_a_user_and_a_database(tmp_path: Path, prefix: str) -> None:
+    """An ACL user that may touch one prefix only, over a Unix socket, in database 3."""
+    path = tmp_path / "redis.sock"
+    users = tmp_path / "users.acl"
+    users.write_text(
+        f"user default on nopass ~* &* +@all\nuser proxy on >pa55 ~{prefix}:* &{prefix}:* +@all\n"
+    )
+    rules = ["--unixsocket", str(path), "--aclfile", str(users)]
+    with redis_server(tmp_path, rules) as server:
+        good = Endpoint(
+            Topology.SOCKET, socket=str(path), username="proxy", password=Secret("pa55"), database=3
+        )
+        async with member_at(good, prefix) as store:
+            await store.configs.replace(config(flag()))
+            assert (await held(store)).flags
+            assert redis_command(server.port, "DBSIZE") == b":0\r\n"
+        for username, password in (("proxy", "wrong"), ("nobody", "pa55")):
+            bad = Endpoint(Topology.SOCKET, socket=str(path), username=username, password=Secret(password))
+            async with member_at(bad, prefix) as store:
+                with pytest.raises(StoreUnavailable, match="check redis-username") as caught:
+                    await store.configs.environments()
+                assert "pa55" not in str(caught.value)
+        async with member_at(good, "elsewhere") as store:
+            with pytest.raises(StoreUnavailable, match="ACL"):
+                await store.configs.replace(config(flag()))
+
+
+async def test_sentinels_lead_to_the_new_primary(tmp_path: Path, prefix: str) -> None:
+    """After the primary's death the replica is promoted, and the store goes on with what it holds."""
+    with redis_sentinel(tmp_path) as (primary, replica, port):
+        where = Endpoint(Topology.SENTINEL, (("127.0.0.1", port),), service="main")
+        async with member_at(where, prefix) as store:
+            await store.configs.replace(config(flag(version=3)))
+            await _until(lambda: _replicated(primary, replica))
+            primary.stop()
+            async with asyncio.timeout(25):
+                while True:
+                    try:
+                        await store.configs.apply(ENVIRONMENT, PutItem(flag(on=False, version=4)))
+                        break
+                    except StoreUnavailable:
+                        await asyncio.sleep(0.1)
+            assert (await held(store)).flags["checkout"].version == 4
+            assert redis_command(replica.port, "DBSIZE") != b":0\r\n"
+
+
+async def test_tls_is_checked_against_the_trusted_authorities(tmp_path: Path, prefix: str) -> None:
+    """A server whose authority is trusted is used, any other refused."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    await asyncio.to_thread(
+        subprocess.run,
+        [*making, "-keyout", str(key), "-out", str(certificate), "-days", "1", *subject],
+        check=True,
+        capture_output=True,
+    )
+    port = free_port()
+    extra = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+    with redis_server(tmp_path, [*extra, "--tls-auth-clients", "no"]):
+        trust = client_trust({}).context
+        where = Endpoint(Topology.SINGLE, (("127.0.0.1", port),), trust=trust)
+        async with member_at(where, prefix) as store:
+            with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
+                await store.configs.environments()
+        trust = client_trust({"SSL_CERT_FILE": str(certificate)}).context
+        where = Endpoint(Topology.SINGLE, (("127.0.0.1", port),), trust=trust)
+        async with member_at(where, prefix) as store:
+            await store.configs.replace(config(flag()))
+            assert (await held(store)).flags
+
+
+async def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  (another process tells nobody)
+            await asyncio.sleep(0.02)
+
+
+def _replicated(primary: RedisServer, replica: RedisServer) -> bool:
+    return redis_command(primary.port, "DBSIZE") == redis_command(replica.port, "DBSIZE")

@@ -1,0 +1,48 @@
+"""A hub on a clock and transports that the tests own."""
+
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ff_proxy.streams.hub import Hub
+from ff_proxy.streams.list_reads import ListReads
+from ff_proxy.telemetry import Telemetry, null_telemetry
+from tests.support.clock import FakeClock
+from tests.support.configs import config, flag
+from tests.support.streams import Board, running
+
+
+@pytest.fixture
+def board() -> Board:
+    """An environment with two flags is up."""
+    board = Board()
+    board.put(config(flag("a"), flag("b")))
+    return board
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Time stands still unless a test moves it."""
+    return FakeClock()
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    """Figures that a test can read."""
+    return null_telemetry()
+
+
+@pytest.fixture
+def lists() -> ListReads:
+    """What SDKs have fetched."""
+    return ListReads(100_000)
+
+
+@pytest.fixture
+async def hub(board: Board, lists: ListReads, clock: FakeClock, telemetry: Telemetry) -> AsyncIterator[Hub]:
+    """The hub, running."""
+    hub = Hub(board, lists, clock, telemetry, random.Random(1))
+    async with running(hub.run):
+        await clock.settle()
+        yield hub
