@@ -1,8 +1,10 @@
 """Command lines of the small commands: their own few options, mostly flags only."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Final, TypeVar
 
 from ff_proxy.config.declare import Values, build, missing, options_of
 from ff_proxy.config.flags import parse_flags
@@ -11,6 +13,8 @@ from ff_proxy.config.settings import Inputs, Settings, resolve_settings
 from ff_proxy.errors import ConfigError
 
 R = TypeVar("R")
+
+_PROCESS_ONE: Final = Path("/proc/1/cmdline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,35 @@ def read_with_settings(
     if problems:
         raise ConfigError(*problems)
     return build(record, own), settings
+
+
+def read_as_in_container(
+    argv: Sequence[str], environ: Mapping[str, str], record: type[R], command_line: Path = _PROCESS_ONE
+) -> tuple[R, Settings] | None:
+    """As ``read_with_settings``; where only the command's own flags are given, with those of process 1 too.
+
+    In a container the proxy's flags are on the ``command_line`` of process 1, and nowhere else.
+    """
+    read = read_with_settings(argv, environ, record)
+    if read is None:
+        return None
+    own = {declared.flag for declared in options_of(record)}
+    if any(given.option.flag not in own for given in read[1].inputs.line.reading.given):
+        return read
+    return read_with_settings([*flags_of_the_container(command_line), *argv], environ, record) or read
+
+
+def flags_of_the_container(command_line: Path = _PROCESS_ONE) -> list[str]:
+    """The flags that ``docker run`` gave to the proxy, which a container's probe is not told.
+
+    Empty where process 1 is something else than ``ff-proxy FLAGS…``, or hidden.
+    """
+    try:
+        words = os.fsdecode(command_line.read_bytes()).split("\0")[:-1]
+    except OSError:
+        return []
+    programs = [number for number, word in enumerate(words) if Path(word).name == "ff-proxy"]
+    return words[programs[-1] + 1 :] if programs else []
 
 
 def read_options(argv: Sequence[str], record: type[R]) -> R | None:

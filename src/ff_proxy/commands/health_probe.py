@@ -6,14 +6,13 @@ TLS. Where they are called without flags, the flags are those of the proxy that 
 
 import http.client
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
 from ff_proxy.commands import local_proxy
-from ff_proxy.commands.command_line import read_with_settings
+from ff_proxy.commands.command_line import read_as_in_container
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option
 from ff_proxy.config.settings import Settings
@@ -49,28 +48,13 @@ def ready(settings: Settings, out: TextIO, *, as_json: bool = False) -> ExitCode
     return _probe("ready", "/health/ready", settings, out, as_json=as_json)
 
 
-def flags_of_the_container(command_line: Path = Path("/proc/1/cmdline")) -> list[str]:
-    """The flags that ``docker run`` gave to the proxy, which a container's probe is not told.
-
-    Empty where process 1 is something else than ``ff-proxy FLAGS…``, or hidden.
-    """
-    try:
-        words = os.fsdecode(command_line.read_bytes()).split("\0")[:-1]
-    except OSError:
-        return []
-    programs = [number for number, word in enumerate(words) if Path(word).name == "ff-proxy"]
-    return words[programs[-1] + 1 :] if programs else []
-
-
 def _run(
     probe: Callable[..., ExitCode],
     argv: Sequence[str],
     environ: Mapping[str, str],
     out: TextIO,
 ) -> ExitCode | None:
-    own = {"-json", "--json"}
-    flags = argv if set(argv) - own else [*flags_of_the_container(), *argv]
-    read = read_with_settings(flags, environ, ProbeOptions)
+    read = read_as_in_container(argv, environ, ProbeOptions)
     if read is None:
         return None
     options, settings = read

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ff_proxy.commands import health_probe
-from ff_proxy.commands.health_probe import flags_of_the_container, health, ready, run_health, run_ready
+from ff_proxy.commands.command_line import flags_of_the_container, read_as_in_container
+from ff_proxy.commands.health_probe import ProbeOptions, health, ready, run_health, run_ready
 from ff_proxy.config.settings import Settings, read_settings
 from ff_proxy.errors import ConfigError, ExitCode
 from tests.support.certificates import make_certificate
@@ -199,6 +200,21 @@ def test_in_a_container_the_flags_are_those_of_process_one(
     """``docker run … -port 8000`` is told to the proxy, and to no probe."""
     (tmp_path / "cmdline").write_bytes(command_line)
     assert flags_of_the_container(tmp_path / "cmdline") == flags
+
+
+@pytest.mark.parametrize("json_flag", ["-json", "--json", "-json=true", "--json=1"])
+def test_a_probes_own_flag_does_not_hide_those_of_process_one(tmp_path: Path, json_flag: str) -> None:
+    """However it is written; a flag of the proxy's does hide them."""
+    (tmp_path / "cmdline").write_bytes(b"ff-proxy\0-port\x008000\0")
+    for argv, port in (
+        ([json_flag], 8000),
+        ([json_flag, "-port=9000"], 9000),
+        ([json_flag, "-host=x"], 7000),
+    ):
+        read = read_as_in_container(argv, {}, ProbeOptions, tmp_path / "cmdline")
+        assert read is not None
+        options, found = read
+        assert (options.json, found["port"]) == (True, port)
 
 
 def test_where_process_one_is_hidden_there_are_no_flags(tmp_path: Path) -> None:

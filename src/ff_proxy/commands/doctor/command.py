@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 from ff_proxy import __version__
 from ff_proxy.commands import local_proxy
-from ff_proxy.commands.command_line import read_with_settings
+from ff_proxy.commands.command_line import read_as_in_container
 from ff_proxy.commands.doctor.findings import Check, Finding, Outcome, Reporter, run_checks
 from ff_proxy.commands.doctor.harness import AccountChecks, Identity, network_checks
 from ff_proxy.commands.doctor.machine import (
@@ -28,12 +28,11 @@ from ff_proxy.commands.doctor.stores import (
     check_redis,
     check_target_directory,
 )
-from ff_proxy.commands.health_probe import flags_of_the_container
 from ff_proxy.commands.output import Terminal, standard_error, write_json, write_text
 from ff_proxy.config import checks
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.addresses import HostPort
-from ff_proxy.config.declare import Mode, build, option, options_of
+from ff_proxy.config.declare import Mode, build, option
 from ff_proxy.config.records import RedisStoreOptions
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ExitCode, StartupError
@@ -74,15 +73,10 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCod
 
     Raises ``ConfigError`` for options of its own that cannot be used.
     """
-    read = read_with_settings(argv, environ, DoctorOptions)
+    read = read_as_in_container(argv, environ, DoctorOptions)
     if read is None:
         return None
     options, settings = read
-    own = {declared.flag for declared in options_of(DoctorOptions)}
-    if all(given.option.flag in own for given in settings.inputs.line.reading.given):
-        # In a container the proxy's flags are on the command line of process 1, and nowhere else.
-        again = read_with_settings([*flags_of_the_container(), *argv], environ, DoctorOptions)
-        options, settings = again or read
     return run_until_stopped(partial(_run, options, settings, out), unfinished=ExitCode.CRASH)
 
 
