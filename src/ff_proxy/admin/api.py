@@ -219,7 +219,7 @@ class Api:
     async def changes(self, request: Request) -> Response:
         """See ``operations``."""
         snapshot = find_environment(self._ports.snapshots, request.path_params["environment"])
-        return _json(self._reader.changes(snapshot.environment))
+        return _json(await asyncio.to_thread(self._reader.changes, snapshot.environment))
 
     async def explain(self, request: Request) -> Response:
         """See ``operations``."""

@@ -72,10 +72,10 @@ class ChangeLog:
     def of(
         self, environment: EnvironmentId, *, flag: str | None = None, most: int = 20
     ) -> Sequence[NotedChange]:
-        """The newest changes of an environment, or of one of its flags, newest first."""
+        """The newest changes of an environment, or of one of its flags, newest first; in any thread."""
         found = [
             one
-            for one in self._noted.values()
+            for one in tuple(self._noted.values())  # at once: meanwhile the event loop notes others
             if one.environment == environment
             and (flag is None or (one.domain is Domain.FLAG and one.identifier == flag))
         ]

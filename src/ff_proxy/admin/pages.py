@@ -22,6 +22,7 @@ from ff_proxy.admin.requests import find_environment, read_form
 from ff_proxy.admin.settings import LEVELS, by_section, change_level
 from ff_proxy.admin.views import Reader, named_identifiers
 from ff_proxy.errors import RequestError
+from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.telemetry import Logger
 
 _MOST_LINES: Final = 1000
@@ -98,14 +99,15 @@ class Pages:
         view = await asyncio.to_thread(self._reader.flag, snapshot, identifier)
         if view is None:
             raise RequestError(404, f"the environment has no flag {identifier!r}")
-        wire = msgspec.json.format(snapshot.flag(identifier).content, indent=2).decode()  # type: ignore[union-attr]
+        content = snapshot.flag(identifier).content  # type: ignore[union-attr]
+        wire = await asyncio.to_thread(msgspec.json.format, content, indent=2)
         return await self._render(
             "flag.html",
             request,
             view=view,
-            wire=wire,
+            wire=wire.decode(),
             info=snapshot.info,
-            known=named_identifiers(snapshot),
+            known=await asyncio.to_thread(named_identifiers, snapshot),
         )
 
     async def target(self, request: Request) -> Response:
@@ -119,7 +121,7 @@ class Pages:
         problem = ""
         if "identifier" in query:
             try:
-                answers = await self._answers(request, asked)
+                answers = await self._answers(snapshot, asked)
             except RequestError as error:
                 problem = error.message
         return await self._render(
@@ -130,12 +132,11 @@ class Pages:
             asked=asked,
             answers=answers,
             problem=problem,
-            known=named_identifiers(snapshot),
+            known=await asyncio.to_thread(named_identifiers, snapshot),
             query=request.url.query,
         )
 
-    async def _answers(self, request: Request, asked: Mapping[str, str]) -> Answers:
-        snapshot = find_environment(self._ports.snapshots, request.path_params["id"])
+    async def _answers(self, snapshot: Snapshot, asked: Mapping[str, str]) -> Answers:
         target, known = await asked_target(
             self._ports.targets, snapshot, asked["identifier"], asked["name"], asked["attributes"]
         )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from heapq import nsmallest
 from typing import Final
 
 import msgspec
@@ -291,14 +292,14 @@ class Reader:
 
 
 def named_identifiers(snapshot: Snapshot) -> Sequence[str]:
-    """Identifiers of targets that flags and groups name, to pick from."""
+    """Identifiers of targets that flags and groups name, to pick from; takes a while for large groups."""
     found: set[str] = set()
     for flag in snapshot.engine.flags.values():
         for entry in flag.record.variation_map:
             found.update(entry.targets[:MOST_IDENTIFIERS])
     for group in snapshot.engine.segments.values():
-        found.update(sorted(group.record.included)[:MOST_IDENTIFIERS])
-    return sorted(found)[:MOST_IDENTIFIERS]
+        found.update(nsmallest(MOST_IDENTIFIERS, group.record.included))
+    return nsmallest(MOST_IDENTIFIERS, found)
 
 
 def _flag_row(snapshot: Snapshot, record: FeatureConfig) -> FlagRow:
