@@ -1,7 +1,7 @@
 """Log levels: a default, and levels for single environments."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 _LEVELS: Final[Mapping[str, int]] = {
@@ -51,10 +51,18 @@ class LogLevels:
         return level >= (self._of(facts) if self._environments else self._default)
 
     def _of(self, facts: Mapping[str, object]) -> int:
-        for name in _NAMES:
-            about = facts.get(name)
-            if isinstance(about, str):
-                environment = about.partition("/")[0].partition(" ")[0]
-                if environment in self._environments:
-                    return self._environments[environment]
+        for environment in environments_of(facts):
+            if environment in self._environments:
+                return self._environments[environment]
         return self._default
+
+
+def environments_of(facts: Mapping[str, object]) -> Iterator[str]:
+    """The ids of the environments that a line with these facts is about.
+
+    A subject that belongs to no environment counts as one of its own, by its first word.
+    """
+    for name in _NAMES:
+        about = facts.get(name)
+        if isinstance(about, str) and about:
+            yield about.partition("/")[0].partition(" ")[0]

@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from ff_proxy.telemetry.levels import environments_of
+
 _LINES: Final = 1000
 _BUDGET: Final = 1024 * 1024
 _BLOCK_OVERHEAD: Final = 80
@@ -16,7 +18,10 @@ _OWN: Final = frozenset({"ts", "level", "component", "event"})
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """One line: ``facts`` is JSON, ``about`` the environment or what of it the line is about, if any."""
+    """One line: ``facts`` is JSON, ``about`` the environment or what of it the line is about, if any.
+
+    ``environments`` are the ids of those environments.
+    """
 
     at: str
     level: str
@@ -24,6 +29,7 @@ class LogLine(msgspec.Struct, frozen=True):
     event: str
     about: str
     facts: str
+    environments: tuple[str, ...] = ()
 
     @property
     def severity(self) -> int:
@@ -67,7 +73,7 @@ class LogRing:
                 line = _read(raw)
                 if line is None or line.severity < least:
                     continue
-                if environment and environment not in line.about:
+                if environment and environment not in line.environments:
                     continue
                 if not wanted or wanted in f"{line.event} {line.facts}".casefold():
                     yield line
@@ -84,8 +90,9 @@ def _read(raw: str) -> LogLine | None:
         level=str(line.get("level", "")),
         component=str(line.get("component", "")),
         event=_shortened(str(line.get("event", ""))),
-        about=_about(line),
+        about=_shortened(_about(line)),
         facts=_shortened(json.dumps(facts, ensure_ascii=False)) if facts else "",
+        environments=tuple(dict.fromkeys(map(_shortened, environments_of(line)))),
     )
 
 

@@ -35,3 +35,23 @@ def test_what_is_written_for_people_is_kept_as_well() -> None:
     (line,) = ring.lines()
     assert (line.level, line.component, line.event, line.about) == ("warning", "store", "it hangs", "e1")
     assert json.loads(line.facts)["half"] == "?"
+
+
+_IDS = st.text("ae10-", min_size=1, max_size=4)
+
+
+@given(st.lists(_IDS, max_size=8), _IDS, st.sampled_from(["environment", "subject"]))
+def test_lines_of_one_environment_are_not_those_of_a_longer_name(
+    environments: list[str], wanted: str, fact: str
+) -> None:
+    """An id counts as a whole: env-1 is not env-10. What belongs to an environment counts as it."""
+    ring = LogRing()
+    log = make_logger("INFO", io.StringIO(), ring=ring)
+    abouts = [f"{name}{rest}" for name in environments for rest in ("", "/flag", " flags", f"/{wanted}")]
+    for about in abouts:
+        log.info("event", **{fact: about})
+    assert [line.about for line in ring.lines(environment=wanted)] == [
+        about
+        for about in reversed(abouts)
+        if about == wanted or about.startswith((f"{wanted}/", f"{wanted} "))
+    ]
