@@ -8,7 +8,7 @@ from msgspec import structs
 
 from ff_proxy.model.environment import Action, Change
 from ff_proxy.snapshots.snapshot import Snapshot
-from ff_proxy.streams.event_log import EventLog, Resync
+from ff_proxy.streams.event_log import EventLog, OneWrite, Resync, change_of_one_segment
 from ff_proxy.streams.framing import Batch, event_chunk
 from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.streams.stream import Stream
@@ -54,7 +54,7 @@ class Channel:
         self._closed: Final = metrics.streams_closed
         self._lists = lists
         self._everything: Resync | None = None
-        self._one_segment: Resync | None = None
+        self._one_segment: OneWrite | None = None
 
     def announce(self, snapshot: Snapshot | None, changes: Collection[Change], now: float) -> None:
         """Requests see ``snapshot`` now; the idle streams become ready if that means something to them."""
@@ -104,7 +104,7 @@ class Channel:
         """Send one event that makes a client SDK fetch everything."""
         if self.snapshot is not None:
             if self._one_segment is None:
-                self._one_segment = Resync.of_one_segment(self.snapshot)
+                self._one_segment = OneWrite(event_chunk(change_of_one_segment(self.snapshot)))
             stream.resync = self._one_segment
 
     def resync(self, stream: Stream) -> None:

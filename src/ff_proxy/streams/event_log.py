@@ -121,16 +121,6 @@ class Resync:
         changes = snapshot.all_as_patches()
         return cls(snapshot, (change for change in changes if (change.domain, change.identifier) not in log))
 
-    @classmethod
-    def of_one_segment(cls, snapshot: Snapshot) -> "Resync":
-        """One segment's ``patch``: a client SDK evaluates everything again (spec/sdk-wire#trap-53)."""
-        name = next(iter(snapshot.items(Domain.SEGMENT)), None)
-        if name is None:
-            # They do not look at the name, nor fetch what it names.
-            return cls(snapshot, [Change(Action.PATCH, Domain.SEGMENT, snapshot.environment, 1)])
-        version = snapshot.version(Domain.SEGMENT, name) or 1
-        return cls(snapshot, [Change(Action.PATCH, Domain.SEGMENT, name, version)])
-
     def after(self, position: int, current: Snapshot) -> Batch | None:
         """The next write for a stream at ``position``; ``None`` at the end.
 
@@ -154,6 +144,15 @@ class Resync:
 
 def _holds(snapshot: Snapshot, change: Change) -> bool:
     return snapshot.version(change.domain, change.identifier) == change.version
+
+
+def change_of_one_segment(snapshot: Snapshot) -> Change:
+    """A ``patch`` that makes a client SDK evaluate everything again (spec/sdk-wire#trap-53)."""
+    name = next(iter(snapshot.items(Domain.SEGMENT)), None)
+    if name is None:
+        # They do not look at the name, nor fetch what it names.
+        return Change(Action.PATCH, Domain.SEGMENT, snapshot.environment, 1)
+    return Change(Action.PATCH, Domain.SEGMENT, name, snapshot.version(Domain.SEGMENT, name) or 1)
 
 
 class OneWrite:

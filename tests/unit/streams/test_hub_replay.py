@@ -11,7 +11,7 @@ from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.streams.sender import Intervals
 from ff_proxy.telemetry import Telemetry
 from tests.support.clock import FakeClock
-from tests.support.configs import ENVIRONMENT, config, flag, segment
+from tests.support.configs import ENVIRONMENT, KEY, config, flag, segment
 from tests.support.streams import HEAD, HEARTBEAT, Board, open_fake, running
 
 SLOT = Intervals().slot
@@ -130,6 +130,20 @@ async def test_a_client_sdk_with_an_older_token_gets_one_event(
     without = open_fake(hub, token=b"old", issued_at=0, client=True)
     await clock.advance(90)
     assert without.transport.events == [("patch", ENVIRONMENT, 1)]
+
+
+@pytest.mark.parametrize("items", [[flag("a")], [flag("a"), segment("beta", version=4)]])
+async def test_that_event_is_sent_whatever_changes_before_it(
+    hub: Hub, board: Board, clock: FakeClock, items: list[Item]
+) -> None:
+    """Not only while the data is what it was when the stream opened: else the SDK keeps its old values."""
+    board.remove(ENVIRONMENT)
+    newly_loaded(board, clock, *items)
+    stream = open_fake(hub, token=b"old", issued_at=0, client=True)
+    # The same with one more key: nothing that streams hear of.
+    board.put(config(*items, keys=(KEY, "another")))
+    await clock.advance(90)
+    assert len(stream.transport.events) == 1
 
 
 async def test_what_is_older_than_the_token_is_not_replayed(hub: Hub, board: Board, clock: FakeClock) -> None:
