@@ -15,7 +15,7 @@ from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.wire.ofrep import read_context
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
-from tests.support.web import Response, Site, ask, connected, message, serving
+from tests.support.web import SECRET, Response, Site, ask, connected, message, serving
 
 BULK = "/ofrep/v1/evaluate/flags"
 GOLD = [
@@ -287,3 +287,15 @@ def test_equal_contexts_have_one_form_and_others_do_not(context: dict[str, Any],
     other = context | {"targetingKey": key + "x"}
     assert read_context(json.dumps({"context": other}).encode()).canonical != first.canonical
     assert SdkKey("x").hash
+
+
+async def test_a_list_without_the_address_of_a_stream_does_not_pass_for_one_with_it() -> None:
+    """A replica that waits for its fleet's secret answers, and names a stream as soon as it can sign."""
+    async with serving(Site(signs=False), config(flag("plain"))) as site:
+        first = await post(site, BULK)
+        assert "eventStreams" not in first.json()
+        site.tokens.adopt(SECRET)
+        again = await post(site, BULK, If_None_Match=first.field("etag") or "")
+        assert again.status == 200
+        assert again.json()["eventStreams"]
+        assert (await post(site, BULK, If_None_Match=again.field("etag") or "")).status == 304

@@ -137,6 +137,7 @@ class Site:
         telemetry: Telemetry | None = None,
         access_log: AccessLog | None = None,
         limited: bool = False,
+        signs: bool = True,
         failures: TokenBuckets | None = None,
         trusted: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
@@ -147,7 +148,8 @@ class Site:
         self.store = MemoryStore("life", self.clock, shares=shares)
         self.targets: TargetStore = targets or self.store.targets
         self.snapshots = SnapshotRegistry(self.store.configs, CompileOptions(), self.clock, self.telemetry)
-        self.tokens = Tokens(SECRET, self.clock, keyless=keyless, budget=shares.tokens, serials=repeat(7))
+        secret = SECRET if signs else None
+        self.tokens = Tokens(secret, self.clock, keyless=keyless, budget=shares.tokens, serials=repeat(7))
         self.keys = Keys(self.store)
         self.registrar = Registrars()
         self.posts = Posts()
