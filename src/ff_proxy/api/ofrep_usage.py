@@ -13,7 +13,6 @@ from ff_proxy.usage.intake import Intake
 from ff_proxy.wire.usage import evaluation_key
 
 _MILLISECONDS: Final = 1000
-_MOST_KEYS: Final = 100_000
 _OTHERS: Final = "ofrep"
 # Providers name themselves and their HTTP library; anything else is not told apart.
 _LANGUAGES: Final = {
@@ -33,6 +32,8 @@ _LANGUAGES: Final = {
 class OfrepUsage:
     """Adds up evaluations until the intake takes them.
 
+    Clients cannot make it grow: it counts by flag, variation and one of a few languages.
+
     Args:
         intake: moves counts into the store.
         clock: time.
@@ -47,7 +48,7 @@ class OfrepUsage:
         self, snapshot: Snapshot, outcomes: Iterable[Evaluation | NoEvaluation], agent: bytes | None
     ) -> None:
         """These were given to a client that calls itself ``agent``."""
-        if self._notify is None or len(self._counts) > _MOST_KEYS:
+        if self._notify is None:
             return
         environment, language = snapshot.environment, _language(agent)
         counts = self._counts
