@@ -49,7 +49,8 @@ class OptionsReload:
     """Reads the sources of ``loaded`` again when called, and has them taken up by what was added.
 
     Attributes:
-        loaded: the options in force; those that need a restart are as they were at the start.
+        loaded: what was read last; its report says what is in force: options that need a restart are there
+            as they were at the start.
     """
 
     def __init__(self, loaded: Loaded, log: Logger) -> None:

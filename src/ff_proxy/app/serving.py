@@ -28,7 +28,13 @@ from ff_proxy.api.stream_requests import StreamRequests
 from ff_proxy.api.tokens import Tokens
 from ff_proxy.api.usage_posts import UsagePosts
 from ff_proxy.app.process import ProcessContext, last_step_seconds
-from ff_proxy.config.records import GenerateOptions, RoleOptions, ServingOptions, ShutdownOptions
+from ff_proxy.config.records import (
+    GenerateOptions,
+    LimitOptions,
+    RoleOptions,
+    ServingOptions,
+    ShutdownOptions,
+)
 from ff_proxy.config.value_types import AccessLog as AccessLogMode
 from ff_proxy.config.value_types import JsonValues
 from ff_proxy.http.buffer_budget import BufferBudget
@@ -205,7 +211,7 @@ def make_serving(
     def apply(changed: RoleOptions) -> Collection[str]:
         assert not isinstance(changed, GenerateOptions)  # noqa: S101  (the role never changes)
         serving = changed.serving
-        limits = make_limits(divided(serving, options), telemetry)
+        limits = reloaded_limits(serving, options, telemetry)
         loop.call_soon_threadsafe(dispatcher.allow_origins, Cors(serving.cors_allowed_origins))
         loop.call_soon_threadsafe(state.change_limits, limits)
         return ()
@@ -234,13 +240,17 @@ def make_limits(options: ServingOptions, telemetry: Telemetry) -> Limits:
     )
 
 
-def divided(changed: ServingOptions, present: ServingOptions) -> ServingOptions:
-    """New options for one of as many workers as there are at present: connections are divided among them."""
-    limits = changed.limits
-    if limits.max_connections is None or present.workers == 1:
-        return changed
-    each = -(-limits.max_connections // present.workers)
-    return replace(changed, limits=replace(limits, max_connections=each))
+def reloaded_limits(changed: ServingOptions, present: ServingOptions, telemetry: Telemetry) -> Limits:
+    """What ``changed`` allows, as far as it needs no restart: the rest is as in ``present``."""
+    limits = divided(changed.limits, present.workers)
+    return make_limits(replace(present, limits=limits), telemetry)
+
+
+def divided(limits: LimitOptions, workers: int) -> LimitOptions:
+    """The part of one worker: connections are divided among them."""
+    if limits.max_connections is None:
+        return limits
+    return replace(limits, max_connections=-(-limits.max_connections // workers))
 
 
 def _phases(options: ShutdownOptions, server: HttpServer, hub: Hub) -> Sequence[Phase]:

@@ -151,7 +151,8 @@ def _stop_listening(role: ChildRole, sockets: Sequence[socket.socket]) -> Callab
 
 def _divided(options: _Options) -> _Options:
     """The options of one worker: connections are divided among them."""
-    return replace(options, serving=divided(options.serving, options.serving))
+    serving = options.serving
+    return replace(options, serving=replace(serving, limits=divided(serving.limits, serving.workers)))
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:
