@@ -1,18 +1,16 @@
 """Log lines about failures of Harness."""
 
-from typing import Final
-
 from ff_proxy.errors import UpstreamError, UpstreamRefused
-from ff_proxy.telemetry.incidents import IncidentKind, Incidents, Subject
-
-HARNESS_AWAY: Final = IncidentKind("Harness cannot be used", "Harness can be used again")
+from ff_proxy.telemetry.grouped_lines import GroupedLines
+from ff_proxy.telemetry.incidents import Incident, Subject
+from ff_proxy.telemetry.logs import Logger
 
 
 class HarnessTroubles:
     """Tracks who cannot use Harness, and why; every request that is retried reports here."""
 
-    def __init__(self, incidents: Incidents) -> None:
-        self._incidents = incidents
+    def __init__(self, log: Logger, lines: GroupedLines) -> None:
+        self._away = Incident("Harness cannot be used", "Harness can be used again", log, lines)
 
     def failed(
         self, error: UpstreamError, doing: str, environment: str = "", *, key: str = "", advice: str = ""
@@ -24,8 +22,7 @@ class HarnessTroubles:
         cause = error.shared_cause or str(error)
         if environment:
             cause = cause.replace(environment, "{env}")
-        self._incidents.report(
-            HARNESS_AWAY,
+        self._away.report(
             f"{cause}: {advice}" if advice else cause,
             Subject(environment, doing, key),
             severe=isinstance(error, UpstreamRefused),
@@ -34,13 +31,8 @@ class HarnessTroubles:
 
     def answered(self, doing: str, environment: str = "", *, key: str = "") -> None:
         """Report that it worked."""
-        self._incidents.resolve(HARNESS_AWAY, Subject(environment, doing, key))
+        self._away.resolve(Subject(environment, doing, key))
 
     def withdraw(self, environment: str = "", doing: str = "") -> None:
         """Forget an environment or task that another process has taken over."""
-        self._incidents.withdraw(HARNESS_AWAY, environment, doing)
-
-    @property
-    def present(self) -> bool:
-        """Whether anything from Harness is currently failing."""
-        return self._incidents.is_open(HARNESS_AWAY)
+        self._away.withdraw(environment, doing)

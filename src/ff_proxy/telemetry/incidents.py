@@ -7,8 +7,6 @@ Failures are reported here with a cause that names no environment.
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-import msgspec
-
 from ff_proxy.telemetry.grouped_lines import GroupedLines, named
 from ff_proxy.telemetry.logs import Logger
 from ff_proxy.telemetry.pace import Pace
@@ -18,69 +16,12 @@ _MOST_CAUSES: Final = 16
 _MANY: Final = "many causes, see the lines before"
 
 
-class IncidentKind(msgspec.Struct, frozen=True):
-    """A kind of incident, with its log events."""
-
-    began: str
-    over: str
-
-
 class Subject(NamedTuple):
     """Who is affected: the task, the environment, the key (masked)."""
 
     environment: str = ""
     doing: str = ""
     key: str = ""
-
-
-class Incidents:
-    """The incidents of one room."""
-
-    def __init__(self, log: Logger, lines: GroupedLines) -> None:
-        self._log = log
-        self._lines = lines
-        self._open: dict[IncidentKind, _Incident] = {}
-        lines.join(self)
-
-    def report(
-        self, kind: IncidentKind, cause: str, subject: Subject, *, severe: bool = False, detail: str = ""
-    ) -> None:
-        """Report that a subject is affected.
-
-        Args:
-            kind: the kind of incident.
-            cause: the cause, without anything specific to the subject.
-            subject: who.
-            severe: only people can fix it.
-            detail: the full text, for DEBUG.
-        """
-        incident = self._open.get(kind)
-        if incident is None:
-            incident = self._open[kind] = _Incident(kind, self._log)
-        self._log.debug(kind.began, error=detail or cause, **_facts([subject]))
-        incident.report(cause, subject, self._lines.now(), self._lines.window, severe=severe)
-        self._lines.changed(self)
-
-    def resolve(self, kind: IncidentKind, subject: Subject) -> None:
-        """Report that ``subject`` is not affected (any more)."""
-        incident = self._open.get(kind)
-        if incident is not None and incident.resolve(subject, self._lines.now(), self._lines.window):
-            self._lines.changed(self)
-
-    def withdraw(self, kind: IncidentKind, environment: str, doing: str = "") -> None:
-        """Forget an environment or task that another process has taken over."""
-        incident = self._open.get(kind)
-        if incident is not None:
-            incident.withdraw(environment, doing)
-
-    def is_open(self, kind: IncidentKind) -> bool:
-        """Whether an incident of that kind is open."""
-        incident = self._open.get(kind)
-        return incident is not None and incident.is_open
-
-    def flush(self, now: float, *, at_end: bool = False) -> bool:
-        """See ``Lines``."""
-        return sum(incident.flush(now, at_end=at_end) for incident in self._open.values()) > 0
 
 
 class _Cause:
@@ -93,12 +34,20 @@ class _Cause:
         self.severe = False
 
 
-class _Incident:
-    """One incident, from its begin until nobody is affected."""
+class Incident:
+    """A problem that many can have, from its begin until nobody is affected; and the same again.
 
-    def __init__(self, kind: IncidentKind, log: Logger) -> None:
-        self._kind = kind
+    Args:
+        began, over: the log events.
+        log: where they go.
+        lines: writes them when they are due.
+    """
+
+    def __init__(self, began: str, over: str, log: Logger, lines: GroupedLines) -> None:
+        self._event = began
+        self._over = over
         self._log = log
+        self._lines = lines
         self._where: dict[Subject, str] = {}
         self._causes: dict[str, _Cause] = {}
         self._end: Final = Pace()
@@ -107,12 +56,22 @@ class _Incident:
         self._told = False
         self._hit: set[Subject] = set()
         self._last_cause = ""
+        lines.join(self)
 
-    @property
-    def is_open(self) -> bool:
-        return bool(self._where)
+    def report(self, cause: str, subject: Subject, *, severe: bool = False, detail: str = "") -> None:
+        """Report that a subject is affected.
 
-    def report(self, cause: str, subject: Subject, now: float, window: float, *, severe: bool) -> None:
+        Args:
+            cause: the cause, without anything specific to the subject.
+            subject: who.
+            severe: only people can fix it.
+            detail: the full text, for DEBUG.
+        """
+        self._log.debug(self._event, error=detail or cause, **_facts([subject]))
+        self._note(cause, subject, severe=severe)
+        self._lines.changed(self)
+
+    def _note(self, cause: str, subject: Subject, *, severe: bool) -> None:
         if cause not in self._causes and len(self._causes) >= _MOST_CAUSES:
             cause = _MANY
         known = self._where.get(subject)
@@ -120,6 +79,7 @@ class _Incident:
             return
         if known is not None:
             del self._causes[known].subjects[subject]
+        now = self._lines.now()
         if self._began is None:
             self._began = now
         self._end.skip()
@@ -129,28 +89,30 @@ class _Incident:
         shared = self._causes.setdefault(cause, _Cause())
         shared.subjects[subject] = None
         shared.severe |= severe
-        shared.pace.ask(now, window)
+        shared.pace.ask(now, self._lines.window)
 
-    def resolve(self, subject: Subject, now: float, window: float) -> bool:
-        """Whether that was the last one."""
+    def resolve(self, subject: Subject) -> None:
+        """Report that ``subject`` is not affected (any more)."""
         cause = self._where.pop(subject, None)
         if cause is None:
-            return False
+            return
         del self._causes[cause].subjects[subject]
         if self._where:
-            return False
-        self._ended = now
-        self._end.ask(now, window)
-        return True
+            return
+        self._ended = self._lines.now()
+        self._end.ask(self._ended, self._lines.window)
+        self._lines.changed(self)
 
-    def withdraw(self, environment: str, doing: str) -> None:
+    def withdraw(self, environment: str, doing: str = "") -> None:
+        """Forget an environment or task that another process has taken over."""
         gone = [one for one in self._where if one.environment == environment and doing in {"", one.doing}]
         for subject in gone:
             del self._causes[self._where.pop(subject)].subjects[subject]
         if not self._where:
             self._forget()
 
-    def flush(self, now: float, *, at_end: bool) -> bool:
+    def flush(self, now: float, *, at_end: bool = False) -> bool:
+        """See ``Lines``."""
         for name, cause in list(self._causes.items()):
             if cause.subjects and (cause.pace.due(now) or (at_end and not cause.told)):
                 self._tell(name, cause, now)
@@ -170,15 +132,13 @@ class _Incident:
         cause.told = hit
         self._told = True
         say = self._log.error if cause.severe else self._log.warning
-        say(self._kind.began, cause=name, **_facts(cause.subjects))
+        say(self._event, cause=name, **_facts(cause.subjects))
         cause.pace.said(now)
 
     def _tell_end(self, now: float) -> None:
         assert self._began is not None  # noqa: S101  (as the only caller has seen)
         why = {} if self._told else {"cause": self._last_cause}
-        self._log.info(
-            self._kind.over, seconds=round(self._ended - self._began, 1), **why, **_facts(self._hit)
-        )
+        self._log.info(self._over, seconds=round(self._ended - self._began, 1), **why, **_facts(self._hit))
         self._end.said(now)
         self._forget()
 

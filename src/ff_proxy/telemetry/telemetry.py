@@ -11,7 +11,6 @@ from ff_proxy.telemetry.exposition import exposition
 from ff_proxy.telemetry.failures import Failures
 from ff_proxy.telemetry.grouped_lines import GroupedLines
 from ff_proxy.telemetry.harness_troubles import HarnessTroubles
-from ff_proxy.telemetry.incidents import Incidents
 from ff_proxy.telemetry.levels import LogLevels
 from ff_proxy.telemetry.log_ring import LogRing
 from ff_proxy.telemetry.logs import LeveledLogger, OnceLog, make_logger
@@ -59,7 +58,7 @@ class Telemetry:
         self.failures = Failures(self.logger("runtime"), self.once("runtime"), self.metrics.service_failures)
         self.sampler = Sampler(clock, self.failures)
         self.grouped_lines = GroupedLines(clock)
-        self.harness = HarnessTroubles(Incidents(self.logger("upstream"), self.grouped_lines))
+        self.harness = HarnessTroubles(self.logger("upstream"), self.grouped_lines)
         self._store = self.once("store")
         self._notices: dict[str, Notices] = {}
 
