@@ -9,6 +9,7 @@ import pytest
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.target import Target
+from ff_proxy.model.usage import UsageCount, UsageKey
 from ff_proxy.store.protocol import Registration
 from tests.support.configs import ENVIRONMENT
 from tests.support.redis_member import counted, member, part
@@ -65,6 +66,47 @@ async def test_a_batch_whose_sender_died_comes_back(server: RedisServer, prefix:
         assert await heir.usage.pending() == {ENVIRONMENT: 1}
         await heir.usage.acknowledge(again)
         assert await heir.usage.pending() == {}
+
+
+async def test_usage_that_cannot_be_read_is_neither_sent_nor_kept(server: RedisServer, prefix: str) -> None:
+    """No body is posted for it, however little else waits, and what can be read is given."""
+    async with member(server, prefix) as store:
+        await store.usage.merge([counted(3)], [])
+        counts, targets = part(prefix, "usage:counts"), part(prefix, "usage:targets")
+        for number in range(3):
+            redis_command(server.port, "HSET", counts, f"no key {number}", "1|1")
+            redis_command(server.port, "HSET", targets, f"no target {number}", "{")
+        found: list[UsageCount] = []
+        async with asyncio.timeout(10):
+            while (lease := await store.usage.take(ENVIRONMENT, 1)) is not None:
+                assert lease.counts or lease.targets
+                found += lease.counts
+                await store.usage.acknowledge(lease)
+        assert found == [counted(3)]
+        assert await store.usage.pending() == {}
+
+
+@pytest.mark.parametrize("row", ["broken", "", "|", "x|1", "1|x", "1|2|3"])
+async def test_a_count_that_is_none_counts_as_absent(server: RedisServer, prefix: str, row: str) -> None:
+    """It stops neither a merge, whose other counts would be lost, nor a lease on its way back."""
+    other = UsageCount(UsageKey(ENVIRONMENT, "FFMETRICS", ()), 2, 1)
+    counts = part(prefix, "usage:counts")
+    async with member(server, prefix) as store:
+        await store.usage.merge([counted(1)], [])
+        field = redis_command(server.port, "HKEYS", counts).split(b"\r\n")[2].decode()
+        redis_command(server.port, "HSET", counts, field, row)
+        assert await store.usage.merge([counted(3), other], []) == 0
+
+        redis_command(server.port, "HSET", counts, "another", row)
+        lease = await store.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        assert set(lease.counts) == {counted(3), other}
+        redis_command(server.port, "ZADD", part(prefix, "usage:leases"), "1", lease.id)
+        again = await store.usage.take(ENVIRONMENT, 10)
+        assert again is not None
+        assert set(again.counts) == {counted(3), other}
+        await store.usage.release(again)
+        assert await store.usage.pending() == {ENVIRONMENT: 2}
 
 
 async def test_registrations_of_a_member_that_died_come_back(server: RedisServer, prefix: str) -> None:

@@ -104,11 +104,13 @@ local function spent(counts, targets, leases, bytes, prefix)
   for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do sum = sum + total(prefix .. id, 1) end
   return sum
 end
+-- A row that is no count has none: what others wrote must not stop the rest.
+local function parsed(entry) return string.match(entry, '^(%-?%d+)|(%-?%d+)$') end
 local function added(known, count, timestamp)
-  if not known then return count .. '|' .. timestamp end
-  local split = string.find(known, '|', 1, true)
-  local sum = tonumber(string.sub(known, 1, split - 1)) + tonumber(count)
-  local latest = math.max(tonumber(string.sub(known, split + 1)), tonumber(timestamp))
+  local held, at = parsed(known or '')
+  if not held then return count .. '|' .. timestamp end
+  local sum = tonumber(held) + tonumber(count)
+  local latest = math.max(tonumber(at), tonumber(timestamp))
   return string.format('%.0f', math.min(sum, 9007199254740991)) .. '|' .. string.format('%.0f', latest)
 end
 local function add(counts, field, count, timestamp)
@@ -123,8 +125,8 @@ local function restore(counts, targets, key)
     local field, entry = string.sub(entries[i], 2), entries[i + 1]
     freed = freed + cost(field, entry)
     if string.sub(entries[i], 1, 1) == 'c' then
-      local split = string.find(entry, '|', 1, true)
-      freed = freed - add(counts, field, string.sub(entry, 1, split - 1), string.sub(entry, split + 1))
+      local count, timestamp = parsed(entry)
+      if count then freed = freed - add(counts, field, count, timestamp) end
     elseif redis.call('HSETNX', targets, field, entry) == 1 then
       freed = freed - cost(field, entry)
     end

@@ -99,10 +99,20 @@ class RedisUsageQueue:
 
     async def take(self, environment: EnvironmentId, limit: int) -> UsageLease | None:
         """See ``UsageQueue``: a lease that is not settled comes back after ``COMEBACK`` seconds."""
-        lease = uuid4().hex
-        keys = [*self._of(environment), self._keys.usage_lease(environment, lease)]
-        arguments: list[Argument] = [self._prefix(environment), lease, limit, COMEBACK]
-        entries = await self._run(queue_scripts.TAKE_USAGE, keys, arguments)
+        while True:
+            name = uuid4().hex
+            keys = [*self._of(environment), self._keys.usage_lease(environment, name)]
+            arguments: list[Argument] = [self._prefix(environment), name, limit, COMEBACK]
+            entries = await self._run(queue_scripts.TAKE_USAGE, keys, arguments)
+            if not entries:
+                return None
+            lease = self._lease(name, environment, entries)
+            if lease.counts or lease.targets:
+                return lease
+            # Nothing in it can be read: it would be taken and put back without end.
+            await self.acknowledge(lease)
+
+    def _lease(self, name: str, environment: EnvironmentId, entries: Sequence[bytes]) -> UsageLease:
         counts = []
         targets = []
         with translated():
@@ -117,7 +127,7 @@ class RedisUsageQueue:
         if lost:
             # They stay in the lease, and are forgotten with it.
             self._once.warning(_LOST, environment, entries=lost)
-        return UsageLease(lease, environment, tuple(counts), tuple(targets)) if entries else None
+        return UsageLease(name, environment, tuple(counts), tuple(targets))
 
     async def acknowledge(self, lease: UsageLease) -> None:
         """See ``UsageQueue``."""
