@@ -20,9 +20,9 @@ from ff_proxy.admin.settings import change_level
 from ff_proxy.admin.views import ChangeRow, EnvironmentRow, EnvironmentView, FlagView, Reader, Status
 from ff_proxy.errors import RequestError
 from ff_proxy.telemetry import Logger
+from ff_proxy.telemetry.levels import LEVELS
 from ff_proxy.telemetry.log_ring import LogLine
 
-_SEVERITIES: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -239,11 +239,11 @@ class Api:
         """See ``operations``."""
         query = request.query_params
         level, limit = query.get("level", "DEBUG").upper(), query.get("limit", "1000")
-        if level not in _SEVERITIES:
-            raise RequestError(400, f"level must be one of {', '.join(_SEVERITIES)}")
+        if level not in LEVELS:
+            raise RequestError(400, f"level must be one of {', '.join(LEVELS)}")
         if not (limit.isascii() and limit.isdigit()) or len(limit) > 6:  # noqa: PLR2004  (more than there are)
             raise RequestError(400, "limit must be a whole number")
-        lines = self._ports.log.lines(_SEVERITIES[level], query.get("environment", ""), query.get("q", ""))
+        lines = self._ports.log.lines(LEVELS[level], query.get("environment", ""), query.get("q", ""))
         return _json(list(islice(lines, int(limit))))
 
     async def settings(self, _: Request) -> Response:

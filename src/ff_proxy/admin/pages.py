@@ -19,14 +19,14 @@ from ff_proxy.admin.live import Live
 from ff_proxy.admin.ports import AdminPorts, ReloadResult
 from ff_proxy.admin.questions import Answers, answer, asked_target
 from ff_proxy.admin.requests import find_environment, read_form
-from ff_proxy.admin.settings import LEVELS, by_section, change_level
+from ff_proxy.admin.settings import by_section, change_level
 from ff_proxy.admin.views import Reader, named_identifiers
 from ff_proxy.errors import RequestError
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.telemetry import Logger
+from ff_proxy.telemetry.levels import LEVELS
 
 _MOST_LINES: Final = 1000
-_SEVERITIES: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -162,7 +162,7 @@ class Pages:
         query = request.query_params
         level = query.get("level", "DEBUG").upper()
         environment, text = query.get("environment", ""), query.get("q", "")
-        least = _SEVERITIES.get(level, _SEVERITIES["DEBUG"])
+        least = LEVELS.get(level, LEVELS["DEBUG"])
         lines = list(islice(self._ports.log.lines(least, environment, text), _MOST_LINES))
         return await self._render(
             "logs.html",

@@ -7,8 +7,8 @@ from typing import Final
 from ff_proxy.admin.ports import Levels, SettingRow
 from ff_proxy.errors import RequestError
 from ff_proxy.telemetry import Logger
+from ff_proxy.telemetry.levels import LEVELS
 
-LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MOST_ENVIRONMENTS: Final = 1000
 
 

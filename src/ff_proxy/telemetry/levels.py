@@ -4,9 +4,11 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-_LEVELS: Final[Mapping[str, int]] = {
+LEVELS: Final[Mapping[str, int]] = {
     name: logging.getLevelNamesMapping()[name] for name in ("DEBUG", "INFO", "WARNING", "ERROR")
 }
+"""Each level's number of ``logging``, the lowest first."""
+
 # Facts that name the subject of a line: an environment, or something in it (`e1/flag`, `e1 flags`).
 _NAMES: Final = ("environment", "subject")
 
@@ -40,9 +42,9 @@ class LogLevels:
 
     def change(self, default: str, environments: Mapping[str, str]) -> None:
         """Change the levels, also for existing loggers."""
-        self._default = _LEVELS[default]
-        self._environments = {name: _LEVELS[level] for name, level in environments.items()}
-        self.least = min(self._default, *self._environments.values(), _LEVELS["ERROR"])
+        self._default = LEVELS[default]
+        self._environments = {name: LEVELS[level] for name, level in environments.items()}
+        self.least = min(self._default, *self._environments.values(), LEVELS["ERROR"])
 
     def wants(self, level: int, facts: Mapping[str, object]) -> bool:
         """Whether to write a line with these facts."""
