@@ -40,8 +40,8 @@ class Freshness(Protocol):
         """Whether a request may be answered at once; ``bulk`` is a read of all flags or all segments."""
         ...
 
-    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[], bool]:
-        """``fresh`` to be asked again and again."""
+    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[], bool] | None:
+        """``fresh`` to be asked again and again; ``None``: it always holds."""
         ...
 
     async def refresh(self, environment: EnvironmentId) -> None:
@@ -72,10 +72,9 @@ class AlwaysFresh:
         del environment, bulk
         return True
 
-    def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[], bool]:
+    def checker(self, environment: EnvironmentId, *, bulk: bool) -> None:
         """See ``Freshness``."""
         del environment, bulk
-        return lambda: True
 
     async def refresh(self, environment: EnvironmentId) -> None:
         """Nothing to do."""

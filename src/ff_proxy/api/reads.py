@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from ff_proxy.api.access import Access, Outdated, bearer_token
 from ff_proxy.api.evaluations import Evaluations
 from ff_proxy.api.leases import SnapshotLeases
-from ff_proxy.api.ports import AlwaysFresh, Freshness
+from ff_proxy.api.ports import Freshness
 from ff_proxy.errors import RequestError, StoreError
 from ff_proxy.http.handler import Cacheable, Outcome
 from ff_proxy.http.headers import Headers
@@ -126,7 +126,6 @@ class Reads:
         self._access = access
         self._targets = targets
         self._freshness = freshness
-        self._always_fresh = isinstance(freshness, AlwaysFresh)
         self._evaluations = evaluations
         self._leases = leases
         self._lists = lists
@@ -195,7 +194,7 @@ class Reads:
 
     def _kept(self, snapshot: Snapshot, response: Response, *, bulk: bool) -> Cacheable:
         environment = snapshot.environment
-        check = None if self._always_fresh else self._freshness.checker(environment, bulk=bulk)
+        check = self._freshness.checker(environment, bulk=bulk)
         return Cacheable(response, self._leases.of(environment), check)
 
     # --- flags and segments

@@ -116,12 +116,8 @@ def make_trust(context: ProcessContext) -> ssl.SSLContext:
 
 
 def _metrics_socket(role: ServingRole | Sync, stack: AsyncExitStack) -> socket.socket | None:
-    if isinstance(role, Sync | ReplicaWorker):
-        listening = role.metrics
-    elif isinstance(role, Online | Offline | Replica):
-        listening = bind_metrics(role.options.serving)
-    else:
-        return None
+    serving = role.options.serving
+    listening = role.metrics if isinstance(role, Sync | ReplicaWorker) else bind_metrics(serving)
     if listening is not None:
         stack.callback(listening.close)
     return listening

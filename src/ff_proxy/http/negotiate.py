@@ -1,7 +1,6 @@
 """What a request's fields ask of a response: encoding, validators, an id to be echoed."""
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 _TAGS: Final = re.compile(rb'"[^"]*"')
@@ -30,12 +29,6 @@ def unchanged(if_none_match: bytes | None, etag: bytes) -> bool:
         return False
     tag = etag.removeprefix(b"W/")
     return if_none_match == tag or if_none_match.strip() == b"*" or tag in _TAGS.findall(if_none_match)
-
-
-def echoed_id(fields: Mapping[bytes, bytes]) -> bytes | None:
-    """The request's ``X-Request-ID``, if it is one that may stand in a header."""
-    sent = fields.get(b"x-request-id")
-    return None if sent is None else request_id(sent)
 
 
 def request_id(sent: bytes) -> bytes | None:

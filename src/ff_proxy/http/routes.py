@@ -7,7 +7,6 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ff_proxy.errors import RequestError
 from ff_proxy.http.handler import Handler
 from ff_proxy.http.headers import canonical
 from ff_proxy.http.response import Response, problem
@@ -44,11 +43,6 @@ class Route(msgspec.Struct, frozen=True):
     streams: bool = False
 
     @property
-    def needs_token(self) -> bool:
-        """Whether it looks at the caller's token."""
-        return b"authorization" in self.headers
-
-    @property
     def vary(self) -> bytes:
         """The value of ``Vary``, or nothing."""
         if self.method != "GET":
@@ -78,13 +72,6 @@ class Match:
         self.routes: Final = routes
         self.raw_params: Final = raw_params
         self.params: Final = {name: decoded(sent) for name, sent in raw_params.items()}
-
-    def route(self, method: str) -> Route:
-        """The route for ``method``; raises ``RequestError`` 405."""
-        route = self.routes.get(method)
-        if route is None:
-            raise RequestError(405, "method not allowed")
-        return route
 
     @property
     def allow(self) -> bytes:

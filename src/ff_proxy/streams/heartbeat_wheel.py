@@ -14,9 +14,6 @@ class HeartbeatWheel:
         self._next = 0
         self._hand = 0
 
-    def __len__(self) -> int:
-        return len(self._slots)
-
     def add(self, stream: Stream) -> None:
         """Give ``stream`` a slot."""
         stream.slot = self._next

@@ -106,11 +106,6 @@ class Hub:
         self._drain_schedule: DrainSchedule | None = None
         snapshots.listen(self._announced)
 
-    @property
-    def draining(self) -> bool:
-        """Whether streams are being ended because the process shuts down."""
-        return self._drain_schedule is not None
-
     def __len__(self) -> int:
         return sum(len(channel.streams) for channel in self._channels.values())
 

@@ -13,7 +13,6 @@ from typing import Final
 _BLOCK: Final = re.compile(
     rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----([A-Za-z0-9+/=\s]*)-----END \1-----"
 )
-_SEQUENCE: Final = 0x30
 _VERSION: Final = 0xA0
 _UTC_TIME: Final = 0x17
 _BMP_STRING: Final = 0x1E

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ff_proxy.http.negotiate import echoed_id, takes_gzip, unchanged
+from ff_proxy.http.negotiate import request_id, takes_gzip, unchanged
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_tags(value: bytes | None, same: bool) -> None:
 )
 def test_ids(sent: bytes, echoed: bool) -> None:
     """Printable ASCII of a decent length."""
-    assert echoed_id({b"x-request-id": sent}) == (sent if echoed else None)
+    assert request_id(sent) == (sent if echoed else None)
