@@ -14,6 +14,7 @@ from ff_proxy.admin.figures import Figures, Sdk
 from ff_proxy.admin.ports import AdminPorts
 from ff_proxy.admin.words import Rule, flag_rules, group_rules, serve_text
 from ff_proxy.errors import StoreError
+from ff_proxy.evaluation.clauses import groups_named
 from ff_proxy.model.environment import Domain, UpstreamStatus
 from ff_proxy.model.feature import FeatureConfig, Variation
 from ff_proxy.model.keys import EnvironmentId
@@ -196,7 +197,7 @@ class Reader:
         records = [flags[flag].record for flag in sorted(flags)]
         users: dict[str, list[str]] = {}
         for record in records:
-            for group in _groups_of(record):
+            for group in groups_named(record):
                 users.setdefault(group, []).append(record.identifier)
         return EnvironmentView(
             row,
@@ -229,8 +230,8 @@ class Reader:
         doc = _doc_of(snapshot, Domain.FLAG, identifier)
         return FlagView(
             identifier=identifier,
-            name=_text(doc.get("name")),
-            description=_text(doc.get("description")),
+            name=_text(doc.name),
+            description=_text(doc.description),
             kind=record.kind,
             on=record.on,
             version=record.version,
@@ -314,26 +315,13 @@ def _flag_row(snapshot: Snapshot, record: FeatureConfig) -> FlagRow:
     )
 
 
-def _groups_of(record: FeatureConfig) -> set[str]:
-    named = {group for entry in record.variation_map for group in entry.segments}
-    for rule in record.rules:
-        for clause in rule.clauses:
-            if clause.op == "segmentMatch":
-                named.update(clause.values)
-    return named
-
-
 def _name_of(snapshot: Snapshot, domain: Domain, identifier: str) -> str:
-    return _text(_doc_of(snapshot, domain, identifier).get("name"))
+    return _text(_doc_of(snapshot, domain, identifier).name)
 
 
 class _Doc(msgspec.Struct):
     name: object = None
     description: object = None
-
-    def get(self, name: str) -> object:
-        """A field's value."""
-        return getattr(self, name)
 
 
 _decode: Final = msgspec.json.Decoder(_Doc).decode

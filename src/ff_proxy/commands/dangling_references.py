@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ff_proxy.evaluation.clauses import SEGMENT_MATCH
+from ff_proxy.evaluation.clauses import groups_matched, groups_named
 from ff_proxy.model.feature import FeatureConfig, Segment, Serve
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.offline.format import OfflineEnvironment, Reading
@@ -41,7 +41,7 @@ def _in_environment(location: Location, environment: OfflineEnvironment) -> Iter
         for text in _of_flag(flag, flags, segments):
             yield _warning(location, Part.FLAGS, name, text)
     for name, segment in segments.items():
-        for missing in sorted(set(_matched(segment)) - set(segments)):
+        for missing in sorted(_matched(segment) - set(segments)):
             text = f"a rule names target group {missing!r}, which is not there"
             yield _warning(location, Part.SEGMENTS, name, text)
 
@@ -55,15 +55,7 @@ def _of_flag(
     served |= {mapped.variation for mapped in flag.variation_map}
     for missing in sorted(served - known):
         yield f"it serves variation {missing!r}, which it does not have"
-    groups = {name for mapped in flag.variation_map for name in mapped.segments}
-    groups |= {
-        name
-        for rule in flag.rules
-        for clause in rule.clauses
-        if clause.op == SEGMENT_MATCH
-        for name in clause.values
-    }
-    for missing in sorted(groups - set(segments)):
+    for missing in sorted(groups_named(flag) - set(segments)):
         yield f"it names target group {missing!r}, which is not there"
     for needed in flag.prerequisites:
         other = flags.get(needed.feature)
@@ -81,9 +73,10 @@ def _variations(serve: Serve) -> Iterator[str]:
         yield serve.variation
 
 
-def _matched(segment: Segment) -> Iterator[str]:
-    clauses = [*segment.rules, *(clause for rule in segment.serving_rules for clause in rule.clauses)]
-    yield from (name for clause in clauses if clause.op == SEGMENT_MATCH for name in clause.values)
+def _matched(segment: Segment) -> set[str]:
+    return groups_matched(
+        [*segment.rules, *(clause for rule in segment.serving_rules for clause in rule.clauses)]
+    )
 
 
 def _shared_keys(

@@ -10,7 +10,7 @@ from ff_proxy.evaluation.case_folding import fold
 from ff_proxy.evaluation.membership import Member, MemberOfAny
 from ff_proxy.evaluation.patterns import compile_pattern
 from ff_proxy.evaluation.target_view import Fact, FoldedText, TargetView, Text, interned
-from ff_proxy.model.feature import Clause
+from ff_proxy.model.feature import Clause, FeatureConfig
 
 Test = Callable[[Any], object]
 """Truthy if the fact's value satisfies the clause."""
@@ -55,6 +55,17 @@ def all_hold(conditions: Iterable[Condition], view: TargetView) -> bool:
         if not test(view[fact]):
             return False
     return True
+
+
+def groups_matched(clauses: Iterable[Clause]) -> set[str]:
+    """The target groups that clauses test."""
+    return {group for clause in clauses if clause.op == SEGMENT_MATCH for group in clause.values}
+
+
+def groups_named(flag: FeatureConfig) -> set[str]:
+    """The target groups that a flag serves a variation to, or tests in its rules."""
+    served = {group for entry in flag.variation_map for group in entry.segments}
+    return served | groups_matched(clause for rule in flag.rules for clause in rule.clauses)
 
 
 # Every operator's test is false for "", which means an absent attribute and must never match. Membership
