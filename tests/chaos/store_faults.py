@@ -43,15 +43,6 @@ async def file_removed(world: World, _: random.Random) -> AsyncIterator[None]:
     yield
 
 
-@asynccontextmanager
-async def file_overwritten(world: World, _: random.Random) -> AsyncIterator[None]:
-    """Another program writes into it."""
-    with _file(world).open("r+b") as file:
-        file.seek(4096)
-        file.write(b"nothing that a database knows " * 2000)
-    yield
-
-
 def redis_linked(link: Link, *, reset: bool = False, everyone: bool = False) -> Begin:
     """The way of one member, or of everyone, to Redis."""
 

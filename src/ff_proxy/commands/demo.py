@@ -15,7 +15,7 @@ import httpx2
 
 from ff_proxy.commands.command_line import NoOptions, read_options
 from ff_proxy.commands.demo_processes import Child, child
-from ff_proxy.errors import ConfigError, ExitCode, FfProxyError, StartupError
+from ff_proxy.errors import ExitCode, FfProxyError, StartupError
 
 _FLAG: Final = "dark_mode"
 _TARGET: Final = "visitor"
@@ -40,13 +40,11 @@ class Stage:
         return key
 
 
-def demo(argv: Sequence[str], out: TextIO, *, interactive: bool) -> ExitCode:
+def demo(out: TextIO, *, interactive: bool) -> ExitCode:
     """Tell the story on ``out``; with ``interactive`` stay until Ctrl-C and tell what changes.
 
     Raises ``StartupError`` if something does not start, ``FfProxyError`` if a step fails.
     """
-    if argv:
-        raise ConfigError(f"{argv[0]}: the demo takes no options")
     if importlib.util.find_spec(_SDK) is None:
         raise StartupError(
             "the demo shows the Harness Python SDK, which is not installed here: "
@@ -206,4 +204,4 @@ def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | No
     """Run ``ff-proxy demo``, interactive if standard input is a terminal; ``None`` if help is asked for."""
     if read_options(argv, NoOptions) is None:
         return None
-    return demo([], out, interactive=sys.stdin.isatty())
+    return demo(out, interactive=sys.stdin.isatty())

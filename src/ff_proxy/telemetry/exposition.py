@@ -13,8 +13,6 @@ from prometheus_client.utils import floatToGoString
 
 from ff_proxy.telemetry.go_names import GO_COUNTERS, PUBLISHED, published_as
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
 _CREATED: Final = "_created"
 _TOTAL: Final = "_total"
 _ESCAPES: Final = {"\\": r"\\", "\n": r"\n", '"': r"\""}
