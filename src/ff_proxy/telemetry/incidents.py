@@ -41,13 +41,15 @@ class Incident:
         began, over: the log events.
         log: where they go.
         lines: writes them when they are due.
+        word: the fact that names what is affected; a list of all, if there is none.
     """
 
-    def __init__(self, began: str, over: str, log: Logger, lines: GroupedLines) -> None:
+    def __init__(self, began: str, over: str, log: Logger, lines: GroupedLines, *, word: str = "") -> None:
         self._event = began
         self._over = over
         self._log = log
         self._lines = lines
+        self._word = word
         self._where: dict[Subject, str] = {}
         self._causes: dict[str, _Cause] = {}
         self._end: Final = Pace()
@@ -67,7 +69,7 @@ class Incident:
             severe: only people can fix it.
             detail: the full text, for DEBUG.
         """
-        self._log.debug(self._event, error=detail or cause, **_facts([subject]))
+        self._log.debug(self._event, error=detail or cause, **self._facts([subject]))
         self._note(cause, subject, severe=severe)
         self._lines.changed(self)
 
@@ -132,13 +134,14 @@ class Incident:
         cause.told = hit
         self._told = True
         say = self._log.error if cause.severe else self._log.warning
-        say(self._event, cause=name, **_facts(cause.subjects))
+        say(self._event, cause=name, **self._facts(cause.subjects))
         cause.pace.said(now)
 
     def _tell_end(self, now: float) -> None:
         assert self._began is not None  # noqa: S101  (as the only caller has seen)
         why = {} if self._told else {"cause": self._last_cause}
-        self._log.info(self._over, seconds=round(self._ended - self._began, 1), **why, **_facts(self._hit))
+        seconds = round(self._ended - self._began, 1)
+        self._log.info(self._over, seconds=seconds, **why, **self._facts(self._hit))
         self._end.said(now)
         self._forget()
 
@@ -151,11 +154,14 @@ class Incident:
             cause.told = 0
             cause.pace.skip()
 
-
-def _facts(subjects: Iterable[Subject]) -> dict[str, object]:
-    several = list(subjects)
-    facts: dict[str, object] = {}
-    facts |= named("environment", {one.environment for one in several} - {""})
-    facts |= named("key", {one.key for one in several} - {""})
-    works = sorted({one.doing for one in several} - {""})
-    return facts | ({"affected": works} if works else {})
+    def _facts(self, subjects: Iterable[Subject]) -> dict[str, object]:
+        several = list(subjects)
+        facts: dict[str, object] = {}
+        facts |= named("environment", {one.environment for one in several} - {""})
+        facts |= named("key", {one.key for one in several} - {""})
+        works = sorted({one.doing for one in several} - {""})
+        if self._word:
+            facts |= named(self._word, works)
+        elif works:
+            facts["affected"] = works
+        return facts

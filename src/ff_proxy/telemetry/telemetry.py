@@ -17,6 +17,7 @@ from ff_proxy.telemetry.logs import LeveledLogger, OnceLog, make_logger
 from ff_proxy.telemetry.metrics import Metrics
 from ff_proxy.telemetry.notices import Notices
 from ff_proxy.telemetry.sampling import Sampler
+from ff_proxy.telemetry.store_troubles import StoreTroubles
 
 
 class Telemetry:
@@ -35,6 +36,7 @@ class Telemetry:
         grouped_lines: the service that writes lines about many environments, to be run while others work.
         sampler: the service that looks at metrics that nobody changes but time.
         harness: hears of it when Harness cannot be used.
+        store: hears of it when the store cannot be used.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Telemetry:
         self.sampler = Sampler(clock, self.failures)
         self.grouped_lines = GroupedLines(clock)
         self.harness = HarnessTroubles(self.logger("upstream"), self.grouped_lines)
-        self._store = self.once("store")
+        self.store = StoreTroubles(self.logger("store"), self.grouped_lines)
         self._notices: dict[str, Notices] = {}
 
     def logger(self, room: str) -> LeveledLogger:
@@ -95,11 +97,17 @@ class Telemetry:
         if isinstance(error, UpstreamError):
             self.harness.failed(error, doing, environment)
         else:
-            self._store.trouble("the store cannot be used", error, doing)
+            self.store.failed(error, doing, environment)
 
     def recovered(self, doing: str, environment: str = "") -> None:
-        """It works (again)."""
+        """It works (again): Harness, and the store where it is used for that."""
         self.harness.answered(doing, environment)
+        self.store.answered(doing, environment)
+
+    def withdraw(self, environment: str) -> None:
+        """Forget the failures of an environment that another process has taken over."""
+        self.harness.withdraw(environment)
+        self.store.withdraw(environment)
 
     def dropped(self, container: str) -> Callable[[int], object]:
         """What counts the entries that ``container`` drops (see ``bounded.BoundedMap``)."""

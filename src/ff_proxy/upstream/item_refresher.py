@@ -15,6 +15,7 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.fetcher import Fetcher
 from ff_proxy.upstream.intervals import Schedule
+from ff_proxy.upstream.list_refresher import DOMAIN_NOUNS
 from ff_proxy.upstream.writer import EnvironmentWriter
 
 _NOT_FOUND: Final = 404
@@ -134,19 +135,25 @@ class ItemRefresher:
             del self._work[key]
             if not self._work:
                 # The list brings what could not be fetched alone, and reports its own failures.
-                self._telemetry.recovered("single items", self._credentials.environment.id)
+                self._telemetry.harness.answered("single items", self._credentials.environment.id)
 
     async def _fetch_once(self, pending: _PendingFetch) -> float | None:
         """Fetch and write; returns the seconds until the next try, or ``None`` when done."""
         ticket = self._writer.ticket()
+        environment, kind = self._credentials.environment.id, DOMAIN_NOUNS[pending.change.domain]
         try:
             edit, current = await self._edit(pending)
-            if edit is not None and not await self._writer.put_item(edit, ticket):
-                self._refresh_list(Domain.FLAG)
-                self._refresh_list(Domain.SEGMENT)
-                return None
+            if edit is not None:
+                stored = await self._writer.put_item(edit, ticket)
+                self._telemetry.store.answered(kind, environment)
+                if not stored:
+                    self._refresh_list(Domain.FLAG)
+                    self._refresh_list(Domain.SEGMENT)
+                    return None
         except (UpstreamError, StoreUnavailable) as error:
-            self._telemetry.trouble(error, "single items", self._credentials.environment.id)
+            # The store works again when it takes this, or the list.
+            store_failed = isinstance(error, StoreUnavailable)
+            self._telemetry.trouble(error, kind if store_failed else "single items", environment)
             if pending.tries >= _MAX_FAILURES:
                 self._refresh_list(pending.change.domain)
                 return None

@@ -73,12 +73,17 @@ class KeyRefresh:
         else:
             self._problem = ""
             self._listed_at = self._schedule.clock.monotonic()
-            self._telemetry.recovered("keys", subject)
+            self._telemetry.harness.answered("keys", subject)
+        if not self._writer.loaded:
+            return
         try:
-            if self._writer.loaded and not await self._writer.save_keys():
-                self._on_lost()
+            stored = await self._writer.save_keys()
         except StoreUnavailable as error:
             self._telemetry.trouble(error, "keys", subject)
+        else:
+            self._telemetry.store.answered("keys", subject)
+            if not stored:
+                self._on_lost()
 
     async def _list(self) -> None:
         async with self._limiter.place():

@@ -18,7 +18,7 @@ from ff_proxy.upstream.response_tracker import RequestKind, ResponseTracker
 from ff_proxy.upstream.writer import CONFIRM_SECONDS, EnvironmentWriter, ListOutcome
 
 _REQUEST_KINDS: Final = {Domain.FLAG: RequestKind.FLAGS, Domain.SEGMENT: RequestKind.SEGMENTS}
-_DOMAIN_NOUNS: Final = {Domain.FLAG: "flags", Domain.SEGMENT: "target groups"}
+DOMAIN_NOUNS: Final = {Domain.FLAG: "flags", Domain.SEGMENT: "target groups"}
 
 Report = Callable[[], Awaitable[None]]
 
@@ -75,7 +75,7 @@ class ListRefresher:
         """Items that the last list lacked but are still served, for people; empty if none."""
         if not self._unconfirmed:
             return ""
-        count, words = len(self._unconfirmed), _DOMAIN_NOUNS[self._domain]
+        count, words = len(self._unconfirmed), DOMAIN_NOUNS[self._domain]
         return f"{count} {words} missing from Harness's list are kept until a second list lacks them too"
 
     def refresh(self) -> None:
@@ -116,7 +116,7 @@ class ListRefresher:
     async def _failed(self, error: UpstreamError | StoreUnavailable) -> float:
         self.last_error = error
         await self._report()
-        task, environment = _DOMAIN_NOUNS[self._domain], self._credentials.environment.id
+        task, environment = DOMAIN_NOUNS[self._domain], self._credentials.environment.id
         if not isinstance(error, UpstreamRefused):
             self._telemetry.trouble(error, task, environment)
         else:
@@ -131,7 +131,7 @@ class ListRefresher:
         self._unconfirmed = outcome.unconfirmed
         await self._report()
         self._backoff.reset()
-        self._telemetry.recovered(_DOMAIN_NOUNS[self._domain], self._credentials.environment.id)
+        self._telemetry.recovered(DOMAIN_NOUNS[self._domain], self._credentials.environment.id)
         for change in outcome.outdated:
             self._refetch(change)
         if not outcome.unconfirmed:
@@ -139,7 +139,7 @@ class ListRefresher:
         self._log.warning(
             "items missing from Harness's list, fetching again",
             environment=self._credentials.environment.id,
-            kind=_DOMAIN_NOUNS[self._domain],
+            kind=DOMAIN_NOUNS[self._domain],
             count=len(outcome.unconfirmed),
         )
         return CONFIRM_SECONDS

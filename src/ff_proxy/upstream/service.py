@@ -39,6 +39,7 @@ _NOT_LET_IN: Final = frozenset({401, 403})
 _MAX_DOUBLINGS: Final = 5
 _AUTHENTICATION: Final = "authentication"
 _PROBE: Final = "probe"
+_STORED: Final = "stored environments"
 _BAD_KEY: Final = "a key in api-keys is unknown to Harness or was deleted there; it will be tried again"
 # How long the start waits for the store, and how often the store is checked while Harness does not respond.
 _STORE_SECONDS: Final = 1.0
@@ -238,7 +239,9 @@ class Upstream:
                 since = int(self._schedule.clock.wall() * 1000)
                 await self._configs.set_status(name, UpstreamStatus(since=since))
         except StoreUnavailable as error:
-            self._telemetry.trouble(error, "stored environments")
+            self._telemetry.trouble(error, _STORED)
+        else:
+            self._telemetry.recovered(_STORED)
 
     async def _start_key(self, key: SdkKey) -> None:
         session = await self._authenticate(key)
@@ -299,7 +302,7 @@ class Upstream:
             self._followed_by_others.add(name)
             self._metrics.leading.labels(name).set(0)
             self._metrics.keys_age.labels(name).set(0)
-            self._telemetry.harness.withdraw(name)
+            self._telemetry.withdraw(name)
             if not self._environments:
                 self._telemetry.harness.withdraw(doing=_PROBE)
 
@@ -389,10 +392,13 @@ class Upstream:
         backoff = self._schedule.backoff()
         while True:
             try:
-                return await self._configs.environment(environment)
+                config = await self._configs.environment(environment)
             except StoreUnavailable as error:
-                self._telemetry.trouble(error, "stored environments", environment)
+                self._telemetry.trouble(error, _STORED, environment)
                 await self._schedule.sleep(backoff.next(error))
+            else:
+                self._telemetry.recovered(_STORED, environment)
+                return config
 
 
 async def _sleep(schedule: Schedule, seconds: float) -> None:

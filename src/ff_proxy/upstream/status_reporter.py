@@ -89,6 +89,7 @@ class StatusReporter:
             self._telemetry.trouble(error, "status", self._environment)
         else:
             self._saved = True
+            self._telemetry.recovered("status", self._environment)
 
     def _confirmed(self, old: UpstreamStatus, current: UpstreamStatus) -> int:
         """Since what is in step stays so, the store is told only now and then, and when that has ended."""

@@ -15,6 +15,8 @@ from tests.support.clock import FakeClock
 
 AWAY = "Harness cannot be used"
 BACK = "Harness can be used again"
+STORE_AWAY = "the store cannot be used"
+STORE_BACK = "the store can be used again"
 
 
 class Told:
@@ -135,6 +137,52 @@ async def test_trouble_of_the_store_is_not_harness() -> None:
         told.telemetry.recovered("keys", "e1")
         await told.clock.advance(5)
         assert not {AWAY, BACK} & set(told.events())
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(2, 290), min_size=1, max_size=5), st.sets(st.sampled_from("abc"), min_size=1))
+def test_every_outage_of_the_store_is_told_with_its_end(pauses: list[int], environments: set[str]) -> None:
+    """The second one as well, however soon after the first; the end once nobody is affected any more."""
+    asyncio.run(_play_store(pauses, sorted(environments)))
+
+
+async def _play_store(pauses: list[int], environments: list[str]) -> None:
+    async with Told() as told:
+        for number, pause in enumerate(pauses, start=1):
+            for environment in environments:
+                told.telemetry.trouble(StoreUnavailable(f"no {environment}"), "keys", environment)
+            await told.clock.advance(61)
+            assert told.events()[-1] == STORE_AWAY
+            for environment in environments:
+                assert told.events().count(STORE_BACK) == number - 1
+                told.telemetry.recovered("keys", environment)
+                told.telemetry.recovered("flags", environment)
+                await told.clock.advance(61)
+            assert told.events()[-1] == STORE_BACK
+            await told.clock.advance(pause)
+        assert told.events() == [STORE_AWAY, STORE_BACK] * len(pauses)
+
+
+async def test_a_store_that_reports_itself_has_no_line_more() -> None:
+    """Neither when it fails nor when it works again."""
+    async with Told() as told:
+        told.telemetry.trouble(StoreUnavailable("gone", reported=True), "keys", "e1")
+        await told.clock.advance(5)
+        told.telemetry.recovered("keys", "e1")
+        await told.clock.advance(5)
+        assert told.events() == []
+
+
+async def test_an_environment_of_another_member_needs_no_store_here() -> None:
+    """Its failures are forgotten with those of Harness: the store that failed it is still to be named."""
+    async with Told() as told:
+        told.telemetry.trouble(StoreUnavailable("disk full"), "keys", "e1")
+        told.telemetry.trouble(StoreUnavailable("disk full"), "keys", "e2")
+        await told.clock.advance(5)
+        told.telemetry.withdraw("e1")
+        told.telemetry.recovered("keys", "e2")
+        await told.clock.advance(5)
+        assert told.events() == [STORE_AWAY, STORE_BACK]
 
 
 async def test_at_debug_everybody_has_a_line() -> None:

@@ -11,7 +11,7 @@ from ff_proxy.upstream.key_refresh import KeyRefresh
 from ff_proxy.upstream.transport import Reply
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 from tests.support.saas import ENV, HTML, KEY, error, reply
-from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, World, running
+from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, STORE_BACK, World, running
 
 LISTED = hash_key("client-key")
 
@@ -152,8 +152,11 @@ async def test_a_store_that_is_away_is_survived(keys: Keys) -> None:
     await keys.refresh.refresh()
     (line,) = keys.world.said("the store cannot be used")
     assert line["subject"] == "keys"
+    await keys.refresh.refresh()
+    assert not keys.world.said(STORE_BACK), "the listing worked, the store did not"
     keys.world.configs.away = False
     assert await keys.held() == {KEY.hash, LISTED}
+    assert len(keys.world.said("the store cannot be used")) == len(keys.world.said(STORE_BACK)) == 1
 
 
 async def test_nothing_is_stored_before_the_environment_is(world: World) -> None:

@@ -16,7 +16,7 @@ from ff_proxy.upstream.response_tracker import ResponseTracker
 from ff_proxy.upstream.transport import Reply
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 from tests.support.saas import ENV, HTML, KEY, FakeEnvironment, error, flag_doc, reply, segment_doc
-from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, World, running
+from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, STORE_BACK, World, running
 
 FLAGS = "/client/env/{env}/feature-configs"
 SEGMENTS = "/client/env/{env}/target-segments"
@@ -419,9 +419,12 @@ async def test_store_that_is_away(work: Work) -> None:
     await work.hear(Action.PATCH, "a", 2)
     await work.everything()
     assert "the store is away" in str(work.problem())
+    await work.world.clock.advance(60)
+    assert not work.world.said(STORE_BACK), "the item was left to the list, and the list waits"
     work.world.configs.away = False
     await work.world.clock.advance(60)
     assert (await work.world.versions())["a"] == 2
+    assert len(work.world.said(STORE_BACK)) == 1
 
 
 async def test_store_that_lost_the_environment(work: Work) -> None:

@@ -2,7 +2,7 @@
 
 from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.upstream.status_reporter import StatusReporter
-from tests.unit.upstream.world import ENVIRONMENT, World
+from tests.unit.upstream.world import ENVIRONMENT, STORE_BACK, World
 
 
 def reporter(world: World) -> StatusReporter:
@@ -84,6 +84,7 @@ async def test_store_that_is_away(world: World) -> None:
     world.configs.away = False
     await status.report(StreamState.CONNECTED)
     assert (await stored(world)).state is StreamState.CONNECTED
+    assert len(world.said(STORE_BACK)) == 1
 
 
 async def test_trouble_beside_the_stream(world: World) -> None:

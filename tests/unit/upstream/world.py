@@ -23,6 +23,7 @@ from tests.support.saas import ENV, KEY, FakeSaas, admin_api, client_api
 ENVIRONMENT = EnvironmentId(ENV)
 AWAY = "Harness cannot be used"
 BACK = "Harness can be used again"
+STORE_BACK = "the store can be used again"
 
 
 class Configs(MemoryConfigs):
