@@ -20,19 +20,17 @@ from ff_proxy.app.options_reload import SERVING_FLAGS, in_other_processes
 from ff_proxy.app.process import Process, ProcessContext, Step, last_step_seconds
 from ff_proxy.app.roles import (
     ChildRole,
-    Offline,
-    Online,
     RedisWorker,
-    Replica,
     ReplicaWorker,
     ServingRole,
+    Single,
     Sync,
     Worker,
 )
 from ff_proxy.app.serving import Serving, compile_options, make_serving
 from ff_proxy.app.signing import make_signing
 from ff_proxy.app.start_lines import ReadyLine
-from ff_proxy.config.records import OnlineOptions, ServingOptions
+from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions, ServingOptions
 from ff_proxy.errors import StoreError
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
@@ -67,18 +65,8 @@ def import_modules(role: ChildRole) -> None:
 def opener(role: ServingRole) -> Opener:
     """How to open the backend of ``role``."""
     match role:
-        case Online(options):
-            from ff_proxy.app.harness import open_harness  # noqa: PLC0415  (see above)
-
-            return partial(open_harness, options)
-        case Offline(options):
-            from ff_proxy.app.directory import open_directory  # noqa: PLC0415  (see above)
-
-            return partial(open_directory, options)
-        case Replica(options) | ReplicaWorker(options):
-            from ff_proxy.app.redis import open_replica  # noqa: PLC0415  (see above)
-
-            return partial(open_replica, options)
+        case Single(options) | ReplicaWorker(options):
+            return _opener_by_options(options)
         case Worker():
             from ff_proxy.app.beside_sync import open_beside_sync  # noqa: PLC0415  (see above)
 
@@ -87,6 +75,22 @@ def opener(role: ServingRole) -> Opener:
             from ff_proxy.app.redis import open_redis_beside_sync  # noqa: PLC0415  (see above)
 
             return partial(open_redis_beside_sync, role)
+
+
+def _opener_by_options(options: OnlineOptions | OfflineOptions | ReplicaOptions) -> Opener:
+    match options:
+        case OnlineOptions():
+            from ff_proxy.app.harness import open_harness  # noqa: PLC0415  (see above)
+
+            return partial(open_harness, options)
+        case OfflineOptions():
+            from ff_proxy.app.directory import open_directory  # noqa: PLC0415  (see above)
+
+            return partial(open_directory, options)
+        case ReplicaOptions():
+            from ff_proxy.app.redis import open_replica  # noqa: PLC0415  (see above)
+
+            return partial(open_replica, options)
 
 
 def sync_opener(role: Sync) -> SyncOpener:
@@ -122,7 +126,7 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
         environments=source.environments,
         signing=make_signing(role.options, store.secrets, backend.secrets, snapshots, context),
     )
-    place = None if isinstance(role, Online | Offline | Replica) else role.slot
+    place = None if isinstance(role, Single) else role.slot
     listening = bind_single(serving_options) if place is None else place.listening
     for one in listening:
         stack.callback(one.close)

@@ -11,7 +11,7 @@ from ff_proxy.api.health_log import HealthLog
 from ff_proxy.app.listening import bind_metrics
 from ff_proxy.app.options_reload import start_warnings
 from ff_proxy.app.process import ProcessContext
-from ff_proxy.app.roles import ChildRole, Offline, Online, Replica, ReplicaWorker, ServingRole, Sync
+from ff_proxy.app.roles import ChildRole, ReplicaWorker, ServingRole, Single, Sync
 from ff_proxy.app.start_lines import start_facts
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OperationOptions, ReplicaOptions, RoleOptions
@@ -125,7 +125,7 @@ def _metrics_socket(role: ServingRole | Sync, stack: AsyncExitStack) -> socket.s
 
 def _speaks_for_all(role: ServingRole | Sync) -> bool:
     match role:
-        case Online() | Offline() | Replica() | Sync():
+        case Single() | Sync():
             return True
         case ReplicaWorker():
             return role.slot.first

@@ -26,24 +26,10 @@ class WorkerSlot:
 
 
 @dataclass(frozen=True, slots=True)
-class Online:
-    """The only process: follows Harness and serves SDKs."""
+class Single:
+    """The only process: follows Harness, a directory or a shared Redis, and serves SDKs."""
 
-    options: OnlineOptions
-
-
-@dataclass(frozen=True, slots=True)
-class Offline:
-    """The only process: serves a directory."""
-
-    options: OfflineOptions
-
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """The only process: serves what others write to the shared Redis."""
-
-    options: ReplicaOptions
+    options: OnlineOptions | OfflineOptions | ReplicaOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +57,10 @@ class Sync:
         return "sync"
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """Serves SDKs from the sync process's store."""
+class _Slotted:
+    """A worker, whose name is that of its slot."""
 
-    options: OnlineOptions | OfflineOptions
-    runtime: SharedRuntime
+    __slots__ = ()
     slot: WorkerSlot
 
     @property
@@ -86,7 +70,16 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisWorker:
+class Worker(_Slotted):
+    """Serves SDKs from the sync process's store."""
+
+    options: OnlineOptions | OfflineOptions
+    runtime: SharedRuntime
+    slot: WorkerSlot
+
+
+@dataclass(frozen=True, slots=True)
+class RedisWorker(_Slotted):
     """Serves SDKs from Redis, beside a sync process that writes to it."""
 
     options: OnlineOptions
@@ -94,14 +87,9 @@ class RedisWorker:
     runtime: SharedRuntime
     slot: WorkerSlot
 
-    @property
-    def name(self) -> str:
-        """What logs and metrics call this process."""
-        return self.slot.name
-
 
 @dataclass(frozen=True, slots=True)
-class ReplicaWorker:
+class ReplicaWorker(_Slotted):
     """One of several replicas.
 
     The first one serves metrics on ``metrics`` and the admin address on ``admin``, if anywhere.
@@ -113,13 +101,8 @@ class ReplicaWorker:
     metrics: socket.socket | None
     admin: Listening | None = None
 
-    @property
-    def name(self) -> str:
-        """What logs and metrics call this process."""
-        return self.slot.name
 
-
-SingleRole = Online | Offline | Replica | Generate
+SingleRole = Single | Generate
 """Roles of a process that is on its own."""
 
 WorkerRole = Worker | RedisWorker | ReplicaWorker
@@ -128,19 +111,11 @@ WorkerRole = Worker | RedisWorker | ReplicaWorker
 ChildRole = Sync | WorkerRole
 """Roles of processes that a supervisor starts."""
 
-ServingRole = Online | Offline | Replica | WorkerRole
+ServingRole = Single | WorkerRole
 """Roles of processes that SDKs reach."""
 
 
 def single_role(loaded: Loaded) -> SingleRole:
     """The role of a process that does everything that the options ask for."""
     options: RoleOptions = loaded.options
-    match options:
-        case OnlineOptions():
-            return Online(options)
-        case OfflineOptions():
-            return Offline(options)
-        case ReplicaOptions():
-            return Replica(options)
-        case GenerateOptions():
-            return Generate(options)
+    return Generate(options) if isinstance(options, GenerateOptions) else Single(options)

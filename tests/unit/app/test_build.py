@@ -16,9 +16,9 @@ from ff_proxy.app.roles import (
     ChildRole,
     Generate,
     RedisWorker,
-    Replica,
     ReplicaWorker,
     ServingRole,
+    Single,
     Sync,
     Worker,
     single_role,
@@ -103,7 +103,7 @@ def steps(process: Process) -> Sequence[str]:
 
 def test_options_choose_the_role(runtime: SharedRuntime) -> None:
     """One process has all duties; of several, one follows Harness and the others serve."""
-    assert isinstance(alone("-read-replica", *REDIS), Replica)
+    assert isinstance(alone("-read-replica", *REDIS), Single)
     online = children(runtime, *ONLINE)
     assert [type(role) for role in online] == [Sync, Worker, Worker]
     on_redis = children(runtime, *ONLINE, *REDIS)

@@ -61,7 +61,7 @@ TRIAL = """
 import asyncio, os, random, sys
 from ff_proxy.app.build import build
 from ff_proxy.app.process import command_context
-from ff_proxy.app.roles import Offline
+from ff_proxy.app.roles import Single
 from ff_proxy.config import records
 from ff_proxy.config.load import load
 from ff_proxy.config.reference import as_text
@@ -76,7 +76,7 @@ async def ask(port, path):
 async def main():
     argv = ["-offline", "-host", "127.0.0.1", "-port", "0", "-config-dir", sys.argv[1]]
     argv += ["-toy-greeting", "good day"]
-    role = Offline(load(argv, {}).options)
+    role = Single(load(argv, {}).options)
     async with build(role, command_context()) as process:
         await process.start()
         server = process.essential[0]
