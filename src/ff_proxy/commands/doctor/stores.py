@@ -15,12 +15,11 @@ from ff_proxy.errors import OfflineDataError, StoreMisconfigured, StoreUnavailab
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.problems import Severity
 from ff_proxy.runtime.random_names import random_name
+from ff_proxy.store.sqlite.database import database_file, lock_file
 from ff_proxy.store.sqlite.reading import check_stored
 
 _OLDEST: Final = (6, 2)
 _SLOTS: Final = 16384
-_LOCK: Final = "ff-proxy.lock"
-_FILE: Final = "ff-proxy.sqlite"
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _LITTLE_BYTES: Final = 64 * 1024 * 1024
 _NO_BYTES: Final = 4 * 1024 * 1024
@@ -109,7 +108,7 @@ def _data_directory(directory: Path, serving: Callable[[], bool], report: Report
     mode = stat.S_IMODE(directory.stat().st_mode)
     if mode & _OTHERS:
         report.warning(f"other users may look into {directory} (mode {mode:04o})", f"chmod 700 {directory}")
-    with _lock(directory / _LOCK) as alone:
+    with _lock(lock_file(directory)) as alone:
         if not alone and serving():
             report.ok(f"{directory} is in use by the proxy that runs here")
         elif not alone:
@@ -117,7 +116,7 @@ def _data_directory(directory: Path, serving: Callable[[], bool], report: Report
                 f"{directory} is in use by another ff-proxy",
                 "end it, give each proxy a directory of its own, or use Redis",
             )
-    if (directory / _FILE).exists():
+    if database_file(directory).exists():
         report.ok(f"{check_stored(directory)} environments are stored in {directory}")
     else:
         report.ok(f"{directory} is empty and can be written")

@@ -21,7 +21,7 @@ _Result = TypeVar("_Result")
 # The timeout of one transaction.
 _TIMEOUT_SECONDS: Final = 30.0
 # The prefix of every file in the directory, and the suffixes of SQLite's side files.
-_FILE_PREFIX: Final = "ff-proxy"
+FILE_PREFIX: Final = "ff-proxy"
 _SIDE_FILE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
 # Errors of the disk or of one transaction; any other error means that the file is damaged.
 _TEMPORARY_ERRORS: Final = (
@@ -30,6 +30,16 @@ _TEMPORARY_ERRORS: Final = (
     sqlite3.IntegrityError,
     sqlite3.ProgrammingError,
 )
+
+
+def database_file(directory: Path, name: str = FILE_PREFIX) -> Path:
+    """Where the data is."""
+    return directory / f"{name}.sqlite"
+
+
+def lock_file(directory: Path, name: str = FILE_PREFIX) -> Path:
+    """What is locked while a process uses the data."""
+    return directory / f"{name}.lock"
 
 
 class Database:
@@ -42,10 +52,10 @@ class Database:
     def __init__(
         self, directory: Path, name: str, once: OnceLog, up: Callable[[float], object] = lambda _: None
     ) -> None:
-        self.path: Final = directory / f"{name}.sqlite"
+        self.path: Final = database_file(directory, name)
         self._once = once
         self._up = up
-        self._lock_path: Final = directory / f"{name}.lock"
+        self._lock_path: Final = lock_file(directory, name)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
@@ -139,7 +149,7 @@ class Database:
 def _locked(path: Path, once: OnceLog) -> int:
     """Lock the file; the lock is released when the descriptor is closed."""
     try:
-        make_private_directory(path.parent, once, ours=_FILE_PREFIX)
+        make_private_directory(path.parent, once, ours=FILE_PREFIX)
         make_private_file(path, once)
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:

@@ -13,10 +13,10 @@ from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.store.sqlite.configs import read_all
+from ff_proxy.store.sqlite.database import database_file
 from ff_proxy.store.sqlite.schema import check
 from ff_proxy.wire.stored import read_row
 
-_NAME: Final = "ff-proxy"
 _BUSY_SECONDS: Final = 5.0
 
 
@@ -47,7 +47,7 @@ def check_stored(directory: Path) -> int:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise StoreUnusable(
-                f"{directory / _NAME}.sqlite is damaged ({verdict}): move it away to begin with an empty "
+                f"{database_file(directory)} is damaged ({verdict}): move it away to begin with an empty "
                 "store, or put a backup in its place"
             )
         (count,) = connection.execute("SELECT count(*) FROM environments").fetchone()
@@ -56,7 +56,7 @@ def check_stored(directory: Path) -> int:
 
 @contextmanager
 def _opened(directory: Path) -> Iterator[sqlite3.Connection]:
-    path = directory / f"{_NAME}.sqlite"
+    path = database_file(directory)
     if not path.is_file():
         raise StoreUnavailable(f"there is no {path.name} in {directory}: is that the data-dir of a proxy?")
     # Without a WAL file no process has it open, so it can be read from a read-only volume.

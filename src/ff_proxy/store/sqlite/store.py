@@ -9,7 +9,7 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.store.sqlite.configs import SqliteConfigs
-from ff_proxy.store.sqlite.database import Database
+from ff_proxy.store.sqlite.database import FILE_PREFIX, Database
 from ff_proxy.store.sqlite.queues import SqliteRegistrations, SqliteUsageQueue
 from ff_proxy.store.sqlite.targets import SqliteTargets
 from ff_proxy.store.sqlite.write_behind import FileRecovery
@@ -59,7 +59,7 @@ class SqliteStore:
         clock: Clock,
         telemetry: Telemetry,
         *,
-        name: str = "ff-proxy",
+        name: str = FILE_PREFIX,
         target_bytes: int = _TARGET_BYTES,
         shares: MemoryShares = LEAST_SHARES,
     ) -> None:
