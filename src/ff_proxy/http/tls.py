@@ -9,13 +9,12 @@ from typing import Final, NoReturn
 from ff_proxy.errors import ConfigError, StartupError
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.tls.certificates import Certificate, read_pem
+from ff_proxy.tls.certificates import RENEWAL_SECONDS, Certificate, read_pem
 
 _Stamp = tuple[tuple[int, int, int], ...]
 
 _EVERY: Final = 1.0
 _DAY: Final = 86400.0
-_WARN_DAYS: Final = 14
 _OTHERS_READ: Final = 0o004
 # Of TLS 1.2 what seals and encrypts in one: no CBC, and no key that is not forgotten.
 _CIPHERS: Final = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -194,7 +193,7 @@ class Tls:
             event = _ENDED
         elif now < shown.begins:
             event = _NOT_YET
-        elif shown.ends - now < _WARN_DAYS * _DAY:
+        elif shown.ends - now < RENEWAL_SECONDS:
             event = _ENDS
         else:
             return

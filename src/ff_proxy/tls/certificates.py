@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+RENEWAL_SECONDS: Final = 14 * 86400.0
+"""A certificate that ends sooner is warned of (spec/behaviour#certificates)."""
+
 _BLOCK: Final = re.compile(
     rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----([A-Za-z0-9+/=\s]*)-----END \1-----"
 )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ff_proxy.commands.doctor.findings import Check, Reporter
 from ff_proxy.errors import UpstreamError, UpstreamMalformed, UpstreamRefused
 from ff_proxy.model.keys import SdkKey
+from ff_proxy.tls.certificates import RENEWAL_SECONDS
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import Session
@@ -26,8 +27,6 @@ from ff_proxy.upstream.transport import Request, origin
 
 FIRST_BYTE_SECONDS: Final = 20.0
 _ASK_SECONDS: Final = 12.0
-_DAY: Final = 86400.0
-_CERTIFICATE_DAYS: Final = 14
 _SKEW_WARNED: Final = 30.0
 _SKEW_REFUSED: Final = 300.0
 _BURST: Final = 3
@@ -80,7 +79,7 @@ async def _reach(
         report.problem(*_unreachable(error, url, proxy))
         return
     text = _way(seen, proxy)
-    if seen.certificate is not None and seen.certificate.ends - wall() < _CERTIFICATE_DAYS * _DAY:
+    if seen.certificate is not None and seen.certificate.ends - wall() < RENEWAL_SECONDS:
         report.warning(text, "its certificate ends soon: whoever runs that server has to renew it")
     else:
         report.ok(text)

@@ -19,12 +19,11 @@ from ff_proxy.http.limits import possible_connections
 from ff_proxy.http.tls import Tls, TlsFiles
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import null_telemetry
-from ff_proxy.tls.certificates import read_pem
+from ff_proxy.tls.certificates import RENEWAL_SECONDS, read_pem
 from ff_proxy.tls.trust import client_trust
 from ff_proxy.upstream.outbound_proxy import outbound_proxies
 
 _DAY: Final = 86400.0
-_CERTIFICATE_DAYS: Final = 14
 _FEW_CONNECTIONS: Final = 2000
 _NO_CONNECTIONS: Final = 200
 _PRIVILEGED: Final = 1024
@@ -72,15 +71,15 @@ async def check_certificate(files: TlsFiles, clock: Clock, report: Reporter) -> 
             report.problem(str(error), "check tls-cert, tls-key and tls-client-ca, and who may read them")
             return
         shown = read_pem(files.certificate.read_bytes())[0]
-        left = (shown.ends - clock.wall()) / _DAY
+        left = shown.ends - clock.wall()
         end = datetime.fromtimestamp(shown.ends, UTC).date()
         text = f"certificate for {shown.subject} from {shown.issuer}"
         if not shown.good_at(clock.wall()):
             when = f"ended on {end}" if left < 0 else "is not valid yet"
             report.problem(f"{text} {when}: SDKs do not connect", "renew it, or check this machine's clock")
-        elif left < _CERTIFICATE_DAYS:
+        elif left < RENEWAL_SECONDS:
             report.warning(
-                f"{text} ends on {end}, in {left:.0f} days", "renew it; new files are taken up at once"
+                f"{text} ends on {end}, in {left / _DAY:.0f} days", "renew it; new files are taken up at once"
             )
         else:
             report.ok(f"{text} until {end}")
