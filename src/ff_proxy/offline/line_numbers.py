@@ -56,10 +56,10 @@ class LineNumbers:
 def _line(node: yaml.Node, path: Sequence[str | int]) -> int:
     line = node.start_mark.line
     for step in path:
-        line_number = _step(node, step)
-        if line_number is None:
+        found = _step(node, step)
+        if found is None:
             break
-        line, node = line_number
+        line, node = found
     return int(line)
 
 

@@ -131,23 +131,19 @@ class AdminApi:
         self, refused: UpstreamRefused, request: Request, environment: EnvironmentInfo
     ) -> UpstreamRefused:
         """Add advice: three options and a role can be wrong."""
-        token_account = f"organization {self._organization!r}, project {environment.project_identifier!r}"
-        kind, _, sleep_jittered = self._token.reveal().partition(".")
-        if (
-            kind in _TOKEN_KINDS
-            and "." in sleep_jittered
-            and sleep_jittered.partition(".")[0] != self._account
-        ):
+        place = f"organization {self._organization!r}, project {environment.project_identifier!r}"
+        kind, _, rest = self._token.reveal().partition(".")
+        if kind in _TOKEN_KINDS and "." in rest and rest.partition(".")[0] != self._account:
             text = "account-identifier is not the account that admin-service-token is of"
         elif refused.status == _UNAUTHORISED:
             text = "admin-service-token is not valid: it may have expired or been deleted"
         elif refused.status == _FORBIDDEN:
             text = (
-                f"admin-service-token may not read this in {token_account}: check account-identifier and "
+                f"admin-service-token may not read this in {place}: check account-identifier and "
                 "org-identifier, and the permissions of the token"
             )
         else:
-            text = f"there is no {token_account} in the account: check org-identifier and account-identifier"
+            text = f"there is no {place} in the account: check org-identifier and account-identifier"
         with_advice = UpstreamRefused(
             f"admin-service-token refused with {refused.status} by {request}: {text}", status=refused.status
         )

@@ -209,17 +209,17 @@ class HttpTransport:
 
         async def trace(event: str, facts: Mapping[str, Any]) -> None:
             if event.endswith("start_tls.complete"):
-                description = facts["return_value"].get_extra_info("ssl_object")
-                if description.server_hostname == host:
-                    certificate.append(description.getpeercert(binary_form=True))
+                tls = facts["return_value"].get_extra_info("ssl_object")
+                if tls.server_hostname == host:
+                    certificate.append(tls.getpeercert(binary_form=True))
 
         # Whatever happens here, the request's own failure is reported.
         with suppress(Exception):
             async with asyncio.timeout(_INSPECT_SECONDS), self._client(unverified, _CALL_LIMITS) as client:
                 await client.request("HEAD", f"{origin_key}/", extensions={"trace": trace})
         with suppress(ValueError, IndexError):
-            description = read_der(certificate[-1])
-            self._refused[origin_key] = f"it is for {description.subject}, signed by {description.issuer}"
+            shown = read_der(certificate[-1])
+            self._refused[origin_key] = f"it is for {shown.subject}, signed by {shown.issuer}"
 
     def _client(self, trust: ssl.SSLContext, limits: httpx2.Limits) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(

@@ -29,7 +29,7 @@ _MAX_TRIES: Final = 4
 _MAX_CONCURRENT: Final = 8
 
 
-class ExportedEnvironments(msgspec.Struct, frozen=True):
+class ExportedEnvironment(msgspec.Struct, frozen=True):
     """One environment, complete."""
 
     config: EnvironmentConfig
@@ -48,7 +48,7 @@ class SnapshotExporter:
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._progress = FetchProgress(schedule, self._log)
 
-    async def collect(self, keys: Sequence[SdkKey]) -> tuple[ExportedEnvironments, ...]:
+    async def collect(self, keys: Sequence[SdkKey]) -> tuple[ExportedEnvironment, ...]:
         """Every environment of ``keys``, ordered by id.
 
         Raises:
@@ -57,7 +57,7 @@ class SnapshotExporter:
         async with self._progress.told():
             return await self._collect(keys)
 
-    async def _collect(self, keys: Sequence[SdkKey]) -> tuple[ExportedEnvironments, ...]:
+    async def _collect(self, keys: Sequence[SdkKey]) -> tuple[ExportedEnvironment, ...]:
         directory = EnvironmentDirectory()
         problems: list[str] = []
         found: list[Credentials] = []
@@ -66,7 +66,7 @@ class SnapshotExporter:
                 problems.append(authenticated)
             elif authenticated not in found:
                 found.append(authenticated)
-        collected: list[ExportedEnvironments] = []
+        collected: list[ExportedEnvironment] = []
         for outcome in await self._gather(self._environment(credentials) for credentials in found):
             if isinstance(outcome, str):
                 problems.append(outcome)
@@ -93,7 +93,7 @@ class SnapshotExporter:
         credentials, _ = directory.add_session(session, self._api.authenticate)
         return credentials
 
-    async def _environment(self, credentials: Credentials) -> ExportedEnvironments | str:
+    async def _environment(self, credentials: Credentials) -> ExportedEnvironment | str:
         info = credentials.environment
         name = info.identifier or info.id
         try:
@@ -120,7 +120,7 @@ class SnapshotExporter:
             keys=len(hashes),
             targets=len(targets),
         )
-        return ExportedEnvironments(config, targets)
+        return ExportedEnvironment(config, targets)
 
     async def _items(self, credentials: Credentials, domain: Domain) -> Mapping[str, Item]:
         async def nothing_held() -> None:
@@ -130,10 +130,10 @@ class SnapshotExporter:
 
     @staticmethod
     async def _complete(listing: Awaitable[Listing[Entry]], what: str) -> tuple[Entry, ...]:
-        complete = await listing
-        if not complete.complete:
+        listed = await listing
+        if not listed.complete:
             raise UpstreamUnavailable(f"the listing of {what} is partial")
-        return complete.entries
+        return listed.entries
 
     async def _retry(self, what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         backoff = self._schedule.backoff()

@@ -48,7 +48,7 @@ class SseDecoder:
             # The CR already ended its line; a following LF belongs to it.
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
-        *ended, sleep_jittered = _LINE_END.split(chunk)
+        *ended, rest = _LINE_END.split(chunk)
         records: list[SseRecord] = []
         for part in ended:
             self._append(part)
@@ -57,7 +57,7 @@ class SseDecoder:
             record = self._process_line(line)
             if record is not None:
                 records.append(record)
-        self._append(sleep_jittered)
+        self._append(rest)
         self._after_cr = self._after_cr or chunk.endswith(b"\r")
         return records
 

@@ -76,10 +76,10 @@ class Follower:
             refused = isinstance(error, UpstreamRefused)
             self._telemetry.trouble(error, "stream", self._credentials.environment.id)
             await self._status.report(StreamState.DISCONNECTED, str(error), refused=refused)
-            was_success = self._schedule.clock.monotonic() - started
-            if was_success >= _SUCCESS_SECONDS:
+            lasted = self._schedule.clock.monotonic() - started
+            if lasted >= _SUCCESS_SECONDS:
                 self._backoff.reset()
-            if self._silent and was_success >= self._intervals.idle:
+            if self._silent and lasted >= self._intervals.idle:
                 self._once.warning(
                     "stream opens but stays silent",
                     self._credentials.environment.id,

@@ -107,7 +107,7 @@ class RegistrationForwarder:
             async with self._gate:
                 await self._sink.register(environment, registration.target)
         except UpstreamError as error:
-            return self._is_final(environment, error)
+            return self._record_failure(environment, error)
         self._outcomes.labels(environment, "delivered").inc()
         self._pauses.pop(environment, None)
         self._harness.answered("target registrations", environment)
@@ -117,7 +117,8 @@ class RegistrationForwarder:
         pause = self._pauses.get(environment)
         return pause is not None and pause.until > self._clock.monotonic()
 
-    def _is_final(self, environment: EnvironmentId, error: UpstreamError) -> bool:
+    def _record_failure(self, environment: EnvironmentId, error: UpstreamError) -> bool:
+        """Whether the registration is dropped; else its environment pauses."""
         self._outcomes.labels(environment, "failed").inc()
         if isinstance(error, UpstreamRefused) and error.status in _REJECTED_STATUSES:
             self._once.warning("a target is refused by Harness and dropped", environment, error=str(error))

@@ -9,7 +9,7 @@ import pytest
 from ff_proxy.errors import UpstreamUnavailable
 from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.target import Target
-from ff_proxy.upstream.snapshot_export import ExportedEnvironments, SnapshotExporter
+from ff_proxy.upstream.snapshot_export import ExportedEnvironment, SnapshotExporter
 from tests.support.saas import ENV, HTML, KEY, error, flag_doc, reply, segment_doc
 from tests.unit.upstream.world import World, running
 
@@ -17,12 +17,12 @@ OTHER = EnvironmentId("9c1f0f6e-0000-4000-8000-000000000002")
 OTHER_KEY = SdkKey("other-server-key")
 
 
-async def collect(world: World, *keys: SdkKey) -> tuple[ExportedEnvironments, ...]:
+async def collect(world: World, *keys: SdkKey) -> tuple[ExportedEnvironment, ...]:
     """Everything, with as much time as it takes."""
     collector = SnapshotExporter(
         api=world.api, admin=world.admin, telemetry=world.telemetry, schedule=world.schedule
     )
-    found: list[tuple[ExportedEnvironments, ...]] = []
+    found: list[tuple[ExportedEnvironment, ...]] = []
 
     async def work() -> None:
         found.append(await collector.collect(keys))
