@@ -22,7 +22,7 @@ import httpx2
 
 from ff_proxy.aio.border import border
 from ff_proxy.errors import StartupError, UpstreamError, UpstreamMalformed, UpstreamUnavailable
-from ff_proxy.tls.certificates import read_der
+from ff_proxy.tls.certificates import Certificate, read_der
 from ff_proxy.upstream.failure_text import reason, untrusted
 from ff_proxy.upstream.outbound_proxy import OutboundProxies
 from ff_proxy.upstream.transport import OpenStream, Reply, Request, origin
@@ -40,6 +40,26 @@ _AFTER_SENDING: Final = (
     httpx2.WriteError,
     httpx2.RemoteProtocolError,
 )
+
+
+Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+"""Told of every step of the HTTP client: its name, and facts about it."""
+
+
+def server_tls(event: str, facts: Mapping[str, Any], request: Request) -> ssl.SSLObject | None:
+    """The TLS connection that this step has made with the server; one with the outbound proxy is another."""
+    if not event.endswith("start_tls.complete"):
+        return None
+    tls: ssl.SSLObject = facts["return_value"].get_extra_info("ssl_object")
+    return tls if tls.server_hostname == urlsplit(request.url).hostname else None
+
+
+def read_certificate(der: bytes | None) -> Certificate | None:
+    """A certificate that a server showed; ``None`` if there is none that can be read."""
+    try:
+        return None if der is None else read_der(der)
+    except ValueError:
+        return None
 
 
 def translate_errors(
@@ -123,7 +143,7 @@ class HttpTransport:
             with self._translate_request_errors(request):
                 async with asyncio.timeout(request.total or request.deadline):
                     async with asyncio.timeout(request.deadline):
-                        response = await self._answer(self._calls, request, timeout, sent)
+                        response = await self._answer(self._calls, request, timeout, sent.note)
                     try:
                         return await _read(response, request)
                     finally:
@@ -145,22 +165,12 @@ class HttpTransport:
             with translate_errors(request):
                 await response.aclose()
 
-    async def traced(
-        self, request: Request, trace: Callable[[str, Mapping[str, Any]], Awaitable[None]]
-    ) -> Reply:
+    async def traced(self, request: Request, trace: Trace) -> Reply:
         """As ``send``, on a connection of its own, with ``trace`` told of every step of the HTTP client."""
         with self._translate_request_errors(request):
             async with asyncio.timeout(request.deadline), self._client(self._trust, _CALL_LIMITS) as client:
-                foreign = _translate(
-                    client, request, httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
-                )
-                foreign.extensions["trace"] = trace
-                try:
-                    response = await client.send(foreign, stream=True)
-                except httpx2.HTTPError as error:
-                    if untrusted(error) is not None:
-                        await self._inspect_certificate(request)
-                    raise
+                timeout = httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
+                response = await self._answer(client, request, timeout, trace)
                 try:
                     return await _read(response, request)
                 finally:
@@ -171,11 +181,11 @@ class HttpTransport:
         client: httpx2.AsyncClient,
         request: Request,
         timeouts: httpx2.Timeout,
-        sent: "_Sent | None" = None,
+        trace: Trace | None = None,
     ) -> httpx2.Response:
         foreign = _translate(client, request, timeouts)
-        if sent is not None:
-            foreign.extensions["trace"] = sent.note
+        if trace is not None:
+            foreign.extensions["trace"] = trace
         try:
             response = await client.send(foreign, stream=True)
         except httpx2.HTTPError as error:
@@ -204,21 +214,18 @@ class HttpTransport:
         unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         unverified.check_hostname = False
         unverified.verify_mode = ssl.CERT_NONE
-        host = urlsplit(request.url).hostname
-        certificate: list[bytes] = []
+        certificates: list[bytes | None] = []
 
         async def trace(event: str, facts: Mapping[str, Any]) -> None:
-            if event.endswith("start_tls.complete"):
-                tls = facts["return_value"].get_extra_info("ssl_object")
-                if tls.server_hostname == host:
-                    certificate.append(tls.getpeercert(binary_form=True))
+            if (tls := server_tls(event, facts, request)) is not None:
+                certificates.append(tls.getpeercert(binary_form=True))
 
         # Whatever happens here, the request's own failure is reported.
         with suppress(Exception):
             async with asyncio.timeout(_INSPECT_SECONDS), self._client(unverified, _CALL_LIMITS) as client:
                 await client.request("HEAD", f"{origin_key}/", extensions={"trace": trace})
-        with suppress(ValueError, IndexError):
-            shown = read_der(certificate[-1])
+        shown = read_certificate(certificates[-1]) if certificates else None
+        if shown is not None:
             self._refused[origin_key] = f"it is for {shown.subject}, signed by {shown.issuer}"
 
     def _client(self, trust: ssl.SSLContext, limits: httpx2.Limits) -> httpx2.AsyncClient:

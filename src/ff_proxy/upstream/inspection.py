@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from ff_proxy.tls.certificates import Certificate, read_der
-from ff_proxy.upstream.http import HttpTransport
+from ff_proxy.tls.certificates import Certificate
+from ff_proxy.upstream.http import HttpTransport, read_certificate, server_tls
 from ff_proxy.upstream.transport import Reply, Request
 
 
@@ -31,15 +30,15 @@ async def inspect(
     transport: HttpTransport, request: Request, now: Callable[[], float] = time.monotonic
 ) -> Inspection:
     """Send ``request`` on a connection of its own and say how it went; raises as ``HttpTransport.send``."""
-    steps = _Steps(urlsplit(request.url).hostname or "", now)
+    steps = _Steps(request, now)
     began = now()
     reply = await transport.traced(request, steps.note)
     return Inspection(reply, steps.address, steps.connect, now() - began, steps.tls, steps.certificate)
 
 
 class _Steps:
-    def __init__(self, host: str, now: Callable[[], float]) -> None:
-        self._host = host
+    def __init__(self, request: Request, now: Callable[[], float]) -> None:
+        self._request = request
         self._now = now
         self._began = now()
         self.address = ""
@@ -55,15 +54,6 @@ class _Steps:
             self.connect = self._now() - self._began
             address = facts["return_value"].get_extra_info("server_addr")
             self.address = str(address[0]) if address else ""
-        elif event.endswith("start_tls.complete"):
-            shown = facts["return_value"].get_extra_info("ssl_object")
-            if shown.server_hostname == self._host:  # else it is the outbound proxy's
-                self.tls = shown.version() or ""
-                self.certificate = _read(shown.getpeercert(binary_form=True))
-
-
-def _read(der: bytes | None) -> Certificate | None:
-    try:
-        return None if der is None else read_der(der)
-    except ValueError:
-        return None
+        elif (tls := server_tls(event, facts, self._request)) is not None:
+            self.tls = tls.version() or ""
+            self.certificate = read_certificate(tls.getpeercert(binary_form=True))
