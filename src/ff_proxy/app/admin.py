@@ -17,10 +17,10 @@ from ff_proxy.admin.ports import (
 )
 from ff_proxy.admin.server import AdminServer
 from ff_proxy.app.options_reload import ADMIN_FLAGS, OptionsReload
-from ff_proxy.app.process import ProcessContext
+from ff_proxy.app.process import ProcessContext, process_count
 from ff_proxy.app.start_lines import start_facts
 from ff_proxy.config.load import Loaded
-from ff_proxy.config.records import ServingOptions
+from ff_proxy.config.records import GenerateOptions, ServingOptions
 from ff_proxy.config.settings import DEFAULT
 from ff_proxy.http.sockets import Listening
 from ff_proxy.model.keys import Secret
@@ -54,7 +54,7 @@ def make_admin(
 
     app = AdminApp(
         AdminPorts(
-            facts=_facts(reload.loaded, options, clock.wall()),
+            facts=_facts(reload.loaded, clock.wall()),
             snapshots=snapshots,
             statuses=statuses,
             targets=targets,
@@ -90,16 +90,17 @@ def setting_rows(loaded: Loaded) -> Sequence[SettingRow]:
     ]
 
 
-def _facts(loaded: Loaded, options: ServingOptions, started: float) -> ProxyFacts:
-    facts = start_facts(loaded)
+def _facts(loaded: Loaded, started: float) -> ProxyFacts:
+    facts, options = start_facts(loaded), loaded.options
+    assert not isinstance(options, GenerateOptions)  # noqa: S101  (that role serves nothing)
     return ProxyFacts(
         version=__version__,
         mode=str(facts["mode"]),
         store=str(facts["store"]),
         address=str(facts["address"]),
-        processes=1 if options.workers == 1 else options.workers + 1,
+        processes=process_count(options),
         started=started,
-        and_rules=options.and_rules,
+        and_rules=options.serving.and_rules,
     )
 
 

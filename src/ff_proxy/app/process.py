@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from ff_proxy.app.options_reload import OptionsReload
-from ff_proxy.config.records import ServingOptions, ShutdownOptions
+from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions, ShutdownOptions
 from ff_proxy.http.sockets import Listening
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.memory import LEAST_BUDGET, LEAST_SHARES, MemoryShares, shares_of
@@ -84,12 +84,21 @@ class Process:
     deadline: float
 
 
-def memory_shares(options: ServingOptions) -> MemoryShares:
+ProxyOptions = OnlineOptions | OfflineOptions | ReplicaOptions
+"""The options of a proxy that serves SDKs."""
+
+
+def process_count(options: ProxyOptions) -> int:
+    """How many processes this proxy is: several workers follow a sync process, but replicas follow Redis."""
+    workers = options.serving.workers
+    return workers if workers == 1 or isinstance(options, ReplicaOptions) else workers + 1
+
+
+def memory_shares(options: ProxyOptions) -> MemoryShares:
     """The memory budget, shared out among the processes of this proxy and in each among its containers."""
-    budget = options.limits.memory_budget
+    budget = options.serving.limits.memory_budget
     whole = default_budget() if budget is None else max(budget, LEAST_BUDGET)
-    processes = 1 if options.workers == 1 else options.workers + 1
-    return shares_of(whole // processes)
+    return shares_of(whole // process_count(options))
 
 
 def last_step_seconds(options: ShutdownOptions) -> float:

@@ -47,7 +47,7 @@ async def _single(role: SingleRole, loaded: Loaded, stop: Stop) -> ExitCode:
         return await generate(role, _context(clock, telemetry, LEAST_SHARES), stop)
     log = telemetry.logger("config")
     reload = OptionsReload(loaded, log)
-    context = _context(clock, telemetry, memory_shares(role.options.serving), reload, bind_admin(loaded, log))
+    context = _context(clock, telemetry, memory_shares(role.options), reload, bind_admin(loaded, log))
     return await run_role(role, context, stop)
 
 
@@ -57,7 +57,7 @@ async def _child(role: ChildRole, reload: OptionsReload, stop: Stop) -> ExitCode
     admin = role.admin if isinstance(role, Sync | ReplicaWorker) else None
     # What has changed is told once for all processes, by the supervisor.
     own = reload.for_child(null_telemetry().logger("config"))
-    context = _context(clock, telemetry, memory_shares(role.options.serving), own, admin)
+    context = _context(clock, telemetry, memory_shares(role.options), own, admin)
     return await run_role(role, context, stop)
 
 

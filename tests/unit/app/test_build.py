@@ -263,9 +263,10 @@ async def test_of_several_replicas_the_first_one_reports(runtime: SharedRuntime)
 
 
 def test_memory_is_shared_out_among_processes() -> None:
-    """Two workers and a sync process have what one process has alone."""
-    single, several = (
-        memory_shares(load([*ONLINE, "-memory-budget", "1GB", "-workers", count], {}).options.serving)  # type: ignore[union-attr]
-        for count in ("1", "2")
+    """Two workers and a sync process have what one process has alone; two replicas, half of it each."""
+    single, several, replicas = (
+        memory_shares(load([*given, "-memory-budget", "1GB"], {}).options).responses  # type: ignore[arg-type]
+        for given in (ONLINE, [*ONLINE, "-workers=2"], ["-read-replica", *REDIS, "-workers=2"])
     )
-    assert several.responses == pytest.approx(single.responses / 3, abs=2)
+    assert several == pytest.approx(single / 3, abs=2)
+    assert replicas == pytest.approx(single / 2, abs=2)
