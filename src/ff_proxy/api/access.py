@@ -7,15 +7,13 @@ import msgspec
 from ff_proxy.api.tokens import Tokens
 from ff_proxy.errors import RequestError
 from ff_proxy.http.headers import Headers
-from ff_proxy.http.response import BAD_GATEWAY, RETRY_SOON, UNAVAILABLE
+from ff_proxy.http.response import BAD_GATEWAY, FORBIDDEN, RETRY_SOON, UNAUTHORIZED, UNAVAILABLE
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, hash_key
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.wire.sdk import TokenClaims
 
 _BEARER: Final = b"bearer"
-_UNAUTHORIZED: Final = 401
-_FORBIDDEN: Final = 403
 UNDECIDED: Final = "whether the token is good is not known yet"
 _NOT_LOADED: Final = "the environment is not loaded yet"
 
@@ -80,7 +78,7 @@ class TokenAccess:
 
     def post(self, headers: Headers, environment: EnvironmentId) -> None:
         """See ``Access``."""
-        claims = self._claims(headers, environment, UNAVAILABLE, _UNAUTHORIZED)
+        claims = self._claims(headers, environment, UNAVAILABLE, UNAUTHORIZED)
         snapshot = self._snapshots.get(environment)
         if snapshot is not None:
             _check_key(claims, snapshot)
@@ -88,15 +86,15 @@ class TokenAccess:
     def stream(self, headers: Headers) -> StreamGrant:
         """See ``Access``."""
         key = stream_key(headers)
-        claims = self._verified(headers, UNAVAILABLE, _UNAUTHORIZED)
+        claims = self._verified(headers, UNAVAILABLE, UNAUTHORIZED)
         snapshot = self._snapshots.get(claims.environment)
         if snapshot is None:
             if self._snapshots.environment_of(key) is not None:
-                raise RequestError(_FORBIDDEN, "the key is of another environment than the token")
+                raise RequestError(FORBIDDEN, "the key is of another environment than the token")
             raise Outdated(UNAVAILABLE, _NOT_LOADED, claims.environment, retry_after=RETRY_SOON)
         _check_key(claims, snapshot)
         if key not in snapshot.keys:
-            raise Outdated(_FORBIDDEN, "the key is not one of the token's environment", claims.environment)
+            raise Outdated(FORBIDDEN, "the key is not one of the token's environment", claims.environment)
         return StreamGrant(claims.environment, key, bearer_token(headers), claims.issued_at)
 
     def _claims(
@@ -104,13 +102,13 @@ class TokenAccess:
     ) -> TokenClaims:
         claims = self._verified(headers, undecided, unverified)
         if claims.environment != environment:
-            raise RequestError(_FORBIDDEN, "the token is for another environment")
+            raise RequestError(FORBIDDEN, "the token is for another environment")
         return claims
 
     def _verified(self, headers: Headers, undecided: int, unverified: int) -> TokenClaims:
         token = bearer_token(headers)
         if not token:
-            raise RequestError(_UNAUTHORIZED, "a bearer token is missing")
+            raise RequestError(UNAUTHORIZED, "a bearer token is missing")
         claims = self._tokens.verify(token)
         if claims is None:
             if self._tokens.undecided(token):
@@ -136,14 +134,14 @@ class OpenAccess:
 
     def post(self, headers: Headers, environment: EnvironmentId) -> None:
         """See ``Access``."""
-        self.read(headers, environment, unverified=_UNAUTHORIZED)
+        self.read(headers, environment, unverified=UNAUTHORIZED)
 
     def stream(self, headers: Headers) -> StreamGrant:
         """See ``Access``; the key alone says which environment."""
         key = stream_key(headers)
         environment = self._snapshots.environment_of(key)
         if environment is None:
-            raise RequestError(_FORBIDDEN, "the key is not known")
+            raise RequestError(FORBIDDEN, "the key is not known")
         return StreamGrant(environment, key)
 
 
@@ -152,7 +150,7 @@ def _check_key(claims: TokenClaims, snapshot: Snapshot) -> None:
     # (spec/behaviour#token-secrets).
     good = bool(snapshot.keys) if claims.key is None else claims.key in snapshot.keys
     if not good:
-        raise Outdated(_FORBIDDEN, "the SDK key of this token is not valid any more", claims.environment)
+        raise Outdated(FORBIDDEN, "the SDK key of this token is not valid any more", claims.environment)
 
 
 def bearer_token(headers: Headers) -> bytes:

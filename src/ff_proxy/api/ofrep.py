@@ -17,7 +17,7 @@ from ff_proxy.errors import RequestError
 from ff_proxy.http.headers import Headers
 from ff_proxy.http.negotiate import takes_gzip, unchanged
 from ff_proxy.http.request import Request
-from ff_proxy.http.response import JSON, Fields, Response, json_response, problem
+from ff_proxy.http.response import JSON, UNAUTHORIZED, Fields, Response, json_response, problem
 from ff_proxy.model.environment import Revision
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
@@ -40,7 +40,6 @@ OFREP_HEADERS: Final = (
 )
 """What answers depend on; the user agent only says whom evaluations are counted for."""
 
-_UNAUTHORIZED: Final = 401
 _CACHE: Final = (b"Cache-Control", b"private, no-cache")
 _EXPOSED: Final = (b"Access-Control-Expose-Headers", b"Etag")
 _VARY: Final = (b"Vary", b"Authorization, X-Api-Key, Accept-Encoding")
@@ -240,7 +239,7 @@ def ofrep_problem(refusal: RequestError, *fields: tuple[bytes, bytes]) -> Respon
 def _sdk_key(headers: Headers) -> SdkKey:
     key = (headers.get(b"x-api-key") or b"").strip() or bearer_token(headers).strip()
     if not key:
-        raise RequestError(_UNAUTHORIZED, "an SDK key is missing: send it as bearer token or in X-API-Key")
+        raise RequestError(UNAUTHORIZED, "an SDK key is missing: send it as bearer token or in X-API-Key")
     return SdkKey(key.decode("utf-8", "replace"))
 
 

@@ -10,7 +10,7 @@ from ff_proxy.api.tokens import Tokens
 from ff_proxy.errors import RequestError
 from ff_proxy.http.handler import Handover
 from ff_proxy.http.request import Request
-from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Fields
+from ff_proxy.http.response import EVENT_STREAM, FORBIDDEN, RETRY_SOON, UNAUTHORIZED, UNAVAILABLE
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.snapshots.registry import SnapshotRegistry
@@ -21,14 +21,6 @@ EVENTS_HEADERS: Final = (b"last-event-id",)
 """What the answer depends on: a browser's EventSource can send nothing of its own."""
 
 _PERIOD_SECONDS: Final = 1800
-_FIELDS: Final[Fields] = (
-    (b"Content-Type", b"text/event-stream"),
-    (b"Cache-Control", b"no-cache, no-transform"),
-    (b"X-Accel-Buffering", b"no"),
-    (b"Transfer-Encoding", b"chunked"),
-)
-_UNAUTHORIZED: Final = 401
-_FORBIDDEN: Final = 403
 
 
 @final
@@ -93,17 +85,17 @@ class OfrepStreamRequests:
         sent = parse_qs(request.query.decode("latin-1")).get("ticket", [""])
         granted = self._tickets.read(sent[0])
         if granted is None:
-            raise RequestError(_UNAUTHORIZED, "the ticket is missing, wrong or too old: evaluate again")
+            raise RequestError(UNAUTHORIZED, "the ticket is missing, wrong or too old: evaluate again")
         environment, key = granted
         snapshot = self._snapshots.get(environment)
         if snapshot is None:
             raise RequestError(UNAVAILABLE, "the environment is not loaded yet", retry_after=RETRY_SOON)
         if key not in snapshot.keys:
-            raise RequestError(_FORBIDDEN, "the SDK key of this ticket is not valid any more")
+            raise RequestError(FORBIDDEN, "the SDK key of this ticket is not valid any more")
         seen = (request.headers.get(b"last-event-id") or b"").decode("latin-1")
         opening = StreamOpening(environment, key, protocol=StreamProtocol.OFREP, seen=seen)
         return Handover(
-            _FIELDS,
+            EVENT_STREAM,
             environment,
             lambda transport, head, closed: self._hub.open_transport(transport, opening, head, closed),
         )

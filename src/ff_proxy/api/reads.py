@@ -15,7 +15,7 @@ from ff_proxy.http.handler import Cacheable, Outcome
 from ff_proxy.http.headers import Headers
 from ff_proxy.http.negotiate import takes_gzip, unchanged
 from ff_proxy.http.request import Request
-from ff_proxy.http.response import JSON, Response
+from ff_proxy.http.response import FORBIDDEN, JSON, UNAUTHORIZED, Response
 from ff_proxy.model.environment import Domain
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
@@ -32,8 +32,6 @@ READ_HEADERS: Final = (b"authorization", b"accept-encoding", b"if-none-match")
 EVALUATION_HEADERS: Final = (*READ_HEADERS, b"harness-target")
 """What evaluations depend on."""
 
-_UNAUTHORIZED: Final = 401
-_FORBIDDEN: Final = 403
 _CACHE: Final = (b"Cache-Control", b"private, no-cache")
 _GZIP: Final = (b"Content-Encoding", b"gzip")
 
@@ -136,23 +134,23 @@ class Reads:
 
     def flags(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """Every flag."""
-        return self._answer(request, self._all_flags, bulk=True, unverified=_FORBIDDEN)
+        return self._answer(request, self._all_flags, bulk=True, unverified=FORBIDDEN)
 
     def flag(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """One flag; 404 if there is none."""
-        return self._answer(request, self._one_flag, bulk=False, unverified=_FORBIDDEN)
+        return self._answer(request, self._one_flag, bulk=False, unverified=FORBIDDEN)
 
     def segments(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """Every segment, in the form that the query asks for."""
-        return self._answer(request, self._all_segments, bulk=True, unverified=_FORBIDDEN)
+        return self._answer(request, self._all_segments, bulk=True, unverified=FORBIDDEN)
 
     def segment(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """One segment; 404 if there is none."""
-        return self._answer(request, self._one_segment, bulk=False, unverified=_FORBIDDEN)
+        return self._answer(request, self._one_segment, bulk=False, unverified=FORBIDDEN)
 
     def evaluations(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """Every flag's variation for a target."""
-        return self._answer(request, self._evaluated, bulk=False, unverified=_UNAUTHORIZED)
+        return self._answer(request, self._evaluated, bulk=False, unverified=UNAUTHORIZED)
 
     # --- now or later
 

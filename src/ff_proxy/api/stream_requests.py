@@ -11,19 +11,13 @@ from ff_proxy.errors import RequestError
 from ff_proxy.http.handler import Handover
 from ff_proxy.http.headers import Headers
 from ff_proxy.http.request import Request
-from ff_proxy.http.response import UNAVAILABLE, Fields
+from ff_proxy.http.response import EVENT_STREAM, UNAVAILABLE
 from ff_proxy.snapshots.registry import Announcement, SnapshotRegistry
 from ff_proxy.streams.hub import StreamOpening
 
 STREAM_HEADERS: Final = (b"authorization", b"api-key", b"harness-sdk-info", b"origin")
 """What the answer depends on."""
 
-_FIELDS: Final[Fields] = (
-    (b"Content-Type", b"text/event-stream"),
-    (b"Cache-Control", b"no-cache, no-transform"),
-    (b"X-Accel-Buffering", b"no"),
-    (b"Transfer-Encoding", b"chunked"),
-)
 LOADING_SECONDS: Final = 8.0
 """An SDK is kept waiting for its response that long; .NET gives up after 10 s (spec/sdk-wire#trap-50)."""
 
@@ -95,7 +89,7 @@ class StreamRequests:
         opening = StreamOpening(
             grant.environment, grant.key, grant.token, grant.issued_at, client=_is_client(headers)
         )
-        return Handover(_FIELDS, grant.environment, partial(self._take, opening))
+        return Handover(EVENT_STREAM, grant.environment, partial(self._take, opening))
 
     def _take(
         self, opening: StreamOpening, transport: asyncio.Transport, head: bytes, closed: Callable[[], None]

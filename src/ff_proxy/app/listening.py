@@ -1,7 +1,6 @@
 """Binding the sockets that the options name; everything here raises ``StartupError``."""
 
 import socket
-from pathlib import Path
 
 from ff_proxy.config.addresses import HostPort
 from ff_proxy.config.load import Loaded
@@ -13,12 +12,12 @@ from ff_proxy.telemetry import Logger
 
 def bind_single(options: ServingOptions) -> Listening:
     """Where a single process accepts SDKs."""
-    return bind(options.port, _host(options))
+    return bind(options.port, options.host or "")
 
 
 def bind_workers(options: ServingOptions) -> list[Listening]:
     """Where each of several workers accepts SDKs."""
-    return bind_each(options.port, options.workers, _host(options))
+    return bind_each(options.port, options.workers, options.host or "")
 
 
 def bind_metrics(options: ServingOptions) -> socket.socket | None:
@@ -46,8 +45,3 @@ def bind_admin(loaded: Loaded, log: Logger) -> Listening | None:
     port = listening[0].getsockname()[1]
     log.info("admin address", url=f"http://{HostPort(address.host, port)}/")
     return listening
-
-
-def _host(options: ServingOptions) -> str:
-    host = options.host
-    return f"unix:{host}" if isinstance(host, Path) else host or ""

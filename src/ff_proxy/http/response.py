@@ -14,12 +14,20 @@ Fields = tuple[tuple[bytes, bytes], ...]
 JSON: Final = (b"Content-Type", b"application/json")
 NO_STORE: Final = (b"Cache-Control", b"no-store")
 
+EVENT_STREAM: Final[Fields] = (
+    (b"Content-Type", b"text/event-stream"),
+    (b"Cache-Control", b"no-cache, no-transform"),
+    (b"X-Accel-Buffering", b"no"),
+    (b"Transfer-Encoding", b"chunked"),
+)
+
+UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
 BAD_GATEWAY: Final = 502
 UNAVAILABLE: Final = 503
 RETRY_SOON: Final = 2
 """Seconds: small, since SDKs that honour ``Retry-After`` wait that long with nothing to show."""
 
-_UNAUTHORIZED: Final = 401
 _LARGE: Final = 16 * 1024
 
 
@@ -109,6 +117,6 @@ def _refusal_fields(refusal: RequestError) -> Fields:
     fields: Fields = ()
     if refusal.retry_after is not None:
         fields = ((b"Retry-After", b"%d" % refusal.retry_after),)
-    if refusal.status == _UNAUTHORIZED:
+    if refusal.status == UNAUTHORIZED:
         fields += ((b"Www-Authenticate", b"Bearer"),)
     return fields

@@ -13,19 +13,18 @@ from typing import Final
 from ff_proxy.errors import StartupError
 
 _BACKLOG: Final = 4096
-_UNIX: Final = "unix:"
 _UNIX_MODE: Final = 0o660
 
 Listening = Sequence[socket.socket]
 """The sockets of one listener: ``localhost`` may need one for each family."""
 
 
-def bind(port: int, host: str = "", *, shared: bool = False, option: str = "port") -> Listening:
+def bind(port: int, host: str | Path = "", *, shared: bool = False, option: str = "port") -> Listening:
     """Sockets that listen.
 
     Args:
         port: the port; not used with a path.
-        host: an address, a name, ``unix:/path``, or empty for every address in both families.
+        host: an address, a name, the path of a Unix socket, or empty for every address in both families.
         shared: several of our processes have sockets on that port, among which the system spreads
             connections.
         option: the one that chooses the port.
@@ -33,8 +32,8 @@ def bind(port: int, host: str = "", *, shared: bool = False, option: str = "port
     Raises:
         StartupError: that is taken or may not be used.
     """
-    if host.startswith(_UNIX):
-        return [_bind_path(Path(host.removeprefix(_UNIX)))]
+    if isinstance(host, Path):
+        return [_bind_path(host)]
     try:
         if host:
             return _bind_host(host, port, shared=shared)
@@ -56,7 +55,7 @@ def bind(port: int, host: str = "", *, shared: bool = False, option: str = "port
         raise StartupError(f"{where} {reason}; choose another one with -{option} or {variable}") from error
 
 
-def bind_each(port: int, processes: int, host: str = "") -> list[Listening]:
+def bind_each(port: int, processes: int, host: str | Path = "") -> list[Listening]:
     """Sockets for each of our processes on one port; raises ``StartupError``.
 
     Where the system spreads connections evenly among sockets, each gets its own: long-lived streams do not
@@ -65,7 +64,7 @@ def bind_each(port: int, processes: int, host: str = "") -> list[Listening]:
     """
     # Not shared at first: it is to fail if somebody else has the port, ourselves included.
     first = bind(port, host)
-    if host.startswith(_UNIX) or not sys.platform.startswith("linux"):
+    if isinstance(host, Path) or not sys.platform.startswith("linux"):
         return [first] * processes
     taken = first[0].getsockname()[1]
     for one in first:

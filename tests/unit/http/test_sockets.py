@@ -12,7 +12,7 @@ from ff_proxy.http.sockets import Listening, bind, bind_each, stop_listening
 
 
 @contextmanager
-def bound(port: int = 0, host: str = "") -> Iterator[Listening]:
+def bound(port: int = 0, host: str | Path = "") -> Iterator[Listening]:
     """Sockets that are closed in the end."""
     with ExitStack() as stack:
         yield [stack.enter_context(one) for one in bind(port, host)]
@@ -46,18 +46,17 @@ def test_a_host_is_listened_on_alone(host: str) -> None:
 def test_a_socket_in_the_file_system(tmp_path: Path) -> None:
     """Found in use while somebody listens, replaced when nobody does any more."""
     path = tmp_path / "proxy.sock"
-    host = f"unix:{path}"
-    with bound(host=host):
+    with bound(host=path):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
         with pytest.raises(StartupError, match="is in use"):
-            bind(0, host)
-    with bound(host=host), socket.socket(socket.AF_UNIX) as client:
+            bind(0, path)
+    with bound(host=path), socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
     path.unlink()
     path.write_text("mine")
     with pytest.raises(StartupError, match="-host or HOST"):
-        bind(0, host)
+        bind(0, path)
     assert path.read_text() == "mine"
 
 
