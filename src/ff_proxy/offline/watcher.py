@@ -7,6 +7,7 @@ from typing import Final
 
 import watchfiles
 
+from ff_proxy.aio.waits import sleep_unless
 from ff_proxy.errors import OfflineDataError, StoreError
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentConfig
@@ -307,16 +308,10 @@ class OfflineWatcher:
             if due is None:
                 await self._rescheduled.wait()
                 continue
-            sleeping = asyncio.ensure_future(self._clock.sleep(max(0.0, due - self._clock.monotonic())))
-            changed = asyncio.ensure_future(self._rescheduled.wait())
-            try:
-                await asyncio.wait({sleeping, changed}, return_when=asyncio.FIRST_COMPLETED)
-                if sleeping.done():
-                    self._scan_requested.set()
-                    await changed
-            finally:
-                for waiting in (sleeping, changed):
-                    waiting.cancel()
+            await sleep_unless(self._rescheduled, self._clock, max(0.0, due - self._clock.monotonic()))
+            if not self._rescheduled.is_set():
+                self._scan_requested.set()
+                await self._rescheduled.wait()
 
 
 def _problems(reading: DirectoryReading) -> list[Problem]:
