@@ -136,7 +136,7 @@ async def test_a_released_lease_merges_back(stores: Stores) -> None:
         assert lease is not None
         await store.usage.merge([usage("a", 5)], [target("x", "new")])
 
-        await store.usage.release(lease)
+        await store.usage.release(lease, lease.counts, lease.targets)
 
         again = await store.usage.take(ENV, 10)
         assert again is not None
@@ -145,14 +145,37 @@ async def test_a_released_lease_merges_back(stores: Stores) -> None:
         assert await store.usage.take(ENV, 10) is None
 
 
+async def test_of_a_lease_that_arrived_in_part_the_rest_comes_back(stores: Stores) -> None:
+    """In one step: what arrived is gone, what came meanwhile adds up, and doing it again changes nothing."""
+    async with stores() as store:
+        await store.usage.merge(
+            [usage("a", 2), usage("b", 1)], [target("x"), target("y", "old"), target("z")]
+        )
+        lease = await store.usage.take(ENV, 10)
+        assert lease is not None
+        await store.usage.merge([usage("a", 5), usage("b", 7)], [target("y", "new")])
+
+        left = [entry for entry in lease.counts if entry.key == usage("b").key]
+        described = [entry for entry in lease.targets if entry.identifier != "x"]
+        await store.usage.release(lease, left, described)
+        await store.usage.release(lease, left, described)
+
+        again = await store.usage.take(ENV, 10)
+        assert again is not None
+        assert {entry.key: entry.count for entry in again.counts} == {usage("a").key: 5, usage("b").key: 8}
+        assert set(again.targets) == {target("y", "new"), target("z")}
+        await store.usage.acknowledge(again)
+        assert await store.usage.pending() == {}
+
+
 async def test_settling_twice_changes_nothing(stores: Stores) -> None:
     """An acknowledged lease cannot come back, a released one is merged back once."""
     async with stores() as store:
         await store.usage.merge([usage("a", 2)], [])
         lease = await store.usage.take(ENV, 10)
         assert lease is not None
-        await store.usage.release(lease)
-        await store.usage.release(lease)
+        await store.usage.release(lease, lease.counts, lease.targets)
+        await store.usage.release(lease, lease.counts, lease.targets)
         await store.usage.acknowledge(lease)
         assert await everything(store.usage) == {"a": 2}
 
@@ -160,7 +183,7 @@ async def test_settling_twice_changes_nothing(stores: Stores) -> None:
         sent = await store.usage.take(ENV, 10)
         assert sent is not None
         await store.usage.acknowledge(sent)
-        await store.usage.release(sent)
+        await store.usage.release(sent, sent.counts, sent.targets)
         assert await store.usage.pending() == {}
 
 
@@ -181,10 +204,22 @@ async def test_leased_entries_take_room(stores: Stores) -> None:
         lease = await store.usage.take(ENV, 10)
         assert lease is not None
         assert await store.usage.merge([c], []) == 1
-        await store.usage.release(lease)
+        await store.usage.release(lease, lease.counts, lease.targets)
         assert await store.usage.merge([c], []) == 1
         assert await everything(store.usage) == {LONG + "a": 1, LONG + "b": 1}
         assert await store.usage.merge([c], []) == 0
+
+
+async def test_what_comes_back_has_its_room_and_what_arrived_gives_it_up(stores: Stores) -> None:
+    """Of a full queue, a lease that arrived in part."""
+    a, b, c = (usage(LONG + flag) for flag in "abc")
+    async with stores(usage_queue=2 * ROOM) as store:
+        await store.usage.merge([a, b], [])
+        lease = await store.usage.take(ENV, 10)
+        assert lease is not None
+        await store.usage.release(lease, [b], [])
+        assert await store.usage.merge([c, a], []) == 1
+        assert await everything(store.usage) == {LONG + "b": 1, LONG + "c": 1}
 
 
 async def test_room_is_given_back_however_entries_leave(stores: Stores) -> None:
@@ -196,7 +231,7 @@ async def test_room_is_given_back_however_entries_leave(stores: Stores) -> None:
             lease = await store.usage.take(ENV, 10)
             assert lease is not None
             if turn % 3:
-                await store.usage.release(lease)
+                await store.usage.release(lease, lease.counts, lease.targets)
             else:
                 await store.usage.acknowledge(lease)
         lease = await store.usage.take(ENV, 10)

@@ -3,17 +3,23 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
-from ff_proxy.errors import StoreUnavailable
+from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamUnavailable
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey
 from ff_proxy.store.protocol import Registration
+from ff_proxy.telemetry import null_telemetry
+from ff_proxy.usage.forwarder import UsageForwarder
+from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT
 from tests.support.redis_member import counted, member, part
 from tests.support.redis_server import RedisServer, redis_command, redis_server
+from tests.support.usage_forwarder import Saas, usage
 
 
 async def test_a_merge_that_nobody_answered_counts_once(server: RedisServer, prefix: str) -> None:
@@ -61,7 +67,7 @@ async def test_a_batch_whose_sender_died_comes_back(server: RedisServer, prefix:
         again = await heir.usage.take(ENVIRONMENT, 10)
         assert again is not None
         assert again.counts == (counted(4),)
-        await dead.usage.release(lease)
+        await dead.usage.release(lease, lease.counts, lease.targets)
         await dead.usage.acknowledge(lease)
         assert await heir.usage.pending() == {ENVIRONMENT: 1}
         await heir.usage.acknowledge(again)
@@ -86,6 +92,45 @@ async def test_usage_that_cannot_be_read_is_neither_sent_nor_kept(server: RedisS
         assert await store.usage.pending() == {}
 
 
+async def test_a_cut_while_a_half_sent_batch_is_settled_doubles_nothing(
+    server: RedisServer, prefix: str
+) -> None:
+    """Whatever call of the forwarder is the last that reaches Redis: no part of the batch is there twice."""
+    bodies = 0
+
+    def second_fails(_: EnvironmentId, __: bytes) -> UpstreamError | None:
+        nonlocal bodies
+        bodies += 1
+        return UpstreamUnavailable("away") if bodies == 2 else None
+
+    async with member(server, prefix) as store:
+        saas = Saas(second_fails)
+        clock = FakeClock()
+        forwarder = UsageForwarder(store.usage, saas, 60, clock, Random(1), null_telemetry())
+        entries = [usage(f"f{number}", padding="x" * 2000, environment=ENVIRONMENT) for number in range(300)]
+        await store.usage.merge(entries, [])
+        run, cut = store.usage._connection.run, False
+
+        async def cut_off(*arguments: Any) -> Any:
+            nonlocal cut
+            if cut:
+                raise StoreUnavailable("cut off")
+            cut = bodies == 2
+            return await run(*arguments)
+
+        unheard: Callable[..., Coroutine[Any, Any, Any]] = cut_off
+        store.usage._connection.run = unheard  # type: ignore[method-assign]  # what the network does
+        await forwarder.flush(0.5)
+        assert 0 < len(saas.taken) < 300
+        store.usage._connection.run = run  # type: ignore[method-assign]  # it is back
+        for lease in redis_command(server.port, "ZRANGE", part(prefix, "usage:leases"), "0", "-1").split(
+            b"\r\n"
+        )[2::2]:
+            redis_command(server.port, "ZADD", part(prefix, "usage:leases"), "1", lease.decode())
+        await forwarder.flush(5)
+        assert saas.taken == {(ENVIRONMENT, f"f{number}"): 1 for number in range(300)}
+
+
 @pytest.mark.parametrize("row", ["broken", "", "|", "x|1", "1|x", "1|2|3"])
 async def test_a_count_that_is_none_counts_as_absent(server: RedisServer, prefix: str, row: str) -> None:
     """It stops neither a merge, whose other counts would be lost, nor a lease on its way back."""
@@ -105,7 +150,7 @@ async def test_a_count_that_is_none_counts_as_absent(server: RedisServer, prefix
         again = await store.usage.take(ENVIRONMENT, 10)
         assert again is not None
         assert set(again.counts) == {counted(3), other}
-        await store.usage.release(again)
+        await store.usage.release(again, again.counts, again.targets)
         assert await store.usage.pending() == {ENVIRONMENT: 2}
 
 

@@ -262,15 +262,18 @@ class Stores(RuleBasedStateMachine):
 
         self._all(act)
 
-    @rule(which=st.integers(0, 3), arrived=st.booleans())
-    def settle_usage(self, which: int, *, arrived: bool) -> None:
-        """Settle a lease; also one that is settled already."""
+    @rule(which=st.integers(0, 3), arrived=st.none() | st.integers(0, 3))
+    def settle_usage(self, which: int, arrived: int | None) -> None:
+        """Settle a lease of which all arrived, or so many of each kind; also one that is settled already."""
 
         async def act(twin: Twin) -> None:
             for lease in twin.leases[which : which + 1]:
-                twin.usage.settle(lease, arrived=arrived)
-                settle = twin.store.usage.acknowledge if arrived else twin.store.usage.release
-                await settle(lease)
+                if arrived is None:
+                    twin.usage.settle(lease, (), ())
+                    await twin.store.usage.acknowledge(lease)
+                else:
+                    twin.usage.settle(lease, lease.counts[arrived:], lease.targets[arrived:])
+                    await twin.store.usage.release(lease, lease.counts[arrived:], lease.targets[arrived:])
 
         self._all(act)
 

@@ -137,7 +137,7 @@ class UsageModel:
     def take(self, environment: EnvironmentId, limit: int, lease: UsageLease | None) -> None:
         """Check that ``lease`` may be given now: which entries a store picks is its own choice."""
         for name in [name for name in self._overdue if self.leases[name].environment == environment]:
-            self.settle(self.leases[name], arrived=False)
+            self._give_back(self.leases[name])
         counts = {key: count for key, count in self._counts.items() if key.environment == environment}
         targets = {name: target for name, target in self._targets.items() if name[0] == environment}
         if lease is None:
@@ -154,15 +154,18 @@ class UsageModel:
             assert self._targets.pop((environment, target.identifier)) == target
         self.leases[lease.id] = lease
 
-    def settle(self, lease: UsageLease, *, arrived: bool) -> None:
-        """Nothing happens to a lease that is settled already."""
+    def settle(self, lease: UsageLease, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> None:
+        """These have not arrived; nothing happens to a lease that is settled already."""
         self._overdue.discard(lease.id)
-        if self.leases.pop(lease.id, None) is None or arrived:
+        if self.leases.pop(lease.id, None) is None:
             return
-        for count in lease.counts:
+        for count in counts:
             self._add(count)
-        for target in lease.targets:
+        for target in targets:
             self._targets.setdefault((lease.environment, target.identifier), target)
+
+    def _give_back(self, lease: UsageLease) -> None:
+        self.settle(lease, lease.counts, lease.targets)
 
     def taker_died(self) -> None:
         """What is leased now comes back when the next batch of its environment is taken."""
@@ -173,7 +176,7 @@ class UsageModel:
         counts, targets = list(self._counts.values()), list(self._targets.items())
         self._counts, self._targets = {}, {}
         for lease in list(self.leases.values()):
-            self.settle(lease, arrived=False)
+            self._give_back(lease)
         for count in counts:
             self._add(count)
         self._targets.update(targets)

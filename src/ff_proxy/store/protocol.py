@@ -179,7 +179,7 @@ class TargetStore(Targets, Protocol):
 
 
 class UsageLease(msgspec.Struct, frozen=True):
-    """A leased batch: acknowledge it once Harness has it, otherwise release it."""
+    """A leased batch: acknowledge it once Harness has it, otherwise release what it does not have."""
 
     id: str
     environment: EnvironmentId
@@ -213,8 +213,13 @@ class UsageQueue(UsageIngest, Protocol):
         """The batch was delivered: forget it."""
         ...
 
-    async def release(self, lease: UsageLease) -> None:
-        """The batch was not delivered: merge it back."""
+    async def release(
+        self, lease: UsageLease, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+    ) -> None:
+        """Not all was delivered: merge these entries of the batch back, and forget the others, in one step.
+
+        There is always room for them. A finished lease is ignored.
+        """
         ...
 
 

@@ -106,8 +106,8 @@ class UsageForwarder:
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
                 for environment, entries in (await self._pending()).items():
                     group.create_task(self._send_until_done(environment, entries))
-        for environment, window in self._windows.items():
-            await self._return_unconfirmed(environment, window)
+        for window in self._windows.values():
+            await self._return_unconfirmed(window)
         for environment, entries in (await self._pending()).items():
             self._log.warning("usage not delivered in time", environment=environment, entries=entries)
 
@@ -151,7 +151,7 @@ class UsageForwarder:
                 await self._clock.sleep(backoff.next(failure))
             # The member that owns it now finds the rest in the queue.
             self._harness.answered("usage", environment)
-            await self._return_unconfirmed(environment, self._window(environment))
+            await self._return_unconfirmed(self._window(environment))
         except Exception as error:  # noqa: BLE001  (a failure of one environment must not stop the others)
             check.raise_if_cancelled(error)
             self._failures.contained("usage forwarder", error, environment)
@@ -216,16 +216,12 @@ class UsageForwarder:
                 return failure
         return None
 
-    async def _return_unconfirmed(self, environment: EnvironmentId, window: "_Window") -> None:
+    async def _return_unconfirmed(self, window: "_Window") -> None:
         if window.lock.locked():
             return  # a send is still running: the store returns the leases when they expire
         async with window.lock:
             while window.unconfirmed:
-                lease, parts = window.unconfirmed.pop()
-                try:
-                    await self._finish(lease, parts)
-                except StoreError as error:
-                    self._once.trouble("usage queue not writable", error, environment)
+                await self._try_finish(*window.unconfirmed.pop())
 
     async def _deliver(
         self, window: "_Window", lease: UsageLease, parts: "list[_Part]"
@@ -295,16 +291,10 @@ class UsageForwarder:
     async def _finish(self, lease: UsageLease, remaining: Sequence["_Part"]) -> None:
         counts = [entry for part in remaining for entry in part.counts]
         targets = [entry for part in remaining for entry in part.targets]
-        if len(counts) == len(lease.counts) and len(targets) == len(lease.targets):
-            await self._queue.release(lease)
-            return
         if counts or targets:
-            # Requeue before acknowledging the lease: a crash in between sends entries twice rather than
-            # never.
-            dropped = await self._queue.merge(counts, targets)
-            if dropped:
-                self._dropped.labels(lease.environment, "no room").inc(dropped)
-        await self._queue.acknowledge(lease)
+            await self._queue.release(lease, counts, targets)
+        else:
+            await self._queue.acknowledge(lease)
 
     def _report_outcome(self, environment: EnvironmentId, failure: UpstreamError | None) -> None:
         if failure is None:

@@ -72,6 +72,20 @@ async def test_what_arrived_does_not_come_back(tmp_path: Path) -> None:
         assert lease.counts == (usage("a", 5),)
 
 
+async def test_of_a_batch_that_arrived_in_part_the_file_keeps_the_rest(tmp_path: Path) -> None:
+    """A process that dies now sends nothing again that has arrived."""
+    async with opened(tmp_path) as store:
+        seen = [UsageTarget(ENVIRONMENT, name, name, ()) for name in ("ana", "bo")]
+        await store.usage.merge([usage("a", 2), usage("b", 1)], seen)
+        lease = await store.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        await store.usage.release(lease, lease.counts[1:], lease.targets[1:])
+    async with opened(tmp_path) as store:
+        again = await store.usage.take(ENVIRONMENT, 10)
+        assert again is not None
+        assert (again.counts, again.targets) == (lease.counts[1:], lease.targets[1:])
+
+
 async def test_recent_changes_are_remembered_across_a_restart(tmp_path: Path) -> None:
     """What came with the environment is no change; what came later is, until the window has passed."""
     clock = FakeClock()

@@ -277,8 +277,8 @@ async def test_a_saas_that_refuses_everything_is_not_hammered() -> None:
     assert dropped == 300
 
 
-async def test_what_finds_no_room_when_it_is_put_back_is_counted() -> None:
-    """A full queue that a half-sent batch returns to."""
+async def test_what_was_not_sent_of_a_batch_has_its_room_in_a_full_queue() -> None:
+    """Nothing is lost of a half-sent batch that returns."""
     bodies = 0
 
     def second_fails(_: EnvironmentId, __: bytes) -> UpstreamError | None:
@@ -296,5 +296,6 @@ async def test_what_finds_no_room_when_it_is_put_back_is_counted() -> None:
     await setting.forwarder.flush(0.1)
     left = (await setting.queue.pending()).get(ENV, 0)
     dropped = setting.telemetry.metrics.usage_dropped.labels(ENV, "no room")._value.get()
-    assert len(setting.saas.taken) + left + dropped == 300
-    assert dropped > 0
+    assert 0 < len(setting.saas.taken) < 300
+    assert len(setting.saas.taken) + left == 300
+    assert dropped == 0

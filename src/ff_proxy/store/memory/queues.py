@@ -81,14 +81,16 @@ class MemoryUsageQueue:
         """See ``UsageQueue``; ignores a finished lease."""
         self._settle(lease)
 
-    async def release(self, lease: UsageLease) -> None:
+    async def release(
+        self, lease: UsageLease, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+    ) -> None:
         """See ``UsageQueue``; a target replaced meanwhile keeps the newer version."""
         if not self._settle(lease):
             return
-        for entry in lease.counts:
+        for entry in counts:
             self._add_count(entry)
         waiting = self._targets.get(lease.environment, {})
-        for target in lease.targets:
+        for target in targets:
             if target.identifier not in waiting:
                 self._add_target(target)
 

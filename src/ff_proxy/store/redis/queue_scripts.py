@@ -119,6 +119,10 @@ local function add(counts, field, count, timestamp)
   redis.call('HSET', counts, field, entry)
   return known and #entry - #known or cost(field, entry)
 end
+local function describe(targets, identifier, entry)
+  -- A newer description stays.
+  return redis.call('HSETNX', targets, identifier, entry) == 1 and cost(identifier, entry) or 0
+end
 local function restore(counts, targets, key)
   local freed, entries = 0, redis.call('HGETALL', key)
   for i = 1, #entries, 2 do
@@ -127,8 +131,8 @@ local function restore(counts, targets, key)
     if string.sub(entries[i], 1, 1) == 'c' then
       local count, timestamp = parsed(entry)
       if count then freed = freed - add(counts, field, count, timestamp) end
-    elseif redis.call('HSETNX', targets, field, entry) == 1 then
-      freed = freed - cost(field, entry)
+    else
+      freed = freed - describe(targets, field, entry)
     end
   end
   redis.call('DEL', key)
@@ -230,15 +234,22 @@ return entries
 SETTLE_USAGE: Final = Script(
     _ROOM
     + """
--- KEYS: counts, targets, leases, bytes, lease; ARGV: prefix of lease keys, lease, '1' if it arrived
+-- KEYS: counts, targets, leases, bytes, lease
+-- ARGV: prefix of lease keys, lease, number of counts that have not arrived, then field, count, timestamp of
+--       each, then identifier and entry of each target that has not arrived
 if not redis.call('ZSCORE', KEYS[3], ARGV[2]) then return 0 end
 local sum = spent(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[2])
-if ARGV[3] == '1' then
-  sum = sum - total(KEYS[5], 1)
-  redis.call('DEL', KEYS[5])
-else
-  sum = sum - restore(KEYS[1], KEYS[2], KEYS[5])
+sum = sum - total(KEYS[5], 1)
+redis.call('DEL', KEYS[5])
+local i = 4
+for _ = 1, tonumber(ARGV[3]) do
+  sum = sum + add(KEYS[1], ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  i = i + 3
+end
+while i < #ARGV do
+  sum = sum + describe(KEYS[2], ARGV[i], ARGV[i + 1])
+  i = i + 2
 end
 note(KEYS[4], sum)
 if held(KEYS[1], KEYS[2], KEYS[3], ARGV[1]) == 0 then redis.call('DEL', KEYS[4]) end

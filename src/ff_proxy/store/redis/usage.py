@@ -72,12 +72,10 @@ class RedisUsageQueue:
             _REMEMBERED,
             len(counts),
         ]
-        for entry in counts:
-            arguments += (_encode(entry.key), str(entry.count), str(entry.timestamp))
-        for target in targets:
-            arguments += (target.identifier.encode("utf-8", "surrogatepass"), _encode(target))
         keys = [*self._of(environment), self._keys.usage_merged(environment)]
-        dropped: int = await self._run(queue_scripts.MERGE_USAGE, keys, arguments)
+        dropped: int = await self._run(
+            queue_scripts.MERGE_USAGE, keys, [*arguments, *_entries(counts, targets)]
+        )
         return dropped
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
@@ -131,19 +129,15 @@ class RedisUsageQueue:
 
     async def acknowledge(self, lease: UsageLease) -> None:
         """See ``UsageQueue``."""
-        await self._settle(lease, arrived=True)
+        await self.release(lease, (), ())
 
-    async def release(self, lease: UsageLease) -> None:
+    async def release(
+        self, lease: UsageLease, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+    ) -> None:
         """See ``UsageQueue``."""
-        await self._settle(lease, arrived=False)
-
-    async def _settle(self, lease: UsageLease, *, arrived: bool) -> None:
         keys = [*self._of(lease.environment), self._keys.usage_lease(lease.environment, lease.id)]
-        await self._run(
-            queue_scripts.SETTLE_USAGE,
-            keys,
-            [self._prefix(lease.environment), lease.id, "1" if arrived else "0"],
-        )
+        arguments: list[Argument] = [self._prefix(lease.environment), lease.id, len(counts)]
+        await self._run(queue_scripts.SETTLE_USAGE, keys, [*arguments, *_entries(counts, targets)])
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         with suppress(StoreUnavailable):
@@ -160,6 +154,14 @@ class RedisUsageQueue:
 
     def _prefix(self, environment: EnvironmentId) -> str:
         return self._keys.usage_lease(environment, "")
+
+
+def _entries(counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> Iterator[Argument]:
+    """Field, count and timestamp of each count, then identifier and entry of each target."""
+    for entry in counts:
+        yield from (_encode(entry.key), str(entry.count), str(entry.timestamp))
+    for target in targets:
+        yield from (target.identifier.encode("utf-8", "surrogatepass"), _encode(target))
 
 
 def _count(key: bytes, entry: bytes) -> UsageCount:

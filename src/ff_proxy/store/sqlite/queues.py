@@ -65,30 +65,40 @@ class SqliteUsageQueue:
 
     async def acknowledge(self, lease: UsageLease) -> None:
         """See ``UsageQueue``."""
+        if self._queue.is_leased(lease):
+            await self._queue.acknowledge(lease)
+            await self._forget(lease.counts, lease.targets)
+
+    async def release(
+        self, lease: UsageLease, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+    ) -> None:
+        """See ``UsageQueue``."""
         if not self._queue.is_leased(lease):
             return
-        await self._queue.acknowledge(lease)
+        await self._queue.release(lease, counts, targets)
+        keys, identifiers = {entry.key for entry in counts}, {entry.identifier for entry in targets}
+        delivered = [entry for entry in lease.counts if entry.key not in keys]
+        described = [entry for entry in lease.targets if entry.identifier not in identifiers]
+        if delivered or described:
+            await self._forget(delivered, described)
 
+    async def _forget(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> None:
         def forget(connection: sqlite3.Connection) -> None:
             connection.executemany(
                 "UPDATE usage_counts SET count = count - ? WHERE key = ?",
-                [(entry.count, _encode(entry.key)) for entry in lease.counts],
+                [(entry.count, _encode(entry.key)) for entry in counts],
             )
             connection.executemany(
                 "DELETE FROM usage_counts WHERE key = ? AND count <= 0",
-                [(_encode(entry.key),) for entry in lease.counts],
+                [(_encode(entry.key),) for entry in counts],
             )
             connection.executemany(
                 # A target replaced while this lease was in flight is still unfinished.
                 "DELETE FROM usage_targets WHERE environment = ? AND identifier = ? AND target = ?",
-                map(_target_row, lease.targets),
+                map(_target_row, targets),
             )
 
         await self._copy.write(forget)
-
-    async def release(self, lease: UsageLease) -> None:
-        """See ``UsageQueue``."""
-        await self._queue.release(lease)
 
     def _all_rows(self) -> Work:
         counts, targets = self._queue.outstanding()

@@ -32,7 +32,7 @@ async def test_size_is_given_back() -> None:
         assert await queue.merge([usage("a")], [target, target]) == 0
         lease = await queue.take(ENV, 10)
         assert lease is not None
-        await queue.release(lease)
+        await queue.release(lease, lease.counts, lease.targets)
         lease = await queue.take(ENV, 10)
         assert lease is not None
         await queue.acknowledge(lease)
