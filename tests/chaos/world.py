@@ -22,6 +22,7 @@ from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.chaos.truth import Truth
 from tests.integration.harness import Proxy, ProxyError, online_options, sandbox
+from tests.support.metrics import metric_sum
 from tests.support.redis_server import RedisServer, redis_cluster, redis_sentinel, redis_server
 from tests.support.relay import Relay
 from tests.support.sdk_like import KEYS
@@ -240,11 +241,7 @@ async def figure(url: str, name: str) -> float:
     """The sum of a figure over its labels."""
     async with httpx2.AsyncClient(trust_env=False, timeout=10.0, verify=False) as http:
         text = (await http.get(f"{url}/metrics")).text
-    return sum(
-        float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line.startswith((f"{name}{{", f"{name} "))
-    )
+    return metric_sum(text, name)
 
 
 @asynccontextmanager

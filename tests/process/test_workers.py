@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import signal
 import socket
 import ssl
@@ -22,6 +21,7 @@ from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.certificates import make_certificate
 from tests.support.commands import Command, as_flags, run
+from tests.support.metrics import metric_sum
 from tests.support.offline import bakery
 from tests.support.ports import free_port
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
@@ -110,7 +110,7 @@ async def test_usage_and_metrics_add_up(tmp_path: Path) -> None:
         await eventually(arrived)
 
         async def counted() -> bool:
-            return await figure(client, 'http_requests_total{.*url="/metrics/{env}"}') == 120
+            return await figure(client, "ff_proxy_http_requests_total", 'url="/metrics/{env}"') == 120
 
         await eventually(counted)
         assert await figure(client, "ff_proxy_sdk_streams") == len(streams)
@@ -118,25 +118,20 @@ async def test_usage_and_metrics_add_up(tmp_path: Path) -> None:
         low = await figure(client, "ff_proxy_sdk_streams")
         assert low < len(streams)
         for _ in range(30):
-            assert await figure(client, 'http_requests_total{.*url="/metrics/{env}"}') >= 120
+            assert await figure(client, "ff_proxy_http_requests_total", 'url="/metrics/{env}"') >= 120
         await client.post_usage("dark_mode", 2)
 
         async def once_more() -> bool:
-            return await figure(client, 'http_requests_total{.*url="/metrics/{env}"}') == 121
+            return await figure(client, "ff_proxy_http_requests_total", 'url="/metrics/{env}"') == 121
 
         await eventually(once_more)
 
     assert sum(entry.count for entry in saas.usage.sums()) == 242
 
 
-async def figure(client: SdkLike, pattern: str) -> float:
+async def figure(client: SdkLike, name: str, label: str = "") -> float:
     """The sum of a figure's samples as some worker shows it."""
-    text = (await client.http.get("/metrics")).text
-    return sum(
-        float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if not line.startswith("#") and re.search(pattern, line)
-    )
+    return metric_sum((await client.http.get("/metrics")).text, name, label)
 
 
 async def test_the_metrics_have_a_port_of_their_own_which_outlives_its_process(tmp_path: Path) -> None:

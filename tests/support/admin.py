@@ -20,6 +20,7 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.log_ring import LogRing
 from ff_proxy.telemetry.logs import make_logger
 from tests.support.clock import FakeClock
+from tests.support.configs import hold
 
 BASE: Final = "http://127.0.0.1:7001"
 
@@ -72,9 +73,7 @@ class AdminWorld:
 
     async def hold(self, *configs: EnvironmentConfig) -> None:
         """Serve these environments as they are now."""
-        for one in configs:
-            await self.store.configs.replace(one)
-        await self.snapshots.resync()
+        await hold(self.store, self.snapshots, *configs)
 
     @asynccontextmanager
     async def client(self, address: str = "127.0.0.1") -> AsyncIterator[httpx2.AsyncClient]:

@@ -2,6 +2,8 @@
 
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item
 from ff_proxy.model.keys import EnvironmentId, hash_key
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.store.memory import MemoryStore
 from ff_proxy.wire.normalise import Rejected, normalise_flag, normalise_segment
 
 ENVIRONMENT = EnvironmentId("3ad4b1c8-31b7-4f5e-9a36-6b0f8f3c1f00")
@@ -47,3 +49,10 @@ def config(
         segments={item.identifier: item for item in items if item.domain.value != "flag"},
         keys=frozenset(hash_key(key) for key in keys),
     )
+
+
+async def hold(store: MemoryStore, snapshots: SnapshotRegistry, *configs: EnvironmentConfig) -> None:
+    """Write environments and have them served."""
+    for one in configs:
+        await store.configs.replace(one)
+    await snapshots.resync()

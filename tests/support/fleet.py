@@ -14,6 +14,7 @@ from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.seed.build import flag, serve
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
+from tests.support.metrics import metric_sum
 from tests.support.sdk_like import DEV, KEYS, SdkLike
 
 QUICK: Final = {
@@ -64,12 +65,9 @@ async def posted(saas: RunningSandbox, flag: str, count: int) -> bool:
 
 async def late_checks(*proxies: Proxy) -> float:
     """How many revision checks Redis has not answered in time, after which an answer may be old."""
-    found = 0.0
-    for proxy in proxies:
-        for line in (await metrics(proxy)).splitlines():
-            if line.startswith("ff_proxy_revision_checks_late_total{"):
-                found += float(line.rpartition(" ")[2])
-    return found
+    return sum(
+        [metric_sum(await metrics(proxy), "ff_proxy_revision_checks_late_total") for proxy in proxies]
+    )
 
 
 async def leads(proxy: Proxy) -> bool:

@@ -57,7 +57,7 @@ from ff_proxy.streams.hub import Hub
 from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.usage.intake import CountSource, Intake
-from tests.support.configs import ENVIRONMENT, KEY
+from tests.support.configs import ENVIRONMENT, KEY, hold
 from tests.support.http import HOST, Response, Wire, connected_to, until
 
 __all__ = ["HOST", "Response", "Site", "Wire", "ask", "connected", "message", "serving", "until"]
@@ -232,9 +232,7 @@ class Site:
 
     async def hold(self, *configs: EnvironmentConfig) -> None:
         """Write environments and have them served."""
-        for config in configs:
-            await self.store.configs.replace(config)
-        await self.snapshots.resync()
+        await hold(self.store, self.snapshots, *configs)
 
     def token(self, environment: EnvironmentId = ENVIRONMENT, key: str = KEY) -> str:
         """A token for ``key``, whether the environment knows it or not."""
