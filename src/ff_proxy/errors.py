@@ -7,7 +7,7 @@
     ├── StartupError              cannot start: port or data directory busy, directory not writable; exit 3
     ├── UpstreamError             Harness
     │   ├── UpstreamUnavailable   no answer, a 5xx, a timeout, anything that may be better later
-    │   ├── UpstreamRefused       401, 403 or 404: definite until somebody changes something
+    │   ├── UpstreamRefused       401, 403, 404, or a body rejected: definite until somebody changes something
     │   └── UpstreamMalformed     an answer that is not what the API promises
     ├── StoreError                the place where environments are kept
     │   ├── StoreUnavailable      it does not answer now
@@ -23,6 +23,12 @@ Errors of libraries (sockets, HTTP client, SQLite, Redis) become one of these wh
 """
 
 from enum import IntEnum
+from typing import Final
+
+REJECTING_BODY: Final = frozenset({400, 413, 422})
+"""Statuses that reject what was posted, not who posted it."""
+
+_REJECTING_CREDENTIALS: Final = frozenset({401, 403})
 
 
 class ExitCode(IntEnum):
@@ -83,11 +89,21 @@ class UpstreamUnavailable(UpstreamError):  # noqa: N818  (reads as what it says 
 
 
 class UpstreamRefused(UpstreamError):  # noqa: N818  (as above)
-    """Harness answered 401, 403 or 404 (``status``): definite for this credential or item."""
+    """Harness answered ``status``: definite for this credential, this item or what was posted."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+    @property
+    def rejects_credentials(self) -> bool:
+        """Whether the key or token is refused (401, 403): with another one it might be done."""
+        return self.status in _REJECTING_CREDENTIALS
+
+    @property
+    def rejects_body(self) -> bool:
+        """Whether what was posted is refused: part of it may be acceptable, but all of it never is."""
+        return self.status in REJECTING_BODY
 
 
 class UpstreamMalformed(UpstreamError):  # noqa: N818  (as above)

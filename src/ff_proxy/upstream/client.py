@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 from urllib.parse import quote
 
-from ff_proxy.errors import UpstreamMalformed, UpstreamRefused
+from ff_proxy.errors import REJECTING_BODY, UpstreamMalformed, UpstreamRefused
 from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.target import Target
 from ff_proxy.upstream.credentials import Session
@@ -20,8 +20,7 @@ _ITEM_SECONDS: Final = 10.0
 _LIST_SECONDS: Final = 10.0
 _LIST_TOTAL_SECONDS: Final = 120.0
 _POST_SECONDS: Final = 60.0
-# Statuses that reject the body: a retry would fail too.
-_DEFINITE_FOR_POSTS: Final = DEFINITE | {400, 413, 422}
+_DEFINITE_FOR_POSTS: Final = DEFINITE | REJECTING_BODY
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
 

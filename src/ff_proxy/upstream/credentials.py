@@ -15,8 +15,6 @@ Answer = TypeVar("Answer")
 Authenticate = Callable[[SdkKey, Target | None], Awaitable["Session"]]
 """Exchanges a key for a session; raises ``UpstreamError``."""
 
-_UNAUTHORISED = frozenset({401, 403})
-
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -96,7 +94,7 @@ class Credentials:
         try:
             return await request(session)
         except UpstreamRefused as refused:
-            if refused.status not in _UNAUTHORISED:
+            if not refused.rejects_credentials:
                 raise
             return await request(await self.renew(session))
 

@@ -35,7 +35,6 @@ _PROBE_INTERVAL: Final = 2.0
 _SILENCE_SECONDS: Final = 3.0
 _PROBE_SECONDS: Final = 4.0
 _PROBING: Final = 16
-_NOT_LET_IN: Final = frozenset({401, 403})
 _MAX_DOUBLINGS: Final = 5
 _AUTHENTICATION: Final = "authentication"
 _PROBE: Final = "probe"
@@ -357,7 +356,7 @@ class Upstream:
                 await environment.probe(_PROBE_SECONDS)
         except UpstreamRefused as refused:
             # Of a path that is not there no other process would hear anything else.
-            reply = _Reply.REFUSAL if refused.status in _NOT_LET_IN else _Reply.ANSWER
+            reply = _Reply.REFUSAL if refused.rejects_credentials else _Reply.ANSWER
         except UpstreamError as error:
             self._telemetry.trouble(error, _PROBE)
             return _Reply.SILENCE

@@ -17,7 +17,6 @@ from ff_proxy.wire.events import UnusableEvent, read_event
 
 # A stream open for this long counts as a success; a server that accepts and hangs up does not.
 _SUCCESS_SECONDS: Final = 10.0
-_UNAUTHORISED: Final = frozenset({401, 403})
 
 
 class Follower:
@@ -102,7 +101,7 @@ class Follower:
         try:
             await self._listen(session)
         except UpstreamRefused as refused:
-            if refused.status not in _UNAUTHORISED:
+            if not refused.rejects_credentials:
                 return _retriable(refused)
             return await self._renew(session)
         except UpstreamError as error:

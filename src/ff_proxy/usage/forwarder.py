@@ -29,8 +29,6 @@ _INITIAL_WINDOW: Final = 2
 # Client SDKs count per target, which may fill a queue long before the round ends.
 _EARLY_ROUND_ENTRIES: Final = 5_000
 _CHECK_SECONDS: Final = 1.0
-# Statuses that reject the body rather than the proxy: part of the body may be acceptable.
-_REJECTED_STATUSES: Final = frozenset({400, 413, 422})
 # Bisecting for the rejected entries takes requests: at most this many before the next pause.
 _MAX_REJECTIONS: Final = 50
 
@@ -304,7 +302,7 @@ class UsageForwarder:
 
 
 def _is_rejected(error: UpstreamError) -> bool:
-    return isinstance(error, UpstreamRefused) and error.status in _REJECTED_STATUSES
+    return isinstance(error, UpstreamRefused) and error.rejects_body
 
 
 class _Part(msgspec.Struct, frozen=True):

@@ -18,8 +18,6 @@ _MAX_REQUESTS: Final = 8
 _MAX_PER_SECOND: Final = 200
 _PAUSE: Final = 1.0
 _STORE_FAILURE: Final = "registrations not readable"
-# Statuses that reject the target itself: a retry would not help.
-_REJECTED_STATUSES: Final = frozenset({400, 413, 422})
 # After this long without success an environment counts as deleted, so that its targets do not fill the queue.
 _GIVEN_UP_SECONDS: Final = 3600.0
 
@@ -120,7 +118,7 @@ class RegistrationForwarder:
     def _record_failure(self, environment: EnvironmentId, error: UpstreamError) -> bool:
         """Whether the registration is dropped; else its environment pauses."""
         self._outcomes.labels(environment, "failed").inc()
-        if isinstance(error, UpstreamRefused) and error.status in _REJECTED_STATUSES:
+        if isinstance(error, UpstreamRefused) and error.rejects_body:
             self._once.warning("a target is refused by Harness and dropped", environment, error=str(error))
             return True
         self._harness.failed(error, "target registrations", environment)
