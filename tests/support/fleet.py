@@ -65,9 +65,7 @@ async def posted(saas: RunningSandbox, flag: str, count: int) -> bool:
 
 async def late_checks(*proxies: Proxy) -> float:
     """How many revision checks Redis has not answered in time, after which an answer may be old."""
-    return sum(
-        [metric_sum(await metrics(proxy), "ff_proxy_revision_checks_late_total") for proxy in proxies]
-    )
+    return sum([metric_sum(await metrics(proxy), "ff_proxy_revision_checks_late_total") for proxy in proxies])
 
 
 async def leads(proxy: Proxy) -> bool:
