@@ -15,7 +15,7 @@ from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.streams.sender import Intervals
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from tests.support.configs import ENVIRONMENT
-from tests.support.streams import HEAD, Board, StreamClient, running
+from tests.support.streams import HEAD, FakeSnapshots, StreamClient, running
 
 
 class _Door(asyncio.Protocol):
@@ -47,9 +47,9 @@ class StreamServer:
         send_buffer: bytes of the kernel's buffer for each stream, if a test wants it small.
     """
 
-    def __init__(self, hub: Hub, board: Board, telemetry: Telemetry, secure: ssl.SSLContext | None) -> None:
+    def __init__(self, hub: Hub, snapshots: FakeSnapshots, telemetry: Telemetry, secure: ssl.SSLContext | None) -> None:
         self.hub = hub
-        self.board = board
+        self.snapshots = snapshots
         self.telemetry = telemetry
         self.closings = 0
         self.port = 0
@@ -100,7 +100,7 @@ class StreamServer:
 
 @asynccontextmanager
 async def stream_server(
-    board: Board,
+    snapshots: FakeSnapshots,
     pace: Intervals = Intervals(),  # noqa: B008  (frozen)
     *,
     secure: ssl.SSLContext | None = None,
@@ -108,7 +108,7 @@ async def stream_server(
 ) -> AsyncIterator[StreamServer]:
     """A running hub on a port of its own."""
     telemetry = null_telemetry()
-    hub = Hub(board, ListReads(100_000), SystemClock(), telemetry, random.Random(7), pace)
-    server = StreamServer(hub, board, telemetry, secure)
+    hub = Hub(snapshots, ListReads(100_000), SystemClock(), telemetry, random.Random(7), pace)
+    server = StreamServer(hub, snapshots, telemetry, secure)
     async with running(hub.run), server.listening(send_buffer):
         yield server

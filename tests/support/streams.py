@@ -10,20 +10,20 @@ from typing import Any, Self
 
 import msgspec
 
-from ff_proxy.model.environment import EnvironmentConfig, Revision
+from ff_proxy.model.environment import EnvironmentConfig, Item, Revision
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.snapshots.registry import Announcement, Listener
 from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
 from ff_proxy.streams.hub import Hub, StreamOpening
-from tests.support.configs import ENVIRONMENT
+from tests.support.configs import ENVIRONMENT, config
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 HEARTBEAT = b"3\r\n:\n\n\r\n"
 GOODBYE = b"0\r\n\r\n"
 
 
-class Board:
-    """Snapshots that a test puts up; announces the differences as the registry does."""
+class FakeSnapshots:
+    """Snapshots that a test swaps; announces the differences as the registry does."""
 
     def __init__(self) -> None:
         self._held: dict[EnvironmentId, Snapshot] = {}
@@ -55,6 +55,13 @@ class Board:
     def _announce(self, announcement: Announcement) -> None:
         for listener in self._listeners:
             listener(announcement)
+
+
+def fake_snapshots(*items: Item) -> FakeSnapshots:
+    """Snapshots of one environment that holds ``items``."""
+    snapshots = FakeSnapshots()
+    snapshots.put(config(*items))
+    return snapshots
 
 
 class FakeTransport(asyncio.Transport):

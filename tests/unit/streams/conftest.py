@@ -9,16 +9,14 @@ from ff_proxy.streams.hub import Hub
 from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.telemetry import Telemetry, null_telemetry
 from tests.support.clock import FakeClock
-from tests.support.configs import config, flag
-from tests.support.streams import Board, running
+from tests.support.configs import flag
+from tests.support.streams import FakeSnapshots, fake_snapshots, running
 
 
 @pytest.fixture
-def board() -> Board:
-    """An environment with two flags is up."""
-    board = Board()
-    board.put(config(flag("a"), flag("b")))
-    return board
+def snapshots() -> FakeSnapshots:
+    """An environment with two flags."""
+    return fake_snapshots(flag("a"), flag("b"))
 
 
 @pytest.fixture
@@ -40,9 +38,9 @@ def lists() -> ListReads:
 
 
 @pytest.fixture
-async def hub(board: Board, lists: ListReads, clock: FakeClock, telemetry: Telemetry) -> AsyncIterator[Hub]:
+async def hub(snapshots: FakeSnapshots, lists: ListReads, clock: FakeClock, telemetry: Telemetry) -> AsyncIterator[Hub]:
     """The hub, running."""
-    hub = Hub(board, lists, clock, telemetry, random.Random(1))
+    hub = Hub(snapshots, lists, clock, telemetry, random.Random(1))
     async with running(hub.run):
         await clock.settle()
         yield hub

@@ -10,7 +10,7 @@ from ff_proxy.telemetry import Telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import KEY, config, flag
 from tests.support.metrics import metric_sum
-from tests.support.streams import GOODBYE, HEAD, HEARTBEAT, Board, Opened, open_fake, running
+from tests.support.streams import GOODBYE, HEAD, HEARTBEAT, FakeSnapshots, Opened, open_fake, running
 
 OTHER = EnvironmentId("00000000-0000-0000-0000-00000000beef")
 SLOT = Intervals().slot
@@ -29,44 +29,44 @@ async def test_the_head_and_a_heartbeat_leave_at_once(hub: Hub) -> None:
 
 
 async def test_a_change_reaches_an_idle_stream_without_waiting(
-    hub: Hub, board: Board, clock: FakeClock
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """Once the slot of its last write has passed, an idle stream is told at once."""
     stream = open_fake(hub)
     await clock.advance(1)
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.settle()
     assert stream.transport.events == [("patch", "a", 2)]
 
 
-async def test_all_streams_are_given_the_same_bytes(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_all_streams_are_given_the_same_bytes(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """One shared object per event, whatever the number of streams."""
     streams = [open_fake(hub) for _ in range(1000)]
     await clock.advance(1.1)
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.settle()
     written = [stream.transport.writes[-1] for stream in streams]
     assert b'"a"' in written[0]
     assert len({id(data) for data in written}) == 1
 
 
-async def test_an_event_keeps_its_distance_from_a_heartbeat(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_an_event_keeps_its_distance_from_a_heartbeat(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """NODE loses an event that arrives together with a heartbeat: a slot lies between the writes."""
     stream = open_fake(hub)
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.advance(SLOT * 0.9)
     assert len(stream.transport.writes) == 1
     await clock.advance(SLOT * 0.2)
     assert stream.transport.events == [("patch", "a", 2)]
 
 
-async def test_a_heartbeat_keeps_its_distance_from_an_event(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_a_heartbeat_keeps_its_distance_from_an_event(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """The other way round, and never in one write."""
     streams = [open_fake(hub) for _ in range(56)]
     version = 1
     for _ in range(400):
         version += 1
-        board.put(config(flag("a", version=version), flag("b")))
+        snapshots.put(config(flag("a", version=version), flag("b")))
         await clock.advance(0.05)
     for stream in streams:
         writes = stream.transport.writes[1:]
@@ -99,38 +99,38 @@ async def test_heartbeats_are_spread_over_the_period(hub: Hub, clock: FakeClock)
     assert max(beaten) <= 10
 
 
-async def test_a_burst_is_told_completely_in_bounded_writes(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_a_burst_is_told_completely_in_bounded_writes(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """Many changes go out in writes of about 1 KB, one per slot."""
     stream = open_fake(hub)
     await clock.advance(1)
     names = [f"flag-{number:03}" for number in range(100)]
-    board.put(config(*map(flag, names)))
+    snapshots.put(config(*map(flag, names)))
     await clock.advance(SLOT * 20)
     created = [identifier for event, identifier, _ in stream.transport.events if event == "create"]
     assert created == names
     assert all(len(data) <= WRITE_LIMIT for data in stream.transport.writes[1:])
 
 
-async def test_a_stream_is_written_to_once_per_slot(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_a_stream_is_written_to_once_per_slot(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """Also when there is more to say."""
     stream = open_fake(hub)
     await clock.advance(1)
-    board.put(config(*(flag(f"flag-{number:03}") for number in range(100))))
+    snapshots.put(config(*(flag(f"flag-{number:03}") for number in range(100))))
     for _ in range(5):
         before = len(stream.transport.writes)
         await clock.advance(SLOT * 0.9)
         assert len(stream.transport.writes) - before <= 1
 
 
-async def test_a_busy_stream_is_not_written_to(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_a_busy_stream_is_not_written_to(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """The next write waits until the last has left; then only the newest of each item is told."""
     stream = open_fake(hub)
     await clock.advance(1)
     stream.transport.blocked = True
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.settle()
     for version in (3, 4):
-        board.put(config(flag("a", version=version), flag("b", version=2)))
+        snapshots.put(config(flag("a", version=version), flag("b", version=2)))
         await clock.advance(1)
     assert stream.transport.events == [("patch", "a", 2)]
     stream.transport.unblock()
@@ -138,40 +138,40 @@ async def test_a_busy_stream_is_not_written_to(hub: Hub, board: Board, clock: Fa
     assert stream.transport.events == [("patch", "a", 2), ("patch", "b", 2), ("patch", "a", 4)]
 
 
-async def test_what_is_gone_ends_in_a_delete(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_what_is_gone_ends_in_a_delete(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """A queued patch of an item that went is not sent: NODE would fetch it for ever."""
     stream = open_fake(hub)
     await clock.advance(1)
     stream.transport.blocked = True
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.settle()
-    board.put(config(flag("a", version=2), flag("b", version=2)))
-    board.put(config(flag("a", version=2)))
+    snapshots.put(config(flag("a", version=2), flag("b", version=2)))
+    snapshots.put(config(flag("a", version=2)))
     stream.transport.unblock()
     await clock.advance(SLOT)
     assert [event[:2] for event in stream.transport.events] == [("patch", "a"), ("delete", "b")]
 
 
 async def test_a_reader_that_takes_nothing_is_cut_off(
-    hub: Hub, board: Board, clock: FakeClock, telemetry: Telemetry
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock, telemetry: Telemetry
 ) -> None:
     """After 30 seconds, and it is counted."""
     stream = open_fake(hub, blocked=True)
     await clock.advance(29)
     assert not stream.transport.ended()
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.advance(1.5)
     assert (stream.transport.ended(), stream.closings, len(hub)) == ("aborted", 1, 0)
     assert figure(telemetry, "ff_proxy_sse_stream_close") == 1
     assert 'reason="stalled"' in telemetry.exposition().decode()
 
 
-async def test_a_slow_reader_that_takes_something_stays(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_a_slow_reader_that_takes_something_stays(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """Being slow is no offence, and nothing is lost by it."""
     stream = open_fake(hub)
     for version in range(2, 8):
         stream.transport.blocked = True
-        board.put(config(flag("a", version=version), flag("b")))
+        snapshots.put(config(flag("a", version=version), flag("b")))
         await clock.advance(25)
         stream.transport.unblock()
         await clock.advance(1)
@@ -179,12 +179,12 @@ async def test_a_slow_reader_that_takes_something_stays(hub: Hub, board: Board, 
     assert stream.transport.events[-1] == ("patch", "a", 7)
 
 
-async def test_nobody_hears_of_another_environment(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_nobody_hears_of_another_environment(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """Neither live nor replayed."""
-    board.put(config(flag("secret"), environment=OTHER, keys=("other",)))
+    snapshots.put(config(flag("secret"), environment=OTHER, keys=("other",)))
     here, there = open_fake(hub), open_fake(hub, OTHER)
     await clock.advance(1)
-    board.put(config(flag("secret", version=2), environment=OTHER, keys=("other",)))
+    snapshots.put(config(flag("secret", version=2), environment=OTHER, keys=("other",)))
     await clock.advance(1)
     late = open_fake(hub)
     await clock.advance(1)
@@ -193,15 +193,15 @@ async def test_nobody_hears_of_another_environment(hub: Hub, board: Board, clock
 
 
 async def test_a_revoked_key_ends_its_streams_and_no_others(
-    hub: Hub, board: Board, clock: FakeClock, telemetry: Telemetry
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock, telemetry: Telemetry
 ) -> None:
     """Cleanly: the terminating chunk, then the connection; nothing more is told before it."""
-    board.put(config(flag("a"), keys=(KEY, "second")))
+    snapshots.put(config(flag("a"), keys=(KEY, "second")))
     await clock.advance(200)
     streams = {key: open_fake(hub, key=hash_key(key)) for key in (KEY, "second")}
     streams["none"] = open_fake(hub, key=None)
     await clock.advance(1)
-    board.put(config(flag("a", version=2), keys=(KEY,)))
+    snapshots.put(config(flag("a", version=2), keys=(KEY,)))
     await clock.advance(1)
     revoked = streams.pop("second")
     assert revoked.transport.writes == [HEAD + HEARTBEAT, GOODBYE]
@@ -212,29 +212,29 @@ async def test_a_revoked_key_ends_its_streams_and_no_others(
     assert 'reason="revoked"} 1.0' in telemetry.exposition().decode()
 
 
-async def test_a_removed_environment_ends_its_streams(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_a_removed_environment_ends_its_streams(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """And only those; a new life of the environment starts without a past."""
-    board.put(config(flag("x"), environment=OTHER, keys=("other",)))
+    snapshots.put(config(flag("x"), environment=OTHER, keys=("other",)))
     here, there = open_fake(hub), open_fake(hub, OTHER)
     await clock.advance(1)
-    board.put(config(flag("x", version=2), environment=OTHER, keys=("other",)))
-    board.remove(OTHER)
+    snapshots.put(config(flag("x", version=2), environment=OTHER, keys=("other",)))
+    snapshots.remove(OTHER)
     await clock.advance(1)
     assert (there.transport.writes[-1], there.transport.ended()) == (GOODBYE, "closed")
     assert not here.transport.ended()
-    board.put(config(flag("y"), environment=OTHER, keys=("other",)))
+    snapshots.put(config(flag("y"), environment=OTHER, keys=("other",)))
     again = open_fake(hub, OTHER)
     await clock.advance(1)
     assert again.transport.events == []
 
 
 async def test_a_client_that_leaves_is_forgotten(
-    hub: Hub, board: Board, clock: FakeClock, telemetry: Telemetry
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock, telemetry: Telemetry
 ) -> None:
     """Whatever was under way for it."""
     streams = [open_fake(hub, blocked=number == 0) for number in range(3)]
     assert figure(telemetry, "ff_proxy_sdk_streams") == 3
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     for stream in streams:
         stream.transport.leave()
     await clock.advance(20)
@@ -254,13 +254,13 @@ async def test_a_peer_the_kernel_gave_up_on_is_counted_as_stalled(hub: Hub, tele
 
 
 async def test_events_are_counted_per_stream(
-    hub: Hub, board: Board, clock: FakeClock, telemetry: Telemetry
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock, telemetry: Telemetry
 ) -> None:
     """One event to three streams is three; heartbeats are none."""
     for _ in range(3):
         open_fake(hub)
     await clock.advance(20)
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.advance(1)
     assert figure(telemetry, "ff_proxy_sse_publish") == 3
 
@@ -303,11 +303,11 @@ async def test_a_drain_cuts_off_who_does_not_take_the_goodbye(hub: Hub, clock: F
     assert stuck.transport.ended() == "aborted"
 
 
-async def test_requests_get_their_turn_during_a_broadcast(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_requests_get_their_turn_during_a_broadcast(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """Streams are served in slices: one turn of the loop reaches a hundred at most."""
     streams = [open_fake(hub) for _ in range(1000)]
     await clock.advance(1.1)
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     told = [0]
     while told[-1] < 1000:
         await asyncio.sleep(0)
@@ -316,15 +316,15 @@ async def test_requests_get_their_turn_during_a_broadcast(hub: Hub, board: Board
 
 
 async def test_a_small_environment_is_not_held_up_by_a_large_one(
-    hub: Hub, board: Board, clock: FakeClock
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """Environments take turns, slice by slice."""
-    board.put(config(flag("x"), environment=OTHER, keys=("other",)))
+    snapshots.put(config(flag("x"), environment=OTHER, keys=("other",)))
     large = [open_fake(hub) for _ in range(1500)]
     small = open_fake(hub, OTHER)
     await clock.advance(1.1)
-    board.put(config(flag("a", version=2), flag("b")))
-    board.put(config(flag("x", version=2), environment=OTHER, keys=("other",)))
+    snapshots.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("x", version=2), environment=OTHER, keys=("other",)))
     for _ in range(5):
         await asyncio.sleep(0)
     assert small.transport.events

@@ -12,15 +12,15 @@ from ff_proxy.streams.sender import Intervals
 from ff_proxy.telemetry import Telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, KEY, config, flag, segment
-from tests.support.streams import HEAD, HEARTBEAT, Board, open_fake, running
+from tests.support.streams import HEAD, HEARTBEAT, FakeSnapshots, open_fake, running
 
 SLOT = Intervals().slot
 
 
-async def test_recent_events_are_replayed_to_a_new_stream(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_recent_events_are_replayed_to_a_new_stream(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """PY, NODE and others do not fetch when they connect: they are told what they missed."""
-    board.put(config(flag("a", version=2), flag("b")))
-    board.put(config(flag("a", version=3)))
+    snapshots.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=3)))
     await clock.advance(119)
     stream = open_fake(hub)
     assert stream.transport.writes == [HEAD + HEARTBEAT]
@@ -28,9 +28,9 @@ async def test_recent_events_are_replayed_to_a_new_stream(hub: Hub, board: Board
     assert [event[:2] for event in stream.transport.events] == [("patch", "a"), ("delete", "b")]
 
 
-async def test_what_is_older_is_not_replayed(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_what_is_older_is_not_replayed(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """120 seconds, give or take one."""
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.advance(122)
     stream = open_fake(hub)
     await clock.advance(1)
@@ -38,29 +38,29 @@ async def test_what_is_older_is_not_replayed(hub: Hub, board: Board, clock: Fake
 
 
 async def test_changes_before_the_first_stream_are_replayed(
-    board: Board, clock: FakeClock, telemetry: Telemetry
+    snapshots: FakeSnapshots, clock: FakeClock, telemetry: Telemetry
 ) -> None:
     """The hub remembers from its construction on, also before it runs."""
-    hub = Hub(board, ListReads(100_000), clock, telemetry, random.Random(1))
-    board.put(config(flag("a", version=2), flag("b")))
+    hub = Hub(snapshots, ListReads(100_000), clock, telemetry, random.Random(1))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     async with running(hub.run):
         stream = open_fake(hub)
         await clock.advance(SLOT)
         assert stream.transport.events == [("patch", "a", 2)]
 
 
-def newly_loaded(board: Board, clock: FakeClock, *items: Item) -> None:
+def newly_loaded(snapshots: FakeSnapshots, clock: FakeClock, *items: Item) -> None:
     """The environment as a process holds it that has just fetched it."""
     held = config(*items)
-    board.put(msgspec.structs.replace(held, since=clock.wall()))
+    snapshots.put(msgspec.structs.replace(held, since=clock.wall()))
 
 
 async def test_a_server_sdk_with_an_older_token_gets_everything_later(
-    hub: Hub, board: Board, clock: FakeClock
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """It may have fetched from a process that knew less; one that polls after the cut needs nothing."""
-    board.remove(ENVIRONMENT)
-    newly_loaded(board, clock, *(flag(f"flag-{number:02}") for number in range(30)), segment("beta"))
+    snapshots.remove(ENVIRONMENT)
+    newly_loaded(snapshots, clock, *(flag(f"flag-{number:02}") for number in range(30)), segment("beta"))
     older = open_fake(hub, token=b"old", issued_at=clock.wall() - 1)
     same = open_fake(hub, token=b"new", issued_at=clock.wall())
     tokenless = open_fake(hub)
@@ -76,11 +76,11 @@ async def test_a_server_sdk_with_an_older_token_gets_everything_later(
 
 @pytest.mark.parametrize("client", [True, False])
 async def test_whoever_has_fetched_both_lists_gets_nothing(
-    hub: Hub, lists: ListReads, board: Board, clock: FakeClock, client: bool
+    hub: Hub, lists: ListReads, snapshots: FakeSnapshots, clock: FakeClock, client: bool
 ) -> None:
     """One list is not enough."""
-    board.remove(ENVIRONMENT)
-    newly_loaded(board, clock, flag("a"), segment("beta"))
+    snapshots.remove(ENVIRONMENT)
+    newly_loaded(snapshots, clock, flag("a"), segment("beta"))
     for token, domains in ((b"both", Domain), (b"one", [Domain.FLAG]), (b"none", ())):
         for domain in domains:
             lists.note(token, domain)
@@ -98,11 +98,11 @@ async def test_whoever_has_fetched_both_lists_gets_nothing(
 
 
 async def test_fetching_both_lists_ends_a_resync(
-    hub: Hub, lists: ListReads, board: Board, clock: FakeClock
+    hub: Hub, lists: ListReads, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """Before it begins, or in the middle of it."""
-    board.remove(ENVIRONMENT)
-    newly_loaded(board, clock, *(flag(f"flag-{number:03}") for number in range(500)))
+    snapshots.remove(ENVIRONMENT)
+    newly_loaded(snapshots, clock, *(flag(f"flag-{number:03}") for number in range(500)))
     early = open_fake(hub, token=b"early", issued_at=0)
     late = open_fake(hub, token=b"late", issued_at=0)
     for domain in Domain:
@@ -117,16 +117,16 @@ async def test_fetching_both_lists_ends_a_resync(
 
 
 async def test_a_client_sdk_with_an_older_token_gets_one_event(
-    hub: Hub, board: Board, clock: FakeClock
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """One that makes it fetch everything once, whether there is a segment or not (spec/sdk-wire#trap-53)."""
-    board.remove(ENVIRONMENT)
-    newly_loaded(board, clock, *(flag(f"flag-{number}") for number in range(9)), segment("beta", version=4))
+    snapshots.remove(ENVIRONMENT)
+    newly_loaded(snapshots, clock, *(flag(f"flag-{number}") for number in range(9)), segment("beta", version=4))
     stream = open_fake(hub, token=b"old", issued_at=0, client=True)
     await clock.advance(SLOT)
     assert stream.transport.events == [("patch", "beta", 4)]
-    board.remove(ENVIRONMENT)
-    newly_loaded(board, clock, flag("a"))
+    snapshots.remove(ENVIRONMENT)
+    newly_loaded(snapshots, clock, flag("a"))
     without = open_fake(hub, token=b"old", issued_at=0, client=True)
     await clock.advance(90)
     assert without.transport.events == [("patch", ENVIRONMENT, 1)]
@@ -134,23 +134,23 @@ async def test_a_client_sdk_with_an_older_token_gets_one_event(
 
 @pytest.mark.parametrize("items", [[flag("a")], [flag("a"), segment("beta", version=4)]])
 async def test_that_event_is_sent_whatever_changes_before_it(
-    hub: Hub, board: Board, clock: FakeClock, items: list[Item]
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock, items: list[Item]
 ) -> None:
     """Not only while the data is what it was when the stream opened: else the SDK keeps its old values."""
-    board.remove(ENVIRONMENT)
-    newly_loaded(board, clock, *items)
+    snapshots.remove(ENVIRONMENT)
+    newly_loaded(snapshots, clock, *items)
     stream = open_fake(hub, token=b"old", issued_at=0, client=True)
     # The same with one more key: nothing that streams hear of.
-    board.put(config(*items, keys=(KEY, "another")))
+    snapshots.put(config(*items, keys=(KEY, "another")))
     await clock.advance(90)
     assert len(stream.transport.events) == 1
 
 
-async def test_what_is_older_than_the_token_is_not_replayed(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_what_is_older_than_the_token_is_not_replayed(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """The SDK authenticated, then fetched, then opened the stream."""
-    board.put(config(flag("a", version=2), flag("b")))
+    snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.advance(10)
-    board.put(config(flag("a", version=2), flag("b", version=2)))
+    snapshots.put(config(flag("a", version=2), flag("b", version=2)))
     await clock.advance(10)
     fresh = open_fake(hub, token=b"fresh", issued_at=clock.wall() - 1)
     between = open_fake(hub, token=b"between", issued_at=clock.wall() - 15)
@@ -161,16 +161,16 @@ async def test_what_is_older_than_the_token_is_not_replayed(hub: Hub, board: Boa
     assert old.transport.events == [("patch", "a", 2), ("patch", "b", 2)]
 
 
-async def test_news_goes_before_the_rest_of_everything(hub: Hub, board: Board, clock: FakeClock) -> None:
+async def test_news_goes_before_the_rest_of_everything(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """A change is not held up by catching up, and its item is not patched when it is gone."""
     names = [f"flag-{number:02}" for number in range(60)]
     held = config(*map(flag, names))
-    board.put(type(held)(held.info, held.flags, held.segments, held.keys, since=clock.wall() + 1))
+    snapshots.put(type(held)(held.info, held.flags, held.segments, held.keys, since=clock.wall() + 1))
     await clock.advance(130)
     stream = open_fake(hub, token=b"old", issued_at=clock.wall() - 200)
     while not stream.transport.events:
         await clock.advance(SLOT)
-    board.put(config(*map(flag, names[:-1])))
+    snapshots.put(config(*map(flag, names[:-1])))
     await clock.advance(SLOT * 20)
     events = stream.transport.events
     gone = events.index(("delete", names[-1], 1))
