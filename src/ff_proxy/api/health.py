@@ -15,8 +15,9 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.store.protocol import StatusReader
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.exposition import CONTENT_TYPE
 
-_METRICS_TYPE: Final = (b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")
+_METRICS_TYPE: Final = (b"Content-Type", CONTENT_TYPE)
 _MILLISECONDS: Final = 1000
 # A store that says nothing must not make a probe give up.
 _ANSWER_SECONDS: Final = 0.5

@@ -13,6 +13,9 @@ from prometheus_client.utils import floatToGoString
 
 from ff_proxy.telemetry.go_names import GO_COUNTERS, PUBLISHED, published_as
 
+CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+"""What the text is sent as."""
+
 _CREATED: Final = "_created"
 _TOTAL: Final = "_total"
 _ESCAPES: Final = {"\\": r"\\", "\n": r"\n", '"': r"\""}

@@ -13,6 +13,7 @@ from typing import Final, cast
 import httptools
 
 from ff_proxy.model.clock import Clock
+from ff_proxy.telemetry.exposition import CONTENT_TYPE
 from ff_proxy.telemetry.logs import OnceLog
 
 _CONNECTIONS: Final = 16
@@ -26,7 +27,6 @@ _IDLE_SECONDS: Final = 130.0
 _ANSWER_SECONDS: Final = 30.0
 _EVERY: Final = 1.0
 _PATHS: Final = frozenset({b"/metrics", b"/"})
-_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _GZIP_LEVEL: Final = 1
 
 _FULL: Final = "all connections of prometheus-port are in use, closing the one that was idle longest"
@@ -241,7 +241,7 @@ class _PipelinedError(httptools.HttpParserError):
 def _head(status: bytes, length: int, *, keep: bool, packed: bool = False) -> bytes:
     lines = [
         b"HTTP/1.1 %b" % status,
-        b"Content-Type: " + _TYPE,
+        b"Content-Type: " + CONTENT_TYPE,
         b"Content-Length: %d" % length,
         b"Vary: Accept-Encoding",
         *([b"Content-Encoding: gzip"] if packed else []),
