@@ -42,8 +42,8 @@ class Health:
         readiness: how far loading has come.
         draining: whether the process is going down.
         ages: how old the data is.
-        request_metrics: folded before figures are given out.
-        telemetry: the figures.
+        request_metrics: folded before metrics are given out.
+        telemetry: the metrics.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import mmh3
 
 from ff_proxy.api.access import bearer_token
+from ff_proxy.api.encoded_response import CACHE, encoded_response, takes
 from ff_proxy.api.key_lookup import KeyLookup
 from ff_proxy.api.ofrep_streams import StreamTickets
 from ff_proxy.api.ofrep_usage import OfrepUsage
@@ -15,9 +16,9 @@ from ff_proxy.api.ports import Freshness, Registrar
 from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import RequestError
 from ff_proxy.http.headers import Headers
-from ff_proxy.http.negotiate import takes_gzip, unchanged
+from ff_proxy.http.negotiate import unchanged
 from ff_proxy.http.request import Request
-from ff_proxy.http.response import JSON, UNAUTHORIZED, Fields, Response, json_response, problem
+from ff_proxy.http.response import UNAUTHORIZED, Response, json_response, problem
 from ff_proxy.model.environment import Revision
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
@@ -40,7 +41,6 @@ OFREP_HEADERS: Final = (
 )
 """What answers depend on; the user agent only says whom evaluations are counted for."""
 
-_CACHE: Final = (b"Cache-Control", b"private, no-cache")
 _EXPOSED: Final = (b"Access-Control-Expose-Headers", b"Etag")
 _VARY: Final = (b"Vary", b"Authorization, X-Api-Key, Accept-Encoding")
 _HINTS: Final = frozenset({"flagConfigEtag", "flagConfigLastModified"})
@@ -52,14 +52,18 @@ _UNSIGNED: Final = -1
 
 _Outcomes = tuple[Evaluation | NoEvaluation, ...]
 _Name = tuple[EnvironmentId, SdkKeyHash, bytes]
-_Kept = tuple[Revision, int, bytes, EncodedBody, _Outcomes]
-"""What a list was made of, its tag, the list, and what it holds."""
+_Kept = tuple[Revision, int, EncodedBody, _Outcomes]
+"""What a list was made of, the list, and what it holds."""
 
 
 class _List(EncodedBody):
     """What one context gets; compressing it must not cost more than evaluating."""
 
     gzip_level = 3
+
+    def __init__(self, content: bytes, etag: bytes) -> None:
+        super().__init__(content)
+        self.etag = etag
 
 
 @final
@@ -128,7 +132,7 @@ class OfrepEvaluations:
         self._tickets = tickets
         self._forms: WeakKeyDictionary[Snapshot, _Forms] = WeakKeyDictionary()
         self._kept: BoundedMap[_Name, _Kept] = BoundedMap(
-            budget, lambda _, kept: 2 * len(kept[3].content) + _OVERHEAD, telemetry.dropped("OFREP lists")
+            budget, lambda _, kept: 2 * len(kept[2].content) + _OVERHEAD, telemetry.dropped("OFREP lists")
         )
 
     def bulk(self, request: Request) -> Response | Awaitable[Response]:
@@ -166,23 +170,23 @@ class OfrepEvaluations:
         kept = self._kept.get(name)
         if kept is not None and kept[:2] != (snapshot.revision, period):
             kept = None
-        etag = _etag(snapshot, name, period) if kept is None else kept[2]
+        etag = _etag(snapshot, name, period) if kept is None else kept[2].etag
         if unchanged(request.headers.get(b"if-none-match"), etag):
-            return Response(304, ((b"Etag", etag), _CACHE, _VARY, _EXPOSED))
+            return Response(304, ((b"Etag", etag), CACHE, _VARY, _EXPOSED))
         if kept is None:
             outcomes = tuple(snapshot.engine.evaluate_all(context.target))
             address = self._tickets.address(snapshot.environment, key.hash)
-            body: EncodedBody = _List(self._list(snapshot, context, outcomes, address))
-            if address:
-                self._kept.put(name, (snapshot.revision, period, etag, body, outcomes))
-            else:
+            if not address:
                 # Nothing can be signed yet. Once it can, a list with an address must not pass for this one.
                 etag = _etag(snapshot, name, _UNSIGNED)
+            body: EncodedBody = _List(self._list(snapshot, context, outcomes, address), etag)
+            if address:
+                self._kept.put(name, (snapshot.revision, period, body, outcomes))
         else:
-            body, outcomes = kept[3:]
+            body, outcomes = kept[2:]
         self._usage.count(snapshot, outcomes, request.headers.get(b"user-agent"))
         self._register(snapshot, context)
-        return _sent(body, etag, request.headers)
+        return encoded_response(body, (takes(body, request.headers), False), _VARY, _EXPOSED)
 
     def _list(self, snapshot: Snapshot, context: Context, outcomes: _Outcomes, address: str) -> bytes:
         forms = self._forms_of(snapshot)
@@ -252,12 +256,3 @@ def _etag(snapshot: Snapshot, name: _Name, period: int) -> bytes:
     environment, key, context = name
     parts = (environment, key, ofrep.revision_text(snapshot.revision), str(period))
     return b'"%b"' % mmh3.hash_bytes("\0".join(parts).encode() + context).hex().encode()
-
-
-def _sent(body: EncodedBody, etag: bytes, headers: Headers) -> Response:
-    zipped = takes_gzip(headers.get(b"accept-encoding")) and body.gzip is not None
-    content = body.gzip if zipped and body.gzip is not None else body.content
-    coding: Fields = ((b"Content-Encoding", b"gzip"),) if zipped else ()
-    length = (b"Content-Length", b"%d" % len(content))
-    tag = (b"Etag", b"W/" + etag if zipped else etag)
-    return Response(200, (JSON, length, *coding, tag, _CACHE, _VARY, _EXPOSED), content)

@@ -7,15 +7,15 @@ from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
 from ff_proxy.api.access import Access, Outdated, bearer_token
+from ff_proxy.api.encoded_response import Form, encoded_response, form_of
 from ff_proxy.api.evaluations import Evaluations
 from ff_proxy.api.leases import SnapshotLeases
 from ff_proxy.api.ports import Freshness
 from ff_proxy.errors import RequestError, StoreError
 from ff_proxy.http.handler import Cacheable, Outcome
 from ff_proxy.http.headers import Headers
-from ff_proxy.http.negotiate import takes_gzip, unchanged
 from ff_proxy.http.request import Request
-from ff_proxy.http.response import FORBIDDEN, JSON, UNAUTHORIZED, Response
+from ff_proxy.http.response import FORBIDDEN, UNAUTHORIZED, Response
 from ff_proxy.model.environment import Domain
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
@@ -31,9 +31,6 @@ READ_HEADERS: Final = (b"authorization", b"accept-encoding", b"if-none-match")
 
 EVALUATION_HEADERS: Final = (*READ_HEADERS, b"harness-target")
 """What evaluations depend on."""
-
-_CACHE: Final = (b"Cache-Control", b"private, no-cache")
-_GZIP: Final = (b"Content-Encoding", b"gzip")
 
 
 @final
@@ -58,9 +55,6 @@ class _Known:
 
 _NOTHING: Final = _Known()
 
-_Form = tuple[bool, bool]
-"""Compressed, and unchanged: what a request makes of a body."""
-
 
 class _Forms:
     """The responses that a snapshot's body can become; each is made once, for those who will ask again."""
@@ -69,30 +63,14 @@ class _Forms:
 
     def __init__(self, body: EncodedBody) -> None:
         self._body: Final = body
-        self._made: dict[_Form, Response] = {}
+        self._made: dict[Form, Response] = {}
 
     def response(self, headers: Headers) -> Response:
-        form = _form(self._body, headers)
+        form = form_of(self._body, headers)
         made = self._made.get(form)
         if made is None:
-            made = self._made[form] = _make(self._body, *form, shared=True)
+            made = self._made[form] = encoded_response(self._body, form, shared=True)
         return made
-
-
-def _form(body: EncodedBody, headers: Headers) -> _Form:
-    zipped = takes_gzip(headers.get(b"accept-encoding")) and body.gzip is not None
-    return zipped, unchanged(headers.get(b"if-none-match"), body.etag)
-
-
-def _make(body: EncodedBody, zipped: bool, same: bool, *, shared: bool = False) -> Response:
-    # Compressed, the same content has other bytes: only a weak tag may be shared (RFC 9110 §8.8.3.3).
-    tag = (b"Etag", b"W/" + body.etag if zipped else body.etag)
-    if same:
-        return Response(304, (tag, _CACHE))
-    content = body.gzip if zipped and body.gzip is not None else body.content
-    length = (b"Content-Length", b"%d" % len(content))
-    coding = (_GZIP,) if zipped else ()
-    return Response(200, (JSON, length, *coding, tag, _CACHE), content, shared=shared)
 
 
 _Make = Callable[[Request, Snapshot, _Known], "Outcome | _NotNow"]
@@ -293,7 +271,7 @@ def _single(body: EncodedBody | None, what: str, headers: Headers) -> Response:
     if body is None:
         # What the client sent is not repeated.
         raise RequestError(404, f"{what} not found")
-    return _make(body, *_form(body, headers))
+    return encoded_response(body, form_of(body, headers))
 
 
 def _asks_rules_v2(query: bytes) -> bool:

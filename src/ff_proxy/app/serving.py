@@ -104,7 +104,7 @@ def make_serving(
     context: ProcessContext,
     listening: Listening,
 ) -> Serving:
-    """Build everything behind ``listening``, by default behind the port; raises ``StartupError``."""
+    """Build everything behind ``listening``; raises ``StartupError``."""
     clock, shares, telemetry = context.clock, context.shares, context.telemetry
     snapshots, signing = needs.snapshots, needs.signing
 

@@ -98,9 +98,8 @@ class ReadyLine:
 
     def _tell(self, state: Readiness) -> None:
         held = [snapshot for _, snapshot in sorted(self._snapshots.all().items())]
-        each = [
+        counts = [
             {
-                "environment": one.environment,
                 "flags": len(one.items(Domain.FLAG)),
                 "target_groups": len(one.items(Domain.SEGMENT)),
                 "keys": len(one.keys),
@@ -109,14 +108,17 @@ class ReadyLine:
         ]
         facts: dict[str, object] = {name: list(why) for name, why in _troubles(state) if why}
         for name in ("flags", "target_groups", "keys"):
-            facts[name] = sum(int(str(one[name])) for one in each)
+            facts[name] = sum(one[name] for one in counts)
         self._log.info(
             "ready",
             seconds=round(self._clock.monotonic() - self._began, 2),
             environments=len(held),
             **facts,
             # Of a thousand the first few say what they look like; the page and the metrics have all.
-            serving=each[:_LISTED],
+            serving=[
+                {"environment": one.environment, **count}
+                for one, count in zip(held[:_LISTED], counts[:_LISTED], strict=True)
+            ],
         )
 
 

@@ -41,8 +41,8 @@ class Connection(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         "_active", "_admission", "_ended", "_exchange", "_find", "_finished", "_free", "_incoming", "_logs",
-        "_outgoing", "_peer", "_reading", "_recall", "_scheduled", "_seen", "_since", "_spared", "_state",
-        "_task", "_transport", "_write",
+        "_outgoing", "_peer", "_reading", "_response_by_bytes", "_scheduled", "_seen", "_since", "_spared",
+        "_state", "_task", "_transport", "_write",
     )
     # fmt: on
 
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self._peer: Final = admission.peer
         self._spared: Final = admission.spared
         dispatcher = state.dispatcher
-        self._recall: Final = dispatcher.recall
+        self._response_by_bytes: Final = dispatcher.response_by_bytes
         self._logs: Final = dispatcher.observer.logs
         self._find: Final = dispatcher.find
         self._incoming: Final = Incoming(state)
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
         """See asyncio. The first lines are what polling SDKs get to see: every name in them counts."""
         self._active = True
         if self._free:
-            entry = self._recall(data)
+            entry = self._response_by_bytes(data)
             if entry is not None and entry.lease.current and (entry.check is None or entry.check()):
                 if self._logs or entry.date is not self._state.date:
                     self._repeat(entry, data)
@@ -189,7 +189,7 @@ class Connection(asyncio.Protocol):
 
     def _take(self, piece: bytes) -> None:
         plain = self._incoming.between and not (self._spared or self._state.draining)
-        entry = self._recall(piece) if plain else None
+        entry = self._response_by_bytes(piece) if plain else None
         if entry is not None and entry.good:
             self._repeat(entry, piece)
         else:

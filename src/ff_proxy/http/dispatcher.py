@@ -124,7 +124,7 @@ class Dispatcher:
         budget: bytes to remember paths in.
 
     Attributes:
-        recall: a response by a request's exact bytes.
+        response_by_bytes: a response by a request's exact bytes.
     """
 
     def __init__(
@@ -152,12 +152,12 @@ class Dispatcher:
         self._matches: Final[BoundedMap[bytes, Match]] = BoundedMap(
             budget // 2, cost=match_cost, dropped=dropped
         )
-        self._recall: Final = self._matches.recall
+        self._match_of: Final = self._matches.recall
         # By what fields the responses to a target are found again, if there are any.
         self._keyed: Final[BoundedMap[bytes, tuple[bytes, ...]]] = BoundedMap(budget // 2, dropped=dropped)
         self._names_of: Final = self._keyed.recall
         self._find: Final = cache.find
-        self.recall: Final = cache.by_bytes
+        self.response_by_bytes: Final = cache.by_bytes
         self._vary: Final = {
             route.template: b"Vary: %b\r\n" % route.vary for route in routes.all if route.vary
         }
@@ -182,7 +182,7 @@ class Dispatcher:
     def exchange(self, head: Head) -> Exchange:
         """What ``head`` asks for; raises ``RequestError`` 400 for a target that is none."""
         path, query = _split(head.target)
-        match = self._recall(path)
+        match = self._match_of(path)
         if match is None:
             match = self._routes.match(path)
             if match is not None and not match.open:
