@@ -1,7 +1,7 @@
 """The proxy's own logs and Prometheus metrics: every room reports here, none reads from here.
 
 One ``Telemetry`` is made per process and passed down; ``null_telemetry`` makes one for tests. It imports only
-``model`` and ``errors``; every room above it may import it.
+``model``, ``errors`` and ``bounded``; every room above it may import it.
 """
 
 from ff_proxy.telemetry.failures import Failures

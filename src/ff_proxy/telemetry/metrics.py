@@ -21,7 +21,7 @@ _BYTES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 class Metrics:
     """The figures, on the registry that is handed in.
 
-    ``multiprocess_mode`` says what becomes of a gauge when several processes have it (see ``shared``).
+    ``multiprocess_mode`` says what becomes of a gauge when several processes have it (see ``multiprocess``).
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -40,7 +40,7 @@ class MetricsServer:
         exposition: renders the Prometheus text; called in a thread.
         listening: a bound socket, which stays open when the service ends, for a restart.
         clock: measures deadlines.
-        once: logs a busy port.
+        once: logs that all connections are in use, and figures that cannot be rendered.
         connections: the maximum number.
     """
 

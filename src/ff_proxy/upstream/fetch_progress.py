@@ -32,7 +32,7 @@ class Wait:
 
 
 class FetchProgress:
-    """Logs the steps that have been running longest."""
+    """Logs the steps that have been running longest, and how many have ended, those that failed included."""
 
     def __init__(self, schedule: Schedule, log: Logger) -> None:
         self._schedule = schedule

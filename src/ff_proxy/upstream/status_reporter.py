@@ -19,7 +19,8 @@ _CONFIRM_MILLISECONDS: Final = 30_000
 class StatusReporter:
     """Reports one environment's status, when it changes and again after a store failure.
 
-    ``problem`` returns other problems, given the stream's state.
+    ``problem`` returns all that is wrong with the environment, a stream that is down included, in words;
+    empty if nothing is.
     """
 
     def __init__(

@@ -3,6 +3,6 @@
 See spec/behaviour#endpoints, spec/behaviour#upward-queues, spec/behaviour#usage-merging.
 
 It merges what SDKs post, puts it into the store's queues, and forwards it with retries to sinks that it
-declares and ``upstream`` implements. It imports ``model``, ``wire``, ``telemetry`` and the store's protocols,
-never ``upstream``. ``api``, ``admin`` and ``app`` may import it.
+declares and ``upstream`` implements. It imports ``model``, ``wire``, ``telemetry``, ``aio``, ``bounded``,
+``errors`` and the store's protocols, never ``upstream``. ``api``, ``admin`` and ``app`` may import it.
 """
