@@ -18,12 +18,10 @@ from tests.chaos.client_faults import head
 from tests.chaos.driver import ViolationError
 from tests.chaos.records import write_record
 from tests.chaos.world import Form, Usage, World, world
-from tests.support.log_scan import faults_of
 from tests.support.sdk_like import DEV, KEYS, SdkLike
 
 # What the memory budget allows (its least), and what the interpreter does not give back.
-_GROWTH: Final = 256 * 1024 * 1024
-_FILES_LEFT: Final = 64
+_GROWTH: Final = Usage(memory=256 * 1024 * 1024, files=64)
 _CONNECTING_AT_ONCE: Final = 200
 _MEBIBYTE: Final = 1024 * 1024
 
@@ -287,9 +285,8 @@ class Abuse:
             for kind in kinds:
                 seen.append(await self._one(kind, Attacker(self._world, client.headers, self._scale)))
                 tell(seen[-1])
-        log = self._world.members[0].proxy.log.read_text(encoding="utf-8", errors="replace")
-        if found := faults_of(log):
-            raise ViolationError(f"the log holds {found[:3]}")
+        if trouble := await self._world.trouble():
+            raise ViolationError(trouble)
         return seen
 
     async def _one(self, kind: Kind, attacker: Attacker) -> Seen:
@@ -310,7 +307,7 @@ class Abuse:
         if set(told["states"]) != {"200 ready"}:
             raise ViolationError(f"{name}: probes were answered {told['states']}")
         after = await self._settled(before)
-        if after.memory > before.memory + _GROWTH:
+        if after.exceeds(before, _GROWTH):
             raise ViolationError(f"{name}: {before} has become {after}")
         return Seen(
             kind=name,
@@ -337,12 +334,9 @@ class Abuse:
         """When the connections of the abuse are gone."""
         with suppress(TimeoutError):
             async with asyncio.timeout(15):
-                while self._world.resources().files > before.files + _FILES_LEFT:  # noqa: ASYNC110
+                while self._world.resources().files > before.files + _GROWTH.files:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
-        now = self._world.resources()
-        if now.files > before.files + _FILES_LEFT:
-            raise ViolationError(f"files: {before} has become {now}")
-        return now
+        return self._world.resources()
 
 
 @asynccontextmanager

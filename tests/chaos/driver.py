@@ -20,8 +20,7 @@ from tests.chaos.fault import Fault, Touches
 from tests.chaos.matrix import Cell, State
 from tests.chaos.truth import ENVIRONMENTS
 from tests.chaos.users import Complaints, Listener, Post, User
-from tests.chaos.world import Form, Member, Usage, World, figure, readiness, world
-from tests.support.log_scan import faults_of
+from tests.chaos.world import Form, Member, Usage, World, readiness, world
 from tests.support.sdk_like import KEYS
 
 CONVERGED_WITHIN: Final = 40.0
@@ -35,7 +34,7 @@ _TAKEN: Final = 1.5
 _ON_ITS_WAY: Final = 3.0
 _GROWTH: Final = Usage(memory=40 * 1024 * 1024, files=24)
 # A Cluster's client keeps open what a burst of commands has opened, up to a hundred for each node.
-_CLUSTER_FILES: Final = 300
+_CLUSTER_GROWTH: Final = Usage(memory=_GROWTH.memory, files=300)
 _MOST_AT_ONCE: Final = 3
 # In less, trouble need not have been noticed, and a change need not have arrived by another way.
 _LONG_ENOUGH: Final = 8.0
@@ -347,18 +346,10 @@ class Driver:
         return waiting, lost, twice
 
     async def _judge_rest(self, fresh: Usage) -> None:
-        for member in self._world.members:
-            if member.ended() is not None:
-                raise self._violation("the end", f"{member.name} ended with {member.ended()}")
-            failures = await figure(member.url, "ff_proxy_service_failures_total")
-            if failures:
-                raise self._violation("the end", f"{member.name} has had {failures:.0f} unexpected failures")
-            found = faults_of(member.proxy.log.read_text(encoding="utf-8", errors="replace"))
-            if found:
-                raise self._violation("the end", f"the log of {member.name} holds {found[:3]}")
+        if trouble := await self._world.trouble():
+            raise self._violation("the end", trouble)
         now = self._world.resources()
-        files = _CLUSTER_FILES if self._world.form is Form.CLUSTER else _GROWTH.files
-        if now.memory > fresh.memory + _GROWTH.memory or now.files > fresh.files + files:
+        if now.exceeds(fresh, _CLUSTER_GROWTH if self._world.form is Form.CLUSTER else _GROWTH):
             raise self._violation("the end", f"{fresh} has become {now}")
 
     def _judge_complaints(self, after: str) -> None:

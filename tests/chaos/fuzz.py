@@ -17,7 +17,7 @@ import msgspec
 from tests.chaos.bad_requests import BadRequests, Sent
 from tests.chaos.driver import ViolationError
 from tests.chaos.records import write_record
-from tests.chaos.world import Form, Usage, World, figure, world
+from tests.chaos.world import Form, Usage, World, world
 from tests.support.log_scan import faults_of
 from tests.support.sdk_like import DEV, KEYS, SdkLike
 
@@ -125,17 +125,12 @@ class Fuzz:
 
     async def _judge(self, before: Usage) -> None:
         member = self._world.members[0]
-        if member.ended() is not None:
-            raise ViolationError(
-                f"seed {self._seed}: ended with {member.ended()}: {member.proxy.last_words()}"
-            )
-        log = member.proxy.log.read_text(encoding="utf-8", errors="replace")
-        if found := faults_of(log):
-            raise ViolationError(f"seed {self._seed}: the log holds {found[:3]}")
-        if "process died" in log or await figure(member.url, "ff_proxy_service_failures_total"):
-            raise ViolationError(f"seed {self._seed}: something failed: {member.proxy.last_words()}")
+        if trouble := await self._world.trouble():
+            raise ViolationError(f"seed {self._seed}: {trouble}")
+        if "process died" in member.log():
+            raise ViolationError(f"seed {self._seed}: a process died: {member.proxy.last_words()}")
         after = self._world.resources()
-        if after.memory > before.memory + _GROWTH.memory or after.files > before.files + _GROWTH.files:
+        if after.exceeds(before, _GROWTH):
             raise ViolationError(f"seed {self._seed}: {before} has become {after}")
 
 

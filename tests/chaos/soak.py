@@ -21,7 +21,6 @@ from tests.chaos.driver import ViolationError
 from tests.chaos.records import write_record
 from tests.chaos.truth import ENVIRONMENTS
 from tests.chaos.world import Form, Usage, World, figure, world
-from tests.support.log_scan import faults_of
 from tests.support.sdk_like import KEYS, SdkLike
 
 _CLIENTS: Final = 40
@@ -67,8 +66,7 @@ class Soak:
         await self._churn(seconds * 2 / 3)
         end, tasks_end = self._world.resources(), await self._tasks()
         held = self._held()
-        found = faults_of(self._log())
-        failures = await figure(self._world.members[0].url, "ff_proxy_service_failures_total")
+        trouble = await self._world.trouble()
         report = SoakReport(
             form=self._world.form,
             seconds=round(time.monotonic() - began, 1),
@@ -83,9 +81,9 @@ class Soak:
             tasks_end=tasks_end,
             held=held,
         )
-        grown = end.memory > early.memory + _GROWTH.memory or end.files > early.files + _GROWTH.files
-        if grown or tasks_end > tasks_early + _TASKS or held > _HELD_SECONDS or found or failures:
-            raise ViolationError(f"{report}, failures: {failures:.0f}, in the log: {found[:3]}")
+        grown = end.exceeds(early, _GROWTH) or tasks_end > tasks_early + _TASKS
+        if grown or held > _HELD_SECONDS or trouble:
+            raise ViolationError(f"{report}; {trouble}")
         return report
 
     async def _churn(self, seconds: float) -> None:
@@ -158,7 +156,7 @@ class Soak:
         return max((line.get("processor_seconds", 0.0) for line in told), default=0.0)
 
     def _log(self) -> str:
-        return self._world.members[0].proxy.log.read_text(encoding="utf-8", errors="replace")
+        return self._world.members[0].log()
 
 
 async def soak(form: Form, seed: int, seconds: float, place: Path) -> SoakReport:

@@ -22,6 +22,7 @@ from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.chaos.truth import Truth
 from tests.integration.harness import Proxy, ProxyError, online_options, sandbox
+from tests.support.log_scan import faults_of
 from tests.support.metrics import metric_sum
 from tests.support.redis_server import RedisServer, redis_cluster, redis_sentinel, redis_server
 from tests.support.relay import Relay
@@ -95,6 +96,10 @@ class Member:
         process = self.proxy._process
         return None if process is None else process.returncode
 
+    def log(self) -> str:
+        """What it has logged in all its lives."""
+        return self.proxy.log.read_text(encoding="utf-8", errors="replace")
+
     def processes(self) -> list[int]:
         """The ids of all its processes that run."""
         return [pid for pid in (self.pid, *pids(self.proxy).values()) if alive(pid)]
@@ -143,6 +148,10 @@ class Usage(msgspec.Struct, frozen=True):
 
     memory: int
     files: int
+
+    def exceeds(self, before: "Usage", growth: "Usage") -> bool:
+        """Whether it is more than ``before`` by more than ``growth``."""
+        return self.memory > before.memory + growth.memory or self.files > before.files + growth.files
 
 
 class World:
@@ -200,6 +209,17 @@ class World:
                     memory += int(found["RssAnon"].split()[0]) * 1024
                     files += sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
         return Usage(memory, files)
+
+    async def trouble(self) -> str:
+        """What no run may end with: a member that has ended, has failed, or logs what is forbidden."""
+        for member in self.members:
+            if member.ended() is not None:
+                return f"{member.name} ended with {member.ended()}: {member.proxy.last_words()}"
+            if failures := await figure(member.url, "ff_proxy_service_failures_total"):
+                return f"{member.name} has had {failures:.0f} unexpected failures: {member.proxy.last_words()}"
+            if found := faults_of(member.log()):
+                return f"the log of {member.name} holds {found[:3]}"
+        return ""
 
     def waiting_usage(self) -> set[str]:
         """The flags of counts that wait in Redis, or that somebody took there and never settled."""
