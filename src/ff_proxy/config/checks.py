@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ff_proxy.config.addresses import HostPort, RedisAddress, RedisTopology
-from ff_proxy.config.declare import Mode, Option, Status, build, missing
+from ff_proxy.config.declare import Mode, Option, build, missing
 from ff_proxy.config.records import ROLES, ModeOptions
 from ff_proxy.config.settings import Settings
 from ff_proxy.config.spelling import near_miss
@@ -74,9 +74,8 @@ def warnings(settings: Settings) -> Iterator[str]:
     yield from _near_misses(settings)
     mode = mode_of(settings)
     for setting in settings:
-        flag, status = setting.option.flag, setting.option.status
-        if status is Status.IGNORED and settings.given(flag):
-            yield f"{flag} is ignored: it is accepted only for compatibility"
+        if setting.option.ignored and settings.given(setting.option.flag):
+            yield f"{setting.option.flag} is ignored: it is accepted only for compatibility"
     if mode in {Mode.ONLINE, Mode.GENERATE}:
         yield from _upstream_warnings(settings)
     if mode is not Mode.GENERATE:

@@ -36,20 +36,13 @@ class Mode(Enum):
     REPLICA = "replica"
 
 
-class Status(Enum):
-    """How far an option is supported."""
-
-    USED = "used"
-    IGNORED = "ignored"
-    """An option of the Go proxy that has no effect here."""
-
-
 @dataclass(frozen=True, slots=True)
 class Option(Generic[T]):
     """An option. ``meaning`` is its help text, without the full stop.
 
-    ``fallback`` names the option whose value applies if this one is not set. ``reloadable``: a new value
-    takes effect without a restart. ``in_files`` is false for the options that name files of options.
+    ``fallback`` names the option whose value applies if this one is not set. ``ignored``: one of the Go
+    proxy that has no effect here. ``reloadable``: a new value takes effect without a restart. ``in_files`` is
+    false for the options that name files of options.
     """
 
     flag: str
@@ -61,7 +54,7 @@ class Option(Generic[T]):
     required: bool = False
     aliases: tuple[str, ...] = ()
     variable: str = ""
-    status: Status = Status.USED
+    ignored: bool = False
     reloadable: bool = False
     fallback: str = ""
     in_files: bool = True

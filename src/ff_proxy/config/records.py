@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import Mode, Option, Status, group, option, options_of
+from ff_proxy.config.declare import Mode, Option, group, option, options_of
 from ff_proxy.config.sections import COMPATIBILITY, MODE, OPERATION, SECTIONS, SOURCES
 from ff_proxy.config.serving_options import (
     AbuseOptions,
@@ -232,22 +232,20 @@ class CompatibilityOptions:
         None,
         "One key for all environments, as in version 2 of the Go proxy: not supported yet, refused",
     )
-    pprof: bool = option(kinds.BOOLEAN, False, "Profiler of the Go proxy", status=Status.IGNORED)
+    pprof: bool = option(kinds.BOOLEAN, False, "Profiler of the Go proxy", ignored=True)
     gcp_profiler_enabled: bool = option(
-        kinds.BOOLEAN, False, "Google Cloud profiler of the Go proxy", status=Status.IGNORED
+        kinds.BOOLEAN, False, "Google Cloud profiler of the Go proxy", ignored=True
     )
-    redis_pool_size: str = option(
-        kinds.TEXT, "", "Size of the Go proxy's connection pool", status=Status.IGNORED
-    )
+    redis_pool_size: str = option(kinds.TEXT, "", "Size of the Go proxy's connection pool", ignored=True)
     metrics_stream_max_len: str = option(
-        kinds.TEXT, "", "Length of the Go proxy's usage stream in Redis", status=Status.IGNORED
+        kinds.TEXT, "", "Length of the Go proxy's usage stream in Redis", ignored=True
     )
     metrics_stream_read_concurrency: str = option(
         kinds.TEXT,
         "",
         "Readers of the Go proxy's usage stream in Redis",
         variable="METRIC_STREAM_READ_CONCURRENCY",
-        status=Status.IGNORED,
+        ignored=True,
     )
 
 

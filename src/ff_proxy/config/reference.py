@@ -5,7 +5,7 @@ from itertools import groupby
 from textwrap import fill
 from typing import Any, Final
 
-from ff_proxy.config.declare import Mode, Option, Status, always_required, missing, options_of
+from ff_proxy.config.declare import Mode, Option, always_required, missing, options_of
 from ff_proxy.config.records import ROLES
 from ff_proxy.config.settings import read_settings
 
@@ -123,5 +123,5 @@ def _remarks(option: Option[Any], required: _Required) -> Iterator[str]:
     modes = [mode.value for mode, flags in required.items() if option.flag in flags]
     if modes:
         yield f"required by {' and '.join(modes)} mode"
-    if option.status is Status.IGNORED:
+    if option.ignored:
         yield "ignored"
