@@ -216,7 +216,9 @@ class World:
             if member.ended() is not None:
                 return f"{member.name} ended with {member.ended()}: {member.proxy.last_words()}"
             if failures := await figure(member.url, "ff_proxy_service_failures_total"):
-                return f"{member.name} has had {failures:.0f} unexpected failures: {member.proxy.last_words()}"
+                return (
+                    f"{member.name} has had {failures:.0f} unexpected failures: {member.proxy.last_words()}"
+                )
             if found := faults_of(member.log()):
                 return f"the log of {member.name} holds {found[:3]}"
         return ""

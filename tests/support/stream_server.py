@@ -47,7 +47,9 @@ class StreamServer:
         send_buffer: bytes of the kernel's buffer for each stream, if a test wants it small.
     """
 
-    def __init__(self, hub: Hub, snapshots: FakeSnapshots, telemetry: Telemetry, secure: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, hub: Hub, snapshots: FakeSnapshots, telemetry: Telemetry, secure: ssl.SSLContext | None
+    ) -> None:
         self.hub = hub
         self.snapshots = snapshots
         self.telemetry = telemetry

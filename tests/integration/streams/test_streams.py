@@ -68,7 +68,9 @@ async def test_the_first_heartbeat_does_not_wait(snapshots: FakeSnapshots) -> No
             assert time.monotonic() - start < 10
 
 
-async def test_heartbeats_keep_coming_and_never_share_a_segment_with_an_event(snapshots: FakeSnapshots) -> None:
+async def test_heartbeats_keep_coming_and_never_share_a_segment_with_an_event(
+    snapshots: FakeSnapshots,
+) -> None:
     """Each read of the socket sees a heartbeat or events, as NODE needs it."""
     async with stream_server(snapshots, Intervals(heartbeat=0.2)) as server, await opened(server) as client:
         beats = events = 0

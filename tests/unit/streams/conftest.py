@@ -38,7 +38,9 @@ def lists() -> ListReads:
 
 
 @pytest.fixture
-async def hub(snapshots: FakeSnapshots, lists: ListReads, clock: FakeClock, telemetry: Telemetry) -> AsyncIterator[Hub]:
+async def hub(
+    snapshots: FakeSnapshots, lists: ListReads, clock: FakeClock, telemetry: Telemetry
+) -> AsyncIterator[Hub]:
     """The hub, running."""
     hub = Hub(snapshots, lists, clock, telemetry, random.Random(1))
     async with running(hub.run):

@@ -39,7 +39,9 @@ async def test_a_change_reaches_an_idle_stream_without_waiting(
     assert stream.transport.events == [("patch", "a", 2)]
 
 
-async def test_all_streams_are_given_the_same_bytes(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_all_streams_are_given_the_same_bytes(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """One shared object per event, whatever the number of streams."""
     streams = [open_fake(hub) for _ in range(1000)]
     await clock.advance(1.1)
@@ -50,7 +52,9 @@ async def test_all_streams_are_given_the_same_bytes(hub: Hub, snapshots: FakeSna
     assert len({id(data) for data in written}) == 1
 
 
-async def test_an_event_keeps_its_distance_from_a_heartbeat(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_an_event_keeps_its_distance_from_a_heartbeat(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """NODE loses an event that arrives together with a heartbeat: a slot lies between the writes."""
     stream = open_fake(hub)
     snapshots.put(config(flag("a", version=2), flag("b")))
@@ -60,7 +64,9 @@ async def test_an_event_keeps_its_distance_from_a_heartbeat(hub: Hub, snapshots:
     assert stream.transport.events == [("patch", "a", 2)]
 
 
-async def test_a_heartbeat_keeps_its_distance_from_an_event(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_a_heartbeat_keeps_its_distance_from_an_event(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """The other way round, and never in one write."""
     streams = [open_fake(hub) for _ in range(56)]
     version = 1
@@ -99,7 +105,9 @@ async def test_heartbeats_are_spread_over_the_period(hub: Hub, clock: FakeClock)
     assert max(beaten) <= 10
 
 
-async def test_a_burst_is_told_completely_in_bounded_writes(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_a_burst_is_told_completely_in_bounded_writes(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """Many changes go out in writes of about 1 KB, one per slot."""
     stream = open_fake(hub)
     await clock.advance(1)
@@ -111,7 +119,9 @@ async def test_a_burst_is_told_completely_in_bounded_writes(hub: Hub, snapshots:
     assert all(len(data) <= WRITE_LIMIT for data in stream.transport.writes[1:])
 
 
-async def test_a_stream_is_written_to_once_per_slot(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_a_stream_is_written_to_once_per_slot(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """Also when there is more to say."""
     stream = open_fake(hub)
     await clock.advance(1)
@@ -166,7 +176,9 @@ async def test_a_reader_that_takes_nothing_is_cut_off(
     assert 'reason="stalled"' in telemetry.exposition().decode()
 
 
-async def test_a_slow_reader_that_takes_something_stays(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_a_slow_reader_that_takes_something_stays(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """Being slow is no offence, and nothing is lost by it."""
     stream = open_fake(hub)
     for version in range(2, 8):
@@ -179,7 +191,9 @@ async def test_a_slow_reader_that_takes_something_stays(hub: Hub, snapshots: Fak
     assert stream.transport.events[-1] == ("patch", "a", 7)
 
 
-async def test_nobody_hears_of_another_environment(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_nobody_hears_of_another_environment(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """Neither live nor replayed."""
     snapshots.put(config(flag("secret"), environment=OTHER, keys=("other",)))
     here, there = open_fake(hub), open_fake(hub, OTHER)
@@ -212,7 +226,9 @@ async def test_a_revoked_key_ends_its_streams_and_no_others(
     assert 'reason="revoked"} 1.0' in telemetry.exposition().decode()
 
 
-async def test_a_removed_environment_ends_its_streams(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_a_removed_environment_ends_its_streams(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """And only those; a new life of the environment starts without a past."""
     snapshots.put(config(flag("x"), environment=OTHER, keys=("other",)))
     here, there = open_fake(hub), open_fake(hub, OTHER)
@@ -303,7 +319,9 @@ async def test_a_drain_cuts_off_who_does_not_take_the_goodbye(hub: Hub, clock: F
     assert stuck.transport.ended() == "aborted"
 
 
-async def test_requests_get_their_turn_during_a_broadcast(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_requests_get_their_turn_during_a_broadcast(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """Streams are served in slices: one turn of the loop reaches a hundred at most."""
     streams = [open_fake(hub) for _ in range(1000)]
     await clock.advance(1.1)

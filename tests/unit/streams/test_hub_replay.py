@@ -17,7 +17,9 @@ from tests.support.streams import HEAD, HEARTBEAT, FakeSnapshots, open_fake, run
 SLOT = Intervals().slot
 
 
-async def test_recent_events_are_replayed_to_a_new_stream(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_recent_events_are_replayed_to_a_new_stream(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """PY, NODE and others do not fetch when they connect: they are told what they missed."""
     snapshots.put(config(flag("a", version=2), flag("b")))
     snapshots.put(config(flag("a", version=3)))
@@ -121,7 +123,9 @@ async def test_a_client_sdk_with_an_older_token_gets_one_event(
 ) -> None:
     """One that makes it fetch everything once, whether there is a segment or not (spec/sdk-wire#trap-53)."""
     snapshots.remove(ENVIRONMENT)
-    newly_loaded(snapshots, clock, *(flag(f"flag-{number}") for number in range(9)), segment("beta", version=4))
+    newly_loaded(
+        snapshots, clock, *(flag(f"flag-{number}") for number in range(9)), segment("beta", version=4)
+    )
     stream = open_fake(hub, token=b"old", issued_at=0, client=True)
     await clock.advance(SLOT)
     assert stream.transport.events == [("patch", "beta", 4)]
@@ -146,7 +150,9 @@ async def test_that_event_is_sent_whatever_changes_before_it(
     assert len(stream.transport.events) == 1
 
 
-async def test_what_is_older_than_the_token_is_not_replayed(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_what_is_older_than_the_token_is_not_replayed(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """The SDK authenticated, then fetched, then opened the stream."""
     snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.advance(10)
@@ -161,7 +167,9 @@ async def test_what_is_older_than_the_token_is_not_replayed(hub: Hub, snapshots:
     assert old.transport.events == [("patch", "a", 2), ("patch", "b", 2)]
 
 
-async def test_news_goes_before_the_rest_of_everything(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+async def test_news_goes_before_the_rest_of_everything(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
     """A change is not held up by catching up, and its item is not patched when it is gone."""
     names = [f"flag-{number:02}" for number in range(60)]
     held = config(*map(flag, names))
