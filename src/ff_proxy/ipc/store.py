@@ -195,13 +195,19 @@ class IpcTargets:
         key = (environment, target.identifier)
         now = milliseconds(self._clock)
         request = messages.PutTarget(environment, target, keep_attributes)
+        pending = self._pending.get(key)
+        if pending is not None and keep_attributes:
+            # The sync process does not have the attributes that are to stay yet.
+            kept = msgspec.structs.replace(target, attributes=pending.target.attributes)
+            request = messages.PutTarget(environment, kept, pending.keep_attributes)
         try:
             await self._client.call(request, None)
         except StoreUnavailable:
             # A late write must not replace a newer one from another worker.
             self._add_pending(key, msgspec.structs.replace(request, described_at=now))
             raise
-        self._pending.pop(key)
+        if self._pending.get(key) is pending:
+            self._pending.pop(key)
 
     async def flush_pending(self) -> None:
         """Send pending writes; raises ``StoreUnavailable``."""

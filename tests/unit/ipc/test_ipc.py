@@ -1,6 +1,7 @@
 """A worker sees the sync process's store, and knows without asking when it moved."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -298,6 +299,30 @@ async def test_what_is_handed_over_late_takes_the_place_of_nothing_newer(pair: P
     await pair.targets.put_late(ENVIRONMENT, Target("ana", "third"), newest)
     await pair.worker.targets.flush_pending()
     assert await pair.worker.targets.get(ENVIRONMENT, "ana") == Target("ana", "third")
+
+
+@pytest.mark.parametrize("still_away", [True, False])
+async def test_attributes_that_wait_for_the_sync_process_are_kept(pair: Pair, *, still_away: bool) -> None:
+    """Whoever says nothing of attributes keeps those too that could not be handed over yet."""
+    await pair.worker.targets.put(ENVIRONMENT, Target("ana", "Ana", {"plan": "free"}))
+    assert await pair.worker.targets.get(ENVIRONMENT, "ana") is not None
+    put = pair.store.targets.put
+
+    async def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("away")
+
+    pair.store.targets.put = away  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        await pair.worker.targets.put(ENVIRONMENT, Target("ana", "Ana", {"plan": "gold"}))
+    with contextlib.ExitStack() as stack:
+        if still_away:
+            stack.enter_context(pytest.raises(StoreUnavailable))
+        else:
+            pair.store.targets.put = put  # type: ignore[method-assign]
+        await pair.worker.targets.put(ENVIRONMENT, Target("ana", "Anna"), keep_attributes=True)
+    pair.store.targets.put = put  # type: ignore[method-assign]
+    await pair.worker.targets.flush_pending()
+    assert await pair.worker.targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"plan": "gold"})
 
 
 @pytest.mark.parametrize(
