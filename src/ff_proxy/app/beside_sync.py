@@ -18,7 +18,9 @@ async def open_beside_sync(role: Worker, context: ProcessContext, stack: AsyncEx
     """The sync process's store."""
     runtime = role.runtime
     store = await stack.enter_async_context(
-        IpcStore(runtime.socket, runtime.generations, context.clock, context.shares)
+        IpcStore(
+            runtime.socket, runtime.generations, context.clock, context.shares, context.telemetry.dropped
+        )
     )
 
     def follow(loaded: LoadedEnvironments) -> Source:

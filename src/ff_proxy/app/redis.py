@@ -94,7 +94,9 @@ async def open_redis_beside_sync(
     runtime = role.runtime
     redis = await stack.enter_async_context(redis_store(role.store, context))
     sync = await stack.enter_async_context(
-        IpcStore(runtime.socket, runtime.generations, context.clock, context.shares)
+        IpcStore(
+            runtime.socket, runtime.generations, context.clock, context.shares, context.telemetry.dropped
+        )
     )
     configs = ConfigsBesideSync(redis.configs, sync.configs, lambda: sync.standalone)
 

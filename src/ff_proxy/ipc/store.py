@@ -34,7 +34,7 @@ class IpcStore:
     """The store for a worker: it reads environments, and passes on what SDKs send.
 
     ``async with`` keeps it connected. While the sync process is down, calls wait a moment (see ``IpcClient``)
-    and then raise ``StoreUnavailable``.
+    and then raise ``StoreUnavailable``. ``dropped`` gives the counters of dropped entries.
     """
 
     def __init__(
@@ -43,12 +43,13 @@ class IpcStore:
         generations: SharedGenerations,
         clock: Clock,
         shares: MemoryShares = LEAST_SHARES,
+        dropped: Callable[[str], Callable[[int], object]] = lambda _: lambda _: None,
     ) -> None:
         client = IpcClient(path, clock)
         self._client = client
         self._last_state: messages.State | None = None
         self.configs: Final = IpcConfigs(client)
-        self.targets: Final = IpcTargets(client, generations, clock, shares)
+        self.targets: Final = IpcTargets(client, generations, clock, shares, dropped)
         self.usage: Final = IpcUsage(client)
         self.registrations: Final = IpcRegistrations(client)
         self.secrets: Final = IpcSecrets(client)
@@ -148,16 +149,25 @@ class IpcTargets:
     """
 
     def __init__(
-        self, client: IpcClient, generations: SharedGenerations, clock: Clock, shares: MemoryShares
+        self,
+        client: IpcClient,
+        generations: SharedGenerations,
+        clock: Clock,
+        shares: MemoryShares,
+        dropped: Callable[[str], Callable[[int], object]],
     ) -> None:
         self._client = client
         self._last_state: messages.State | None = None
         self._generations = generations
         self._clock = clock
         self._cache: BoundedMap[_Key, _Read] = BoundedMap(
-            shares.targets, lambda key, read: _READ_BYTES + entry_cost(key, read.found)
+            shares.targets,
+            lambda key, read: _READ_BYTES + entry_cost(key, read.found),
+            dropped("targets"),
         )
-        self._pending: BoundedMap[_Key, messages.PutTarget] = BoundedMap(shares.pending_writes)
+        self._pending: BoundedMap[_Key, messages.PutTarget] = BoundedMap(
+            shares.pending_writes, dropped=dropped("pending_writes")
+        )
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``."""

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ff_proxy.errors import StoreRefused, StoreUnavailable
@@ -20,6 +21,7 @@ from ff_proxy.ipc import (
 )
 from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
+from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey
@@ -299,6 +301,26 @@ async def test_what_is_handed_over_late_takes_the_place_of_nothing_newer(pair: P
     await pair.targets.put_late(ENVIRONMENT, Target("ana", "third"), newest)
     await pair.worker.targets.flush_pending()
     assert await pair.worker.targets.get(ENVIRONMENT, "ana") == Target("ana", "third")
+
+
+async def test_what_finds_no_room_at_a_worker_is_counted(pair: Pair) -> None:
+    """Of what was read, and of what could not be handed over."""
+    telemetry = null_telemetry()
+    shares = msgspec.structs.replace(LEAST_SHARES, targets=5_000, pending_writes=5_000)
+    async with IpcStore(pair.socket, pair.generations, pair.clock, shares, telemetry.dropped) as worker:
+        for number in range(5):
+            await worker.targets.put(ENVIRONMENT, Target(f"t{number}", "x" * 1_000))
+            await worker.targets.get(ENVIRONMENT, f"t{number}")
+
+        async def away(*_: object, **__: object) -> None:
+            raise StoreUnavailable("away")
+
+        pair.store.targets.put = away  # type: ignore[method-assign]
+        for number in range(5):
+            with pytest.raises(StoreUnavailable):
+                await worker.targets.put(ENVIRONMENT, Target(f"t{number}", "y" * 1_000))
+    for container in ("targets", "pending_writes"):
+        assert telemetry.metrics.entries_dropped.labels(container)._value.get() > 0
 
 
 @pytest.mark.parametrize("still_away", [True, False])
