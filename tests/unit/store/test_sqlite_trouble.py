@@ -18,11 +18,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.errors import StartupError, StoreError, StoreUnusable
+from ff_proxy.model.environment import Domain
 from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey
-from ff_proxy.store.protocol import PutItem, Registration
+from ff_proxy.store.protocol import DropItem, PutItem, Registration
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.telemetry import Telemetry, null_telemetry
@@ -149,6 +150,34 @@ async def test_the_file_is_brought_up_to_date_as_soon_as_there_is_room(tmp_path:
         assert await again.usage.pending() == {ENVIRONMENT: 1}
 
 
+async def test_what_changed_when_is_known_after_a_full_disk_and_a_restart(tmp_path: Path) -> None:
+    """What changed before, meanwhile and since, and the order in which items vanished."""
+    clock = FakeClock()
+    async with opened(tmp_path, clock=clock) as store:
+        await store.configs.replace(config(*map(flag, ("same", "z", "m", "a"))))
+        for name in ("z", "m"):
+            await clock.advance(1)
+            await store.configs.apply(ENVIRONMENT, DropItem(Domain.FLAG, name))
+    async with opened(tmp_path, "two", clock=clock) as store:
+        pages = await store._database.run(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
+        await store._database.run(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+        await clock.advance(1)
+        await store.configs.apply(ENVIRONMENT, PutItem(flag("big", description="x" * 100_000)))
+        await clock.advance(1)
+        await store.configs.apply(ENVIRONMENT, DropItem(Domain.FLAG, "a"))
+        await store._database.run(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchone())
+        await clock.advance(1)
+        await store.configs.apply(ENVIRONMENT, PutItem(flag("late")))
+        assert not store.configs._copy.behind
+    async with opened(tmp_path, "three", clock=clock) as again:
+        recent = await again.configs.recent(ENVIRONMENT, clock.wall() - 120)
+        assert [entry.change.identifier for entry in recent] == ["z", "m", "big", "a", "late"]
+        assert [clock.wall() - entry.at for entry in recent] == [4, 3, 2, 1, 0]
+        held = await again.configs.environment(ENVIRONMENT)
+        assert held is not None
+        assert list(held.retired) == ["flag:z", "flag:m", "flag:a"]
+
+
 async def test_targets_of_a_full_disk_are_in_the_file_when_there_is_room(tmp_path: Path) -> None:
     """Those too that memory would have let go meanwhile."""
     async with opened(tmp_path, shares=msgspec.structs.replace(LEAST_SHARES, targets=120_000)) as store:
@@ -188,7 +217,7 @@ LIMITED = textwrap.dedent("""
     from pathlib import Path
     from ff_proxy.model.target import Target
     from ff_proxy.model.usage import UsageCount, UsageKey
-    from ff_proxy.store.protocol import PutItem, Registration
+    from ff_proxy.store.protocol import DropItem, PutItem, Registration
     from ff_proxy.store.sqlite import SqliteStore
     from ff_proxy.telemetry import null_telemetry
     from tests.support.clock import FakeClock

@@ -44,6 +44,8 @@ class SqliteConfigs:
         self._environments: dict[EnvironmentId, EnvironmentConfig] = {}
         # What readers see: data that is not in the file yet would be lost in a restart.
         self._visible: dict[EnvironmentId, EnvironmentConfig] = {}
+        # When which item changed, by its ``retired_name``, for the case that everything is written anew.
+        self._times: dict[EnvironmentId, dict[str, float]] = {}
         self._changed: dict[EnvironmentId, float] = {}
         self._statuses: dict[EnvironmentId, UpstreamStatus] = {}
         self._feed = Feed()
@@ -52,7 +54,8 @@ class SqliteConfigs:
 
     async def load(self) -> None:
         """Read every environment from the file."""
-        self._changed = dict(await self._database.run(_read_last_changes))
+        self._times = await self._database.run(_read_times)
+        self._changed = {name: max(times.values()) for name, times in self._times.items()}
         for config in await self._database.run(read_all):
             self._counter += 1
             revision = Revision(self._epoch, self._counter)
@@ -105,6 +108,7 @@ class SqliteConfigs:
         async with self._writing:
             self._statuses.pop(environment, None)
             self._changed.pop(environment, None)
+            self._times.pop(environment, None)
             if self._environments.pop(environment, None) is None:
                 return
 
@@ -147,6 +151,7 @@ class SqliteConfigs:
 
         if old is not None and rows:
             self._changed[new.id] = now
+            self._note_times(new.id, rows, forgotten)
         # Memory first: if the file is behind, the next write writes everything in memory.
         self._environments[new.id] = committed
         try:
@@ -157,15 +162,24 @@ class SqliteConfigs:
         self._feed.publish(Notice(new.id, revision))
         return revision
 
+    def _note_times(
+        self, environment: EnvironmentId, rows: Sequence[_ItemRow], forgotten: Sequence[tuple[str, str, str]]
+    ) -> None:
+        times = self._times.setdefault(environment, {})
+        times.update({_name(domain, identifier): at for _, domain, identifier, _, _, _, at in rows})
+        for _, domain, identifier in forgotten:
+            times.pop(_name(domain, identifier), None)
+
     def _all_rows(self) -> Work:
-        configs = list(self._environments.values())
+        configs = [(config, dict(self._times.get(name, {}))) for name, config in self._environments.items()]
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM environments")
             connection.execute("DELETE FROM items")
-            for config in configs:
+            for config, times in configs:
                 _write_environment(connection, config)
-                _write_items(connection, _changed_rows(None, config, 0.0))
+                rows = _changed_rows(None, config, 0.0)
+                _write_items(connection, ((*row[:6], times.get(_name(row[1], row[2]), 0.0)) for row in rows))
 
         return write
 
@@ -211,9 +225,16 @@ def _forgotten_rows(old: EnvironmentConfig | None, new: EnvironmentConfig) -> It
             yield (new.id, domain, identifier)
 
 
-def _read_last_changes(connection: sqlite3.Connection) -> list[tuple[EnvironmentId, float]]:
-    rows = connection.execute("SELECT environment, max(changed) FROM items GROUP BY environment")
-    return [(EnvironmentId(environment), changed) for environment, changed in rows]
+def _name(domain: str, identifier: str) -> str:
+    return retired_name(_DOMAINS[domain], identifier)
+
+
+def _read_times(connection: sqlite3.Connection) -> dict[EnvironmentId, dict[str, float]]:
+    times: dict[EnvironmentId, dict[str, float]] = {}
+    rows = connection.execute("SELECT environment, domain, identifier, changed FROM items WHERE changed > 0")
+    for environment, domain, identifier, changed in rows:
+        times.setdefault(EnvironmentId(environment), {})[_name(domain, identifier)] = changed
+    return times
 
 
 def read_all(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
