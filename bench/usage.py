@@ -10,7 +10,7 @@ from bench.common.results import Column, Row, Table
 from bench.common.turns import in_turns
 from bench.posts import usage_body
 from ff_proxy.usage.write_buffer import WriteBuffer
-from ff_proxy.wire.usage_reader import read_usage
+from tests.support.usage_body import read_usage
 
 _ENVIRONMENT = Made("usage", 1).id
 _ABOUT = (

@@ -29,8 +29,8 @@ from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
 from ff_proxy.wire.sdk import read_auth_request, read_target_header, write_claims
 from ff_proxy.wire.stored import MAX_ATTRIBUTES_BYTES, DescribedTarget, encode_row, read_row
 from ff_proxy.wire.usage import encode_count, encode_target
-from ff_proxy.wire.usage_reader import read_usage
 from ff_proxy.wire.values import MAX_DEPTH, clean, decode_json
+from tests.support.usage_body import read_usage
 
 ENVIRONMENT = EnvironmentId("e")
 

@@ -17,15 +17,13 @@ from ff_proxy.model.environment import (
     EnvironmentConfig,
     EnvironmentInfo,
     Item,
-    RecentChange,
     Revision,
-    UpstreamStatus,
 )
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageTarget
-from ff_proxy.store.protocol import Notice, Registration, UsageLease
+from ff_proxy.store.protocol import Registration
 
 _LENGTH: Final = 4
 _MAX_FRAME_BYTES: Final = 512 * 1024 * 1024
@@ -246,37 +244,3 @@ def difference(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Environ
     return EnvironmentDelta(
         old is None, new.info, new.revision, new.keys, new.since, changed, gone[0], gone[1], new.retired
     )
-
-
-__all__ = [
-    "NOTICES",
-    "AddRegistration",
-    "CheckKey",
-    "Environment",
-    "EnvironmentDelta",
-    "Environments",
-    "Failure",
-    "GetSecret",
-    "GetState",
-    "GetTarget",
-    "MergeUsage",
-    "Notice",
-    "PutTarget",
-    "Recent",
-    "RecentChange",
-    "Request",
-    "RequestMessage",
-    "ResponseMessage",
-    "State",
-    "Statuses",
-    "UpstreamStatus",
-    "UsageLease",
-    "Watch",
-    "decode",
-    "decode_request",
-    "decode_response",
-    "difference",
-    "encode",
-    "read_frame",
-    "write_frame",
-]

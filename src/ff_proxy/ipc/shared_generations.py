@@ -55,13 +55,8 @@ class SharedGenerations:
         """Count a write to an environment, before it is announced."""
         self._counters[_environment_slot(environment)] += 1
 
-    def target(self, environment: EnvironmentId, identifier: str) -> int:
-        """The counter of a target's writes."""
-        count: int = self._counters[_target_slot(environment, identifier)]
-        return count
-
     def target_reader(self, environment: EnvironmentId, identifier: str) -> Callable[[], int]:
-        """A fast reader of ``target``."""
+        """A fast reader of the counter of a target's writes."""
         return partial(self._counters.__getitem__, _target_slot(environment, identifier))
 
     def bump_target(self, environment: EnvironmentId, identifier: str) -> None:

@@ -91,7 +91,6 @@ class IpcConfigs:
 
     def __init__(self, client: IpcClient) -> None:
         self._client = client
-        self._last_state: messages.State | None = None
         self._held: dict[EnvironmentId, EnvironmentConfig] = {}
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
@@ -157,7 +156,6 @@ class IpcTargets:
         dropped: Callable[[str], Callable[[int], object]],
     ) -> None:
         self._client = client
-        self._last_state: messages.State | None = None
         self._generations = generations
         self._clock = clock
         self._cache: BoundedMap[_Key, _Read] = BoundedMap(
@@ -240,7 +238,6 @@ class IpcUsage:
 
     def __init__(self, client: IpcClient) -> None:
         self._client = client
-        self._last_state: messages.State | None = None
 
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """See ``UsageQueue``."""
@@ -255,7 +252,6 @@ class IpcRegistrations:
 
     def __init__(self, client: IpcClient) -> None:
         self._client = client
-        self._last_state: messages.State | None = None
 
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``."""
@@ -268,7 +264,6 @@ class IpcSecrets:
 
     def __init__(self, client: IpcClient) -> None:
         self._client = client
-        self._last_state: messages.State | None = None
 
     async def auth_secret(self, candidate: Secret) -> Secret:
         """See ``SecretStore``; the sync process always has one."""

@@ -167,14 +167,6 @@ class _Entries:
         self._bad += 1
 
 
-def read_usage(body: bytes, environment: EnvironmentId, received: int) -> UsageReport:
-    """Parse a whole body; see ``UsageReader`` for arguments and errors."""
-    reader = UsageReader(environment, received)
-    first, last = reader.feed(body), reader.finish()
-    counts = first.counts + last.counts
-    return UsageReport(counts, first.targets + last.targets, _labels(counts), first.bad + last.bad)
-
-
 def steps(piece: bytes) -> Iterator[bytes]:
     """Split a piece of a body into steps of ``STEP_BYTES``."""
     return (piece[start : start + STEP_BYTES] for start in range(0, len(piece), STEP_BYTES))
@@ -253,7 +245,7 @@ def _whole_number(value: object) -> int | None:
     return int(value)
 
 
-def _labels(counts: list[UsageCount] | tuple[UsageCount, ...]) -> SdkLabels:
+def _labels(counts: list[UsageCount]) -> SdkLabels:
     if not counts:
         return SdkLabels()
     texts = dict(counts[0].key.attributes)

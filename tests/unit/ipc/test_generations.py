@@ -93,12 +93,12 @@ def test_generations_are_counted_apart() -> None:
     other = EnvironmentId("00000000-0000-4000-8000-000000000002")
     with SharedGenerations() as generations:
         generations.bump_target(ENVIRONMENT, "ana")
-        assert generations.target(ENVIRONMENT, "ana") == 1
-        assert generations.target(other, "ana") == 0
+        assert generations.target_reader(ENVIRONMENT, "ana")() == 1
+        assert generations.target_reader(other, "ana")() == 0
         generations.bump_environment(other)
         assert (generations.environment(other), generations.environment(ENVIRONMENT)) == (1, 0)
         generations.bump_all()
-        assert generations.target(ENVIRONMENT, "ana") == 2
+        assert generations.target_reader(ENVIRONMENT, "ana")() == 2
         assert generations.environment(ENVIRONMENT) == 1
 
 

@@ -11,7 +11,8 @@ from ff_proxy.errors import RequestError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.wire.usage import SdkLabels, UsageReport, write_usage
-from ff_proxy.wire.usage_reader import MAX_ENTRY_BYTES, read_usage
+from ff_proxy.wire.usage_reader import MAX_ENTRY_BYTES
+from tests.support.usage_body import read_usage
 
 ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
 NOW = 1_700_000_000_000

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ff_proxy.errors import RequestError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageTarget
-from ff_proxy.wire.usage_reader import MAX_ENTRY_BYTES, STEP_BYTES, UsageReader, read_usage
+from ff_proxy.wire.usage_reader import MAX_ENTRY_BYTES, STEP_BYTES, UsageReader
+from tests.support.usage_body import read_usage
 
 ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
 NOW = 1_700_000_000_000
