@@ -7,7 +7,7 @@ from ff_proxy.api.ports import LoadedEnvironments
 from ff_proxy.app.backend import Backend, Source
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.roles import Worker
-from ff_proxy.ipc import IpcStore, SyncState
+from ff_proxy.ipc import IpcStore, SharedGenerations, SyncState
 from ff_proxy.ipc.generation_freshness import GenerationFreshness
 
 # A sync process that died is started again at once.
@@ -24,7 +24,7 @@ async def open_beside_sync(role: Worker, context: ProcessContext, stack: AsyncEx
     )
 
     def follow(loaded: LoadedEnvironments) -> Source:
-        return sync_source(store, loaded, context)
+        return sync_source(store, loaded, runtime.generations, context)
 
     return Backend(
         store=store,
@@ -34,9 +34,11 @@ async def open_beside_sync(role: Worker, context: ProcessContext, stack: AsyncEx
     )
 
 
-def sync_source(store: IpcStore, loaded: LoadedEnvironments, context: ProcessContext) -> Source:
+def sync_source(
+    store: IpcStore, loaded: LoadedEnvironments, shared: SharedGenerations, context: ProcessContext
+) -> Source:
     """The sync process, as a source."""
-    state = SyncState(store, loaded, context.clock)
+    state = SyncState(store, loaded, shared, context.clock)
     return Source(
         services=[state],
         readiness=state.readiness,

@@ -101,7 +101,7 @@ async def open_redis_beside_sync(
     configs = ConfigsBesideSync(redis.configs, sync.configs, lambda: sync.standalone)
 
     def follow(loaded: LoadedEnvironments) -> Source:
-        source = sync_source(sync, loaded, context)
+        source = sync_source(sync, loaded, runtime.generations, context)
         return replace(
             source,
             services=[*source.services, redis.recovery],

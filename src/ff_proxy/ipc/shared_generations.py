@@ -1,4 +1,4 @@
-"""Counters in shared memory: one process counts its writes, others see at once that something changed.
+"""Facts in shared memory: one process counts its writes, others see at once that something changed.
 
 A counter is eight aligned bytes, written by one process only; readers compare for equality. Several
 environments or targets may share a counter, which costs only an unnecessary check.
@@ -17,17 +17,19 @@ from ff_proxy.model.keys import EnvironmentId
 _ENVIRONMENTS: Final = 1024
 _TARGETS: Final = 8192
 _BYTES: Final = 8
+# Behind the counters.
+_READY: Final = _ENVIRONMENTS + _TARGETS
 
 
 class SharedGenerations:
     """Memory shared with children that are forked later.
 
     The sync process increments; after a restart it calls ``bump_all``, since its last writes may be
-    uncounted. Workers compare.
+    uncounted. Workers compare, and mark that the proxy has been ready.
     """
 
     def __init__(self) -> None:
-        self._page = mmap.mmap(-1, (_ENVIRONMENTS + _TARGETS) * _BYTES)
+        self._page = mmap.mmap(-1, (_READY + 1) * _BYTES)
         self._counters: memoryview = memoryview(self._page).cast("Q")
 
     def __enter__(self) -> Self:
@@ -62,6 +64,15 @@ class SharedGenerations:
     def bump_target(self, environment: EnvironmentId, identifier: str) -> None:
         """Count a write to a target."""
         self._counters[_target_slot(environment, identifier)] += 1
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether some process of this proxy has been ready."""
+        return bool(self._counters[_READY])
+
+    def mark_ready(self) -> None:
+        """Tell all processes of this proxy, also those that start later, that it has been ready."""
+        self._counters[_READY] = 1
 
     def bump_all(self) -> None:
         """Invalidate everything."""

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.ipc.messages import State
+from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.ipc.store import IpcStore
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
@@ -26,16 +27,20 @@ class _LoadedEnvironments(Protocol):
 class SyncState:
     """The service that polls the sync process's state and sends it pending writes.
 
-    A worker is ready once the sync process is ready and everything that it had is loaded here. After that, a
-    failure of the sync process makes it degraded, never unready (spec/behaviour#readiness).
+    A worker is ready once the sync process has been ready, for any worker, and everything that it holds is
+    loaded here. After that, a failure of the sync process makes it degraded, never unready
+    (spec/behaviour#readiness).
     """
 
     name = "sync state"
 
-    def __init__(self, store: IpcStore, loaded: _LoadedEnvironments, clock: Clock) -> None:
+    def __init__(
+        self, store: IpcStore, loaded: _LoadedEnvironments, shared: SharedGenerations, clock: Clock
+    ) -> None:
         self.ready = asyncio.Event()
         self._store = store
         self._loaded = loaded
+        self._shared = shared
         self._clock = clock
         self._last_state: State | None = None
         self._away = False
@@ -51,11 +56,16 @@ class SyncState:
         try:
             self._last_state = await self._store.state()
             await self._store.targets.flush_pending()
+            self._away = False
         except StoreUnavailable:
             self._away = True
+        if self._last_state is None:
             return
-        self._away = False
-        if self._last_state.readiness.ready and not self._missing(self._last_state.held):
+        if self._last_state.readiness.ready:
+            self._shared.mark_ready()
+        # A new sync process looks again for what its predecessor had; what that held is served meanwhile.
+        held = self._last_state.held
+        if held and self._shared.was_ready and not self._missing(held):
             self.ready.set()
 
     def readiness(self) -> Readiness:

@@ -244,7 +244,7 @@ async def test_a_worker_is_ready_once_both_have_loaded_and_stays_so(pair: Pair) 
     """The sync process decides, the worker catches up; afterwards only degraded."""
     loaded = Loaded()
     clock = FakeClock()
-    state = SyncState(pair.worker, loaded, clock)
+    state = SyncState(pair.worker, loaded, pair.generations, clock)
     assert not state.readiness().ready
     assert state.environments() == frozenset()
     await state.poll()
@@ -263,6 +263,50 @@ async def test_a_worker_is_ready_once_both_have_loaded_and_stays_so(pair: Pair) 
     assert state.readiness() == Readiness(loaded=1, degraded=("key: not tried yet",))
 
 
+async def test_a_worker_that_loads_while_the_sync_process_begins_anew_is_ready(pair: Pair) -> None:
+    """Another worker has seen it ready: what it held then is complete."""
+    loaded = Loaded()
+    first, late = (SyncState(pair.worker, loaded, pair.generations, FakeClock()) for _ in range(2))
+    held = frozenset([ENVIRONMENT])
+    pair.state = State(Readiness(pending=("key: not tried yet",)), frozenset(), held)
+    loaded.names.add(ENVIRONMENT)
+    await first.poll()
+    assert not first.readiness().ready
+    pair.state = State(Readiness(loaded=1), held, held)
+    await first.poll()
+    pair.state = State(Readiness(pending=("key: not tried yet",)), frozenset(), held)
+    loaded.names.clear()
+    await late.poll()
+    assert not late.readiness().ready
+    loaded.names.add(ENVIRONMENT)
+    await late.poll()
+    assert late.readiness() == Readiness(loaded=1, degraded=("key: not tried yet",))
+
+
+async def test_a_worker_that_has_loaded_is_ready_though_the_sync_process_died_before_it_said_so(
+    tmp_path: Path,
+) -> None:
+    """It had told another worker only."""
+    pair = Pair(tmp_path)
+    clock = FakeClock()
+    loaded = Loaded()
+    held = frozenset([ENVIRONMENT])
+    with pair.generations:
+        async with IpcStore(pair.socket, pair.generations, clock) as worker:
+            state = SyncState(worker, loaded, pair.generations, clock)
+            async with pair.serving():
+                pair.state = State(Readiness(pending=("key: not tried yet",)), frozenset(), held)
+                await clock.advance(1)
+                await state.poll()
+            await until(lambda: worker._client._connection is None)
+            pair.generations.mark_ready()
+            loaded.names.add(ENVIRONMENT)
+            await clock.advance(4)
+            await state.poll()
+            assert state.readiness().ready
+            assert "not reachable" in state.readiness().degraded[0]
+
+
 async def test_a_sync_process_that_is_away_makes_a_worker_degraded(tmp_path: Path) -> None:
     """Not unready: it serves what it has."""
     pair = Pair(tmp_path)
@@ -271,7 +315,7 @@ async def test_a_sync_process_that_is_away_makes_a_worker_degraded(tmp_path: Pat
     loaded = Loaded()
     loaded.names.add(ENVIRONMENT)
     pair.state = State(Readiness(loaded=1), frozenset([ENVIRONMENT]), frozenset([ENVIRONMENT]))
-    state = SyncState(worker, loaded, clock)
+    state = SyncState(worker, loaded, pair.generations, clock)
     with pair.generations:
         async with worker:
             async with pair.serving():
