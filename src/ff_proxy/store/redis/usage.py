@@ -14,7 +14,7 @@ from ff_proxy.store.protocol import UsageLease
 from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.connection import Argument, Connection, Script
 from ff_proxy.store.redis.errors import translated
-from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.keys import Keys, encoded
 from ff_proxy.store.redis.shared_set import SharedSet
 from ff_proxy.telemetry import OnceLog
 
@@ -35,7 +35,8 @@ class RedisUsageQueue:
 
     Nothing new is taken while Redis has used most of the memory that it may use.
 
-    What was sent and not answered is sent once more, under the same name: it counts once.
+    A merge without an answer is sent once more under the same name, and counts once. If that is not answered
+    either, ``merge`` raises, and what the caller merges later counts again if one of the two was executed.
     """
 
     def __init__(self, connection: Connection, keys: Keys, budget: int, once: OnceLog) -> None:
@@ -161,7 +162,7 @@ def _entries(counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> It
     for entry in counts:
         yield from (_encode(entry.key), str(entry.count), str(entry.timestamp))
     for target in targets:
-        yield from (target.identifier.encode("utf-8", "surrogatepass"), _encode(target))
+        yield from (encoded(target.identifier), _encode(target))
 
 
 def _count(key: bytes, entry: bytes) -> UsageCount:
