@@ -238,8 +238,15 @@ async def test_text_that_is_cut_between_surrogates_is_taken(site: Site) -> None:
 class BrokenTargets(MemoryTargets):
     """A store that is away."""
 
-    async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
-        del environment, target, keep_attributes
+    async def put(
+        self,
+        environment: EnvironmentId,
+        target: Target,
+        *,
+        keep_attributes: bool = False,
+        described_at: int | None = None,
+    ) -> None:
+        del environment, target, keep_attributes, described_at
         raise StoreUnavailable("the store is away")
 
 

@@ -75,24 +75,24 @@ async def test_odd_identifiers_are_identifiers(store: Store) -> None:
 async def test_the_newest_description_counts_whenever_it_comes(store: Store) -> None:
     """A description that comes late does not take the place of a newer one; one that is newer does."""
     targets = store.targets
-    await targets.put_late(ENVIRONMENT, Target("t", "second"), 2000)
-    await targets.put_late(ENVIRONMENT, Target("t", "first"), 1000)
+    await targets.put(ENVIRONMENT, Target("t", "second"), described_at=2000)
+    await targets.put(ENVIRONMENT, Target("t", "first"), described_at=1000)
     assert await targets.get(ENVIRONMENT, "t") == Target("t", "second")
-    await targets.put_late(ENVIRONMENT, Target("t", "third", {"a": 1}), 3000)
+    await targets.put(ENVIRONMENT, Target("t", "third", {"a": 1}), described_at=3000)
     assert await targets.get(ENVIRONMENT, "t") == Target("t", "third", {"a": 1})
-    await targets.put_late(ENVIRONMENT, Target("t", "fourth"), 4000, keep_attributes=True)
+    await targets.put(ENVIRONMENT, Target("t", "fourth"), keep_attributes=True, described_at=4000)
     assert await targets.get(ENVIRONMENT, "t") == Target("t", "fourth", {"a": 1})
-    await targets.put_late(ENVIRONMENT, Target("t", "late"), 1, keep_attributes=True)
+    await targets.put(ENVIRONMENT, Target("t", "late"), keep_attributes=True, described_at=1)
     assert await targets.get(ENVIRONMENT, "t") == Target("t", "fourth", {"a": 1})
 
 
 async def test_what_is_put_now_is_the_newest_whatever_clocks_say(store: Store) -> None:
     """The clock of another member may have been ahead."""
     far = 4_000_000_000_000_000
-    await store.targets.put_late(ENVIRONMENT, Target("t", "ahead"), far)
+    await store.targets.put(ENVIRONMENT, Target("t", "ahead"), described_at=far)
     await store.targets.put(ENVIRONMENT, Target("t", "now"))
     assert await store.targets.get(ENVIRONMENT, "t") == Target("t", "now")
-    await store.targets.put_late(ENVIRONMENT, Target("t", "ahead"), far)
+    await store.targets.put(ENVIRONMENT, Target("t", "ahead"), described_at=far)
     assert await store.targets.get(ENVIRONMENT, "t") == Target("t", "now")
 
 
@@ -100,11 +100,11 @@ async def test_of_the_same_time_one_description_counts_in_whatever_order_they_co
     """Or members would never agree."""
     one, other = Target("t", "A"), Target("t", "B")
     targets = store.targets
-    await targets.put_late(ENVIRONMENT, one, 5)
-    await store.targets.put_late(ENVIRONMENT, other, 5)
+    await targets.put(ENVIRONMENT, one, described_at=5)
+    await store.targets.put(ENVIRONMENT, other, described_at=5)
     first = await store.targets.get(ENVIRONMENT, "t")
-    await store.targets.put_late(OTHER, other, 5)
-    await store.targets.put_late(OTHER, one, 5)
+    await store.targets.put(OTHER, other, described_at=5)
+    await store.targets.put(OTHER, one, described_at=5)
     assert await store.targets.get(OTHER, "t") == first
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from ff_proxy.model.clock import Clock
+from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount
@@ -12,7 +12,6 @@ from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.usage.intake import Intake
 from ff_proxy.wire.usage import evaluation_key
 
-_MILLISECONDS: Final = 1000
 _OTHERS: Final = "ofrep"
 # Providers name themselves and their HTTP library; anything else is not told apart.
 _LANGUAGES: Final = {
@@ -59,7 +58,7 @@ class OfrepUsage:
 
     def _drain(self) -> Iterable[tuple[EnvironmentId, Iterable[UsageCount]]]:
         counted, self._counts = self._counts, Counter()
-        now = int(self._clock.wall() * _MILLISECONDS)
+        now = milliseconds(self._clock)
         by_environment: dict[EnvironmentId, list[UsageCount]] = {}
         for (environment, flag, variation, language), count in counted.items():
             key = evaluation_key(environment, flag, variation, language)

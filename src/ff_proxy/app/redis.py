@@ -51,7 +51,7 @@ async def open_fleet_member(
             services=lambda upstream: [
                 store.recovery,
                 health,
-                FleetBusListener(store.hints, upstream.accept_forwarded, leadership.freed),
+                FleetBusListener(store.bus, upstream.accept_forwarded, leadership.freed),
                 LostWriteListener(store.lost_writes, upstream.refetch, clock),
             ],
             readiness=readiness,

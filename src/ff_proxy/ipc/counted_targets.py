@@ -36,22 +36,19 @@ class CountedTargets:
             self._generations.bump_target(environment, identifier)
         return found
 
-    async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
-        """See ``TargetStore``."""
-        with self._counted(environment, [target]):
-            await self._targets.put(environment, target, keep_attributes=keep_attributes)
-
-    async def put_late(
+    async def put(
         self,
         environment: EnvironmentId,
         target: Target,
-        described_at: int,
         *,
         keep_attributes: bool = False,
+        described_at: int | None = None,
     ) -> None:
         """See ``TargetStore``."""
         with self._counted(environment, [target]):
-            await self._targets.put_late(environment, target, described_at, keep_attributes=keep_attributes)
+            await self._targets.put(
+                environment, target, keep_attributes=keep_attributes, described_at=described_at
+            )
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
         """See ``TargetStore``."""

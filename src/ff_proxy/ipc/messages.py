@@ -14,7 +14,6 @@ import msgspec
 from ff_proxy.aio.border import border, described
 from ff_proxy.errors import StoreRefused, StoreUnavailable
 from ff_proxy.model.environment import (
-    EnvironmentConfig,
     EnvironmentInfo,
     Item,
     Revision,
@@ -229,18 +228,3 @@ def _unwritable(error: Exception) -> StoreRefused:
 
 def _disconnected(_: Exception) -> StoreUnavailable:
     return StoreUnavailable("the sync process closed the connection")
-
-
-def difference(old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentDelta:
-    """The difference from ``old`` to ``new``, by identity: the store keeps unchanged objects."""
-    changed: list[Item] = []
-    gone: list[list[str]] = []
-    for old_item, after in (
-        ({} if old is None else old.flags, new.flags),
-        ({} if old is None else old.segments, new.segments),
-    ):
-        changed += [item for name, item in after.items() if old_item.get(name) is not item]
-        gone.append([name for name in old_item if name not in after])
-    return EnvironmentDelta(
-        old is None, new.info, new.revision, new.keys, new.since, changed, gone[0], gone[1], new.retired
-    )

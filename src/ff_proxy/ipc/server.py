@@ -14,10 +14,11 @@ from ff_proxy.errors import StoreError, StoreRefused, StoreUnavailable
 from ff_proxy.ipc import messages
 from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.model.clock import Clock
-from ff_proxy.model.environment import EnvironmentConfig, Revision
+from ff_proxy.model.environment import Domain, EnvironmentConfig, Revision
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.change_feed import Feed
+from ff_proxy.store.merge import difference
 from ff_proxy.store.private_files import FILE_MODE
 from ff_proxy.store.protocol import ConfigStore, Notice, Registrations, TargetStore, UsageQueue
 from ff_proxy.telemetry import Failures
@@ -207,7 +208,7 @@ class _Worker:
         with suppress(OSError):
             await self._writer.drain()
 
-    async def _handle(self, request: messages.Request) -> object:  # noqa: C901, PLR0911, PLR0912  (a table)
+    async def _handle(self, request: messages.Request) -> object:  # noqa: C901, PLR0911  (a table)
         services = self._services
         match request:
             case messages.Environments():
@@ -220,11 +221,10 @@ class _Worker:
                 return await services.configs.statuses()
             case messages.GetTarget(environment, identifier):
                 return await services.targets.get(environment, identifier)
-            case messages.PutTarget(environment, target, keep, None):
-                await services.targets.put(environment, target, keep_attributes=keep)
-                return None
-            case messages.PutTarget(environment, target, keep, int(described_at)):
-                await services.targets.put_late(environment, target, described_at, keep_attributes=keep)
+            case messages.PutTarget(environment, target, keep, described_at):
+                await services.targets.put(
+                    environment, target, keep_attributes=keep, described_at=described_at
+                )
                 return None
             case messages.MergeUsage(counts, seen):
                 return await services.usage.merge(counts, seen)
@@ -249,7 +249,7 @@ class _Worker:
         last_sent = self._last_sent.get(environment)
         self._last_sent[environment] = config
         # If the worker gave up on the response, it does not have the data.
-        return messages.difference(last_sent if last_sent and last_sent.revision == known else None, config)
+        return _delta(last_sent if last_sent and last_sent.revision == known else None, config)
 
     async def _send_notices(self, notices: AsyncIterator[Notice]) -> None:
         async for notice in notices:
@@ -259,3 +259,18 @@ class _Worker:
 
     def _send(self, number: int, result: msgspec.Raw, failure: messages.Failure | None = None) -> None:
         messages.write_frame(self._writer, messages.ResponseMessage(number, failure, result))
+
+
+def _delta(old: EnvironmentConfig | None, new: EnvironmentConfig) -> messages.EnvironmentDelta:
+    change = difference(old, new)
+    return messages.EnvironmentDelta(
+        whole=old is None,
+        info=new.info,
+        revision=new.revision,
+        keys=new.keys,
+        since=new.since,
+        changed=change.changed,
+        gone_flags=[item.identifier for item in change.gone if item.domain is Domain.FLAG],
+        gone_segments=[item.identifier for item in change.gone if item.domain is Domain.SEGMENT],
+        retired=new.retired,
+    )

@@ -14,7 +14,7 @@ from ff_proxy.ipc import messages
 from ff_proxy.ipc.client import IpcClient
 from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.model.clock import Clock, milliseconds
-from ff_proxy.model.environment import EnvironmentConfig, Item, RecentChange, Revision, UpstreamStatus
+from ff_proxy.model.environment import Domain, EnvironmentConfig, Item, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
 from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.model.target import Target
@@ -279,5 +279,5 @@ def _apply_delta(held: EnvironmentConfig | None, part: messages.EnvironmentDelta
     for name in part.gone_segments:
         del segments[name]
     for item in part.changed:
-        (flags if item.domain.value == "flag" else segments)[item.identifier] = item
+        (flags if item.domain is Domain.FLAG else segments)[item.identifier] = item
     return EnvironmentConfig(part.info, flags, segments, part.keys, part.revision, part.retired, part.since)

@@ -5,9 +5,9 @@ same object. (spec/sdk-wire#event-reactions c: SDKs ignore an item whose version
 they hold.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,8 @@ from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import DropItem, Edit, PutItem
 from ff_proxy.wire.normalise import with_version
 from ff_proxy.wire.stored import DescribedTarget, is_newer, same_target
+
+_DOMAINS: Final = {domain.value: domain for domain in Domain}
 
 RETIRED: Final = 5_000
 """The number of deleted items whose last version an environment remembers."""
@@ -56,6 +58,49 @@ def apply_edit(old: EnvironmentConfig, edit: Edit) -> EnvironmentConfig:
 def retired_name(domain: Domain, identifier: str) -> str:
     """The key under which a deleted item's last version is remembered."""
     return f"{domain.value}:{identifier}"
+
+
+def split_name(name: str) -> tuple[Domain, str]:
+    """The domain and identifier in a ``retired_name``."""
+    domain, _, identifier = name.partition(":")
+    return _DOMAINS[domain], identifier
+
+
+class Difference(NamedTuple):
+    """What turns one state of an environment into another.
+
+    ``changed`` are new items and new contents; ``gone`` are the deleted ones as they were. ``retired`` are
+    the versions of deleted items to remember, those of ``gone`` included, and ``forgotten`` those that are
+    not remembered any more, both by ``retired_name``.
+    """
+
+    changed: Sequence[Item]
+    gone: Sequence[Item]
+    retired: Mapping[str, int]
+    forgotten: Sequence[str]
+
+
+def difference(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Difference:
+    """From ``old``, or from nothing, to ``new``, by identity: ``merge`` keeps what is equal."""
+    changed: list[Item] = []
+    gone: list[Item] = []
+    for before, after in (
+        ({} if old is None else old.flags, new.flags),
+        ({} if old is None else old.segments, new.segments),
+    ):
+        changed += [item for name, item in after.items() if before.get(name) is not item]
+        gone += [item for name, item in before.items() if name not in after]
+    known = {} if old is None else old.retired
+    retired = {retired_name(item.domain, item.identifier): item.version for item in gone}
+    forgotten: list[str] = []
+    if known is not new.retired:
+        retired.update({name: version for name, version in new.retired.items() if known.get(name) != version})
+        forgotten = [name for name in known if name not in new.retired and not _has(new, *split_name(name))]
+    return Difference(changed, gone, retired, forgotten)
+
+
+def _has(config: EnvironmentConfig, domain: Domain, identifier: str) -> bool:
+    return identifier in (config.flags if domain is Domain.FLAG else config.segments)
 
 
 def bounded_retired(retired: dict[str, int]) -> dict[str, int]:
@@ -125,7 +170,7 @@ def merge_target(
     keep_attributes: bool = False,
     described_at: int | None = None,
 ) -> DescribedTarget:
-    """The target after ``Targets.put`` (or ``put_late`` at ``described_at``); ``held`` if it stays.
+    """The target after ``Targets.put`` at ``described_at``; ``held`` if it stays.
 
     The newest target's time is always above the previous one, whatever clocks say (``now`` is in epoch
     milliseconds).

@@ -162,15 +162,15 @@ class Targets(Protocol):
 class TargetStore(Targets, Protocol):
     """Like ``Targets``, with batch and late writes."""
 
-    async def put_late(
+    async def put(
         self,
         environment: EnvironmentId,
         target: Target,
-        described_at: int,
         *,
         keep_attributes: bool = False,
+        described_at: int | None = None,
     ) -> None:
-        """Store a target sent at that time (epoch milliseconds), unless a newer one is stored."""
+        """As in ``Targets``; ``described_at``: unless a target newer than that (epoch ms) is stored."""
         ...
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:

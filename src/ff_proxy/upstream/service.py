@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 from ff_proxy.aio.keep_going import keep_going
 from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamRefused
+from ff_proxy.model.clock import milliseconds
 from ff_proxy.model.environment import EnvironmentConfig, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
 from ff_proxy.model.readiness import Readiness
@@ -235,7 +236,7 @@ class Upstream:
                     self._stored |= dict.fromkeys(hashes & config.keys, name)
             for name in set(self._stored.values()) - known - self._environments.keys():
                 # The stored stream status is from a previous process.
-                since = int(self._schedule.clock.wall() * 1000)
+                since = milliseconds(self._schedule.clock)
                 await self._configs.set_status(name, UpstreamStatus(since=since))
         except StoreUnavailable as error:
             self._telemetry.trouble(error, _STORED)

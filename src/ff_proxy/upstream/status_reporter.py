@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.model.clock import Clock
+from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import StatusStore
@@ -99,4 +99,4 @@ class StatusReporter:
         return self._now() if ended or (current.in_step and stale) else current.confirmed
 
     def _now(self) -> int:
-        return int(self._clock.wall() * 1000)
+        return milliseconds(self._clock)

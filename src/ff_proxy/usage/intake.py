@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from ff_proxy.aio.waits import finish, sleep_unless
 from ff_proxy.errors import RequestError, StoreError, StoreRefused
-from ff_proxy.model.clock import Clock
+from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.usage import UsageCount, weight
@@ -21,7 +21,6 @@ from ff_proxy.wire.usage_reader import UsageReader, steps
 
 _BATCH: Final = 1000
 _GRACE: Final = 5.0
-_MILLISECONDS: Final = 1000
 _STORE_FAILURE: Final = "store does not accept usage, keeping it in memory"
 # Entries of a post are deferred until its end, so that a post that is cut off and sent again counts once.
 # This part of the budget is for deferred entries.
@@ -105,7 +104,7 @@ class UsageIntake:
 
     async def receive(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
         """See ``Intake``."""
-        post = _Post(environment, int(self._clock.wall() * _MILLISECONDS))
+        post = _Post(environment, milliseconds(self._clock))
         deferred = 0
         try:
             async for report in post.reports(pieces):

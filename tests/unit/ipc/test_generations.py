@@ -73,8 +73,14 @@ async def test_a_target_that_is_read_while_it_is_written_is_counted(pair: Pair) 
     store, go = pair.store.targets, asyncio.Event()
     put = store.put
 
-    async def slow(environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
-        await put(environment, target, keep_attributes=keep_attributes)
+    async def slow(
+        environment: EnvironmentId,
+        target: Target,
+        *,
+        keep_attributes: bool = False,
+        described_at: int | None = None,
+    ) -> None:
+        await put(environment, target, keep_attributes=keep_attributes, described_at=described_at)
         await go.wait()
 
     store.put = slow  # type: ignore[method-assign]

@@ -342,7 +342,7 @@ async def test_what_is_handed_over_late_takes_the_place_of_nothing_newer(pair: P
         await pair.worker.targets.put(ENVIRONMENT, Target("ana", "second"))
     pair.store.targets.put = put  # type: ignore[method-assign]
     newest = int(pair.clock.wall() * 1000) + 60_000
-    await pair.targets.put_late(ENVIRONMENT, Target("ana", "third"), newest)
+    await pair.targets.put(ENVIRONMENT, Target("ana", "third"), described_at=newest)
     await pair.worker.targets.flush_pending()
     assert await pair.worker.targets.get(ENVIRONMENT, "ana") == Target("ana", "third")
 

@@ -20,6 +20,7 @@ from redis.exceptions import ResponseError
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import Secret
 from ff_proxy.store.redis.errors import translated
+from ff_proxy.store.redis.keys import encoded
 
 CONNECT_SECONDS: Final = 2.0
 _PROBE_SECONDS: Final = 1.0
@@ -136,7 +137,7 @@ class Clients:
         """The node of a Cluster that held the key when that was asked; empty if there is no telling."""
         if not isinstance(self.client, RedisCluster):
             return ""
-        nodes = self.client.nodes_manager.slots_cache.get(key_slot(key.encode("utf-8", "surrogatepass")))
+        nodes = self.client.nodes_manager.slots_cache.get(key_slot(encoded(key)))
         return nodes[0].name if nodes else ""
 
     def of_node(self, node: str) -> Redis | RedisCluster:

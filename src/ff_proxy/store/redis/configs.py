@@ -14,7 +14,7 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import NEVER, EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.join import joined
-from ff_proxy.store.merge import apply_edit, merge
+from ff_proxy.store.merge import Difference, apply_edit, difference, merge
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.redis import rows, scripts
 from ff_proxy.store.redis.batch_loader import GroupedLoader
@@ -290,7 +290,7 @@ class RedisConfigs:
         self._lost.note(config.id)
         for _ in range(2):  # a lease may have to be taken anew
             leads = self._leases.leads(config.id)
-            if not leads and (found is None or not any(rows.changed(found, config, 0.0))):
+            if not leads and (found is None or not _adds(difference(found, config))):
                 break
             mode = "join" if not leads else "whole" if found is None else "begin"
             try:
@@ -357,7 +357,7 @@ class RedisConfigs:
         await self._listed.at_each(lambda copy: self._connection.run(scripts.ENLIST, [copy], [new.id]))
         fence, now = 0 if mode == "join" else self._own_fence(new.id), self._clock.wall()
         held, epoch = self._held.get(new.id), self._next_epoch()
-        forgotten = rows.forgotten(old, new)
+        change = difference(old, new)
         arguments: list[Argument] = [
             expected.epoch,
             str(expected.counter),
@@ -373,10 +373,10 @@ class RedisConfigs:
             repr(new.since),
             repr(now),
             held.life,
-            len(forgotten),
-            *forgotten,
+            len(change.forgotten),
+            *change.forgotten,
         ]
-        for field, row in rows.changed(old, new, now):
+        for field, row in rows.changed(old, change, now):
             arguments += (field, row)
         begun = self._begun.pop(new.id, None)
         answer = await self._connection.run(scripts.COMMIT, self._of(new.id), arguments)
@@ -440,6 +440,10 @@ class RedisConfigs:
             self._keys.recent(environment),
             self._keys.lease(environment),
         ]
+
+
+def _adds(change: Difference) -> bool:
+    return bool(change.changed or change.retired)
 
 
 def _fenced(environment: EnvironmentId) -> StoreUnavailable:

@@ -22,7 +22,7 @@ _AGAIN: Final = 1.0
 
 
 class FleetBus:
-    """Publishes hints, and waits for their effect; sends only hashes (spec/behaviour#upward-queues)."""
+    """Publishes keys, and waits for their effect; sends only hashes (spec/behaviour#upward-queues)."""
 
     def __init__(
         self, connection: Connection, keys: Keys, configs: ConfigReader, clock: Clock, lost: LostWrites
@@ -38,7 +38,7 @@ class FleetBus:
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 near = self._keys.config(environment)
-                await self._connection.publish(self._keys.hints, f"{environment}\n{key}", near)
+                await self._connection.publish(self._keys.bus, f"{environment}\n{key}", near)
                 while not await self._is_held(environment, key):
                     await self._clock.sleep(_LOOK)
                 return True
@@ -49,7 +49,7 @@ class FleetBus:
         before = False
         while True:
             try:
-                async with self._connection.subscribed(self._keys.hints) as payloads:
+                async with self._connection.subscribed(self._keys.bus) as payloads:
                     if before:
                         self._lost.note_all()
                     before = True
@@ -72,13 +72,13 @@ class FleetBusListener:
 
     name = "fleet bus"
 
-    def __init__(self, hints: FleetBus, take: Take, freed: Freed) -> None:
+    def __init__(self, bus: FleetBus, take: Take, freed: Freed) -> None:
         self.ready = asyncio.Event()
-        self._hints = hints
+        self._bus = bus
         self._take = take
         self._freed = freed
 
     async def run(self) -> None:
         """Listen until cancelled."""
         self.ready.set()
-        await self._hints.listen(self._take, self._freed)
+        await self._bus.listen(self._take, self._freed)

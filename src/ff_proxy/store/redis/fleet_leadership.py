@@ -29,7 +29,7 @@ class FleetLeadership:
 
     async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         """Forward a key that Harness accepted to the leader; ``True`` once the store has it."""
-        return await self._store.hints.forward_key(environment, key)
+        return await self._store.bus.forward_key(environment, key)
 
     def freed(self, environment: EnvironmentId) -> None:
         """Another member released the environment's lease."""

@@ -162,7 +162,7 @@ async def _forbidden_commands(connection: Connection, key: str) -> list[str]:
 
 async def _forbidden_channels(connection: Connection, keys: Keys) -> list[str]:
     found = []
-    for channel in (keys.notices, keys.hints):
+    for channel in (keys.notices, keys.bus):
         try:
             async with connection.subscribed(channel):
                 pass

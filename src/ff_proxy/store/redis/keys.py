@@ -8,6 +8,11 @@ from ff_proxy.model.keys import EnvironmentId
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
+def encoded(text: str) -> bytes:
+    """``text`` as a key or field; lone surrogates, which identifiers in JSON may hold, stay apart."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 class Keys:
     """Names under one prefix; those of an environment share a hash tag, hence a Cluster slot."""
 
@@ -20,7 +25,7 @@ class Keys:
         self.secrets: Final = f"{prefix}:secrets"
         self.bound_secrets: Final = f"{prefix}:secrets:bound"
         self.notices: Final = f"{prefix}:notices"
-        self.hints: Final = f"{prefix}:hints"
+        self.bus: Final = f"{prefix}:hints"
         self.born: Final = f"{prefix}:born"
 
     def config(self, environment: EnvironmentId) -> str:
@@ -83,5 +88,5 @@ class Keys:
     def _of(self, environment: EnvironmentId, part: str) -> str:
         # What is not plain begins with a character that is not plain either: no two environments share keys.
         plain = _PLAIN.fullmatch(environment)
-        tag = environment if plain else "=" + environment.encode("utf-8", "surrogatepass").hex()
+        tag = environment if plain else "=" + encoded(environment).hex()
         return f"{self._prefix}:{{{tag}}}:{part}"

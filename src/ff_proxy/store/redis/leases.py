@@ -80,5 +80,5 @@ class Leases:
         """Release the lease and notify all members."""
         for environment in environments:
             self._fences.pop(environment, None)
-            arguments: list[Argument] = [self.member, self._keys.hints, environment]
+            arguments: list[Argument] = [self.member, self._keys.bus, environment]
             await self._connection.run(scripts.DROP_LEASE, [self._keys.lease(environment)], arguments)

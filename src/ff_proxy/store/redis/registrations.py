@@ -12,7 +12,7 @@ from ff_proxy.store.protocol import Registration
 from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.errors import translated
-from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.keys import Keys, encoded
 from ff_proxy.store.redis.shared_set import SharedSet
 from ff_proxy.wire.stored import encode_target, read_row
 
@@ -52,7 +52,12 @@ class RedisRegistrations:
         added = await self._connection.run(
             queue_scripts.ADD_REGISTRATION,
             self._keys.registrations(environment),
-            [_field(registration), mark.encode() + encode_target(registration.target), mark, self._budget],
+            [
+                encoded(registration.target.identifier),
+                mark.encode() + encode_target(registration.target),
+                mark,
+                self._budget,
+            ],
         )
         # After it is there: whoever finds nothing takes the environment out of the set before looking.
         await self._queues.add(environment)
@@ -81,7 +86,7 @@ class RedisRegistrations:
             queue_scripts.SETTLE_REGISTRATION,
             self._keys.registrations(registration.environment),
             [
-                _field(registration),
+                encoded(registration.target.identifier),
                 fingerprint(registration.target).hex(),
                 "1" if delivered else "0",
                 _REMEMBERED,
@@ -107,7 +112,3 @@ class RedisRegistrations:
             found = [read_row(entry[_MARK:]) for entry in entries]
         # An unreadable one returns to the queue and is skipped again, without delaying the others.
         return [Registration(environment, row.target) for row in found if row is not None]
-
-
-def _field(registration: Registration) -> bytes:
-    return registration.target.identifier.encode("utf-8", "surrogatepass")

@@ -18,7 +18,7 @@ from ff_proxy.model.environment import (
     UpstreamStatus,
 )
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
-from ff_proxy.store.merge import bounded_retired, retired_name
+from ff_proxy.store.merge import Difference, bounded_retired, retired_name, split_name
 from ff_proxy.store.protocol import Notice
 
 
@@ -34,42 +34,17 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     wire: bytes | None
 
 
-_DOMAINS: Final = {domain.value: domain for domain in Domain}
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Row).decode
 
 
-def changed(old: EnvironmentConfig | None, new: EnvironmentConfig, now: float) -> Iterator[tuple[str, bytes]]:
-    """Fields and rows that turn ``old`` into ``new``; of a new environment nothing counts as a change."""
-    retired = {} if old is None else dict(old.retired)
-    for before, after in (
-        ({} if old is None else old.flags, new.flags),
-        ({} if old is None else old.segments, new.segments),
-    ):
-        for name, item in after.items():
-            if before.get(name) is not item:
-                at = 0.0 if old is None else now
-                yield _field(item), _encode(Row(item.version, item.digest, at, item.wire))
-        for name, item in before.items():
-            if name not in after:
-                retired[_field(item)] = item.version
-                yield _field(item), _encode(Row(item.version, "", now, None))
-    for name, version in new.retired.items():
-        if retired.get(name) != version:
-            yield name, _encode(Row(version, "", 0.0 if old is None else now, None))
-
-
-def forgotten(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Sequence[str]:
-    """Fields of vanished items that ``new`` does not remember any more."""
-    if old is None or old.retired is new.retired:
-        return ()
-    missing = [name for name in old.retired if name not in new.retired]
-    return [name for name in missing if not _is_alive(name, new)]
-
-
-def _is_alive(name: str, config: EnvironmentConfig) -> bool:
-    domain, _, identifier = name.partition(":")
-    return identifier in (config.flags if _DOMAINS[domain] is Domain.FLAG else config.segments)
+def changed(old: EnvironmentConfig | None, change: Difference, now: float) -> Iterator[tuple[str, bytes]]:
+    """Fields and rows that ``change`` writes; of a new environment nothing counts as a change."""
+    at = 0.0 if old is None else now
+    for item in change.changed:
+        yield _field(item), _encode(Row(item.version, item.digest, at, item.wire))
+    for name, version in change.retired.items():
+        yield name, _encode(Row(version, "", at, None))
 
 
 def applied(
@@ -166,5 +141,5 @@ def _field(item: Item) -> str:
 
 def _pairs(fields: Sequence[bytes]) -> Iterator[tuple[Domain, str, Row]]:
     for field, row in zip(fields[::2], fields[1::2], strict=True):
-        domain, _, identifier = field.decode().partition(":")
-        yield _DOMAINS[domain], identifier, _decode(row)
+        domain, identifier = split_name(field.decode())
+        yield domain, identifier, _decode(row)

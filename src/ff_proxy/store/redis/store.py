@@ -66,7 +66,7 @@ class RedisStore:
             self._connection, keys, shares.registrations, self.leases.leads
         )
         self.secrets = RedisSecrets(self._connection, keys)
-        self.hints = FleetBus(self._connection, keys, self.configs, clock, self.lost_writes)
+        self.bus = FleetBus(self._connection, keys, self.configs, clock, self.lost_writes)
         self.recovery = FlushRecovery(self._connection, keys, self.secrets, self.targets, clock, telemetry)
 
     async def __aenter__(self) -> Self:

@@ -18,7 +18,7 @@ from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.batch_loader import GroupedLoader
 from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.errors import translated
-from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.keys import Keys, encoded
 from ff_proxy.telemetry import OnceLog
 from ff_proxy.wire.stored import DescribedTarget, encode_row, encode_target, is_newer, read_row
 
@@ -40,7 +40,7 @@ class RedisTargets:
 
     Another member may store a newer target at any time, so a lookup always asks Redis. What is
     ``cached`` here saves decoding, keeps an unchanged target the same object, and is served while Redis does
-    not answer or has lost it. What could not be stored is owed, and counts here until it is.
+    not answer or has lost it. What could not be stored yet is pending, and served from here.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class RedisTargets:
         self._once = once
         # With whether attributes that are stored already stay.
         self._pending: BoundedMap[_Key, tuple[DescribedTarget, bool]] = BoundedMap(
-            shares.pending_writes, dropped=self._drop_owed
+            shares.pending_writes, dropped=self._drop_pending
         )
-        self._count_owed = dropped("pending_writes")
-        self._paying = asyncio.Lock()
+        self._count_dropped = dropped("pending_writes")
+        self._flushing = asyncio.Lock()
         self._silent = False
         self._lookups = GroupedLoader(
             self._look_up, most=_ASKED_AT_ONCE, group=lambda key: connection.group(keys.targets(key[0]))
@@ -107,26 +107,20 @@ class RedisTargets:
             return known[1].target
         return found.target
 
-    async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
-        """See ``TargetStore``; bounded, and stored later if Redis does not answer now."""
-        now = milliseconds(self._clock)
-        await self._put_now(DescribedTarget(target, now), environment, keep_attributes, late=False)
-
-    async def put_late(
+    async def put(
         self,
         environment: EnvironmentId,
         target: Target,
-        described_at: int,
         *,
         keep_attributes: bool = False,
+        described_at: int | None = None,
     ) -> None:
-        """See ``TargetStore``; the same."""
-        await self._put_now(DescribedTarget(target, described_at), environment, keep_attributes, late=True)
-
-    async def _put_now(
-        self, described: DescribedTarget, environment: EnvironmentId, keep: bool, *, late: bool
-    ) -> None:
-        key = (environment, described.target.identifier)
+        """See ``TargetStore``; bounded, and stored later if Redis does not answer now."""
+        keep, late = keep_attributes, described_at is not None
+        described = DescribedTarget(
+            target, milliseconds(self._clock) if described_at is None else described_at
+        )
+        key = (environment, target.identifier)
         pending = self._pending.get(key)
         if pending is not None and keep:
             kept = msgspec.structs.replace(described.target, attributes=pending[0].target.attributes)
@@ -136,7 +130,7 @@ class RedisTargets:
                 if pending is None:
                     await self._store(environment, described, keep=keep, late=late)
                 else:
-                    async with self._paying:  # the older description may be on its way
+                    async with self._flushing:  # the older description may be on its way
                         await self._store(environment, described, keep=keep, late=late)
         except (StoreUnavailable, TimeoutError) as error:
             self._add_pending(key, described, keep=keep)
@@ -154,7 +148,7 @@ class RedisTargets:
         for key in list(self._pending):
             if key[0] in away:
                 continue
-            async with self._paying:
+            async with self._flushing:
                 pending = self._pending.get(key)
                 if pending is not None:
                     try:
@@ -200,7 +194,7 @@ class RedisTargets:
             arguments: list[Argument] = [self._capacity, "0" if late else "1"]
             for described in batch:
                 target = described.target
-                arguments += (_field(target.identifier), described.at, encode_target(target))
+                arguments += (encoded(target.identifier), described.at, encode_target(target))
             times = await self._connection.run(
                 queue_scripts.PUT_TARGETS, [self._keys.targets(environment)], arguments
             )
@@ -237,7 +231,7 @@ class RedisTargets:
             if kept is held and row is not None:
                 return True
             stored = encode_row(kept)
-            arguments: list[Argument] = [self._capacity, _field(key[1]), row or b"", stored]
+            arguments: list[Argument] = [self._capacity, encoded(key[1]), row or b"", stored]
             if await self._connection.run(
                 queue_scripts.KEEP_TARGET, [self._keys.targets(environment)], arguments
             ):
@@ -249,7 +243,7 @@ class RedisTargets:
         try:
             async with asyncio.timeout(_UNKNOWN_SECONDS):
                 found = await self._connection.each(
-                    [("HGET", self._keys.targets(name), _field(identifier)) for name, identifier in asked]
+                    [("HGET", self._keys.targets(name), encoded(identifier)) for name, identifier in asked]
                 )
         except TimeoutError as error:
             self._silent = True
@@ -260,8 +254,8 @@ class RedisTargets:
     def _add_pending(self, key: _Key, described: DescribedTarget, *, keep: bool) -> None:
         self._pending.put(key, (described, keep))
 
-    def _drop_owed(self, entries: int) -> None:
-        self._count_owed(entries)
+    def _drop_pending(self, entries: int) -> None:
+        self._count_dropped(entries)
         self._once.warning("Redis is away for long, the oldest targets that wait for it are dropped")
 
     def _remember(self, key: _Key, stored: bytes, described: DescribedTarget) -> None:
@@ -279,7 +273,3 @@ class RedisTargets:
         elif known is None or not is_newer(known[1], described):
             self._remember(key, stored, described)
         return described
-
-
-def _field(identifier: str) -> bytes:
-    return identifier.encode("utf-8", "surrogatepass")

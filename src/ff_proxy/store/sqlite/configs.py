@@ -22,7 +22,7 @@ from ff_proxy.model.environment import (
 )
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.store.change_feed import Feed
-from ff_proxy.store.merge import apply_edit, merge, retired_name
+from ff_proxy.store.merge import Difference, apply_edit, difference, merge, retired_name, split_name
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.write_behind import FileRecovery, Work, WriteBehind
@@ -139,8 +139,9 @@ class SqliteConfigs:
         self._counter += 1
         revision = Revision(self._epoch, self._counter)
         committed = msgspec.structs.replace(new, revision=revision, since=now if old is None else old.since)
-        rows = list(_changed_rows(old, committed, now))
-        forgotten = list(_forgotten_rows(old, committed))
+        change = difference(old, committed)
+        rows = list(_changed_rows(old, committed, change, now))
+        forgotten = [(new.id, *_columns(name)) for name in change.forgotten]
 
         def write(connection: sqlite3.Connection) -> None:
             _write_environment(connection, committed)
@@ -151,7 +152,7 @@ class SqliteConfigs:
 
         if old is not None and rows:
             self._changed[new.id] = now
-            self._note_times(new.id, rows, forgotten)
+            self._note_times(new.id, rows, change.forgotten)
         # Memory first: if the file is behind, the next write writes everything in memory.
         self._environments[new.id] = committed
         try:
@@ -163,12 +164,12 @@ class SqliteConfigs:
         return revision
 
     def _note_times(
-        self, environment: EnvironmentId, rows: Sequence[_ItemRow], forgotten: Sequence[tuple[str, str, str]]
+        self, environment: EnvironmentId, rows: Sequence[_ItemRow], forgotten: Sequence[str]
     ) -> None:
         times = self._times.setdefault(environment, {})
         times.update({_name(domain, identifier): at for _, domain, identifier, _, _, _, at in rows})
-        for _, domain, identifier in forgotten:
-            times.pop(_name(domain, identifier), None)
+        for name in forgotten:
+            times.pop(name, None)
 
     def _all_rows(self) -> Work:
         configs = [(config, dict(self._times.get(name, {}))) for name, config in self._environments.items()]
@@ -178,7 +179,7 @@ class SqliteConfigs:
             connection.execute("DELETE FROM items")
             for config, times in configs:
                 _write_environment(connection, config)
-                rows = _changed_rows(None, config, 0.0)
+                rows = _changed_rows(None, config, difference(None, config), 0.0)
                 _write_items(connection, ((*row[:6], times.get(_name(row[1], row[2]), 0.0)) for row in rows))
 
         return write
@@ -195,34 +196,20 @@ def _write_items(connection: sqlite3.Connection, rows: Sequence[_ItemRow] | Iter
     connection.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
-def _changed_rows(old: EnvironmentConfig | None, new: EnvironmentConfig, now: float) -> Iterator[_ItemRow]:
-    """The rows to write for ``new``; the items of a new environment are not changes."""
-    for domain, before, after in (
-        (Domain.FLAG, {} if old is None else old.flags, new.flags),
-        (Domain.SEGMENT, {} if old is None else old.segments, new.segments),
-    ):
-        for name, item in after.items():
-            if before.get(name) is not item:
-                changed = 0.0 if old is None else now
-                yield (new.id, domain.value, name, item.version, item.digest, item.wire, changed)
-        for name, item in before.items():
-            if name not in after:
-                yield (new.id, domain.value, name, item.version, item.digest, None, now)
-    if old is None:
-        for name, version in new.retired.items():
-            domain_name, _, identifier = name.partition(":")
-            yield (new.id, domain_name, identifier, version, "", None, 0.0)
+def _changed_rows(
+    old: EnvironmentConfig | None, new: EnvironmentConfig, change: Difference, now: float
+) -> Iterator[_ItemRow]:
+    """The rows that ``change`` writes; the items of a new environment are not changes."""
+    at = 0.0 if old is None else now
+    for item in change.changed:
+        yield (new.id, item.domain.value, item.identifier, item.version, item.digest, item.wire, at)
+    for name, version in change.retired.items():
+        yield (new.id, *_columns(name), version, "", None, at)
 
 
-def _forgotten_rows(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Iterator[tuple[str, str, str]]:
-    """Items deleted so long ago that ``new`` no longer remembers them."""
-    if old is None or old.retired is new.retired:
-        return
-    for name in old.retired.keys() - new.retired.keys():
-        domain, _, identifier = name.partition(":")
-        items = new.flags if domain == Domain.FLAG.value else new.segments
-        if identifier not in items:
-            yield (new.id, domain, identifier)
+def _columns(name: str) -> tuple[str, str]:
+    domain, identifier = split_name(name)
+    return domain.value, identifier
 
 
 def _name(domain: str, identifier: str) -> str:

@@ -84,24 +84,15 @@ class SqliteTargets:
         held = await self._held((environment, identifier))
         return None if held is None else held.target
 
-    async def put(self, environment: EnvironmentId, target: Target, *, keep_attributes: bool = False) -> None:
-        """See ``TargetStore``."""
-        await self._put(environment, target, keep_attributes, None)
-
-    async def put_late(
+    async def put(
         self,
         environment: EnvironmentId,
         target: Target,
-        described_at: int,
         *,
         keep_attributes: bool = False,
+        described_at: int | None = None,
     ) -> None:
         """See ``TargetStore``."""
-        await self._put(environment, target, keep_attributes, described_at)
-
-    async def _put(
-        self, environment: EnvironmentId, target: Target, keep_attributes: bool, described_at: int | None
-    ) -> None:
         key = (environment, target.identifier)
         held = await self._held(key)
         described = merge_target(
