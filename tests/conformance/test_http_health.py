@@ -117,3 +117,9 @@ async def test_metrics_count_requests_of_both_ways(site: Site) -> None:
         line("", template, 403, "GET", 1),
         line("", "/stream", 400, "GET", 1),
     }
+
+
+async def test_metrics_that_have_a_port_of_their_own_are_not_here() -> None:
+    """Otherwise whoever reaches SDKs' port could read them; usage is posted all the same."""
+    async with serving(Site(metrics=False), config(flag("a"))) as site:
+        assert (await ask(site, "GET", "/metrics")).status == 404

@@ -142,6 +142,7 @@ async def test_the_metrics_have_a_port_of_their_own_which_outlives_its_process(t
             for _ in range(2):
                 answer = await http.get(f"http://127.0.0.1:{port}/metrics")
                 assert "ff_proxy_stream_health" in answer.text
+                assert (await http.get(f"{proxy.url}/metrics")).status_code == 404
                 await kill(proxy, "sync")
 
                 async def connected() -> bool:

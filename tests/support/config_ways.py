@@ -19,6 +19,7 @@ ONLINE: Mapping[str, str] = {
     "admin-service-token": "pat.token",
     "api-keys": "11111111-aaaa,22222222-bbbb",
 }
+UNGUESSABLE = "4f0c2b9e7d1a6538e2c7905bd3f8164a"  # good for auth-secret: no warning
 REPLICA: Mapping[str, str] = {"read-replica": "true", "redis-address": "redis.example:6379"}
 
 

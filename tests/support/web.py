@@ -140,6 +140,7 @@ class Site:
         signs: bool = True,
         failures: TokenBuckets | None = None,
         trusted: Sequence[IPv4Network | IPv6Network] = (),
+        metrics: bool = True,
     ) -> None:
         self.addresses = ClientAddresses(trusted)
         self.clock = clock or SystemClock()
@@ -203,6 +204,7 @@ class Site:
             OfrepStreamRequests(self.tickets, self.snapshots, self.hub),
             self.snapshots,
             longest_usage=max_body,
+            metrics=metrics,
         )
         dispatcher = Dispatcher(
             Routes(self.routes, (base_path, API_PREFIX)),

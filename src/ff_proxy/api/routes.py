@@ -34,8 +34,12 @@ def make_routes(
     snapshots: SnapshotRegistry,
     *,
     longest_usage: int,
+    metrics: bool,
 ) -> list[Route]:
-    """Everything that SDKs and operators ask for; ``longest_usage`` bytes may be posted at once."""
+    """Everything that SDKs and operators ask for; ``longest_usage`` bytes may be posted at once.
+
+    ``metrics``: our own can be read here, since no other port is for them.
+    """
 
     def share(params: Mapping[str, str]) -> str:
         # Only loaded environments have a share of the memory for bodies: names can be made up.
@@ -67,7 +71,7 @@ def make_routes(
             share=share,
         ),
         *_ofrep_routes(ofrep, ofrep_streams),
-        Route("GET", "/metrics", health.metrics),
+        *([Route("GET", "/metrics", health.metrics)] if metrics else []),
         Route("GET", "/health", health.overview, spared=True),
         Route("GET", "/health/live", health.live, spared=True),
         Route("GET", "/health/ready", health.ready, spared=True),

@@ -178,6 +178,7 @@ def make_serving(
         OfrepStreamRequests(tickets, snapshots, hub),
         snapshots,
         longest_usage=sys.maxsize,
+        metrics=options.metrics_port is None,
     )
     addresses = ClientAddresses(options.abuse.trusted_proxies)
     dispatcher = Dispatcher(

@@ -8,12 +8,14 @@ continues.
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ff_proxy.config.addresses import HostPort, RedisAddress, RedisTopology
 from ff_proxy.config.declare import Mode, Option, build, missing
 from ff_proxy.config.records import ROLES, ModeOptions
+from ff_proxy.config.secret_strength import ENOUGH_BITS, guessing_bits
 from ff_proxy.config.settings import Settings
 from ff_proxy.config.spelling import near_miss
 from ff_proxy.model.keys import Secret
@@ -25,6 +27,8 @@ _NEEDED: Final = {
     Mode.GENERATE: " to connect to Harness, which generate-offline-config does even if offline is set",
     Mode.REPLICA: " by read-replica, which serves from there",
 }
+# Set where browsers, or clients behind a proxy in front, reach the port.
+_FOR_OUTSIDE: Final = ("cors-allowed-origins", "trusted-proxies")
 _SERVICES: Final = ("admin-service", "client-service", "metric-service", "sdk-base-url", "sdk-events-url")
 # Variables that Kubernetes sets for every Service of the namespace.
 _KUBERNETES_VARIABLE: Final = re.compile(
@@ -140,15 +144,32 @@ def _security_warnings(settings: Settings, mode: Mode) -> Iterator[str]:
         yield "bypass-auth is on: anyone who can reach the port can read every environment"
     if secret is not None and secret.reveal() == GO_DEFAULT_SECRET:
         yield "auth-secret is the published default of the Go proxy: anyone can forge tokens"
+    elif secret is not None and guessing_bits(secret.reveal()) < ENOUGH_BITS:
+        yield (
+            "auth-secret can be guessed, since it is short or made of well-known words: whoever has a token "
+            "can try offline, then forge others; use 32 random bytes, such as openssl rand -hex 32 prints"
+        )
     stored = settings.given("redis-address") or settings.given("data-dir")
     if secret is None and mode is Mode.OFFLINE and not stored:
         yield (
             "auth-secret is not set: tokens are signed with a secret derived from the key hashes in "
             "config-dir, so anyone who can read those can forge tokens"
         )
+    outside = [flag for flag in _FOR_OUTSIDE if settings.given(flag) and settings[flag]]
+    if outside and settings["prometheus-port"] in {None, settings["port"]} and _listens_beyond(settings):
+        yield (
+            f"prometheus-port is not set: whoever reaches port {settings['port']} can read /metrics, and by "
+            f"{' and '.join(outside)} those are not only SDKs of this network"
+        )
     unused = [flag for flag in ("tls-cert", "tls-key") if settings.given(flag)]
     if unused and not settings["tls-enabled"]:
         yield f"tls-enabled is off: serving without TLS, {' and '.join(unused)} unused"
+
+
+def _listens_beyond(settings: Settings) -> bool:
+    """Whether others than this machine can connect."""
+    host: str | Path | None = settings["host"]
+    return not isinstance(host, Path) and (host is None or not HostPort(host, 1).is_loopback)
 
 
 def _store_warnings(settings: Settings) -> Iterator[str]:

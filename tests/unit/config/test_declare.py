@@ -13,7 +13,7 @@ from ff_proxy.config.load import load
 from ff_proxy.config.reference import as_markdown, as_text
 from ff_proxy.config.settings import read_settings
 from ff_proxy.errors import ConfigError
-from tests.support.config_ways import WAYS, Said, as_flags, reader
+from tests.support.config_ways import UNGUESSABLE, WAYS, Said, as_flags, reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,4 +119,4 @@ def records_within(record: type[Any]) -> Iterator[type[Any]]:
 )
 def test_what_is_so_anyway_needs_no_warning(flag: str, text: str) -> None:
     """To be without something that is not there yet."""
-    assert as_flags({"offline": "true", "auth-secret": "s3", flag: text}).load().warnings == ()
+    assert as_flags({"offline": "true", "auth-secret": UNGUESSABLE, flag: text}).load().warnings == ()

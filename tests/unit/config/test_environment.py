@@ -13,9 +13,9 @@ from ff_proxy.config.settings import read_settings
 from ff_proxy.config.spelling import near_miss
 from ff_proxy.errors import ConfigError
 from ff_proxy.model.keys import SdkKey, Secret
-from tests.support.config_ways import ONLINE, reader
+from tests.support.config_ways import ONLINE, UNGUESSABLE, reader
 
-OFFLINE: Mapping[str, str] = {"OFFLINE": "true", "AUTH_SECRET": "s3"}
+OFFLINE: Mapping[str, str] = {"OFFLINE": "true", "AUTH_SECRET": UNGUESSABLE}
 NAMES = [option.env for option in records.ALL]
 
 

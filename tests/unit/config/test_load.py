@@ -13,7 +13,15 @@ from ff_proxy.config.load import load
 from ff_proxy.config.value_types import AccessLog, JsonValues, LogFormat, LogLevel
 from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.model.keys import SdkKey, Secret
-from tests.support.config_ways import ONLINE, REPLICA, WAYS, Said, as_environment, as_flags
+from tests.support.config_ways import (
+    ONLINE,
+    REPLICA,
+    UNGUESSABLE,
+    WAYS,
+    Said,
+    as_environment,
+    as_flags,
+)
 
 KEYS = (SdkKey("11111111-aaaa"), SdkKey("22222222-bbbb"))
 DEFAULT_SERVING = records.ServingOptions(
@@ -290,6 +298,12 @@ def test_offline_with_generate_names_all_that_is_missing() -> None:
             "tls-enabled is off: serving without TLS, tls-cert and",
         ),
         ({"offline": "true"}, "auth-secret is not set: tokens are signed with a secret derived"),
+        ({**ONLINE, "auth-secret": "s3"}, "auth-secret can be guessed"),
+        ({**ONLINE, "trusted-proxies": "10.0.0.1"}, "prometheus-port is not set: whoever reaches port 7000"),
+        (
+            {**ONLINE, "cors-allowed-origins": "https://a.example", "port": "8", "prometheus-port": "8"},
+            "prometheus-port is not set: whoever reaches port 8 can read /metrics, and by cors-",
+        ),
     ],
 )
 def test_what_deserves_a_warning(values: Mapping[str, str], warning: str) -> None:
@@ -303,7 +317,15 @@ def test_what_deserves_a_warning(values: Mapping[str, str], warning: str) -> Non
     [
         ONLINE,
         REPLICA,
-        {"offline": "true", "auth-secret": "s3"},
+        {"offline": "true", "auth-secret": UNGUESSABLE},
+        {**ONLINE, "trusted-proxies": "10.0.0.1", "host": "127.0.0.1"},
+        {**ONLINE, "trusted-proxies": "10.0.0.1", "host": "unix:/s"},
+        {
+            "offline": "true",
+            "auth-secret": UNGUESSABLE,
+            "trusted-proxies": "10.0.0.1",
+            "prometheus-port": "9",
+        },
         {"offline": "true", "data-dir": "/data"},
         {"generate-offline-config": "true", "bypass-auth": "true", "auth-secret": "secret", **ONLINE},
     ],

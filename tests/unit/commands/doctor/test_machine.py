@@ -21,6 +21,7 @@ from ff_proxy.http.tls import TlsFiles
 from ff_proxy.tls.certificates import read_pem
 from tests.support.certificates import make_certificate
 from tests.support.clock import FakeClock
+from tests.support.config_ways import UNGUESSABLE
 from tests.support.doctor import found_by, the_trouble, trouble
 
 DAY = 86400.0
@@ -131,7 +132,7 @@ async def test_unix_sockets(tmp_path: Path) -> None:
 
 async def test_options() -> None:
     """Every problem and warning that a start would have."""
-    good = read_settings(["-offline", "-auth-secret=long-and-random", "-config-dir=/x"], {})
+    good = read_settings(["-offline", f"-auth-secret={UNGUESSABLE}", "-config-dir=/x"], {})
     (found,) = await found_by(lambda report: check_options(good, report))
     assert found.text == "offline mode, 3 options are set (see ff-proxy print-config)"
     bad = read_settings(["-offline", "-read-replica", "-port=x", "-bypass-auth"], {})
