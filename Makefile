@@ -2,11 +2,12 @@
 # lint: style, types, order of the rooms   bench: measure             test: the whole suite
 # coverage: what the suite runs through    bench-NAME: one of them    test-deep: properties, with many examples
 # lock: pin again what pyproject.toml and requirements/*.in ask for   docs: regenerate docs/options.md
+# docs-site: the documentation as a site, in build/site
 # chaos, faults, fuzz, abuse, soak         page: write docs/performance.md, docs/capacity.md
 # image: build the container image
 
 .DELETE_ON_ERROR:
-.PHONY: install demo check test test-deep chaos faults fuzz abuse soak coverage lint docs image bench page lock clean
+.PHONY: install demo check test test-deep chaos faults fuzz abuse soak coverage lint docs docs-site image bench page lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Shared out by tests/support/distribution.py. Most wait for other processes: more than cores run at a time.
 PROCESSES ?= 4
 PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadscope --no-loadscope-reorder
-LOCKS := requirements/build.txt requirements/dev.txt
+LOCKS := requirements/build.txt requirements/dev.txt requirements/docs.txt
 
 install: $(STAMP)
 
@@ -24,6 +25,7 @@ $(STAMP): $(LOCKS) pyproject.toml scripts/python
 	$(BIN)/python -c '' 2>/dev/null || { python=$$(PYTHON='$(PYTHON)' scripts/python) && "$$python" -m venv --clear $(VENV); }
 	$(PIP) install --require-hashes -r requirements/build.txt
 	$(PIP) install --require-hashes --no-build-isolation -r requirements/dev.txt
+	$(PIP) install --require-hashes --no-build-isolation -r requirements/docs.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -64,12 +66,16 @@ soak: install
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy $(wildcard src tests bench scripts)
+	$(BIN)/mypy $(wildcard src tests bench scripts docs/site/conf.py)
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/options_page.py --check
 
 docs: install
 	$(BIN)/python scripts/options_page.py
+
+# Warnings are errors: a link or an anchor that leads nowhere, a page that is in no menu.
+docs-site: install
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs/site -d build/doctrees -b html . build/site
 
 # TAG, PLATFORMS, BASE and so on: see the script.
 image:
@@ -84,9 +90,10 @@ bench-%: install
 page: install
 	$(BIN)/python -m bench --page
 
-# Kept in step with each other: dev.txt holds exactly the versions of the two others.
+# Kept in step with each other: dev.txt holds exactly the versions of the two others, docs.txt those of dev.txt.
 lock: install
-	for step in "runtime.txt pyproject.toml requirements/runtime.in" "build.txt requirements/build.in" "dev.txt requirements/dev.in"; do \
+	for step in "runtime.txt pyproject.toml requirements/runtime.in" "build.txt requirements/build.in" "dev.txt requirements/dev.in" \
+	        "docs.txt requirements/docs.in"; do \
 	    set -- $$step; target=requirements/$$1; shift; \
 	    CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	        --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-build-isolation \
