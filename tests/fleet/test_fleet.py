@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -11,6 +12,7 @@ import pytest_asyncio
 from ff_proxy.sandbox.keys import known_key
 from tests.integration.harness import Proxy
 from tests.sdk.client import SdkClient, SdkOptions
+from tests.sdk.openfeature_client import Language, OpenFeatureClient, languages
 from tests.sdk.prepare import missing_tools, prepare
 from tests.sdk.sdks import NODEJS, PYTHON, Sdk, launcher
 from tests.support.fleet import TICK, WAYS, Fleet, Witness, counted, fleet, posted
@@ -180,6 +182,25 @@ async def test_real_sdks_at_different_members(
     await clients[0].post_usage("new_search", 1)
     await eventually(lambda: posted(running.saas, "new_search", 1))
     assert counted(running.saas, "dark_mode") == 5 * len(placed)
+
+
+@pytest.mark.timeout(120)  # on a new machine the packages of the providers are installed first
+@pytest.mark.parametrize("language", languages())
+async def test_openfeature_clients_at_different_members(
+    language: Language, running: Fleet, tmp_path: Path
+) -> None:
+    """A flip that one member has written is seen at every other."""
+    async with AsyncExitStack() as stack:
+        applications = [
+            await stack.enter_async_context(
+                OpenFeatureClient.running(language, proxy.url, KEYS[DEV], tmp_path)
+            )
+            for proxy in running.members
+        ]
+        for _ in range(3):
+            new = str(running.ticker.tick())
+            for application in applications:
+                await application.until("string", TICK, "none", new, targetingKey="somebody")
 
 
 async def test_all_say_when_harness_is_away(running: Fleet) -> None:

@@ -14,28 +14,20 @@ import pytest
 
 from ff_proxy.model.environment import Domain
 from ff_proxy.sandbox.seed import default_environments
+from ff_proxy.sandbox.seed.build import flag, serve
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.sdk.chromium import page
-from tests.sdk.prepare import OPENFEATURE, chromium, executable, missing_tools, prepare
+from tests.sdk.openfeature_client import WITHIN, Language, OpenFeatureClient, languages
+from tests.sdk.prepare import OPENFEATURE, chromium, missing_tools, prepare
 
 KEY: Final = "sandbox-dev-server-key"
 ENVIRONMENT: Final = "development"
 FLAG: Final = "dark_mode"
-WITHIN: Final = 60.0
+GOLD_PLAN: Final = {"targetingKey": "customer-1", "plan": "gold"}
+FREE_PLAN: Final = {"targetingKey": "customer-2", "plan": "free"}
 
-pytestmark = [
-    pytest.mark.skipif(
-        bool(missing_tools("openfeature")), reason=f"this machine lacks {missing_tools('openfeature')}"
-    ),
-    pytest.mark.timeout(180),
-]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _providers() -> None:
-    """Installed once."""
-    prepare(["openfeature"])
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
@@ -49,6 +41,11 @@ async def saas() -> AsyncIterator[RunningSandbox]:
             "serve": {"variation": "true"},
         }
         environment.put(Domain.FLAG, {**environment.flags[FLAG], "state": "on", "rules": [rule]})
+        discounts = {"spring": "2.5", "none": "0"}
+        environment.put(
+            Domain.FLAG,
+            flag(environment.info, "discount", "int", discounts, off="none", default=serve("spring")),
+        )
         yield running
 
 
@@ -60,67 +57,66 @@ async def proxy(saas: RunningSandbox, tmp_path: Path) -> AsyncIterator[Proxy]:
         yield running
 
 
-class Node:
-    """The provider for Node.js."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def running(cls, proxy: Proxy, key: str) -> AsyncIterator["Node"]:
-        process = await asyncio.create_subprocess_exec(
-            executable("node") or "node",
-            str(OPENFEATURE / "driver.mjs"),
-            proxy.url,
-            key,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        try:
-            yield cls(process)
-        finally:
-            assert process.stdin is not None
-            process.stdin.close()
-            await asyncio.wait_for(process.wait(), WITHIN)
-
-    async def details(self, kind: str, flag: str, fallback: object, **context: object) -> dict[str, Any]:
-        """An evaluation as an application sees it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        asked = {"kind": kind, "flag": flag, "fallback": fallback, "context": context}
-        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
-        answer = await asyncio.wait_for(self._process.stdout.readline(), WITHIN)
-        details: dict[str, Any] = json.loads(answer)
-        return details
+@pytest.fixture
+async def client(
+    request: pytest.FixtureRequest, proxy: Proxy, tmp_path: Path
+) -> AsyncIterator[OpenFeatureClient]:
+    """An application with the provider of the language that the test is run for."""
+    async with OpenFeatureClient.running(request.param, proxy.url, KEY, tmp_path) as running:
+        yield running
 
 
-async def test_node_gets_every_type(proxy: Proxy) -> None:
+in_every_language = pytest.mark.parametrize("client", languages(), indirect=True)
+
+
+@in_every_language
+async def test_every_type(client: OpenFeatureClient) -> None:
     """With reasons and variants, for each context on its own."""
-    async with Node.running(proxy, KEY) as node:
-        gold_plan = {"targetingKey": "customer-1", "plan": "gold"}
-        free_plan = {"targetingKey": "customer-2", "plan": "free"}
-        gold = await node.details("boolean", FLAG, False, **gold_plan)
-        assert (gold["value"], gold["reason"], gold["variant"]) == (True, "TARGETING_MATCH", "true")
-        free = await node.details("boolean", FLAG, True, **free_plan)
-        assert (free["value"], free["reason"]) == (False, "STATIC")
-        number = await node.details("number", "search_results_per_page", 0, **free_plan)
-        assert number["value"] == 25
-        text = await node.details("string", "shipping_banner", "", **free_plan)
-        assert text["value"].startswith("Free shipping")
-        document = await node.details("object", "price_display", {}, **free_plan)
-        assert document["value"]["currency"] == "USD"
-        assert (await node.details("string", "checkout_flow", "", **free_plan))["reason"] == "SPLIT"
-        missing = await node.details("boolean", "nothing", True, **free_plan)
-        assert (missing["value"], missing["errorCode"]) == (True, "FLAG_NOT_FOUND")
+    gold = await client.details("boolean", FLAG, False, GOLD_PLAN)
+    assert (gold["value"], gold["reason"], gold["variant"]) == (True, "TARGETING_MATCH", "true")
+    free = await client.details("boolean", FLAG, True, FREE_PLAN)
+    assert (free["value"], free["reason"]) == (False, "STATIC")
+    assert (await client.details("integer", "search_results_per_page", 0, FREE_PLAN))["value"] == 25
+    assert (await client.details("float", "discount", 0.1, FREE_PLAN))["value"] == 2.5
+    text = await client.details("string", "shipping_banner", "", FREE_PLAN)
+    assert text["value"].startswith("Free shipping")
+    document = await client.details("object", "price_display", {}, FREE_PLAN)
+    assert document["value"]["currency"] == "USD"
+    assert (await client.details("string", "checkout_flow", "", FREE_PLAN))["reason"] == "SPLIT"
 
 
-async def test_node_with_a_wrong_key_gets_defaults(proxy: Proxy) -> None:
+@in_every_language
+async def test_what_cannot_be_evaluated_is_the_default(client: OpenFeatureClient) -> None:
+    """With the protocol's error code."""
+    missing = await client.details("boolean", "nothing", True, FREE_PLAN)
+    assert (missing["value"], missing["errorCode"]) == (True, "FLAG_NOT_FOUND")
+    nobody = await client.details("boolean", FLAG, True, {"plan": "gold"})
+    code = "TARGETING_KEY_MISSING" if client.language.tells_codes else "INVALID_CONTEXT"
+    assert (nobody["value"], nobody["errorCode"]) == (True, code)
+    wrong = await client.details("string", FLAG, "red", FREE_PLAN)
+    assert (wrong["value"], wrong["errorCode"]) == ("red", "TYPE_MISMATCH")
+
+
+@in_every_language
+async def test_a_flip_and_a_restart(client: OpenFeatureClient, saas: RunningSandbox, proxy: Proxy) -> None:
+    """The default while nobody answers, and the newest state afterwards."""
+    assert (await client.details("boolean", FLAG, False, GOLD_PLAN))["value"] is True
+    saas.state.flip(ENVIRONMENT, FLAG, state="off")
+    await client.until("boolean", FLAG, True, False, **GOLD_PLAN)
+    await proxy.stop()
+    away = await client.details("boolean", FLAG, True, GOLD_PLAN)
+    assert (away["value"], away["errorCode"]) == (True, "GENERAL")
+    saas.state.flip(ENVIRONMENT, FLAG, state="on")
+    await proxy.start()
+    await client.until("boolean", FLAG, False, True, **GOLD_PLAN)
+
+
+@pytest.mark.parametrize("language", languages())
+async def test_a_wrong_key_gets_defaults(language: Language, proxy: Proxy, tmp_path: Path) -> None:
     """And an error that says so."""
-    async with Node.running(proxy, "wrong") as node:
-        details = await node.details("boolean", FLAG, True, targetingKey="ann")
-        assert details["value"] is True
-        assert details["errorCode"]
+    async with OpenFeatureClient.running(language, proxy.url, "wrong", tmp_path) as client:
+        details = await client.details("boolean", FLAG, True, GOLD_PLAN)
+        assert (details["value"], details["errorCode"]) == (True, "GENERAL")
 
 
 class Page(ThreadingHTTPServer):
@@ -197,10 +193,14 @@ def served() -> Iterator[Page]:
             thread.join()
 
 
+@pytest.mark.skipif(
+    bool(missing_tools("openfeature")), reason=f"this machine lacks {missing_tools('openfeature')}"
+)
 async def test_a_browser_sees_flips_live(
     proxy: Proxy, saas: RunningSandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Context changes, a flip by event stream, and one while the proxy was away."""
+    await asyncio.to_thread(prepare, ["openfeature"])
     with served() as server:
         query = urlencode({"proxy": proxy.url, "key": KEY, "flag": FLAG})
         url = f"http://127.0.0.1:{server.server_port}/?{query}"

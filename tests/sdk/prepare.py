@@ -20,11 +20,10 @@ BROWSER = ROOT / "browser"
 GO = ROOT / "go"
 JAVA = ROOT / "java"
 OPENFEATURE = ROOT / "openfeature"
+OPENFEATURE_JAVA = OPENFEATURE / "java"
 
 SDK_BUNDLE = BROWSER / "node_modules/@harnessio/ff-javascript-client-sdk/dist/sdk.client-iife.js"
 GO_DRIVER = GO / "target/driver"
-JAVA_CLASSPATH = JAVA / "target/classpath"
-JAVA_CLASSES = JAVA / "target/classes"
 
 BUILD_WITHIN = 600  # seconds for one step, the downloads of a new machine included
 
@@ -56,6 +55,7 @@ def missing_tools(sdk: str) -> list[str]:
         "browser": {"npm": executable("npm"), "chromium": chromium()},
         "go": {"go": go()},
         "openfeature": {"node": executable("node"), "npm": executable("npm"), "chromium": chromium()},
+        "openfeature-java": {name: executable(name) for name in ("java", "javac", "mvn")},
         "java": {name: executable(name) for name in ("java", "javac", "mvn")},
     }
     return [name for name, path in needed[sdk].items() if path is None]
@@ -87,19 +87,24 @@ def _prepare_go() -> None:
             _run([go() or "go", "build", "-buildvcs=false", "-trimpath", "-o", str(GO_DRIVER), "."], GO)
 
 
-def _prepare_java() -> None:
-    with _stamped(JAVA / "target", [JAVA / "pom.xml"], JAVA.glob("*.java")) as stale:
-        if not stale and all(Path(jar).exists() for jar in java_classpath()):
+def _prepare_java(folder: Path) -> None:
+    with _stamped(folder / "target", [folder / "pom.xml"], folder.glob("*.java")) as stale:
+        if not stale and all(Path(jar).exists() for jar in java_classpath(folder)[1:]):
             return
         maven = [executable("mvn") or "mvn", "--batch-mode", "--quiet"]
-        _run([*maven, "dependency:build-classpath", f"-Dmdep.outputFile={JAVA_CLASSPATH}"], JAVA)
-        compiler = [executable("javac") or "javac", "-d", str(JAVA_CLASSES)]
-        _run([*compiler, "-cp", os.pathsep.join(java_classpath()), "Driver.java"], JAVA)
+        _run([*maven, "dependency:build-classpath", f"-Dmdep.outputFile={_resolved(folder)}"], folder)
+        classpath = java_classpath(folder)
+        compiler = [executable("javac") or "javac", "-d", classpath[0]]
+        _run([*compiler, "-cp", os.pathsep.join(classpath), "Driver.java"], folder)
 
 
-def java_classpath() -> list[str]:
-    """The Java SDK and what it needs, as Maven resolved them."""
-    return JAVA_CLASSPATH.read_text().strip().split(os.pathsep)
+def java_classpath(folder: Path) -> list[str]:
+    """The classes of the driver in ``folder``, and everything that it needs, as Maven resolved it."""
+    return [str(folder / "target/classes"), *_resolved(folder).read_text().strip().split(os.pathsep)]
+
+
+def _resolved(folder: Path) -> Path:
+    return folder / "target/classpath"
 
 
 STEPS: Mapping[str, Callable[[], None]] = {
@@ -108,7 +113,8 @@ STEPS: Mapping[str, Callable[[], None]] = {
     "browser": lambda: _prepare_npm(BROWSER),
     "go": _prepare_go,
     "openfeature": lambda: _prepare_npm(OPENFEATURE),
-    "java": _prepare_java,
+    "openfeature-java": lambda: _prepare_java(OPENFEATURE_JAVA),
+    "java": lambda: _prepare_java(JAVA),
 }
 
 

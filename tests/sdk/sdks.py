@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.sdk.chromium import Browser, browser
 from tests.sdk.client import DriverError, ProcessClient, SdkClient, SdkOptions
-from tests.sdk.prepare import GO_DRIVER, JAVA_CLASSES, NODE, ROOT, chromium, executable, java_classpath
+from tests.sdk.prepare import GO_DRIVER, JAVA, NODE, ROOT, chromium, executable, java_classpath
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +49,14 @@ def driver_command(sdk: Sdk) -> Sequence[str]:
     if sdk is GOLANG:
         return [str(GO_DRIVER)]
     if sdk is JVM:
-        classpath = os.pathsep.join([str(JAVA_CLASSES), *java_classpath()])
-        return [
-            executable("java") or "java",
-            "-Xmx128m",
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-            classpath,
-            "Driver",
-        ]
+        return java_command(JAVA)
     raise DriverError(f"{sdk.name} has no driver program")
+
+
+def java_command(folder: Path) -> list[str]:
+    """The driver in ``folder``, in a small machine of its own."""
+    classpath = os.pathsep.join(java_classpath(folder))
+    return [executable("java") or "java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", classpath, "Driver"]
 
 
 class Launcher:

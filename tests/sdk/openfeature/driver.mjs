@@ -8,7 +8,8 @@ import { OpenFeature } from '@openfeature/server-sdk';
 const CALLS = {
   boolean: 'getBooleanDetails',
   string: 'getStringDetails',
-  number: 'getNumberDetails',
+  integer: 'getNumberDetails',
+  float: 'getNumberDetails',
   object: 'getObjectDetails',
 };
 
@@ -17,7 +18,7 @@ await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl, headers: [['X-
 const client = OpenFeature.getClient();
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { id, kind, flag, fallback, context } = JSON.parse(line);
+  const { kind, flag, fallback, context } = JSON.parse(line);
   const { value, reason, variant, errorCode } = await client[CALLS[kind]](flag, fallback, context);
-  process.stdout.write(JSON.stringify({ id, value, reason, variant, errorCode }) + '\n');
+  process.stdout.write(JSON.stringify({ value, reason, variant, errorCode }) + '\n');
 }
