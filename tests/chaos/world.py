@@ -87,9 +87,7 @@ class Member:
     @property
     def pid(self) -> int:
         """Of the process that was started: the only one, or the supervisor."""
-        process = self.proxy._process
-        assert process is not None, f"{self.name} does not run"
-        return process.pid
+        return self.proxy.pid
 
     def ended(self) -> int | None:
         """The exit code of a process that has ended by itself."""

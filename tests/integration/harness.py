@@ -127,6 +127,12 @@ class Proxy:
             await self._process.wait()
         self._process = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started: the only one, or the supervisor."""
+        assert self._process is not None, f"the proxy at {self.url} does not run"
+        return self._process.pid
+
     def last_words(self) -> str:
         """The end of its log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
