@@ -17,6 +17,7 @@ from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OperationOptions, ReplicaOptions, RoleOptions
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.event_loop import IS_UVLOOP
 from ff_proxy.runtime.loop_lag import LoopLag
 from ff_proxy.runtime.services import Service
 from ff_proxy.telemetry import Telemetry
@@ -44,6 +45,8 @@ def make_telemetry(loaded: Loaded, clock: Clock, process: str = "") -> Telemetry
     _count_process(telemetry, process or "main")
     log = telemetry.logger("config")
     log.info("starting", version=__version__, **start_facts(loaded))
+    if not IS_UVLOOP:
+        log.info("uvloop is not installed: serving on the event loop of Python itself, which is slower")
     for warning in start_warnings(loaded):
         log.warning(warning)
     return telemetry

@@ -1,6 +1,5 @@
 """What the processes of one proxy share, made before the first of them is forked."""
 
-import fcntl
 import os
 import shutil
 import stat
@@ -13,6 +12,7 @@ from typing import Final
 
 from ff_proxy.errors import StartupError
 from ff_proxy.ipc import SharedGenerations
+from ff_proxy.posix import hold_lock
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.private_files import DIRECTORY_MODE, FILE_MODE
 from ff_proxy.telemetry import Logger
@@ -93,7 +93,7 @@ def _temporary_directory() -> Path:
 def _lock(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold_lock(descriptor)
     except OSError:
         os.close(descriptor)
         raise

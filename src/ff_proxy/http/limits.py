@@ -1,17 +1,16 @@
 """What a connection may cost."""
 
-import resource
-from contextlib import suppress
 from typing import Final
 
 import msgspec
 
+from ff_proxy.posix import UNLIMITED, raise_open_file_limit
 from ff_proxy.telemetry import Logger
 
 _RESERVED: Final = 128
 """Files that the process needs for itself: the store, the upstream, logs."""
 
-_UNLIMITED: Final = 1_000_000
+_MOST: Final = 1_000_000
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -55,7 +54,7 @@ def connection_limit(configured: int, log: Logger) -> int:
 
     That limit is raised as far as the system lets anybody: many give a process 1,024 to begin with.
     """
-    possible = possible_connections(_raised_file_limit())
+    possible = possible_connections(raise_open_file_limit())
     if configured > possible:
         # Without a file there is no connection on which one too many could be told so.
         log.warning(
@@ -66,16 +65,8 @@ def connection_limit(configured: int, log: Logger) -> int:
     return min(configured, possible) if configured > 0 else possible
 
 
-def _raised_file_limit() -> int:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # macOS has a lower limit than it says
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        return hard
-    return soft
-
-
 def possible_connections(files: int) -> int:
     """How many connections a limit of open files leaves room for."""
-    if files == resource.RLIM_INFINITY:
-        return _UNLIMITED
-    return min(max(files - _RESERVED, files // 2, 1), _UNLIMITED)
+    if files == UNLIMITED:
+        return _MOST
+    return min(max(files - _RESERVED, files // 2, 1), _MOST)

@@ -1,7 +1,6 @@
 """File operations that survive a power failure."""
 
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from ff_proxy.posix import hold_lock
 from ff_proxy.store.private_files import DIRECTORY_MODE, FILE_MODE
 
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
@@ -76,7 +76,7 @@ def writer_lock(directory: Path) -> Iterator[bool]:
 
 def _locked(handle: int) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold_lock(handle)
     except BlockingIOError:
         return False
     except OSError as error:

@@ -7,10 +7,16 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
 
-STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+def existing(*names: str) -> tuple[signal.Signals, ...]:
+    """Those of the signals that this system has."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+STOPPING: Final = existing("SIGTERM", "SIGINT", "SIGQUIT")
 """Signals that request a shutdown."""
 
-HARMLESS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+HARMLESS: Final = existing("SIGHUP", "SIGUSR1", "SIGUSR2")
 """Signals that request something else, and never end the process."""
 
 

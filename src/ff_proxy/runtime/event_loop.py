@@ -1,16 +1,23 @@
-"""The event loop of production, and how signals end what runs on it."""
+"""The event loop of production, uvloop where it is installed, and how signals end what runs on it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Final, TypeVar
 
-import uvloop
-
 from ff_proxy.errors import ExitCode
 from ff_proxy.runtime.gc_tuning import tune_gc
 from ff_proxy.runtime.last_resort import LastResort
 from ff_proxy.runtime.signals import Stop, stop_on_signals
+
+new_event_loop: Callable[[], asyncio.AbstractEventLoop]
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    from asyncio import new_event_loop
+
+IS_UVLOOP: Final = new_event_loop is not asyncio.new_event_loop
+"""Whether the faster event loop is installed; there is none for some systems."""
 
 _Result = TypeVar("_Result")
 
@@ -20,8 +27,8 @@ _HURRY_SECONDS: Final = 3.0
 
 
 def run(main: Coroutine[object, object, _Result]) -> _Result:
-    """Run ``main`` to its end on uvloop, with short pauses."""
-    with tune_gc(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    """Run ``main`` to its end, with short pauses."""
+    with tune_gc(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
 
 
@@ -31,7 +38,7 @@ def run_until_stopped(
     unfinished: ExitCode = ExitCode.OK,
     listen: Callable[[], AbstractContextManager[Stop]] = stop_on_signals,
 ) -> ExitCode:
-    """Run ``main`` on uvloop, and handle signals from its beginning to its end.
+    """Run ``main``, and handle signals from its beginning to its end.
 
     A signal cancels it, and a second one cancels its clean-up, unless it shuts down by itself: a start may
     wait for a store for ever. ``unfinished`` is the exit code if it was cancelled. ``listen`` replaces

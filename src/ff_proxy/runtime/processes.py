@@ -11,14 +11,14 @@ from typing import Final, NoReturn
 
 from ff_proxy.errors import ExitCode, FfProxyError, StartupError
 from ff_proxy.runtime.control_pipe import send_request, send_stop
-from ff_proxy.runtime.early_signals import STOPPING
+from ff_proxy.runtime.early_signals import STOPPING, existing
 from ff_proxy.runtime.signals import REQUESTS, ProcessRequest
 from ff_proxy.runtime.stdio import flush_standard_output
 from ff_proxy.runtime.supervisor import Child, Ended
 
 # A terminal and some service managers signal every process at once; the supervisor decides the order.
 _NOT_A_CHILDS: Final = (*STOPPING, *REQUESTS)
-_HANDLED: Final = (*_NOT_A_CHILDS, signal.SIGCHLD)
+_HANDLED: Final = (*_NOT_A_CHILDS, *existing("SIGCHLD"))
 _READ_BYTES: Final = 4096
 
 

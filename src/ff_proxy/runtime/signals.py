@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Final
 
-from ff_proxy.runtime.early_signals import STOPPING
+from ff_proxy.runtime.early_signals import STOPPING, existing
 
 _MOST_REQUESTS: Final = 8
 
@@ -27,9 +27,13 @@ class ProcessRequest(Enum):
 
 
 REQUESTS: Final[Mapping[signal.Signals, ProcessRequest]] = {
-    signal.SIGHUP: ProcessRequest.RELOAD,
-    signal.SIGUSR1: ProcessRequest.LOG_TASKS,
-    signal.SIGUSR2: ProcessRequest.NOTHING,
+    number: wanted
+    for name, wanted in (
+        ("SIGHUP", ProcessRequest.RELOAD),
+        ("SIGUSR1", ProcessRequest.LOG_TASKS),
+        ("SIGUSR2", ProcessRequest.NOTHING),
+    )
+    for number in existing(name)
 }
 _HANDLED: Final = (*STOPPING, *REQUESTS)
 

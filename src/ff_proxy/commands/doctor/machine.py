@@ -3,7 +3,6 @@
 import errno
 import http.client
 import os
-import resource
 import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from ff_proxy.errors import ConfigError, StartupError
 from ff_proxy.http.limits import possible_connections
 from ff_proxy.http.tls import Tls, TlsFiles
 from ff_proxy.model.clock import Clock
+from ff_proxy.posix import UNLIMITED, open_file_limits
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.tls.certificates import RENEWAL_SECONDS, read_pem
 from ff_proxy.tls.trust import client_trust
@@ -91,7 +91,7 @@ async def check_file_limit(
     wanted: int | None, report: Reporter, limit: Callable[[], tuple[int, int]] | None = None
 ) -> None:
     """Open files: each connection takes one. ``limit`` gives the soft and the hard limit."""
-    _, hard = (limit or (lambda: resource.getrlimit(resource.RLIMIT_NOFILE)))()
+    _, hard = (limit or open_file_limits)()
     possible = possible_connections(hard)
     advice = "raise it: ulimit -n, LimitNOFILE= of systemd, or --ulimit nofile= of docker"
     if wanted and wanted > possible:
@@ -101,7 +101,7 @@ async def check_file_limit(
     elif possible < _FEW_CONNECTIONS:
         report.warning(f"{hard} open files leave room for {possible} connections", advice)
     else:
-        files = "any number of" if hard == resource.RLIM_INFINITY else hard
+        files = "any number of" if hard == UNLIMITED else hard
         report.ok(f"{files} open files, room for {possible} connections")
 
 

@@ -1,6 +1,5 @@
 """Where things are kept: Redis, the data directory and the offline directory."""
 
-import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from ff_proxy.config.records import RedisStoreOptions
 from ff_proxy.errors import OfflineDataError, StoreMisconfigured, StoreUnavailable
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.problems import Severity
+from ff_proxy.posix import hold_lock
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.sqlite.database import database_file, lock_file
 from ff_proxy.store.sqlite.reading import check_stored
@@ -141,7 +141,7 @@ def _lock(path: Path) -> Iterator[bool]:
         yield True
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        hold_lock(descriptor, shared=True)
         yield True
     except BlockingIOError:
         yield False

@@ -1,7 +1,6 @@
 """One connection on its own thread, so that the event loop never waits for the disk."""
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Final, Self, TypeVar
 
 from ff_proxy.aio.border import border, described
 from ff_proxy.errors import StartupError, StoreError, StoreUnavailable, StoreUnusable
+from ff_proxy.posix import hold_lock
 from ff_proxy.store.private_files import make_all_private, make_private_directory, make_private_file
 from ff_proxy.store.sqlite.schema import prepare
 from ff_proxy.telemetry import OnceLog
@@ -155,7 +155,7 @@ def _locked(path: Path, once: OnceLog) -> int:
     except OSError as error:
         raise _unwritable(path.parent, error) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold_lock(descriptor)
     except OSError as error:
         os.close(descriptor)
         raise StartupError(
