@@ -54,6 +54,10 @@ async def site() -> AsyncIterator[Site]:
         typed("text", "string", "seven", "8"),
         typed("object", "json", '{"a": [1]}', "{}"),
         typed("broken", "int", "seven", "8"),
+        typed("padded", "int", " 011 ", "8"),
+        typed("grouped", "int", "1_000", "8"),
+        typed("foreign", "int", "٣", "8"),
+        typed("endless", "int", "1e999", "8"),
     )
     async with serving(Site(), config(*items)) as running:
         yield running
@@ -78,6 +82,7 @@ async def test_values_are_of_their_kind(site: Site) -> None:
     values = {name: one.get("value") for name, one in (await flags(site)).items()}
     assert values["plain"] is True
     assert (values["number"], values["fraction"], values["text"]) == (7, 2.5, "seven")
+    assert values["padded"] == 11
     assert values["object"] == {"a": [1]}
 
 
@@ -97,7 +102,9 @@ async def test_reasons(site: Site) -> None:
 
 async def test_a_value_that_is_not_of_its_kind_is_a_failure_of_its_own(site: Site) -> None:
     """The others in the list are not touched by it."""
-    assert (await flags(site))["broken"]["errorCode"] == "PARSE_ERROR"
+    listed = await flags(site)
+    for name in ("broken", "grouped", "foreign", "endless"):
+        assert listed[name]["errorCode"] == "PARSE_ERROR"
     got = await post(site, f"{BULK}/broken")
     assert (got.status, got.json()["errorCode"]) == (400, "PARSE_ERROR")
 

@@ -1,24 +1,13 @@
-"""Evaluation vectors: one file is one environment with targets and what each flag must yield.
-
-The project's own are in ``vectors/``; the larger sets that other evaluators were run on are read from
-beside the project, where they are present.
-"""
+"""Evaluation vectors: what each flag must yield, flag by flag."""
 
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 from ff_proxy.evaluation import compile_engine
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation
 from ff_proxy.wire.config import read_feature, read_segment, read_target
-
-OWN = Path(__file__).parent / "vectors"
-SHARED = Path(__file__).parents[3] / "shared" / "vectors"
-SETS = ("public", "go_reference", "official")
-
-SHARED_FILES = [path for name in SETS for path in sorted((SHARED / name).glob("*.json"))]
+from tests.support.vectors import OWN_FILES, SETS, SHARED, SHARED_FILES, read
 
 
 def _answer(evaluation: Evaluation | NoEvaluation) -> tuple[str | None, str | None]:
@@ -28,7 +17,7 @@ def _answer(evaluation: Evaluation | NoEvaluation) -> tuple[str | None, str | No
 
 
 def _check(path: Path) -> None:
-    environment: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    environment = read(path)
     engine = compile_engine(
         {doc["feature"]: read_feature(doc) for doc in environment["flags"]},
         {doc["identifier"]: read_segment(doc) for doc in environment["segments"]},
@@ -41,11 +30,10 @@ def _check(path: Path) -> None:
         assert engine.explain(test["flag"], target).outcome == evaluation
         if _answer(evaluation) != (test["expected"], test["variation"]):
             wrong.append((test, evaluation))
-    assert environment["tests"]
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", sorted(OWN.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OWN_FILES, ids=lambda path: path.stem)
 def test_own(path: Path) -> None:
     """The project's own cases, one file per part of the specification."""
     _check(path)

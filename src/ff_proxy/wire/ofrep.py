@@ -162,6 +162,8 @@ def _typed(kind: str, text: str) -> bytes | None:
 
 
 def _number(text: str) -> bytes | None:
+    if "_" in text or not text.isascii():
+        return None  # Python alone takes these for digits
     try:
         number: float = int(text)
     except ValueError:
