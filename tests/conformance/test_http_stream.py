@@ -166,6 +166,21 @@ async def test_what_follows_a_stream_is_not_answered(site: Site) -> None:
         assert b"HTTP" not in await wire.closed()
 
 
+@pytest.mark.parametrize(
+    ("agent", "end"), [("python-requests/2.32.5", b""), ("okhttp/4.12.0", b"0\r\n\r\n"), ("", b"0\r\n\r\n")]
+)
+async def test_an_sdk_that_reads_beneath_the_chunks_gets_no_last_one(
+    site: Site, agent: str, end: bytes
+) -> None:
+    """Only the connection's end tells it, also through a load balancer (spec/sdk-wire#trap-16)."""
+    fields = site.bearer() | {"API-Key": KEY} | ({"User-Agent": agent} if agent else {})
+    async with connected(site) as wire:
+        await wire.send(message("GET", "/stream", fields))
+        await opened(wire)
+        await site.hub.drain(0)
+        assert await wire.closed() == end
+
+
 async def test_with_bypass_the_key_says_which_environment() -> None:
     """No token is asked for; a key nobody knows is still refused (spec/behaviour#combinations)."""
     async with serving(Site(bypass=True), config(flag("a"))) as site:

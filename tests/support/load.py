@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import httpx2
 
@@ -18,16 +18,35 @@ POSTED: Final = "posted"
 _PAUSE: Final = 0.02
 
 
-class Mortal:
-    """A member that is killed and started again.
+class Served(Protocol):
+    """Whoever serves users: a member, or what stands before several.
 
     ``life`` tells what its users may hold against it: what happens within one and the same (0: none).
     """
+
+    @property
+    def url(self) -> str:
+        """Where to."""
+        ...
+
+    @property
+    def life(self) -> int:
+        """Which of its lives this is."""
+        ...
+
+
+class Mortal:
+    """A member that is killed and started again; see ``Served``."""
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.life = 1
         self._lives = 1
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return self.proxy.url
 
     async def die(self) -> None:
         """``kill -9``."""
@@ -65,7 +84,7 @@ class Load:
     """
 
     def __init__(
-        self, members: Sequence[Mortal], seed: int, *, shared: bool = True, keep_alive: bool = True
+        self, members: Sequence[Served], seed: int, *, shared: bool = True, keep_alive: bool = True
     ) -> None:
         together = Witness()
         self._witnesses = {member: together if shared else Witness() for member in members}
@@ -73,7 +92,7 @@ class Load:
         self._known = {member: known if shared else [] for member in members}
         self.targets: list[str] = []
         self.tried = 0
-        self.posts: list[tuple[float, Mortal]] = []
+        self.posts: list[tuple[float, Served]] = []
         self.answers = 0
         self._members = members
         self._keep_alive = keep_alive
@@ -100,13 +119,11 @@ class Load:
         """Answers that were older than what somebody had been told before."""
         return [wrong for witness in {*self._witnesses.values()} for wrong in witness.wrong]
 
-    async def _use(self, member: Mortal) -> None:
+    async def _use(self, member: Served) -> None:
         while not self._over:
             life = member.life
             try:
-                async with SdkLike.connected(
-                    member.proxy.url, KEYS[DEV], keep_alive=self._keep_alive
-                ) as client:
+                async with SdkLike.connected(member.url, KEYS[DEV], keep_alive=self._keep_alive) as client:
                     while not self._over:
                         await self._turn(member, client)
                         await asyncio.sleep(_PAUSE)
@@ -116,7 +133,7 @@ class Load:
                     raise
             await asyncio.sleep(_PAUSE)
 
-    async def _turn(self, member: Mortal, client: SdkLike) -> None:
+    async def _turn(self, member: Served, client: SdkLike) -> None:
         for way in WAYS:
             await self._witnesses[member].read(client, way)
         newcomer = f"newcomer-{self._chance.getrandbits(64):x}"
@@ -134,7 +151,7 @@ class Load:
     async def seen_by_all(self, number: int) -> None:
         """Wait until every member serves that value of the ticker's flag; the caller bounds it."""
         for member in self._members:
-            async with SdkLike.connected(member.proxy.url, KEYS[DEV]) as client:
+            async with SdkLike.connected(member.url, KEYS[DEV]) as client:
                 while await WAYS["by id"](client) < number:  # noqa: ASYNC110  (another process tells nobody)
                     await asyncio.sleep(_PAUSE)
 

@@ -15,7 +15,7 @@ from ff_proxy.http.response import EVENT_STREAM, UNAVAILABLE
 from ff_proxy.snapshots.registry import Announcement, SnapshotRegistry
 from ff_proxy.streams.hub import StreamOpening
 
-STREAM_HEADERS: Final = (b"authorization", b"api-key", b"harness-sdk-info", b"origin")
+STREAM_HEADERS: Final = (b"authorization", b"api-key", b"harness-sdk-info", b"origin", b"user-agent")
 """What the answer depends on."""
 
 LOADING_SECONDS: Final = 8.0
@@ -87,7 +87,12 @@ class StreamRequests:
 
     def _opened(self, grant: StreamGrant, headers: Headers) -> Handover:
         opening = StreamOpening(
-            grant.environment, grant.key, grant.token, grant.issued_at, client=_is_client(headers)
+            grant.environment,
+            grant.key,
+            grant.token,
+            grant.issued_at,
+            client=_is_client(headers),
+            raw=_reads_raw(headers),
         )
         return Handover(EVENT_STREAM, grant.environment, partial(self._take, opening))
 
@@ -105,3 +110,8 @@ def _is_client(headers: Headers) -> bool:
     """Whether an SDK gets evaluations: it says so, or is a page in a browser."""
     told = headers.get(b"harness-sdk-info") or b""
     return told.lower().split()[-1:] == [b"client"] or headers.get(b"origin") is not None
+
+
+def _reads_raw(headers: Headers) -> bool:
+    """Whether it is the Python SDK, which does not notice the last chunk (spec/sdk-wire#trap-16)."""
+    return (headers.get(b"user-agent") or b"").startswith(b"python-requests/")

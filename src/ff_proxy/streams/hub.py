@@ -44,6 +44,7 @@ class StreamOpening(msgspec.Struct, frozen=True):
         issued_at: epoch seconds at which the token was issued, if there is one.
         client: the SDK gets evaluations, and fetches them all after one event of a segment.
         protocol: what its client understands.
+        raw: the SDK notices only that the connection is closed.
         seen: the revision that an OFREP client has seen, if it says so.
     """
 
@@ -53,6 +54,7 @@ class StreamOpening(msgspec.Struct, frozen=True):
     issued_at: float | None = None
     client: bool = False
     protocol: StreamProtocol = StreamProtocol.HARNESS
+    raw: bool = False
     seen: str = ""
 
 
@@ -125,7 +127,9 @@ class Hub:
             on_closed: called once, when the connection is gone.
         """
         channel = self._channel(opening.environment, opening.protocol)
-        stream = Stream(transport, channel, opening.key, self._seen_by(opening, channel), on_closed)
+        stream = Stream(
+            transport, channel, opening.key, self._seen_by(opening, channel), on_closed, raw=opening.raw
+        )
         channel.join(stream)
         if isinstance(channel, RefetchChannel):
             channel.catch_up(stream, opening.seen)

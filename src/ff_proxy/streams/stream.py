@@ -51,6 +51,7 @@ class Stream(asyncio.Protocol):
         beat: a heartbeat is due.
         ending: why it ended or is about to; empty while it is open. Nothing is sent from then on.
         slot: its place among the heartbeats.
+        raw: its SDK reads the connection beneath the chunks, and notices only that it is closed.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Stream(asyncio.Protocol):
         "key",
         "owner",
         "position",
+        "raw",
         "resync",
         "resync_position",
         "slot",
@@ -77,12 +79,15 @@ class Stream(asyncio.Protocol):
         key: SdkKeyHash | None,
         position: int,
         on_closed: Callable[[], None],
+        *,
+        raw: bool = False,
     ) -> None:
         self._transport: Final = transport
         self.owner: Final = owner
         self._on_closed: Final = on_closed
         self._ignored = 0
         self.key: Final = key
+        self.raw: Final = raw
         self.position = position
         self.resync: Resync | OneWrite | None = None
         self.resync_position = 0
@@ -116,8 +121,13 @@ class Stream(asyncio.Protocol):
             self._transport.abort()
 
     def finish(self) -> None:
-        """End the response cleanly and close once everything has left."""
-        self.write(LAST_CHUNK)
+        """End the response cleanly and close once everything has left.
+
+        Where only the end of the connection is noticed, the response is left incomplete: a load balancer that
+        keeps its connection to the SDK has to close it then (spec/sdk-wire#trap-16).
+        """
+        if not self.raw:
+            self.write(LAST_CHUNK)
         self._transport.close()
 
     def abort(self) -> None:

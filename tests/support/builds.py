@@ -1,0 +1,30 @@
+"""Another build of the proxy: these sources with a higher version and a newer layout of the SQLite file."""
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import ff_proxy
+
+NEWER: Final = "99.0.0"
+_LAYOUT: Final = "VERSION: Final = 1\n"
+_NEWER_LAYOUT: Final = "VERSION: Final = 2\n"
+_CHECKED: Final = "    check(connection, path)\n"
+_MIGRATED: Final = f'{_CHECKED}    connection.execute(f"PRAGMA user_version = {{VERSION}}")\n'
+
+
+def newer_build(place: Path) -> Path:
+    """Make it below ``place``; returns the directory to put on the path of modules.
+
+    It reads the file of this build and marks it as its own, as a build with a new layout has to.
+    """
+    package = place / "ff_proxy"
+    shutil.copytree(Path(ff_proxy.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    about = place / f"ff_proxy-{NEWER}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ff-proxy\nVersion: {NEWER}\n")
+    schema = package / "store/sqlite/schema.py"
+    text = schema.read_text()
+    assert text.count(_LAYOUT) == text.count(_CHECKED) == 1, "the layout's module has changed"
+    schema.write_text(text.replace(_LAYOUT, _NEWER_LAYOUT).replace(_CHECKED, _MIGRATED))
+    return place
