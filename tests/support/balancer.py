@@ -32,7 +32,7 @@ class Balancer:
 async def haproxy(members: Sequence[Proxy], place: Path) -> AsyncIterator[Balancer]:
     """HAProxy before these members, with its files in ``place``.
 
-    Without TLS, and it asks for readiness ten times as often as shipped, so that tests are short. Everything
+    Without TLS, and it asks for readiness five times as often as shipped, so that tests are short. Everything
     else is as shipped.
     """
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
@@ -69,7 +69,7 @@ def _on_loopback(port: int, members: Sequence[Proxy]) -> str:
     text = _CONFIGURATION.read_text()
     assert _READINESS in text
     text = re.sub(r"(?m)^    bind .*$", f"    bind 127.0.0.1:{port}", text)
-    text = text.replace("inter 2s", "inter 200ms").replace(" resolvers dns init-addr last,libc,none", "")
+    text = text.replace("inter 1s", "inter 200ms").replace(" resolvers dns init-addr last,libc,none", "")
     text, _, _ = text.partition("\nresolvers dns")
     servers = iter(members)
     text, count = re.subn(
