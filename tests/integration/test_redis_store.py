@@ -7,13 +7,14 @@ import msgspec
 import pytest
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.model.environment import StreamState, UpstreamStatus
+from ff_proxy.model.environment import Domain, StreamState, UpstreamStatus
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.target import Target
+from ff_proxy.store.merge import RETIRED
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.store.redis.keys import Keys
 from tests.support.configs import ENVIRONMENT, config, flag, segment
-from tests.support.redis_member import endpoint, held, member_at
+from tests.support.redis_member import endpoint, held, member_at, part
 from tests.support.redis_server import RedisServer, redis_command, redis_server
 
 
@@ -231,6 +232,25 @@ async def test_a_removed_environment_is_not_put_back(server: RedisServer, prefix
         await one.configs.remove(ENVIRONMENT)
         assert await other.configs.environment(ENVIRONMENT) is None
         assert await other.configs.environments() == {}
+
+
+async def test_deleted_items_are_remembered_in_bounds(server: RedisServer, prefix: str) -> None:
+    """The last of them: their rows, and what readers are told by, go with them."""
+    names = [f"f{number}" for number in range(RETIRED + 10)]
+    async with member_at(endpoint(server), prefix) as store, member_at(endpoint(server), prefix) as reader:
+        await store.configs.replace(config(*map(flag, names[:10])))
+        await store.configs.replace(config())
+        await held(reader)
+        await store.configs.replace(config(*map(flag, names[10:])))
+        await store.configs.replace(config(flag("last")))
+        await store.configs.apply(ENVIRONMENT, DropItem(Domain.FLAG, "last"))
+        for known in (await held(store), await held(reader)):
+            assert len(known.retired) == RETIRED
+            assert "flag:last" in known.retired
+            assert "flag:f0" not in known.retired
+    for command, name in (("HLEN", "items"), ("ZCARD", "moved")):
+        assert redis_command(server.port, command, part(prefix, name)) == b":%d\r\n" % RETIRED
+    assert int(redis_command(server.port, "ZCARD", part(prefix, "recent"))[1:]) <= RETIRED
 
 
 async def test_one_member_holds_the_lease(server: RedisServer, prefix: str) -> None:
