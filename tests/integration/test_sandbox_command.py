@@ -16,6 +16,8 @@ from typing import Any, Final
 import httpx2
 import pytest
 
+from tests.support.ports import free_port
+
 COMMAND: Final = (sys.executable, "-m", "ff_proxy", "sandbox")
 READY_WITHIN: Final = 20.0
 ENDS_WITHIN: Final = 10.0
@@ -145,6 +147,71 @@ async def test_a_flag_is_flipped_from_the_command_line() -> None:
         assert unknown.stderr.startswith("ff-proxy: flag 'light_mode' does not exist")
 
 
+async def test_flags_are_listed_and_set_from_the_command_line() -> None:
+    """For people, and for programs."""
+    async with running() as sandbox:
+        url = ("-url", sandbox.said["url"])
+        was_set = await asyncio.to_thread(run, "set", "checkout_flow", "express", *url)
+        said = "checkout_flow in development is on, and everyone gets express (version 2)\n"
+        assert (was_set.returncode, was_set.stdout) == (0, said)
+        listed = await asyncio.to_thread(run, "list", "-environment=development", *url)
+        lines = [line.split() for line in listed.stdout.splitlines()]
+        assert lines[0] == ["development"]
+        assert [
+            "checkout_flow",
+            "on",
+            "string:",
+            "express",
+            "(of",
+            "classic,",
+            "one_page,",
+            "express)",
+        ] in lines
+        taken_back = await asyncio.to_thread(run, "set", "checkout_flow", "rules", "-json", *url)
+        assert json.loads(taken_back.stdout)["everyone"] == ""
+        every = json.loads((await asyncio.to_thread(run, "list", "-json", *url)).stdout)["environments"]
+        assert set(every) == {"development", "production", "back_office"}
+        refused = await asyncio.to_thread(run, "set", "checkout_flow", "nothing", *url)
+        assert refused.returncode == 1
+        assert "a variation: classic" in refused.stderr
+
+
+async def test_its_page_has_a_switch_for_every_flag() -> None:
+    """As a form, so that it works without JavaScript."""
+    async with running() as sandbox, httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
+        url, environment = sandbox.said["url"], sandbox.said["environments"]["development"]
+        page = (await http.get(url)).text
+        assert page.count('role="switch"') == 20
+        form = {"environment": environment, "flag": "dark_mode", "value": "true"}
+        changed = await http.post(f"{url}/sandbox/page", data=form, follow_redirects=True)
+        assert '<option value="true" selected>everyone: true' in changed.text
+        assert (await http.post(f"{url}/sandbox/page", data={**form, "value": "?"})).status_code == 400
+
+
+async def test_a_proxy_can_be_run_in_front_of_it() -> None:
+    """It serves, says where, and ends with the sandbox."""
+    port = free_port()
+    async with running("-proxy", f"-proxy-port={port}") as sandbox:
+        url = sandbox.said["proxyUrl"]
+        assert url == f"http://127.0.0.1:{port}"
+        async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
+            assert (await http.get(f"{url}/health/ready")).status_code == 200
+            assert (await sandbox.end(signal.SIGTERM))[0] == 0
+            with pytest.raises(httpx2.TransportError):
+                await http.get(f"{url}/health/ready")
+
+
+def test_a_proxy_that_cannot_start_is_an_exit_code_of_3() -> None:
+    """Before anything is started."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen()
+        ended = run("-port=0", "-proxy", f"-proxy-port={bound.getsockname()[1]}")
+    assert ended.returncode == 3
+    assert "in use" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_flipping_without_a_sandbox_says_what_to_do() -> None:
     """Exit code 3."""
     with socket.socket() as bound:
@@ -155,7 +222,16 @@ def test_flipping_without_a_sandbox_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["flip"], ["flip", "f", "-on", "-off"], ["flip", "f", "g"], ["-prot", "1"], ["-port", "x"]]
+    "arguments",
+    [
+        ["flip"],
+        ["flip", "f", "-on", "-off"],
+        ["flip", "f", "g"],
+        ["-prot", "1"],
+        ["-port", "x"],
+        ["set", "f"],
+        ["-proxy", "-proxy-port=0"],
+    ],
 )
 def test_a_command_line_that_cannot_be_meant_is_refused(arguments: list[str]) -> None:
     """Exit code 2."""
@@ -175,7 +251,7 @@ def test_a_busy_port_is_an_exit_code_of_3() -> None:
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", [["-h"], ["flip", "-help"]])
+@pytest.mark.parametrize("arguments", [["-h"], ["flip", "-help"], ["set", "-help"], ["list", "-h"]])
 def test_help_is_given(arguments: list[str]) -> None:
     """Exit code 0."""
     ended = run(*arguments)
@@ -184,7 +260,7 @@ def test_help_is_given(arguments: list[str]) -> None:
 
 
 async def test_an_offline_directory_is_served(tmp_path: Path) -> None:
-    """Instead of the built-in environments."""
+    """Instead of the built-in environments, and its edits are followed."""
     directory = tmp_path / "env-id-1"
     directory.mkdir()
     flag = {
@@ -198,8 +274,17 @@ async def test_an_offline_directory_is_served(tmp_path: Path) -> None:
         "offVariation": "false",
     }
     (directory / "feature_config.json").write_text(json.dumps([flag]))
-    async with running("-config-dir", str(tmp_path)) as sandbox:
+    async with running("-config-dir", str(tmp_path)) as sandbox, httpx2.AsyncClient(trust_env=False) as http:
         assert sandbox.said["serverKeys"] == ["sandbox-qa-server-key"]
+        base, key = sandbox.said["clientUrl"], sandbox.said["serverKeys"][0]
+        token = (await http.post(f"{base}/client/auth", json={"apiKey": key})).json()["authToken"]
+        headers = {"Authorization": f"Bearer {token}", "API-Key": key}
+        async with asyncio.timeout(READY_WITHIN):
+            async with http.stream("GET", f"{base}/stream", headers=headers) as response:
+                chunks = response.aiter_raw()
+                assert await anext(chunks) == b":\n\n"
+                (directory / "feature_config.json").write_text(json.dumps([{**flag, "state": "off"}]))
+                assert b'"patch"' in await anext(chunks)
 
 
 def test_a_directory_that_is_not_there_is_an_exit_code_of_3(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class TestFlip:
             "flag": "dark_mode",
             "state": "off",
             "serve": {"variation": "false"},
+            "everyone": "",
             "version": 2,
         }
         assert saas.sandbox.state.find("production").flags["dark_mode"]["state"] == "on"

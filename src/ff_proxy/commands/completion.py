@@ -109,7 +109,9 @@ def _zsh() -> Iterator[str]:
     yield f"        {_quoted(f'{_HELP}:how a command is called')}"
     yield "    )"
     yield '    local at="$words[2]"'
-    yield '    [[ "$words[2] $words[3]" == "sandbox flip" && CURRENT -gt 3 ]] && at="sandbox flip"'
+    for name in COMMANDS:
+        if " " in name:
+            yield f'    [[ "$words[2] $words[3]" == "{name}" && CURRENT -gt 3 ]] && at="{name}"'
     yield "    case $at in"
     for name, options, words in _entries():
         if name:

@@ -13,14 +13,13 @@ from typing import Any, Final, TextIO
 
 import httpx2
 
+from ff_proxy.commands.child_process import Child, child, until_ready
 from ff_proxy.commands.command_line import NoOptions, read_options
-from ff_proxy.commands.demo_processes import Child, child
 from ff_proxy.errors import ExitCode, FfProxyError, StartupError
 
 _FLAG: Final = "dark_mode"
 _TARGET: Final = "visitor"
 _PATIENCE: Final = 30.0
-_LOOK_EVERY: Final = 0.05
 _SDK: Final = "featureflags"
 
 
@@ -105,7 +104,7 @@ async def _stage() -> AsyncIterator[Stage]:
         arguments = ["-m", "ff_proxy", *(f"-{name}={value}" for name, value in options.items())]
         proxy = await running.enter_async_context(child("ff-proxy", arguments, speaks_json=False))
         proxy_url = f"http://127.0.0.1:{port}"
-        await _until_ready(proxy, proxy_url, http)
+        await until_ready(proxy, proxy_url, _PATIENCE)
         sdk = await running.enter_async_context(
             child(
                 "the application",
@@ -114,16 +113,6 @@ async def _stage() -> AsyncIterator[Stage]:
             )
         )
         yield Stage(said, proxy_url, sdk, http)
-
-
-async def _until_ready(proxy: Child, url: str, http: httpx2.AsyncClient) -> None:
-    end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end and not proxy.has_ended:
-        with contextlib.suppress(httpx2.TransportError):
-            if (await http.get(f"{url}/health/ready")).status_code == httpx2.codes.OK:
-                return
-        await asyncio.sleep(_LOOK_EVERY)
-    raise proxy.failure("did not become ready")
 
 
 async def _flip(stage: Stage, value: bool) -> tuple[bool, float]:

@@ -134,6 +134,22 @@ COMMANDS: Final[Mapping[str, Command]] = {
         ),
         words="FLAG",
     ),
+    "sandbox set": Command(
+        "let a flag of a running sandbox be something for everyone",
+        "sandbox_set:run",
+        record="sandbox_set:SetOptions",
+        about=(
+            "VALUE: on, off, a variation that everyone gets whatever the rules, or rules: as they say.\n"
+            "Exit code: 0; 1 if the sandbox refuses; 2 for a bad command line; 3 if there is no sandbox."
+        ),
+        words="FLAG VALUE",
+    ),
+    "sandbox list": Command(
+        "the flags of a running sandbox, and what they are",
+        "sandbox_list:run",
+        record="sandbox_list:ListOptions",
+        about="Exit code: 0; 1 for an unknown environment; 2 for bad flags; 3 if there is no sandbox.",
+    ),
     "demo": Command(
         "a sandbox, the proxy and a real SDK, and a flag that flips",
         "demo:run",

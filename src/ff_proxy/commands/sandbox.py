@@ -1,25 +1,29 @@
 """``ff-proxy sandbox``: run a Harness of one's own until it is told to stop."""
 
+import asyncio
+import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from ff_proxy.commands.command_line import read_options
+from ff_proxy.commands.sandbox_proxy import proxy_for
+from ff_proxy.commands.sandbox_sdks import sdk_lines
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option
 from ff_proxy.errors import ExitCode
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.problems import Severity
+from ff_proxy.offline.watcher import system_notices
 from ff_proxy.runtime.event_loop import run
 from ff_proxy.runtime.signals import stop_on_signals
-from ff_proxy.sandbox.directory import environments_in
-from ff_proxy.sandbox.environment import Environment
+from ff_proxy.sandbox.directory_follower import DirectoryFollower
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import serve
-from ff_proxy.sandbox.startup_message import as_record, greeting
+from ff_proxy.sandbox.server import RunningSandbox, serve
+from ff_proxy.sandbox.startup_message import as_record, first_key, greeting
 from ff_proxy.sandbox.state import SandboxState
 
 
@@ -32,6 +36,8 @@ class SandboxOptions:
     config_dir: Path | None = option(
         kinds.PATH, None, "Offline directory to serve instead of the built-in environments"
     )
+    proxy: bool = option(kinds.BOOLEAN, False, "Also run a proxy in front of it, for SDKs")
+    proxy_port: int = option(kinds.PORT, 7000, "Port of that proxy")
     json: bool = option(kinds.BOOLEAN, False, "Print one line of JSON when ready, for programs")
 
 
@@ -44,26 +50,60 @@ def sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode 
     options = read_options(argv, SandboxOptions)
     if options is None:
         return None
-    state = SandboxState(_environments(options.config_dir))
-    run(_run(state, options, out))
+    follower = DirectoryFollower(options.config_dir, system_notices, _warn) if options.config_dir else None
+    if options.config_dir is not None:
+        _report_problems(options.config_dir)
+    state = SandboxState(follower.load() if follower else default_environments())
+    run(_run(state, follower, options, out))
     return ExitCode.OK
 
 
-def _environments(directory: Path | None) -> list[Environment]:
-    if directory is None:
-        return default_environments()
+def _warn(line: str) -> None:
+    # Not among what the command says: a program may be reading that.
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _report_problems(directory: Path) -> None:
     reading = read_directory(directory)
     for problem in [*reading.problems, *(one for part in reading.readings for one in part.problems)]:
         if problem.severity is Severity.BROKEN:
             raise problem.as_error()
-        # Not among what the command says: a program may be reading that.
-        sys.stderr.write(f"{problem}\n")
-    return environments_in(directory)
+        _warn(str(problem))
 
 
-async def _run(state: SandboxState, options: SandboxOptions, out: TextIO) -> None:
+async def _run(
+    state: SandboxState, follower: DirectoryFollower | None, options: SandboxOptions, out: TextIO
+) -> None:
     with stop_on_signals() as stop:
-        async with serve(state, options.host, options.port) as running:
-            words = json.dumps(as_record(running)) if options.json else greeting(running)
+        async with serve(state, options.host, options.port) as running, contextlib.AsyncExitStack() as more:
+            ends: list[Coroutine[Any, Any, object]] = [stop.requested.wait()]
+            if follower is not None:
+                ends.append(follower.run(running.site))
+            proxy_url = ""
+            if options.proxy:
+                proxy, proxy_url = await more.enter_async_context(proxy_for(running, options.proxy_port))
+                ends.append(proxy.until_failure())
+            words = json.dumps(as_record(running, proxy_url)) if options.json else _words(running, proxy_url)
             print(words, file=out, flush=True)
-            await stop.requested.wait()
+            await _first(ends)
+
+
+async def _first(waits: Sequence[Coroutine[Any, Any, object]]) -> None:
+    """Wait until one of them is over; raises what it raised."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        over, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in over:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _words(running: RunningSandbox, proxy_url: str) -> str:
+    if not proxy_url:
+        return greeting(running)
+    lines = sdk_lines(proxy_url, first_key(running, "Server"), first_key(running, "Client"))
+    return greeting(running, proxy_url, list(lines))

@@ -11,6 +11,7 @@ from ff_proxy.sandbox.admin_api import AdminApi
 from ff_proxy.sandbox.client_api import ClientApi
 from ff_proxy.sandbox.control import ControlApi
 from ff_proxy.sandbox.listener import Listener
+from ff_proxy.sandbox.page import Page
 from ff_proxy.sandbox.site import Site
 
 CLIENT_BASE: Final = "/api/1.0"
@@ -37,6 +38,7 @@ class App:
                 Mount(CLIENT_BASE, app=Router(client, redirect_slashes=False)),
                 Mount(ADMIN_BASE, app=Router(admin, redirect_slashes=False)),
                 *ControlApi(site, listener).routes(),
+                *Page(site).routes(),
                 *client,
                 *admin,
             ],

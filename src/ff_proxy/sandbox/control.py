@@ -14,6 +14,7 @@ from ff_proxy.sandbox.site import Site
 _CONTENTS: Final = {
     "environments": "/sandbox/environments",
     "flip": "POST /sandbox/flip",
+    "set": "POST /sandbox/set",
     "usage": "/sandbox/usage",
     "requests": "/sandbox/requests",
     "streams": "/sandbox/streams",

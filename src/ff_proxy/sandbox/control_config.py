@@ -29,6 +29,14 @@ class Flip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serve: str = ""
 
 
+class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a flag is to be: a variation for everyone, ``on``, ``off`` or ``rules``."""
+
+    flag: str
+    value: str
+    environment: str = ""
+
+
 class Flipped(msgspec.Struct, frozen=True):
     """What a flip came to."""
 
@@ -36,6 +44,7 @@ class Flipped(msgspec.Struct, frozen=True):
     flag: str
     state: str
     serve: object
+    everyone: str
     version: int
 
 
@@ -86,6 +95,7 @@ class ConfigControl:
             control_route("GET", one, self._environment),
             control_route("DELETE", one, self._remove_environment),
             control_route("POST", "/flip", self._flip),
+            control_route("POST", "/set", self._set),
             control_route("GET", one + "/keys", self._keys),
             control_route("POST", one + "/keys", self._add_key),
             control_route("DELETE", one + "/keys/{key}", self._revoke_key),
@@ -132,9 +142,7 @@ class ConfigControl:
 
     async def _flip(self, request: Request) -> Flipped:
         flip = await read_body(request, Flip)
-        environment = (
-            self._state.find(flip.environment) if flip.environment else self._state.with_flag(flip.flag)
-        )
+        environment = self._with(flip.flag, flip.environment)
         change = self._state.flip(
             environment.info.id,
             flip.flag,
@@ -142,13 +150,14 @@ class ConfigControl:
             serve=flip.serve,
             announce=is_announced(request),
         )
-        document = environment.flags[flip.flag]
-        return Flipped(
-            environment.info.identifier,
-            flip.flag,
-            document["state"],
-            document.get("defaultServe"),
-            change.version,
+        return _flipped(environment, change)
+
+    async def _set(self, request: Request) -> Flipped:
+        wanted = await read_body(request, Setting)
+        environment = self._with(wanted.flag, wanted.environment)
+        announce = is_announced(request)
+        return _flipped(
+            environment, self._state.set(environment.info.id, wanted.flag, wanted.value, announce=announce)
         )
 
     async def _keys(self, request: Request) -> list[Key]:
@@ -203,6 +212,9 @@ class ConfigControl:
             request.path_params["environment"], domain, named, announce=is_announced(request)
         )
 
+    def _with(self, flag: str, environment: str) -> Environment:
+        return self._state.find(environment) if environment else self._state.with_flag(flag)
+
     def _asked(self, request: Request) -> Environment:
         return self._state.find(request.path_params["environment"])
 
@@ -221,6 +233,18 @@ class ConfigControl:
             "targets": len(environment.targets),
             "streams": self._site.streams.count(info.id),
         }
+
+
+def _flipped(environment: Environment, change: Change) -> Flipped:
+    document = environment.flags[change.identifier]
+    return Flipped(
+        environment.info.identifier,
+        change.identifier,
+        document["state"],
+        document.get("defaultServe"),
+        environment.everyone_gets(change.identifier),
+        change.version,
+    )
 
 
 def _domain(request: Request) -> Domain:

@@ -20,7 +20,7 @@ _PARTS: Final = ("auth_config", "feature_config", "segments", "targets")
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
 _KEY_PREFIX: Final = "auth-key-"
 _TEXTS: Final = frozenset(
-    {"identifier", "name", "value", "values", "state", "variation", "variations", "feature"}
+    {"identifier", "name", "value", "values", "state", "variation", "variations", "feature", "keys"}
 )
 """Fields that are text in YAML too, where ``on`` and ``true`` would be booleans."""
 
@@ -28,9 +28,9 @@ _TEXTS: Final = frozenset(
 def environments_in(root: Path) -> list[Environment]:
     """Every environment below ``root``. Blocks.
 
-    Keys are hashed there, so each environment takes the keys it always had, and a server key of the sandbox's
-    own: ``sandbox-<identifier>-server-key``. What a directory does not say of an environment (and it may not
-    even say its name) is made up, so that the admin API can tell them apart.
+    Keys are hashed there as a rule, so each environment takes the keys it always had, and a server key of the
+    sandbox's own: ``sandbox-<identifier>-server-key``. What a directory does not say of an environment (and
+    it may not even say its name) is made up, so that the admin API can tell them apart.
 
     Raises ``OfflineDataError`` for a directory without environments or with a file that cannot be read.
     """
@@ -58,9 +58,21 @@ def _files(directory: Path, part: str) -> list[Path]:
 def _entries(directory: Path, part: str) -> Iterator[Any]:
     for path in _files(directory, part):
         content = _read(path)
+        if part == "auth_config" and isinstance(content, dict):
+            yield from _plain(path, content)
+            continue
         if content is not None and not isinstance(content, list):
             raise OfflineDataError(str(path), "it must hold a list")
         yield from content or ()
+
+
+def _plain(path: Path, content: Mapping[str, Any]) -> Iterator[Key]:
+    """Keys that are written as they are, for development: ``keys: [dev-key]``."""
+    keys = content.get("keys")
+    if not isinstance(keys, list):
+        raise OfflineDataError(str(path), "it must hold a list of hashes, or keys: with a list of keys")
+    for number, text in enumerate(keys, start=1):
+        yield known_key(f"key_{number}", "Server", str(text))
 
 
 def _read(path: Path) -> object:
@@ -107,7 +119,9 @@ def _info(environment: str, parts: Mapping[str, list[Any]], taken: Iterable[str]
 
 def _environment(info: EnvironmentInfo, parts: Mapping[str, list[Any]]) -> Environment:
     own = known_key("sandbox", "Server", f"sandbox-{info.identifier}-server-key")
-    hashes = sorted({str(entry).strip().removeprefix(_KEY_PREFIX).lower() for entry in parts["auth_config"]})
+    plain = [entry for entry in parts["auth_config"] if isinstance(entry, Key)]
+    others = (str(entry) for entry in parts["auth_config"] if not isinstance(entry, Key))
+    hashes = sorted({text.strip().removeprefix(_KEY_PREFIX).lower() for text in others})
     home = {
         "account": info.account,
         "org": info.organization_identifier,
@@ -129,7 +143,7 @@ def _environment(info: EnvironmentInfo, parts: Mapping[str, list[Any]]) -> Envir
             {"name": target["identifier"], "anonymous": False, "segments": [], "attributes": {}, **target}
             for target in _documents(parts["targets"], "identifier")
         ),
-        keys=[own, *(Key(f"key_{key[:8]}", "Server", SdkKeyHash(key)) for key in hashes)],
+        keys=[own, *plain, *(Key(f"key_{key[:8]}", "Server", SdkKeyHash(key)) for key in hashes)],
     )
 
 

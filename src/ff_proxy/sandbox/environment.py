@@ -11,6 +11,13 @@ Document = dict[str, Any]
 """A flag, segment or target as JSON travels."""
 
 _IDENTIFIER_FIELD: Final = {Domain.FLAG: "feature", Domain.SEGMENT: "identifier"}
+_DECIDES_FIRST: Final[tuple[str, ...]] = ("rules", "variationToTargetMap", "prerequisites")
+"""What of a flag is asked before its default."""
+
+
+def variations_of(flag: Mapping[str, Any]) -> list[str]:
+    """The identifiers of a flag's variations."""
+    return [variation["identifier"] for variation in flag.get("variations", ())]
 
 
 class Environment:
@@ -40,6 +47,7 @@ class Environment:
         self.info: Final = info
         self._items: Final[dict[Domain, dict[str, Document]]] = {Domain.FLAG: {}, Domain.SEGMENT: {}}
         self._retired: dict[tuple[Domain, str], int] = {}
+        self._set_aside: dict[str, Document] = {}
         self.targets: Final[dict[str, Document]] = {}
         self.keys: Final[list[Key]] = list(keys)
         self.revision = 0
@@ -73,6 +81,12 @@ class Environment:
 
     def put(self, domain: Domain, document: Mapping[str, Any]) -> Change:
         """Create or replace a document; its version becomes the next one unless it brings a higher one."""
+        change = self._put(domain, document)
+        if domain is Domain.FLAG:
+            self._set_aside.pop(change.identifier, None)
+        return change
+
+    def _put(self, domain: Domain, document: Mapping[str, Any]) -> Change:
         field = _IDENTIFIER_FIELD[domain]
         identifier = document.get(field)
         if not isinstance(identifier, str) or not identifier:
@@ -102,7 +116,7 @@ class Environment:
         """
         document = dict(self.item(Domain.FLAG, flag))
         if serve:
-            variations = [variation["identifier"] for variation in document.get("variations", ())]
+            variations = variations_of(document)
             if serve not in variations:
                 known = ", ".join(variations)
                 raise RequestError(400, f"flag {flag!r} has no variation {serve!r}, only {known}")
@@ -110,7 +124,34 @@ class Environment:
             document["state"] = state or "on"
         else:
             document["state"] = state or ("off" if document.get("state") == "on" else "on")
-        return self.put(Domain.FLAG, document)
+        return self._put(Domain.FLAG, document)
+
+    def set(self, flag: str, value: str) -> Change:
+        """Let a flag be ``value`` from now on: a variation for everyone, or ``on``, ``off``, ``rules``.
+
+        A variation puts rules, target map and prerequisites aside; ``rules`` takes them up again. A flag that
+        has a variation of that name means the variation. ``RequestError`` 400 for any other value.
+        """
+        document = self.item(Domain.FLAG, flag)
+        variations = variations_of(document)
+        if value in variations:
+            kept = {name: document[name] for name in (*_DECIDES_FIRST, "defaultServe") if name in document}
+            self._set_aside.setdefault(flag, kept)
+            served = {"state": "on", "defaultServe": {"variation": value}}
+            return self._put(Domain.FLAG, {**document, **{name: [] for name in _DECIDES_FIRST}, **served})
+        if value == "rules":
+            return self._put(Domain.FLAG, {**document, **self._set_aside.pop(flag, {}), "state": "on"})
+        if value == "on":
+            return self.flip(flag, state="on")
+        if value == "off":
+            return self.flip(flag, state="off")
+        known = ", ".join(variations)
+        raise RequestError(400, f"flag {flag!r} cannot be {value!r}: on, off, rules, or a variation: {known}")
+
+    def everyone_gets(self, flag: str) -> str:
+        """The variation that ``set`` gave to everyone; empty where rules and defaults decide."""
+        served = self.item(Domain.FLAG, flag)["defaultServe"] if flag in self._set_aside else {}
+        return str(served.get("variation", ""))
 
     def put_target(self, document: Mapping[str, Any]) -> None:
         """Register a target; its name defaults to its identifier, fields that are not given stay."""

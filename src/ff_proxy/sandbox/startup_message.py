@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ff_proxy.sandbox.keys import KeyType
 from ff_proxy.sandbox.server import RunningSandbox
 
 
@@ -30,8 +31,19 @@ def server_keys(sandbox: RunningSandbox) -> list[str]:
     return found
 
 
-def as_record(sandbox: RunningSandbox) -> dict[str, object]:
-    """The same for programs: ``ready`` is true, ``url`` the root, the rest what options and SDKs need."""
+def first_key(sandbox: RunningSandbox, kind: KeyType) -> str:
+    """A key of that kind to show: the first whose text is known, of whatever kind if there is no other."""
+    known = [
+        key for environment in sandbox.state.environments.values() for key in environment.keys if key.text
+    ]
+    return next((key.text for key in known if key.type == kind), known[0].text if known else "<a key>")
+
+
+def as_record(sandbox: RunningSandbox, proxy_url: str = "") -> dict[str, object]:
+    """The same for programs: ``ready`` is true, ``url`` the root, the rest what options and SDKs need.
+
+    ``proxyUrl`` is there if a proxy runs in front.
+    """
     return {
         "ready": True,
         "url": sandbox.url,
@@ -45,19 +57,29 @@ def as_record(sandbox: RunningSandbox) -> dict[str, object]:
         },
         "serverKeys": server_keys(sandbox),
         "proxyOptions": dict(proxy_options(sandbox, server_keys(sandbox))),
+        **({"proxyUrl": proxy_url} if proxy_url else {}),
     }
 
 
-def greeting(sandbox: RunningSandbox) -> str:
-    """Everything a person needs to begin, as lines to read and to copy."""
+def greeting(sandbox: RunningSandbox, proxy_url: str = "", sdks: Sequence[str] = ()) -> str:
+    """Everything a person needs to begin, as lines to read and to copy.
+
+    With a proxy in front, ``sdks`` are the lines to paste into SDKs.
+    """
     options = proxy_options(sandbox, server_keys(sandbox) or ["<a server key of each environment>"])
     command = " \\\n".join(["  ff-proxy", *(f"    -{name} {value}" for name, value in options)])
+    sdk_parts = [
+        f"An SDK straight at it: base URL and events URL are both\n  {sandbox.client_url}",
+        f"ff-proxy in front of it, for SDKs with base URL and events URL http://127.0.0.1:7000:\n{command}",
+    ]
+    if proxy_url:
+        pasted = "\n".join(f"  {line}" for line in sdks)
+        sdk_parts = [f"ff-proxy in front of it, on {proxy_url}. Paste into your SDK:\n{pasted}"]
     return "\n\n".join(
         [
-            f"A Harness of your own, on {sandbox.url} (Ctrl-C ends it)",
+            f"A Harness of your own, on {sandbox.url} (Ctrl-C ends it): a page with switches",
             _environments(sandbox),
-            f"An SDK straight at it: base URL and events URL are both\n  {sandbox.client_url}",
-            f"ff-proxy in front of it, for SDKs with base URL and events URL http://127.0.0.1:7000:\n{command}",
+            *sdk_parts,
             f"Change a flag and watch:\n{_flips(sandbox)}",
             f"More: {sandbox.url}/sandbox lists what else can be seen and done",
         ]

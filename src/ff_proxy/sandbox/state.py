@@ -123,6 +123,11 @@ class SandboxState:
         environment = self.find(name)
         return self._made(environment, environment.flip(flag, state=state, serve=serve), announce=announce)
 
+    def set(self, name: str, flag: str, value: str, *, announce: bool = True) -> Change:
+        """Let a flag be ``value`` from now on, as ``Environment.set``."""
+        environment = self.find(name)
+        return self._made(environment, environment.set(flag, value), announce=announce)
+
     def _made(self, environment: Environment, change: Change, *, announce: bool) -> Change:
         if announce:
             for listener in tuple(self._listeners):

@@ -86,6 +86,18 @@ def test_a_directory_without_environments_is_an_error(tmp_path: Path) -> None:
         environments_in(tmp_path)
 
 
+def test_keys_may_be_written_as_they_are(tmp_path: Path) -> None:
+    """On a laptop: keys: [dev-key]."""
+    write(tmp_path, "id-1", feature_config=[FLAG])
+    (tmp_path / "env-id-1" / "auth_config.yaml").write_text("keys: [dev-key, 007]")
+    state = SandboxState(environments_in(tmp_path))
+    assert state.authenticate("dev-key")
+    assert state.authenticate("007")
+    (tmp_path / "env-id-1" / "auth_config.yaml").write_text("key: dev-key")
+    with pytest.raises(OfflineDataError, match="keys:"):
+        environments_in(tmp_path)
+
+
 def test_what_is_nothing_is_left_out(tmp_path: Path) -> None:
     """Whether the proxy takes the rest is the proxy's business."""
     write(tmp_path, "id-1", feature_config=[FLAG, {"feature": ""}, 7])

@@ -158,3 +158,44 @@ def test_an_unknown_key_cannot_be_revoked(environment: Environment, name: str) -
     """Nor does an empty text mean the key whose text is unknown."""
     with pytest.raises(RequestError):
         environment.revoke(name)
+
+
+class TestSet:
+    RULED = FLAG | {"rules": [{"ruleId": "r", "clauses": [], "serve": {"variation": "true"}}]}
+
+    def test_everyone_gets_a_variation_until_the_rules_are_taken_up(self, environment: Environment) -> None:
+        """Whatever they say; and they are all there afterwards."""
+        environment.put(Domain.FLAG, self.RULED)
+        environment.flip("dark_mode", state="off")
+        environment.set("dark_mode", "false")
+        flag = environment.flags["dark_mode"]
+        assert (flag["state"], flag["defaultServe"], flag["rules"]) == ("on", {"variation": "false"}, [])
+        assert environment.everyone_gets("dark_mode") == "false"
+        environment.set("dark_mode", "true")
+        assert environment.everyone_gets("dark_mode") == "true"
+        environment.set("dark_mode", "rules")
+        assert environment.everyone_gets("dark_mode") == ""
+        flag = environment.flags["dark_mode"]
+        assert {**flag, "version": 0} == {
+            **self.RULED,
+            "version": 0,
+            "variationToTargetMap": [],
+            "prerequisites": [],
+        }
+
+    def test_the_state_can_be_set(self, environment: Environment) -> None:
+        """Twice the same is the same."""
+        for state in ("off", "off", "on"):
+            environment.set("dark_mode", state)
+            assert environment.flags["dark_mode"]["state"] == state
+
+    def test_a_new_document_decides_again(self, environment: Environment) -> None:
+        """Who writes a flag anew wants it as it is written."""
+        environment.set("dark_mode", "false")
+        environment.put(Domain.FLAG, FLAG)
+        assert environment.everyone_gets("dark_mode") == ""
+
+    def test_another_value_is_refused(self, environment: Environment) -> None:
+        """With what is possible."""
+        with pytest.raises(RequestError, match="on, off, rules, or a variation: true, false"):
+            environment.set("dark_mode", "maybe")

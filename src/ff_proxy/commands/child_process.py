@@ -1,4 +1,4 @@
-"""The processes of the demo: started, listened to, and always reaped."""
+"""Processes that a command starts: listened to, waited for, and always reaped."""
 
 import asyncio
 import contextlib
@@ -6,12 +6,16 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
+import httpx2
+
 from ff_proxy.errors import StartupError
 
+_LOOK_EVERY: Final = 0.05
 _ENDS_WITHIN: Final = 10.0
 _LAST_LINES: Final = 15
 # Whatever else is in the environment may configure a proxy, or send loopback traffic through another.
@@ -51,6 +55,11 @@ class Child:
         """Whether it runs no more."""
         return self._process.returncode is not None
 
+    async def until_failure(self) -> None:
+        """Wait until it has ended, which it should not: raises ``StartupError``."""
+        await self._process.wait()
+        raise self.failure("has ended")
+
     def failure(self, what: str) -> StartupError:
         """What to raise when it let us down: with the last lines of its log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
@@ -61,9 +70,9 @@ class Child:
 async def child(name: str, arguments: Sequence[str], *, speaks_json: bool) -> AsyncIterator[Child]:
     """Run ``python ARGUMENTS…`` until the context is left: SIGTERM then, SIGKILL if that is of no use.
 
-    It runs in a session of its own, so that Ctrl-C reaches the demo alone, which ends its children in order.
+    It runs in a session of its own, so that Ctrl-C reaches the command alone, which ends it in order.
     """
-    with tempfile.TemporaryDirectory(prefix="ff-proxy-demo-") as directory:
+    with tempfile.TemporaryDirectory(prefix="ff-proxy-child-") as directory:
         log = Path(directory) / "log"
         with log.open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
@@ -79,6 +88,18 @@ async def child(name: str, arguments: Sequence[str], *, speaks_json: bool) -> As
             yield Child(name, process, log)
         finally:
             await _end(process)
+
+
+async def until_ready(proxy: Child, url: str, patience: float) -> None:
+    """Wait until the proxy at ``url`` is ready for SDKs; ``StartupError`` after ``patience`` seconds."""
+    end = time.monotonic() + patience
+    async with httpx2.AsyncClient(trust_env=False, timeout=patience) as http:
+        while time.monotonic() < end and not proxy.has_ended:
+            with contextlib.suppress(httpx2.TransportError):
+                if (await http.get(f"{url}/health/ready")).status_code == httpx2.codes.OK:
+                    return
+            await asyncio.sleep(_LOOK_EVERY)
+    raise proxy.failure("did not become ready")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
