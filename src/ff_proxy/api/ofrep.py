@@ -68,12 +68,16 @@ class _List(EncodedBody):
 
 @final
 class _Forms:
-    """Ready answers of one snapshot's flags: a flag yields few, however many ask."""
+    """Ready answers of one snapshot's flags: a flag yields few, however many ask.
 
-    __slots__ = ("_made", "_snapshot", "dependent")
+    The snapshot itself is not kept: these are remembered for as long as it lives.
+    """
+
+    __slots__ = ("_environment", "_flags", "_made", "dependent")
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot: Final = snapshot
+        self._environment: Final = snapshot.info.identifier or snapshot.info.id
+        self._flags: Final = snapshot.engine.flags
         self._made: dict[tuple[str, str, Reason], tuple[bytes, bool]] = {}
         self.dependent: Final = snapshot.engine.target_dependent
 
@@ -89,10 +93,9 @@ class _Forms:
         return made
 
     def _make(self, outcome: Evaluation) -> tuple[bytes, bool]:
-        info = self._snapshot.info
         metadata: dict[str, bool | str | int] = {
-            "environment": info.identifier or info.id,
-            "flagVersion": self._snapshot.engine.flags[outcome.flag].record.version,
+            "environment": self._environment,
+            "flagVersion": self._flags[outcome.flag].record.version,
         }
         written = ofrep.success(outcome, metadata)
         if written is None:
