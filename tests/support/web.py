@@ -200,6 +200,7 @@ class Site:
                 OfrepUsage(intake or self.posts, self.clock),
                 self.tickets,
                 self.telemetry,
+                budget=shares.evaluations if remembers else 0,
             ),
             OfrepStreamRequests(self.tickets, self.snapshots, self.hub),
             self.snapshots,
