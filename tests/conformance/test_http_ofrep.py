@@ -5,6 +5,7 @@ import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import mmh3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,6 +175,15 @@ async def test_unchanged(site: Site) -> None:
     await site.store.configs.apply(ENVIRONMENT, PutItem(flag("plain", version=2, on=False)))
     await site.snapshots.resync()
     assert (await post(site, BULK, context, If_None_Match=tag)).status == 200
+
+
+async def test_nobody_gets_a_list_made_for_a_context_of_the_same_murmur_hash(site: Site) -> None:
+    """Such contexts are found in a second, and a browser's key is public."""
+    made_up = {"plan": "gold", "targetingKey": "ann", "x": "tje9100Hy'%0ZL-RC;2gNW6"}
+    others = {"plan": "free", "targetingKey": "ann", "x": "a" * 23}
+    assert len({mmh3.hash_bytes(json.dumps(one, separators=(",", ":"))) for one in (made_up, others)}) == 1
+    assert (await flags(site, made_up))["gold"]["value"] is True
+    assert (await flags(site, others))["gold"]["value"] is False
 
 
 async def test_browsers_can_read_the_tag(site: Site) -> None:

@@ -1,5 +1,6 @@
 """OFREP: evaluations for OpenFeature clients in any language (spec/behaviour#ofrep)."""
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Final, final
 from urllib.parse import parse_qsl
@@ -169,7 +170,7 @@ class OfrepEvaluations:
 
     def _all(self, request: Request, key: SdkKey, snapshot: Snapshot, context: Context) -> Response:
         period = self._tickets.period()
-        name = (snapshot.environment, key.hash, mmh3.hash_bytes(context.canonical))
+        name = (snapshot.environment, key.hash, _digest(context))
         kept = self._kept.get(name)
         if kept is not None and kept[:2] != (snapshot.revision, period):
             kept = None
@@ -252,6 +253,11 @@ def _sdk_key(headers: Headers) -> SdkKey:
 
 def _query(request: Request) -> list[tuple[str, str]]:
     return parse_qsl(request.query.decode("latin-1")) if request.query else []
+
+
+def _digest(context: Context) -> bytes:
+    # Keys are public in browsers: nobody may make up a context whose list somebody else gets.
+    return hashlib.blake2b(context.canonical, digest_size=16).digest()
 
 
 def _etag(snapshot: Snapshot, name: _Name, period: int) -> bytes:
