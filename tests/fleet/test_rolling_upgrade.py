@@ -85,17 +85,17 @@ async def test_nobody_notices_an_upgrade_or_the_way_back(tmp_path: Path) -> None
         applications = Applications(balancer.url)
         load = Load([balancer] * 4, seed=7)
         async with applications.listening(), load.running():
-            for build in (newer, None):
+            for environ in (newer, {}):
                 for member in running.members:
                     await eventually(applications.all_listen)
                     before = len(applications.ends)
                     await member.stop()
-                    member.build = build
+                    member.environ = environ
                     await member.start()
                     _ended_one_by_one(applications.ends[before:])
                     await _all_see(str(running.ticker.tick()), clients, balancer)
                 for member in running.members:
-                    assert (f'version="{NEWER}"' in await metrics(member)) is (build is newer)
+                    assert (f'version="{NEWER}"' in await metrics(member)) is (environ is newer)
         assert load.wrong == []
 
         async def arrived() -> bool:
@@ -130,18 +130,18 @@ async def test_the_way_back_from_a_newer_file_says_what_to_do(tmp_path: Path) ->
             async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
                 await client.authenticate({"identifier": "zed", "attributes": {"country": "DE"}})
             await proxy.stop()
-            proxy.build = newer_build(tmp_path / "newer")
+            newer = proxy.environ = newer_build(tmp_path / "newer")
             await proxy.start()
             async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
                 assert "EUR" in await client.value("price_display", "zed")
             await proxy.stop()
-            proxy.build = None
+            proxy.environ = {}
             with pytest.raises(ProxyError, match="exit status 3"):
                 await proxy.start()
             refusal = proxy.last_words().splitlines()[-1]
             assert "written by a newer ff-proxy (layout 2, this one reads 1)" in refusal
             assert "start that version again, or move the file away" in refusal
-            proxy.build = tmp_path / "newer"
+            proxy.environ = newer
             await proxy.start()
             async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
                 assert "EUR" in await client.value("price_display", "zed")

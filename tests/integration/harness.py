@@ -66,7 +66,7 @@ class Proxy:
         log: the file that its output is appended to.
 
     Attributes:
-        build: the directory of another build to start from now on, if it is not to be the one under test.
+        environ: variables that the process has from its next start on, beside those that every one has.
     """
 
     def __init__(self, options: Mapping[str, str], log: Path) -> None:
@@ -74,7 +74,7 @@ class Proxy:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._options = {"admin-address": "off", "shutdown-delay": "1", **options, "port": str(self.port)}
-        self.build: Path | None = None
+        self.environ: dict[str, str] = {}
         self._process: asyncio.subprocess.Process | None = None
 
     @classmethod
@@ -105,7 +105,7 @@ class Proxy:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(self.build),
+                env=_environment() | self.environ,
             )
 
     async def stop(self) -> None:
@@ -155,10 +155,7 @@ class Proxy:
         raise ProxyError(f"not ready, exit status {process.returncode}\n{self.last_words()}")
 
 
-def _environment(build: Path | None) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """The environment without what would configure a proxy behind the test's back."""
     kept = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG"}
-    environ = {name: value for name, value in os.environ.items() if name in kept}
-    if build is not None:
-        environ["PYTHONPATH"] = os.pathsep.join([str(build), *filter(None, [environ.get("PYTHONPATH")])])
-    return environ
+    return {name: value for name, value in os.environ.items() if name in kept}

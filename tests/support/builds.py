@@ -1,5 +1,6 @@
 """Another build of the proxy: these sources with a higher version and a newer layout of the SQLite file."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Final
@@ -13,8 +14,8 @@ _CHECKED: Final = "    check(connection, path)\n"
 _MIGRATED: Final = f'{_CHECKED}    connection.execute(f"PRAGMA user_version = {{VERSION}}")\n'
 
 
-def newer_build(place: Path) -> Path:
-    """Make it below ``place``; returns the directory to put on the path of modules.
+def newer_build(place: Path) -> dict[str, str]:
+    """Make it below ``place``; returns the variables with which a process runs it.
 
     It reads the file of this build and marks it as its own, as a build with a new layout has to.
     """
@@ -27,4 +28,5 @@ def newer_build(place: Path) -> Path:
     text = schema.read_text()
     assert text.count(_LAYOUT) == text.count(_CHECKED) == 1, "the layout's module has changed"
     schema.write_text(text.replace(_LAYOUT, _NEWER_LAYOUT).replace(_CHECKED, _MIGRATED))
-    return place
+    others = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(place), *([others] if others else [])])}

@@ -1,7 +1,7 @@
 """What this room needs of others: narrow protocols, and one record of them that ``app`` fills."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol, final
@@ -46,6 +46,23 @@ class Freshness(Protocol):
 
     async def refresh(self, environment: EnvironmentId) -> None:
         """Catch up with the store, for a bounded time; on failure what is held stays in force."""
+        ...
+
+
+class SpanSink(Protocol):
+    """Takes spans of requests; see ``otlp.spans``."""
+
+    def record(
+        self,
+        name: str,
+        ended: float,
+        seconds: float,
+        attributes: Mapping[str, str | int],
+        *,
+        traceparent: str = "",
+        failed: bool = False,
+    ) -> None:
+        """A request that was answered at ``ended`` (wall clock) after ``seconds``."""
         ...
 
 

@@ -11,7 +11,8 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.metrics import SECONDS, add_timed
 
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
-_UNCOUNTED: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+UNCOUNTED: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+"""Routes of the proxy's own health and metrics."""
 
 
 class RequestMetrics:
@@ -36,7 +37,7 @@ class RequestMetrics:
         """See ``Observer``; requests for the proxy's own health and metrics are not counted."""
         if match is None:
             return self._held("other", EnvironmentId(""), status, method)
-        if match.label in _UNCOUNTED:
+        if match.label in UNCOUNTED:
             return Tally(SECONDS)
         return self._held(
             match.label, self._environment(label or match.params.get("env", "")), status, method

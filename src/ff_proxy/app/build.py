@@ -15,8 +15,9 @@ from ff_proxy.app.backend import Backend, ServedStore, Source
 from ff_proxy.app.ingest import make_ingest
 from ff_proxy.app.ipc import make_ipc_server
 from ff_proxy.app.listening import bind_single
-from ff_proxy.app.observability import make_reports
+from ff_proxy.app.observability import make_reports, speaks_for_all
 from ff_proxy.app.options_reload import SERVING_FLAGS, in_other_processes
+from ff_proxy.app.otlp import make_otlp
 from ff_proxy.app.process import Process, ProcessContext, Step, last_step_seconds
 from ff_proxy.app.roles import (
     ChildRole,
@@ -130,7 +131,11 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     listening = bind_single(serving_options) if place is None else place.listening
     for one in listening:
         stack.callback(one.close)
-    serving = make_serving(serving_options, dependencies, context, listening)
+    speaks = speaks_for_all(role)
+    otlp = make_otlp(
+        context, "main" if isinstance(role, Single) else role.name, serves=True, speaks_for_all=speaks
+    )
+    serving = make_serving(serving_options, dependencies, context, listening, otlp.spans)
     reports = make_reports(role, serving.readiness, context, stack)
     admin = _make_admin(serving_options, snapshots, store.configs, store.targets, serving.readiness, context)
     if context.reload is not None:
@@ -142,10 +147,10 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     return Process(
         services=[
             *(snapshots, *source.services, *ingest.services, *serving.services, *reports),
-            *(*for_all, *admin),
+            *(*for_all, *admin, *otlp.services),
         ],
         essential=[serving.server],
-        phases=[*serving.phases, *ingest.phases, *source.phases],
+        phases=[*serving.phases, *ingest.phases, *source.phases, *otlp.phases],
         reloads=serving.reloads,
         readiness=serving.readiness,
         start=partial(_start, serving, () if place is None else _first_steps(serving, snapshots, source)),
@@ -174,14 +179,15 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
         )
         admin = _make_admin(serving_options, snapshots, configs, backend.store.targets, readiness, context)
         for_admin = (snapshots, *admin)
+    otlp = make_otlp(context, role.name, serves=False, speaks_for_all=True)
     shutdown = serving_options.shutdown
     # Workers have handed over everything when they are gone, and then it is sent on.
     workers = Phase(
         "workers", shutdown.deadline - last_step_seconds(shutdown), lambda _: server.until_disconnected()
     )
     return Process(
-        services=[server, known, *source.services, *reports, *for_admin],
-        phases=[workers, *source.phases],
+        services=[server, known, *source.services, *reports, *for_admin, *otlp.services],
+        phases=[workers, *source.phases, *otlp.phases],
         readiness=readiness,
         start=known.poll,
         deadline=shutdown.deadline,

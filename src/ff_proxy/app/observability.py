@@ -90,7 +90,7 @@ def make_reports(
         telemetry.sampler,
         LoopLag(clock, telemetry, name_holder=telemetry.debugging),
     ]
-    if not _speaks_for_all(role):
+    if not speaks_for_all(role):
         return services
     interval = role.options.operation.heartbeat_interval
     if interval:
@@ -126,7 +126,8 @@ def _metrics_socket(role: ServingRole | Sync, stack: AsyncExitStack) -> socket.s
     return listening
 
 
-def _speaks_for_all(role: ServingRole | Sync) -> bool:
+def speaks_for_all(role: ServingRole | Sync) -> bool:
+    """Whether it is the process that reports for the whole proxy."""
     match role:
         case Single() | Sync():
             return True

@@ -19,10 +19,11 @@ from ff_proxy.api.leases import SnapshotLeases
 from ff_proxy.api.ofrep import OfrepEvaluations
 from ff_proxy.api.ofrep_streams import OfrepStreamRequests, StreamTickets
 from ff_proxy.api.ofrep_usage import OfrepUsage
-from ff_proxy.api.ports import Dependencies
+from ff_proxy.api.ports import Dependencies, SpanSink
 from ff_proxy.api.readiness import LastingReadiness
 from ff_proxy.api.reads import Reads
 from ff_proxy.api.request_metrics import RequestMetrics
+from ff_proxy.api.request_traces import RequestTraces
 from ff_proxy.api.routes import API_PREFIX, make_routes
 from ff_proxy.api.stream_requests import StreamRequests
 from ff_proxy.api.tokens import Tokens
@@ -103,8 +104,12 @@ def make_serving(
     needs: Dependencies,
     context: ProcessContext,
     listening: Listening,
+    spans: SpanSink | None = None,
 ) -> Serving:
-    """Build everything behind ``listening``; raises ``StartupError``."""
+    """Build everything behind ``listening``, with a span of each request for ``spans``.
+
+    Raises ``StartupError``.
+    """
     clock, shares, telemetry = context.clock, context.shares, context.telemetry
     snapshots, signing = needs.snapshots, needs.signing
 
@@ -185,7 +190,7 @@ def make_serving(
         Routes(routes, (options.base_path, API_PREFIX)),
         ResponseCache(shares.responses, telemetry.dropped("responses")),
         Cors(options.cors_allowed_origins),
-        request_metrics,
+        request_metrics if spans is None else RequestTraces(request_metrics, spans, clock),
         clock,
         telemetry,
         addresses=addresses,

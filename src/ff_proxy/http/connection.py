@@ -157,10 +157,12 @@ class Connection(asyncio.Protocol):
             return
         entry = self._find(parsed)
         if entry is not None and b"x-request-id" not in parsed.fields:
+            began = perf_counter()
             self._outgoing.repeat(entry, self._state.date)
             state.dispatcher.cache.found_again(data, entry)
             if self._logs:
-                state.dispatcher.note_repeated(data, parsed, entry.response.status, self._peer)
+                seconds = perf_counter() - began
+                state.dispatcher.note_repeated(data, parsed, entry.response.status, self._peer, seconds)
             return
         self._answer(parsed)
         if not self._ended:
@@ -204,12 +206,13 @@ class Connection(asyncio.Protocol):
         known = observer.known(data)
         began = perf_counter()
         self._outgoing.repeat(entry, self._state.date)
+        seconds = perf_counter() - began
         if known is not None:
-            observer.repeated(known, self._peer, perf_counter() - began)
+            observer.repeated(known, self._peer, seconds)
         else:
             parsed = self._state.parse_head(data)
             if isinstance(parsed, Head):
-                self._state.dispatcher.note_repeated(data, parsed, entry.response.status, self._peer)
+                self._state.dispatcher.note_repeated(data, parsed, entry.response.status, self._peer, seconds)
 
     def _schedule(self) -> None:
         if not self._scheduled:

@@ -314,10 +314,10 @@ class Dispatcher:
             return
         observer.answered(_told(exchange, status, seconds, peer, label))
 
-    def note_repeated(self, data: bytes, head: Head, status: int, peer: str) -> None:
+    def note_repeated(self, data: bytes, head: Head, status: int, peer: str, seconds: float) -> None:
         """Tell of a request, all of ``data``, that was answered with what is remembered, and counted."""
         exchange = self.exchange(head)
-        self.observer.learn(data, _told(exchange, status, 0.0, peer, ""))
+        self.observer.learn(data, _told(exchange, status, seconds, peer, ""))
 
 
 def _told(exchange: Exchange, status: int, seconds: float, peer: str, label: str) -> Answered:
@@ -333,6 +333,7 @@ def _told(exchange: Exchange, status: int, seconds: float, peer: str, label: str
         fields.get(b"harness-sdk-info") or fields.get(b"user-agent"),
         exchange.cause,
         label,
+        fields.get(b"traceparent"),
     )
 
 

@@ -48,12 +48,13 @@ class Answered(msgspec.Struct, frozen=True):
         path: raw.
         match: the route's template and what the path names; ``None`` for unknown routes.
         status: of the response.
-        seconds: from the head to the answer; 0 for those that were not measured.
+        seconds: from the head to the answer; of one that is remembered, to write the answer.
         peer: the client's address.
         request_id: as the client sent it, or as it was made.
         sdk: the value of ``Harness-SDK-Info``, or of ``User-Agent`` if there is none.
         cause: what an error says to the client; empty for other answers.
         label: what a ``Handover`` has told of itself.
+        traceparent: of the caller's span, if it sent one.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Answered(msgspec.Struct, frozen=True):
     sdk: bytes | None
     cause: str = ""
     label: str = ""
+    traceparent: bytes | None = None
 
 
 class Observer(Protocol):
