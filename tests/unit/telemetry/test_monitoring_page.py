@@ -24,7 +24,8 @@ def test_every_metric_is_explained() -> None:
 
 
 def _rows() -> list[list[str]]:
-    lines = _PAGE.read_text(encoding="utf-8").splitlines()
+    _, _, table = _PAGE.read_text(encoding="utf-8").partition("\n## Every metric\n")
+    lines = table.splitlines()
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
 
 

@@ -44,7 +44,7 @@ class Toy:
 """
 ENDPOINT = {
     "api/toy.py": ("", HANDLER),
-    "api/routes.py": ('        Route("GET", "/metrics", ', '        Route("GET", "/toy", toy),\n'),
+    "api/routes.py": ('        *([Route("GET", "/metrics", ', '        Route("GET", "/toy", toy),\n'),
     "app/serving.py": ("from ff_proxy.api.usage_posts ", "from ff_proxy.api.toy import Toy\n"),
 }
 SIGNATURE = ("    longest_usage: int,\n", "    toy: Handler,\n")
