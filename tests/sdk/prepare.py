@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 NODE = ROOT / "node"
 BROWSER = ROOT / "browser"
+REACT = ROOT / "react"
 GO = ROOT / "go"
 JAVA = ROOT / "java"
 OPENFEATURE = ROOT / "openfeature"
@@ -53,6 +54,7 @@ def missing_tools(sdk: str) -> list[str]:
         "python": {},
         "node": {"node": executable("node"), "npm": executable("npm")},
         "browser": {"npm": executable("npm"), "chromium": chromium()},
+        "react": {"node": executable("node"), "npm": executable("npm"), "chromium": chromium()},
         "go": {"go": go()},
         "openfeature": {"node": executable("node"), "npm": executable("npm"), "chromium": chromium()},
         "openfeature-java": {name: executable(name) for name in ("java", "javac", "mvn")},
@@ -111,6 +113,7 @@ STEPS: Mapping[str, Callable[[], None]] = {
     "python": _prepare_python,
     "node": lambda: _prepare_npm(NODE),
     "browser": lambda: _prepare_npm(BROWSER),
+    "react": lambda: _prepare_npm(REACT),
     "go": _prepare_go,
     "openfeature": lambda: _prepare_npm(OPENFEATURE),
     "openfeature-java": lambda: _prepare_java(OPENFEATURE_JAVA),
