@@ -107,7 +107,7 @@ async def test_segments_come_in_two_forms(site: Site, suffix: str) -> None:
         v2 = await one(query)
         assert v2["servingRules"] == [SERVING_RULES[0] | {"clauses": v2["servingRules"][0]["clauses"]}]  # type: ignore[index]  # it is a list
         assert "rules" not in v2
-    for query in ("", "?rules=v1", "?rules=", "?rules=V2", "?rulesx=v2", "?rules=v22"):
+    for query in ("", "?rules=v1", "?rules=", "?rules=V2", "?rulesx=v2", "?rules=v22", "?rules=%C2%A1"):
         legacy = await one(query)
         assert "rules" in legacy
         assert "servingRules" not in legacy

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Final, final
-from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
 import mmh3
@@ -44,7 +43,7 @@ OFREP_HEADERS: Final = (
 
 _EXPOSED: Final = (b"Access-Control-Expose-Headers", b"Etag")
 _VARY: Final = (b"Vary", b"Authorization, X-Api-Key, Accept-Encoding")
-_HINTS: Final = frozenset({"flagConfigEtag", "flagConfigLastModified"})
+_HINTS: Final = ("flagConfigEtag", "flagConfigLastModified")
 _KEY_MISSING: Final = "targetingKey is missing, and this flag asks for the target"
 _OVERHEAD: Final = 1024
 _UNSIGNED: Final = -1
@@ -154,7 +153,7 @@ class OfrepEvaluations:
         if (
             content is None
             or snapshot is None
-            or _HINTS & {name for name, _ in _query(request)}
+            or any(request.parameter(hint) for hint in _HINTS)
             or not self._freshness.fresh(snapshot.environment, bulk=False)
         ):
             return self._answer_later(request, key, make)
@@ -249,10 +248,6 @@ def _sdk_key(headers: Headers) -> SdkKey:
     if not key:
         raise RequestError(UNAUTHORIZED, "an SDK key is missing: send it as bearer token or in X-API-Key")
     return SdkKey(key.decode("utf-8", "replace"))
-
-
-def _query(request: Request) -> list[tuple[str, str]]:
-    return parse_qsl(request.query.decode("latin-1")) if request.query else []
 
 
 def _digest(context: Context) -> bytes:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from typing import Final, final
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from ff_proxy.api.ports import StreamHub
 from ff_proxy.api.tokens import Tokens
@@ -82,8 +82,7 @@ class OfrepStreamRequests:
 
     def __call__(self, request: Request) -> Handover:
         """The answer to one request; raises ``RequestError`` 401, 403 or 503."""
-        sent = parse_qs(request.query.decode("latin-1")).get("ticket", [""])
-        granted = self._tickets.read(sent[0])
+        granted = self._tickets.read(request.parameter("ticket") or "")
         if granted is None:
             raise RequestError(UNAUTHORIZED, "the ticket is missing, wrong or too old: evaluate again")
         environment, key = granted

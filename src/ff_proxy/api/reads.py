@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Literal, final
-from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
 from ff_proxy.api.access import Access, Outdated, bearer_token
@@ -181,7 +180,7 @@ class Reads:
 
     def _all_segments(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
         self._lists.note(bearer_token(request.headers), Domain.SEGMENT)
-        v2 = _asks_rules_v2(request.query)
+        v2 = _asks_rules_v2(request)
         name = "segments, v2" if v2 else "segments"
         return self._whole(request, snapshot, name, lambda: snapshot.segments(rules_v2=v2))
 
@@ -201,7 +200,7 @@ class Reads:
         return self._kept(snapshot, response, bulk=False)
 
     def _one_segment(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
-        body = snapshot.segment(request.params["id"], rules_v2=_asks_rules_v2(request.query))
+        body = snapshot.segment(request.params["id"], rules_v2=_asks_rules_v2(request))
         return self._kept(snapshot, _single(body, "segment", request.headers), bulk=False)
 
     # --- evaluations
@@ -274,8 +273,5 @@ def _single(body: EncodedBody | None, what: str, headers: Headers) -> Response:
     return encoded_response(body, form_of(body, headers))
 
 
-def _asks_rules_v2(query: bytes) -> bool:
-    if b"rules" not in query:
-        return False
-    asked = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == b"rules"]
-    return asked[:1] == [b"v2"]
+def _asks_rules_v2(request: Request) -> bool:
+    return request.parameter("rules") == "v2"

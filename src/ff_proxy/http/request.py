@@ -1,6 +1,7 @@
 """A request as handlers see it."""
 
 from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -32,3 +33,11 @@ class Request(msgspec.Struct, frozen=True):
     raw_params: Mapping[str, bytes]
     peer: str = ""
     body: Body = msgspec.field(default_factory=WholeBody)
+
+    def parameter(self, name: str) -> str | None:
+        """The first value that the query has for a parameter, or ``None``."""
+        if name.encode() not in self.query:
+            return None
+        # Of bytes, the parser takes ASCII alone.
+        pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
+        return next((value for held, value in pairs if held == name), None)
