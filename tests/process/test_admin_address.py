@@ -1,6 +1,7 @@
 """Where the admin address listens, and what becomes of a proxy that cannot have it."""
 
 import asyncio
+import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.integration.harness import Proxy, offline_options
 from tests.support.offline import ENV, bakery
 from tests.support.ports import free_port
+from tests.support.sdk_like import eventually
 
 
 def options(folder: Path, **more: str) -> Mapping[str, str]:
@@ -62,3 +64,30 @@ async def test_it_answers_in_offline_mode_and_ends_with_the_proxy(tmp_path: Path
         async with http.stream("GET", "/live") as live:
             assert live.headers["content-type"].startswith("text/event-stream")
             await proxy.stop()
+
+
+async def test_the_log_is_that_of_all_processes(tmp_path: Path) -> None:
+    """Line for line what the proxy has written, whichever process wrote it."""
+    port = free_port()
+    given = options(tmp_path, admin_address=f"127.0.0.1:{port}", workers="2", access_log="all")
+    async with (
+        Proxy.running(given, tmp_path / "log") as proxy,
+        httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as http,
+    ):
+
+        async def all_wrote() -> bool:
+            async with httpx2.AsyncClient(trust_env=False) as fresh:  # reaches one worker or the other
+                await fresh.get(f"{proxy.url}/nowhere")
+            wrote = {one["process"] for one in (await http.get("/api/logs")).json()}
+            return wrote == {"supervisor", "sync", "worker-1", "worker-2"}
+
+        await eventually(all_wrote)
+        shown = (await http.get("/api/logs")).json()
+        written = [json.loads(line) for line in proxy.log.read_text().splitlines()]
+        assert {(one["at"], one["event"]) for one in shown} <= {(one["ts"], one["event"]) for one in written}
+        assert {(one["ts"], one["event"]) for one in written[:20]} <= {
+            (one["at"], one["event"]) for one in shown
+        }
+        assert [one["at"] for one in shown] == sorted((one["at"] for one in shown), reverse=True)
+        page = (await http.get("/logs")).text
+        assert all(f">{name} " in page for name in ("supervisor", "sync", "worker-1", "worker-2"))

@@ -33,7 +33,7 @@ class AdminWorld:
         self.store = MemoryStore("life", self.clock)
         self.recent = LogRing()
         self.telemetry = Telemetry(
-            make_logger("INFO", io.StringIO(), ring=self.recent, form="json"),
+            make_logger("INFO", io.StringIO(), recent=self.recent, form="json"),
             self.clock,
             CollectorRegistry(),
             recent=self.recent,

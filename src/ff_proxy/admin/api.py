@@ -244,7 +244,7 @@ class Api:
         if not (limit.isascii() and limit.isdigit()) or len(limit) > 6:  # noqa: PLR2004  (more than there are)
             raise RequestError(400, "limit must be a whole number")
         lines = self._ports.log.lines(LEVELS[level], query.get("environment", ""), query.get("q", ""))
-        return _json(list(islice(lines, int(limit))))
+        return _json(await asyncio.to_thread(lambda: list(islice(lines, int(limit)))))
 
     async def settings(self, _: Request) -> Response:
         """See ``operations``."""

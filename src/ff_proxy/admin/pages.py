@@ -163,7 +163,8 @@ class Pages:
         level = query.get("level", "DEBUG").upper()
         environment, text = query.get("environment", ""), query.get("q", "")
         least = LEVELS.get(level, LEVELS["DEBUG"])
-        lines = list(islice(self._ports.log.lines(least, environment, text), _MOST_LINES))
+        found = self._ports.log.lines(least, environment, text)
+        lines = await asyncio.to_thread(lambda: list(islice(found, _MOST_LINES)))
         return await self._render(
             "logs.html",
             request,

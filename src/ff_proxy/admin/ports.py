@@ -13,7 +13,7 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.snapshots.registry import Listener
 from ff_proxy.snapshots.snapshot import Snapshot
-from ff_proxy.telemetry.log_ring import LogRing
+from ff_proxy.telemetry.log_ring import RecentLines
 
 
 class Snapshots(Protocol):
@@ -116,7 +116,7 @@ class AdminPorts:
     targets: KnownTargets
     readiness: Callable[[], Readiness]
     settings: Callable[[], Sequence[SettingRow]]
-    log: LogRing
+    log: RecentLines
     levels: Levels
     collect: Callable[[], Iterable[Metric]]
     reload: Callable[[], ReloadResult]

@@ -12,6 +12,7 @@ from ff_proxy.app.listening import bind_metrics
 from ff_proxy.app.options_reload import start_warnings
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.roles import ChildRole, ReplicaWorker, ServingRole, Single, Sync
+from ff_proxy.app.shared_runtime import SharedRuntime
 from ff_proxy.app.start_lines import start_facts
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import OperationOptions, ReplicaOptions, RoleOptions
@@ -21,7 +22,9 @@ from ff_proxy.runtime.event_loop import IS_UVLOOP
 from ff_proxy.runtime.loop_lag import LoopLag
 from ff_proxy.runtime.services import Service
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.json_lines import Output
 from ff_proxy.telemetry.levels import LogLevels
+from ff_proxy.telemetry.log_files import LogFile, LogFiles
 from ff_proxy.telemetry.log_ring import LogRing
 from ff_proxy.telemetry.logs import LeveledLogger, make_logger
 from ff_proxy.telemetry.metrics_server import MetricsServer
@@ -55,11 +58,11 @@ def make_telemetry(loaded: Loaded, clock: Clock, process: str = "") -> Telemetry
 def make_child_telemetry(role: ChildRole, clock: Clock) -> Telemetry:
     """Telemetry of one process of several: every line names it, and metrics are those of all of them."""
     exposed = share_metrics(role.runtime.metrics, role.name)
-    recent = LogRing()
+    logs = role.runtime.logs
     telemetry = Telemetry(
-        _logger(role.options.operation, role.name, recent),
+        _logger(role.options.operation, role.name, LogFile(logs, role.name)),
         clock,
-        recent=recent,
+        recent=LogFiles(logs),
         shown=exposed,
         replica=isinstance(role, ReplicaWorker),
     )
@@ -99,6 +102,12 @@ def make_reports(
     if listening is not None:
         services.append(MetricsServer(telemetry.exposition, listening, clock, telemetry.once("metrics")))
     return services
+
+
+def share_lines(telemetry: Telemetry, runtime: SharedRuntime, process: str) -> None:
+    """Let the other processes see the lines of one that has begun without ``runtime``."""
+    assert isinstance(telemetry.recent, LogRing)  # noqa: S101  (see make_telemetry)
+    telemetry.recent.copy_to(LogFile(runtime.logs, process))
 
 
 def set_levels(telemetry: Telemetry, options: RoleOptions) -> Collection[str]:
@@ -145,12 +154,12 @@ def _count_process(telemetry: Telemetry, process: str) -> None:
     telemetry.sampler.add(ProcessMetrics(metrics))
 
 
-def _logger(options: OperationOptions, process: str, recent: LogRing) -> LeveledLogger:
+def _logger(options: OperationOptions, process: str, recent: Output) -> LeveledLogger:
     levels = {name: level.value for name, level in options.environment_levels}
     return make_logger(
         LogLevels(options.log_level.value, levels),
         process=process,
         form=options.log_format.value,
         colors=not options.no_color,
-        ring=recent,
+        recent=recent,
     )

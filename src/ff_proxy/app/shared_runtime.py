@@ -49,6 +49,11 @@ class SharedRuntime:
         """Where every process writes its metrics."""
         return self.directory / "metrics"
 
+    @property
+    def logs(self) -> Path:
+        """Where every process writes its last log lines."""
+        return self.directory / "logs"
+
     def remove_if_orphaned(self) -> None:
         """Remove the directory if the supervisor, which does so otherwise, was killed."""
         if os.getppid() != self.supervisor:
@@ -73,6 +78,7 @@ def open_shared_runtime(log: Logger) -> Iterator[SharedRuntime]:
             raise StartupError(f"the path of {name} is too long for a socket; name another one with TMPDIR")
         runtime = SharedRuntime(Path(name), generations, random_name(), os.getpid())
         runtime.metrics.mkdir(DIRECTORY_MODE)
+        runtime.logs.mkdir(DIRECTORY_MODE)
         yield runtime
 
 

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from ff_proxy.app.build import import_modules
 from ff_proxy.app.listening import bind_admin, bind_metrics, bind_workers
-from ff_proxy.app.observability import make_telemetry, set_levels
+from ff_proxy.app.observability import make_telemetry, set_levels, share_lines
 from ff_proxy.app.options_reload import APPLIED, LOG_FLAGS, OptionsReload, in_other_processes
 from ff_proxy.app.process import last_step_seconds
 from ff_proxy.app.roles import (
@@ -60,6 +60,7 @@ def supervise(loaded: Loaded) -> ExitCode:
     telemetry = make_telemetry(loaded, clock, process="supervisor")
     with ExitStack() as stack:
         runtime = stack.enter_context(open_shared_runtime(telemetry.logger("runtime")))
+        share_lines(telemetry, runtime, "supervisor")
         # Unusable files are reported once, here; everything else about them by the workers.
         make_tls(options.serving, clock, null_telemetry())
         metrics = bind_metrics(options.serving)

@@ -12,9 +12,8 @@ import structlog
 from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import FfProxyError, StoreUnavailable
 from ff_proxy.model.clock import Clock
-from ff_proxy.telemetry.json_lines import JsonLines
+from ff_proxy.telemetry.json_lines import JsonLines, Output
 from ff_proxy.telemetry.levels import LogLevels
-from ff_proxy.telemetry.log_ring import LogRing
 
 _ONCE_BYTES: Final = 512 * 1024
 
@@ -138,17 +137,17 @@ def make_logger(
     *,
     form: str = "auto",
     colors: bool = True,
-    ring: LogRing | None = None,
+    recent: Output | None = None,
 ) -> LeveledLogger:
     """A logger that writes lines of ``level`` (DEBUG, INFO, WARNING, ERROR) and above to ``stream``.
 
     ``form`` is ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere; only a terminal
-    gets ``colors``. Every line carries ``process`` if there is one, and is kept in ``ring`` as well.
+    gets ``colors``. Every line carries ``process`` if there is one, and goes to ``recent`` as well.
     """
     out = stream if stream is not None else sys.stdout
     terminal = out.isatty()
     text = form == "text" or (form == "auto" and terminal)
-    kept = () if ring is None else (ring,)
+    kept = () if recent is None else (recent,)
     lines = _TextLines(out, JsonLines(*kept), colors=terminal and colors) if text else JsonLines(out, *kept)
     levels = level if isinstance(level, LogLevels) else LogLevels(level)
     return LeveledLogger(lines, levels, {"process": process} if process else {})

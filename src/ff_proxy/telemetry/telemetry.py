@@ -12,7 +12,7 @@ from ff_proxy.telemetry.failures import Failures
 from ff_proxy.telemetry.grouped_lines import GroupedLines
 from ff_proxy.telemetry.harness_troubles import HarnessTroubles
 from ff_proxy.telemetry.levels import LogLevels
-from ff_proxy.telemetry.log_ring import LogRing
+from ff_proxy.telemetry.log_ring import LogRing, RecentLines
 from ff_proxy.telemetry.logs import LeveledLogger, OnceLog, make_logger
 from ff_proxy.telemetry.metrics import Metrics
 from ff_proxy.telemetry.notices import Notices
@@ -29,7 +29,7 @@ class Telemetry:
         registry: where the metrics are registered; a new one by default.
         shown: the registry that is exposed; by default this one.
         replica: this process never talks to Harness; some metrics have other names then.
-        recent: has the last lines of ``logger``.
+        recent: has the last lines of ``logger``, and of other processes if there are any.
 
     Attributes:
         began: the monotonic second at which it was made, which is among the first things a process does.
@@ -47,9 +47,9 @@ class Telemetry:
         *,
         shown: CollectorRegistry | None = None,
         replica: bool = False,
-        recent: LogRing | None = None,
+        recent: RecentLines | None = None,
     ) -> None:
-        self.recent = recent if recent is not None else LogRing()
+        self.recent: RecentLines = recent if recent is not None else LogRing()
         self.began = clock.monotonic()
         self._logger = logger
         self._clock = clock

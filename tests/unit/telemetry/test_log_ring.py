@@ -29,7 +29,7 @@ def test_it_keeps_the_newest_lines_within_both_bounds(blocks: list[list[int]]) -
 def test_what_is_written_for_people_is_kept_as_well() -> None:
     """What is written for people is kept as well."""
     ring = LogRing()
-    log = make_logger("INFO", io.StringIO(), form="text", ring=ring).bind(component="store")
+    log = make_logger("INFO", io.StringIO(), form="text", recent=ring).bind(component="store")
     log.warning("it hangs", environment="e1", secret=object, half="\ud800")
     log.debug("not written")
     (line,) = ring.lines()
@@ -46,7 +46,7 @@ def test_lines_of_one_environment_are_not_those_of_a_longer_name(
 ) -> None:
     """An id counts as a whole: env-1 is not env-10. What belongs to an environment counts as it."""
     ring = LogRing()
-    log = make_logger("INFO", io.StringIO(), ring=ring)
+    log = make_logger("INFO", io.StringIO(), recent=ring)
     abouts = [f"{name}{rest}" for name in environments for rest in ("", "/flag", " flags", f"/{wanted}")]
     for about in abouts:
         log.info("event", **{fact: about})
