@@ -15,7 +15,7 @@ RUN python3 -m venv /opt/build \
     && /opt/build/bin/pip install --quiet --require-hashes -r requirements/build.txt
 RUN python3 -m venv --without-pip /opt/ff-proxy \
     && /opt/build/bin/pip --python /opt/ff-proxy install --quiet --require-hashes --only-binary=:all: -r requirements/runtime.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY src/ src/
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/build/bin/pip --python /opt/ff-proxy install --quiet --no-deps --no-index dist/*.whl

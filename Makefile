@@ -4,10 +4,11 @@
 # lock: pin again what pyproject.toml and requirements/*.in ask for   docs: regenerate docs/options.md
 # docs-site: the documentation as a site, in build/site
 # chaos, faults, fuzz, abuse, soak         page: write docs/performance.md, docs/capacity.md
-# image: build the container image
+# image: build the container image          packages: wheel and sdist into dist
+# audit: licences, vulnerabilities, SBOM   notice: write NOTICE   release: see docs/release.md
 
 .DELETE_ON_ERROR:
-.PHONY: install demo check test test-deep chaos faults fuzz abuse soak coverage lint docs docs-site image bench page lock clean
+.PHONY: install demo check test test-deep chaos faults fuzz abuse soak coverage lint docs docs-site image packages audit notice release bench page lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -69,6 +70,7 @@ lint: install
 	$(BIN)/mypy $(wildcard src tests bench scripts docs/site/conf.py)
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/options_page.py --check
+	$(BIN)/python -m scripts.notice --check
 
 docs: install
 	$(BIN)/python scripts/options_page.py
@@ -80,6 +82,20 @@ docs-site: install
 # TAG, PLATFORMS, BASE and so on: see the script.
 image:
 	scripts/image $(ARGS)
+
+# What is committed: COMMIT=v1.2.3 for another commit than the last.
+packages: install
+	$(BIN)/python -m scripts.packages $(if $(COMMIT),--commit $(COMMIT))
+
+audit: install
+	$(BIN)/python -m scripts.audit
+
+notice: install
+	$(BIN)/python -m scripts.notice
+
+# Tries everything in a temporary directory; with PUBLISH=1 the repository gets the commit and the tag.
+release: install
+	$(BIN)/python -m scripts.release $(VERSION) $(if $(PUBLISH),--publish)
 
 bench: install
 	$(BIN)/python -m bench $(ARGS)

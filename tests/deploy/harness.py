@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.certificates import sign_certificate
+from tests.support.config_ways import UNGUESSABLE
 from tests.support.containers import Mount, Network, Spec
 from tests.support.image import Image, company_authority
 
@@ -21,7 +22,7 @@ SHELL: Final[Mapping[str, str]] = {
     "ENV_1_KEY": "sandbox-dev-server-key",
     "ENV_2_KEY": "sandbox-prod-server-key",
     "ENV_3_KEY": "sandbox-office-server-key",
-    "ANY_AUTH_SECRET": "any-auth-secret",
+    "ANY_AUTH_SECRET": UNGUESSABLE,
     "REDIS_ADDRESS": "redis:6379",
 }
 ENV_FILE: Final[Mapping[str, str]] = {

@@ -88,6 +88,7 @@ def test_nothing_but_the_recipes_needs_reaches_the_engine(image: Image) -> None:
     sent = what_the_engine_is_sent()
     assert {path.split("/")[0] for path in sent} == {
         "LICENSE",
+        "NOTICE",
         "README.md",
         "pyproject.toml",
         "requirements",

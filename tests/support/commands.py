@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from tests.support.log_scan import faults_of
 
@@ -27,8 +27,16 @@ class Command:
         self._arguments = arguments
         self._environ = environ
         self._directory = directory
+        self._program: tuple[str, ...] = (sys.executable, "-m", "ff_proxy")
         self._said = bytearray()
         self._process: asyncio.subprocess.Process | None = None
+
+    @classmethod
+    def installed(cls, program: Path, *arguments: str, directory: Path) -> Self:
+        """The same of another installation than the one that runs the tests."""
+        command = cls(*arguments, directory=directory)
+        command._program = (str(program),)
+        return command
 
     @property
     def said(self) -> str:
@@ -38,7 +46,7 @@ class Command:
     async def start(self) -> None:
         """Begin."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ff_proxy", *self._arguments),
+            *(*self._program, *self._arguments),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

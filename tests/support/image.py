@@ -31,7 +31,7 @@ _MIRROR: Final = "http://deb.debian.org/debian"
 # Authorities that this machine trusts beside those that the base comes with: a mirror may be behind one.
 _OWN_AUTHORITIES: Final = Path("/usr/local/share/ca-certificates")
 _NOT_SHIPPED: Final = ("./proc/*", "./sys/*", "./dev/*", "./var/cache/apt/*", "./var/lib/apt/lists/*")
-_UNSHIPPED: Final = {"__pycache__", "ff_proxy.egg-info"}
+_UNSHIPPED: Final = {"__pycache__"}
 _BUILD_SECONDS: Final = 600
 
 
@@ -166,7 +166,7 @@ def _forget_others() -> None:
 def _digest(arguments: Sequence[str]) -> str:
     """Of everything that an image is made of."""
     digest = hashlib.sha256("\0".join(arguments).encode())
-    parts = ["Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE"]
+    parts = ["Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "NOTICE"]
     sources = [PROJECT / part for part in parts]
     sources += sorted((PROJECT / "requirements").glob("*.txt"))
     shipped = (PROJECT / "src").rglob("*")

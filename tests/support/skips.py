@@ -5,6 +5,9 @@ from collections.abc import Generator
 
 import pytest
 
+NOT_TESTED = "not tested"
+"""A property of a test that passed, by ``record_property``: what it had to leave out, and why."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -32,6 +35,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("NOT TESTED HERE, and a failure in CI", sep="!", red=True, bold=True)
         for report in skipped:
             terminalreporter.write_line(f"{report.nodeid}: {_reason(report)}", red=True)
+    missing = [
+        f"{report.nodeid}: {text}"
+        for report in terminalreporter.stats.get("passed", [])
+        for name, text in report.user_properties
+        if name == NOT_TESTED
+    ]
+    if missing:
+        terminalreporter.section("NOT TESTED HERE, for want of what no package has", sep="!", bold=True)
+        for line in missing:
+            terminalreporter.write_line(line, yellow=True)
 
 
 def _fail_if_skipped_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.skips import NOT_TESTED
 from tests.support.small_suite import run_suite
 
 PLUGIN = "tests.support.skips"
@@ -29,3 +30,11 @@ def test_in_ci_a_skip_fails_the_run(tmp_path: Path, test_module: str, reason: st
     assert done.returncode in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}, done.stdout
     assert "skipped in CI" in done.stdout
     assert reason in done.stdout
+
+
+def test_what_a_test_left_out_is_named_though_it_passed(tmp_path: Path) -> None:
+    """In CI too, where it is no failure: an interpreter, say, that cannot be had there."""
+    module = f"def test_it(record_property):\n    record_property({NOT_TESTED!r}, 'no Python 9 here')\n"
+    done = run_suite(tmp_path, module, PLUGIN, CI="true")
+    assert done.returncode == pytest.ExitCode.OK, done.stdout
+    assert "no Python 9 here" in done.stdout.split("NOT TESTED HERE")[1]
