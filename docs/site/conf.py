@@ -28,6 +28,8 @@ exclude_patterns += ["README.md"]  # what sells on the repository's page; the si
 # Anchors as GitHub makes them, and no guesses: an unknown one fails the build.
 myst_heading_anchors = 4
 nitpicky = True
+# Languages that the highlighter does not know (Apex), and abridged output.
+suppress_warnings = ["misc.highlighting_failure"]
 
 html_theme = "furo"
 html_title = "ff-proxy"
