@@ -53,6 +53,19 @@ async def test_many_are_stored_and_others_stay(store: Store) -> None:
     assert await store.targets.get(ENVIRONMENT, "ana") == ANA
 
 
+async def test_every_target_of_an_environment_is_listed(store: Store) -> None:
+    """And none of another one."""
+    assert await store.targets.every(ENVIRONMENT) == []
+    many = [ANA, *(Target(f"t{number}", f"T{number}", {"n": number}) for number in range(1500))]
+    await store.targets.put_many(ENVIRONMENT, many)
+    await store.targets.put(OTHER, Target("bo", "Bo"))
+    await store.targets.put(ENVIRONMENT, Target("ana", "Ana Maria"), keep_attributes=True)
+    found = {target.identifier: target for target in await store.targets.every(ENVIRONMENT)}
+    assert found == {target.identifier: target for target in many} | {
+        "ana": Target("ana", "Ana Maria", ANA.attributes)
+    }
+
+
 async def test_peek_knows_what_get_knows_or_says_so(store: Store) -> None:
     """A peek is the truth or no answer, and gives an unchanged target as the same object."""
     assert store.targets.peek(ENVIRONMENT, "ana") in {None, UNKNOWN}

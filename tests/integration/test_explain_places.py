@@ -16,10 +16,13 @@ from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.store.sqlite.reading import check_stored, stored_environments, stored_target
 from ff_proxy.telemetry import null_telemetry
+from tests.integration.harness import Proxy, offline_options
 from tests.support.clock import FakeClock
 from tests.support.commands import run
 from tests.support.configs import ENVIRONMENT, KEY, config, flag, segment
 from tests.support.engines import clause, in_segments, rule
+from tests.support.offline import ENV, bakery
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.web import Site, serving
 
@@ -154,6 +157,46 @@ async def test_the_last_line_is_what_the_proxy_answers() -> None:
         assert code == ExitCode.OK
         assert last(said) == "=> checkout: true = 'true' (as the proxy answers)"
         assert "note: these steps lead to false, and the proxy says true" in said
+
+
+@pytest.mark.parametrize("token", ["", "an-admin-token"])
+async def test_an_admin_address_gives_its_own_steps(tmp_path: Path, token: str) -> None:
+    """With the attributes that only the proxy knows, and those that are given; a token may be wanted."""
+    bakery(tmp_path / "config")
+    port = free_port()
+    options = offline_options(tmp_path / "config") | {
+        "auth-secret": "s" * 32,
+        "shutdown-delay": "0",
+        "admin-address": f"127.0.0.1:{port}",
+        "admin-token": token,
+    }
+    asked = ("explain", "-target=ada", f"-url=http://127.0.0.1:{port}")
+    async with Proxy.running(
+        {name: text for name, text in options.items() if text}, tmp_path / "log"
+    ) as proxy:
+        code, said = await run(*asked, "-flag=glaze", ADMIN_TOKEN=token)
+        assert (code, last(said)) == (ExitCode.OK, "=> glaze: true = 'true' (default)"), said
+        assert '"shift": "night"' in said
+        code, said = await run(
+            *asked, "-flag=glaze", '-attributes={"shift": "day"}', "-json", ADMIN_TOKEN=token
+        )
+        doc = json.loads(said)
+        assert (doc["environment"]["id"], doc["outcome"]["variation"]) == (ENV, "true")
+        assert doc["target"]["attributes"] == {"shift": "day"}
+        code, said = await run(*asked, "-flag=glaz", ADMIN_TOKEN=token)
+        assert code == ExitCode.BAD_CONFIGURATION
+        assert "the environment has no flag 'glaz'" in said
+        assert "glaze" in said.partition("'glaz'")[2]
+        code, said = await run(*asked, "-flag=glaze", "-environment=nowhere", ADMIN_TOKEN=token)
+        assert code == ExitCode.BAD_CONFIGURATION
+        assert ENV in said
+        if token:
+            code, said = await run(*asked, "-flag=glaze", "-admin-token=wrong")
+            assert code == ExitCode.CRASH
+            assert "say it with ADMIN_TOKEN or -admin-token" in said
+        code, said = await run("explain", "-target=ada", f"-url={proxy.url}", "-flag=glaze")
+        assert code == ExitCode.BAD_CONFIGURATION
+        assert "is no admin address" in said
 
 
 async def test_one_place_is_asked(tmp_path: Path) -> None:

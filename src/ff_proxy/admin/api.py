@@ -18,7 +18,7 @@ from ff_proxy.admin.questions import Answers, answer, asked_target
 from ff_proxy.admin.requests import find_environment, read_body
 from ff_proxy.admin.settings import change_level
 from ff_proxy.admin.views import ChangeRow, EnvironmentRow, EnvironmentView, FlagView, Reader, Status
-from ff_proxy.errors import RequestError
+from ff_proxy.errors import RequestError, StoreError
 from ff_proxy.telemetry import Logger
 from ff_proxy.telemetry.levels import LEVELS
 from ff_proxy.telemetry.log_ring import LogLine
@@ -257,7 +257,11 @@ class Api:
             reasons = "; ".join(readiness.pending) or "no environment is loaded yet"
             raise RequestError(503, f"the snapshot would not be complete: {reasons}")
         snapshots = list(self._ports.snapshots.all().values())
-        archive = await asyncio.to_thread(make_archive, snapshots, self._ports.clock.wall())
+        try:
+            targets = {one.environment: await self._ports.targets.every(one.environment) for one in snapshots}
+        except StoreError as error:
+            raise RequestError(503, f"the snapshot would not be complete: {error}") from error
+        archive = await asyncio.to_thread(make_archive, snapshots, targets, self._ports.clock.wall())
         return Response(
             archive,
             media_type="application/gzip",

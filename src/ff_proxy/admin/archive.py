@@ -3,10 +3,12 @@
 import gzip
 import io
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ff_proxy.model.environment import Domain, EnvironmentConfig
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
 from ff_proxy.offline.format import OfflineEnvironment, encode_environment
 from ff_proxy.offline.layout import PREFIX
 from ff_proxy.snapshots.snapshot import Snapshot
@@ -15,8 +17,10 @@ _FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
 
 
-def make_archive(snapshots: Sequence[Snapshot], written: float) -> bytes:
-    """``tar.gz`` of what ``generate-offline-config`` would write, without targets; takes a while.
+def make_archive(
+    snapshots: Sequence[Snapshot], targets: Mapping[EnvironmentId, Sequence[Target]], written: float
+) -> bytes:
+    """``tar.gz`` of what ``generate-offline-config`` would write, with ``targets``; takes a while.
 
     ``written`` is in seconds since the epoch.
     """
@@ -30,14 +34,16 @@ def make_archive(snapshots: Sequence[Snapshot], written: float) -> bytes:
             directory = tarfile.TarInfo(folder)
             directory.type, directory.mode, directory.mtime = tarfile.DIRTYPE, _DIRECTORY_MODE, int(written)
             archive.addfile(directory)
-            for name, data in encode_environment(_offline(snapshot), written).items():
+            for name, data in encode_environment(
+                _offline(snapshot, targets.get(snapshot.environment, ())), written
+            ).items():
                 entry = tarfile.TarInfo(f"{folder}/{name}")
                 entry.size, entry.mode, entry.mtime = len(data), _FILE_MODE, int(written)
                 archive.addfile(entry, io.BytesIO(data))
     return packed.getvalue()
 
 
-def _offline(snapshot: Snapshot) -> OfflineEnvironment:
+def _offline(snapshot: Snapshot, targets: Sequence[Target]) -> OfflineEnvironment:
     config = EnvironmentConfig(
         info=snapshot.info,
         flags={name: part.item for name, part in snapshot.items(Domain.FLAG).items()},
@@ -46,4 +52,4 @@ def _offline(snapshot: Snapshot) -> OfflineEnvironment:
         revision=snapshot.revision,
         since=snapshot.since,
     )
-    return OfflineEnvironment(config, ())
+    return OfflineEnvironment(config, tuple(targets))

@@ -47,6 +47,10 @@ class KnownTargets(Protocol):
         """The stored target, or ``None``; raises ``StoreError``."""
         ...
 
+    async def every(self, environment: EnvironmentId) -> Sequence[Target]:
+        """All stored targets; raises ``StoreError``."""
+        ...
+
 
 class Levels(Protocol):
     """Which log lines are written; see ``telemetry.levels``."""

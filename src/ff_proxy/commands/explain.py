@@ -38,7 +38,7 @@ _PLACES: Final[Mapping[str, type[Any]]] = {
     "url": ProxySource,
 }
 # What is secret may come from the environment, where no list of processes shows it.
-_FROM_ENVIRONMENT: Final = ("api-keys", "redis-username", "redis-password")
+_FROM_ENVIRONMENT: Final = ("api-keys", "admin-token", "redis-username", "redis-password")
 
 
 def _place(values: Values) -> type[Any] | None:
@@ -99,7 +99,7 @@ async def _run(options: ExplainOptions, out: TextIO, _: Stop) -> ExitCode:
         and_rules=options.and_rules,
     )
     found = await look_up(options.source, question)
-    if options.flag not in found.flags:
+    if found.explanation is None and options.flag not in found.flags:
         hint = nearest(options.flag, list(found.flags))
         raise ConfigError(f"flag: the environment has no flag {options.flag!r}{hint}")
     account = _account(found, question)
@@ -127,6 +127,8 @@ class _Account:
 
 def _account(found: Found, question: Question) -> _Account:
     """What explains the answer of the place, if it gives one."""
+    if found.explanation is not None:
+        return _Account(found.explanation)
     engine = compile_engine(found.flags, found.segments, and_rules=question.and_rules)
     explanation = engine.explain(question.flag, found.target)
     answer = found.answer

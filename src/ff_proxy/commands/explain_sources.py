@@ -9,14 +9,16 @@ from pathlib import Path
 import msgspec
 
 from ff_proxy.app.process import command_context
+from ff_proxy.commands.admin_client import AdminClient, is_admin_address
 from ff_proxy.commands.proxy_client import ProxyClient, bearer, open_transport, segment, target_header
 from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import required
+from ff_proxy.config.declare import option, required
 from ff_proxy.config.records import RedisStoreOptions, SqliteStoreOptions
 from ff_proxy.errors import ConfigError, MalformedJson, UpstreamMalformed, UpstreamRefused
+from ff_proxy.evaluation import Explanation
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo
 from ff_proxy.model.feature import FeatureConfig, Segment
-from ff_proxy.model.keys import EnvironmentId, SdkKey
+from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
 from ff_proxy.model.target import Target
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.format import OfflineEnvironment
@@ -36,11 +38,16 @@ class DirectorySource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySource:
-    """A running proxy, asked as an SDK asks it."""
+    """A running proxy, asked as an SDK asks it, or at its admin address."""
 
-    url: str = required(kinds.URL, "Address of a running proxy to ask")
-    api_keys: tuple[SdkKey, ...] = required(
-        kinds.KEYS, "With url: SDK key of the environment; of several, the one whose environment is wanted"
+    url: str = required(kinds.URL, "Address of a running proxy to ask: its admin address, or where SDKs ask")
+    api_keys: tuple[SdkKey, ...] = option(
+        kinds.KEYS,
+        (),
+        "With url, where SDKs ask: SDK key of the environment; of several, that of the wanted one",
+    )
+    admin_token: Secret | None = option(
+        kinds.SECRET, None, "With url, at the admin address: its token, if it has one"
     )
 
 
@@ -72,7 +79,7 @@ class ProxyAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An environment and the target, as they are known there."""
+    """An environment and the target, as they are known there; or the explanation that was given there."""
 
     place: str
     environment: EnvironmentInfo
@@ -80,6 +87,7 @@ class Found:
     segments: Mapping[str, Segment]
     target: Target
     answer: ProxyAnswer | None = None
+    explanation: Explanation | None = None
 
 
 async def look_up(source: Source, question: Question) -> Found:
@@ -135,6 +143,12 @@ async def _in_redis(options: RedisStoreOptions, question: Question) -> Found:
 async def _in_proxy(source: ProxySource, question: Question) -> Found:
     async with open_transport() as transport:
         client = ProxyClient(transport, source.url)
+        if await is_admin_address(client):
+            return await _at_admin_address(client, source, question)
+        if not source.api_keys:
+            raise ConfigError(
+                f"api-keys: {source.url} is no admin address; to ask it as an SDK, say an SDK key"
+            )
         sessions = [(await client.authenticate(key)) for key in source.api_keys]
         infos = {info.id: info for _, info in sessions}
         chosen = _chosen(question.environment, list(infos.values()), f"the proxy {source.url}")
@@ -153,6 +167,16 @@ async def _in_proxy(source: ProxySource, question: Question) -> Found:
         question.target,
         answer,
     )
+
+
+async def _at_admin_address(client: ProxyClient, source: ProxySource, question: Question) -> Found:
+    place = f"the proxy at {source.url}"
+    admin = AdminClient(client, source.admin_token)
+    chosen = _chosen(question.environment, await admin.environments(), place)
+    environment, target, explanation = await admin.explain(
+        chosen, question.flag, question.target, described=question.described
+    )
+    return Found(place, environment, {}, {}, target, explanation=explanation)
 
 
 async def _listed(

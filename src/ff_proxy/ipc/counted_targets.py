@@ -57,6 +57,10 @@ class CountedTargets:
         with self._counted(environment, changed):
             await self._targets.put_many(environment, targets)
 
+    async def every(self, environment: EnvironmentId) -> Sequence[Target]:
+        """See ``TargetStore``."""
+        return await self._targets.every(environment)
+
     def _holds(self, environment: EnvironmentId, target: Target) -> bool:
         held = self.peek(environment, target.identifier)
         return isinstance(held, Target) and same_target(held, target)

@@ -61,6 +61,12 @@ class GetTarget(msgspec.Struct, frozen=True, tag=True):
     identifier: str
 
 
+class EveryTarget(msgspec.Struct, frozen=True, tag=True):
+    """``TargetStore.every``."""
+
+    environment: EnvironmentId
+
+
 class PutTarget(msgspec.Struct, frozen=True, tag=True):
     """``TargetStore.put``."""
 
@@ -104,6 +110,7 @@ Request = (
     | Statuses
     | Watch
     | GetTarget
+    | EveryTarget
     | PutTarget
     | MergeUsage
     | AddRegistration

@@ -208,7 +208,7 @@ class _Worker:
         with suppress(OSError):
             await self._writer.drain()
 
-    async def _handle(self, request: messages.Request) -> object:  # noqa: C901, PLR0911  (a table)
+    async def _handle(self, request: messages.Request) -> object:  # noqa: C901, PLR0911, PLR0912  (a table)
         services = self._services
         match request:
             case messages.Environments():
@@ -221,6 +221,8 @@ class _Worker:
                 return await services.configs.statuses()
             case messages.GetTarget(environment, identifier):
                 return await services.targets.get(environment, identifier)
+            case messages.EveryTarget(environment):
+                return await services.targets.every(environment)
             case messages.PutTarget(environment, target, keep, described_at):
                 await services.targets.put(
                     environment, target, keep_attributes=keep, described_at=described_at

@@ -176,6 +176,11 @@ class IpcTargets:
         read = self._cache.get(key)
         return UNKNOWN if read is None or read.counted() != read.count else read.found
 
+    async def every(self, environment: EnvironmentId) -> Sequence[Target]:
+        """See ``TargetStore``."""
+        found: list[Target] = await self._client.call(messages.EveryTarget(environment), list[Target])
+        return found
+
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
         """See ``TargetStore``; returns the cached target while the sync process is down."""
         key = (environment, identifier)

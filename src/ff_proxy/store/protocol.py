@@ -158,6 +158,10 @@ class Targets(Protocol):
         """
         ...
 
+    async def every(self, environment: EnvironmentId) -> Sequence[Target]:
+        """All stored targets, in no order; those that are stored meanwhile may be missing."""
+        ...
+
 
 class TargetStore(Targets, Protocol):
     """Like ``Targets``, with batch and late writes."""

@@ -125,6 +125,11 @@ async def test_the_snapshot_is_an_offline_directory_or_refused(tmp_path: Path) -
         world.readiness = Readiness(loaded=1, pending=("environment other",))
         assert (await http.get("/api/snapshot")).status_code == 503
         world.readiness = None
+        told = [
+            Target("ana", "Ana", {"plan": "gold", "tags": ["a", None]}),
+            Target("bob", "Bob", {}, anonymous=True),
+        ]
+        await world.store.targets.put_many(ENVIRONMENT, told)
         archive = (await http.get("/api/snapshot")).content
     with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
         packed.extractall(tmp_path, filter="data")
@@ -136,6 +141,7 @@ async def test_the_snapshot_is_an_offline_directory_or_refused(tmp_path: Path) -
         name: part.item.digest for name, part in held._flags.items()
     }
     assert set(read.segments) == {"beta"}
+    assert list(reading.environment.targets) == told
 
 
 async def test_reload_says_what_has_changed_or_that_nothing_was() -> None:

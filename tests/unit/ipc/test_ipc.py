@@ -114,6 +114,8 @@ async def test_who_is_away_for_long_is_not_waited_for(tmp_path: Path) -> None:
                 assert await pair.store.targets.get(ENVIRONMENT, "ana") == Target("ana", "Anna", {"a": 1})
                 assert await pair.store.targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
                 assert await targets.get(ENVIRONMENT, "bob") == Target("bob", "Bob", {"b": 2})
+                listed = sorted(await targets.every(ENVIRONMENT), key=lambda one: one.identifier)
+                assert listed == [Target("ana", "Anna", {"a": 1}), Target("bob", "Bob", {"b": 2})]
 
 
 async def test_counts_are_never_handed_over_twice_by_the_connection_itself(

@@ -130,6 +130,10 @@ class MemoryTargets:
         for target in targets:
             await self.put(environment, target)
 
+    async def every(self, environment: EnvironmentId) -> Sequence[Target]:
+        """See ``TargetStore``."""
+        return [held.target for (of, _), held in self._targets.items() if of == environment]
+
 
 class MemorySecrets:
     """The secret of this process only."""

@@ -24,6 +24,7 @@ from ff_proxy.wire.stored import DescribedTarget, encode_row, encode_target, is_
 
 _BATCH: Final = 500
 _ASKED_AT_ONCE: Final = 1000
+_SCANNED_AT_ONCE: Final = 500
 # The timeout of a lookup if a cached target can be served instead
 # (spec/behaviour#read-your-writes).
 _KNOWN_SECONDS: Final = 0.05
@@ -174,6 +175,23 @@ class RedisTargets:
             for one in described:
                 self._decoded((environment, one.target.identifier), encode_row(one))
             raise
+
+    async def every(self, environment: EnvironmentId) -> Sequence[Target]:
+        """See ``TargetStore``; read in parts, so that Redis answers others meanwhile."""
+        rows: dict[bytes, bytes] = {}
+        cursor = 0
+        while True:
+            part = await self._connection.do(
+                "HSCAN", self._keys.targets(environment), cursor, "COUNT", _SCANNED_AT_ONCE
+            )
+            with translated():
+                rows.update(part[1])
+                cursor = int(part[0])
+            if not cursor:
+                break
+        found = {row.target.identifier: row.target for row in map(read_row, rows.values()) if row is not None}
+        pending = {name: held.target for (of, name), (held, _) in self._pending.items() if of == environment}
+        return list((found | pending).values())
 
     async def put_back(self) -> None:
         """Store what is cached here and is newer than what Redis has: for a Redis that was emptied."""

@@ -117,6 +117,13 @@ class SqliteTargets:
                 self._cache.put(key, batch[key])
         await self._write(batch)
 
+    async def every(self, environment: EnvironmentId) -> Sequence[Target]:
+        """See ``TargetStore``."""
+        rows = await self._database.run(lambda connection: _read_all(connection, environment))
+        found = {row.target.identifier: row.target for row in map(read_row, rows) if row is not None}
+        unsaved = {name: held.target for (of, name), held in self._unsaved.items() if of == environment}
+        return list((found | unsaved).values())
+
     async def _held(self, key: _Key) -> DescribedTarget | None:
         unsaved = self._unsaved.get(key)
         if unsaved is not None:
@@ -210,3 +217,8 @@ def _read(connection: sqlite3.Connection, key: _Key) -> bytes | None:
         "SELECT target FROM targets WHERE environment = ? AND identifier = ?", key
     ).fetchone()
     return None if row is None else bytes(row[0])
+
+
+def _read_all(connection: sqlite3.Connection, environment: EnvironmentId) -> list[bytes]:
+    rows = connection.execute("SELECT target FROM targets WHERE environment = ?", (environment,))
+    return [bytes(row[0]) for row in rows]
