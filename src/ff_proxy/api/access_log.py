@@ -1,6 +1,7 @@
 """A line for each request, or for those that were answered with an error (option ``access-log``)."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Final, final
@@ -17,6 +18,8 @@ _LONGEST: Final = 80
 _OK_BELOW: Final = 400
 # IPv4 as a socket for both families shows it.
 _MAPPED: Final = "::ffff:"
+# In the path of a client with a wrong idea of where it belongs.
+_TOKEN: Final = re.compile(rb"eyJ[\w-]+(\.[\w-]*){0,2}")
 _LEFT_OUT: Final = "requests were refused, as one before"
 
 _Kind = tuple[int, str, str]
@@ -133,7 +136,7 @@ def _facts(answered: Answered) -> dict[str, object]:
     match = answered.match
     facts: dict[str, object] = {
         "method": answered.method[:_LONGEST],
-        "route": _shown(answered.path, _LONGEST_PATH) if match is None else match.label,
+        "route": _shown(_TOKEN.sub(b"***", answered.path), _LONGEST_PATH) if match is None else match.label,
         "status": answered.status,
     }
     if environment := _environment(answered):
