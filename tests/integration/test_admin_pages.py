@@ -1,24 +1,35 @@
 """The admin pages of a running proxy, in a real browser."""
 
+import asyncio
 import contextlib
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import httpx2
+import msgspec
 import pytest
 
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.member import FleetMember
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
+from ff_proxy.store.fleet_presence import FleetPresence
+from ff_proxy.telemetry import null_telemetry
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.sdk.prepare import BROWSER, missing_tools, prepare
 from tests.support.chromium import Tab, browser
 from tests.support.ports import free_port
+from tests.support.redis_member import endpoint, member_at
+from tests.support.redis_server import RedisServer, redis_server
 
 pytestmark = [
     pytest.mark.skipif(bool(missing_tools("browser")), reason="this machine lacks Chromium or npm"),
@@ -72,6 +83,27 @@ async def world(folder: Path, **options: str) -> AsyncIterator[World]:
         yield World(saas, proxy, f"http://127.0.0.1:{port}", tab)
 
 
+@contextlib.asynccontextmanager
+async def neighbours(server: RedisServer) -> AsyncIterator[None]:
+    """Two more members of the fleet are listed: one is still of the version before, one is a replica."""
+    own = FleetMember("", address="http://*:7000", started=time.time() - 90_000, version="0.0.9")
+    others = {
+        msgspec.structs.replace(own, id="b", host="proxy-b", mode="online", processes=3): Readiness(1),
+        msgspec.structs.replace(own, id="c", host="proxy-c", mode="read replica"): Readiness(
+            1, degraded=("a disk is full",)
+        ),
+    }
+    async with contextlib.AsyncExitStack() as stack:
+        for one, state in others.items():
+            store = await stack.enter_async_context(member_at(endpoint(server), "ffp", one.id))
+            how = partial(msgspec.structs.replace, state)
+            presence = FleetPresence(store.members, one, how, SystemClock(), null_telemetry())
+            task = asyncio.create_task(presence.run())
+            stack.callback(task.cancel)
+            await presence.ready.wait()
+        yield
+
+
 def _server_key(environment: Environment) -> str:
     return next(key.text for key in environment.keys if key.type == "Server")
 
@@ -80,8 +112,15 @@ def _server_key(environment: Environment) -> str:
 async def test_every_page_is_accessible_fits_and_keeps_to_its_policy(tmp_path: Path) -> None:
     """In light on a desk and in dark on a phone; pictures are files of the run."""
     pictures = Path(os.environ.get("FF_PROXY_PICTURES") or tmp_path)
-    async with world(tmp_path) as here:
+    async with contextlib.AsyncExitStack() as stack:
+        redis = stack.enter_context(redis_server(tmp_path / "redis"))
+        await stack.enter_async_context(neighbours(redis))
+        here = await stack.enter_async_context(world(tmp_path, redis_address=f"127.0.0.1:{redis.port}"))
         tab, axe = here.tab, AXE.read_text(encoding="utf-8")
+        await tab.open(here.url)
+        await tab.until("document.querySelectorAll('#fleet tbody tr').length === 3")
+        assert "0.0.9" in await tab.run("document.querySelector('#fleet .note').innerText")
+        assert "this proxy" in await tab.run("document.querySelector('#environments tbody').innerText")
         here.saas.state.flip(ENVIRONMENT, "checkout_flow", serve="express")
         await tab.open(here.url + PAGES["flag"])
         await tab.until("document.querySelectorAll('.changes li').length > 0")

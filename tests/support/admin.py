@@ -9,7 +9,7 @@ import httpx2
 from prometheus_client import CollectorRegistry
 
 from ff_proxy.admin.app import AdminApp
-from ff_proxy.admin.ports import AdminPorts, ProxyFacts, ReloadResult, SettingRow
+from ff_proxy.admin.ports import AdminPorts, Fleet, ProxyFacts, ReloadResult, SettingRow
 from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.readiness import Readiness
@@ -28,7 +28,7 @@ BASE: Final = "http://127.0.0.1:7001"
 class AdminWorld:
     """An admin application, and what it shows: all of it can be changed."""
 
-    def __init__(self, *, token: str | None = None) -> None:
+    def __init__(self, *, token: str | None = None, fleet: Fleet | None = None) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore("life", self.clock)
         self.recent = LogRing()
@@ -43,6 +43,7 @@ class AdminWorld:
         self.readiness: Readiness | None = None
         self.reloaded = ReloadResult()
         self.failures: list[Exception] = []
+        self.fleet = fleet
         facts = ProxyFacts(
             version="1.2.3",
             mode="online",
@@ -65,6 +66,7 @@ class AdminWorld:
                 collect=self.telemetry.collect,
                 reload=lambda: self.reloaded,
                 token=lambda: self.token,
+                fleet=self.fleet,
                 clock=self.clock,
             ),
             self.telemetry.logger("admin"),

@@ -82,7 +82,8 @@ class Pages:
         figures = await self._history.now()
         status = await self._reader.status(figures)
         charts = [draw(series) for series in self._history.charts()]
-        return await self._render("overview.html", request, overview=status, charts=charts, figures=figures)
+        names = {row.id: row.name for row in status.environments}
+        return await self._render("overview.html", request, overview=status, charts=charts, names=names)
 
     async def environment(self, request: Request) -> Response:
         """One environment."""

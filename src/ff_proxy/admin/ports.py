@@ -9,6 +9,7 @@ from prometheus_client import Metric
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.member import SeenMember
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.snapshots.registry import Listener
@@ -49,6 +50,23 @@ class KnownTargets(Protocol):
 
     async def every(self, environment: EnvironmentId) -> Sequence[Target]:
         """All stored targets; raises ``StoreError``."""
+        ...
+
+
+class Fleet(Protocol):
+    """The members that share the store, and who of them leads which environment."""
+
+    @property
+    def own(self) -> str:
+        """The name of this member."""
+        ...
+
+    async def present(self) -> Sequence[SeenMember]:
+        """Every member that is listed; raises ``StoreError``."""
+        ...
+
+    async def leaders(self, environments: Iterable[EnvironmentId]) -> Mapping[EnvironmentId, str]:
+        """The name of the member that leads each environment, where anybody does; raises ``StoreError``."""
         ...
 
 
@@ -111,7 +129,7 @@ class AdminPorts:
     """Everything that pages and API read.
 
     ``collect`` gives the metrics of all processes of this proxy and may block for some milliseconds.
-    ``token`` is asked at every request.
+    ``token`` is asked at every request. ``fleet`` is ``None`` for a proxy that shares its store with nobody.
     """
 
     facts: ProxyFacts
@@ -125,4 +143,5 @@ class AdminPorts:
     collect: Callable[[], Iterable[Metric]]
     reload: Callable[[], ReloadResult]
     token: Callable[[], Secret | None]
+    fleet: Fleet | None
     clock: Clock

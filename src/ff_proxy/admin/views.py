@@ -1,7 +1,7 @@
 """What pages and API say, as frozen records: both are made of the same ones."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from heapq import nsmallest
 from typing import Final
@@ -11,6 +11,7 @@ import msgspec
 from ff_proxy.admin.changes import ChangeLog
 from ff_proxy.admin.differences import Difference
 from ff_proxy.admin.figures import Figures, Sdk
+from ff_proxy.admin.fleet import FleetNow, FleetView, Leader, look
 from ff_proxy.admin.ports import AdminPorts
 from ff_proxy.admin.words import Rule, flag_rules, group_rules, serve_text
 from ff_proxy.errors import StoreError
@@ -25,7 +26,11 @@ _STORE_SECONDS: Final = 1.0
 
 
 class EnvironmentRow(msgspec.Struct, frozen=True, rename="camel"):
-    """An environment at a glance. ``data_age_seconds`` is ``None`` where there is no Harness."""
+    """An environment at a glance.
+
+    ``data_age_seconds`` is ``None`` where there is no Harness, ``leader`` where there is no fleet or nobody
+    knows now.
+    """
 
     id: str
     identifier: str
@@ -44,6 +49,7 @@ class EnvironmentRow(msgspec.Struct, frozen=True, rename="camel"):
     leading: bool
     revision: int
     loaded_since: float | None
+    leader: Leader | None
 
     @property
     def name(self) -> str:
@@ -52,7 +58,7 @@ class EnvironmentRow(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Status(msgspec.Struct, frozen=True, rename="camel"):
-    """The whole proxy at a glance; times in seconds since the epoch."""
+    """The whole proxy at a glance; times in seconds since the epoch. ``fleet`` is ``None`` without one."""
 
     state: str
     reasons: tuple[str, ...]
@@ -75,6 +81,7 @@ class Status(msgspec.Struct, frozen=True, rename="camel"):
     cpu_seconds: float
     open_files: int
     environments: tuple[EnvironmentRow, ...]
+    fleet: FleetView | None
 
 
 class ChangeRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -148,12 +155,9 @@ class Reader:
         """The proxy as it is now."""
         ports, now = self._ports, self._ports.clock.wall()
         readiness = ports.readiness()
-        state = "starting"
-        if readiness.ready:
-            state = "degraded" if readiness.degraded else "ready"
-        rows = await self.environments(figures)
+        rows, fleet = await self._look(figures)
         return Status(
-            state=state,
+            state=readiness.state,
             reasons=(*readiness.pending, *readiness.degraded, *readiness.refused),
             version=ports.facts.version,
             mode=ports.facts.mode,
@@ -174,20 +178,27 @@ class Reader:
             cpu_seconds=figures.cpu_seconds,
             open_files=int(figures.open_files),
             environments=tuple(rows),
+            fleet=None if fleet is None else fleet.view(),
         )
 
     async def environments(self, figures: Figures) -> Sequence[EnvironmentRow]:
         """Every environment that is loaded or has a status, by name."""
-        statuses = await self._stored()
+        return (await self._look(figures))[0]
+
+    async def _look(self, figures: Figures) -> tuple[Sequence[EnvironmentRow], FleetNow | None]:
+        known = {*self._ports.snapshots.all(), *self._statuses}
+        statuses, fleet = await asyncio.gather(self._stored(), self._fleet(known))
         held = self._ports.snapshots.all()
-        rows = [self._row(name, held.get(name), statuses.get(name), figures) for name in {*held, *statuses}]
-        return sorted(rows, key=lambda row: (row.project, row.name, row.id))
+        rows = [
+            self._row(name, held.get(name), statuses.get(name), fleet, figures) for name in {*held, *statuses}
+        ]
+        return sorted(rows, key=lambda row: (row.project, row.name, row.id)), fleet
 
     async def environment(self, snapshot: Snapshot, figures: Figures) -> EnvironmentView:
         """One environment."""
-        statuses = await self._stored()
         name = snapshot.environment
-        row = self._row(name, snapshot, statuses.get(name), figures)
+        statuses, fleet = await asyncio.gather(self._stored(), self._fleet([name]))
+        row = self._row(name, snapshot, statuses.get(name), fleet, figures)
         # Thousands of flags take a while: SDKs that this process serves are not to wait for it.
         return await asyncio.to_thread(self._environment, snapshot, row, figures)
 
@@ -263,11 +274,15 @@ class Reader:
                 self._statuses = await self._ports.statuses.statuses()
         return self._statuses
 
+    async def _fleet(self, environments: Collection[EnvironmentId]) -> FleetNow | None:
+        return None if self._ports.fleet is None else await look(self._ports.fleet, environments)
+
     def _row(
         self,
         name: EnvironmentId,
         snapshot: Snapshot | None,
         status: UpstreamStatus | None,
+        fleet: FleetNow | None,
         figures: Figures,
     ) -> EnvironmentRow:
         info = None if snapshot is None else snapshot.info
@@ -289,6 +304,7 @@ class Reader:
             leading=name in figures.leading,
             revision=0 if snapshot is None else snapshot.revision.counter,
             loaded_since=None if snapshot is None else snapshot.since,
+            leader=None if fleet is None else fleet.leader(name),
         )
 
 

@@ -8,6 +8,7 @@ from ff_proxy import __version__
 from ff_proxy.admin.app import AdminApp
 from ff_proxy.admin.ports import (
     AdminPorts,
+    Fleet,
     KnownTargets,
     ProxyFacts,
     ReloadResult,
@@ -37,6 +38,7 @@ def make_admin(
     statuses: Statuses,
     targets: KnownTargets,
     readiness: Callable[[], Readiness],
+    fleet: Fleet | None,
     context: ProcessContext,
 ) -> Sequence[Service]:
     """The services that serve the admin address on ``listening``; ``reload`` has the present options."""
@@ -65,6 +67,7 @@ def make_admin(
             collect=telemetry.collect,
             reload=reload_all,
             token=lambda: _token(reload.loaded),
+            fleet=fleet,
             clock=clock,
         ),
         log,

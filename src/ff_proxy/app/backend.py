@@ -16,6 +16,7 @@ from ff_proxy.store.protocol import (
     ChangeSource,
     ConfigReader,
     ConfigStore,
+    FleetMembers,
     RegistrationIngest,
     Registrations,
     SecretStore,
@@ -110,6 +111,7 @@ class Backend(Generic[_Store]):
         secrets: what other members sign with.
         loaded: the store has everything already, so that snapshots can be made before anybody is served.
         retry: seconds until a store that failed is read again.
+        members: the fleet that shares the store, if it is shared.
     """
 
     store: _Store
@@ -118,3 +120,4 @@ class Backend(Generic[_Store]):
     secrets: SharedSecrets = NOT_SHARED
     loaded: bool = False
     retry: float = 1.0
+    members: FleetMembers | None = None

@@ -12,6 +12,7 @@ from typing import Final
 
 from ff_proxy.api.ports import Dependencies
 from ff_proxy.app.backend import Backend, ServedStore, Source
+from ff_proxy.app.fleet import make_presence
 from ff_proxy.app.ingest import make_ingest
 from ff_proxy.app.ipc import make_ipc_server
 from ff_proxy.app.listening import bind_single
@@ -37,7 +38,7 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.known_environments import KnownEnvironments
-from ff_proxy.store.protocol import StatusReader, StoreFacets, Targets
+from ff_proxy.store.protocol import FleetMembers, StatusReader, StoreFacets, Targets
 
 _FIRST_STEPS_SECONDS: Final = 5.0
 
@@ -66,8 +67,13 @@ def import_modules(role: ChildRole) -> None:
 def opener(role: ServingRole) -> Opener:
     """How to open the backend of ``role``."""
     match role:
-        case Single(options) | ReplicaWorker(options):
+        case Single(options):
             return _opener_by_options(options)
+        case ReplicaWorker(options, runtime):
+            from ff_proxy.app.redis import open_replica  # noqa: PLC0415  (see above)
+
+            # One that is started again is known by the same name.
+            return partial(open_replica, options, name=runtime.member)
         case Worker():
             from ff_proxy.app.beside_sync import open_beside_sync  # noqa: PLC0415  (see above)
 
@@ -137,7 +143,16 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     )
     serving = make_serving(serving_options, dependencies, context, listening, otlp.spans)
     reports = make_reports(role, serving.readiness, context, stack)
-    admin = _make_admin(serving_options, snapshots, store.configs, store.targets, serving.readiness, context)
+    presence = make_presence(role, backend.members, serving.readiness, context)
+    admin = _make_admin(
+        serving_options,
+        snapshots,
+        store.configs,
+        store.targets,
+        serving.readiness,
+        backend.members,
+        context,
+    )
     if context.reload is not None:
         context.reload.add(SERVING_FLAGS, serving.apply)
     for_all: Sequence[Service] = ()
@@ -147,10 +162,13 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     return Process(
         services=[
             *(snapshots, *source.services, *ingest.services, *serving.services, *reports),
-            *(*for_all, *admin, *otlp.services),
+            *(*for_all, *presence, *admin, *otlp.services),
         ],
         essential=[serving.server],
-        phases=[*serving.phases, *ingest.phases, *source.phases, *otlp.phases],
+        phases=[
+            *(Phase("fleet", 0.0, one.leave) for one in presence),
+            *(*serving.phases, *ingest.phases, *source.phases, *otlp.phases),
+        ],
         reloads=serving.reloads,
         readiness=serving.readiness,
         start=partial(_start, serving, () if place is None else _first_steps(serving, snapshots, source)),
@@ -177,8 +195,17 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
         snapshots = SnapshotRegistry(
             configs, compile_options(serving_options), context.clock, context.telemetry
         )
-        admin = _make_admin(serving_options, snapshots, configs, backend.store.targets, readiness, context)
+        admin = _make_admin(
+            serving_options,
+            snapshots,
+            configs,
+            backend.store.targets,
+            readiness,
+            backend.members,
+            context,
+        )
         for_admin = (snapshots, *admin)
+    presence = make_presence(role, backend.members, readiness, context)
     otlp = make_otlp(context, role.name, serves=False, speaks_for_all=True)
     shutdown = serving_options.shutdown
     # Workers have handed over everything when they are gone, and then it is sent on.
@@ -186,8 +213,11 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
         "workers", shutdown.deadline - last_step_seconds(shutdown), lambda _: server.until_disconnected()
     )
     return Process(
-        services=[server, known, *source.services, *reports, *for_admin, *otlp.services],
-        phases=[workers, *source.phases, *otlp.phases],
+        services=[server, known, *source.services, *reports, *presence, *for_admin, *otlp.services],
+        phases=[
+            *(Phase("fleet", 0.0, one.leave) for one in presence),
+            *(workers, *source.phases, *otlp.phases),
+        ],
         readiness=readiness,
         start=known.poll,
         deadline=shutdown.deadline,
@@ -200,6 +230,7 @@ def _make_admin(
     statuses: StatusReader,
     targets: Targets,
     readiness: Callable[[], Readiness],
+    fleet: FleetMembers | None,
     context: ProcessContext,
 ) -> Sequence[Service]:
     if context.admin is None or context.reload is None:
@@ -214,6 +245,7 @@ def _make_admin(
         statuses=statuses,
         targets=targets,
         readiness=readiness,
+        fleet=fleet,
         context=context,
     )
 

@@ -107,7 +107,13 @@ async def open_harness(
     def follow(loaded: LoadedEnvironments) -> Source:
         return _source(options, member, store, apis, loaded, context)
 
-    return Backend(store=store, freshness=member.freshness, follow=follow, secrets=member.secrets)
+    return Backend(
+        store=store,
+        freshness=member.freshness,
+        follow=follow,
+        secrets=member.secrets,
+        members=member.fleet,
+    )
 
 
 def _key_changes(upstream: Upstream, present: Collection[SdkKey]) -> Apply:

@@ -14,7 +14,7 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Service
 from ff_proxy.snapshots.registry import SnapshotRegistry
-from ff_proxy.store.protocol import StoreFacets
+from ff_proxy.store.protocol import FleetMembers, StoreFacets
 from ff_proxy.upstream.leadership import Leadership, SoleLeader
 from ff_proxy.upstream.service import Upstream
 
@@ -32,6 +32,7 @@ class Member:
         readiness: how far the upstream and the store have come.
         secrets: what other members sign with.
         standalone: environments that are kept in this process's memory until the store answers.
+        fleet: the members that share the store, if it is shared.
     """
 
     store: StoreFacets
@@ -42,6 +43,7 @@ class Member:
     readiness: Callable[[Upstream], Readiness]
     secrets: SharedSecrets = NOT_SHARED
     standalone: Callable[[], frozenset[EnvironmentId]] = frozenset
+    fleet: FleetMembers | None = None
 
 
 @asynccontextmanager

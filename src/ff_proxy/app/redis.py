@@ -57,14 +57,15 @@ async def open_fleet_member(
             readiness=readiness,
             secrets=_shared_secrets(store, signs=True),
             standalone=store.configs.standalone,
+            fleet=store.members,
         )
 
 
 async def open_replica(
-    options: ReplicaOptions, context: ProcessContext, stack: AsyncExitStack
+    options: ReplicaOptions, context: ProcessContext, stack: AsyncExitStack, *, name: str = ""
 ) -> Backend[RedisStore]:
-    """The backend of a read replica: what members write to Redis."""
-    store = await stack.enter_async_context(redis_store(options.store, context))
+    """The backend of a read replica: what members write to Redis; ``name`` is what the fleet knows it by."""
+    store = await stack.enter_async_context(redis_store(options.store, context, member=name))
     health = FleetHealth(store.configs, context.clock)
 
     def follow(loaded: LoadedEnvironments) -> Source:
@@ -84,6 +85,7 @@ async def open_replica(
         freshness=lambda snapshots: _freshness(store, snapshots, context),
         follow=follow,
         secrets=_shared_secrets(store, signs=False),
+        members=store.members,
     )
 
 

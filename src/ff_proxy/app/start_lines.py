@@ -12,6 +12,7 @@ from ff_proxy.config.records import (
     RedisStoreOptions,
     ReplicaOptions,
     RoleOptions,
+    ServingOptions,
     SqliteStoreOptions,
 )
 from ff_proxy.config.settings import DEFAULT, Setting
@@ -21,12 +22,14 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.telemetry import Telemetry
 
-_MODES: Final[Mapping[type[RoleOptions], str]] = {
+MODES: Final[Mapping[type[RoleOptions], str]] = {
     OnlineOptions: "online",
     ReplicaOptions: "read replica",
     OfflineOptions: "offline",
     GenerateOptions: "generate",
 }
+"""What each mode is called."""
+
 _LONGEST: Final = 120
 _LISTED: Final = 20
 _LOOK_SECONDS: Final = 0.1
@@ -35,7 +38,7 @@ _LOOK_SECONDS: Final = 0.1
 def start_facts(loaded: Loaded) -> Mapping[str, object]:
     """What the line at the very start says: mode, store, keys, address, and what is not as by default."""
     options = loaded.options
-    facts: dict[str, object] = {"mode": _MODES[type(options)]}
+    facts: dict[str, object] = {"mode": MODES[type(options)]}
     if isinstance(options, OnlineOptions | OfflineOptions | ReplicaOptions):
         store, serving = options.store, options.serving
         match store:
@@ -45,7 +48,7 @@ def start_facts(loaded: Loaded) -> Mapping[str, object]:
                 facts["store"] = f"SQLite in {store.directory}"
             case _:
                 facts["store"] = "memory"
-        facts["address"] = f"{'https' if serving.tls else 'http'}://{serving.host or '*'}:{serving.port}"
+        facts["address"] = address_of(serving)
         facts["workers"] = serving.workers
     if isinstance(options, OfflineOptions | GenerateOptions):
         facts["directory"] = str(options.config_dir)
@@ -53,6 +56,11 @@ def start_facts(loaded: Loaded) -> Mapping[str, object]:
         facts["api_keys"] = len(options.upstream.api_keys)
     differing = {one.option.flag: _shortened(one) for one in loaded.report if _differs(one)}
     return facts | {"settings": differing}
+
+
+def address_of(serving: ServingOptions) -> str:
+    """Where SDKs reach a proxy."""
+    return f"{'https' if serving.tls else 'http'}://{serving.host or '*'}:{serving.port}"
 
 
 def _differs(setting: Setting) -> bool:

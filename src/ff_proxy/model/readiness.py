@@ -20,3 +20,10 @@ class Readiness(msgspec.Struct, frozen=True):
     def ready(self) -> bool:
         """Every environment loaded or definitely refused, at least one loaded."""
         return self.loaded > 0 and not self.pending
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``ready``, or ``degraded``: ready, but something works on old data only."""
+        if not self.ready:
+            return "starting"
+        return "degraded" if self.degraded else "ready"

@@ -9,7 +9,7 @@ Rules for every adapter (spec/behaviour#upward-queues, spec/behaviour#lease):
 - Methods raise ``StoreUnavailable`` when the store does not answer in time, never a foreign error.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from typing import Final, Literal, Protocol
@@ -25,6 +25,7 @@ from ff_proxy.model.environment import (
     UpstreamStatus,
 )
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, Secret
+from ff_proxy.model.member import FleetMember, SeenMember
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageTarget
 
@@ -259,6 +260,35 @@ class SecretStore(Protocol):
 
     async def auth_secret(self, candidate: Secret) -> Secret:
         """The fleet's secret: the stored one, or ``candidate``, which is stored if there is none."""
+        ...
+
+
+class MemberList(Protocol):
+    """The members that share the store, as far as this one is in it."""
+
+    async def put(self, member: FleetMember) -> bool:
+        """List this member as it is now, for some seconds; ``False`` if the list is full."""
+        ...
+
+    async def take_out(self) -> None:
+        """Take this member off the list."""
+        ...
+
+
+class FleetMembers(MemberList, Protocol):
+    """Who shares the store, and who of them leads which environment."""
+
+    @property
+    def own(self) -> str:
+        """The name of this member."""
+        ...
+
+    async def present(self) -> Sequence[SeenMember]:
+        """Every member that is listed, this one included."""
+        ...
+
+    async def leaders(self, environments: Iterable[EnvironmentId]) -> Mapping[EnvironmentId, str]:
+        """The name of the member that leads each environment, where anybody does."""
         ...
 
 

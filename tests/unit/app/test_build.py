@@ -195,10 +195,10 @@ async def test_a_replica_takes_targets_for_those_who_follow_harness() -> None:
     """It asks nobody but Redis."""
     async with built(alone("-read-replica", "-port", "0", *REDIS)) as process:
         assert names(process) == {
-            *(*SERVER, *FIRST, "health log", "flush recovery", "fleet health"),
+            *(*SERVER, *FIRST, "health log", "flush recovery", "fleet health", "fleet presence"),
             *("usage intake", "target intake"),
         }
-        assert steps(process) == ["streams", "requests", "usage intake", "target intake"]
+        assert steps(process) == ["fleet", "streams", "requests", "usage intake", "target intake"]
         assert process.readiness().pending == (AWAITED,)
 
 
@@ -206,6 +206,8 @@ async def test_a_member_of_a_fleet_hears_of_keys_and_lost_writes() -> None:
     """And leads what others do not."""
     async with built(alone(*ONLINE, *REDIS)) as process:
         assert names(process) >= {"upstream", "flush recovery", "fleet health", "fleet bus", "lost writes"}
+        assert "fleet presence" in names(process)
+        assert steps(process)[0] == "fleet"
 
 
 async def test_a_sync_process_waits_for_its_workers_before_it_sends_the_rest(runtime: SharedRuntime) -> None:
@@ -259,7 +261,8 @@ async def test_of_several_replicas_the_first_one_reports(runtime: SharedRuntime)
     for role, first in zip(children(runtime, "-read-replica", *REDIS), (True, False), strict=True):
         assert isinstance(role, ReplicaWorker)
         async with built(role) as process:
-            assert (names(process) >= {"ready line", "health log"}) is first
+            assert (names(process) >= {"ready line", "health log", "fleet presence"}) is first
+            assert ("fleet presence" in names(process)) is first
 
 
 def test_memory_is_shared_out_among_processes() -> None:

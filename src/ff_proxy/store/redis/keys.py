@@ -27,6 +27,7 @@ class Keys:
         self.notices: Final = f"{prefix}:notices"
         self.bus: Final = f"{prefix}:hints"
         self.born: Final = f"{prefix}:born"
+        self.members: Final = f"{prefix}:members"
 
     def config(self, environment: EnvironmentId) -> str:
         """Hash: epoch, counter, fence, life, info, keys, since, rows, status and its reporter, removed."""

@@ -13,6 +13,7 @@ from ff_proxy.store.redis.flush_recovery import FlushRecovery
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.leases import Leases
 from ff_proxy.store.redis.lost_writes import LostWrites
+from ff_proxy.store.redis.members import RedisMembers
 from ff_proxy.store.redis.registrations import RedisRegistrations
 from ff_proxy.store.redis.secrets import RedisSecrets
 from ff_proxy.store.redis.standalone import StandaloneConfigs
@@ -66,6 +67,7 @@ class RedisStore:
             self._connection, keys, shares.registrations, self.leases.leads
         )
         self.secrets = RedisSecrets(self._connection, keys)
+        self.members = RedisMembers(self._connection, keys, self.leases)
         self.bus = FleetBus(self._connection, keys, self.configs, clock, self.lost_writes)
         self.recovery = FlushRecovery(self._connection, keys, self.secrets, self.targets, clock, telemetry)
 

@@ -1,0 +1,98 @@
+"""The fleet in the words of pages and API: its members, and who of them leads."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from ff_proxy.admin.ports import Fleet
+from ff_proxy.errors import StoreError
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.member import SeenMember
+
+_STORE_SECONDS: Final = 1.0
+
+
+class MemberRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A member, as it told the others ``seen_seconds_ago``; ``leads`` are ids of environments."""
+
+    id: str
+    host: str
+    address: str
+    mode: str
+    version: str
+    started: float
+    processes: int
+    state: str
+    seen_seconds_ago: float
+    this_proxy: bool
+    leads: tuple[str, ...]
+
+
+class Leader(msgspec.Struct, frozen=True, rename="camel"):
+    """Who leads an environment: without ``id`` nobody, without ``host`` somebody who is not listed."""
+
+    id: str = ""
+    host: str = ""
+    address: str = ""
+    this_proxy: bool = False
+
+
+class FleetView(msgspec.Struct, frozen=True, rename="camel"):
+    """The members that share the store; ``trouble`` says why they are not known now.
+
+    While several ``versions`` run an upgrade is under way.
+    """
+
+    members: tuple[MemberRow, ...] = ()
+    versions: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+class FleetNow(msgspec.Struct, frozen=True):
+    """What the store says of the fleet."""
+
+    own: str
+    members: Sequence[SeenMember] = ()
+    leaders: Mapping[EnvironmentId, str] = {}
+    trouble: str = ""
+
+    def leader(self, environment: EnvironmentId) -> Leader | None:
+        """Who leads the environment; ``None`` if that is not known."""
+        if self.trouble:
+            return None
+        name = self.leaders.get(environment, "")
+        for one in self.members:
+            if one.member.id == name:
+                return Leader(name, one.member.host, one.member.address, name == self.own)
+        return Leader(name, this_proxy=name == self.own)
+
+    def view(self) -> FleetView:
+        """Every member, by host."""
+        leads: dict[str, list[str]] = {}
+        for environment, name in sorted(self.leaders.items()):
+            leads.setdefault(name, []).append(environment)
+        rows = [
+            MemberRow(
+                **msgspec.structs.asdict(one.member),
+                seen_seconds_ago=round(one.age, 1),
+                this_proxy=one.member.id == self.own,
+                leads=tuple(leads.get(one.member.id, ())),
+            )
+            for one in self.members
+        ]
+        rows.sort(key=lambda row: (row.host, row.address, row.id))
+        return FleetView(tuple(rows), tuple(sorted({row.version for row in rows})), self.trouble)
+
+
+async def look(fleet: Fleet, environments: Collection[EnvironmentId]) -> FleetNow:
+    """Ask the store; what it does not say in time is ``trouble``."""
+    try:
+        async with asyncio.timeout(_STORE_SECONDS):
+            members = await fleet.present()
+            return FleetNow(fleet.own, members, await fleet.leaders(environments))
+    except TimeoutError:
+        return FleetNow(fleet.own, trouble="the store does not answer in time")
+    except StoreError as error:
+        return FleetNow(fleet.own, trouble=str(error))

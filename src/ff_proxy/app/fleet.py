@@ -1,0 +1,36 @@
+"""This proxy as a member of a fleet: what the others see of it."""
+
+import socket
+from collections.abc import Callable, Sequence
+
+from ff_proxy import __version__
+from ff_proxy.app.observability import speaks_for_all
+from ff_proxy.app.process import ProcessContext, process_count
+from ff_proxy.app.roles import ServingRole, Sync
+from ff_proxy.app.start_lines import MODES, address_of
+from ff_proxy.model.member import FleetMember
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.store.fleet_presence import FleetPresence
+from ff_proxy.store.protocol import FleetMembers
+
+
+def make_presence(
+    role: ServingRole | Sync,
+    members: FleetMembers | None,
+    readiness: Callable[[], Readiness],
+    context: ProcessContext,
+) -> Sequence[FleetPresence]:
+    """The service that lists this proxy in its fleet, in the process that speaks for all of them."""
+    if members is None or not speaks_for_all(role):
+        return ()
+    options, clock = role.options, context.clock
+    member = FleetMember(
+        id=members.own,
+        host=socket.gethostname(),
+        address=address_of(options.serving),
+        mode=MODES[type(options)],
+        version=__version__,
+        started=clock.wall(),
+        processes=process_count(options),
+    )
+    return [FleetPresence(members, member, readiness, clock, context.telemetry)]

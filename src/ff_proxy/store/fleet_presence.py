@@ -1,0 +1,82 @@
+"""Telling the other members of a fleet that this one is there, and how it is."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from ff_proxy.aio.waits import sleep_unless
+from ff_proxy.errors import StoreError
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.member import FleetMember
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.store.protocol import MemberList
+from ff_proxy.telemetry import Telemetry
+
+LISTED_SECONDS: Final = 10.0
+"""How long a member is listed after it was last heard of."""
+
+EVERY_SECONDS: Final = 2.0
+_FAREWELL_SECONDS: Final = 0.4
+_STOPPING: Final = "stopping"
+
+
+class FleetPresence:
+    """The service that lists this member every ``EVERY_SECONDS``, and takes it out in the end.
+
+    Args:
+        members: the list; a failure costs this member its entry and nothing else.
+        member: what does not change about it.
+        readiness: how it is.
+        clock: time.
+        telemetry: told of failures, once.
+    """
+
+    name = "fleet presence"
+
+    def __init__(
+        self,
+        members: MemberList,
+        member: FleetMember,
+        readiness: Callable[[], Readiness],
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._members = members
+        self._member = member
+        self._readiness = readiness
+        self._clock = clock
+        self._once = telemetry.once("fleet")
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """List it until cancelled."""
+        try:
+            while True:
+                stopping = self._stopping.is_set()
+                await self._list(_STOPPING if stopping else self._readiness().state)
+                self.ready.set()
+                if stopping:
+                    await self._clock.sleep(EVERY_SECONDS)
+                else:
+                    await sleep_unless(self._stopping, self._clock, EVERY_SECONDS)
+        finally:
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_FAREWELL_SECONDS):
+                    await self._members.take_out()
+
+    async def leave(self, _: float) -> None:
+        """The process begins to end: say so at once. That waits for nobody."""
+        self._stopping.set()
+
+    async def _list(self, state: str) -> None:
+        try:
+            listed = await self._members.put(msgspec.structs.replace(self._member, state=state))
+        except StoreError as error:
+            self._once.trouble("this member is not listed in the fleet", error)
+            return
+        if not listed:
+            self._once.warning("the list of members is full, this one is not in it")
