@@ -1,7 +1,7 @@
 # install: .venv with everything pinned    demo: see it work          check: lint, unit and conformance tests
 # lint: style, types, order of the rooms   bench: measure             test: the whole suite
 # coverage: what the suite runs through    bench-NAME: one of them    test-deep: properties, with many examples
-# lock: pin again what pyproject.toml and requirements/*.in ask for   docs: regenerate docs/options.md
+# lock: pin again what pyproject.toml and requirements/*.in ask for   docs: regenerate options.md, api.md
 # docs-site: the documentation as a site, in build/site
 # chaos, faults, fuzz, abuse, soak         page: write docs/performance.md, docs/capacity.md
 # image: build the container image          packages: wheel and sdist into dist
@@ -71,9 +71,11 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/options_page.py --check
 	$(BIN)/python -m scripts.notice --check
+	$(BIN)/python scripts/api_page.py --check
 
 docs: install
 	$(BIN)/python scripts/options_page.py
+	$(BIN)/python scripts/api_page.py
 
 # Warnings are errors: a link or an anchor that leads nowhere, a page that is in no menu.
 docs-site: install

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import jsonschema_rs
 import mmh3
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from ff_proxy.model.keys import SdkKey
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.wire.ofrep import read_context
+from tests.support import ofrep_protocol
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.web import SECRET, Response, Site, ask, connected, message, serving
 
@@ -65,10 +67,13 @@ async def site() -> AsyncIterator[Site]:
 
 
 async def post(site: Site, path: str, context: object = None, **headers: str) -> Response:
-    """An evaluation with the SDK key; ``headers`` come on top."""
+    """An evaluation with the SDK key, held to the protocol; ``headers`` come on top."""
     named = {"X-API-Key": KEY} | {name.replace("_", "-"): value for name, value in headers.items()}
     body = json.dumps({"context": context if context is not None else {"targetingKey": "bob"}}).encode()
-    return await ask(site, "POST", path, {name: value for name, value in named.items() if value}, body)
+    got = await ask(site, "POST", path, {name: value for name, value in named.items() if value}, body)
+    if got.field("content-encoding") is None:
+        ofrep_protocol.check(path, got.status, got.body)
+    return got
 
 
 async def flags(site: Site, context: object = None) -> dict[str, Any]:
@@ -142,8 +147,10 @@ async def test_without_a_targeting_key(site: Site) -> None:
 )
 async def test_bad_contexts(site: Site, body: bytes, code: str) -> None:
     """400 with the protocol's code."""
-    got = await ask(site, "POST", BULK, {"X-API-Key": KEY}, body)
-    assert (got.status, got.json()["errorCode"]) == (400, code)
+    for path in (BULK, f"{BULK}/plain"):
+        got = await ask(site, "POST", path, {"X-API-Key": KEY}, body)
+        ofrep_protocol.check(path, got.status, got.body)
+        assert (got.status, got.json()["errorCode"]) == (400, code)
 
 
 async def test_an_empty_body_is_nobody(site: Site) -> None:
@@ -251,6 +258,7 @@ async def test_events(site: Site) -> None:
         lines = dict(line.split(": ", 1) for line in event.strip().split("\n"))
         assert lines["event"] == "message"
         data = json.loads(lines["data"])
+        jsonschema_rs.validate(ofrep_protocol.EVENT, data)
         assert data["type"] == "refetchEvaluation"
         assert data["etag"] == lines["id"]
         got = await post(site, f"{BULK}?flagConfigEtag={data['etag']}")

@@ -67,6 +67,7 @@ class AdminWorld:
                 reload=lambda: self.reloaded,
                 token=lambda: self.token,
                 fleet=self.fleet,
+                sdk_port=lambda: b'{"openapi":"3.1.0"}',
                 clock=self.clock,
             ),
             self.telemetry.logger("admin"),

@@ -1,5 +1,6 @@
 """The admin address put together: the application, and the service that keeps its history."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from ff_proxy.admin.access import AdminAccess
 from ff_proxy.admin.api import Api
 from ff_proxy.admin.changes import ChangeLog
 from ff_proxy.admin.figures import History
-from ff_proxy.admin.guard import Guard
+from ff_proxy.admin.guard import SDK_PORT, Guard, is_call
 from ff_proxy.admin.live import Live
 from ff_proxy.admin.openapi import openapi
 from ff_proxy.admin.pages import Pages
@@ -52,9 +53,12 @@ class AdminApp:
         async def describe(_: Request) -> Response:
             return Response(document, media_type="application/json")
 
+        async def describe_sdk_port(_: Request) -> Response:
+            return Response(await asyncio.to_thread(ports.sdk_port), media_type="application/json")
+
         async def refused(request: Request, error: Exception) -> Response:
             assert isinstance(error, HTTPException)  # noqa: S101  (registered for these only)
-            if request.url.path.startswith("/api/"):
+            if is_call(request.url.path):
                 return JSONResponse({"error": error.detail}, error.status_code, error.headers)
             message = {404: "There is no such page."}.get(error.status_code, error.detail)
             return await pages.problem(request, error.status_code, message)
@@ -62,6 +66,7 @@ class AdminApp:
         app = Starlette(
             routes=[
                 Route("/api/openapi.json", describe),
+                Route(SDK_PORT, describe_sdk_port),
                 *api.routes(),
                 Mount("/static", StaticFiles(directory=_STATIC)),
                 *pages.routes(),

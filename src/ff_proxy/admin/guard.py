@@ -13,6 +13,9 @@ from ff_proxy.admin.access import AdminAccess, client_address
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN: Final = ("/login", "/static/")
+SDK_PORT: Final = "/openapi.json"
+"""The document of the SDK port: outside the API, since it describes another port."""
+
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -80,7 +83,7 @@ class Guard:
                 return None
             access.tries.note(address)
             return _refuse(path, 401, "the token is wrong: it must be the value of admin-token")
-        if path.startswith("/api/") or method not in _SAFE:
+        if is_call(path) or method not in _SAFE:
             return _refuse(path, 401, "admin-token is required, as bearer or as the password of basic")
         return RedirectResponse(f"/login?next={quote(path)}", 303)
 
@@ -91,6 +94,11 @@ def _refuse(path: str, status: int, message: str) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="ff-proxy", Basic realm="ff-proxy"'
     if status == 429:  # noqa: PLR2004  (Too Many Requests)
         headers["Retry-After"] = "60"
-    if path.startswith("/api/"):
+    if is_call(path):
         return JSONResponse({"error": message}, status, headers)
     return PlainTextResponse(f"{message}\n", status, headers)
+
+
+def is_call(path: str) -> bool:
+    """Whether programs ask there, who are told of problems as JSON."""
+    return path.startswith("/api/") or path == SDK_PORT

@@ -130,6 +130,7 @@ class AdminPorts:
 
     ``collect`` gives the metrics of all processes of this proxy and may block for some milliseconds.
     ``token`` is asked at every request. ``fleet`` is ``None`` for a proxy that shares its store with nobody.
+    ``sdk_port`` gives the OpenAPI document of the SDK port, as JSON.
     """
 
     facts: ProxyFacts
@@ -144,4 +145,5 @@ class AdminPorts:
     reload: Callable[[], ReloadResult]
     token: Callable[[], Secret | None]
     fleet: Fleet | None
+    sdk_port: Callable[[], bytes]
     clock: Clock

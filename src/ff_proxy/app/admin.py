@@ -17,6 +17,7 @@ from ff_proxy.admin.ports import (
     Statuses,
 )
 from ff_proxy.admin.server import AdminServer
+from ff_proxy.api.openapi import openapi_json
 from ff_proxy.app.options_reload import ADMIN_FLAGS, OptionsReload
 from ff_proxy.app.process import ProcessContext, process_count
 from ff_proxy.app.start_lines import start_facts
@@ -68,6 +69,7 @@ def make_admin(
             reload=reload_all,
             token=lambda: _token(reload.loaded),
             fleet=fleet,
+            sdk_port=lambda: openapi_json(__version__),
             clock=clock,
         ),
         log,

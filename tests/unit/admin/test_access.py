@@ -10,7 +10,10 @@ from tests.support.configs import config, flag
 
 TOKEN = "a-token-of-the-tests"
 PAGES = ("/", "/sdks", "/queues", "/logs", "/settings", "/environments/production", "/live")
-CALLS = ("/api/status", "/api/environments", "/api/settings", "/api/snapshot", "/api/openapi.json")
+CALLS = (
+    *("/api/status", "/api/environments", "/api/settings", "/api/snapshot"),
+    *("/api/openapi.json", "/openapi.json"),
+)
 
 
 def basic(password: str) -> dict[str, str]:
