@@ -154,6 +154,31 @@ async def test_the_wheel_works(
     assert await proxy.end() == 0
 
 
+PLATFORMS = {
+    "Linux": ("manylinux_2_28_{}", "manylinux_2_17_{}", "manylinux2014_{}"),
+    "macOS": tuple(f"macosx_{release}_0_{{}}" for release in range(11, 16)),
+}
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "version"),
+    [
+        ("Linux", "x86_64", "3.14"),
+        ("Linux", "aarch64", "3.11"),
+        ("Linux", "aarch64", "3.13"),
+        ("macOS", "arm64", "3.14"),
+    ],
+)
+def test_there_are_wheels_of_what_it_runs_on(system: str, machine: str, version: str) -> None:
+    """Nothing has to be compiled where it cannot be tried here: on ARM, on the newest Python, on macOS."""
+    pip(
+        *("install", "--dry-run", "--ignore-installed", "--no-deps", "--target=/nonexistent"),
+        *("--require-hashes", "--requirement", RUNTIME),
+        *("--only-binary=:all:", "--implementation=cp", f"--python-version={version}"),
+        *(f"--platform={platform.format(machine)}" for platform in PLATFORMS[system]),
+    )
+
+
 def test_its_demo_works(packages: Packages, tmp_path: Path) -> None:
     """With the extra of that name, on the interpreter that runs this."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
