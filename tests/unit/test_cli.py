@@ -14,6 +14,7 @@ from ff_proxy.commands.registry import COMMANDS
 from ff_proxy.config import records
 from ff_proxy.config.load import Loaded
 from ff_proxy.errors import ExitCode, StartupError
+from tests.support.ports import free_port
 
 
 def test_with_nothing_configured_it_lists_everything_and_what_is_missing(
@@ -218,3 +219,16 @@ def test_a_probe_loads_no_server() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", ["print-config", "health", "doctor"])
+def test_commands_about_the_proxy_take_its_config_file(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its keys are options of the proxy, not of the command."""
+    file = tmp_path / "options.toml"
+    file.write_text(
+        f'offline = true\nconfig-dir = "{tmp_path}"\nport = {free_port()}\nadmin-address = "off"\n'
+    )
+    code = cli.main([command, "-config", str(file)], {})
+    assert code in {ExitCode.OK, ExitCode.CRASH}, capsys.readouterr().err

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
 from ff_proxy.config.declare import Values, build, missing, options_of
 from ff_proxy.config.flags import parse_flags
+from ff_proxy.config.given import Reading
 from ff_proxy.config.records import ALL
 from ff_proxy.config.settings import Inputs, Settings, resolve_settings
 from ff_proxy.errors import ConfigError
@@ -69,7 +70,11 @@ def read_with_settings(
     if line.wants_help:
         return None
     settings = resolve_settings(Inputs(line, environ))
-    own = resolve_settings(Inputs(line, {}), declared)
+    # Not the files that the proxy's flags name: they are the proxy's.
+    flags = {one.flag for one in declared}
+    given = [one for one in line.reading.given if one.option.flag in flags]
+    own_line = replace(line, reading=Reading(given, line.problems))
+    own = resolve_settings(Inputs(own_line, {}), declared)
     problems = [problem for problem in own.problems if problem not in settings.problems]
     if problems:
         raise ConfigError(*problems)
