@@ -58,6 +58,7 @@ BENCHMARKS = {
         Benchmark("reads", "What SDKs read, beside nginx serving the same bytes.", ("wrk", "nginx")),
         Benchmark("posts", "What SDKs send: authentication and usage.", ("wrk",)),
         Benchmark("usage", "CPU time of taking usage in."),
+        Benchmark("forwarding", "Usage of 100,000 client SDKs, sent to a Harness that is far away."),
         Benchmark(
             "streams", "A change to every open stream, beside the least that a C server can do.", ("gcc",)
         ),

@@ -18,10 +18,15 @@ class Answer:
 
 
 def ask(
-    port: int, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    port: int,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    seconds: float = 10.0,
 ) -> Answer:
     """The answer to one request; raises ``OSError`` or ``http.client.HTTPException`` if there is none."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=10)
+    connection = http.client.HTTPConnection(HOST, port, timeout=seconds)
     try:
         connection.request(method, path, body, dict(headers or {}))
         response = connection.getresponse()
@@ -38,9 +43,10 @@ def expect(
     path: str,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
+    seconds: float = 10.0,
 ) -> Answer:
     """The same, but any other status is a ``BenchError``."""
-    answer = ask(port, method, path, headers, body)
+    answer = ask(port, method, path, headers, body, seconds)
     if answer.status != status:
         raise BenchError(f"{method} {path}: {answer.status} instead of {status}: {answer.body[:300]!r}")
     return answer

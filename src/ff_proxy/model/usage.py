@@ -1,6 +1,7 @@
 """Counts that SDKs post back, as records that can be merged (spec/behaviour#usage-merging)."""
 
 import sys
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -51,9 +52,11 @@ def weight(entry: UsageCount | UsageTarget) -> int:
         attributes, own = entry.key.attributes, sys.getsizeof(entry.key.metrics_type)
     else:
         attributes, own = entry.attributes, sys.getsizeof(entry.identifier) + sys.getsizeof(entry.name)
-    pairs = sum(_PAIR_WEIGHT + sys.getsizeof(key) + sys.getsizeof(text) for key, text in attributes)
-    return ENTRY_OVERHEAD + _RECORDS_WEIGHT + own + pairs
+    # Asked for every count, several times on its way: one text is weighed in a fraction of the time of many.
+    texts = sys.getsizeof("".join(chain.from_iterable(attributes)))
+    return ENTRY_OVERHEAD + _RECORDS_WEIGHT + own + _PAIR_WEIGHT * len(attributes) + texts
 
 
 _RECORDS_WEIGHT: Final = 250
-_PAIR_WEIGHT: Final = 80
+# A tuple of two, and what two texts take besides their characters.
+_PAIR_WEIGHT: Final = 80 + 2 * 49
