@@ -29,7 +29,7 @@ class SyncIntervals(msgspec.Struct, frozen=True):
     refused: float = 60.0
     resync: float = 900.0
     grace: float = 1.0
-    relief: float = 7.0
+    relief: float = 6.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,9 @@ _FETCHING: Final = 16
 _LISTING: Final = 4
 # A hanging one loses its slot after this many seconds.
 _MAX_SLOT_SECONDS: Final = 2.0
-# If others could take over, probe Harness after this much silence.
+# If others could take over, probe Harness after this much silence, and this often while it lasts.
+_SILENCE_SECONDS: Final = 4.0
 _PROBE_INTERVAL: Final = 2.0
-_SILENCE_SECONDS: Final = 3.0
 _PROBE_SECONDS: Final = 4.0
 _PROBING: Final = 16
 _MAX_DOUBLINGS: Final = 5
@@ -318,15 +318,20 @@ class Upstream:
     async def _probe(self) -> None:
         """Detect early that Harness is unreachable, although no stream has broken."""
         last_response = self._schedule.clock.monotonic()
+        pause = _SILENCE_SECONDS
         while True:
-            await self._schedule.sleep(_PROBE_INTERVAL)
+            await self._schedule.sleep(pause)
             environments = list(self._environments.values())
             last_activity = max(
                 (environment.last_activity for environment in environments), default=last_response
             )
+            pause = _PROBE_INTERVAL
             if not environments:
                 continue
-            if self._schedule.clock.monotonic() - max(last_activity, last_response) < _SILENCE_SECONDS:
+            silent = self._schedule.clock.monotonic() - max(last_activity, last_response)
+            if silent < _SILENCE_SECONDS:
+                # Not a moment later: this and all that follows has to fit into the time that is promised.
+                pause = _SILENCE_SECONDS - silent
                 self._telemetry.recovered(_PROBE)
                 continue
             for environment in environments:
