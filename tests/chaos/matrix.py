@@ -125,6 +125,9 @@ def _harness() -> Iterator[Cell]:
     yield made("hangs", harness.linked(_IGNORED, reset=True))
     yield made("half-open", harness.linked(_STALLED), State.EITHER)
     yield made("half-open", harness.half_closed, State.EITHER, changes=True)
+    everything = {"everywhere": True, "cut": True}
+    yield made("wrong status", harness.answered(*harness.ROUTES, status=500, **everything))
+    yield made("full", harness.answered(*harness.ROUTES, status=429, retryAfter=1, **everything))
     yield made("slow", harness.linked(_SLOW), State.EITHER, changes=True)
     yield made("slow", harness.linked(_TRICKLE), State.EITHER)
     yield made("flapping", harness.linked(REFUSED, reset=True, turns=True), State.EITHER)
@@ -166,6 +169,13 @@ def _redis_forms() -> Iterator[Cell]:
         yield Cell(link, "refused", form, store.redis_restarted(0), _LOSES, State.EITHER)
         yield Cell(link, "reset", form, store.redis_clients_killed, _LOSES, State.EITHER)
         yield Cell(link, "full", form, store.redis_configured("maxmemory", "1", "0"), _LOSES, State.DEGRADED)
+        yield Cell(link, "slow", form, store.redis_slow, _WAITS, State.EITHER)
+        yield Cell(link, "wrong status", form, store.redis_busy, _LOSES, State.EITHER)
+        yield Cell(link, "older state", form, store.redis_older, _LOSES, State.EITHER)
+        flapping = harness.in_turns(store.redis_clients_killed)
+        yield Cell(link, "flapping", form, flapping, _LOSES, State.EITHER)
+        no_replicas = store.redis_configured("min-replicas-to-write", "9", "0")
+        yield Cell(link, "read-only", form, no_replicas, _WAITS, State.DEGRADED)
 
 
 def _disk() -> Iterator[Cell]:
@@ -173,6 +183,8 @@ def _disk() -> Iterator[Cell]:
         link = f"the data directory ({form})"
         yield Cell(link, "full", form, store.disk_full, _WAITS, State.EITHER, changes=True)
         yield Cell(link, "hangs", form, store.file_locked, _WAITS, State.EITHER, changes=False)
+        flapping = harness.in_turns(store.file_locked)
+        yield Cell(link, "flapping", form, flapping, _WAITS, State.EITHER, changes=True)
         yield Cell(link, "older state", form, store.file_removed, _WAITS, State.EITHER, changes=True)
 
 

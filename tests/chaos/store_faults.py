@@ -13,6 +13,8 @@ from tests.support.redis_server import RedisServer, redis_command
 from tests.support.relay import Link
 
 _FILE = "ff-proxy.sqlite"
+_LATE_MS = "200"
+_BETWEEN = 0.1  # seconds
 
 
 @asynccontextmanager
@@ -115,6 +117,24 @@ async def redis_all_frozen(world: World, _: random.Random) -> AsyncIterator[None
     finally:
         for server in world.redis:
             server.pause(on=False)
+
+
+@asynccontextmanager
+async def redis_slow(world: World, _: random.Random) -> AsyncIterator[None]:
+    """Every server answers late, again and again, as beside somebody's long commands."""
+
+    async def slowing() -> None:
+        while True:
+            for server in world.redis:
+                await asyncio.to_thread(redis_command, server.port, "CLIENT", "PAUSE", _LATE_MS, "ALL")
+            await asyncio.sleep(int(_LATE_MS) / 1000 + _BETWEEN)
+
+    task = asyncio.create_task(slowing())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def redis_restarted(which: int | None = None) -> Begin:
