@@ -79,7 +79,7 @@ docs: install
 
 # Warnings are errors: a link or an anchor that leads nowhere, a page that is in no menu.
 docs-site: install
-	$(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs/site -d build/doctrees -b html . build/site
+	$(BIN)/python -m sphinx -q -a -E -W --keep-going -j auto -c docs/site -d build/doctrees -b html . build/site
 
 # TAG, PLATFORMS, BASE and so on: see the script.
 image:

@@ -1,0 +1,68 @@
+"""The sandbox's page in a real browser: switches that work, for everybody."""
+
+import asyncio
+import json
+
+import pytest
+
+from ff_proxy.sandbox.seed import default_environments
+from ff_proxy.sandbox.server import RunningSandbox
+from tests.integration.harness import sandbox
+from tests.sdk.prepare import BROWSER, missing_tools, prepare
+from tests.support.chromium import Tab, browser
+
+pytestmark = pytest.mark.skipif(bool(missing_tools("browser")), reason="this machine lacks Chromium or npm")
+
+SWITCH = '[role=switch][aria-label="dark_mode in development"]'
+CHOICE = '[aria-label="Who gets what of dark_mode in development"]'
+STATE = f"document.querySelector('{SWITCH}').getAttribute('aria-checked')"
+
+
+def flag(saas: RunningSandbox) -> str:
+    """The state of the flag that is switched, and who gets what."""
+    development = saas.state.find("development")
+    return f"{development.flags['dark_mode']['state']} {development.everyone_gets('dark_mode')}".strip()
+
+
+async def switches(tab: Tab, saas: RunningSandbox, url: str) -> None:
+    """Off and on again, as a person clicks."""
+    await tab.open(url)
+    for wanted in ("off", "on"):
+        await tab.run(f"document.querySelector('{SWITCH}').click()")
+        await tab.until(f"{STATE} === '{'true' if wanted == 'on' else 'false'}'")
+        assert flag(saas) == wanted
+
+
+async def test_its_switches(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """By a click, by the list beside it, and by somebody else's command while the page is open."""
+    await asyncio.to_thread(prepare, ["browser"])
+    profile = tmp_path_factory.mktemp("p")  # a short path: the browser makes sockets below it
+    async with sandbox(*default_environments()) as saas, browser(profile) as opened, opened.tab() as tab:
+        await switches(tab, saas, saas.url)
+        await tab.run(
+            f"const choice = document.querySelector('{CHOICE}'); choice.value = 'true';"
+            "choice.dispatchEvent(new Event('change', {bubbles: true}))"
+        )
+        await tab.until(f"document.querySelector('{CHOICE}').selectedOptions[0].text === 'everyone: true'")
+        assert flag(saas) == "on true"
+        saas.state.set("development", "dark_mode", "off")
+        await tab.until(f"{STATE} === 'false'")
+        assert tab.violations == []
+
+
+async def test_everybody_can_use_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No violation of accessibility, on a phone and on a desk, in both colours."""
+    await asyncio.to_thread(prepare, ["browser"])
+    axe = (BROWSER / "node_modules/axe-core/axe.min.js").read_text("utf-8")
+    profile = tmp_path_factory.mktemp("p")  # a short path: the browser makes sockets below it
+    async with sandbox(*default_environments()) as saas, browser(profile) as opened, opened.tab() as tab:
+        for width, dark in ((1440, False), (390, True)):
+            await tab.show(width, dark=dark)
+            await tab.open(saas.url)
+            assert await tab.run("document.documentElement.scrollWidth <= innerWidth"), width
+            await tab.run(axe)
+            found = await tab.run(
+                "axe.run(document, {resultTypes: ['violations']}).then((result) => JSON.stringify("
+                "result.violations.map((one) => [one.id, one.nodes.map((node) => node.html)])))"
+            )
+            assert json.loads(found) == [], width
