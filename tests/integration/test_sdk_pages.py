@@ -1,4 +1,4 @@
-"""The programs of docs/sdks, as they stand there: each says a flag's value, and sees a flip."""
+"""The programs of docs/sdks and docs/ofrep.md, as they stand there: each says a value, and sees a flip."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final, Protocol
@@ -25,6 +26,8 @@ from tests.sdk.prepare import (
     GO,
     JAVA,
     NODE,
+    OPENFEATURE,
+    OPENFEATURE_JAVA,
     REACT,
     chromium,
     executable,
@@ -33,9 +36,10 @@ from tests.sdk.prepare import (
     missing_tools,
     prepare,
 )
-from tests.support.docs_blocks import block
+from tests.support.docs_blocks import ROOT, block
 
 WRITTEN: Final = "http://127.0.0.1:7000"
+OFREP: Final = "docs/ofrep.md"
 WITHIN: Final = 60.0
 KEY: Final = "sandbox-dev-server-key"
 
@@ -75,24 +79,25 @@ def _python(text: str, folder: Path) -> Sequence[str]:
     return [sys.executable, "program.py"]
 
 
-def _node(text: str, folder: Path) -> Sequence[str]:
+def _node(text: str, folder: Path, driver: Path = NODE) -> Sequence[str]:
     (folder / "program.mjs").write_text(text)
-    (folder / "node_modules").symlink_to(NODE / "node_modules")
+    (folder / "node_modules").symlink_to(driver / "node_modules")
     return [executable("node") or "node", "program.mjs"]
 
 
-def _go(text: str, folder: Path) -> Sequence[str]:
+def _go(text: str, folder: Path, module: Path = GO) -> Sequence[str]:
     (folder / "main.go").write_text(text)
-    for name in ("go.mod", "go.sum"):
-        shutil.copy(GO / name, folder)
+    for name in ("go.mod", "go.sum", "provider.go"):
+        if (module / name).exists():
+            shutil.copy(module / name, folder)
     build = [go() or "go", "build", "-buildvcs=false", "-trimpath", "-o", "program", "."]
     subprocess.run(build, cwd=folder, check=True, timeout=200)  # with the caches of whoever runs the tests
     return ["./program"]
 
 
-def _java(text: str, folder: Path) -> Sequence[str]:
+def _java(text: str, folder: Path, driver: Path = JAVA) -> Sequence[str]:
     (folder / "Main.java").write_text(text)
-    classpath = os.pathsep.join([".", *java_classpath(JAVA)])
+    classpath = os.pathsep.join([".", *java_classpath(driver)])
     run = 'javac -cp "$0" Main.java && exec java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$0" Main'
     return ["/bin/sh", "-c", run, classpath]
 
@@ -110,16 +115,20 @@ class Language:
 
 
 LANGUAGES: Final = (
-    Language("python", "python", "python", _python),
-    Language("node", "js", "node", _node),
-    Language("go", "go", "go", _go, optional=True),
-    Language("java", "java", "java", _java, optional=True),
+    Language("docs/sdks/python.md", "python", "python", _python),
+    Language("docs/sdks/node.md", "js", "node", _node),
+    Language("docs/sdks/go.md", "go", "go", _go, optional=True),
+    Language("docs/sdks/java.md", "java", "java", _java, optional=True),
+    Language(OFREP, "python", "python", _python),
+    Language(OFREP, "js", "openfeature", partial(_node, driver=OPENFEATURE)),
+    Language(OFREP, "go", "go", partial(_go, module=ROOT / "docs/examples/ofrep"), optional=True),
+    Language(OFREP, "java", "openfeature-java", partial(_java, driver=OPENFEATURE_JAVA), optional=True),
 )
 
 
 def _languages() -> list[ParameterSet]:
     return [
-        pytest.param(one, id=one.page, marks=_needs(one.sdk))
+        pytest.param(one, id=f"{Path(one.page).stem}-{one.fence}", marks=_needs(one.sdk))
         for one in LANGUAGES
         if not (one.optional and os.environ.get("CI") == "true" and missing_tools(one.sdk))
     ]
@@ -158,7 +167,7 @@ async def test_a_program_for_a_terminal(
 ) -> None:
     """It is stopped from outside, since it runs until then."""
     await asyncio.to_thread(prepare, [language.sdk])
-    written = block(f"docs/sdks/{language.page}.md", language.fence).text
+    written = block(language.page, language.fence).text
     assert WRITTEN in written
     folder = tmp_path / "program"
     folder.mkdir()
@@ -260,22 +269,31 @@ def served(program: bytes) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize(
-    ("name", "fence"),
+    ("name", "fence", "driver"),
     [
-        pytest.param(*one, id=one[0], marks=_needs("react"))
-        for one in (("javascript", "js"), ("react", "jsx"))
+        pytest.param(*one, id=Path(one[0]).stem, marks=_needs("react"))
+        for one in (
+            ("docs/sdks/javascript.md", "js", REACT),
+            ("docs/sdks/react.md", "jsx", REACT),
+            (OFREP, "javascript", OPENFEATURE),
+        )
     ],
 )
 async def test_a_program_for_a_page(
-    name: str, fence: str, saas: RunningSandbox, proxy: Proxy, tmp_path_factory: pytest.TempPathFactory
+    name: str,
+    fence: str,
+    driver: Path,
+    saas: RunningSandbox,
+    proxy: Proxy,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Bundled as an application is, on a page of another origin, in Chromium."""
-    await asyncio.to_thread(prepare, ["react"])
-    written = block(f"docs/sdks/{name}.md", fence).text
+    await asyncio.to_thread(prepare, ["react", "openfeature"])
+    written = block(name, fence).text
     assert WRITTEN in written
     folder = tmp_path_factory.mktemp("page")  # a short path: the browser makes sockets below it
-    (folder / "node_modules").symlink_to(REACT / "node_modules")
-    source = folder / f"program.{fence}"
+    (folder / "node_modules").symlink_to(driver / "node_modules")
+    source = folder / f"program.{'jsx' if fence == 'jsx' else 'js'}"
     source.write_text(written.replace(WRITTEN, proxy.url))
     bundler = await asyncio.create_subprocess_exec(
         executable("node") or "node",
