@@ -44,11 +44,26 @@ def _reads() -> Iterator[Goal]:
         yield Goal(f"evaluations, {row}: times the Go proxy", "reads", "Evaluations", row, _GO, least=bound)
 
 
+def _ofrep() -> Iterator[Goal]:
+    for contexts in ("new", "returning"):
+        row = f"every flag, {contexts} contexts"
+        for peer in ("flagd", "GO Feature Flag"):
+            yield Goal(
+                f"OFREP, 100 flags, {contexts} contexts: times {peer}",
+                "ofrep",
+                "OFREP",
+                row,
+                f"ratio to {peer}, CPU",
+                5,
+            )
+
+
 _GO = "ratio to Go proxy"
 _TEN_THOUSAND = "One change to 10,000 streams"
 
 GOALS = (
     *_reads(),
+    *_ofrep(),
     Goal(
         "all of 100 flags x 5 rules x 20 target groups evaluated: µs of CPU",
         "evaluation",

@@ -57,6 +57,9 @@ BENCHMARKS = {
         Benchmark("evaluation", "A flag, and all flags, for a target, beside the Python SDK's evaluator."),
         Benchmark("reads", "What SDKs read, beside nginx serving the same bytes.", ("wrk", "nginx")),
         Benchmark("posts", "What SDKs send: authentication and usage.", ("wrk",)),
+        Benchmark(
+            "ofrep", "What OpenFeature clients ask for, beside other servers of their protocol.", ("wrk",)
+        ),
         Benchmark("usage", "CPU time of taking usage in."),
         Benchmark("forwarding", "Usage of 100,000 client SDKs, sent to a Harness that is far away."),
         Benchmark(

@@ -1,11 +1,13 @@
 """Peers of the benchmarks: descriptions are read as the README says, and asked what they say."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from bench.common.environments import Made
+from bench.common.peer_flags import write_peer_flags
 from bench.common.peers import DIRECTORY, Peer, RunningPeer, TokenSource, filled, read_peer, running_peer
 from bench.common.plan import BenchError
 from bench.common.processes import Server
@@ -118,3 +120,25 @@ def test_requests_differ_by_number() -> None:
     assert request.numbered(7) == Request("/7", {"Harness-Target": "PDc+"}, "POST", "7")
     assert not Request("/").varies
     assert filled("{a} {b}", {"a": "1"}) == "1 {b}"
+
+
+def test_flags_are_written_for_others(tmp_path: Path) -> None:
+    """Each with its variations, of its kind, and nothing served that is none."""
+    write_peer_flags(tmp_path, MADE)
+    docs = {flag["feature"]: flag for flag in MADE.docs()["flags"]}
+    flagd = json.loads((tmp_path / "flagd.json").read_text())["flags"]
+    go = json.loads((tmp_path / "go-feature-flag.json").read_text())
+    assert set(flagd) == set(go) == set(docs)
+    for name, flag in docs.items():
+        identifiers = {one["identifier"] for one in flag["variations"]}
+        assert set(flagd[name]["variants"]) == set(go[name]["variations"]) == identifiers
+        types = {type(value) for value in go[name]["variations"].values()}
+        assert types == {{"boolean": bool, "string": str, "int": int, "json": dict}[flag["kind"]]}
+        # Condition and what it serves by turns, and what is served otherwise.
+        steps = flagd[name]["targeting"]["if"]
+        assert len(steps) == 2 * (1 + len(flag["rules"])) + 1
+        served = {one for one in [*steps[1::2], steps[-1]] if isinstance(one, str)}
+        assert served <= identifiers
+        assert {one.get("variation", "one") for one in go[name]["targeting"]} <= identifiers
+        for rule in go[name]["targeting"]:
+            assert rule["query"].count("(") == rule["query"].count(")")
