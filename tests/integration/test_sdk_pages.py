@@ -268,16 +268,17 @@ def served(program: bytes) -> Iterator[Site]:
             thread.join()
 
 
+BROWSERS: Final = (
+    ("docs/sdks/javascript.md", "js", REACT),
+    ("docs/sdks/react.md", "jsx", REACT),
+    (OFREP, "javascript", OPENFEATURE),
+)
+"""Pages with a program for a page in a browser, and where what it imports is installed."""
+
+
 @pytest.mark.parametrize(
     ("name", "fence", "driver"),
-    [
-        pytest.param(*one, id=Path(one[0]).stem, marks=_needs("react"))
-        for one in (
-            ("docs/sdks/javascript.md", "js", REACT),
-            ("docs/sdks/react.md", "jsx", REACT),
-            (OFREP, "javascript", OPENFEATURE),
-        )
-    ],
+    [pytest.param(*one, id=Path(one[0]).stem, marks=_needs("react")) for one in BROWSERS],
 )
 async def test_a_program_for_a_page(
     name: str,

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from tests.integration.test_sdk_pages import BROWSERS, LANGUAGES
 from tests.support.docs_blocks import ROOT, Block, blocks, pages
 from tests.support.docs_shell import BEFORE, SHELL
 
@@ -45,12 +46,8 @@ RUN_BY: Final[Mapping[Blocks, str]] = {
     Blocks("docs/install/packages.md"): "tests/deploy/test_packages.py",
     Blocks("docs/offline.md", language="yaml"): "tests/unit/offline/test_format.py",
     Blocks("docs/sandbox.md", "curl"): "tests/integration/test_sandbox_docs.py",
-    Blocks("docs/sdks/python.md", language="python"): _SDKS,
-    Blocks("docs/sdks/node.md", language="js"): _SDKS,
-    Blocks("docs/sdks/go.md", language="go"): _SDKS,
-    Blocks("docs/sdks/java.md", language="java"): _SDKS,
-    Blocks("docs/sdks/javascript.md", language="js"): _SDKS,
-    Blocks("docs/sdks/react.md", language="jsx"): _SDKS,
+    **{Blocks(one.page, language=one.fence): _SDKS for one in LANGUAGES},
+    **{Blocks(page, language=fence): _SDKS for page, fence, _ in BROWSERS},
 }
 """The test that runs these blocks."""
 
@@ -94,7 +91,7 @@ NOT_RUN: Final[Mapping[Blocks, str]] = {
     Blocks(
         "docs/ofrep.md", "curl"
     ): "answered with another key; tests/conformance/test_http_ofrep.py asks the same",
-    Blocks("docs/ofrep.md", language="python"): "tests/sdk/openfeature has the same program with questions",
+    Blocks("docs/ofrep.md", "(pip|npm) install|go get"): _FETCHES,
 }
 """Why these blocks are not run."""
 
