@@ -62,9 +62,15 @@ class Requests:
         """The next one."""
         return self._chance.choice(self._kinds)()
 
-    def stream(self) -> bytes:
-        """One that opens a stream."""
-        return message("GET", "/stream", self._bearer | {"API-Key": KEY})
+    def stream(self, address: str) -> bytes:
+        """One that opens a stream: of Harness, or of OFREP at the ``address`` that a list named."""
+        path = self._chance.choice((address, "/stream"))
+        return message("GET", path, self._bearer | {"API-Key": KEY})
+
+    def list_of_ofrep(self) -> bytes:
+        """All flags for a context that is never the same, with the address of a stream."""
+        body = json.dumps({"context": {"targetingKey": f"new-{next(self._numbers)}"}}).encode()
+        return message("POST", "/ofrep/v1/evaluate/flags", {"Authorization": f"Bearer {KEY}"}, body)
 
     def _name(self) -> str:
         chance = self._chance
@@ -156,8 +162,10 @@ class Visitors:
                 if turn < 0.3:
                     await self._exchange(self._bad.draw().data)
                 elif turn < 0.35:
+                    await wire.send(self._good.list_of_ofrep())
+                    told = (await wire.response()).json()["eventStreams"][0]
                     async with connected(self._site) as stream:
-                        await stream.send(self._good.stream())
+                        await stream.send(self._good.stream(told["endpoint"]["requestUri"]))
                         assert (await stream.response()).status == 200
                         await stream.chunk()
                 else:
