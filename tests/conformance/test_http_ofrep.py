@@ -242,6 +242,21 @@ async def test_evaluations_are_counted(site: Site) -> None:
     assert list(source()) == []
 
 
+async def test_what_cannot_be_evaluated_is_not_counted(site: Site) -> None:
+    """Neither what asks for a targeting key nor a value that is not of its kind, in a list or alone."""
+    await post(site, BULK, {"plan": "gold"})
+    await post(site, f"{BULK}/gold", {"plan": "gold"})
+    await post(site, f"{BULK}/broken")
+    (source,) = site.posts.sources
+    counted = {
+        json.loads(dict(count.key.attributes)["featureIdentifier"])
+        for _, counts in source()
+        for count in counts
+    }
+    assert {"plain", "off", "text"} <= counted
+    assert not {"gold", "half", "named", "behind", "broken"} & counted
+
+
 async def test_events(site: Site) -> None:
     """A client that listens is told to fetch again, and finds the new state."""
     announced = (await post(site, BULK)).json()["eventStreams"][0]

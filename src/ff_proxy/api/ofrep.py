@@ -11,7 +11,7 @@ from ff_proxy.api.access import bearer_token
 from ff_proxy.api.encoded_response import CACHE, encoded_response, takes
 from ff_proxy.api.key_lookup import KeyLookup
 from ff_proxy.api.ofrep_streams import StreamTickets
-from ff_proxy.api.ofrep_usage import OfrepUsage
+from ff_proxy.api.ofrep_usage import Given, OfrepUsage
 from ff_proxy.api.ports import Freshness, Registrar
 from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import RequestError
@@ -50,10 +50,9 @@ _UNSIGNED: Final = -1
 """Stands for the period in the tag of a list without the address of a stream."""
 
 
-_Outcomes = tuple[Evaluation | NoEvaluation, ...]
 _Name = tuple[EnvironmentId, SdkKeyHash, bytes]
-_Kept = tuple[Revision, int, EncodedBody, _Outcomes]
-"""What a list was made of, the list, and what it holds."""
+_Kept = tuple[Revision, int, EncodedBody, tuple[Given, ...]]
+"""What a list was made of, the list, and what it gives out."""
 
 
 class _List(EncodedBody):
@@ -64,6 +63,10 @@ class _List(EncodedBody):
     def __init__(self, content: bytes, etag: bytes) -> None:
         super().__init__(content)
         self.etag = etag
+
+
+_Form = tuple[bytes, Given | None]
+"""A flag's JSON, and what it gives out, if it is no failure."""
 
 
 @final
@@ -78,21 +81,21 @@ class _Forms:
     def __init__(self, snapshot: Snapshot) -> None:
         self._environment: Final = snapshot.info.identifier or snapshot.info.id
         self._flags: Final = snapshot.engine.flags
-        self._made: dict[tuple[str, str, Reason], tuple[bytes, bool]] = {}
+        self._made: dict[tuple[str, str, Reason], _Form] = {}
         self.dependent: Final = snapshot.engine.target_dependent
 
-    def of(self, outcome: Evaluation | NoEvaluation) -> tuple[bytes, bool]:
-        """A flag's JSON, and whether it is an evaluation."""
+    def of(self, outcome: Evaluation | NoEvaluation) -> _Form:
+        """A flag's JSON, and what it gives out."""
         if isinstance(outcome, NoEvaluation):
             detail = outcome.detail or outcome.reason.value
-            return ofrep.failure(outcome.flag, ErrorCode.GENERAL, detail), False
+            return ofrep.failure(outcome.flag, ErrorCode.GENERAL, detail), None
         key = (outcome.flag, outcome.variation, outcome.reason)
         made = self._made.get(key)
         if made is None:
             made = self._made[key] = self._make(outcome)
         return made
 
-    def _make(self, outcome: Evaluation) -> tuple[bytes, bool]:
+    def _make(self, outcome: Evaluation) -> _Form:
         metadata: dict[str, bool | str | int] = {
             "environment": self._environment,
             "flagVersion": self._flags[outcome.flag].record.version,
@@ -100,8 +103,8 @@ class _Forms:
         written = ofrep.success(outcome, metadata)
         if written is None:
             detail = f"variation {outcome.variation!r} is no {outcome.kind}"
-            return ofrep.failure(outcome.flag, ErrorCode.PARSE_ERROR, detail), False
-        return written, True
+            return ofrep.failure(outcome.flag, ErrorCode.PARSE_ERROR, detail), None
+        return written, (outcome.flag, outcome.variation)
 
 
 class OfrepEvaluations:
@@ -177,32 +180,31 @@ class OfrepEvaluations:
         if unchanged(request.headers.get(b"if-none-match"), etag):
             return Response(304, ((b"Etag", etag), CACHE, _VARY, _EXPOSED))
         if kept is None:
-            outcomes = tuple(snapshot.engine.evaluate_all(context.target))
             address = self._tickets.address(snapshot.environment, key.hash)
             if not address:
                 # Nothing can be signed yet. Once it can, a list with an address must not pass for this one.
                 etag = _etag(snapshot, name, _UNSIGNED)
-            body: EncodedBody = _List(self._list(snapshot, context, outcomes, address), etag)
+            content, given = self._list(snapshot, context, address)
+            body: EncodedBody = _List(content, etag)
             if address:
-                self._kept.put(name, (snapshot.revision, period, body, outcomes))
+                self._kept.put(name, (snapshot.revision, period, body, given))
         else:
-            body, outcomes = kept[2:]
-        self._usage.count(snapshot, outcomes, request.headers.get(b"user-agent"))
+            body, given = kept[2:]
+        self._usage.count(snapshot.environment, given, request.headers.get(b"user-agent"))
         self._register(snapshot, context)
         return encoded_response(body, (takes(body, request.headers), False), _VARY, _EXPOSED)
 
-    def _list(self, snapshot: Snapshot, context: Context, outcomes: _Outcomes, address: str) -> bytes:
+    def _list(self, snapshot: Snapshot, context: Context, address: str) -> tuple[bytes, tuple[Given, ...]]:
         forms = self._forms_of(snapshot)
-        if context.target is not None:
-            flags = [forms.of(outcome)[0] for outcome in outcomes]
-        else:
-            flags = [
-                ofrep.failure(outcome.flag, ErrorCode.TARGETING_KEY_MISSING, _KEY_MISSING)
-                if outcome.flag in forms.dependent
-                else forms.of(outcome)[0]
-                for outcome in outcomes
-            ]
-        return ofrep.bulk(flags, address)
+        nobody = context.target is None
+        made = [
+            (ofrep.failure(outcome.flag, ErrorCode.TARGETING_KEY_MISSING, _KEY_MISSING), None)
+            if nobody and outcome.flag in forms.dependent
+            else forms.of(outcome)
+            for outcome in snapshot.engine.evaluate_all(context.target)
+        ]
+        given = tuple(given for _, given in made if given is not None)
+        return ofrep.bulk((flag for flag, _ in made), address), given
 
     def _one(self, request: Request, key: SdkKey, snapshot: Snapshot, context: Context) -> Response:
         del key
@@ -215,10 +217,11 @@ class OfrepEvaluations:
         if context.target is None and flag in forms.dependent:
             return json_response(400, ofrep.failure(flag, ErrorCode.TARGETING_KEY_MISSING, _KEY_MISSING))
         self._register(snapshot, context)
-        body, good = forms.of(outcome)
-        if good:
-            self._usage.count(snapshot, (outcome,), request.headers.get(b"user-agent"))
-        return json_response(200 if good else 400, body)
+        body, given = forms.of(outcome)
+        if given is None:
+            return json_response(400, body)
+        self._usage.count(snapshot.environment, (given,), request.headers.get(b"user-agent"))
+        return json_response(200, body)
 
     def _register(self, snapshot: Snapshot, context: Context) -> None:
         if context.target is not None and not context.target.anonymous:

@@ -5,10 +5,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from ff_proxy.model.clock import Clock, milliseconds
-from ff_proxy.model.evaluation import Evaluation, NoEvaluation
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount
-from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.usage.intake import Intake
 from ff_proxy.wire.usage import evaluation_key
 
@@ -28,6 +26,10 @@ _LANGUAGES: Final = {
 }
 
 
+Given = tuple[str, str]
+"""A flag, and the variation that somebody was given."""
+
+
 class OfrepUsage:
     """Adds up evaluations until the intake takes them.
 
@@ -40,30 +42,33 @@ class OfrepUsage:
 
     def __init__(self, intake: Intake, clock: Clock) -> None:
         self._clock = clock
-        self._counts: Counter[tuple[EnvironmentId, str, str, str]] = Counter()
+        self._counts: dict[tuple[EnvironmentId, str], Counter[Given]] = {}
         self._notify = intake.pull(self._drain)
 
-    def count(
-        self, snapshot: Snapshot, outcomes: Iterable[Evaluation | NoEvaluation], agent: bytes | None
-    ) -> None:
+    def count(self, environment: EnvironmentId, given: Iterable[Given], agent: bytes | None) -> None:
         """These were given to a client that calls itself ``agent``."""
         if self._notify is None:
             return
-        environment, language = snapshot.environment, _language(agent)
-        counts = self._counts
-        for outcome in outcomes:
-            if isinstance(outcome, Evaluation):
-                counts[environment, outcome.flag, outcome.variation, language] += 1
+        language = _language(agent)
+        counts = self._counts.get((environment, language))
+        if counts is None:
+            counts = self._counts[environment, language] = Counter()
+        counts.update(given)
         self._notify()
 
     def _drain(self) -> Iterable[tuple[EnvironmentId, Iterable[UsageCount]]]:
-        counted, self._counts = self._counts, Counter()
+        counted, self._counts = self._counts, {}
         now = milliseconds(self._clock)
-        by_environment: dict[EnvironmentId, list[UsageCount]] = {}
-        for (environment, flag, variation, language), count in counted.items():
-            key = evaluation_key(environment, flag, variation, language)
-            by_environment.setdefault(environment, []).append(UsageCount(key, count, now))
-        return by_environment.items()
+        return [
+            (
+                environment,
+                [
+                    UsageCount(evaluation_key(environment, flag, variation, language), count, now)
+                    for (flag, variation), count in counts.items()
+                ],
+            )
+            for (environment, language), counts in counted.items()
+        ]
 
 
 def _language(agent: bytes | None) -> str:
