@@ -30,6 +30,7 @@ from tests.support.chromium import Tab, browser
 from tests.support.ports import free_port
 from tests.support.redis_member import endpoint, member_at
 from tests.support.redis_server import RedisServer, redis_server
+from tests.support.sdk_like import SdkLike
 
 pytestmark = [
     pytest.mark.skipif(bool(missing_tools("browser")), reason="this machine lacks Chromium or npm"),
@@ -104,6 +105,27 @@ async def neighbours(server: RedisServer) -> AsyncIterator[None]:
         yield
 
 
+async def evaluations(here: World) -> None:
+    """SDKs have reported some, and Harness has them."""
+    counts = {
+        ("checkout_flow", "classic"): 12_480,
+        ("checkout_flow", "one_page"): 7_492,
+        ("checkout_flow", "express"): 96,
+        ("dark_mode", "false"): 1_930,
+        ("dark_mode", "true"): 214,
+        ("price_display", "net"): 58,
+    }
+    key = _server_key(here.saas.state.environments[ENVIRONMENT])
+    async with SdkLike.connected(here.proxy.url, key) as client:
+        for (flag, variation), count in counts.items():
+            sdk = {"SDK_LANGUAGE": "python", "SDK_TYPE": "server", "SDK_VERSION": "1.7.4"}
+            await client.post_usage(flag, count, variationIdentifier=variation, **sdk)
+    await here.tab.open(here.url + PAGES["environment"])
+    await here.tab.until(f"document.querySelectorAll('#usage tbody tr').length === {len(counts)}")
+    shown = await here.tab.run("document.querySelector('#usage tbody tr').innerText")
+    assert shown.split() == ["checkout_flow", "classic", "12,480", "12,480"]
+
+
 def _server_key(environment: Environment) -> str:
     return next(key.text for key in environment.keys if key.type == "Server")
 
@@ -115,8 +137,11 @@ async def test_every_page_is_accessible_fits_and_keeps_to_its_policy(tmp_path: P
     async with contextlib.AsyncExitStack() as stack:
         redis = stack.enter_context(redis_server(tmp_path / "redis"))
         await stack.enter_async_context(neighbours(redis))
-        here = await stack.enter_async_context(world(tmp_path, redis_address=f"127.0.0.1:{redis.port}"))
+        here = await stack.enter_async_context(
+            world(tmp_path, redis_address=f"127.0.0.1:{redis.port}", metric_post_duration="1")
+        )
         tab, axe = here.tab, AXE.read_text(encoding="utf-8")
+        await evaluations(here)
         await tab.open(here.url)
         await tab.until("document.querySelectorAll('#fleet tbody tr').length === 3")
         assert "0.0.9" in await tab.run("document.querySelector('#fleet .note').innerText")

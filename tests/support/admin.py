@@ -19,6 +19,7 @@ from ff_proxy.store.memory import MemoryStore
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.log_ring import LogRing
 from ff_proxy.telemetry.logs import make_logger
+from ff_proxy.usage.tally import UsageTally
 from tests.support.clock import FakeClock
 from tests.support.configs import hold
 
@@ -28,7 +29,7 @@ BASE: Final = "http://127.0.0.1:7001"
 class AdminWorld:
     """An admin application, and what it shows: all of it can be changed."""
 
-    def __init__(self, *, token: str | None = None, fleet: Fleet | None = None) -> None:
+    def __init__(self, *, token: str | None = None, fleet: Fleet | None = None, sends: bool = True) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore("life", self.clock)
         self.recent = LogRing()
@@ -44,6 +45,7 @@ class AdminWorld:
         self.reloaded = ReloadResult()
         self.failures: list[Exception] = []
         self.fleet = fleet
+        self.sent = UsageTally(self.clock, 100_000, print) if sends else None
         facts = ProxyFacts(
             version="1.2.3",
             mode="online",
@@ -68,6 +70,8 @@ class AdminWorld:
                 token=lambda: self.token,
                 fleet=self.fleet,
                 sdk_port=lambda: b'{"openapi":"3.1.0"}',
+                sent=self.sent,
+                silent="Nothing is sent from here.",
                 clock=self.clock,
             ),
             self.telemetry.logger("admin"),

@@ -211,7 +211,7 @@ class Api:
         """See ``operations``."""
         snapshot = find_environment(self._ports.snapshots, request.path_params["environment"])
         identifier = request.path_params["flag"]
-        view = await asyncio.to_thread(self._reader.flag, snapshot, identifier)
+        view = await self._reader.flag(snapshot, identifier)
         if view is None:
             raise RequestError(404, f"the environment has no flag {identifier!r}")
         return _json(view)

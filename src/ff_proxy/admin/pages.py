@@ -27,6 +27,7 @@ from ff_proxy.telemetry import Logger
 from ff_proxy.telemetry.levels import LEVELS
 
 _MOST_LINES: Final = 1000
+_MOST_USAGE: Final = 300
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -91,13 +92,21 @@ class Pages:
         view = await self._reader.environment(snapshot, await self._history.now())
         search = request.query_params.get("q", "")
         flags = [one for one in view.flags if search.casefold() in f"{one.identifier} {one.name}".casefold()]
-        return await self._render("environment.html", request, view=view, flags=flags, search=search)
+        return await self._render(
+            "environment.html",
+            request,
+            view=view,
+            flags=flags,
+            search=search,
+            known={one.identifier for one in view.flags},
+            most_usage=_MOST_USAGE,
+        )
 
     async def flag(self, request: Request) -> Response:
         """One flag."""
         snapshot = find_environment(self._ports.snapshots, request.path_params["id"])
         identifier = request.path_params["flag"]
-        view = await asyncio.to_thread(self._reader.flag, snapshot, identifier)
+        view = await self._reader.flag(snapshot, identifier)
         if view is None:
             raise RequestError(404, f"the environment has no flag {identifier!r}")
         content = snapshot.flag(identifier).content  # type: ignore[union-attr]

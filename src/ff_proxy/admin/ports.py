@@ -12,6 +12,7 @@ from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.member import SeenMember
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
+from ff_proxy.model.usage import SentUsage
 from ff_proxy.snapshots.registry import Listener
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.telemetry.log_ring import RecentLines
@@ -67,6 +68,24 @@ class Fleet(Protocol):
 
     async def leaders(self, environments: Iterable[EnvironmentId]) -> Mapping[EnvironmentId, str]:
         """The name of the member that leads each environment, where anybody does; raises ``StoreError``."""
+        ...
+
+
+class Sent(Protocol):
+    """Usage that Harness has accepted from this proxy."""
+
+    @property
+    def since(self) -> float:
+        """When counting began, in seconds since the epoch."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing had to be forgotten for want of room."""
+        ...
+
+    def of(self, environment: EnvironmentId) -> Sequence[SentUsage]:
+        """What was sent for the environment."""
         ...
 
 
@@ -129,8 +148,9 @@ class AdminPorts:
     """Everything that pages and API read.
 
     ``collect`` gives the metrics of all processes of this proxy and may block for some milliseconds.
-    ``token`` is asked at every request. ``fleet`` is ``None`` for a proxy that shares its store with nobody.
-    ``sdk_port`` gives the OpenAPI document of the SDK port, as JSON.
+    ``token`` is asked at every request. ``fleet`` is ``None`` for a proxy that shares its store with nobody,
+    ``sent`` for one that sends no usage, which ``silent`` explains. ``sdk_port`` gives the OpenAPI document
+    of the SDK port, as JSON.
     """
 
     facts: ProxyFacts
@@ -146,4 +166,6 @@ class AdminPorts:
     token: Callable[[], Secret | None]
     fleet: Fleet | None
     sdk_port: Callable[[], bytes]
+    sent: Sent | None
+    silent: str
     clock: Clock

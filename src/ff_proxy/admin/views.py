@@ -13,6 +13,7 @@ from ff_proxy.admin.differences import Difference
 from ff_proxy.admin.figures import Figures, Sdk
 from ff_proxy.admin.fleet import FleetNow, FleetView, Leader, look
 from ff_proxy.admin.ports import AdminPorts
+from ff_proxy.admin.usage import UsageView, usage_view
 from ff_proxy.admin.words import Rule, flag_rules, group_rules, serve_text
 from ff_proxy.errors import StoreError
 from ff_proxy.evaluation.clauses import groups_named
@@ -121,6 +122,7 @@ class FlagView(msgspec.Struct, frozen=True, rename="camel"):
     rules: tuple[Rule, ...]
     needed_by: tuple[str, ...]
     changes: tuple[ChangeRow, ...]
+    usage: UsageView
 
 
 class GroupView(msgspec.Struct, frozen=True, rename="camel"):
@@ -140,6 +142,7 @@ class EnvironmentView(msgspec.Struct, frozen=True, rename="camel"):
     flags: tuple[FlagRow, ...]
     groups: tuple[GroupView, ...]
     changes: tuple[ChangeRow, ...]
+    usage: UsageView
     sdks: tuple[Sdk, ...]
 
 
@@ -199,10 +202,13 @@ class Reader:
         name = snapshot.environment
         statuses, fleet = await asyncio.gather(self._stored(), self._fleet([name]))
         row = self._row(name, snapshot, statuses.get(name), fleet, figures)
+        usage = usage_view(self._ports.sent, self._ports.silent, name, row.leader)
         # Thousands of flags take a while: SDKs that this process serves are not to wait for it.
-        return await asyncio.to_thread(self._environment, snapshot, row, figures)
+        return await asyncio.to_thread(self._environment, snapshot, row, usage, figures)
 
-    def _environment(self, snapshot: Snapshot, row: EnvironmentRow, figures: Figures) -> EnvironmentView:
+    def _environment(
+        self, snapshot: Snapshot, row: EnvironmentRow, usage: UsageView, figures: Figures
+    ) -> EnvironmentView:
         name = snapshot.environment
         flags, groups = snapshot.engine.flags, snapshot.engine.segments
         records = [flags[flag].record for flag in sorted(flags)]
@@ -224,15 +230,23 @@ class Reader:
                 for group in sorted(groups)
             ),
             self.changes(name),
+            usage,
             tuple(one for one in figures.sdks if one.environment == name),
         )
 
-    def flag(self, snapshot: Snapshot, identifier: str) -> FlagView | None:
+    async def flag(self, snapshot: Snapshot, identifier: str) -> FlagView | None:
         """One flag, if there is such a flag."""
         compiled = snapshot.engine.flags.get(identifier)
         if compiled is None:
             return None
-        record = compiled.record
+        name = snapshot.environment
+        fleet = await self._fleet([name])
+        leader = None if fleet is None else fleet.leader(name)
+        usage = usage_view(self._ports.sent, self._ports.silent, name, leader, identifier)
+        return await asyncio.to_thread(self._flag, snapshot, compiled.record, usage)
+
+    def _flag(self, snapshot: Snapshot, record: FeatureConfig, usage: UsageView) -> FlagView:
+        identifier = record.identifier
         needed_by = sorted(
             other.record.identifier
             for other in snapshot.engine.flags.values()
@@ -251,6 +265,7 @@ class Reader:
             rules=flag_rules(record),
             needed_by=tuple(needed_by),
             changes=self.changes(snapshot.environment, flag=identifier),
+            usage=usage,
         )
 
     def changes(self, environment: EnvironmentId, *, flag: str | None = None) -> tuple[ChangeRow, ...]:

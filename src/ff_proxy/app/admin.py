@@ -8,21 +8,20 @@ from ff_proxy import __version__
 from ff_proxy.admin.app import AdminApp
 from ff_proxy.admin.ports import (
     AdminPorts,
-    Fleet,
-    KnownTargets,
     ProxyFacts,
     ReloadResult,
+    Sent,
     SettingRow,
     Snapshots,
-    Statuses,
 )
 from ff_proxy.admin.server import AdminServer
 from ff_proxy.api.openapi import openapi_json
+from ff_proxy.app.backend import Backend, ServedStore
 from ff_proxy.app.options_reload import ADMIN_FLAGS, OptionsReload
-from ff_proxy.app.process import ProcessContext, process_count
+from ff_proxy.app.process import ProcessContext, ProxyOptions, process_count
 from ff_proxy.app.start_lines import start_facts
 from ff_proxy.config.load import Loaded
-from ff_proxy.config.records import GenerateOptions, ServingOptions
+from ff_proxy.config.records import GenerateOptions, OfflineOptions, ReplicaOptions
 from ff_proxy.config.settings import DEFAULT
 from ff_proxy.http.sockets import Listening
 from ff_proxy.model.keys import Secret
@@ -33,13 +32,12 @@ from ff_proxy.runtime.services import Service
 def make_admin(
     listening: Listening,
     reload: OptionsReload,
-    options: ServingOptions,
+    options: ProxyOptions,
     *,
     snapshots: Snapshots,
-    statuses: Statuses,
-    targets: KnownTargets,
+    backend: Backend[ServedStore],
+    sent: Sent | None,
     readiness: Callable[[], Readiness],
-    fleet: Fleet | None,
     context: ProcessContext,
 ) -> Sequence[Service]:
     """The services that serve the admin address on ``listening``; ``reload`` has the present options."""
@@ -50,7 +48,7 @@ def make_admin(
 
     def reload_all() -> ReloadResult:
         result = reload()
-        if options.workers > 1 and not result.problems:
+        if options.serving.workers > 1 and not result.problems:
             # The supervisor has everybody read the options again, us included.
             os.kill(os.getppid(), signal.SIGHUP)
         return result
@@ -59,8 +57,8 @@ def make_admin(
         AdminPorts(
             facts=_facts(reload.loaded, clock.wall()),
             snapshots=snapshots,
-            statuses=statuses,
-            targets=targets,
+            statuses=backend.store.configs,
+            targets=backend.store.targets,
             readiness=readiness,
             settings=lambda: setting_rows(reload.loaded),
             log=telemetry.recent,
@@ -68,14 +66,27 @@ def make_admin(
             collect=telemetry.collect,
             reload=reload_all,
             token=lambda: _token(reload.loaded),
-            fleet=fleet,
             sdk_port=lambda: openapi_json(__version__),
+            fleet=backend.members,
+            sent=sent,
+            silent=_why_nothing_is_sent(options),
             clock=clock,
         ),
         log,
         lambda error: telemetry.failures.contained("admin address", error),
     )
     return [AdminServer(app, listening), app.history]
+
+
+def _why_nothing_is_sent(options: ProxyOptions) -> str:
+    """Why a proxy with these options sends no usage to Harness, if it does not."""
+    if isinstance(options, OfflineOptions):
+        return "This proxy is offline: there is no Harness to send usage to, and what SDKs report is dropped."
+    if options.usage.post_interval is None:
+        return "metric-post-duration is 0: no usage is sent to Harness, and what SDKs report is dropped."
+    if isinstance(options, ReplicaOptions):
+        return "A read replica sends nothing to Harness itself: what SDKs report is sent by who leads."
+    return ""
 
 
 def setting_rows(loaded: Loaded) -> Sequence[SettingRow]:

@@ -26,6 +26,7 @@ from ff_proxy.store.protocol import (
     UsageIngest,
     UsageQueue,
 )
+from ff_proxy.usage.tally import UsageTally
 
 
 class ServedConfigs(ConfigReader, ChangeSource, StatusReader, Protocol):
@@ -85,6 +86,7 @@ class Source:
         first_steps: to be taken before a worker serves SDKs.
         expected: what workers are to load before they are ready; used by a sync process only.
         standalone: what a store that others share does not have yet; used by a sync process only.
+        sent: the usage that is sent to Harness here, if any is.
     """
 
     services: Sequence[Service]
@@ -95,6 +97,7 @@ class Source:
     first_steps: Sequence[Step] = ()
     expected: Callable[[], AbstractSet[EnvironmentId]] = frozenset
     standalone: Callable[[], AbstractSet[EnvironmentId]] = frozenset
+    sent: UsageTally | None = None
 
 
 _Store = TypeVar("_Store", bound=ServedStore, covariant=True)  # noqa: PLC0105  (a private name)

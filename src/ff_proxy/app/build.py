@@ -32,13 +32,13 @@ from ff_proxy.app.roles import (
 from ff_proxy.app.serving import Serving, compile_options, make_serving
 from ff_proxy.app.signing import make_signing
 from ff_proxy.app.start_lines import ReadyLine
-from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions, ServingOptions
+from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions
 from ff_proxy.errors import StoreError
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.known_environments import KnownEnvironments
-from ff_proxy.store.protocol import FleetMembers, StatusReader, StoreFacets, Targets
+from ff_proxy.store.protocol import StoreFacets
 
 _FIRST_STEPS_SECONDS: Final = 5.0
 
@@ -144,15 +144,7 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     serving = make_serving(serving_options, dependencies, context, listening, otlp.spans)
     reports = make_reports(role, serving.readiness, context, stack)
     presence = make_presence(role, backend.members, serving.readiness, context)
-    admin = _make_admin(
-        serving_options,
-        snapshots,
-        store.configs,
-        store.targets,
-        serving.readiness,
-        backend.members,
-        context,
-    )
+    admin = _make_admin(role, snapshots, backend, source, serving.readiness, context)
     if context.reload is not None:
         context.reload.add(SERVING_FLAGS, serving.apply)
     for_all: Sequence[Service] = ()
@@ -185,7 +177,7 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
         return context.telemetry.failures.merge_into(source.readiness())
 
     server = make_ipc_server(role, backend, source, known, readiness, context)
-    serving_options, configs = role.options.serving, backend.store.configs
+    serving_options = role.options.serving
     reports = make_reports(role, readiness, context, stack)
     if context.reload is not None:
         context.reload.add(SERVING_FLAGS, in_other_processes)
@@ -193,17 +185,9 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
     if context.admin is not None:
         # It reads what the workers serve, and compiles of it only what somebody looks at.
         snapshots = SnapshotRegistry(
-            configs, compile_options(serving_options), context.clock, context.telemetry
+            backend.store.configs, compile_options(serving_options), context.clock, context.telemetry
         )
-        admin = _make_admin(
-            serving_options,
-            snapshots,
-            configs,
-            backend.store.targets,
-            readiness,
-            backend.members,
-            context,
-        )
+        admin = _make_admin(role, snapshots, backend, source, readiness, context)
         for_admin = (snapshots, *admin)
     presence = make_presence(role, backend.members, readiness, context)
     otlp = make_otlp(context, role.name, serves=False, speaks_for_all=True)
@@ -225,12 +209,11 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
 
 
 def _make_admin(
-    options: ServingOptions,
+    role: ServingRole | Sync,
     snapshots: SnapshotRegistry,
-    statuses: StatusReader,
-    targets: Targets,
+    backend: Backend[ServedStore],
+    source: Source,
     readiness: Callable[[], Readiness],
-    fleet: FleetMembers | None,
     context: ProcessContext,
 ) -> Sequence[Service]:
     if context.admin is None or context.reload is None:
@@ -240,12 +223,11 @@ def _make_admin(
     return make_admin(
         context.admin,
         context.reload,
-        options,
+        role.options,
         snapshots=snapshots,
-        statuses=statuses,
-        targets=targets,
+        backend=backend,
+        sent=source.sent,
         readiness=readiness,
-        fleet=fleet,
         context=context,
     )
 

@@ -175,4 +175,5 @@ def _source(
         ),
         expected=lambda: loaded.names & upstream.environments(),
         standalone=member.standalone,
+        sent=forwarding.sent,
     )

@@ -14,6 +14,7 @@ from ff_proxy.usage.forwarder import UsageForwarder
 from ff_proxy.usage.intake import Intake, NullIntake, UsageIntake
 from ff_proxy.usage.ports import RegistrationSink, UsageSink
 from ff_proxy.usage.registration_forwarder import RegistrationForwarder
+from ff_proxy.usage.tally import UsageTally
 from ff_proxy.usage.target_intake import NullTargetIntake, TargetIntake
 
 
@@ -29,10 +30,11 @@ class Ingest:
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """The services that send from the store to Harness, and their last step."""
+    """The services that send from the store to Harness, their last step, and the usage that was ``sent``."""
 
     services: Sequence[Service]
     phases: Sequence[Phase]
+    sent: UsageTally | None
 
 
 def make_ingest(
@@ -77,12 +79,21 @@ def make_forwarding(
     clock, random, telemetry = context.clock, context.random, context.telemetry
     services: list[Service] = []
     phases: list[Phase] = []
+    sent: UsageTally | None = None
     if options.usage.post_interval is not None:
+        sent = UsageTally(clock, context.shares.usage_tally, telemetry.dropped("usage_tally"))
         forwarder = UsageForwarder(
-            store.usage, usage, options.usage.post_interval, clock, random, telemetry, owns=leads
+            store.usage,
+            usage,
+            options.usage.post_interval,
+            clock,
+            random,
+            telemetry,
+            owns=leads,
+            accepted=sent.add,
         )
         services.append(forwarder)
         phases.append(Phase("usage", options.serving.shutdown.deadline, forwarder.flush))
     if options.upstream.forward_targets:
         services.append(RegistrationForwarder(store.registrations, registrations, clock, random, telemetry))
-    return Forwarding(services, phases)
+    return Forwarding(services, phases, sent)

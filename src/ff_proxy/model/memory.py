@@ -22,6 +22,7 @@ class MemoryShares(msgspec.Struct, frozen=True, kw_only=True):
     ``pending_writes``: what waits for a store that is away.
     ``usage_buffer``: counts on their way into the store.
     ``usage_queue``: counts on their way to Harness.
+    ``usage_tally``: sums of what Harness has, by flag.
     ``registrations``: targets on their way to Harness.
     ``keys``: keys that were refused.
     ``events``: what SDKs have fetched already, for when their streams come back.
@@ -37,6 +38,7 @@ class MemoryShares(msgspec.Struct, frozen=True, kw_only=True):
     pending_writes: int
     usage_buffer: int
     usage_queue: int
+    usage_tally: int
     registrations: int
     keys: int
     events: int
@@ -45,7 +47,7 @@ class MemoryShares(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _HUNDREDTHS_EACH: Final = MemoryShares(
-    responses=16,
+    responses=15,
     evaluations=8,
     targets=18,
     tokens=5,
@@ -53,6 +55,7 @@ _HUNDREDTHS_EACH: Final = MemoryShares(
     pending_writes=4,
     usage_buffer=8,
     usage_queue=16,
+    usage_tally=1,
     registrations=3,
     keys=1,
     events=4,

@@ -41,6 +41,15 @@ class UsageTarget(msgspec.Struct, frozen=True):
     attributes: Attributes
 
 
+class SentUsage(msgspec.Struct, frozen=True):
+    """How many evaluations with this result Harness was told of, in the last hour and altogether."""
+
+    flag: str
+    variation: str
+    last_hour: int
+    total: int
+
+
 def merged(held: UsageCount, more: UsageCount) -> UsageCount:
     """Two counts of one key as one: counts add up (to ``MAX_COUNT`` at most), the later timestamp stays."""
     return UsageCount(held.key, min(held.count + more.count, MAX_COUNT), max(held.timestamp, more.timestamp))

@@ -37,6 +37,10 @@ def _all_environments(_: EnvironmentId) -> bool:
     return True
 
 
+def _unheard(_: Sequence[UsageCount]) -> None:
+    """Nobody adds up what was sent."""
+
+
 class UsageForwarder:
     """Sends queued usage every ``interval`` seconds, or earlier if there is much of it.
 
@@ -54,6 +58,7 @@ class UsageForwarder:
         random: for jitter of rounds and retries.
         telemetry: counts bodies sent, failed and dropped.
         owns: which environments this process sends for; by default all.
+        accepted: told what Harness has accepted, once.
     """
 
     name = "usage forwarder"
@@ -68,6 +73,7 @@ class UsageForwarder:
         telemetry: Telemetry,
         *,
         owns: Callable[[EnvironmentId], bool] = _all_environments,
+        accepted: Callable[[Sequence[UsageCount]], object] = _unheard,
     ) -> None:
         self.ready = asyncio.Event()
         self._queue = queue
@@ -84,6 +90,7 @@ class UsageForwarder:
         self._queued = telemetry.metrics.usage_queued
         self._shown: set[EnvironmentId] = set()
         self._owns = owns
+        self._accepted = accepted
         self._gate = asyncio.Semaphore(_MAX_POSTS)
         self._windows: dict[EnvironmentId, _Window] = {}
         self._busy: set[EnvironmentId] = set()
@@ -277,6 +284,7 @@ class UsageForwarder:
             self._forwarded.labels(environment, "true").inc()
             raise
         self._forwarded.labels(environment, "false").inc()
+        self._accepted(part.counts)
         return []
 
     def _bisect(self, part: "_Part", environment: EnvironmentId, error: UpstreamError) -> "list[_Part]":

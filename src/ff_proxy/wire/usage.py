@@ -1,6 +1,7 @@
 """Usage on the wire: what SDKs post, and the body that is sent to Harness."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -48,6 +49,13 @@ def evaluation_key(environment: EnvironmentId, flag: str, variation: str, langua
     return UsageKey(environment, _METRICS_TYPE, tuple(sorted(encoded.items())))
 
 
+def evaluated(key: UsageKey) -> tuple[str, str]:
+    """The flag and the variation that were counted; empty if an SDK does not say. Some name the flag only."""
+    said = dict(key.attributes)
+    flag = _text(said.get("featureIdentifier", "")) or _text(said.get("featureName", ""))
+    return flag, _text(said.get("variationIdentifier", ""))
+
+
 def encode_count(count: UsageCount) -> bytes:
     """One element of ``metricsData``."""
     return msgspec.json.encode(
@@ -79,6 +87,18 @@ def join_usage(counts: Iterable[bytes], targets: Iterable[bytes]) -> bytes:
 def write_usage(counts: Iterable[UsageCount], targets: Iterable[UsageTarget]) -> bytes:
     """Encode records as one body for Harness; attribute values keep the JSON they arrived with."""
     return join_usage(map(encode_count, counts), map(encode_target, targets))
+
+
+def _text(written: str) -> str:
+    """The text of an attribute's JSON; what is none of a text stays as it is, and null says nothing."""
+    with suppress(msgspec.MsgspecError, UnicodeError):  # half a surrogate pair
+        if written[:1] == '"':
+            text: str = _decode_text(written)
+            return text
+    return "" if written == "null" else written
+
+
+_decode_text: Final = msgspec.json.Decoder(str).decode
 
 
 def _pairs(attributes: Attributes) -> list[dict[str, object]]:

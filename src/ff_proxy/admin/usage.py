@@ -1,0 +1,68 @@
+"""Usage in the words of pages and API: what Harness was told from here, and why that may not be all."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from ff_proxy.admin.fleet import Leader
+from ff_proxy.admin.ports import Sent
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.usage import SentUsage
+
+
+class UsageRow(msgspec.Struct, frozen=True, rename="camel"):
+    """Evaluations of a flag with one result that were sent to Harness from here."""
+
+    flag: str
+    variation: str
+    last_hour: int
+    since_start: int
+
+
+class UsageView(msgspec.Struct, frozen=True, rename="camel"):
+    """What this proxy has sent to Harness.
+
+    ``since`` is the second since the epoch at which it began to count, ``None`` if it sends nothing. ``note``
+    says who sends if it is not this proxy. Not ``complete``: some were forgotten for want of room.
+    """
+
+    rows: tuple[UsageRow, ...] = ()
+    since: float | None = None
+    complete: bool = True
+    note: str = ""
+
+
+def usage_view(
+    sent: Sent | None, silent: str, environment: EnvironmentId, leader: Leader | None, flag: str | None = None
+) -> UsageView:
+    """What was sent of the environment, or of one flag; ``silent`` says why there is no ``sent``."""
+    if sent is None:
+        return UsageView(note=" ".join(filter(None, (silent, _who_sends(leader)))))
+    found = [one for one in sent.of(environment) if flag in {None, one.flag}]
+    note = _who_sends(leader)
+    return UsageView(tuple(_sorted(found)), sent.since, sent.complete, note)
+
+
+def _who_sends(leader: Leader | None) -> str:
+    """Who else sends the environment's usage; empty if nobody does."""
+    if leader is None or leader.this_proxy:
+        return ""
+    if not leader.id:
+        return "Nobody leads this environment now: usage waits in Redis."
+    who = f"{leader.host} ({leader.address})" if leader.host else "Another member"
+    return f"{who} leads this environment now and sends its usage."
+
+
+def _sorted(found: Iterable[SentUsage]) -> Sequence[UsageRow]:
+    """The flags that are used most first, and of each the variation that is given most."""
+    rows = list(found)
+    totals: dict[str, tuple[int, int]] = {}
+    for one in rows:
+        hour, total = totals.get(one.flag, (0, 0))
+        totals[one.flag] = (hour + one.last_hour, total + one.total)
+
+    def place(one: SentUsage) -> tuple[int, int, str, int, int, str]:
+        hour, total = totals[one.flag]
+        return -hour, -total, one.flag, -one.last_hour, -one.total, one.variation
+
+    return [UsageRow(one.flag, one.variation, one.last_hour, one.total) for one in sorted(rows, key=place)]
