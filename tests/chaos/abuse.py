@@ -17,7 +17,7 @@ import msgspec
 from tests.chaos.client_faults import head
 from tests.chaos.driver import ViolationError
 from tests.chaos.records import write_record
-from tests.chaos.world import Form, Usage, World, world
+from tests.chaos.world import Form, Usage, World, times_held, world
 from tests.support.sdk_like import DEV, KEYS, SdkLike
 
 # What the memory budget allows (its least), and what the interpreter does not give back.
@@ -277,6 +277,7 @@ class Abuse:
         self._world = made
         self._scale = scale
         self._most = 0
+        self._held = 0
 
     async def run(self, kinds: Sequence[Kind], tell: Callable[[Seen], None]) -> list[Seen]:
         """One after another; ``ViolationError`` if a good client was refused, or too much is left behind."""
@@ -306,6 +307,9 @@ class Abuse:
             raise ViolationError(f"{name}: a good client was answered {told['statuses']}")
         if set(told["states"]) != {"200 ready"}:
             raise ViolationError(f"{name}: probes were answered {told['states']}")
+        if held := await times_held(self._world) - self._held:
+            self._held += held
+            raise ViolationError(f"{name}: the event loop was held {held} times")
         after = await self._settled(before)
         if after.exceeds(before, _GROWTH):
             raise ViolationError(f"{name}: {before} has become {after}")

@@ -257,6 +257,11 @@ async def readiness(url: str) -> tuple[int, str, list[str]]:
     return answer.status_code, told["status"], list(told["reasons"])
 
 
+async def times_held(made: World) -> int:
+    """How often work has held the event loop of a member for more than 50 ms of processor time."""
+    return int(sum([await figure(member.url, "ff_proxy_event_loop_held_total") for member in made.members]))
+
+
 async def figure(url: str, name: str) -> float:
     """The sum of a figure over its labels."""
     async with httpx2.AsyncClient(trust_env=False, timeout=10.0, verify=False) as http:

@@ -35,6 +35,7 @@ class LoopLag:
         self.ready = asyncio.Event()
         self._clock = clock
         self._lag = telemetry.metrics.loop_lag
+        self._held = telemetry.metrics.loop_held
         self._log = telemetry.logger("runtime")
         self._once = telemetry.once("runtime", _WARN_EVERY)
         self._watch = _Watch(clock.monotonic) if name_holder else None
@@ -58,6 +59,8 @@ class LoopLag:
         holder = "" if self._watch is None else self._watch.beat()
         if late <= HELD_SECONDS:
             return
+        if spent > HELD_SECONDS:
+            self._held.inc()
         # Without processor time it waited for something, or the machine had no processor for it.
         seconds, processor = round(late, 3), round(spent, 3)
         self._once.warning(

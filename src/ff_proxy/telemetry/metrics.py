@@ -233,6 +233,11 @@ class Metrics:
             buckets=_LAG,
             registry=registry,
         )
+        self.loop_held = Counter(
+            "ff_proxy_event_loop_held",
+            "Times that work held the event loop for more than 50 ms of processor time.",
+            registry=registry,
+        )
         self.process_starts = Counter(
             "ff_proxy_process_starts",
             "Starts of each of the proxy's processes; what goes beyond one were restarts.",

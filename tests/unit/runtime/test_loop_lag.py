@@ -7,7 +7,7 @@ from io import StringIO
 
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.loop_lag import LoopLag
-from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry import Telemetry, null_telemetry
 from ff_proxy.telemetry.logs import make_logger
 
 
@@ -41,6 +41,24 @@ async def test_a_loop_that_is_held_is_told_once() -> None:
     shown = telemetry.exposition().decode()
     (total,) = [line for line in shown.splitlines() if line.startswith("ff_proxy_event_loop_lag_seconds_sum")]
     assert float(total.split()[1]) > 0.1
+    # It slept: nothing held a processor.
+    assert "ff_proxy_event_loop_held_total 0.0" in shown
+
+
+async def test_work_that_holds_the_loop_is_counted() -> None:
+    """Each time: with processor time it was our own, however busy the machine is."""
+    telemetry = null_telemetry()
+    lag = LoopLag(SystemClock(), telemetry)
+    running = asyncio.create_task(lag.run())
+    for _ in range(3):
+        await asyncio.sleep(0.03)
+        began = time.thread_time()
+        while time.thread_time() - began < 0.06:
+            pass
+    await asyncio.sleep(0.03)
+    running.cancel()
+    await asyncio.wait([running])
+    assert "ff_proxy_event_loop_held_total 3.0" in telemetry.exposition().decode()
 
 
 async def test_who_holds_it_is_named_at_debug() -> None:
