@@ -141,7 +141,9 @@ class Connection(asyncio.Protocol):
         if self._exchange is None and incoming.between and not incoming.buffer:
             self._since = self._state.second
         incoming.buffer.extend(data)
-        if not self._scheduled:
+        if self._scheduled:
+            self._settle(again=False)
+        else:
             self._advance()
 
     # --- from bytes to requests
@@ -217,7 +219,7 @@ class Connection(asyncio.Protocol):
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._take_turn)
+            self._state.turns.wait(self._take_turn)
 
     def _take_turn(self) -> None:
         self._scheduled = False

@@ -13,6 +13,7 @@ from ff_proxy.http.dispatcher import Dispatcher
 from ff_proxy.http.limits import Limits
 from ff_proxy.http.parser import Head, RequestParser
 from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, empty_response
+from ff_proxy.http.turns import Turns
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 
@@ -101,6 +102,7 @@ class ServerState:
         admitted: how many connections there are, handshakes and those that were handed over included.
         connections: those whose requests are answered.
         tasks: handlers that wait.
+        turns: share the event loop among connections.
         crowded: what a connection too many is told.
     """
 
@@ -121,6 +123,7 @@ class ServerState:
         self.unsent: Final = unsent
         self.connections: Final[set[OpenConnection]] = set()
         self.tasks: Final[set[asyncio.Future[Any]]] = set()
+        self.turns: Final = Turns()
         self.second = 0
         self.draining = False
         self.closing = False
