@@ -141,7 +141,8 @@ class Connection(asyncio.Protocol):
         if self._exchange is None and incoming.between and not incoming.buffer:
             self._since = self._state.second
         incoming.buffer.extend(data)
-        if self._scheduled:
+        if self._scheduled or self._state.turns.busy:
+            self._schedule()
             self._settle(again=False)
         else:
             self._advance()

@@ -21,6 +21,11 @@ class Turns:
         self._waiting: Final[deque[Callable[[], None]]] = deque()
         self._scheduled = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits: whoever comes with much to ask has to as well."""
+        return self._scheduled
+
     def wait(self, take: Callable[[], None]) -> None:
         """Call ``take`` when its turn has come; it answers a little, and may come again."""
         self._waiting.append(take)
