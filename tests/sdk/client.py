@@ -231,6 +231,11 @@ class ProcessClient(SdkClient):
         if status:
             raise DriverError(f"{self.name}: exit status {status}: {self.last_words()}")
 
+    async def kill(self) -> None:
+        """End the program at once, where nothing is to be learnt from how the SDK ends."""
+        self._process.kill()
+        await self._process.wait()
+
     def ended(self) -> bool:
         """Whether the program has closed its output."""
         return self._ended

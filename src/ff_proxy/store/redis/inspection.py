@@ -56,6 +56,7 @@ def commands_tried(key: str) -> list[Sequence[Argument]]:
         ("HEXISTS", table, "a"),
         ("HRANDFIELD", table),
         ("HINCRBY", table, "c", 1),
+        ("HSCAN", table, 0),
         ("HDEL", table, "b"),
         ("SADD", members, "a", "b"),
         ("SMEMBERS", members),
