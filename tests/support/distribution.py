@@ -11,8 +11,8 @@ _WAITING: Final = ("integration", "fleet", "process", "fault", "deploy")
 """Folders whose tests mostly wait for other processes: begun early, they leave the CPU to the rest."""
 _APART: Final = ("fleet", "process", "fault", "chaos")
 """Of those, the ones where a test has processes of its own, and takes seconds: each may run anywhere."""
-_TOGETHER: Final = ("contract", "integration/sdk", "fleet/test_fleet.py")
-"""What shares a fixture: several Redis servers, the campaign of all SDKs, one fleet."""
+_TOGETHER: Final = ("contract", "integration/sdk", "fleet/test_fleet.py", "process/test_restarts.py")
+"""What shares a fixture: several Redis servers, the campaign of all SDKs, one fleet, all restarts."""
 
 
 @final
