@@ -17,7 +17,7 @@ from tests.sdk.prepare import missing_tools, prepare
 from tests.sdk.sdks import NODEJS, PYTHON, launcher
 from tests.support.balancer import Balancer, haproxy
 from tests.support.builds import NEWER, newer_build
-from tests.support.fleet import TICK, counted, fleet, metrics
+from tests.support.fleet import TICK, counted, fleet, late_checks, metrics
 from tests.support.load import POSTED, Load
 from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
@@ -83,12 +83,15 @@ async def test_nobody_notices_an_upgrade_or_the_way_back(tmp_path: Path) -> None
         for client in clients:
             assert await client.initialised(within=60)
         applications = Applications(balancer.url)
+        late = 0.0
         load = Load([balancer] * 2, seed=7)
         async with applications.listening(), load.running():
             for environ in (newer, {}):
                 for member in running.members:
                     await eventually(applications.all_listen)
                     before = len(applications.ends)
+                    # What it has counted is gone with it.
+                    late += await late_checks(member)
                     await member.stop()
                     member.environ = environ
                     await member.start()
@@ -96,7 +99,8 @@ async def test_nobody_notices_an_upgrade_or_the_way_back(tmp_path: Path) -> None
                     await _all_see(str(running.ticker.tick()), clients, balancer)
                 for member in running.members:
                     assert (f'version="{NEWER}"' in await metrics(member)) is (environ is newer)
-        assert load.wrong == []
+        # A store that did not answer in time is served without.
+        assert len(load.wrong) <= late + await running.late_checks(), load.wrong
         for client in clients:
             # Behind a balancer that keeps connections for minutes the Node.js SDK keeps its process alive.
             assert isinstance(client, ProcessClient)

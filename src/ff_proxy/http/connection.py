@@ -158,14 +158,9 @@ class Connection(asyncio.Protocol):
             self._incoming.adopt(parsed)
             self._advance()
             return
-        entry = self._find(parsed)
-        if entry is not None and b"x-request-id" not in parsed.fields:
-            began = perf_counter()
-            self._outgoing.repeat(entry, self._state.date)
+        if (entry := self._find(parsed)) is not None and b"x-request-id" not in parsed.fields:
+            self._repeat(entry, data, parsed)
             state.dispatcher.cache.found_again(data, entry)
-            if self._logs:
-                seconds = perf_counter() - began
-                state.dispatcher.note_repeated(data, parsed, entry.response.status, self._peer, seconds)
             return
         self._answer(parsed)
         if not self._ended:
@@ -200,8 +195,8 @@ class Connection(asyncio.Protocol):
         else:
             self._incoming.feed(piece)
 
-    def _repeat(self, entry: Entry, data: bytes) -> None:
-        """Answer a request that was remembered by its bytes, and log it if somebody wants that."""
+    def _repeat(self, entry: Entry, data: bytes, head: Head | None = None) -> None:
+        """Answer a request with what is remembered, and log it if somebody wants that."""
         if not self._logs:
             self._outgoing.repeat(entry, self._state.date)
             return
@@ -212,10 +207,9 @@ class Connection(asyncio.Protocol):
         seconds = perf_counter() - began
         if known is not None:
             observer.repeated(known, self._peer, seconds)
-        else:
-            parsed = self._state.parse_head(data)
-            if isinstance(parsed, Head):
-                self._state.dispatcher.note_repeated(data, parsed, entry.response.status, self._peer, seconds)
+            return
+        if isinstance(parsed := head or self._state.parse_head(data), Head):
+            self._state.dispatcher.note_repeated(data, parsed, entry.response.status, self._peer, seconds)
 
     def _schedule(self) -> None:
         if not self._scheduled:

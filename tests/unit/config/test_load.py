@@ -19,7 +19,6 @@ from tests.support.config_ways import (
     UNGUESSABLE,
     WAYS,
     Said,
-    as_environment,
     as_flags,
 )
 
@@ -438,22 +437,3 @@ def test_prometheus_on_the_port_of_sdks_is_no_port_of_its_own() -> None:
     options = as_flags({"offline": "1", "port": "8000", "prometheus-port": "8000"}).load().options
     assert isinstance(options, records.OfflineOptions)
     assert options.serving.metrics_port is None
-
-
-def test_no_secret_is_printed() -> None:
-    """Neither the record nor the report, printed whole, holds a secret."""
-    loaded = as_environment(
-        {
-            **ONLINE,
-            "auth-secret": "hunter2-a",
-            "admin-service-token": "hunter2-b",
-            "admin-token": "hunter2-c",
-            "api-keys": "0123hunter2,hunter2",
-            "redis-address": "redis://u:hunter2-d@h:1",
-            "redis-password": "hunter2-e",
-        }
-    ).load()
-    masked = [f"{setting.option.flag}={setting.masked}" for setting in loaded.report]
-    assert "hunter2" not in str(masked)
-    assert "redis-address=redis://u:***@h:1" in masked
-    assert "hunter2" not in repr(loaded)

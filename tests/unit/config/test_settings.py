@@ -11,6 +11,7 @@ from ff_proxy.config.declare import Option
 from ff_proxy.config.load import load
 from ff_proxy.config.settings import read_settings
 from ff_proxy.errors import ConfigError
+from tests.support.config_ways import ONLINE, as_environment
 
 FLAGS = [f"{dash}{name}" for option in records.ALL for name in option.names for dash in ("-", "--")]
 # Of a Redis address only credentials are secret.
@@ -85,3 +86,22 @@ def test_the_environment_and_a_file_may_name_files() -> None:
         ["-env-file=x", "-env-file=a"], {"CONFIG_FILE": "b", "ENV_FILE": "y"}, lambda p: files[str(p)]
     )
     assert (settings["port"], settings["workers"]) == (1, 2)
+
+
+def test_no_secret_is_printed() -> None:
+    """Neither the record nor the report, printed whole, holds a secret."""
+    loaded = as_environment(
+        {
+            **ONLINE,
+            "auth-secret": "hunter2-a",
+            "admin-service-token": "hunter2-b",
+            "admin-token": "hunter2-c",
+            "api-keys": "0123hunter2,hunter2",
+            "redis-address": "redis://u:hunter2-d@h:1",
+            "redis-password": "hunter2-e",
+        }
+    ).load()
+    masked = [f"{setting.option.flag}={setting.masked}" for setting in loaded.report]
+    assert "hunter2" not in str(masked)
+    assert "redis-address=redis://u:***@h:1" in masked
+    assert "hunter2" not in repr(loaded)
