@@ -11,9 +11,9 @@ from ff_proxy.http.buffer_budget import BufferBudget
 from ff_proxy.http.cors import Cors
 from ff_proxy.http.dispatcher import Dispatcher
 from ff_proxy.http.limits import Limits
-from ff_proxy.http.observer import Answered, Observer, Tally
+from ff_proxy.http.observer import NullObserver, Observer
 from ff_proxy.http.response_cache import ResponseCache
-from ff_proxy.http.routes import Match, Route, Routes
+from ff_proxy.http.routes import Route, Routes
 from ff_proxy.http.server import HttpServer
 from ff_proxy.http.server_state import ServerState
 from ff_proxy.http.sockets import bind
@@ -24,42 +24,6 @@ from ff_proxy.telemetry import null_telemetry
 
 HOST = "127.0.0.1"
 MEBIBYTE = 1024 * 1024
-
-
-class NullObserver:
-    """Looks away: for servers whose requests nobody counts."""
-
-    logs = False
-    logs_errors = False
-
-    def tally(self, method: str, match: Match | None, status: int, label: str = "") -> Tally:
-        """See ``Observer``."""
-        del self, method, match, status, label
-        return Tally()
-
-    def answered(self, answered: Answered) -> None:
-        """See ``Observer``."""
-        del self, answered
-
-    def known(self, data: bytes) -> str | None:
-        """See ``Observer``."""
-        del self, data
-        return None
-
-    def learn(self, data: bytes, answered: Answered) -> None:
-        """See ``Observer``."""
-        del self, data, answered
-
-    def repeated(self, known: str, peer: str, seconds: float) -> None:
-        """See ``Observer``."""
-        del self, known, peer, seconds
-
-    def body_bytes(self, match: Match, length: int) -> None:
-        """See ``Observer``."""
-        del self, match, length
-
-    def tick(self) -> None:
-        """See ``Observer``."""
 
 
 class Response(msgspec.Struct, frozen=True):

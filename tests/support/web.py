@@ -16,6 +16,7 @@ from ff_proxy.api.health import Health
 from ff_proxy.api.key_attempts import KeyAttempts
 from ff_proxy.api.key_lookup import KeyLookup
 from ff_proxy.api.leases import SnapshotLeases
+from ff_proxy.api.metrics_page import MetricsPage
 from ff_proxy.api.ofrep import OfrepEvaluations
 from ff_proxy.api.ofrep_streams import OfrepStreamRequests, StreamTickets
 from ff_proxy.api.ofrep_usage import OfrepUsage
@@ -190,8 +191,6 @@ class Site:
                 lambda: self.readiness,
                 lambda: self.state.draining,
                 self.environment_metrics,
-                request_metrics,
-                self.telemetry,
             ),
             OfrepEvaluations(
                 keys,
@@ -205,7 +204,7 @@ class Site:
             OfrepStreamRequests(self.tickets, self.snapshots, self.hub),
             self.snapshots,
             longest_usage=max_body,
-            metrics=metrics,
+            metrics=MetricsPage(self.telemetry.exposition, request_metrics.fold) if metrics else None,
         )
         dispatcher = Dispatcher(
             Routes(self.routes, (base_path, API_PREFIX)),

@@ -1,4 +1,4 @@
-"""How the proxy is: for v1's tools, for orchestrators, for Prometheus (spec/behaviour#endpoints)."""
+"""How the proxy is: for v1's tools, and for orchestrators (spec/behaviour#endpoints)."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
@@ -6,18 +6,14 @@ from typing import Final, Protocol
 
 import msgspec
 
-from ff_proxy.api.request_metrics import RequestMetrics
 from ff_proxy.errors import StoreError
 from ff_proxy.http.request import Request
-from ff_proxy.http.response import NO_STORE, UNAVAILABLE, Response, json_response
+from ff_proxy.http.response import UNAVAILABLE, Response, json_response
 from ff_proxy.model.environment import UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.store.protocol import StatusReader
-from ff_proxy.telemetry import Telemetry
-from ff_proxy.telemetry.exposition import CONTENT_TYPE
 
-_METRICS_TYPE: Final = (b"Content-Type", CONTENT_TYPE)
 _MILLISECONDS: Final = 1000
 # A store that says nothing must not make a probe give up.
 _ANSWER_SECONDS: Final = 0.5
@@ -42,8 +38,6 @@ class Health:
         readiness: how far loading has come.
         draining: whether the process is going down.
         ages: how old the data is.
-        request_metrics: folded before metrics are given out.
-        telemetry: the metrics.
     """
 
     def __init__(
@@ -53,16 +47,12 @@ class Health:
         readiness: Callable[[], Readiness],
         draining: Callable[[], bool],
         ages: DataAges,
-        request_metrics: RequestMetrics,
-        telemetry: Telemetry,
     ) -> None:
         self._environments = environments
         self._statuses = statuses
         self._readiness = readiness
         self._draining = draining
         self._ages = ages
-        self._request_metrics = request_metrics
-        self._telemetry = telemetry
         self._last: Mapping[EnvironmentId, UpstreamStatus] = {}
 
     async def overview(self, request: Request) -> Response:
@@ -99,14 +89,6 @@ class Health:
         if not readiness.ready:
             return self._state(UNAVAILABLE, "starting", reasons or ("no environment is loaded yet",))
         return self._state(200, "degraded" if readiness.degraded else "ready", reasons)
-
-    async def metrics(self, request: Request) -> Response:
-        """``GET /metrics``: the metrics as Prometheus text."""
-        del request
-        self._request_metrics.fold()
-        # A thousand environments take a second, and several processes more: others are answered meanwhile.
-        text = await asyncio.to_thread(self._telemetry.exposition)
-        return Response(200, (_METRICS_TYPE, (b"Content-Length", b"%d" % len(text)), NO_STORE), text)
 
     def _state(self, status: int, state: str, reasons: Collection[str]) -> Response:
         told: dict[str, object] = {"status": state, "reasons": list(reasons)}

@@ -5,6 +5,7 @@ from typing import Final
 
 from ff_proxy.api.auth import LONGEST_BODY, Authenticator
 from ff_proxy.api.health import Health
+from ff_proxy.api.metrics_page import METRICS_HEADERS, MetricsPage
 from ff_proxy.api.ofrep import LONGEST_BODY as OFREP_LONGEST_BODY
 from ff_proxy.api.ofrep import OFREP_HEADERS, OfrepEvaluations, ofrep_problem
 from ff_proxy.api.ofrep_streams import EVENTS_HEADERS, EVENTS_PATH, OfrepStreamRequests
@@ -34,11 +35,11 @@ def make_routes(
     snapshots: SnapshotRegistry,
     *,
     longest_usage: int,
-    metrics: bool,
+    metrics: MetricsPage | None,
 ) -> list[Route]:
     """Everything that SDKs and operators ask for; ``longest_usage`` bytes may be posted at once.
 
-    ``metrics``: our own can be read here, since no other port is for them.
+    ``metrics`` are served here unless another port is for them.
     """
 
     def share(params: Mapping[str, str]) -> str:
@@ -71,7 +72,7 @@ def make_routes(
             share=share,
         ),
         *_ofrep_routes(ofrep, ofrep_streams),
-        *([Route("GET", "/metrics", health.metrics)] if metrics else []),
+        *([Route("GET", "/metrics", metrics, headers=METRICS_HEADERS)] if metrics else []),
         Route("GET", "/health", health.overview, spared=True),
         Route("GET", "/health/live", health.live, spared=True),
         Route("GET", "/health/ready", health.ready, spared=True),

@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack
 
 from ff_proxy import __version__
 from ff_proxy.api.health_log import HealthLog
+from ff_proxy.api.metrics_page import MetricsPage
 from ff_proxy.app.listening import bind_metrics
+from ff_proxy.app.metrics_port import MetricsPort
 from ff_proxy.app.options_reload import start_warnings
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.roles import ChildRole, ReplicaWorker, ServingRole, Single, Sync
@@ -27,7 +29,6 @@ from ff_proxy.telemetry.levels import LogLevels
 from ff_proxy.telemetry.log_files import LogFile, LogFiles
 from ff_proxy.telemetry.log_ring import LogRing
 from ff_proxy.telemetry.logs import LeveledLogger, make_logger
-from ff_proxy.telemetry.metrics_server import MetricsServer
 from ff_proxy.telemetry.multiprocess import share_metrics
 from ff_proxy.telemetry.process_metrics import ProcessMetrics
 from ff_proxy.tls.trust import client_trust
@@ -100,7 +101,7 @@ def make_reports(
         services.append(HealthLog(readiness, interval, clock, telemetry))
     listening = _metrics_socket(role, stack)
     if listening is not None:
-        services.append(MetricsServer(telemetry.exposition, listening, clock, telemetry.once("metrics")))
+        services.append(MetricsPort(MetricsPage(telemetry.exposition), listening, clock, telemetry))
     return services
 
 

@@ -16,6 +16,7 @@ from ff_proxy.api.health import Health
 from ff_proxy.api.key_attempts import KeyAttempts
 from ff_proxy.api.key_lookup import KeyLookup
 from ff_proxy.api.leases import SnapshotLeases
+from ff_proxy.api.metrics_page import MetricsPage
 from ff_proxy.api.ofrep import OfrepEvaluations
 from ff_proxy.api.ofrep_streams import OfrepStreamRequests, StreamTickets
 from ff_proxy.api.ofrep_usage import OfrepUsage
@@ -162,9 +163,8 @@ def make_serving(
         readiness,
         lambda: state.draining,
         environment_metrics,
-        request_metrics,
-        telemetry,
     )
+    page = MetricsPage(telemetry.exposition, request_metrics.fold)
     routes = make_routes(
         reads,
         Authenticator(auth_gate, keys, needs.targets, needs.registrar, telemetry),
@@ -183,7 +183,7 @@ def make_serving(
         OfrepStreamRequests(tickets, snapshots, hub),
         snapshots,
         longest_usage=sys.maxsize,
-        metrics=options.metrics_port is None,
+        metrics=page if options.metrics_port is None else None,
     )
     addresses = ClientAddresses(options.abuse.trusted_proxies)
     dispatcher = Dispatcher(

@@ -108,3 +108,18 @@ class Observer(Protocol):
     def tick(self) -> None:
         """A second has passed."""
         ...
+
+
+class NullObserver:
+    """An ``Observer`` that looks away: for servers whose requests nobody counts."""
+
+    logs = logs_errors = False
+
+    def tally(self, *_: object, **__: object) -> Tally:
+        """See ``Observer``."""
+        return Tally()
+
+    def _look_away(self, *_: object, **__: object) -> None:
+        pass
+
+    answered = known = learn = repeated = body_bytes = tick = _look_away

@@ -7,7 +7,6 @@ environments or targets may share a counter, which costs only an unnecessary che
 import mmap
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
 from typing import Final, Self
 
 import mmh3
@@ -35,12 +34,7 @@ class SharedGenerations:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._counters.release()
         self._page.close()
 

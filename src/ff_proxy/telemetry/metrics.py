@@ -6,7 +6,8 @@ No label ever holds a target identifier or a key: labels are environments, route
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from functools import partial
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -25,138 +26,127 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "ff_proxy_http_requests",
-            "Requests answered.",
-            ("url", "envID", "code", "method"),
-            registry=registry,
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self.requests = counter(
+            "ff_proxy_http_requests", "Requests answered.", ("url", "envID", "code", "method")
         )
-        self.request_seconds = Histogram(
+        self.request_seconds = histogram(
             "ff_proxy_http_requests_duration",
             "Seconds to answer a request that took the ordinary route.",
             ("url", "envID"),
             buckets=SECONDS,
-            registry=registry,
         )
-        self.body_bytes = Histogram(
+        self.body_bytes = histogram(
             "ff_http_requests_content_length_histogram",
             "Bytes of request bodies.",
             ("url", "envID"),
             buckets=_BYTES,
-            registry=registry,
         )
-        self.sdk_usage = Counter(
-            "ff_proxy_sdk_usage",
-            "Usage posts by SDK.",
-            ("envID", "sdk_type", "sdk_version", "sdk_language"),
-            registry=registry,
+        self.sdk_usage = counter(
+            "ff_proxy_sdk_usage", "Usage posts by SDK.", ("envID", "sdk_type", "sdk_version", "sdk_language")
         )
-        self.usage_forwarded = Counter(
-            "ff_proxy_metrics_forwarded",
-            "Usage bodies sent to Harness.",
-            ("envID", "error"),
-            registry=registry,
+        self.usage_forwarded = counter(
+            "ff_proxy_metrics_forwarded", "Usage bodies sent to Harness.", ("envID", "error")
         )
-        self.usage_dropped = Counter(
+        self.usage_dropped = counter(
             "ff_proxy_usage_dropped",
             "Usage entries given up: bad, too large, or no room.",
             ("envID", "reason"),
-            registry=registry,
         )
-        self.entries_dropped = Counter(
+        self.entries_dropped = counter(
             "ff_proxy_entries_dropped",
             "Entries that a cache or queue had no room for within its share of the memory budget.",
             ("container",),
-            registry=registry,
         )
-        self.checks_late = Counter(
+        self.checks_late = counter(
             "ff_proxy_revision_checks_late",
             "Requests of which the store did not say in time whether anything newer is there.",
             ("envID",),
-            registry=registry,
         )
-        self.streams = Gauge(
-            "ff_proxy_sdk_streams",
-            "SDK streams open now.",
-            ("envID",),
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.streams = gauge(
+            "ff_proxy_sdk_streams", "SDK streams open now.", ("envID",), multiprocess_mode="livesum"
         )
-        self.events_sent = Counter(
-            "ff_proxy_sse_publish", "Events written to SDK streams.", ("environment",), registry=registry
-        )
-        self.streams_closed = Counter(
+        self.events_sent = counter("ff_proxy_sse_publish", "Events written to SDK streams.", ("environment",))
+        self.streams_closed = counter(
             "ff_proxy_sse_stream_close",
             "SDK streams ended by the proxy, or left by the SDK.",
             ("environment", "reason"),
-            registry=registry,
         )
-        self.upstream_connected = Gauge(
+        self.upstream_connected = gauge(
             "ff_proxy_stream_health",
             "1 while the environment's Harness stream is connected.",
             ("envID",),
-            registry=registry,
             multiprocess_mode="livemax",
         )
-        self.upstream_requests = Counter(
-            "ff_proxy_to_client_service_requests",
-            "Requests to Harness.",
-            ("url", "envID", "code"),
-            registry=registry,
+        self.upstream_requests = counter(
+            "ff_proxy_to_client_service_requests", "Requests to Harness.", ("url", "envID", "code")
         )
-        self.upstream_events = Counter(
-            "ff_proxy_saas_events", "Events received from Harness.", ("envID", "outcome"), registry=registry
+        self.upstream_events = counter(
+            "ff_proxy_saas_events", "Events received from Harness.", ("envID", "outcome")
         )
-        self.unresolved = Counter(
-            "ff_proxy_evaluations_unresolved",
-            "Evaluations that yielded no variation.",
-            ("envID",),
-            registry=registry,
+        self.unresolved = counter(
+            "ff_proxy_evaluations_unresolved", "Evaluations that yielded no variation.", ("envID",)
         )
-        self.items_rejected = Counter(
+        self.items_rejected = counter(
             "ff_proxy_items_rejected",
             "Flags, segments or targets from a source that could not be used.",
             ("envID",),
-            registry=registry,
         )
-        self.targets_cut = Counter(
+        self.targets_cut = counter(
             "ff_proxy_targets_cut",
             "Targets at authentication of which something was too long to be kept.",
             ("envID", "reason"),
-            registry=registry,
         )
-        self.registrations = Counter(
-            "ff_proxy_target_registrations",
-            "Targets forwarded to Harness.",
-            ("envID", "outcome"),
-            registry=registry,
+        self.registrations = counter(
+            "ff_proxy_target_registrations", "Targets forwarded to Harness.", ("envID", "outcome")
         )
-        self.service_failures = Counter(
+        self.service_failures = counter(
             "ff_proxy_service_failures",
             "Unexpected failures of background services, which go on or are started again.",
             ("service",),
-            registry=registry,
         )
-        self.refused_connections = Counter(
-            "ff_proxy_connections_refused", "Connections closed at a limit.", ("reason",), registry=registry
+        self.refused_connections = counter(
+            "ff_proxy_connections_refused", "Connections closed at a limit.", ("reason",)
         )
-        self.certificate_expiry = Gauge(
+        self.certificate_expiry = gauge(
             "ff_proxy_certificate_expiry_seconds",
             "Seconds until the certificate that SDKs are shown ends; below zero it has ended.",
             ("certificate",),
-            registry=registry,
             multiprocess_mode="livemin",
         )
+        self.upstream_seconds = histogram(
+            "ff_proxy_to_ff_client_service_requests_duration",
+            "Seconds until Harness has answered a request; streams are not among them.",
+            ("url", "envID"),
+            buckets=_UPSTREAM,
+        )
+        self.upstream_messages = counter(
+            "ff_proxy_saas_to_primary_sse_consumer_messages_received",
+            "Events received from Harness.",
+            ("topic", "error"),
+        )
+        self.upstream_subscriptions = counter(
+            "ff_proxy_saas_to_primary_sse_consumer_subscription_requests",
+            "Streams asked of Harness.",
+            ("topic",),
+        )
+        self.store_up = gauge(
+            "ff_proxy_store_up", "1 while the store can be read and written.", multiprocess_mode="livemin"
+        )
+        self.queued = gauge(
+            "ff_proxy_queue_entries",
+            "Entries that wait in this proxy's memory for the store.",
+            ("queue",),
+            multiprocess_mode="livesum",
+        )
         self._declare_environments(registry)
-        self._declare_upstream(registry)
-        self._declare_store(registry)
         self._declare_process(registry)
 
     def _declare_environments(self, registry: CollectorRegistry) -> None:
         def of_environment(name: str, meaning: str) -> Gauge:
-            return Gauge(
-                f"ff_proxy_{name}", meaning, ("envID",), registry=registry, multiprocess_mode="livemax"
-            )
+            labels = ("envID",)
+            return Gauge(f"ff_proxy_{name}", meaning, labels, registry=registry, multiprocess_mode="livemax")
 
         self.data_age = of_environment(
             "environment_data_age_seconds", "Seconds since the environment was as Harness has it; 0: it is."
@@ -178,78 +168,49 @@ class Metrics:
             "usage_queued", "Usage entries of the environment that wait to be sent to Harness."
         )
 
-    def _declare_upstream(self, registry: CollectorRegistry) -> None:
-        self.upstream_seconds = Histogram(
-            "ff_proxy_to_ff_client_service_requests_duration",
-            "Seconds until Harness has answered a request; streams are not among them.",
-            ("url", "envID"),
-            buckets=_UPSTREAM,
-            registry=registry,
-        )
-        self.upstream_messages = Counter(
-            "ff_proxy_saas_to_primary_sse_consumer_messages_received",
-            "Events received from Harness.",
-            ("topic", "error"),
-            registry=registry,
-        )
-        self.upstream_subscriptions = Counter(
-            "ff_proxy_saas_to_primary_sse_consumer_subscription_requests",
-            "Streams asked of Harness.",
-            ("topic",),
-            registry=registry,
-        )
-
-    def _declare_store(self, registry: CollectorRegistry) -> None:
-        self.store_up = Gauge(
-            "ff_proxy_store_up",
-            "1 while the store can be read and written.",
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
-        self.queued = Gauge(
-            "ff_proxy_queue_entries",
-            "Entries that wait in this proxy's memory for the store.",
-            ("queue",),
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-
     def _declare_process(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, meaning: str, mode: Literal["livesum", "livemin", "livemax"]) -> Gauge:
-            return Gauge(name, meaning, registry=registry, multiprocess_mode=mode)
-
-        self.build = Gauge(
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.build = gauge(
             "ff_proxy_build_info",
             "1, with the version as a label.",
             ("version", "python"),
-            registry=registry,
             multiprocess_mode="livemax",
         )
-        self.is_ready = gauge("ff_proxy_ready", "1 while the proxy is ready for SDKs.", "livemin")
-        self.degraded = gauge("ff_proxy_degraded", "Reasons for which it works on old data.", "livemax")
+        self.is_ready = gauge(
+            "ff_proxy_ready", "1 while the proxy is ready for SDKs.", multiprocess_mode="livemin"
+        )
+        self.degraded = gauge(
+            "ff_proxy_degraded", "Reasons for which it works on old data.", multiprocess_mode="livemax"
+        )
         self.loop_lag = Histogram(
             "ff_proxy_event_loop_lag_seconds",
             "Seconds by which a timer, set fifty times a second, was late.",
             buckets=_LAG,
             registry=registry,
         )
-        self.loop_held = Counter(
+        self.loop_held = counter(
             "ff_proxy_event_loop_held",
             "Times that work held the event loop for more than 50 ms of processor time.",
-            registry=registry,
         )
-        self.process_starts = Counter(
+        self.process_starts = counter(
             "ff_proxy_process_starts",
             "Starts of each of the proxy's processes; what goes beyond one were restarts.",
             ("process",),
-            registry=registry,
         )
-        self.process_cpu = Counter("process_cpu_seconds", "Processor time in seconds.", registry=registry)
-        self.process_resident = gauge("process_resident_memory_bytes", "Resident memory.", "livesum")
-        self.process_virtual = gauge("process_virtual_memory_bytes", "Virtual memory.", "livesum")
-        self.process_fds = gauge("process_open_fds", "Open files.", "livesum")
-        self.process_max_fds = gauge("process_max_fds", "Files that a process may open.", "livemin")
-        self.process_start = gauge("process_start_time_seconds", "Start in seconds since 1970.", "livemin")
+        self.process_cpu = counter("process_cpu_seconds", "Processor time in seconds.")
+        self.process_resident = gauge(
+            "process_resident_memory_bytes", "Resident memory.", multiprocess_mode="livesum"
+        )
+        self.process_virtual = gauge(
+            "process_virtual_memory_bytes", "Virtual memory.", multiprocess_mode="livesum"
+        )
+        self.process_fds = gauge("process_open_fds", "Open files.", multiprocess_mode="livesum")
+        self.process_max_fds = gauge(
+            "process_max_fds", "Files that a process may open.", multiprocess_mode="livemin"
+        )
+        self.process_start = gauge(
+            "process_start_time_seconds", "Start in seconds since 1970.", multiprocess_mode="livemin"
+        )
 
 
 def add_timed(histogram: Histogram, count: int, timed: Sequence[int], seconds: float) -> None:

@@ -51,8 +51,8 @@ SIGNATURE = ("    longest_usage: int,\n", "    toy: Handler,\n")
 IMPORT = ("from ff_proxy.http.routes import Route\n", "from ff_proxy.http.handler import Handler\n")
 METRIC = {
     "telemetry/metrics.py": (
-        "        self.sdk_usage = Counter(",
-        '        self.toys = Counter("ff_proxy_toys", "Toys shown.", registry=registry)\n',
+        "        self.sdk_usage = counter(",
+        '        self.toys = counter("ff_proxy_toys", "Toys shown.")\n',
     ),
 }
 

@@ -1,6 +1,5 @@
 """The whole adapter."""
 
-from types import TracebackType
 from typing import Final, Self
 
 from ff_proxy.model.clock import Clock
@@ -74,12 +73,7 @@ class RedisStore:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.configs.close()
         await self.targets.close()
         await self._connection.close()

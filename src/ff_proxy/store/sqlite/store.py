@@ -2,7 +2,6 @@
 
 import sqlite3
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from ff_proxy.model.clock import Clock
@@ -80,15 +79,10 @@ class SqliteStore:
             for part in (self.configs, self.targets, self.usage, self.registrations):
                 await part.load()
         except BaseException:
-            await self._database.__aexit__(None, None, None)
+            await self._database.__aexit__()
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.recovery.finish()
-        await self._database.__aexit__(kind, error, trace)
+        await self._database.__aexit__()
