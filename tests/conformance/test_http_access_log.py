@@ -25,12 +25,20 @@ class Logged:
 
     def __init__(self, *, everything: bool) -> None:
         self.out = StringIO()
-        clock = SystemClock()
-        log = make_logger("INFO", self.out)
+        self._clock = SystemClock()
+        self._log = make_logger("INFO", self.out)
         self.site = Site(
-            telemetry=Telemetry(log, clock),
-            access_log=AccessLog(log.bind(component="access"), clock, everything=everything),
+            telemetry=Telemetry(self._log, self._clock), access_log=self.made(everything=everything)
         )
+
+    def made(self, *, everything: bool) -> AccessLog:
+        """Another log of requests that writes to the same place."""
+        return AccessLog(self._log.bind(component="access"), self._clock, everything=everything)
+
+    def change(self, access_log: AccessLog | None) -> None:
+        """As when the option is reloaded."""
+        self.site.request_metrics.log_to(access_log)
+        self.site.state.look_at_logs()
 
     def lines(self) -> list[dict[str, object]]:
         return [line for line in map(json.loads, self.out.getvalue().splitlines()) if "component" in line]
@@ -140,6 +148,29 @@ async def test_equal_errors_are_counted_instead_of_told(errors_logged: Logged) -
     for _ in range(20):
         await ask(site, "GET", READ)
     assert len(errors_logged.requests()) == 1
+
+
+async def test_open_connections_follow_a_change(all_logged: Logged) -> None:
+    """Also for requests that are answered from memory, and for those that wait for a handshake."""
+    site, bearer = all_logged.site, all_logged.site.bearer()
+    async with connected(site) as wire:
+
+        async def lines_of(path: str = READ) -> int:
+            before = len(all_logged.requests())
+            await wire.send(message("GET", path, bearer))
+            await wire.response()
+            await asyncio.sleep(0)
+            return len(all_logged.requests()) - before
+
+        assert [await lines_of() for _ in range(3)] == [1, 1, 1]
+        all_logged.change(None)
+        assert [await lines_of() for _ in range(3)] == [0, 0, 0]
+        assert await lines_of(f"{READ}/none") == 0
+        all_logged.change(all_logged.made(everything=False))
+        assert [await lines_of(path) for path in (READ, f"{READ}/none", f"{READ}/none")] == [0, 1, 0]
+        all_logged.change(all_logged.made(everything=True))
+        assert all_logged.lines()[-1]["left_out"] == 1
+        assert [await lines_of() for _ in range(3)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("everything", [True, False])

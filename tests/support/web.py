@@ -164,7 +164,7 @@ class Site:
         issuer: Issuer = self.tokens
         if shut:
             access = issuer = ClosedGate()
-        request_metrics = RequestMetrics(self.telemetry, self.snapshots, access_log)
+        self.request_metrics = RequestMetrics(self.telemetry, self.snapshots, access_log)
         attempts = KeyAttempts(self.clock, budget=shares.keys, limited=limited)
         keys = KeyLookup(self.snapshots, self.keys, attempts)
         self.tickets = StreamTickets(self.tokens, self.clock)
@@ -204,13 +204,13 @@ class Site:
             OfrepStreamRequests(self.tickets, self.snapshots, self.hub),
             self.snapshots,
             longest_usage=max_body,
-            metrics=MetricsPage(self.telemetry.exposition, request_metrics.fold) if metrics else None,
+            metrics=MetricsPage(self.telemetry.exposition, self.request_metrics.fold) if metrics else None,
         )
         dispatcher = Dispatcher(
             Routes(self.routes, (base_path, API_PREFIX)),
             ResponseCache(shares.responses if remembers else 0),
             Cors(origins),
-            request_metrics,
+            self.request_metrics,
             self.clock,
             self.telemetry,
             addresses=self.addresses,

@@ -97,6 +97,12 @@ class AccessLog:
                 self._tell(kind, kept)
                 self._kinds.pop(kind)
 
+    def end(self) -> None:
+        """Nothing is written from now on: tell what was left out."""
+        for kind, kept in self._kinds.items():
+            self._tell(kind, kept)
+        self._kinds.clear()
+
     def _send(self) -> None:
         text = "".join(self._waiting)
         self._waiting.clear()

@@ -21,18 +21,18 @@ class KeyAttempts:
     Args:
         clock: time.
         budget: bytes to remember clients and keys in.
-        limited: without it nobody is limited.
+        limited: without it nobody is limited; may be set at any time.
     """
 
     def __init__(self, clock: Clock, *, budget: int, limited: bool = True) -> None:
-        self._limited: Final = limited
+        self.limited = limited
         half = budget // 2
         self._clients: Final = TokenBuckets(_BURST_BY_CLIENT, _PER_SECOND_BY_CLIENT, clock, budget=half)
         self._keys: Final = TokenBuckets(_BURST_BY_KEY, _PER_SECOND_BY_KEY, clock, budget=half)
 
     def admit(self, client: str, key: SdkKeyHash) -> None:
         """One more; ``RequestError`` 429 if ``client`` (empty: unknown) or ``key`` has had too many."""
-        if not self._limited:
+        if not self.limited:
             return
         wait = self._clients.take(client) if client else 0
         wait = wait or self._keys.take(key)

@@ -24,14 +24,21 @@ class RequestMetrics:
     def __init__(
         self, telemetry: Telemetry, snapshots: SnapshotRegistry, access_log: AccessLog | None = None
     ) -> None:
-        self._access_log = access_log
-        self.logs = access_log is not None and access_log.all
-        self.logs_errors = access_log is not None
+        self._access_log: AccessLog | None = None
+        self.log_to(access_log)
         self._requests = telemetry.metrics.requests
         self._seconds = telemetry.metrics.request_seconds
         self._body_bytes = telemetry.metrics.body_bytes
         self._snapshots = snapshots
         self._tallies: dict[tuple[str, EnvironmentId, int, str], Tally] = {}
+
+    def log_to(self, access_log: AccessLog | None) -> None:
+        """Log requests there from now on, or nowhere."""
+        if self._access_log is not None:
+            self._access_log.end()
+        self._access_log = access_log
+        self.logs = access_log is not None and access_log.all
+        self.logs_errors = access_log is not None
 
     def tally(self, method: str, match: Match | None, status: int, label: str = "") -> Tally:
         """See ``Observer``; requests for the proxy's own health and metrics are not counted."""

@@ -17,7 +17,7 @@ from ff_proxy.app.ingest import make_ingest
 from ff_proxy.app.ipc import make_ipc_server
 from ff_proxy.app.listening import bind_single
 from ff_proxy.app.observability import make_reports, speaks_for_all
-from ff_proxy.app.options_reload import SERVING_FLAGS, in_other_processes
+from ff_proxy.app.options_reload import SERVING_FLAGS, TLS_FLAGS, in_other_processes
 from ff_proxy.app.otlp import make_otlp
 from ff_proxy.app.process import Process, ProcessContext, Step, last_step_seconds
 from ff_proxy.app.roles import (
@@ -32,6 +32,7 @@ from ff_proxy.app.roles import (
 from ff_proxy.app.serving import Serving, compile_options, make_serving
 from ff_proxy.app.signing import make_signing
 from ff_proxy.app.start_lines import ReadyLine
+from ff_proxy.app.tls import tls_changes_elsewhere
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions
 from ff_proxy.errors import StoreError
 from ff_proxy.model.readiness import Readiness
@@ -146,7 +147,8 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     presence = make_presence(role, backend.members, serving.readiness, context)
     admin = _make_admin(role, snapshots, backend, source, serving.readiness, context)
     if context.reload is not None:
-        context.reload.add(SERVING_FLAGS, serving.apply)
+        for flags, change in serving.changes:
+            context.reload.add(flags, change)
     for_all: Sequence[Service] = ()
     if place is None or place.first:
         ready_line = ReadyLine(serving.readiness, snapshots, clock, context.telemetry)
@@ -181,6 +183,7 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
     reports = make_reports(role, readiness, context, stack)
     if context.reload is not None:
         context.reload.add(SERVING_FLAGS, in_other_processes)
+        context.reload.add(TLS_FLAGS, tls_changes_elsewhere(serving_options))
     for_admin: Sequence[Service] = ()
     if context.admin is not None:
         # It reads what the workers serve, and compiles of it only what somebody looks at.

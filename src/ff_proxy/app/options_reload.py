@@ -3,10 +3,10 @@
 import asyncio
 import stat
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ff_proxy.admin.ports import ReloadResult
 from ff_proxy.config.load import Loaded, reload
@@ -16,16 +16,23 @@ from ff_proxy.model.keys import SdkKey
 from ff_proxy.telemetry import Logger
 
 LOG_FLAGS: Final = ("log-level", "environment-log-level", "debug")
-SERVING_FLAGS: Final = ("cors-allowed-origins", "max-connections", "max-body-size", "idle-timeout")
+SERVING_FLAGS: Final = (
+    *("cors-allowed-origins", "max-connections", "max-body-size", "idle-timeout"),
+    *("access-log", "auth-rate-limit", "trusted-proxies"),
+)
+TLS_FLAGS: Final = ("tls-cert", "tls-key", "tls-client-ca")
 KEY_FLAGS: Final = ("api-keys",)
 ADMIN_FLAGS: Final = ("admin-token",)
-APPLIED: Final = (*LOG_FLAGS, *SERVING_FLAGS, *KEY_FLAGS, *ADMIN_FLAGS)
+APPLIED: Final = (*LOG_FLAGS, *SERVING_FLAGS, *TLS_FLAGS, *KEY_FLAGS, *ADMIN_FLAGS)
 """Every option of which some process of ours takes up a new value without a restart."""
 
 _GENERAL = frozenset({"env-file", "config"})
 
 Apply = Callable[[RoleOptions], Collection[str]]
 """Takes up new options, in any thread; returns the flags of those that need a restart all the same."""
+
+Check = Callable[[RoleOptions, Collection[str]], object]
+"""Raises ``ConfigError`` if options cannot be taken up, of which those with these flags are new."""
 
 
 def in_other_processes(_: RoleOptions) -> Collection[str]:
@@ -48,14 +55,20 @@ def key_changes(add: Callable[[Sequence[SdkKey]], object]) -> Apply:
 class OptionsReload:
     """Reads the sources of ``loaded`` again when called, and has them taken up by what was added.
 
+    Args:
+        loaded: what was read at the start.
+        log: told what has changed.
+        checks: what the sources alone do not show; one that fails refuses all that is new.
+
     Attributes:
         loaded: what was read last; its report says what is in force: options that need a restart are there
             as they were at the start.
     """
 
-    def __init__(self, loaded: Loaded, log: Logger) -> None:
+    def __init__(self, loaded: Loaded, log: Logger, checks: Sequence[Check] = ()) -> None:
         self.loaded = loaded
         self._log = log
+        self._checks = checks
         self._reloaded = False
         self._lock = threading.Lock()
         self._applied: list[tuple[frozenset[str], Apply]] = []
@@ -68,9 +81,14 @@ class OptionsReload:
 
     def for_child(self, log: Logger) -> "OptionsReload":
         """The same for another process, which was started with the options of the start."""
-        child = OptionsReload(self.loaded, log)
+        child = OptionsReload(self.loaded, log, self._checks)
         child._reloaded = self._reloaded
         return child
+
+    @property
+    def in_force(self) -> Mapping[str, Any]:
+        """The value of every option by its flag, as it is in force."""
+        return {one.option.flag: one.value for one in self.loaded.report}
 
     def __call__(self) -> ReloadResult:
         """Never raises for what is in the files: the present options stay in force, all of them."""
@@ -80,24 +98,33 @@ class OptionsReload:
     def _reload(self) -> ReloadResult:
         try:
             again = reload(self.loaded)
+            different = {*again.changed, *again.restart}
+            for check in self._checks:
+                check(again.loaded.options, different)
         except ConfigError as error:
             self._log.error(
                 "the options cannot be used as they are now, the present ones stay",
                 problems=list(error.problems),
             )
             return ReloadResult(problems=error.problems)
-        different = {*again.changed, *again.restart}
         if not different:
             self._log.info("options have not changed")
             return ReloadResult()
-        restart = different - {flag for flags, _ in self._applied for flag in flags}
-        for flags, apply in self._applied:
-            if flags & different:
-                restart.update(apply(again.loaded.options))
+        restart = self._apply(again.loaded.options, different)
         self._keep(again.loaded, restart)
         result = ReloadResult(changed=tuple(sorted(different - restart)), restart=tuple(sorted(restart)))
         self._tell(result)
         return result
+
+    def _apply(self, options: RoleOptions, different: set[str]) -> set[str]:
+        """Have new options taken up; returns the flags of those that need a restart."""
+        if type(options) is not type(self.loaded.options):
+            return different  # another mode: all of it is for the process that is started then
+        restart = different - {flag for flags, _ in self._applied for flag in flags}
+        for flags, apply in self._applied:
+            if not flags.isdisjoint(different):
+                restart.update(set(apply(options)).intersection(different))
+        return restart
 
     def _keep(self, loaded: Loaded, restart: Collection[str]) -> None:
         before = {setting.option.flag: setting for setting in self.loaded.report}
@@ -105,8 +132,10 @@ class OptionsReload:
             before[setting.option.flag] if setting.option.flag in restart else setting
             for setting in loaded.report
         )
-        self._reloaded = True
-        self.loaded = replace(loaded, report=report)
+        same_mode = type(loaded.options) is type(self.loaded.options)
+        self._reloaded |= same_mode
+        options = loaded.options if same_mode else self.loaded.options
+        self.loaded = replace(loaded, options=options, report=report)
 
     def _tell(self, result: ReloadResult) -> None:
         if result.changed:

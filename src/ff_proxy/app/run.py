@@ -12,6 +12,7 @@ from ff_proxy.app.observability import make_child_telemetry, make_telemetry, set
 from ff_proxy.app.options_reload import LOG_FLAGS, OptionsReload
 from ff_proxy.app.process import ProcessContext, memory_shares
 from ff_proxy.app.roles import ChildRole, Generate, ReplicaWorker, ServingRole, SingleRole, Sync, single_role
+from ff_proxy.app.tls import check_tls
 from ff_proxy.config.load import Loaded
 from ff_proxy.errors import ExitCode
 from ff_proxy.http.sockets import Listening
@@ -46,7 +47,7 @@ async def _single(role: SingleRole, loaded: Loaded, stop: Stop) -> ExitCode:
     if isinstance(role, Generate):
         return await generate(role, _context(clock, telemetry, LEAST_SHARES), stop)
     log = telemetry.logger("config")
-    reload = OptionsReload(loaded, log)
+    reload = OptionsReload(loaded, log, [check_tls(clock)])
     context = _context(clock, telemetry, memory_shares(role.options), reload, bind_admin(loaded, log))
     return await run_role(role, context, stop)
 

@@ -3,12 +3,11 @@
 import asyncio
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
 from ff_proxy.api.access import Access, OpenAccess, TokenAccess
-from ff_proxy.api.access_log import AccessLog
 from ff_proxy.api.auth import Authenticator
 from ff_proxy.api.auth_gate import AuthGate
 from ff_proxy.api.evaluations import Evaluations
@@ -29,45 +28,30 @@ from ff_proxy.api.routes import API_PREFIX, make_routes
 from ff_proxy.api.stream_requests import StreamRequests
 from ff_proxy.api.tokens import Tokens
 from ff_proxy.api.usage_posts import UsagePosts
+from ff_proxy.app.options_reload import SERVING_FLAGS, TLS_FLAGS, Apply
 from ff_proxy.app.process import ProcessContext, last_step_seconds
-from ff_proxy.config.records import (
-    GenerateOptions,
-    LimitOptions,
-    RoleOptions,
-    ServingOptions,
-    ShutdownOptions,
-)
-from ff_proxy.config.value_types import AccessLog as AccessLogMode
+from ff_proxy.app.serving_changes import ServingChanges, failure_buckets, make_access_log, make_limits
+from ff_proxy.app.tls import make_tls, tls_changes, tls_in_force
+from ff_proxy.config.records import ServingOptions, ShutdownOptions
 from ff_proxy.config.value_types import JsonValues
 from ff_proxy.http.buffer_budget import BufferBudget
 from ff_proxy.http.client_address import ClientAddresses
 from ff_proxy.http.cors import Cors
 from ff_proxy.http.dispatcher import Dispatcher
 from ff_proxy.http.failure_limit import FailureLimit
-from ff_proxy.http.limits import Limits, connection_limit
 from ff_proxy.http.response_cache import ResponseCache
 from ff_proxy.http.routes import Routes
 from ff_proxy.http.server import HttpServer
 from ff_proxy.http.server_state import ServerState
 from ff_proxy.http.sockets import Listening
-from ff_proxy.http.tls import Tls, TlsFiles
-from ff_proxy.http.token_buckets import TokenBuckets
-from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.snapshots.environment_metrics import EnvironmentMetrics
 from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.streams.hub import Hub
 from ff_proxy.streams.list_reads import ListReads
-from ff_proxy.telemetry import Telemetry
 
 _SERIAL_BITS: Final = 40
-
-# Thousands of SDKs behind one address may come with tokens that are good no longer, and have to be told so.
-_FAILURES_AT_ONCE: Final = 3000.0
-_FAILURES_PER_SECOND: Final = 50.0
-# One in so many connections is for others than the client that has most of them.
-_LEFT_TO_OTHERS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +66,7 @@ class Serving:
         phases: end streams and requests at shutdown.
         reloads: read certificates again.
         readiness: how far everything has come.
-        apply: takes up new options about origins and limits, in any thread.
+        changes: take up new options while it runs, by their flags.
     """
 
     server: HttpServer
@@ -92,7 +76,7 @@ class Serving:
     phases: Sequence[Phase]
     reloads: Sequence[Callable[[], object]]
     readiness: Callable[[], Readiness]
-    apply: Callable[[RoleOptions], Collection[str]]
+    changes: Sequence[tuple[Collection[str], Apply]]
 
 
 def compile_options(options: ServingOptions) -> CompileOptions:
@@ -141,7 +125,9 @@ def make_serving(
     lists = ListReads(shares.events, telemetry.dropped("list reads"))
     hub = Hub(snapshots, lists, clock, telemetry, context.random)
     environment_metrics = EnvironmentMetrics(snapshots, needs.statuses, clock, telemetry)
-    request_metrics = RequestMetrics(telemetry, snapshots, make_access_log(options, clock, telemetry))
+    request_metrics = RequestMetrics(
+        telemetry, snapshots, make_access_log(options.access_log, clock, telemetry)
+    )
     stream_requests = StreamRequests(access, needs.freshness, hub, snapshots)
     auth_gate.listen(stream_requests.look_again)
     reads = Reads(
@@ -186,6 +172,7 @@ def make_serving(
         metrics=page if options.metrics_port is None else None,
     )
     addresses = ClientAddresses(options.abuse.trusted_proxies)
+    failures = FailureLimit(failure_buckets(options.abuse, clock, budget=shares.keys // 2))
     dispatcher = Dispatcher(
         Routes(routes, (options.base_path, API_PREFIX)),
         ResponseCache(shares.responses, telemetry.dropped("responses")),
@@ -194,11 +181,7 @@ def make_serving(
         clock,
         telemetry,
         addresses=addresses,
-        failures=FailureLimit(
-            TokenBuckets(_FAILURES_AT_ONCE, _FAILURES_PER_SECOND, clock, budget=shares.keys // 2)
-            if options.abuse.rate_limit
-            else None
-        ),
+        failures=failures,
         budget=shares.routes,
     )
     state = ServerState(
@@ -210,18 +193,11 @@ def make_serving(
         telemetry,
         addresses=addresses,
     )
-    tls = make_tls(options, clock, telemetry)
+    tls = make_tls(tls_in_force(options, context.reload), clock, telemetry)
     server = HttpServer(state, listening, clock, telemetry, tls=tls)
-    loop = asyncio.get_running_loop()
-
-    def apply(changed: RoleOptions) -> Collection[str]:
-        assert not isinstance(changed, GenerateOptions)  # noqa: S101  (the role never changes)
-        serving = changed.serving
-        limits = reloaded_limits(serving, options, telemetry)
-        loop.call_soon_threadsafe(dispatcher.allow_origins, Cors(serving.cors_allowed_origins))
-        loop.call_soon_threadsafe(state.change_limits, limits)
-        return ()
-
+    changes = ServingChanges(
+        options, state, request_metrics, addresses, failures, attempts, context, asyncio.get_running_loop()
+    )
     secured = () if tls is None else (tls,)
     return Serving(
         server=server,
@@ -231,32 +207,8 @@ def make_serving(
         phases=_phases(options.shutdown, server, hub),
         reloads=[one.reload for one in secured],
         readiness=readiness,
-        apply=apply,
+        changes=((SERVING_FLAGS, changes), (TLS_FLAGS, tls_changes(tls))),
     )
-
-
-def make_limits(options: ServingOptions, telemetry: Telemetry) -> Limits:
-    """What the options allow a connection, and all of them together."""
-    connections = connection_limit(options.limits.max_connections or 0, telemetry.logger("http"))
-    return Limits(
-        connections,
-        per_peer=connections - connections // _LEFT_TO_OTHERS if options.abuse.rate_limit else 0,
-        body_bytes=options.limits.max_body_size,
-        idle_seconds=options.limits.idle_timeout,
-    )
-
-
-def reloaded_limits(changed: ServingOptions, present: ServingOptions, telemetry: Telemetry) -> Limits:
-    """What ``changed`` allows, as far as it needs no restart: the rest is as in ``present``."""
-    limits = divided(changed.limits, present.workers)
-    return make_limits(replace(present, limits=limits), telemetry)
-
-
-def divided(limits: LimitOptions, workers: int) -> LimitOptions:
-    """The part of one worker: connections are divided among them."""
-    if limits.max_connections is None:
-        return limits
-    return replace(limits, max_connections=-(-limits.max_connections // workers))
 
 
 def _phases(options: ShutdownOptions, server: HttpServer, hub: Hub) -> Sequence[Phase]:
@@ -273,19 +225,3 @@ def _phases(options: ShutdownOptions, server: HttpServer, hub: Hub) -> Sequence[
         Phase("streams", options.delay, end_streams),
         Phase("requests", last_step_seconds(options), finish_requests),
     )
-
-
-def make_access_log(options: ServingOptions, clock: Clock, telemetry: Telemetry) -> AccessLog | None:
-    """The log of requests that the options want."""
-    if options.access_log is AccessLogMode.OFF:
-        return None
-    everything = options.access_log is AccessLogMode.ALL
-    return AccessLog(telemetry.logger("access"), clock, everything=everything)
-
-
-def make_tls(options: ServingOptions, clock: Clock, telemetry: Telemetry) -> Tls | None:
-    """TLS as the options want it; raises ``StartupError`` or ``ConfigError``."""
-    tls = options.tls
-    if tls is None:
-        return None
-    return Tls(TlsFiles(tls.certificate, tls.key, tls.client_ca), clock, telemetry)

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from ff_proxy.app.build import import_modules
 from ff_proxy.app.listening import bind_admin, bind_metrics, bind_workers
 from ff_proxy.app.observability import make_telemetry, set_levels, share_lines
-from ff_proxy.app.options_reload import APPLIED, LOG_FLAGS, OptionsReload, in_other_processes
+from ff_proxy.app.options_reload import APPLIED, LOG_FLAGS, TLS_FLAGS, OptionsReload, in_other_processes
 from ff_proxy.app.process import last_step_seconds
 from ff_proxy.app.roles import (
     ChildRole,
@@ -29,8 +29,9 @@ from ff_proxy.app.roles import (
     WorkerSlot,
 )
 from ff_proxy.app.run import run_child
-from ff_proxy.app.serving import divided, make_tls
+from ff_proxy.app.serving_changes import divided
 from ff_proxy.app.shared_runtime import SharedRuntime, open_shared_runtime
+from ff_proxy.app.tls import check_tls, make_tls, tls_changes_elsewhere, tls_files
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import (
     OfflineOptions,
@@ -62,16 +63,17 @@ def supervise(loaded: Loaded) -> ExitCode:
         runtime = stack.enter_context(open_shared_runtime(telemetry.logger("runtime")))
         share_lines(telemetry, runtime, "supervisor")
         # Unusable files are reported once, here; everything else about them by the workers.
-        make_tls(options.serving, clock, null_telemetry())
+        make_tls(tls_files(options.serving.tls), clock, null_telemetry())
         metrics = bind_metrics(options.serving)
         admin = bind_admin(loaded, telemetry.logger("config"))
         sockets = bind_workers(options.serving)
         roles = child_roles(options, runtime, sockets, metrics, admin)
         for role in roles:
             import_modules(role)
-        reload = OptionsReload(loaded, telemetry.logger("config"))
+        reload = OptionsReload(loaded, telemetry.logger("config"), [check_tls(clock)])
         reload.add(LOG_FLAGS, partial(set_levels, telemetry))
         reload.add(APPLIED, in_other_processes)
+        reload.add(TLS_FLAGS, tls_changes_elsewhere(options.serving))
         shutdown = options.serving.shutdown
         supervisor = Supervisor(
             make_children(roles, reload),

@@ -73,7 +73,11 @@ def reload(loaded: Loaded) -> Reloaded:
     """
     reread = checked(resolve_settings(loaded.inputs))
     old = {setting.option.flag: setting.value for setting in loaded.report}
-    changed = [setting.option for setting in reread.report if setting.value != old[setting.option.flag]]
+    changed = [
+        setting.option
+        for setting in reread.report
+        if setting.value != old[setting.option.flag] and not setting.option.ignored
+    ]
     return Reloaded(
         reread,
         tuple(option.flag for option in changed if option.reloadable),

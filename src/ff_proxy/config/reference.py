@@ -24,6 +24,10 @@ _FLAGS: Final = (
     "Flags are written -name value, -name=value, or with two dashes; a boolean needs no value, or takes "
     "=true, =false, =1, =0, =t or =f."
 )
+_CHANGE: Final = (
+    "*change* says what takes up a new value in the config file, `.env` or a file with a secret: "
+    "a [reload](admin.md#reload) while the proxy runs, or only a restart."
+)
 _COLUMN: Final = 24
 
 
@@ -66,6 +70,8 @@ def as_markdown(options: Sequence[Option[Any]]) -> str:
             _SOURCES,
             "",
             _FLAGS,
+            "",
+            _CHANGE,
             *(
                 line
                 for group, members in _groups(options)
@@ -92,14 +98,15 @@ def _text_group(group: str, members: Iterable[Option[Any]], required: _Required)
 
 def _markdown_group(group: str, members: Iterable[Option[Any]], required: _Required) -> Iterator[str]:
     yield from ("", f"## {group}", "")
-    yield "| flag | environment variable | type | default | meaning |"
-    yield "|---|---|---|---|---|"
+    yield "| flag | environment variable | type | default | change | meaning |"
+    yield "|---|---|---|---|---|---|"
     for option in members:
         cells = (
             ", ".join(f"`{name}`" for name in option.names),
             f"`{option.env}`",
             option.kind.name,
             f"`{option.shown_default}`" if option.shown_default else "",
+            "" if option.ignored else "reload" if option.reloadable else "restart",
             f"{_meaning(option, required)}.",
         )
         yield f"| {' | '.join(cell.replace('|', ', ') for cell in cells)} |"

@@ -31,13 +31,20 @@ class TlsOptions:
         kinds.PATH,
         "Certificate chain in PEM; reloaded when the file changes",
         name="tls-cert",
+        reloadable=True,
     )
-    key: Path = required(kinds.PATH, "Private key in PEM; reloaded when the file changes", name="tls-key")
+    key: Path = required(
+        kinds.PATH,
+        "Private key in PEM; reloaded when the file changes",
+        name="tls-key",
+        reloadable=True,
+    )
     client_ca: Path | None = option(
         kinds.PATH,
         None,
         "Certificate authority in PEM; SDKs must present one of its certificates (mutual TLS)",
         name="tls-client-ca",
+        reloadable=True,
     )
 
 
@@ -116,11 +123,13 @@ class AbuseOptions:
         True,
         "Limit failed requests per client address and per key",
         name="auth-rate-limit",
+        reloadable=True,
     )
     trusted_proxies: tuple[Network, ...] = option(
         kinds.NETWORKS,
         (),
         "Addresses or networks of reverse proxies whose X-Forwarded-For is trusted, separated by commas",
+        reloadable=True,
     )
 
 
@@ -241,6 +250,7 @@ class ServingOptions:
         AccessLog.ERRORS,
         "Which requests are logged: none, those that fail, or all",
         section=OPERATION,
+        reloadable=True,
     )
     shutdown: ShutdownOptions = group(ShutdownOptions)
 

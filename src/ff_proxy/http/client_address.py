@@ -18,7 +18,11 @@ class ClientAddresses:
     """
 
     def __init__(self, trusted: Sequence[IPv4Network | IPv6Network] = ()) -> None:
-        self._trusted: Final = tuple(trusted)
+        self._trusted = tuple(trusted)
+
+    def trust(self, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
+        """Believe these proxies from now on, and no others."""
+        self._trusted = tuple(trusted)
 
     def trusts(self, peer: str) -> bool:
         """Whether ``peer`` is a proxy that speaks for others."""

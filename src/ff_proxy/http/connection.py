@@ -40,9 +40,9 @@ class Connection(asyncio.Protocol):
 
     # fmt: off
     __slots__ = (
-        "_active", "_admission", "_ended", "_exchange", "_find", "_finished", "_free", "_incoming", "_logs",
+        "_active", "_admission", "_ended", "_exchange", "_find", "_finished", "_free", "_incoming",
         "_outgoing", "_peer", "_reading", "_response_by_bytes", "_scheduled", "_seen", "_since", "_spared",
-        "_state", "_task", "_transport", "_write",
+        "_state", "_task", "_transport", "_write", "logs",
     )
     # fmt: on
 
@@ -51,11 +51,10 @@ class Connection(asyncio.Protocol):
         self._admission: Final = admission
         self._peer: Final = admission.peer
         self._spared: Final = admission.spared
-        dispatcher = state.dispatcher
-        self._response_by_bytes: Final = dispatcher.response_by_bytes
-        self._logs: Final = dispatcher.observer.logs
-        self._find: Final = dispatcher.find
+        self._response_by_bytes: Final = state.dispatcher.response_by_bytes
+        self._find: Final = state.dispatcher.find
         self._incoming: Final = Incoming(state)
+        self.logs: bool
         self._outgoing: Outgoing
         self._transport: asyncio.Transport
         self._write: Callable[[bytes | memoryview], None]
@@ -77,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._write = self._transport.write
         self._outgoing = Outgoing(self._transport, self._state.unsent, self._peer)
         self._state.connections.add(self)
+        self.logs = self._state.dispatcher.observer.logs
         if self._state.closing:
             self._transport.close()
 
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         if self._free:
             entry = self._response_by_bytes(data)
             if entry is not None and entry.lease.current and (entry.check is None or entry.check()):
-                if self._logs or entry.date is not self._state.date:
+                if self.logs or entry.date is not self._state.date:
                     self._repeat(entry, data)
                     return
                 # What Outgoing.repeat does, without the call.
@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
 
     def _repeat(self, entry: Entry, data: bytes, head: Head | None = None) -> None:
         """Answer a request with what is remembered, and log it if somebody wants that."""
-        if not self._logs:
+        if not self.logs:
             self._outgoing.repeat(entry, self._state.date)
             return
         observer = self._state.dispatcher.observer

@@ -21,7 +21,11 @@ class FailureLimit:
     """
 
     def __init__(self, buckets: TokenBuckets | None) -> None:
-        self._buckets: Final = buckets
+        self._buckets = buckets
+
+    def limit(self, buckets: TokenBuckets | None) -> None:
+        """Count in these buckets from now on, or limit nobody."""
+        self._buckets = buckets
 
     def counts(self, refusal: RequestError) -> bool:
         """Whether it is one of those that are limited."""

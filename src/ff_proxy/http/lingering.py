@@ -22,7 +22,11 @@ class Lingering(asyncio.Protocol):
         closed: called once, when the connection is gone.
     """
 
-    __slots__ = ("_active", "_closed", "_outgoing", "_received", "_seen", "_since", "_state", "_transport")
+    # fmt: off
+    __slots__ = (
+        "_active", "_closed", "_outgoing", "_received", "_seen", "_since", "_state", "_transport", "logs",
+    )
+    # fmt: on
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class Lingering(asyncio.Protocol):
         self._outgoing: Final = outgoing
         self._closed: Final = closed
         self._received = 0
+        self.logs = False  # of what is read off, nobody is told
         self._active = False
         self._seen = self._since = state.second
         state.connections.add(self)

@@ -73,6 +73,8 @@ class Answered(msgspec.Struct, frozen=True):
 class Observer(Protocol):
     """Is told of every request.
 
+    When ``logs`` changes, ``ServerState.look_at_logs`` has to be called.
+
     Attributes:
         logs: every request is to be told to ``answered``.
         logs_errors: those that were answered with an error are.

@@ -23,7 +23,13 @@ _Result = TypeVar("_Result")
 
 
 class OpenConnection(Protocol):
-    """What the server does to its connections."""
+    """What the server does to its connections.
+
+    Attributes:
+        logs: each of its requests is told to the observer.
+    """
+
+    logs: bool
 
     def check(self) -> None:
         """A second has passed: has this taken too long?"""
@@ -146,6 +152,11 @@ class ServerState:
     def change_limits(self, limits: Limits) -> None:
         """Keep to these limits from now on, for open connections too."""
         self.limits = limits
+
+    def look_at_logs(self) -> None:
+        """The observer wants to be told of other requests than before, those of open connections too."""
+        for connection in self.connections:
+            connection.logs = self.dispatcher.observer.logs
 
     def admit(self, peer: str) -> Admission | None:
         """Let one more connection from ``peer`` in, or not; beyond the limit, a few for ``spared`` routes."""

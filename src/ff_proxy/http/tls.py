@@ -2,6 +2,8 @@
 
 import asyncio
 import ssl
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -42,19 +44,22 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
+class LoadedTls:
+    """What the files give: a context for the listener, the certificate it shows, and who signs clients'."""
+
+    files: TlsFiles
     context: ssl.SSLContext
     shown: Certificate
     authorities: tuple[Certificate, ...]
 
     def trouble(self, moment: float) -> str:
-        """Why clients would not take it at that moment, if they would not."""
+        """Why clients would not take it at that moment (seconds since the epoch), if they would not."""
         if moment > self.shown.ends:
-            return "the certificate has ended"
+            return f"tls-cert: {self.files.certificate}: the certificate has ended"
         if moment < self.shown.begins:
-            return "the certificate is not valid yet"
+            return f"tls-cert: {self.files.certificate}: the certificate is not valid yet"
         if self.authorities and not any(one.good_at(moment) for one in self.authorities):
-            return "no authority for clients is valid now"
+            return f"tls-client-ca: {self.files.client_ca}: no authority for clients is valid now"
         return ""
 
 
@@ -101,16 +106,15 @@ class Tls:
         self._expiry = telemetry.metrics.certificate_expiry.labels("tls-cert")
         try:
             self._seen = self._taken = self._look()
-            self._loaded = self._load()
-            world_readable = files.key.stat().st_mode & _OTHERS_READ
+            self._loaded = _load(files)
         except (OSError, ValueError) as error:
             raise StartupError(f"the TLS files cannot be used: {_words(error)}") from error
-        self._refused: _Loaded | None = None
+        self._refused: LoadedTls | None = None
         self._reason = ""
         self._switch: Final = _Switch(ssl.PROTOCOL_TLS_SERVER)
         self._switch.active = self._loaded.context
-        if world_readable:
-            self._log.warning("every user can read the TLS key: take that right away", file=str(files.key))
+        self._lock: Final = threading.Lock()
+        self._warn_of_readers()
         self._watch_validity()
 
     @property
@@ -128,6 +132,23 @@ class Tls:
 
     def refresh(self) -> None:
         """Take up files that have changed, once they have stayed the same from one call to the next."""
+        with self._lock:
+            self._refresh()
+
+    def reload(self) -> None:
+        """Read the files now, whether they have changed or not; what cannot be used changes nothing."""
+        with self._lock:
+            self._reload()
+
+    def use(self, files: TlsFiles) -> None:
+        """Use other files from now on: those in force stay until these can be used."""
+        with self._lock:
+            if files != self._files:
+                self._files, self._seen, self._refused = files, (), None
+                self._warn_of_readers()
+                self._reload()
+
+    def _refresh(self) -> None:
         self._watch_validity()
         try:
             stamp = self._look()
@@ -139,15 +160,14 @@ class Tls:
             return
         settled, self._seen = stamp == self._seen, stamp
         if stamp != self._taken and settled:
-            self.reload()
+            self._reload()
         elif self._refused is not None:
             self._consider(self._refused)  # its time may have come
 
-    def reload(self) -> None:
-        """Read the files now, whether they have changed or not; what cannot be used changes nothing."""
+    def _reload(self) -> None:
         try:
             stamp = self._look()
-            loaded = self._load()
+            loaded = _load(self._files)
             if self._look() != stamp:
                 return  # written to meanwhile: the next look finds that
         except (OSError, ValueError, ConfigError) as error:
@@ -156,12 +176,12 @@ class Tls:
         self._taken = stamp
         self._consider(loaded)
 
-    def _consider(self, loaded: _Loaded) -> None:
+    def _consider(self, loaded: LoadedTls) -> None:
         now = self._clock.wall()
         trouble = loaded.trouble(now)
         if trouble and not self._loaded.trouble(now):
             self._refused = loaded
-            self._refuse(f"{self._files.certificate}: {trouble}")
+            self._refuse(trouble)
             return
         self._refused = None
         self._once.forget(_REFUSED, self._reason)
@@ -178,6 +198,12 @@ class Tls:
             days=self._days(),
             authorities=[one.subject for one in loaded.authorities],
         )
+
+    def _warn_of_readers(self) -> None:
+        key = self._files.key
+        with suppress(OSError):
+            if key.stat().st_mode & _OTHERS_READ:
+                self._log.warning("every user can read the TLS key: take that right away", file=str(key))
 
     def _refuse(self, reason: str) -> None:
         if reason != self._reason:
@@ -202,48 +228,54 @@ class Tls:
     def _days(self) -> float:
         return round((self._loaded.shown.ends - self._clock.wall()) / _DAY, 1)
 
-    def _load(self) -> _Loaded:
-        """Read everything anew; raises ``OSError``, ``ValueError`` or ``ConfigError``."""
-        files = self._files
-        chain = _certificates(files.certificate)
-        authorities = () if files.client_ca is None else tuple(_certificates(files.client_ca))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(_CIPHERS)
-        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
-        context.set_alpn_protocols(["http/1.1"])
-
-        def ask() -> NoReturn:
-            # Otherwise the library asks on the terminal, and nobody is there.
-            raise ConfigError(f"tls-key: {files.key} is encrypted: decrypt it, there is no passphrase option")
-
-        key = files.key.read_bytes()
-        if key.count(b"-----BEGIN ") != key.count(b"-----END "):
-            raise ValueError(f"{files.key}: the file is incomplete")
-        if b"PRIVATE KEY-----" not in key:
-            raise ValueError(f"{files.key}: there is no private key in PEM form in it")
-        try:
-            context.load_cert_chain(files.certificate, files.key, password=ask)
-        except ssl.SSLError as error:
-            if error.reason == "KEY_VALUES_MISMATCH":
-                raise ValueError(f"{files.key} is not the key of {files.certificate}") from error
-            reason = error.reason or error.strerror or "not understood"
-            raise ValueError(
-                f"{files.certificate} and {files.key} are refused by OpenSSL: {reason}"
-            ) from error
-        if files.client_ca is not None:
-            try:
-                context.load_verify_locations(files.client_ca)
-            except ssl.SSLError as error:
-                raise ValueError(f"{files.client_ca} is refused by OpenSSL: {error.reason}") from error
-            context.verify_mode = ssl.CERT_REQUIRED
-            # Set by default from Python 3.13 on; companies' own authorities rarely pass it.
-            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return _Loaded(context, chain[0], authorities)
-
     def _look(self) -> _Stamp:
         found = [file.stat() for file in self._files.all()]
         return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
+
+
+def load_tls(files: TlsFiles) -> LoadedTls:
+    """Read everything anew; raises ``ConfigError``, which names option, file and cause."""
+    try:
+        return _load(files)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{_option(files, error)}: {_words(error)}") from error
+
+
+def _load(files: TlsFiles) -> LoadedTls:
+    """As ``load_tls``; raises ``OSError``, ``ValueError`` or ``ConfigError``."""
+    chain = _certificates(files.certificate)
+    authorities = () if files.client_ca is None else tuple(_certificates(files.client_ca))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+
+    def ask() -> NoReturn:
+        # Otherwise the library asks on the terminal, and nobody is there.
+        raise ConfigError(f"tls-key: {files.key} is encrypted: decrypt it, there is no passphrase option")
+
+    key = files.key.read_bytes()
+    if key.count(b"-----BEGIN ") != key.count(b"-----END "):
+        raise ValueError(f"{files.key}: the file is incomplete")
+    if b"PRIVATE KEY-----" not in key:
+        raise ValueError(f"{files.key}: there is no private key in PEM form in it")
+    try:
+        context.load_cert_chain(files.certificate, files.key, password=ask)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ValueError(f"{files.key} is not the key of {files.certificate}") from error
+        reason = error.reason or error.strerror or "not understood"
+        raise ValueError(f"{files.certificate} and {files.key} are refused by OpenSSL: {reason}") from error
+    if files.client_ca is not None:
+        try:
+            context.load_verify_locations(files.client_ca)
+        except ssl.SSLError as error:
+            raise ValueError(f"{files.client_ca} is refused by OpenSSL: {error.reason}") from error
+        context.verify_mode = ssl.CERT_REQUIRED
+        # Set by default from Python 3.13 on; companies' own authorities rarely pass it.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return LoadedTls(files, context, chain[0], authorities)
 
 
 def _certificates(file: Path) -> list[Certificate]:
@@ -257,3 +289,10 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
+
+
+def _option(files: TlsFiles, error: Exception) -> str:
+    """The option whose file is the first that ``error`` names."""
+    named = {"tls-cert": files.certificate, "tls-key": files.key, "tls-client-ca": files.client_ca}
+    words = _words(error)
+    return next((flag for flag, file in named.items() if words.startswith(str(file))), "tls-cert")

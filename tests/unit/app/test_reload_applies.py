@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
+from ff_proxy.admin.ports import ReloadResult
 from ff_proxy.app.options_reload import APPLIED, OptionsReload
-from ff_proxy.app.serving import reloaded_limits
 from ff_proxy.config.load import load
-from ff_proxy.config.records import ALL, AbuseOptions, LimitOptions, RoleOptions, ServingOptions
-from ff_proxy.telemetry import null_telemetry
+from ff_proxy.config.records import ALL, RoleOptions
 from ff_proxy.telemetry.logs import make_logger
 
 
@@ -101,12 +100,26 @@ def test_a_process_that_is_started_later_takes_up_what_is_in_force(
     assert [one.operation.log_level.value for one in later.given] == ["ERROR"]
 
 
-def test_limits_that_need_a_restart_stay_although_others_change() -> None:
-    """A share of the connections for each peer comes with the rate limit, which is not in force."""
-    present = ServingOptions(abuse=AbuseOptions(rate_limit=False), workers=2)
-    changed = ServingOptions(abuse=AbuseOptions(rate_limit=True), limits=LimitOptions(max_connections=100))
-    limits = reloaded_limits(changed, present, null_telemetry())
-    assert (limits.connections, limits.per_peer) == (50, 0)
+def test_another_mode_is_for_the_next_start(config: Path) -> None:
+    """Nothing of it is taken up by parts that were made for this one."""
+    config.write_text('log-level = "INFO"\noffline = true\n')
+    again = OptionsReload(load([f"-config={config}"], {}), make_logger("ERROR"))
+    levels = Part()
+    again.add(["log-level"], levels)
+    config.write_text('log-level = "ERROR"\nread-replica = true\nredis-address = "127.0.0.1"\n')
+    result = again()
+    assert result.changed == ()
+    assert {"log-level", "offline", "read-replica"} <= set(result.restart)
+    assert levels.given == []
+    later = Part()
+    again.for_child(make_logger("ERROR")).add(["log-level"], later)
+    assert later.given == []
+
+
+def test_what_the_go_proxy_had_changes_nothing(again: OptionsReload, config: Path) -> None:
+    """No restart would either."""
+    config.write_text(config.read_text() + "pprof = true\n")
+    assert again() == ReloadResult()
 
 
 def test_what_is_taken_up_is_declared_so() -> None:

@@ -43,7 +43,9 @@ def test_a_new_option_is_one_declaration(way: Callable[..., Said]) -> None:
 def test_a_new_option_is_described_and_checked() -> None:
     """In the help, in the page, in the report, in the words of a mistake."""
     assert "TOY_SPEED; seconds; default 2.5" in as_text(DECLARED)
-    assert "| `toy-speed` | `TOY_SPEED` | seconds | `2.5` | How fast the toy goes. |" in as_markdown(DECLARED)
+    assert "| `toy-speed` | `TOY_SPEED` | seconds | `2.5` | reload | How fast the toy goes. |" in as_markdown(
+        DECLARED
+    )
     report = {setting.option.flag: setting.masked for setting in load(["-offline"], {}, roles=ROLES).report}
     assert report["toy-speed"] == "2.5"
     with pytest.raises(ConfigError, match=r"^toy-speed: must be a number of seconds, at least 1"):

@@ -55,4 +55,4 @@ def test_no_cell_of_the_page_breaks_its_table() -> None:
     """A type such as plain|escaped is written with a comma."""
     rows = [line for line in as_markdown(records.ALL).splitlines() if line.startswith("| `")]
     assert len(rows) == len(records.ALL)
-    assert {row.count("|") for row in rows} == {6}
+    assert {row.count("|") for row in rows} == {7}
