@@ -7,13 +7,16 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
 import httpx2
 
 from ff_proxy.errors import StartupError
+
+PATIENCE: Final = 30.0
+"""Seconds within which each process should do what is expected of it."""
 
 _LOOK_EVERY: Final = 0.05
 _ENDS_WITHIN: Final = 10.0
@@ -90,10 +93,23 @@ async def child(name: str, arguments: Sequence[str], *, speaks_json: bool) -> As
             await _end(process)
 
 
-async def until_ready(proxy: Child, url: str, patience: float) -> None:
-    """Wait until the proxy at ``url`` is ready for SDKs; ``StartupError`` after ``patience`` seconds."""
-    end = time.monotonic() + patience
-    async with httpx2.AsyncClient(trust_env=False, timeout=patience) as http:
+@contextlib.asynccontextmanager
+async def ready_proxy(options: Mapping[str, str], port: int) -> AsyncIterator[tuple[Child, str]]:
+    """A proxy with these options on ``port`` of loopback, ready for SDKs, and its URL.
+
+    Raises ``StartupError`` with the end of its log if it does not become ready.
+    """
+    given = {**options, "host": "127.0.0.1", "port": str(port), "shutdown-delay": "0"}
+    arguments = ["-m", "ff_proxy", *(f"-{name}={value}" for name, value in given.items())]
+    url = f"http://127.0.0.1:{port}"
+    async with child("ff-proxy", arguments, speaks_json=False) as proxy:
+        await _until_ready(proxy, url)
+        yield proxy, url
+
+
+async def _until_ready(proxy: Child, url: str) -> None:
+    end = time.monotonic() + PATIENCE
+    async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
         while time.monotonic() < end and not proxy.has_ended:
             with contextlib.suppress(httpx2.TransportError):
                 if (await http.get(f"{url}/health/ready")).status_code == httpx2.codes.OK:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ff_proxy.config.declare import Values, build, missing, options_of
+from ff_proxy.config import value_types as kinds
+from ff_proxy.config.declare import Values, build, missing, option, options_of
 from ff_proxy.config.flags import parse_flags
 from ff_proxy.config.given import Reading
 from ff_proxy.config.records import ALL
@@ -21,6 +22,13 @@ _PROCESS_ONE: Final = Path("/proc/1/cmdline")
 @dataclass(frozen=True, slots=True)
 class NoOptions:
     """The options of a command that takes words only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonOptions:
+    """The option of a command whose output programs may read."""
+
+    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
 
 
 def _no_rule(_: Values) -> Iterable[str]:

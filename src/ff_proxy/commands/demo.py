@@ -13,13 +13,12 @@ from typing import Any, Final, TextIO
 
 import httpx2
 
-from ff_proxy.commands.child_process import Child, child, until_ready
+from ff_proxy.commands.child_process import PATIENCE, Child, child, ready_proxy
 from ff_proxy.commands.command_line import NoOptions, read_options
 from ff_proxy.errors import ExitCode, FfProxyError, StartupError
 
 _FLAG: Final = "dark_mode"
 _TARGET: Final = "visitor"
-_PATIENCE: Final = 30.0
 _SDK: Final = "featureflags"
 
 
@@ -93,18 +92,14 @@ async def _story(out: TextIO, *, interactive: bool) -> None:
 @contextlib.asynccontextmanager
 async def _stage() -> AsyncIterator[Stage]:
     async with contextlib.AsyncExitStack() as running:
-        http = await running.enter_async_context(httpx2.AsyncClient(trust_env=False, timeout=_PATIENCE))
+        http = await running.enter_async_context(httpx2.AsyncClient(trust_env=False, timeout=PATIENCE))
         sandbox = await running.enter_async_context(
             child("the sandbox", ["-m", "ff_proxy", "sandbox", "-port=0", "-json"], speaks_json=True)
         )
         async with _patience("the sandbox did not become ready"):
             said = await sandbox.said()
-        port = _free_port()
-        options = {**said["proxyOptions"], "port": str(port), "admin-address": "off", "shutdown-delay": "0"}
-        arguments = ["-m", "ff_proxy", *(f"-{name}={value}" for name, value in options.items())]
-        proxy = await running.enter_async_context(child("ff-proxy", arguments, speaks_json=False))
-        proxy_url = f"http://127.0.0.1:{port}"
-        await until_ready(proxy, proxy_url, _PATIENCE)
+        options = {**said["proxyOptions"], "admin-address": "off"}
+        _, proxy_url = await running.enter_async_context(ready_proxy(options, _free_port()))
         sdk = await running.enter_async_context(
             child(
                 "the application",
@@ -142,10 +137,10 @@ async def _tell_changes(stage: Stage, out: TextIO) -> None:
 @contextlib.asynccontextmanager
 async def _patience(failure: str) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             yield
     except TimeoutError:
-        raise FfProxyError(f"{failure} within {_PATIENCE:.0f} s") from None
+        raise FfProxyError(f"{failure} within {PATIENCE:.0f} s") from None
 
 
 def _suggestions(stage: Stage) -> list[str]:

@@ -6,62 +6,37 @@ TLS. Where they are called without flags, the flags are those of the proxy that 
 
 import http.client
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
 from ff_proxy.commands import local_proxy
-from ff_proxy.commands.command_line import read_as_in_container
-from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import option
+from ff_proxy.commands.command_line import JsonOptions, read_as_in_container
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ConfigError, ExitCode
 
 PATIENCE: Final = 5.0  # seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeOptions:
-    """The commands' own options."""
-
-    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
+def health(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
+    """Run ``ff-proxy health ARGV…``: does the process live? ``None`` if help is asked for."""
+    return _run("health", "/health/live", argv, environ, out)
 
 
-def run_health(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy health ARGV…``; ``None`` if help is asked for."""
-    return _run(health, argv, environ, out)
-
-
-def run_ready(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy ready ARGV…``; ``None`` if help is asked for."""
-    return _run(ready, argv, environ, out)
-
-
-def health(settings: Settings, out: TextIO, *, as_json: bool = False) -> ExitCode:
-    """Whether the process lives; exit code 0 or 1. Raises ``ConfigError`` for unusable options."""
-    return _probe("health", "/health/live", settings, out, as_json=as_json)
-
-
-def ready(settings: Settings, out: TextIO, *, as_json: bool = False) -> ExitCode:
-    """Whether SDKs can be sent here; exit code 0 or 1. Raises ``ConfigError`` for unusable options."""
-    return _probe("ready", "/health/ready", settings, out, as_json=as_json)
+def ready(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
+    """Run ``ff-proxy ready ARGV…``: can SDKs be sent here? ``None`` if help is asked for."""
+    return _run("ready", "/health/ready", argv, environ, out)
 
 
 def _run(
-    probe: Callable[..., ExitCode],
-    argv: Sequence[str],
-    environ: Mapping[str, str],
-    out: TextIO,
+    name: str, path: str, argv: Sequence[str], environ: Mapping[str, str], out: TextIO
 ) -> ExitCode | None:
-    read = read_as_in_container(argv, environ, ProbeOptions)
-    if read is None:
-        return None
-    options, settings = read
-    return probe(settings, out, as_json=options.json)
+    read = read_as_in_container(argv, environ, JsonOptions)
+    return None if read is None else probe(name, path, read[1], out, as_json=read[0].json)
 
 
-def _probe(name: str, path: str, settings: Settings, out: TextIO, *, as_json: bool) -> ExitCode:
+def probe(name: str, path: str, settings: Settings, out: TextIO, *, as_json: bool = False) -> ExitCode:
+    """Ask and tell: exit code 0 or 1. Raises ``ConfigError`` for unusable options."""
     if settings.problems:
         raise ConfigError(*settings.problems)
     if not settings["port"] and not isinstance(settings["host"], Path):

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Final
 
+from ff_proxy.config.addresses import HostPort
 from ff_proxy.config.settings import Settings
 
 PATIENCE: Final = 5.0
@@ -20,8 +21,7 @@ def place_of(settings: Settings) -> str:
     host: str | Path | None = settings["host"]
     if isinstance(host, Path):
         return f"unix:{host}"
-    address = _address(host)
-    return f"[{address}]:{settings['port']}" if ":" in address else f"{address}:{settings['port']}"
+    return str(HostPort(_address(host), settings["port"]))
 
 
 def get(settings: Settings, path: str, patience: float = PATIENCE) -> tuple[int, str]:

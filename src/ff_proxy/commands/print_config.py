@@ -1,28 +1,18 @@
 """``ff-proxy print-config``: every option's effective value and where it comes from, secrets masked."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TextIO
 
-from ff_proxy.commands.command_line import read_with_settings
+from ff_proxy.commands.command_line import JsonOptions, read_with_settings
 from ff_proxy.commands.output import write_json
 from ff_proxy.config import checks
-from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import option
 from ff_proxy.config.settings import Setting, Settings
 from ff_proxy.errors import ConfigError, ExitCode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrintConfigOptions:
-    """The command's own options."""
-
-    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
-
-
 def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
     """Run ``ff-proxy print-config ARGV…``; ``None`` if help is asked for."""
-    read = read_with_settings(argv, environ, PrintConfigOptions)
+    read = read_with_settings(argv, environ, JsonOptions)
     if read is None:
         return None
     options, settings = read

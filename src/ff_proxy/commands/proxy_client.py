@@ -119,8 +119,5 @@ def target_header(target: Target) -> dict[str, str]:
 
 def segment(text: str) -> str:
     """``text`` as one segment of a path."""
-    return (
-        quote(text, safe="", errors="replace").replace(".", "%2E")
-        if text in {".", ".."}
-        else quote(text, safe="", errors="replace")
-    )
+    quoted = quote(text, safe="", errors="replace")
+    return quoted.replace(".", "%2E") if text in {".", ".."} else quoted

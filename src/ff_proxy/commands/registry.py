@@ -66,15 +66,15 @@ def _load(place: str) -> Any:
 COMMANDS: Final[Mapping[str, Command]] = {
     "health": Command(
         "whether the proxy on this machine lives, for container probes",
-        "health_probe:run_health",
-        record="health_probe:ProbeOptions",
+        "health_probe:health",
+        record="command_line:JsonOptions",
         about=_SERVED,
         proxy_options=True,
     ),
     "ready": Command(
         "whether the proxy on this machine is ready for SDKs, for container probes",
-        "health_probe:run_ready",
-        record="health_probe:ProbeOptions",
+        "health_probe:ready",
+        record="command_line:JsonOptions",
         about=_SERVED,
         proxy_options=True,
     ),
@@ -88,14 +88,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "print-config": Command(
         "effective value and source of every option, secrets masked",
         "print_config:run",
-        record="print_config:PrintConfigOptions",
+        record="command_line:JsonOptions",
         about="Exit code: 0; 2 if the proxy could not be started with these options.",
         proxy_options=True,
     ),
     "validate": Command(
         "check an offline directory: every problem with file and place",
         "validate:run",
-        record="validate:ValidateOptions",
+        record="command_line:JsonOptions",
         about="Exit code: 0 if it can be served; 2 if anything in it cannot; 3 if it cannot be read.",
         words="DIR",
     ),
@@ -126,8 +126,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "sandbox flip": Command(
         "change a flag of a running sandbox",
-        "sandbox_flip:flip",
-        record="sandbox_flip:FlipOptions",
+        "sandbox_flags:flip",
+        record="sandbox_flags:FlipOptions",
         about=(
             "Without -on, -off and -serve it is turned on if it is off, and off if it is on.\n"
             "Exit code: 0; 1 if the sandbox refuses; 2 for a bad command line; 3 if there is no sandbox."
@@ -136,8 +136,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "sandbox set": Command(
         "let a flag of a running sandbox be something for everyone",
-        "sandbox_set:run",
-        record="sandbox_set:SetOptions",
+        "sandbox_flags:set_value",
+        record="sandbox_flags:FlagOptions",
         about=(
             "VALUE: on, off, a variation that everyone gets whatever the rules, or rules: as they say.\n"
             "Exit code: 0; 1 if the sandbox refuses; 2 for a bad command line; 3 if there is no sandbox."
@@ -146,8 +146,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "sandbox list": Command(
         "the flags of a running sandbox, and what they are",
-        "sandbox_list:run",
-        record="sandbox_list:ListOptions",
+        "sandbox_flags:list_flags",
+        record="sandbox_flags:ListOptions",
         about="Exit code: 0; 1 for an unknown environment; 2 for bad flags; 3 if there is no sandbox.",
     ),
     "demo": Command(
@@ -170,5 +170,5 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "the manual page: ff-proxy man > ff-proxy.1; man ./ff-proxy.1",
         "manual:run",
     ),
-    "version": Command("which version this is", "version:run", record="version:VersionOptions"),
+    "version": Command("which version this is", "version:run", record="command_line:JsonOptions"),
 }

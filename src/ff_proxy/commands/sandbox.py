@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 import json
+import socket
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from ff_proxy.commands.child_process import ready_proxy
 from ff_proxy.commands.command_line import read_options
-from ff_proxy.commands.sandbox_proxy import proxy_for
 from ff_proxy.commands.sandbox_sdks import sdk_lines
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option
-from ff_proxy.errors import ExitCode
+from ff_proxy.errors import ConfigError, ExitCode, StartupError
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.problems import Severity
 from ff_proxy.offline.watcher import system_notices
@@ -23,7 +24,7 @@ from ff_proxy.runtime.signals import stop_on_signals
 from ff_proxy.sandbox.directory_follower import DirectoryFollower
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox, serve
-from ff_proxy.sandbox.startup_message import as_record, first_key, greeting
+from ff_proxy.sandbox.startup_message import as_record, first_key, greeting, proxy_options, server_keys
 from ff_proxy.sandbox.state import SandboxState
 
 
@@ -82,11 +83,27 @@ async def _run(
                 ends.append(follower.run(running.site))
             proxy_url = ""
             if options.proxy:
-                proxy, proxy_url = await more.enter_async_context(proxy_for(running, options.proxy_port))
+                _check_free(options.proxy_port)
+                wanted = dict(proxy_options(running, server_keys(running)))
+                proxy, proxy_url = await more.enter_async_context(ready_proxy(wanted, options.proxy_port))
                 ends.append(proxy.until_failure())
             words = json.dumps(as_record(running, proxy_url)) if options.json else _words(running, proxy_url)
             print(words, file=out, flush=True)
             await _first(ends)
+
+
+def _check_free(port: int) -> None:
+    """Another proxy there would answer in place of ours."""
+    if not port:
+        raise ConfigError("proxy-port: 0 is not possible, since SDKs have to know the port")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StartupError(
+                f"port {port} for the proxy is in use or reserved; try another -proxy-port"
+            ) from error
 
 
 async def _first(waits: Sequence[Coroutine[Any, Any, object]]) -> None:

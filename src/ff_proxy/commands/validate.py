@@ -1,15 +1,12 @@
 """``ff-proxy validate DIR``: is this offline directory one that the proxy can serve?"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ff_proxy.commands.command_line import read_command
+from ff_proxy.commands.command_line import JsonOptions, read_command
 from ff_proxy.commands.dangling_references import dangling
 from ff_proxy.commands.output import write_json, write_text
-from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import option
 from ff_proxy.errors import ConfigError, ExitCode
 from ff_proxy.offline.directory import DirectoryReading, read_directory
 from ff_proxy.offline.problems import Problem, Severity
@@ -17,25 +14,14 @@ from ff_proxy.offline.problems import Problem, Severity
 _MARKS = {Severity.WARNING: "warning", Severity.ERROR: "error", Severity.BROKEN: "broken"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValidateOptions:
-    """The command's options."""
-
-    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
-
-
 def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy validate ARGV…``; ``None`` if help is asked for."""
-    return validate(argv, out)
+    """Run ``ff-proxy validate ARGV…``: every problem with its file and place, then a summary.
 
-
-def validate(argv: Sequence[str], out: TextIO) -> ExitCode | None:
-    """Every problem with its file and place, then a summary; ``None`` if help is asked for.
-
-    ``OK`` if everything can be used, warnings or not; ``BAD_CONFIGURATION`` if anything cannot. Raises
-    ``ConfigError`` for a command line that cannot be used, ``OfflineDataError`` if ``DIR`` cannot be read.
+    ``None`` if help is asked for, ``OK`` if everything can be used, warnings or not; ``BAD_CONFIGURATION``
+    if anything cannot. Raises ``ConfigError`` for a command line that cannot be used, ``OfflineDataError`` if
+    ``DIR`` cannot be read.
     """
-    command = read_command(argv, ValidateOptions, words=1)
+    command = read_command(argv, JsonOptions, words=1)
     if command is None:
         return None
     options, words = command

@@ -2,27 +2,17 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TextIO
 
 from ff_proxy import __version__
-from ff_proxy.commands.command_line import read_options
+from ff_proxy.commands.command_line import JsonOptions, read_options
 from ff_proxy.commands.output import write_json
-from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import option
 from ff_proxy.errors import ExitCode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionOptions:
-    """The command's options."""
-
-    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
 
 
 def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
     """Run ``ff-proxy version ARGV…``: one line; ``None`` if help is asked for."""
-    options = read_options(argv, VersionOptions)
+    options = read_options(argv, JsonOptions)
     if options is None:
         return None
     python, machine = platform.python_version(), platform.machine()

@@ -7,17 +7,21 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from ff_proxy.commands import health_probe
-from ff_proxy.commands.command_line import flags_of_the_container, read_as_in_container
-from ff_proxy.commands.health_probe import ProbeOptions, health, ready, run_health, run_ready
+from ff_proxy.commands.command_line import JsonOptions, flags_of_the_container, read_as_in_container
+from ff_proxy.commands.health_probe import health, probe, ready
 from ff_proxy.config.settings import Settings, read_settings
 from ff_proxy.errors import ConfigError, ExitCode
 from tests.support.certificates import make_certificate
+
+lives = partial(probe, "health", "/health/live")
+is_ready = partial(probe, "ready", "/health/ready")
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -60,8 +64,8 @@ def test_health_asks_whether_it_lives_and_ready_whether_it_serves() -> None:
     """One line each, exit code 0 for 200 and 1 for anything else."""
     out = io.StringIO()
     with serving() as port:
-        assert health(settings(port), out) == 0
-        assert ready(settings(port), out) == 1
+        assert lives(settings(port), out) == 0
+        assert is_ready(settings(port), out) == 1
     assert out.getvalue() == 'health: 200 {"status": "ok"}\nready: 503 {}\n'
 
 
@@ -70,7 +74,7 @@ def test_nobody_there_is_not_alive() -> None:
     with serving() as port:
         pass
     out = io.StringIO()
-    assert health(settings(port), out) == 1
+    assert lives(settings(port), out) == 1
     assert out.getvalue().startswith(f"health: no answer from 127.0.0.1:{port}: ")
 
 
@@ -78,7 +82,7 @@ def test_a_server_that_says_nothing_is_not_alive(monkeypatch: pytest.MonkeyPatch
     """The wait is bounded."""
     monkeypatch.setattr(health_probe, "PATIENCE", 0.05)
     with HTTPServer(("127.0.0.1", 0), _Answers) as silent:
-        assert health(settings(silent.server_port), io.StringIO()) == ExitCode.CRASH
+        assert lives(settings(silent.server_port), io.StringIO()) == ExitCode.CRASH
 
 
 def test_a_server_with_tls_is_asked_with_tls(tmp_path: Path) -> None:
@@ -87,8 +91,8 @@ def test_a_server_with_tls_is_asked_with_tls(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with serving(context) as port:
-        assert health(settings(port, TLS_ENABLED="true"), io.StringIO()) == ExitCode.OK
-        assert health(settings(port), io.StringIO()) == ExitCode.CRASH
+        assert lives(settings(port, TLS_ENABLED="true"), io.StringIO()) == ExitCode.OK
+        assert lives(settings(port), io.StringIO()) == ExitCode.CRASH
 
 
 def test_a_server_that_asks_for_certificates_is_shown_its_own(tmp_path: Path) -> None:
@@ -100,8 +104,8 @@ def test_a_server_that_asks_for_certificates_is_shown_its_own(tmp_path: Path) ->
     context.verify_mode = ssl.CERT_REQUIRED
     tls = {"TLS_ENABLED": "true", "TLS_CERT": str(certificate), "TLS_KEY": str(key)}
     with serving(context) as port:
-        assert health(settings(port, **tls, TLS_CLIENT_CA=str(certificate)), io.StringIO()) == ExitCode.OK
-        assert health(settings(port, **tls), io.StringIO()) == ExitCode.CRASH
+        assert lives(settings(port, **tls, TLS_CLIENT_CA=str(certificate)), io.StringIO()) == ExitCode.OK
+        assert lives(settings(port, **tls), io.StringIO()) == ExitCode.CRASH
 
 
 class _SocketServer(HTTPServer):
@@ -139,15 +143,15 @@ def test_a_unix_socket_is_asked(tmp_path: Path) -> None:
     path = tmp_path / "proxy.sock"
     out = io.StringIO()
     with serving_socket(path):
-        assert health(settings(0, HOST=f"unix:{path}"), out) == ExitCode.OK
+        assert lives(settings(0, HOST=f"unix:{path}"), out) == ExitCode.OK
     path.unlink()
-    assert health(settings(0, HOST=f"unix:{path}"), out) == ExitCode.CRASH
+    assert lives(settings(0, HOST=f"unix:{path}"), out) == ExitCode.CRASH
     assert f"health: no answer from unix:{path}: [Errno 2]" in out.getvalue()
     certificate, key = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with serving_socket(path, context):
-        assert health(settings(0, HOST=f"unix:{path}", TLS_ENABLED="true"), out) == ExitCode.OK
+        assert lives(settings(0, HOST=f"unix:{path}", TLS_ENABLED="true"), out) == ExitCode.OK
 
 
 @pytest.mark.parametrize(
@@ -163,22 +167,22 @@ def test_a_unix_socket_is_asked(tmp_path: Path) -> None:
 def test_the_address_is_that_of_the_options(host: str | None, place: str) -> None:
     """An address that stands for all of them is asked on loopback."""
     out = io.StringIO()
-    assert health(settings(1, **({} if host is None else {"HOST": host})), out) == ExitCode.CRASH
+    assert lives(settings(1, **({} if host is None else {"HOST": host})), out) == ExitCode.CRASH
     assert f"no answer from {place}: " in out.getvalue()
 
 
 def test_a_base_path_changes_nothing() -> None:
     """What is served below it is served at the root as well, whatever a gateway in front cuts off."""
     with serving() as port:
-        assert health(settings(port, BASE_PATH="/flags"), io.StringIO()) == ExitCode.OK
+        assert lives(settings(port, BASE_PATH="/flags"), io.StringIO()) == ExitCode.OK
 
 
 def test_options_that_cannot_be_used_are_problems() -> None:
     """The proxy would not start with them either; and a port of the system's choice is unknown here."""
     with pytest.raises(ConfigError):
-        health(read_settings(["-port=x"], {}), io.StringIO())
+        lives(read_settings(["-port=x"], {}), io.StringIO())
     with pytest.raises(ConfigError, match="port: must be a port that is known"):
-        ready(settings(0), io.StringIO())
+        is_ready(settings(0), io.StringIO())
 
 
 @pytest.mark.parametrize(
@@ -211,7 +215,7 @@ def test_a_probes_own_flag_does_not_hide_those_of_process_one(tmp_path: Path, js
         ([json_flag, "-port=9000"], 9000),
         ([json_flag, "-host=x"], 7000),
     ):
-        read = read_as_in_container(argv, {}, ProbeOptions, tmp_path / "cmdline")
+        read = read_as_in_container(argv, {}, JsonOptions, tmp_path / "cmdline")
         assert read is not None
         options, found = read
         assert (options.json, found["port"]) == (True, port)
@@ -226,7 +230,7 @@ def test_programs_read_json() -> None:
     """The same, whether somebody answers or not."""
     out = io.StringIO()
     with serving() as port:
-        assert run_ready([f"-port={port}", "-json"], {}, out) == ExitCode.CRASH
+        assert ready([f"-port={port}", "-json"], {}, out) == ExitCode.CRASH
     assert json.loads(out.getvalue()) == {
         "ok": False,
         "address": f"127.0.0.1:{port}",
@@ -235,5 +239,5 @@ def test_programs_read_json() -> None:
         "error": "",
     }
     out = io.StringIO()
-    assert run_health([f"-port={port}", "-json"], {}, out) == ExitCode.CRASH
+    assert health([f"-port={port}", "-json"], {}, out) == ExitCode.CRASH
     assert "refused" in json.loads(out.getvalue())["error"]

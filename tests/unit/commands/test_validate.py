@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ff_proxy.commands.validate import validate
+from ff_proxy.commands.validate import run
 from ff_proxy.errors import ConfigError, ExitCode, OfflineDataError
 
 FLAG = {
@@ -31,7 +31,7 @@ def write(root: Path, name: str, content: str) -> Path:
 def validated(root: Path) -> tuple[ExitCode | None, str]:
     """Exit code and words."""
     out = io.StringIO()
-    return validate([str(root)], out), out.getvalue()
+    return run([str(root)], {}, out), out.getvalue()
 
 
 def test_a_good_directory_is_counted(tmp_path: Path) -> None:
@@ -72,4 +72,4 @@ def test_a_missing_directory_and_a_missing_word(tmp_path: Path) -> None:
     with pytest.raises(OfflineDataError, match="cannot be read"):
         validated(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="name the directory"):
-        validate([], io.StringIO())
+        run([], {}, io.StringIO())

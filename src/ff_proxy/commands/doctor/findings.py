@@ -2,18 +2,15 @@
 
 import asyncio
 import os
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from ff_proxy.aio.border import described
 from ff_proxy.errors import FfProxyError
-
-T = TypeVar("T")
 
 _LOOK_SECONDS: Final = 0.5
 
@@ -155,30 +152,6 @@ async def _bounded(one: _Running) -> None:
         reporter.problem(
             f"no result within {one.check.seconds:g} seconds", "find out what hangs there, then ask again"
         )
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """What ``work`` returns or raises; nobody waits for it if the caller gives up, as a disk may hang."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-
-    def set_result(deliver: Callable[[], None]) -> None:
-        if not result.done():
-            deliver()
-
-    def run() -> None:
-        try:
-            value = work()
-        except Exception as error:  # noqa: BLE001  (the caller's, who waits for it)
-            failure = error
-            deliver = lambda: result.set_exception(failure)  # noqa: E731
-        else:
-            deliver = lambda: result.set_result(value)  # noqa: E731
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(set_result, deliver)
-
-    threading.Thread(target=run, daemon=True, name="check").start()
-    return await result
 
 
 def _one_line(text: str) -> str:

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
+import httpx2
+
 from ff_proxy.commands.doctor.findings import Check, Reporter
 from ff_proxy.errors import UpstreamError, UpstreamMalformed, UpstreamRefused
 from ff_proxy.model.keys import SdkKey
@@ -110,7 +112,7 @@ def _unreachable(error: UpstreamError, url: str, proxy: str) -> tuple[str, str]:
         )
     if any(isinstance(one, ConnectionRefusedError) for one in behind):
         return str(error), f"nothing listens at {proxy or origin(url)}: check address and port"
-    if any(isinstance(one, TimeoutError) for one in behind) or "no answer in time" in str(error):
+    if any(isinstance(one, TimeoutError | httpx2.TimeoutException) for one in behind):
         return str(error), f"let a firewall pass {proxy or origin(url)}, or set HTTPS_PROXY"
     return str(error), ""
 

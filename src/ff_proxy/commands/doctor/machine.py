@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from ff_proxy.commands.doctor.findings import Reporter, in_thread
+from ff_proxy.aio.daemon_thread import in_daemon_thread
+from ff_proxy.commands.doctor.findings import Reporter
 from ff_proxy.config import checks
 from ff_proxy.config.addresses import HostPort
 from ff_proxy.config.settings import Settings
@@ -46,7 +47,7 @@ async def check_options(settings: Settings, report: Reporter) -> None:
 async def check_trust(environ: Mapping[str, str], report: Reporter) -> None:
     """Whose certificates are believed, and which outbound proxies are used."""
     try:
-        trust = await in_thread(lambda: client_trust(environ))
+        trust = await in_daemon_thread(lambda: client_trust(environ), "check")
     except StartupError as error:
         report.problem(str(error), "name a file or directory of certificates in PEM form, or unset it")
     else:
@@ -84,7 +85,7 @@ async def check_certificate(files: TlsFiles, clock: Clock, report: Reporter) -> 
         else:
             report.ok(f"{text} until {end}")
 
-    await in_thread(poll)
+    await in_daemon_thread(poll, "check")
 
 
 async def check_file_limit(
@@ -136,7 +137,7 @@ async def check_port(
                 f"{where} cannot be listened on: {os.strerror(reason)}", f"choose another {option}"
             )
 
-    await in_thread(poll)
+    await in_daemon_thread(poll, "check")
 
 
 def _busy(host: str | Path | None, port: int) -> int | None:

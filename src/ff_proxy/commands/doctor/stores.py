@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from ff_proxy.aio.daemon_thread import in_daemon_thread
 from ff_proxy.app.process import command_context
-from ff_proxy.commands.doctor.findings import Reporter, in_thread
+from ff_proxy.commands.doctor.findings import Reporter
 from ff_proxy.config.records import RedisStoreOptions
 from ff_proxy.errors import OfflineDataError, StoreMisconfigured, StoreUnavailable
 from ff_proxy.offline.directory import read_directory
@@ -87,7 +88,7 @@ def _reach_advice(options: RedisStoreOptions) -> str:
 
 async def check_data_directory(directory: Path, serving: Callable[[], bool], report: Reporter) -> None:
     """Mode, owner, room, the file, and whether somebody uses it; ``serving`` says whether our proxy runs."""
-    await in_thread(lambda: _data_directory(directory, serving, report))
+    await in_daemon_thread(lambda: _data_directory(directory, serving, report), "check")
 
 
 def _data_directory(directory: Path, serving: Callable[[], bool], report: Reporter) -> None:
@@ -151,7 +152,7 @@ def _lock(path: Path) -> Iterator[bool]:
 
 async def check_offline_directory(directory: Path, report: Reporter) -> None:
     """Whether the directory that offline mode serves can be read."""
-    await in_thread(lambda: _offline_directory(directory, report))
+    await in_daemon_thread(lambda: _offline_directory(directory, report), "check")
 
 
 def _offline_directory(directory: Path, report: Reporter) -> None:
@@ -176,7 +177,7 @@ def _offline_directory(directory: Path, report: Reporter) -> None:
 
 async def check_target_directory(directory: Path, report: Reporter) -> None:
     """Whether generate mode can write its directory."""
-    await in_thread(lambda: _target_directory(directory, report))
+    await in_daemon_thread(lambda: _target_directory(directory, report), "check")
 
 
 def _target_directory(directory: Path, report: Reporter) -> None:

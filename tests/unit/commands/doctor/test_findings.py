@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from ff_proxy.commands.doctor.findings import Check, Outcome, Reporter, in_thread, run_checks
+from ff_proxy.aio.daemon_thread import in_daemon_thread
+from ff_proxy.commands.doctor.findings import Check, Outcome, Reporter, run_checks
 from ff_proxy.errors import StartupError
 from tests.support.doctor import findings_of
 
@@ -74,7 +75,7 @@ async def test_a_thread_that_hangs_is_left_behind() -> None:
     hold = threading.Event()
 
     async def hangs(report: Reporter) -> None:
-        await in_thread(hold.wait)
+        await in_daemon_thread(hold.wait, "check")
         report.ok("never")
 
     try:
@@ -86,9 +87,9 @@ async def test_a_thread_that_hangs_is_left_behind() -> None:
 
 async def test_what_a_thread_raises_is_raised() -> None:
     """And what it returns, returned."""
-    assert await in_thread(lambda: 5) == 5
+    assert await in_daemon_thread(lambda: 5, "check") == 5
     with pytest.raises(ZeroDivisionError):
-        await in_thread(lambda: 1 // 0)
+        await in_daemon_thread(lambda: 1 // 0, "check")
 
 
 async def test_what_the_system_refuses_is_no_fault_of_ours() -> None:

@@ -1,0 +1,153 @@
+"""``ff-proxy sandbox flip``, ``set`` and ``list``: the flags of a running sandbox."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TextIO
+from urllib.parse import quote
+
+import httpx2
+
+from ff_proxy.commands.command_line import read_command, read_options
+from ff_proxy.commands.output import write_json, write_text
+from ff_proxy.config import value_types as kinds
+from ff_proxy.config.declare import option
+from ff_proxy.errors import ConfigError, ExitCode, RequestError, StartupError
+
+_PATIENCE: Final = 10.0
+_ENVIRONMENTS: Final = "/sandbox/environments"
+_FLAG_AND_VALUE: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """The options of ``list``."""
+
+    environment: str = option(kinds.TEXT, "", "Environment, by id or identifier; without it, all of them")
+    url: str = option(kinds.URL, "http://127.0.0.1:7100", "Where the sandbox is")
+    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagOptions(ListOptions):
+    """The options of ``set``."""
+
+    environment: str = option(
+        kinds.TEXT, "", "Environment, by id or identifier; without it, the first that has the flag"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipOptions(FlagOptions):
+    """The options of ``flip``."""
+
+    on: bool = option(kinds.BOOLEAN, False, "Turn the flag on")
+    off: bool = option(kinds.BOOLEAN, False, "Turn the flag off")
+    serve: str = option(kinds.TEXT, "", "Variation to serve by default; turns the flag on as well")
+
+
+def flip(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
+    """Run ``ff-proxy sandbox flip ARGV…``; without ``-on``, ``-off`` and ``-serve`` the state is toggled.
+
+    As the others here: ``None`` if help is asked for. Raises ``ConfigError`` for a command line that cannot
+    be used, ``RequestError`` for what the sandbox refuses, ``StartupError`` if there is no sandbox.
+    """
+    command = read_command(argv, FlipOptions, words=1)
+    if command is None:
+        return None
+    options, words = command
+    if not words:
+        raise ConfigError("which flag? ff-proxy sandbox flip FLAG")
+    if options.on and options.off:
+        raise ConfigError("on, off: only one of them can be meant")
+    state = {"state": "on" if options.on else "off"} if options.on or options.off else {}
+    return _change(options, "/sandbox/flip", {"flag": words[0], "serve": options.serve, **state}, out)
+
+
+def set_value(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
+    """Run ``ff-proxy sandbox set ARGV…``, see ``flip``."""
+    command = read_command(argv, FlagOptions, words=_FLAG_AND_VALUE)
+    if command is None:
+        return None
+    options, words = command
+    if len(words) != _FLAG_AND_VALUE:
+        raise ConfigError("what to be? ff-proxy sandbox set FLAG VARIATION, or on, off or rules")
+    return _change(options, "/sandbox/set", {"flag": words[0], "value": words[1]}, out)
+
+
+def list_flags(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
+    """Run ``ff-proxy sandbox list ARGV…``, see ``flip``."""
+    options = read_options(argv, ListOptions)
+    if options is None:
+        return None
+    environments = (
+        [_ask(options.url, "GET", f"{_ENVIRONMENTS}/{quote(options.environment, safe='')}")]
+        if options.environment
+        else _ask(options.url, "GET", _ENVIRONMENTS)
+    )
+    found = {
+        one["identifier"]: [
+            _described(flag) for flag in _ask(options.url, "GET", f"{_ENVIRONMENTS}/{one['id']}/flags")
+        ]
+        for one in environments
+    }
+    if options.json:
+        write_json(out, {"environments": found})
+    else:
+        for name, flags in found.items():
+            write_text(out, name, *(f"  {line}" for line in _lines(flags)))
+    return ExitCode.OK
+
+
+def _change(options: FlagOptions, path: str, body: Mapping[str, str], out: TextIO) -> ExitCode:
+    changed = _ask(options.url, "POST", path, {"environment": options.environment, **body})
+    if options.json:
+        write_json(out, changed)
+    else:
+        write_text(out, _in_words(changed))
+    return ExitCode.OK
+
+
+def _ask(url: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    """The sandbox's answer; ``RequestError`` if it refuses, ``StartupError`` if there is none at ``url``."""
+    try:
+        # A sandbox is never behind an outbound proxy.
+        with httpx2.Client(trust_env=False, timeout=_PATIENCE) as http:
+            answer = http.request(method, f"{url}{path}", json=body)
+            content = answer.json()
+    except (httpx2.TransportError, ValueError) as error:
+        raise StartupError(
+            f"no sandbox answers at {url}; start one with ff-proxy sandbox, or say -url"
+        ) from error
+    if answer.status_code != httpx2.codes.OK:
+        raise RequestError(answer.status_code, str(content.get("message", content)))
+    return content
+
+
+def _in_words(changed: Mapping[str, Any]) -> str:
+    """What a change of a flag came to."""
+    says = f"{changed['flag']} in {changed['environment']} is {changed['state']}"
+    if changed["state"] == "on" and changed["everyone"]:
+        says += f", and everyone gets {changed['everyone']}"
+    elif changed["state"] == "on":
+        served = changed["serve"] or {}
+        says += f" and serves {served.get('variation') or 'by percentage'} by default"
+    return f"{says} (version {changed['version']})"
+
+
+def _described(flag: Mapping[str, Any]) -> dict[str, Any]:
+    served = flag.get("defaultServe") or {}
+    return {
+        "flag": flag["feature"],
+        "kind": flag.get("kind"),
+        "state": flag.get("state"),
+        "default": served.get("variation"),
+        "variations": [variation["identifier"] for variation in flag.get("variations", ())],
+    }
+
+
+def _lines(flags: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    width = max((len(flag["flag"]) for flag in flags), default=0)
+    for flag in flags:
+        default = flag["default"] or "by percentage"
+        others = ", ".join(flag["variations"])
+        yield f"{flag['flag']:{width}}  {flag['state']:3}  {flag['kind']}: {default} (of {others})"
