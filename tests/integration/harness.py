@@ -146,7 +146,7 @@ class Proxy:
         process = self._process
         assert process is not None
         end = time.monotonic() + READY_WITHIN
-        async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
+        async with httpx2.AsyncClient(trust_env=False, timeout=5.0, verify=False) as http:
             while time.monotonic() < end and process.returncode is None:
                 with contextlib.suppress(httpx2.TransportError):
                     if (await http.get(f"{self.url}/health/ready")).status_code == httpx2.codes.OK:

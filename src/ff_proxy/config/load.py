@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ff_proxy.config import checks
-from ff_proxy.config.declare import Mode, build
-from ff_proxy.config.records import ROLES, RoleOptions, declared
+from ff_proxy.config.declare import Mode, build, options_of
+from ff_proxy.config.records import ROLES, ModeOptions, RoleOptions, declared
 from ff_proxy.config.settings import Inputs, Setting, Settings, read_settings, resolve_settings
 from ff_proxy.config.sources import ReadFile
 from ff_proxy.errors import ConfigError
@@ -32,6 +32,7 @@ class Reloaded:
     """The options after a reload.
 
     ``changed`` are the flags of changed options that take effect now, ``restart`` those that need a restart.
+    Options that have no use in this mode are neither.
     """
 
     loaded: Loaded
@@ -73,10 +74,11 @@ def reload(loaded: Loaded) -> Reloaded:
     """
     reread = checked(resolve_settings(loaded.inputs))
     old = {setting.option.flag: setting.value for setting in loaded.report}
+    used = {option.flag for option in options_of(ModeOptions, type(reread.options))}
     changed = [
         setting.option
         for setting in reread.report
-        if setting.value != old[setting.option.flag] and not setting.option.ignored
+        if setting.value != old[setting.option.flag] and setting.option.flag in used
     ]
     return Reloaded(
         reread,
