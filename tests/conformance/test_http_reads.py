@@ -289,8 +289,12 @@ async def test_large_bodies_are_compressed_for_those_who_take_it() -> None:
 async def test_an_id_is_echoed_and_none_is_made_up(site: Site) -> None:
     """Only one that may stand in a header."""
     path = f"{ENV}/feature-configs"
-    assert (await get(site, path, X_Request_ID="abc-123")).field("x-request-id") == "abc-123"
-    assert (await get(site, path, X_Request_ID="x" * 300)).field("x-request-id") is None
+    plain = (await get(site, path)).undated
+    for sent, echoed in [("abc-123", "abc-123"), ("x" * 300, None), ("", None), ("other", "other")] * 2:
+        got = await get(site, path, X_Request_ID=sent)
+        assert got.field("x-request-id") == echoed
+        line = f"X-Request-Id: {echoed}\r\n".encode() if echoed else b""
+        assert got.undated.replace(line, b"") == plain
     assert (await get(site, f"{path}/none", X_Request_ID="abc")).field("x-request-id") == "abc"
 
 

@@ -8,13 +8,15 @@ from typing import Final, cast, final
 from ff_proxy.errors import RequestError
 from ff_proxy.http.dispatcher import Exchange, too_slow
 from ff_proxy.http.handler import Cacheable, Handover, Outcome
-from ff_proxy.http.incoming import END, Incoming
+from ff_proxy.http.incoming import Incoming
 from ff_proxy.http.lingering import Lingering
+from ff_proxy.http.negotiate import request_id
 from ff_proxy.http.outgoing import Outgoing
 from ff_proxy.http.parser import Head
 from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, problem
 from ff_proxy.http.response_cache import Entry
 from ff_proxy.http.server_state import Admission, ServerState
+from ff_proxy.http.whole_heads import END, LONGEST
 
 # Bytes that a client may send ahead while it is not their turn; then nothing more is read.
 _AHEAD: Final = 64 * 1024
@@ -40,9 +42,9 @@ class Connection(asyncio.Protocol):
 
     # fmt: off
     __slots__ = (
-        "_active", "_admission", "_ended", "_exchange", "_find", "_finished", "_free", "_incoming",
-        "_outgoing", "_peer", "_reading", "_response_by_bytes", "_scheduled", "_seen", "_since", "_spared",
-        "_state", "_task", "_transport", "_write", "logs",
+        "_active", "_admission", "_ended", "_exchange", "_find", "_finished", "_found_again", "_free",
+        "_incoming", "_outgoing", "_peer", "_read_head", "_reading", "_response_by_bytes", "_scheduled",
+        "_seen", "_since", "_spared", "_state", "_task", "_transport", "_write", "logs",
     )
     # fmt: on
 
@@ -53,6 +55,8 @@ class Connection(asyncio.Protocol):
         self._spared: Final = admission.spared
         self._response_by_bytes: Final = state.dispatcher.response_by_bytes
         self._find: Final = state.dispatcher.find
+        self._found_again: Final = state.dispatcher.cache.found_again
+        self._read_head: Final = state.read_head
         self._incoming: Final = Incoming(state)
         self.logs: bool
         self._outgoing: Outgoing
@@ -132,8 +136,8 @@ class Connection(asyncio.Protocol):
                 if entry.response.apart:
                     self._outgoing.body(entry.response)
                 return
-            if data.find(END) == len(data) - len(END):
-                self._answer_whole(data)
+            if len(data) <= LONGEST and data.endswith(END) and (head := self._read_head(data)) is not None:
+                self._answer_whole(data, head)
                 return
         if self._ended:
             return
@@ -149,22 +153,20 @@ class Connection(asyncio.Protocol):
 
     # --- from bytes to requests
 
-    def _answer_whole(self, data: bytes) -> None:
-        """Answer what looks like a request without a body, and no more than that."""
-        state = self._state
-        self._since = state.second
-        parsed = state.parse_head(data)
-        if not isinstance(parsed, Head):
-            self._incoming.adopt(parsed)
-            self._advance()
-            return
-        if (entry := self._find(parsed)) is not None and b"x-request-id" not in parsed.fields:
-            self._repeat(entry, data, parsed)
-            state.dispatcher.cache.found_again(data, entry)
-            return
-        self._answer(parsed)
-        if not self._ended:
-            self._settle(again=False)
+    def _answer_whole(self, data: bytes, head: Head) -> None:
+        """Answer the request that ``data`` is, without a body."""
+        self._since = self._state.second
+        entry = self._find(head)
+        sent = head.fields.get(b"x-request-id")
+        if entry is not None and sent is None:
+            self._repeat(entry, data, head)
+            self._found_again(data, entry)
+        elif entry is not None and sent is not None and not self.logs:
+            self._outgoing.repeat(entry, self._state.date, request_id(sent))
+        else:
+            self._answer(head)
+            if not self._ended:
+                self._settle(again=False)
 
     def _advance(self) -> None:
         """Go on as far as one turn allows."""
@@ -200,16 +202,14 @@ class Connection(asyncio.Protocol):
         if not self.logs:
             self._outgoing.repeat(entry, self._state.date)
             return
-        observer = self._state.dispatcher.observer
-        known = observer.known(data)
+        dispatcher = self._state.dispatcher
         began = perf_counter()
         self._outgoing.repeat(entry, self._state.date)
         seconds = perf_counter() - began
-        if known is not None:
-            observer.repeated(known, self._peer, seconds)
-            return
-        if isinstance(parsed := head or self._state.parse_head(data), Head):
-            self._state.dispatcher.note_repeated(data, parsed, entry.response.status, self._peer, seconds)
+        if (known := dispatcher.observer.known(data)) is not None:
+            dispatcher.observer.repeated(known, self._peer, seconds)
+        elif (head := head or self._read_head(data)) is not None:
+            dispatcher.note_repeated(data, head, entry.response.status, self._peer, seconds)
 
     def _schedule(self) -> None:
         if not self._scheduled:

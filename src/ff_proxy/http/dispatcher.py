@@ -23,6 +23,7 @@ from ff_proxy.http.response import (
     RETRY_SOON,
     UNAVAILABLE,
     Response,
+    echoing,
     field_lines,
     problem,
     refused,
@@ -156,7 +157,7 @@ class Dispatcher:
         # By what fields the responses to a target are found again, if there are any.
         self._keyed: Final[BoundedMap[bytes, tuple[bytes, ...]]] = BoundedMap(budget // 2, dropped=dropped)
         self._names_of: Final = self._keyed.recall
-        self._find: Final = cache.find
+        self._by_key: Final = cache.by_key
         self.response_by_bytes: Final = cache.by_bytes
         self._vary: Final = {
             route.template: b"Vary: %b\r\n" % route.vary for route in routes.all if route.vary
@@ -194,7 +195,11 @@ class Dispatcher:
         names = self._names_of(head.target)
         if names is None or head.method != "GET" or head.body is not None:
             return None
-        return self._find((head.target, *map(head.fields.get, names)))
+        entry = self._by_key((head.target, *map(head.fields.get, names)))
+        # What Entry.good says, without the call.
+        if entry is not None and entry.lease.current and (entry.check is None or entry.check()):
+            return entry
+        return None
 
     def _remember(self, path: bytes, match: Match) -> None:
         if len(path) <= _LONGEST_PATH:
@@ -291,7 +296,7 @@ class Dispatcher:
     def marked(tail: bytes, echoed: bytes | None, *, close: bool) -> bytes:
         """``tail`` with an id, and the end of the connection."""
         if echoed is not None:
-            tail = b"%bX-Request-Id: %b\r\n\r\n" % (tail[:-2], echoed)
+            tail = echoing(tail, echoed)
         return tail[:-2] + _CLOSE if close else tail
 
     # --- telling

@@ -8,9 +8,7 @@ from ff_proxy.http.body_reader import ArrivingBody
 from ff_proxy.http.buffer_budget import Hold
 from ff_proxy.http.parser import Head, RequestParser
 from ff_proxy.http.server_state import ServerState
-
-END: Final = b"\r\n\r\n"
-"""What a head ends with."""
+from ff_proxy.http.whole_heads import END
 
 _LINE_END: Final = b"\r\n"
 _UNCOUNTED: Final = 16 * 1024
@@ -74,11 +72,6 @@ class Incoming:
         except RequestError as refusal:
             self.refusal = refusal
         self._rest = b"" if parser.between else (self._rest + data)[-len(END) + 1 :]
-
-    def adopt(self, parser: RequestParser) -> None:
-        """Go on with ``parser``, which somebody else has fed; nothing has come yet but that."""
-        self._parser = parser
-        self.refusal = parser.refusal
 
     def cut_head(self) -> bytes | None:
         """Take out the rest of the present head, or what there is of it if that is worth a look."""

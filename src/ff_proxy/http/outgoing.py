@@ -72,7 +72,7 @@ class Outgoing:
         if response.apart and not bare:
             self.body(response)
 
-    def repeat(self, entry: Entry, date: bytes) -> None:
+    def repeat(self, entry: Entry, date: bytes, request_id: bytes | None = None) -> None:
         """Write what was remembered; the first of each second is timed, for all that follow."""
         entry.tally.count += 1
         timed = entry.date is not date
@@ -80,7 +80,7 @@ class Outgoing:
         if timed:
             began = perf_counter()
             entry.redate(date)
-        self.write(entry.wire)
+        self.write(entry.wire if request_id is None else entry.echoing(request_id))
         if entry.response.apart:
             self.body(entry.response)
         if timed:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, NoReturn, final
 
+import msgspec
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from ff_proxy.errors import RequestError
@@ -10,42 +11,31 @@ from ff_proxy.http.body_reader import ArrivingBody
 
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
-_BLANKS: Final = b" \t"
+BLANKS: Final = b" \t"
+"""What may stand around a value."""
+
 _DIGITS: Final = 18
 _TOO_LARGE: Final = "the request's header fields are too large"
 
 
-@final
-class Head:
+class Head(msgspec.Struct, eq=False):
     """A request line and its fields.
 
     Attributes:
         method: such as ``GET``.
         target: as it was sent.
         fields: by lower-case name; repeated ones are joined by ``, ``.
+        body: ``None`` if none was announced.
         old: it is HTTP/1.0.
         close: the connection is to end with the response.
-        body: ``None`` if none was announced.
     """
 
-    __slots__ = ("body", "close", "fields", "method", "old", "target")
-
-    def __init__(
-        self,
-        method: str,
-        target: bytes,
-        fields: dict[bytes, bytes],
-        body: ArrivingBody | None,
-        *,
-        old: bool,
-        close: bool,
-    ) -> None:
-        self.method: Final = method
-        self.target: Final = target
-        self.fields: Final = fields
-        self.body: Final = body
-        self.old: Final = old
-        self.close: Final = close
+    method: str
+    target: bytes
+    fields: dict[bytes, bytes]
+    body: ArrivingBody | None = None
+    old: bool = False
+    close: bool = False
 
     @property
     def whole(self) -> bool:
@@ -58,7 +48,7 @@ def _joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     fields: dict[bytes, bytes] = {}
     for name, value in pairs:
         held = fields.get(name.lower())
-        stripped = value.strip(_BLANKS)
+        stripped = value.strip(BLANKS)
         fields[name.lower()] = stripped if held is None else held + b", " + stripped
     return fields
 
@@ -183,7 +173,7 @@ class RequestParser:
         parser = self._parser
         method = parser.get_method().decode()
         # llhttp leaves blanks that follow a value to the reader.
-        fields = {name.lower(): value.strip(_BLANKS) for name, value in self._fields}
+        fields = {name.lower(): value.strip(BLANKS) for name, value in self._fields}
         if len(fields) != len(self._fields):
             fields = _joined(self._fields)
         # What keeps a connection alive without a word is HTTP/1.1.

@@ -82,6 +82,11 @@ def field_lines(fields: Fields) -> bytes:
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
+def echoing(tail: bytes, request_id: bytes) -> bytes:
+    """The common fields' lines, with the empty line, and the request's id among them."""
+    return b"%bX-Request-Id: %b\r\n\r\n" % (tail[:-2], request_id)
+
+
 def json_response(status: int, body: bytes, *fields: tuple[bytes, bytes]) -> Response:
     """JSON that nobody may keep."""
     return Response(status, (JSON, (b"Content-Length", b"%d" % len(body)), NO_STORE, *fields), body)

@@ -6,7 +6,7 @@ from typing import Final, final
 from ff_proxy.bounded import ENTRY_OVERHEAD, BoundedMap
 from ff_proxy.http.handler import Cacheable, Lease
 from ff_proxy.http.observer import Tally
-from ff_proxy.http.response import Response
+from ff_proxy.http.response import Response, echoing
 
 Key = tuple[bytes | None, ...]
 """A request's target, and the values of the header fields that its route declares."""
@@ -52,6 +52,11 @@ class Entry:
         self.date = date
         self.wire = self.response.wire(date, self.tail)
 
+    def echoing(self, request_id: bytes) -> bytes:
+        """``wire`` with the id of a request."""
+        head = self.response.head(self.date, echoing(self.tail, request_id))
+        return head if self.response.apart else head + self.response.body
+
 
 @final
 class ResponseCache:
@@ -63,6 +68,7 @@ class ResponseCache:
 
     Attributes:
         by_bytes: an entry by a request's exact bytes; whether it is ``good`` is the caller's to ask.
+        by_key: likewise by what the answer depends on.
     """
 
     def __init__(self, budget: int, dropped: Callable[[int], object] = lambda _: None) -> None:
@@ -72,12 +78,7 @@ class ResponseCache:
         self._keyed: Final[BoundedMap[Key, Entry]] = BoundedMap(budget // 2, _keyed_cost, dropped)
         self._leases: Final[set[Lease]] = set()
         self.by_bytes: Final[Callable[[bytes], Entry | None]] = self._exact.recall
-        self._by_key: Final = self._keyed.recall
-
-    def find(self, key: Key) -> Entry | None:
-        """The good entry for ``key``."""
-        entry = self._by_key(key)
-        return entry if entry is not None and entry.good else None
+        self.by_key: Final[Callable[[Key], Entry | None]] = self._keyed.recall
 
     def put(self, key: Key, cacheable: Cacheable, tail: bytes, tally: Tally) -> None:
         """Keep a response; ``tail`` is what it is sent with, ``tally`` counts it."""

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, Final, Protocol, TypeVar, final
 
-from ff_proxy.errors import RequestError
 from ff_proxy.http.buffer_budget import BufferBudget
 from ff_proxy.http.client_address import ClientAddresses
 from ff_proxy.http.dispatcher import Dispatcher
 from ff_proxy.http.limits import Limits
-from ff_proxy.http.parser import Head, RequestParser
+from ff_proxy.http.parser import RequestParser
 from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE, Response, empty_response
 from ff_proxy.http.turns import Turns
+from ff_proxy.http.whole_heads import WholeHeads
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 
@@ -109,6 +109,7 @@ class ServerState:
         connections: those whose requests are answered.
         tasks: handlers that wait.
         turns: share the event loop among connections.
+        read_head: see ``WholeHeads``.
         crowded: what a connection too many is told.
     """
 
@@ -130,6 +131,7 @@ class ServerState:
         self.connections: Final[set[OpenConnection]] = set()
         self.tasks: Final[set[asyncio.Future[Any]]] = set()
         self.turns: Final = Turns()
+        self.read_head: Final = WholeHeads().read
         self.second = 0
         self.draining = False
         self.closing = False
@@ -138,7 +140,6 @@ class ServerState:
         self._once = telemetry.once("http")
         self._refused = telemetry.metrics.refused_connections
         self._parsers: Final[list[RequestParser]] = []
-        self._parser = self.take_parser()
         self._peers: Final[Counter[str]] = Counter()
         self._spared: Final[dict[Admission, Evictable]] = {}
         self.admitted = 0
@@ -211,19 +212,6 @@ class ServerState:
         if self._parsers:
             return self._parsers.pop()
         return RequestParser(self.limits.head_fields, self.limits.head_bytes)
-
-    def parse_head(self, data: bytes) -> Head | RequestParser:
-        """``data`` parsed, which looks like a whole head: the head, or the parser if it was anything else."""
-        parser = self._parser
-        try:
-            parser.feed(data)
-        except RequestError:
-            pass
-        else:
-            if parser.between and len(parser.heads) == 1 and not parser.last:
-                return parser.heads.pop()
-        self._parser = self.take_parser()
-        return parser
 
     def give_parser(self, parser: RequestParser) -> None:
         """A connection needs its parser no more, which is ``between`` requests."""
