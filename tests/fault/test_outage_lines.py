@@ -101,6 +101,9 @@ class Leading:
     async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         raise AssertionError(environment, key)
 
+    async def leave(self, environment: EnvironmentId) -> None:
+        raise AssertionError(environment)
+
     def leads(self, environment: EnvironmentId) -> bool:
         raise AssertionError(environment)
 

@@ -4,7 +4,7 @@ from typing import Final, Protocol, final
 
 import msgspec
 
-from ff_proxy.api.tokens import Tokens
+from ff_proxy.api.tokens import GivenUp, Tokens
 from ff_proxy.errors import RequestError
 from ff_proxy.http.headers import Headers
 from ff_proxy.http.response import BAD_GATEWAY, FORBIDDEN, RETRY_SOON, UNAUTHORIZED, UNAVAILABLE
@@ -16,6 +16,7 @@ from ff_proxy.wire.sdk import TokenClaims
 _BEARER: Final = b"bearer"
 UNDECIDED: Final = "whether the token is good is not known yet"
 _NOT_LOADED: Final = "the environment is not loaded yet"
+_NOT_CONFIGURED: Final = "the environment of this token is not configured here any more"
 
 
 class Outdated(RequestError):  # noqa: N818  (reads as what it says of the snapshot)
@@ -60,11 +61,17 @@ class Access(Protocol):
 
 @final
 class TokenAccess:
-    """The rule: a bearer token of this fleet."""
+    """The rule: a bearer token of this fleet.
 
-    def __init__(self, tokens: Tokens, snapshots: SnapshotRegistry) -> None:
+    ``given_up`` says of an environment that is not loaded whether it will not be.
+    """
+
+    def __init__(
+        self, tokens: Tokens, snapshots: SnapshotRegistry, given_up: GivenUp = lambda _: False
+    ) -> None:
         self._tokens = tokens
         self._snapshots = snapshots
+        self._given_up = given_up
 
     def read(self, headers: Headers, environment: EnvironmentId, *, unverified: int) -> Snapshot:
         """See ``Access``."""
@@ -110,11 +117,16 @@ class TokenAccess:
         if not token:
             raise RequestError(UNAUTHORIZED, "a bearer token is missing")
         claims = self._tokens.verify(token)
+        if claims is not None and self._is_given_up(claims.environment):
+            raise RequestError(FORBIDDEN, _NOT_CONFIGURED)
         if claims is None:
             if self._tokens.undecided(token):
                 raise RequestError(undecided, UNDECIDED, retry_after=RETRY_SOON)
             raise RequestError(unverified, "the token is not valid here")
         return claims
+
+    def _is_given_up(self, environment: EnvironmentId) -> bool:
+        return self._snapshots.get(environment) is None and self._given_up(environment)
 
 
 @final

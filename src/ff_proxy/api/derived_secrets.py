@@ -48,7 +48,7 @@ class SecretsFromServerKeys:
     key counts only where the environment has it.
 
     Args:
-        keys: the configured server keys.
+        keys: the configured server keys, of which only these sign.
         keys_of: says which keys an environment has.
         used: is told what is signed with.
     """
@@ -60,14 +60,17 @@ class SecretsFromServerKeys:
         used: Callable[[EnvironmentId, Secret], object] = lambda _, __: None,
     ) -> None:
         self._material: Final[dict[SdkKeyHash, str]] = {}
-        self.add(keys)
+        self._configured: frozenset[SdkKeyHash] = frozenset()
+        self.configure(keys)
         self._keys_of = keys_of
         self._used = used
         self._made: dict[tuple[EnvironmentId, SdkKeyHash], Secret] = {}
 
-    def add(self, keys: Iterable[SdkKey]) -> None:
-        """These keys are configured as well; what others have signed stays good."""
-        self._material.update((key.hash, key.reveal()) for key in keys)
+    def configure(self, keys: Iterable[SdkKey]) -> None:
+        """These keys and no others are configured; what former ones have signed stays good meanwhile."""
+        given = {key.hash: key.reveal() for key in keys}
+        self._material.update(given)
+        self._configured = frozenset(given)
 
     def signing(self, environment: EnvironmentId) -> Secret | None:
         """See ``DerivedSecrets``: equal on all members with the same keys."""
@@ -78,9 +81,12 @@ class SecretsFromServerKeys:
         return found[0]
 
     def good(self, environment: EnvironmentId) -> list[Secret]:
-        """See ``DerivedSecrets``; none while the environment is not loaded."""
-        held = self._keys_of(environment) or ()
-        return [self._secret(environment, key) for key in sorted(self._material.keys() & set(held))]
+        """See ``DerivedSecrets``; configured keys first, and none while the environment is not loaded."""
+        held = self._material.keys() & set(self._keys_of(environment) or ())
+        return [
+            self._secret(environment, key)
+            for key in (*sorted(held & self._configured), *sorted(held - self._configured))
+        ]
 
     def known(self, environment: EnvironmentId) -> bool:
         """See ``DerivedSecrets``."""

@@ -159,6 +159,7 @@ class Dependencies:
         freshness: says whether snapshots are as new as the store.
         readiness: how far the process has come.
         environments: which environments ``/health`` lists.
+        given_up: whether an environment that is not loaded will not be, since no configured key is of it.
         signing: which secrets sign tokens.
     """
 
@@ -171,4 +172,5 @@ class Dependencies:
     freshness: Freshness
     readiness: Callable[[], Readiness]
     environments: Callable[[], Collection[EnvironmentId]]
+    given_up: Callable[[EnvironmentId], bool]
     signing: Signing

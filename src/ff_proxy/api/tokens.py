@@ -20,6 +20,9 @@ from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, Secret
 from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.wire.sdk import TokenClaims, read_claims, write_claims
 
+GivenUp = Callable[[EnvironmentId], bool]
+"""Whether an environment that is not loaded will not be, since no configured key is of it."""
+
 AWAITED: Final = "the secret that signs tokens is not read from the store yet"
 
 _ALGORITHM: Final = "HS256"
@@ -57,6 +60,7 @@ class Tokens:
         bound: the same, each good for one environment only.
         derived: secrets of single environments, which sign while ``secret`` is not known and are always good.
         awaiting: ``adopt`` is still to be called.
+        given_up: says of an environment that is not loaded whether it will not be.
         budget: bytes of tokens that are remembered.
         dropped: told how many were forgotten for room.
         serials: what makes each token another one; no two processes should have them alike.
@@ -73,6 +77,7 @@ class Tokens:
         bound: Callable[[EnvironmentId], Collection[Secret]] = lambda _: (),
         derived: DerivedSecrets | None = None,
         awaiting: bool = False,
+        given_up: GivenUp = lambda _: False,
         budget: int = LEAST_SHARES.tokens,
         dropped: Callable[[int], object] = lambda _: None,
         serials: Iterator[int] | None = None,
@@ -83,6 +88,7 @@ class Tokens:
         self._bound = bound
         self._derived = derived
         self._awaiting = awaiting
+        self._given_up = given_up
         self._clock = clock
         self._keyless = keyless
         self._serials = count() if serials is None else serials
@@ -140,7 +146,9 @@ class Tokens:
         if self._derived is None or len(token) > _LONGEST:
             return False
         environment = _claimed_environment(token.rpartition(b".")[0])
-        return environment is not None and not self._derived.known(environment)
+        if environment is None or self._derived.known(environment):
+            return False
+        return not self._given_up(environment)
 
     def _read(self, token: bytes) -> TokenClaims | None:
         secret = self._signed_with(token)

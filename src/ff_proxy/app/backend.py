@@ -83,6 +83,7 @@ class Source:
         readiness: how far it and the store have come.
         environments: which environments ``/health`` lists.
         key_checker: decides about keys that no snapshot has.
+        settled: whether no others than ``environments`` can come to be served; by default that is not known.
         first_steps: to be taken before a worker serves SDKs.
         expected: what workers are to load before they are ready; used by a sync process only.
         standalone: what a store that others share does not have yet; used by a sync process only.
@@ -94,6 +95,7 @@ class Source:
     readiness: Callable[[], Readiness]
     environments: Callable[[], Collection[EnvironmentId]]
     key_checker: KeyChecker
+    settled: Callable[[], bool] = bool
     first_steps: Sequence[Step] = ()
     expected: Callable[[], AbstractSet[EnvironmentId]] = frozenset
     standalone: Callable[[], AbstractSet[EnvironmentId]] = frozenset

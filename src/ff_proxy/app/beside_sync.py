@@ -43,6 +43,7 @@ def sync_source(
         services=[state],
         readiness=state.readiness,
         environments=state.environments,
+        settled=state.settled,
         key_checker=store,
         first_steps=[state.poll],
     )

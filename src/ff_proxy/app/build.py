@@ -35,6 +35,7 @@ from ff_proxy.app.start_lines import ReadyLine
 from ff_proxy.app.tls import tls_changes_elsewhere
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions
 from ff_proxy.errors import StoreError
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.snapshots.registry import SnapshotRegistry
@@ -121,6 +122,10 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     if backend.loaded:
         await snapshots.resync()
     source = backend.follow(snapshots)
+
+    def given_up(environment: EnvironmentId) -> bool:
+        return source.settled() and environment not in source.environments()
+
     ingest = make_ingest(role.options, store, context)
     dependencies = Dependencies(
         snapshots=snapshots,
@@ -132,6 +137,7 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
         freshness=backend.freshness(snapshots),
         readiness=source.readiness,
         environments=source.environments,
+        given_up=given_up,
         signing=make_signing(role.options, store.secrets, backend.secrets, snapshots, context),
     )
     place = None if isinstance(role, Single) else role.slot

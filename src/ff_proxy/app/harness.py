@@ -1,7 +1,7 @@
 """The backend of online mode: a store that is kept in step with Harness."""
 
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,18 +11,17 @@ from ff_proxy.app.backend import Backend, Facets, Source
 from ff_proxy.app.ingest import make_forwarding
 from ff_proxy.app.member import Member, open_sole_member
 from ff_proxy.app.observability import make_trust
-from ff_proxy.app.options_reload import KEY_FLAGS, Apply, key_changes
+from ff_proxy.app.options_reload import KEY_FLAGS, key_changes
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.shared_runtime import SharedRuntime
 from ff_proxy.config.records import (
     OnlineOptions,
     RedisStoreOptions,
-    RoleOptions,
     StoreOptions,
     UpstreamOptions,
 )
 from ff_proxy.ipc import CountedTargets
-from ff_proxy.model.keys import SdkKey
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.protocol import StoreFacets
 from ff_proxy.upstream.admin import AdminApi
@@ -116,18 +115,6 @@ async def open_harness(
     )
 
 
-def _key_changes(upstream: Upstream, present: Collection[SdkKey]) -> Apply:
-    """Have ``upstream`` follow the environments of new keys; a key that is gone counts until a restart."""
-    add = key_changes(upstream.add_keys)
-
-    def apply(changed: RoleOptions) -> Collection[str]:
-        add(changed)
-        kept = isinstance(changed, OnlineOptions) and set(changed.upstream.api_keys) >= set(present)
-        return () if kept else KEY_FLAGS
-
-    return apply
-
-
 def _source(
     options: OnlineOptions,
     member: Member,
@@ -156,13 +143,18 @@ def _source(
         served=lambda environment: environment in loaded.names,
     )
     if context.reload is not None:
-        context.reload.add(KEY_FLAGS, _key_changes(upstream, options.upstream.api_keys))
+        context.reload.add(KEY_FLAGS, key_changes(upstream.configure))
+
+    def sends(environment: EnvironmentId) -> bool:
+        return member.leads(environment) and not upstream.given_up(environment)
+
     forwarding = make_forwarding(
         options,
         store,
         SaasUsageSink(apis.client, directory),
         SaasRegistrationSink(apis.client, directory),
-        member.leads,
+        sends,
+        upstream.given_up,
         context,
     )
     return Source(
@@ -170,6 +162,7 @@ def _source(
         phases=forwarding.phases,
         readiness=lambda: member.readiness(upstream),
         environments=upstream.environments,
+        settled=upstream.settled,
         key_checker=KeyChecker(
             apis.client, upstream.accept, clock=context.clock, telemetry=context.telemetry
         ),

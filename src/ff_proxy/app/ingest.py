@@ -72,10 +72,14 @@ def make_forwarding(
     store: StoreFacets,
     usage: UsageSink,
     registrations: RegistrationSink,
-    leads: Callable[[EnvironmentId], bool],
+    sends: Callable[[EnvironmentId], bool],
+    given_up: Callable[[EnvironmentId], bool],
     context: ProcessContext,
 ) -> Forwarding:
-    """Both from the store to Harness, as the options say; ``leads`` says whose usage is sent here."""
+    """Both from the store to Harness, as the options say.
+
+    ``sends`` says whose usage is sent here, ``given_up`` whose targets cannot be sent any more.
+    """
     clock, random, telemetry = context.clock, context.random, context.telemetry
     services: list[Service] = []
     phases: list[Phase] = []
@@ -89,11 +93,15 @@ def make_forwarding(
             clock,
             random,
             telemetry,
-            owns=leads,
+            owns=sends,
             accepted=sent.add,
         )
         services.append(forwarder)
         phases.append(Phase("usage", options.serving.shutdown.deadline, forwarder.flush))
     if options.upstream.forward_targets:
-        services.append(RegistrationForwarder(store.registrations, registrations, clock, random, telemetry))
+        services.append(
+            RegistrationForwarder(
+                store.registrations, registrations, clock, random, telemetry, given_up=given_up
+            )
+        )
     return Forwarding(services, phases, sent)

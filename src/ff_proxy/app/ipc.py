@@ -31,6 +31,7 @@ def make_ipc_server(
             frozenset(source.environments()),
             frozenset(source.expected()),
             frozenset(source.standalone()),
+            source.settled(),
         )
 
     services = WorkerServices(

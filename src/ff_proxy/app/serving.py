@@ -113,13 +113,17 @@ def make_serving(
         bound=signing.bound,
         derived=signing.derived,
         awaiting=signing.secret is not None,
+        given_up=needs.given_up,
         account=options.tokens.account,
         serials=count(context.random.getrandbits(_SERIAL_BITS)),
         budget=shares.tokens,
         dropped=telemetry.dropped("tokens"),
     )
     auth_gate = AuthGate(
-        tokens, signing.secret, TokenAccess(tokens, snapshots), at_once=signing.derived is not None
+        tokens,
+        signing.secret,
+        TokenAccess(tokens, snapshots, needs.given_up),
+        at_once=signing.derived is not None,
     )
     access: Access = OpenAccess(snapshots) if options.tokens.bypass else auth_gate
     lists = ListReads(shares.events, telemetry.dropped("list reads"))

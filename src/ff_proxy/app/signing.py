@@ -99,7 +99,7 @@ def _derived(
     if isinstance(options, OnlineOptions):
         derived = SecretsFromServerKeys(options.upstream.api_keys, keys_of, shared.used)
         if reload is not None:
-            reload.add(KEY_FLAGS, key_changes(derived.add))
+            reload.add(KEY_FLAGS, key_changes(derived.configure))
         return derived
     if isinstance(options, OfflineOptions) and isinstance(options.store, _PASSING | RedisStoreOptions):
         return SecretsFromKeyHashes(keys_of)

@@ -123,14 +123,15 @@ Request = (
 class State(msgspec.Struct, frozen=True):
     """The state of the sync process; ``held`` are the environments that its store has.
 
-    ``environments`` are listed by ``/health``; ``standalone`` are in its memory until the shared store
-    answers.
+    ``environments`` are listed by ``/health``, and are all that can be served if ``settled``; ``standalone``
+    are in its memory until the shared store answers.
     """
 
     readiness: Readiness
     environments: frozenset[EnvironmentId]
     held: frozenset[EnvironmentId]
     standalone: frozenset[EnvironmentId] = frozenset()
+    settled: bool = False
 
 
 class EnvironmentDelta(msgspec.Struct, frozen=True):

@@ -87,5 +87,9 @@ class SyncState:
         """The environments that ``/health`` lists."""
         return self._last_state.environments if self._last_state is not None else frozenset()
 
+    def settled(self) -> bool:
+        """Whether no others than ``environments`` can come to be served."""
+        return self._last_state is not None and self._last_state.settled
+
     def _missing(self, held: AbstractSet[EnvironmentId]) -> list[EnvironmentId]:
         return sorted(held - self._loaded.names)

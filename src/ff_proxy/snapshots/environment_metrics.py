@@ -11,6 +11,7 @@ from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.store.protocol import StatusReader
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.metrics import forget
 
 _LOOK_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 2.0
@@ -65,17 +66,19 @@ class EnvironmentMetrics:
             held = self._snapshots.all()
             ages = {name: status.data_age(now) for name, status in statuses.items() if name in held}
         for name in self._ages.keys() - ages.keys():
-            self._metrics.data_age.labels(name).set(0)
+            forget(self._metrics.data_age, name)
         for name, age in ages.items():
             self._metrics.data_age.labels(name).set(age)
         self._ages = ages
 
     def _show(self, environment: EnvironmentId, snapshot: Snapshot | None) -> None:
         metrics = self._metrics
-        sizes = (0, 0, 0, 0)
-        if snapshot is not None:
-            flags, segments = (len(snapshot.items(domain)) for domain in (Domain.FLAG, Domain.SEGMENT))
-            sizes = flags, segments, len(snapshot.keys), snapshot.revision.counter
         each = (metrics.flags, metrics.segments, metrics.keys, metrics.revision)
+        if snapshot is None:
+            for metric in each:
+                forget(metric, environment)
+            return
+        flags, segments = (len(snapshot.items(domain)) for domain in (Domain.FLAG, Domain.SEGMENT))
+        sizes = flags, segments, len(snapshot.keys), snapshot.revision.counter
         for metric, size in zip(each, sizes, strict=True):
             metric.labels(environment).set(size)

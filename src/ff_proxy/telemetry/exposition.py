@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import Metric
-from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from ff_proxy.telemetry.go_names import GO_COUNTERS, PUBLISHED, published_as
@@ -21,10 +20,10 @@ _TOTAL: Final = "_total"
 _ESCAPES: Final = {"\\": r"\\", "\n": r"\n", '"': r"\""}
 
 
-def exposition(collector: Collector, *, replica: bool = False) -> bytes:
-    """Render ``collector``; a ``replica`` uses other names for what it sends to SDKs."""
+def exposition(families: Iterable[Metric], *, replica: bool = False) -> bytes:
+    """Render ``families``; a ``replica`` uses other names for what it sends to SDKs."""
     lines: list[str] = []
-    for family in collector.collect():
+    for family in families:
         lines += _family(family)
         if family.name == PUBLISHED:
             lines += _family(published_as(family, replica=replica))

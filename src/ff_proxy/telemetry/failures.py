@@ -44,6 +44,11 @@ class Failures:
         if self._failing.pop((service, subject), None) is not None:
             self._log.info("service works again", service=service, **_about(subject))
 
+    def withdraw(self, subject: str) -> None:
+        """Forget the failures for ``subject``, which is no longer worked on."""
+        for failing in [failing for failing in self._failing if failing[1] == subject]:
+            del self._failing[failing]
+
     def reasons(self) -> tuple[str, ...]:
         """The current failures, for people."""
         return tuple(

@@ -33,6 +33,6 @@ class HarnessTroubles:
         """Report that it worked."""
         self._away.resolve(Subject(environment, doing, key))
 
-    def withdraw(self, environment: str = "", doing: str = "") -> None:
-        """Forget an environment or task that another process has taken over."""
-        self._away.withdraw(environment, doing)
+    def withdraw(self, environment: str = "", doing: str = "", *, key: str = "") -> None:
+        """Forget an environment, task or key that this process has nothing to do with any more."""
+        self._away.withdraw(environment, doing, key)

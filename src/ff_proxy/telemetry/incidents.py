@@ -105,9 +105,13 @@ class Incident:
         self._end.ask(self._ended, self._lines.window)
         self._lines.changed(self)
 
-    def withdraw(self, environment: str, doing: str = "") -> None:
-        """Forget an environment or task that another process has taken over."""
-        gone = [one for one in self._where if one.environment == environment and doing in {"", one.doing}]
+    def withdraw(self, environment: str, doing: str = "", key: str = "") -> None:
+        """Forget an environment, task or key that this process has nothing to do with any more."""
+        gone = [
+            one
+            for one in self._where
+            if one.environment == environment and doing in {"", one.doing} and key in {"", one.key}
+        ]
         for subject in gone:
             del self._causes[self._where.pop(subject)].subjects[subject]
         if not self._where:

@@ -5,11 +5,12 @@ See spec/behaviour#endpoints.
 No label ever holds a target identifier or a key: labels are environments, routes, outcomes.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 """What durations of requests are told apart by: as the Go proxy does from 0.05 to 1, and finer below."""
@@ -211,6 +212,21 @@ class Metrics:
         self.process_start = gauge(
             "process_start_time_seconds", "Start in seconds since 1970.", multiprocess_mode="livemin"
         )
+
+
+def forget(gauge: Gauge, environment: str) -> None:
+    """Show the environment's value no longer, until it is set again.
+
+    The library cannot remove a value that several processes share.
+    """
+    gauge.labels(environment).set(math.nan)
+
+
+def without_forgotten(family: Metric) -> Metric:
+    """The ``family`` without the values that were forgotten."""
+    if family.type == "gauge":
+        family.samples = [sample for sample in family.samples if not math.isnan(sample.value)]
+    return family
 
 
 def add_timed(histogram: Histogram, count: int, timed: Sequence[int], seconds: float) -> None:

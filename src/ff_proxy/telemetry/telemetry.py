@@ -14,7 +14,7 @@ from ff_proxy.telemetry.harness_troubles import HarnessTroubles
 from ff_proxy.telemetry.levels import LogLevels
 from ff_proxy.telemetry.log_ring import LogRing, RecentLines
 from ff_proxy.telemetry.logs import LeveledLogger, OnceLog, make_logger
-from ff_proxy.telemetry.metrics import Metrics
+from ff_proxy.telemetry.metrics import Metrics, without_forgotten
 from ff_proxy.telemetry.notices import Notices
 from ff_proxy.telemetry.sampling import Sampler
 from ff_proxy.telemetry.store_troubles import StoreTroubles
@@ -105,7 +105,8 @@ class Telemetry:
         self.store.answered(doing, environment)
 
     def withdraw(self, environment: str) -> None:
-        """Forget the failures of an environment that another process has taken over."""
+        """Forget the failures of an environment that this process does not synchronise any more."""
+        self.failures.withdraw(environment)
         self.harness.withdraw(environment)
         self.store.withdraw(environment)
 
@@ -115,11 +116,11 @@ class Telemetry:
 
     def collect(self) -> Iterable[Metric]:
         """The figures, of all processes where several share them."""
-        return self._shown.collect()
+        return map(without_forgotten, self._shown.collect())
 
     def exposition(self) -> bytes:
         """The figures as Prometheus text."""
-        return exposition(self._shown, replica=self._replica)
+        return exposition(self.collect(), replica=self._replica)
 
 
 class _StoppedClock:

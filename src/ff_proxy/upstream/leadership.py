@@ -30,6 +30,10 @@ class Leadership(Protocol):
         """Forward a key that Harness accepted to the leader; ``True`` once the store has it."""
         ...
 
+    async def leave(self, environment: EnvironmentId) -> None:
+        """This process is not configured for the environment any more, and does not lead it."""
+        ...
+
 
 class SoleLeader:
     """The only process leads every environment."""
@@ -50,3 +54,7 @@ class SoleLeader:
         """See ``Leadership``: there is no other process."""
         del environment, key
         return False
+
+    async def leave(self, environment: EnvironmentId) -> None:
+        """See ``Leadership``: it has nothing to do with an environment beside leading it."""
+        del environment

@@ -1,13 +1,14 @@
 """Synchronising every configured environment: a bad key or a slow environment never delays another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from enum import Enum
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final, NoReturn
 
 from ff_proxy.aio.keep_going import keep_going
 from ff_proxy.aio.limiter import PatientLimiter
+from ff_proxy.aio.waits import sleep_unless
 from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamRefused
 from ff_proxy.model.clock import milliseconds
 from ff_proxy.model.environment import EnvironmentConfig, UpstreamStatus
@@ -16,14 +17,16 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.protocol import ConfigStore, TargetStore
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry.metrics import forget
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session
 from ff_proxy.upstream.environment import Environment, SharedUpstream
 from ff_proxy.upstream.failure_text import advice
 from ff_proxy.upstream.intervals import Schedule, SyncIntervals
+from ff_proxy.upstream.key_tasks import KeyTasks
 from ff_proxy.upstream.leadership import Leadership
-from ff_proxy.upstream.response_tracker import RequestKind
+from ff_proxy.upstream.silence_probe import SilenceProbe
 
 # How many environments are authenticated, fully fetched, and listed at the same time.
 _STARTING: Final = 16
@@ -31,27 +34,14 @@ _FETCHING: Final = 16
 _LISTING: Final = 4
 # A hanging one loses its slot after this many seconds.
 _MAX_SLOT_SECONDS: Final = 2.0
-# If others could take over, probe Harness after this much silence, and this often while it lasts.
-_SILENCE_SECONDS: Final = 4.0
-_PROBE_INTERVAL: Final = 2.0
-_PROBE_SECONDS: Final = 4.0
-_PROBING: Final = 16
 _MAX_DOUBLINGS: Final = 5
 _AUTHENTICATION: Final = "authentication"
-_PROBE: Final = "probe"
 _STORED: Final = "stored environments"
+_LEAVING: Final = "its keys are gone, and it is served until every configured key is known"
 _BAD_KEY: Final = "a key in api-keys is unknown to Harness or was deleted there; it will be tried again"
 # How long the start waits for the store, and how often the store is checked while Harness does not respond.
 _STORE_SECONDS: Final = 1.0
 _STORE_CHECK_SECONDS: Final = 2.0
-
-
-class _Reply(Enum):
-    """What became of a probe."""
-
-    ANSWER = "answer"
-    REFUSAL = "refusal"
-    SILENCE = "silence"
 
 
 class Upstream:
@@ -83,18 +73,21 @@ class Upstream:
         leadership: Leadership,
         served: Callable[[EnvironmentId], bool],
     ) -> None:
-        self._keys = tuple(keys)
+        self._keys = tuple(dict.fromkeys(keys))
+        self._tasks = KeyTasks(self._keys, self._keep_following, self._tasks_ended)
         self._leadership = leadership
         self._served = served
         self._api = api
         self._configs = configs
         self._directory = directory
         self._failures = telemetry.failures
-        self._led: set[EnvironmentId] = set()
+        # Whose task leads an environment, or will; the tasks of its other keys wait for their turn.
+        self._leading: dict[EnvironmentId, SdkKey] = {}
+        self._turns: dict[EnvironmentId, asyncio.Lock] = {}
         self._telemetry = telemetry
+        self._notices = telemetry.notices("upstream")
         self._schedule = schedule
         self._intervals = intervals
-        self._probing = PatientLimiter(_PROBING, _MAX_SLOT_SECONDS, schedule.clock)
         self._starting = PatientLimiter(_STARTING, _MAX_SLOT_SECONDS, schedule.clock)
         self._shared = SharedUpstream(
             api=api,
@@ -112,9 +105,13 @@ class Upstream:
         self._stored: dict[SdkKeyHash, EnvironmentId] = {}
         self._environments: dict[EnvironmentId, Environment] = {}
         self._followed_by_others: set[EnvironmentId] = set()
+        # No configured key is known to be of them any more.
+        self._leaving: set[EnvironmentId] = set()
+        self._strangers_stored = not leadership.contested
         self._failed_terms: dict[EnvironmentId, int] = {}
-        self._tasks: asyncio.TaskGroup | None = None
         self._grown = False
+        self._key_settled = asyncio.Event()
+        self._probe = SilenceProbe(lambda: list(self._environments.values()), telemetry, schedule)
         self.ready = asyncio.Event()
         self._metrics = telemetry.metrics
         telemetry.sampler.add(self._sample)
@@ -122,45 +119,66 @@ class Upstream:
     async def run(self) -> None:
         """Synchronise every environment for ever."""
         self.ready.set()
-        try:
-            await self._synchronise()
-        finally:
-            self._tasks = None
-
-    async def _synchronise(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             # Start with Harness even if the store does not respond.
             stored = tasks.create_task(self._find_stored_environments())
             timeout = tasks.create_task(_sleep(self._schedule, _STORE_SECONDS))
             await asyncio.wait([stored, timeout], return_when=asyncio.FIRST_COMPLETED)
             timeout.cancel()
-            tasks.create_task(self._keep_going(self._keep_finding_stored, "stored environments", ""))
+            tasks.create_task(self._keep_going(self._keep_comparing_store, "stored environments", ""))
             if self._leadership.contested:
-                tasks.create_task(self._keep_going(self._probe, "probe", ""))
-            self._tasks = tasks
-            for key in self._keys:
-                self._follow_key(key)
+                tasks.create_task(self._keep_going(self._probe.run, "probe", ""))
+            await self._tasks.run()
 
-    def add_keys(self, keys: Sequence[SdkKey]) -> None:
-        """Synchronise the environments of these keys as well; what is served stays ready meanwhile."""
-        added = [key for key in dict.fromkeys(keys) if key not in self._keys]
+    def configure(self, keys: Sequence[SdkKey]) -> None:
+        """Synchronise the environments of these keys and of no others.
+
+        What is served stays ready while new keys are tried. An environment whose keys are all gone is served
+        until it is known that no new key is of it.
+        """
+        wanted = tuple(dict.fromkeys(keys))
+        added = [key for key in wanted if key not in self._keys]
+        gone = [key for key in self._keys if key not in wanted]
         self._grown |= bool(added) and self.readiness().ready
-        self._keys += tuple(added)
+        self._keys = wanted
         self._pending |= dict.fromkeys(added, "not tried yet")
-        if self._tasks is not None:
-            for key in added:
-                self._follow_key(key)
+        for key in gone:
+            self._forget_key(key)
+        self._tasks.want(wanted)
+        self._key_settled.set()
 
-    def _follow_key(self, key: SdkKey) -> None:
-        assert self._tasks is not None  # noqa: S101  (it runs)
-        self._tasks.create_task(
-            self._keep_going(partial(self._start_key, key), "key of an environment", key.masked)
-        )
+    def _forget_key(self, key: SdkKey) -> None:
+        self._pending.pop(key, None)
+        self._refused.pop(key, None)
+        stored = self._stored.pop(key.hash, None)
+        if stored is not None:
+            self._leaving.add(stored)
+        for removal in self._directory.remove(key):
+            if removal.last:
+                self._leaving.add(removal.environment)
+            elif removal.switched and removal.environment in self._leading:
+                self._tasks.restart(self._leading[removal.environment])
+        self._telemetry.harness.withdraw(doing=_AUTHENTICATION, key=key.masked)
+        self._failures.withdraw(key.masked)
 
     def environments(self) -> frozenset[EnvironmentId]:
         """The known environments of the configured keys."""
-        stored = self._stored.values()
-        return frozenset({*self._environments, *self._followed_by_others, *stored})
+        return frozenset({*self._configured(), *self._leaving})
+
+    def settled(self) -> bool:
+        """Whether every configured key was accepted and nobody else can be configured for more.
+
+        Then nobody but ``environments`` can be served.
+        """
+        open_questions = self._pending or self._refused or self._leaving
+        return not self._leadership.contested and not open_questions
+
+    def given_up(self, environment: EnvironmentId) -> bool:
+        """Whether no configured key is of ``environment``, as far as that can be known."""
+        return environment in self._leaving or (self.settled() and environment not in self._configured())
+
+    def _configured(self) -> AbstractSet[EnvironmentId]:
+        return {*self._directory.names, *self._stored.values()}
 
     def readiness(self) -> Readiness:
         """The progress; what the store has counts once it is served here."""
@@ -177,6 +195,9 @@ class Upstream:
                 degraded.append(f"environment {stored}: serving stored data; {reason}")
         loaded.update(self._stored[key.hash] for key in self._refused if key.hash in self._stored)
         loaded |= self._followed_by_others
+        for name in sorted(filter(self._served, self._leaving)):
+            loaded.add(name)
+            degraded.append(f"environment {name}: {_LEAVING}")
         for name, environment in self._environments.items():
             if not environment.loaded:
                 problems = refused if environment.refused else pending
@@ -213,21 +234,26 @@ class Upstream:
         """Fetch the environments led here (``None``: all) again: the store may have lost data."""
         for name, environment in self._environments.items():
             if environments is None or name in environments:
-                self._telemetry.notices("upstream").info(
-                    "fetching everything, the store may have lost changes", name
-                )
+                self._notices.info("fetching everything, the store may have lost changes", name)
                 environment.refetch()
 
-    async def _keep_finding_stored(self) -> None:
-        """Check the store while there are keys that Harness has not answered for."""
+    async def _keep_comparing_store(self) -> None:
+        """Check the store for environments of keys that Harness has not answered for, and of none."""
         while True:
-            await self._schedule.sleep(_STORE_CHECK_SECONDS)
-            if any(key.hash not in self._stored for key in self._pending):
-                await self._find_stored_environments()
+            await sleep_unless(self._key_settled, self._schedule.clock, _STORE_CHECK_SECONDS)
+            self._key_settled.clear()
+            if self._leaving or any(key.hash not in self._stored for key in self._pending):
+                found = await self._find_stored_environments()
+                if not found:
+                    continue
+            try:
+                await self._let_go()
+            except StoreUnavailable as error:
+                self._telemetry.trouble(error, _STORED)
 
-    async def _find_stored_environments(self) -> None:
-        """Find the stored environments of the configured keys."""
-        hashes = {key.hash for key in self._pending}
+    async def _find_stored_environments(self) -> bool:
+        """Find the stored environments of the configured keys; ``False`` if the store does not respond."""
+        hashes = {key.hash for key in (*self._pending, *self._refused)}
         known = set(self._stored.values())
         try:
             for name in await self._configs.environments():
@@ -240,29 +266,66 @@ class Upstream:
                 await self._configs.set_status(name, UpstreamStatus(since=since))
         except StoreUnavailable as error:
             self._telemetry.trouble(error, _STORED)
-        else:
-            self._telemetry.recovered(_STORED)
+            return False
+        self._telemetry.recovered(_STORED)
+        return True
 
-    async def _start_key(self, key: SdkKey) -> None:
+    async def _let_go(self) -> None:
+        """Let go of environments that no configured key is of, once that is known.
+
+        Where nobody else can be configured for them, they are removed from the store, and SDKs learn of it.
+        """
+        if any(key.hash not in self._stored for key in self._pending):
+            return
+        if self._strangers_stored and not self._pending and not self._refused:
+            # A former process had keys that this one has not.
+            self._leaving |= set(await self._configs.environments()) - self._configured()
+            self._strangers_stored = False
+        self._leaving -= self._configured()
+        for name in sorted(self._leaving - self._turns.keys()):
+            if self._leadership.contested:
+                await self._leadership.leave(name)
+                self._notices.warning(
+                    "environment is not configured here any more, others may serve it", name
+                )
+            else:
+                await self._configs.remove(name)
+                self._notices.warning("environment is not configured any more and was removed", name)
+            self._leaving.discard(name)
+            self._telemetry.withdraw(name)
+
+    def _tasks_ended(self) -> None:
+        for name in self._turns.keys() - self._directory.names - self._leading.keys():
+            del self._turns[name]
+            self._followed_by_others.discard(name)
+            self._failed_terms.pop(name, None)
+            for gauge in (self._metrics.leading, self._metrics.keys_age, self._metrics.upstream_connected):
+                forget(gauge, name)
+        self._key_settled.set()
+
+    async def _keep_following(self, key: SdkKey) -> None:
+        await self._keep_going(partial(self._follow_key, key), "key of an environment", key.masked)
+
+    async def _follow_key(self, key: SdkKey) -> None:
         session = await self._authenticate(key)
         credentials, fresh = self._directory.add_session(session, self._api.authenticate)
         name = credentials.environment.id
+        turn = self._turns.setdefault(name, asyncio.Lock())
         if fresh:
             self._followed_by_others.add(name)
-            self._telemetry.notices("upstream").info(
-                "environment found", name, identifier=credentials.environment.identifier
-            )
+            self._notices.info("environment found", name, identifier=credentials.environment.identifier)
         elif name in self._environments:
             await self._environments[name].accept(key.hash)
         self._pending.pop(key, None)
         self._refused.pop(key, None)
-        if name in self._led:
-            await asyncio.get_running_loop().create_future()  # another key of it already runs this
-        self._led.add(name)
-        try:
-            await self._keep_going(partial(self._lead, credentials), "environment", name)
-        finally:
-            self._led.discard(name)
+        self._key_settled.set()
+        # Another key of the environment may lead it already; if that is taken away, this one goes on.
+        async with turn:
+            self._leading[name] = key
+            try:
+                await self._keep_going(partial(self._lead, credentials), "environment", name)
+            finally:
+                del self._leading[name]
 
     async def _lead(self, credentials: Credentials) -> None:
         name = credentials.environment.id
@@ -304,7 +367,7 @@ class Upstream:
             self._metrics.keys_age.labels(name).set(0)
             self._telemetry.withdraw(name)
             if not self._environments:
-                self._telemetry.harness.withdraw(doing=_PROBE)
+                self._probe.withdraw()
 
     def _sample(self) -> None:
         for name, environment in self._environments.items():
@@ -314,62 +377,6 @@ class Upstream:
         environment = self._environments.get(name)
         limit = self._intervals.relief * 2 ** min(self._failed_terms.get(name, 0), _MAX_DOUBLINGS)
         return environment is not None and environment.response_tracker.unanswered_for >= limit
-
-    async def _probe(self) -> None:
-        """Detect early that Harness is unreachable, although no stream has broken."""
-        last_response = self._schedule.clock.monotonic()
-        pause = _SILENCE_SECONDS
-        while True:
-            await self._schedule.sleep(pause)
-            environments = list(self._environments.values())
-            last_activity = max(
-                (environment.last_activity for environment in environments), default=last_response
-            )
-            pause = _PROBE_INTERVAL
-            if not environments:
-                continue
-            silent = self._schedule.clock.monotonic() - max(last_activity, last_response)
-            if silent < _SILENCE_SECONDS:
-                # Not a moment later: this and all that follows has to fit into the time that is promised.
-                pause = _SILENCE_SECONDS - silent
-                self._telemetry.recovered(_PROBE)
-                continue
-            for environment in environments:
-                environment.response_tracker.request_sent(RequestKind.PROBE)
-            found = await self._probe_some(environments)
-            if _Reply.SILENCE not in found.values() and _Reply.REFUSAL not in found.values():
-                last_response = self._schedule.clock.monotonic()
-            for environment, reply in found.items():
-                if reply is _Reply.ANSWER:
-                    environment.response_tracker.response_received(RequestKind.PROBE)
-
-    async def _probe_some(self, environments: Sequence[Environment]) -> Mapping[Environment, "_Reply"]:
-        """What Harness replies to each, as far as the reply to one does not speak for all.
-
-        A refusal may be of one environment's key, or come from somebody between this process and Harness.
-        """
-        first = self._schedule.random.choice(environments)
-        reply = await self._probe_one(first)
-        if reply is not _Reply.REFUSAL:
-            return dict.fromkeys(environments, reply)
-        others = [environment for environment in environments if environment is not first]
-        replies = await asyncio.gather(*map(self._probe_one, others))
-        return {first: reply, **dict(zip(others, replies, strict=True))}
-
-    async def _probe_one(self, environment: Environment) -> "_Reply":
-        try:
-            async with self._probing.place():
-                await environment.probe(_PROBE_SECONDS)
-        except UpstreamRefused as refused:
-            # Of a path that is not there no other process would hear anything else.
-            reply = _Reply.REFUSAL if refused.rejects_credentials else _Reply.ANSWER
-        except UpstreamError as error:
-            self._telemetry.trouble(error, _PROBE)
-            return _Reply.SILENCE
-        else:
-            reply = _Reply.ANSWER
-        self._telemetry.recovered(_PROBE)
-        return reply
 
     async def _authenticate(self, key: SdkKey) -> Session:
         """Authenticate ``key``, retrying for ever."""
@@ -381,6 +388,7 @@ class Upstream:
             except UpstreamRefused as refused:
                 self._pending.pop(key, None)
                 self._refused[key] = f"refused by Harness with {refused.status}"
+                self._key_settled.set()
                 hint = advice(refused, "client-service") or _BAD_KEY
                 self._telemetry.harness.failed(refused, _AUTHENTICATION, key=key.masked, advice=hint)
                 await self._schedule.sleep_jittered(self._intervals.refused)

@@ -1,6 +1,7 @@
 """Forwarding target registrations from the store's queue to Harness in the background."""
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
@@ -33,6 +34,7 @@ class RegistrationForwarder:
         clock: time.
         random: for jitter of retries.
         telemetry: counts outcomes.
+        given_up: environments whose registrations are dropped, since no key of theirs is configured any more.
     """
 
     name = "registration forwarder"
@@ -44,9 +46,12 @@ class RegistrationForwarder:
         clock: Clock,
         random: Random,
         telemetry: Telemetry,
+        *,
+        given_up: Callable[[EnvironmentId], bool] = lambda _: False,
     ) -> None:
         self.ready = asyncio.Event()
         self._queue = queue
+        self._given_up = given_up
         self._sink = sink
         self._clock = clock
         self._random = random
@@ -101,6 +106,11 @@ class RegistrationForwarder:
 
     async def _deliver(self, registration: Registration) -> bool:
         environment = registration.environment
+        if self._given_up(environment):
+            self._outcomes.labels(environment, "dropped").inc()
+            self._pauses.pop(environment, None)
+            self._harness.withdraw(environment)
+            return True
         try:
             async with self._gate:
                 await self._sink.register(environment, registration.target)

@@ -50,7 +50,7 @@ async def test_keys_are_tried_in_turn(world: World) -> None:
     """The last good one first; the next if SaaS refuses it."""
     world.saas.environment(ENV, SECOND)
     credentials = await world.credentials()
-    credentials.add(SECOND)
+    credentials.add(await world.api.authenticate(SECOND))
     del world.saas.keys[KEY.reveal()]
     world.saas.expire_tokens()
     await credentials.call(world.api.flags)

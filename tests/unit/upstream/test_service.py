@@ -10,10 +10,8 @@ from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Strea
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.upstream.credentials import EnvironmentDirectory
 from ff_proxy.upstream.environment import Environment
-from ff_proxy.upstream.intervals import SyncIntervals
-from ff_proxy.upstream.leadership import Leadership, SoleLeader
+from ff_proxy.upstream.leadership import SoleLeader
 from ff_proxy.upstream.service import Upstream
 from tests.support.saas import ENV, KEY, error, flag_doc
 from tests.unit.upstream.world import AWAY, ENVIRONMENT, World, running
@@ -30,25 +28,7 @@ Make = Callable[..., Upstream]
 @pytest.fixture
 def make(world: World) -> Make:
     """The service over the world for some keys."""
-
-    def made(
-        *keys: SdkKey, intervals: SyncIntervals | None = None, leadership: Leadership | None = None
-    ) -> Upstream:
-        return Upstream(
-            keys=keys,
-            api=world.api,
-            admin=world.admin,
-            configs=world.configs,
-            targets=world.targets,
-            directory=EnvironmentDirectory(),
-            telemetry=world.telemetry,
-            schedule=world.schedule,
-            intervals=intervals or SyncIntervals(),
-            leadership=leadership or SoleLeader(),
-            served=lambda name: not world.lagging and world.configs.holds(name),
-        )
-
-    return made
+    return world.service
 
 
 async def loaded(world: World) -> set[str]:

@@ -10,13 +10,15 @@ from typing import Any
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import EnvironmentConfig, Revision, UpstreamStatus
-from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.store.memory import MemoryConfigs, MemoryTargets
 from ff_proxy.store.protocol import Edit
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
-from ff_proxy.upstream.credentials import Credentials, Session
-from ff_proxy.upstream.intervals import Schedule
+from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session
+from ff_proxy.upstream.intervals import Schedule, SyncIntervals
+from ff_proxy.upstream.leadership import Leadership, SoleLeader
+from ff_proxy.upstream.service import Upstream
 from tests.support.clock import FakeClock
 from tests.support.saas import ENV, KEY, FakeSaas, admin_api, client_api
 
@@ -33,6 +35,7 @@ class Configs(MemoryConfigs):
         super().__init__("test", FakeClock())
         self.away = False
         self.replaced = 0
+        self.removed: list[EnvironmentId] = []
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         self._answer()
@@ -46,6 +49,11 @@ class Configs(MemoryConfigs):
     async def apply(self, environment: EnvironmentId, edit: Edit) -> Revision | None:
         self._answer()
         return await super().apply(environment, edit)
+
+    async def remove(self, environment: EnvironmentId) -> None:
+        self._answer()
+        self.removed.append(environment)
+        await super().remove(environment)
 
     async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
         self._answer()
@@ -75,6 +83,22 @@ class World:
         self.targets = MemoryTargets()
         self.trouble = ""
         self.lagging = False
+
+    def service(self, *keys: SdkKey, leadership: Leadership | None = None) -> Upstream:
+        """The service for these keys; by default nobody else could lead."""
+        return Upstream(
+            keys=keys,
+            api=self.api,
+            admin=self.admin,
+            configs=self.configs,
+            targets=self.targets,
+            directory=EnvironmentDirectory(),
+            telemetry=self.telemetry,
+            schedule=self.schedule,
+            intervals=SyncIntervals(),
+            leadership=leadership or SoleLeader(),
+            served=lambda name: not self.lagging and self.configs.holds(name),
+        )
 
     @property
     def log(self) -> str:

@@ -31,6 +31,10 @@ class FleetLeadership:
         """Forward a key that Harness accepted to the leader; ``True`` once the store has it."""
         return await self._store.bus.forward_key(environment, key)
 
+    async def leave(self, environment: EnvironmentId) -> None:
+        """Others may lead the environment: only what this member keeps of it without Redis is forgotten."""
+        self._store.configs.leave(environment)
+
     def freed(self, environment: EnvironmentId) -> None:
         """Another member released the environment's lease."""
         self._terms.freed(environment)

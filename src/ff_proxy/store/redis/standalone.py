@@ -66,6 +66,12 @@ class StandaloneConfigs:
             del self._own[environment]
             self._feed.publish(Notice(environment, None if own is None else own.revision))
 
+    def leave(self, environment: EnvironmentId) -> None:
+        """This process does not follow ``environment`` any more: what Redis says of it counts."""
+        if environment in self._own:
+            del self._own[environment]
+            self._feed.publish(Notice(environment, None))
+
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``; without Redis those that are kept here, or were read before."""
         own = {name: config.revision for name, config in self._own.items() if config is not None}

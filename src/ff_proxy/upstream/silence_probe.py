@@ -1,0 +1,108 @@
+"""Detecting early that Harness is unreachable, although no stream has broken."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Final
+
+from ff_proxy.aio.limiter import PatientLimiter
+from ff_proxy.errors import UpstreamError, UpstreamRefused
+from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.environment import Environment
+from ff_proxy.upstream.intervals import Schedule
+from ff_proxy.upstream.response_tracker import RequestKind
+
+# Probe Harness after this much silence, and this often while it lasts.
+_SILENCE_SECONDS: Final = 4.0
+_PROBE_INTERVAL: Final = 2.0
+_PROBE_SECONDS: Final = 4.0
+_PROBING: Final = 16
+# A hanging probe loses its slot after this many seconds.
+_MAX_SLOT_SECONDS: Final = 2.0
+_PROBE: Final = "probe"
+
+
+class _Reply(Enum):
+    """What became of a probe."""
+
+    ANSWER = "answer"
+    REFUSAL = "refusal"
+    SILENCE = "silence"
+
+
+class SilenceProbe:
+    """Probes Harness while it is silent, which is of use if other processes could take over.
+
+    Args:
+        environments: those that this process synchronises now.
+        telemetry: told of failed probes.
+        schedule: time and randomness.
+    """
+
+    def __init__(
+        self, environments: Callable[[], Sequence[Environment]], telemetry: Telemetry, schedule: Schedule
+    ) -> None:
+        self._environments = environments
+        self._telemetry = telemetry
+        self._schedule = schedule
+        self._places = PatientLimiter(_PROBING, _MAX_SLOT_SECONDS, schedule.clock)
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        last_response = self._schedule.clock.monotonic()
+        pause = _SILENCE_SECONDS
+        while True:
+            await self._schedule.sleep(pause)
+            environments = self._environments()
+            last_activity = max(
+                (environment.last_activity for environment in environments), default=last_response
+            )
+            pause = _PROBE_INTERVAL
+            if not environments:
+                continue
+            silent = self._schedule.clock.monotonic() - max(last_activity, last_response)
+            if silent < _SILENCE_SECONDS:
+                # Not a moment later: this and all that follows has to fit into the time that is promised.
+                pause = _SILENCE_SECONDS - silent
+                self._telemetry.recovered(_PROBE)
+                continue
+            for environment in environments:
+                environment.response_tracker.request_sent(RequestKind.PROBE)
+            found = await self._probe_some(environments)
+            if _Reply.SILENCE not in found.values() and _Reply.REFUSAL not in found.values():
+                last_response = self._schedule.clock.monotonic()
+            for environment, reply in found.items():
+                if reply is _Reply.ANSWER:
+                    environment.response_tracker.response_received(RequestKind.PROBE)
+
+    def withdraw(self) -> None:
+        """Other processes synchronise every environment now: forget failed probes."""
+        self._telemetry.harness.withdraw(doing=_PROBE)
+
+    async def _probe_some(self, environments: Sequence[Environment]) -> Mapping[Environment, _Reply]:
+        """What Harness replies to each, as far as the reply to one does not speak for all.
+
+        A refusal may be of one environment's key, or come from somebody between this process and Harness.
+        """
+        first = self._schedule.random.choice(environments)
+        reply = await self._probe_one(first)
+        if reply is not _Reply.REFUSAL:
+            return dict.fromkeys(environments, reply)
+        others = [environment for environment in environments if environment is not first]
+        replies = await asyncio.gather(*map(self._probe_one, others))
+        return {first: reply, **dict(zip(others, replies, strict=True))}
+
+    async def _probe_one(self, environment: Environment) -> _Reply:
+        try:
+            async with self._places.place():
+                await environment.probe(_PROBE_SECONDS)
+        except UpstreamRefused as refused:
+            # Of a path that is not there no other process would hear anything else.
+            reply = _Reply.REFUSAL if refused.rejects_credentials else _Reply.ANSWER
+        except UpstreamError as error:
+            self._telemetry.trouble(error, _PROBE)
+            return _Reply.SILENCE
+        else:
+            reply = _Reply.ANSWER
+        self._telemetry.recovered(_PROBE)
+        return reply
