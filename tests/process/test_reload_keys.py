@@ -1,0 +1,255 @@
+"""SDK keys that a reload takes away: what their SDKs are told, in one process, in several, and in a fleet."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+from ff_proxy.model.keys import EnvironmentId, hash_key
+from ff_proxy.sandbox.keys import known_key
+from ff_proxy.sandbox.seed import default_environments
+from ff_proxy.sandbox.server import RunningSandbox
+from tests.integration.harness import Proxy, online_options, sandbox
+from tests.support.fleet import leads
+from tests.support.ports import free_port
+from tests.support.redis_server import redis_server
+from tests.support.sdk_like import DEV, KEYS, PROD, SdkLike, eventually
+from tests.support.streams import StreamClient
+
+SECOND: Final = "sandbox-dev-second-server-key"
+# A stream waits for an environment that may still be loaded, for 8 seconds.
+_LOADING: Final = 20.0
+QUICK: Final = {"shutdown-delay": "0", "metric-post-duration": "1"}
+
+
+@dataclass
+class Operated:
+    """A proxy whose keys are in a file, and its admin address."""
+
+    proxy: Proxy
+    file: Path
+    admin: str
+    saas: RunningSandbox
+    http: httpx2.AsyncClient = field(repr=False)
+
+    def write(self, *keys: str) -> None:
+        """Put these keys, and no others, into the file."""
+        self.file.write_text(f'api-keys = "{",".join(keys)}"\n')
+
+    async def reload(self, *keys: str) -> Any:
+        """The same, and take them up."""
+        self.write(*keys)
+        answer = await self.http.post(f"{self.admin}/api/reload")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def auth(self, key: str) -> int:
+        """The status of an authentication over a connection of its own: any worker may answer."""
+        async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
+            return (await http.post(f"{self.proxy.url}/client/auth", json={"apiKey": key})).status_code
+
+    async def told(self, client: SdkLike) -> Mapping[str, int]:
+        """What an SDK with its token is told, over a connection of its own."""
+        async with httpx2.AsyncClient(
+            trust_env=False,
+            verify=False,
+            base_url=self.proxy.url,
+            headers=client.headers,
+            timeout=_LOADING,
+        ) as http:
+            below = f"/client/env/{client.environment}"
+            async with http.stream("GET", "/stream", headers={"API-Key": client.key}) as stream:
+                return {
+                    "flags": (await http.get(f"{below}/feature-configs")).status_code,
+                    "evaluations": (await http.get(f"{below}/target/someone/evaluations")).status_code,
+                    "stream": stream.status_code,
+                    "usage": (await http.post(f"/metrics/{client.environment}", json={})).status_code,
+                }
+
+    async def refuses(self, client: SdkLike) -> bool:
+        """Whether all of that is refused."""
+        return set((await self.told(client)).values()) <= {401, 403}
+
+    async def serves(self, client: SdkLike) -> bool:
+        """Whether nothing of that is."""
+        return set((await self.told(client)).values()) == {200}
+
+    async def shown(self) -> Collection[str]:
+        """The environments in ``/health``."""
+        async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
+            found = (await http.get(f"{self.proxy.url}/health")).json()["environments"]
+        return {one["id"] for one in found}
+
+    async def measured(self) -> Collection[str]:
+        """The environments of which Prometheus is told how they are."""
+        text = (await self.http.get(f"{self.proxy.url}/metrics")).text
+        names = ("ff_proxy_leading", "ff_proxy_stream_health", "ff_proxy_environment_")
+        return {
+            environment
+            for line in text.splitlines()
+            if line.startswith(names)
+            for environment in KEYS
+            if environment in line
+        }
+
+
+@contextlib.asynccontextmanager
+async def operated(place: Path, saas: RunningSandbox, *keys: str, **options: str) -> AsyncIterator[Operated]:
+    """Started with these keys, and stopped well."""
+    admin, file = f"127.0.0.1:{free_port()}", place / "options.toml"
+    given = (
+        online_options(saas, []) | QUICK | {name.replace("_", "-"): text for name, text in options.items()}
+    )
+    del given["api-keys"]
+    given |= {"config": str(file), "admin-address": admin}
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
+        made = Operated(Proxy(given, place / "proxy.log"), file, f"http://{admin}", saas, http)
+        made.write(*keys)
+        try:
+            await made.proxy.start()
+            yield made
+            await made.proxy.stop()
+        finally:
+            await made.proxy.kill()
+
+
+async def ended(stream: StreamClient) -> None:
+    """Read until the stream ends."""
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        while await stream.record():
+            pass
+
+
+async def refused_everywhere(here: Operated, client: SdkLike) -> None:
+    """Every worker says so, and goes on saying it."""
+    for _ in range(8):
+        assert await here.auth(client.key) == 403
+        told = await here.told(client)
+        # Java and .NET authenticate again after a 403 (spec/sdk-wire#trap-49).
+        assert told["flags"] == 403
+        assert set(told.values()) <= {401, 403}
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["data-dir", "no store"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_sdks_of_a_key_that_is_gone_are_told(tmp_path: Path, workers: str, *, stored: bool) -> None:
+    """Their streams end, all else is refused, and no other environment notices; as after a restart."""
+    kept = {"data_dir": str(tmp_path / "data")} if stored else {}
+    async with (
+        sandbox(*default_environments()) as saas,
+        operated(tmp_path, saas, KEYS[DEV], KEYS[PROD], workers=workers, **kept) as here,
+        SdkLike.connected(here.proxy.url, KEYS[DEV]) as gone,
+        SdkLike.connected(here.proxy.url, KEYS[PROD]) as other,
+        other.stream() as untouched,
+        asyncio.timeout(90),
+    ):
+        async with gone.stream() as stream:
+            report = await here.reload(KEYS[PROD])
+            assert report == {"changed": ["api-keys"], "restart": [], "problems": []}
+            await ended(stream)
+
+        async def alone() -> bool:
+            return await here.shown() == await here.measured() == {PROD}
+
+        for _ in range(8):
+            await eventually(lambda: here.refuses(gone))
+        await refused_everywhere(here, gone)
+        await eventually(alone)
+        assert [one["id"] for one in (await here.http.get(f"{here.admin}/api/environments")).json()] == [PROD]
+        assert saas.streams.count(EnvironmentId(DEV)) == 0
+        ready = await here.http.get(f"{here.proxy.url}/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+
+        saas.state.flip("production", "dark_mode")
+        assert (await untouched.event())["identifier"] == "dark_mode"
+        assert (await other.get("/feature-configs")).status_code == 200
+        assert "a restart takes them up" not in here.proxy.log.read_text()
+
+        # The same after a restart, and the token is good again when the key is back.
+        await here.proxy.stop()
+        await here.proxy.start()
+        for _ in range(8):
+            await eventually(lambda: here.refuses(gone))
+        await refused_everywhere(here, gone)
+        await here.reload(KEYS[PROD], KEYS[DEV])
+        for _ in range(8):
+            await eventually(lambda: here.serves(gone))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_another_key_of_the_environment_takes_over(tmp_path: Path, workers: str) -> None:
+    """No stream ends, every token stays good, and Harness is asked with the key that is left."""
+    environments = default_environments()
+    environments[0].keys.append(known_key("second", "Server", SECOND))
+    async with (
+        sandbox(*environments) as saas,
+        operated(tmp_path, saas, KEYS[DEV], SECOND, workers=workers) as here,
+        SdkLike.connected(here.proxy.url, KEYS[DEV]) as one,
+        SdkLike.connected(here.proxy.url, SECOND) as two,
+        one.stream() as first,
+        two.stream() as second,
+        asyncio.timeout(60),
+    ):
+
+        async def open_with(key: str) -> bool:
+            return [stream.key for stream in saas.streams.open_streams(EnvironmentId(DEV))] == [hash_key(key)]
+
+        for removed, left in ((KEYS[DEV], SECOND), (SECOND, KEYS[DEV])):
+            await here.reload(left)
+            await eventually(lambda left=left: open_with(left))
+            saas.state.flip("development", "dark_mode")
+            for stream in (first, second):
+                assert (await stream.event())["identifier"] == "dark_mode"
+            for client in (one, two):
+                assert await here.serves(client)
+            assert await here.auth(removed) == 200
+            await here.reload(KEYS[DEV], SECOND)
+
+
+async def test_a_member_that_loses_a_key_leaves_its_environment_to_others(tmp_path: Path) -> None:
+    """SDKs of either member notice nothing; what nobody is configured for stays in Redis, and is served."""
+    with redis_server(tmp_path / "redis") as redis:
+        address = f"127.0.0.1:{redis.port}"
+        (tmp_path / "one").mkdir()
+        (tmp_path / "two").mkdir()
+        async with (
+            sandbox(*default_environments()) as saas,
+            operated(tmp_path / "one", saas, KEYS[DEV], KEYS[PROD], redis_address=address) as one,
+            operated(tmp_path / "two", saas, KEYS[DEV], KEYS[PROD], redis_address=address) as two,
+            SdkLike.connected(one.proxy.url, KEYS[DEV]) as first,
+            SdkLike.connected(two.proxy.url, KEYS[DEV]) as second,
+            first.stream() as at_one,
+            second.stream() as at_two,
+            asyncio.timeout(90),
+        ):
+            members = (one, two)
+            loser, keeper = members if await leads(one.proxy) else reversed(members)
+            assert (await loser.reload(KEYS[PROD]))["restart"] == []
+            await eventually(lambda: leads(keeper.proxy))
+
+            async def left() -> bool:
+                return await loser.shown() == {PROD}
+
+            await eventually(left)
+            saas.state.flip("development", "dark_mode")
+            for stream in (at_one, at_two):
+                assert (await stream.event())["identifier"] == "dark_mode"
+            for member, client in ((one, first), (two, second)):
+                assert await member.serves(client)
+                assert await member.auth(KEYS[DEV]) == 200
+            assert await keeper.shown() == {DEV, PROD}
+
+            await keeper.reload(KEYS[PROD])
+            await saas.streams.until(lambda count: count == 0, EnvironmentId(DEV))
+            for member, client in ((one, first), (two, second)):
+                assert await member.serves(client)
+            await loser.reload(KEYS[PROD], KEYS[DEV])
+            await eventually(lambda: leads(loser.proxy))
+            saas.state.flip("development", "dark_mode")
+            for stream in (at_one, at_two):
+                assert (await stream.event())["identifier"] == "dark_mode"
