@@ -84,6 +84,7 @@ async def main() -> None:
             freshness=AlwaysFresh(),
             readiness=lambda: Readiness(loaded=1),
             environments=lambda: [ENVIRONMENT],
+            given_up=lambda _: False,
             signing=Signing(secret=partial(signing_secret, _OPTIONS.tokens, store.secrets, context)),
         )
         serving = make_serving(_OPTIONS, dependencies, context, bind_single(_OPTIONS))
