@@ -56,6 +56,7 @@ BENCHMARKS = {
     for one in (
         Benchmark("evaluation", "A flag, and all flags, for a target, beside the Python SDK's evaluator."),
         Benchmark("reads", "What SDKs read, beside nginx serving the same bytes.", ("wrk", "nginx")),
+        Benchmark("access_log", "What the log of requests costs.", ("wrk",)),
         Benchmark("posts", "What SDKs send: authentication and usage.", ("wrk",)),
         Benchmark(
             "ofrep", "What OpenFeature clients ask for, beside other servers of their protocol.", ("wrk",)

@@ -35,6 +35,11 @@ class Logged:
         """Another log of requests that writes to the same place."""
         return AccessLog(self._log.bind(component="access"), self._clock, everything=everything)
 
+    def levels(self, level: str) -> None:
+        """As when the level is reloaded."""
+        self._log.levels.change(level, {})
+        self.site.state.tick()
+
     def change(self, access_log: AccessLog | None) -> None:
         """As when the option is reloaded."""
         self.site.request_metrics.log_to(access_log)
@@ -171,6 +176,34 @@ async def test_open_connections_follow_a_change(all_logged: Logged) -> None:
         all_logged.change(all_logged.made(everything=True))
         assert all_logged.lines()[-1]["left_out"] == 1
         assert [await lines_of() for _ in range(3)] == [1, 1, 1]
+
+
+async def test_what_is_remembered_follows_the_log_level(all_logged: Logged) -> None:
+    """Of requests that are answered from memory the line is remembered, or that there is none."""
+    site, bearer = all_logged.site, all_logged.site.bearer()
+    async with connected(site) as wire:
+        for level, lines in (("INFO", 5), ("ERROR", 0), ("INFO", 5)):
+            all_logged.levels(level)
+            before = len(all_logged.requests())
+            for _ in range(5):
+                await wire.send(message("GET", READ, bearer))
+                await wire.response()
+            await asyncio.sleep(0)
+            assert len(all_logged.requests()) - before == lines
+
+
+async def test_what_comes_once_is_logged_and_not_remembered(all_logged: Logged) -> None:
+    """A proxy in front may put something new into each request: what is remembered would be thrown out."""
+    site, bearer = all_logged.site, all_logged.site.bearer()
+    log = site.request_metrics._access_log
+    assert log is not None
+    async with connected(site) as wire:
+        for number in range(50):
+            await wire.send(message("GET", READ, bearer | {"X-Trace": str(number)}))
+            await wire.response()
+        await asyncio.sleep(0)
+        assert len(all_logged.requests()) == 50
+        assert len(log._beginnings) == 0
 
 
 @pytest.mark.parametrize("everything", [True, False])

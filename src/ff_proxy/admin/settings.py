@@ -1,7 +1,6 @@
 """What can be changed while the proxy runs, for pages and API."""
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Final
 
 from ff_proxy.admin.ports import Levels, SettingRow
@@ -35,5 +34,7 @@ def change_level(levels: Levels, log: Logger, level: str, environment: str = "")
 
 def by_section(rows: Sequence[SettingRow]) -> Mapping[str, Sequence[SettingRow]]:
     """The options of each section, in the order in which they are declared."""
-    ordered = sorted(rows, key=lambda row: row.section)
-    return {section: list(found) for section, found in groupby(ordered, key=lambda row: row.section)}
+    found: dict[str, list[SettingRow]] = {}
+    for row in rows:
+        found.setdefault(row.section, []).append(row)
+    return found

@@ -42,6 +42,8 @@ class AccessLog:
         self._prefix: Final = secrets.token_hex(4)
         self._made = 0
         self._beginnings: BoundedMap[bytes, str] = BoundedMap(_BUDGET)
+        # Empty for lines that were not wanted, which may change.
+        self._levels_of_known = log.levels.changes
         self._waiting: list[str] = []
         self.known: Final[Callable[[bytes], str | None]] = self._beginnings.recall
         self._clock = clock
@@ -50,7 +52,7 @@ class AccessLog:
     def write(self, answered: Answered) -> None:
         """A request has been answered."""
         if self.all:
-            self._log.info("request", **self._facts(answered), request_id=self._id_of(answered))
+            self._write(self._all_facts(answered))
             return
         if answered.status < _OK_BELOW:
             return
@@ -63,26 +65,23 @@ class AccessLog:
         if kept is not None:
             self._tell(kind, kept)
         self._kinds.put(kind, _Kept(now))
-        self._log.info("request", **self._facts(answered), request_id=self._id_of(answered))
+        self._log.info("request", **self._all_facts(answered))
 
     def learn(self, data: bytes, answered: Answered) -> None:
         """As ``write``; the next request of the same bytes is known."""
         self.write(answered)
-        facts = _facts(answered)
-        beginning = self._log.beginning(**facts)
+        beginning = self._log.beginning(**_facts(answered))
         if beginning is not None:
             self._beginnings.put(data, beginning)
 
     def repeat(self, known: str, peer: str, seconds: float) -> None:
-        """A request that was known has been answered; lines of one turn of the event loop go out together."""
+        """A request that was known has been answered."""
         if not known:
             return
         self._made += 1
         peer = peer.removeprefix(_MAPPED)
         more = f',"ms":{seconds * 1000:.3f},"peer":"{peer}","request_id":"{self._prefix}-{self._made}"'
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._send)
-        self._waiting.append(self._log.ended(known, "request", more))
+        self._send_soon(self._log.ended(known, "request", more))
 
     @property
     def kinds(self) -> int:
@@ -91,6 +90,9 @@ class AccessLog:
 
     def tick(self) -> None:
         """A second has passed: tell how many were left out."""
+        if self._levels_of_known != self._log.levels.changes:
+            self._levels_of_known = self._log.levels.changes
+            self._beginnings.clear()
         now = self._clock.monotonic()
         for kind, kept in list(self._kinds.items()):
             if now - kept.at >= _EVERY_SECONDS:
@@ -103,6 +105,19 @@ class AccessLog:
             self._tell(kind, kept)
         self._kinds.clear()
 
+    def _write(self, facts: Mapping[str, object]) -> None:
+        beginning = self._log.beginning(**facts)
+        if beginning is None:
+            self._log.info("request", **facts)
+        elif beginning:
+            self._send_soon(self._log.ended(beginning, "request", ""))
+
+    def _send_soon(self, line: str) -> None:
+        # Lines of one turn of the event loop go out together.
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._waiting.append(line)
+
     def _send(self) -> None:
         text = "".join(self._waiting)
         self._waiting.clear()
@@ -114,11 +129,11 @@ class AccessLog:
         self._made += 1
         return f"{self._prefix}-{self._made}"
 
-    @staticmethod
-    def _facts(answered: Answered) -> dict[str, object]:
+    def _all_facts(self, answered: Answered) -> dict[str, object]:
         return _facts(answered) | {
             "ms": round(answered.seconds * 1000, 3),
             "peer": answered.peer.removeprefix(_MAPPED),
+            "request_id": self._id_of(answered),
         }
 
     def _tell(self, kind: _Kind, kept: "_Kept") -> None:

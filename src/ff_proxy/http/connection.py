@@ -202,14 +202,14 @@ class Connection(asyncio.Protocol):
         if not self.logs:
             self._outgoing.repeat(entry, self._state.date)
             return
-        dispatcher = self._state.dispatcher
-        began = perf_counter()
+        dispatcher, began = self._state.dispatcher, perf_counter()
         self._outgoing.repeat(entry, self._state.date)
         seconds = perf_counter() - began
         if (known := dispatcher.observer.known(data)) is not None:
             dispatcher.observer.repeated(known, self._peer, seconds)
-        elif (head := head or self._read_head(data)) is not None:
-            dispatcher.note_repeated(data, head, entry.response.status, self._peer, seconds)
+        elif (parsed := head or self._read_head(data)) is not None:
+            exact = data if head is None else b""
+            dispatcher.note_repeated(exact, parsed, entry.response.status, self._peer, seconds)
 
     def _schedule(self) -> None:
         if not self._scheduled:

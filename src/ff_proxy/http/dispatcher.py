@@ -319,10 +319,16 @@ class Dispatcher:
             return
         observer.answered(_told(exchange, status, seconds, peer, label))
 
-    def note_repeated(self, data: bytes, head: Head, status: int, peer: str, seconds: float) -> None:
-        """Tell of a request, all of ``data``, that was answered with what is remembered, and counted."""
-        exchange = self.exchange(head)
-        self.observer.learn(data, _told(exchange, status, seconds, peer, ""))
+    def note_repeated(self, exact: bytes, head: Head, status: int, peer: str, seconds: float) -> None:
+        """Tell of a request that was answered with what is remembered, and counted.
+
+        ``exact`` is all of it, if the answer was found by that: whatever else came may never come again.
+        """
+        told = _told(self.exchange(head), status, seconds, peer, "")
+        if exact:
+            self.observer.learn(exact, told)
+        else:
+            self.observer.answered(told)
 
 
 def _told(exchange: Exchange, status: int, seconds: float, peer: str, label: str) -> Answered:

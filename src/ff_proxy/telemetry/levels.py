@@ -22,12 +22,14 @@ class LogLevels:
 
     Attributes:
         least: the lowest level in use, as a number of ``logging``.
+        changes: grows with each change.
     """
 
     def __init__(self, default: str, environments: Mapping[str, str] | None = None) -> None:
         self._default = 0
         self._environments: dict[str, int] = {}
         self.least = 0
+        self.changes = 0
         self.change(default, environments or {})
 
     @property
@@ -42,6 +44,7 @@ class LogLevels:
 
     def change(self, default: str, environments: Mapping[str, str]) -> None:
         """Change the levels, also for existing loggers."""
+        self.changes += 1
         self._default = LEVELS[default]
         self._environments = {name: LEVELS[level] for name, level in environments.items()}
         self.least = min(self._default, *self._environments.values(), LEVELS["ERROR"])
