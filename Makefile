@@ -17,6 +17,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Shared out by tests/support/distribution.py. Most wait for other processes: more than cores run at a time.
 PROCESSES ?= 4
 PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadscope --no-loadscope-reorder
+# Where images of containers forbid bytecode, every process of the suite would compile all tests for itself.
+unexport PYTHONDONTWRITEBYTECODE
 LOCKS := requirements/build.txt requirements/dev.txt requirements/docs.txt
 
 install: $(STAMP)

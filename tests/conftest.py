@@ -9,7 +9,7 @@ from xdist.remote import Producer
 
 from tests.support.distribution import GroupScheduling, distribute
 
-pytest_plugins = ["tests.support.skips"]
+pytest_plugins = ["tests.support.costs", "tests.support.skips"]
 
 settings.register_profile("quick", max_examples=100, deadline=None, derandomize=True)
 settings.register_profile("deep", max_examples=2000, deadline=None)

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from scripts import audit, notice
 from scripts.locked import ROOT, RUNTIME, Package, read_lock
@@ -78,12 +76,11 @@ def test_a_notice_that_is_out_of_date_is_told(
     assert notice.main([]) == notice.main(["--check"]) == 0
 
 
-def test_the_bill_of_materials_is_valid_and_complete(packages: list[Package], tmp_path: Path) -> None:
-    """By the schema of CycloneDX 1.6, every package with licence, hashes and needs, the same every time."""
+def test_the_bill_of_materials_is_complete(packages: list[Package], tmp_path: Path) -> None:
+    """Every package with licence, hashes and needs, the same every time."""
     project = read_project(ROOT)
     file = write_sbom(project, packages, tmp_path, 1_700_000_000)
     text = file.read_text("utf-8")
-    assert not JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     bom = json.loads(text)
     assert bom["metadata"]["component"]["version"] == project.version
     assert bom["metadata"]["timestamp"].startswith("2023-11-14T22:13:20")
