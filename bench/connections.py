@@ -4,8 +4,6 @@ import http.client
 import shutil
 import socket
 import ssl
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,13 +13,13 @@ from pathlib import Path
 from bench.common.crowd import crowd
 from bench.common.environments import Made
 from bench.common.figures import Figure
-from bench.common.http import expect
+from bench.common.http import expect, metric
 from bench.common.plan import BenchError, Plan
-from bench.common.processes import HOST, Server, raise_file_limit, running
+from bench.common.processes import HOST, Server, raise_file_limit
 from bench.common.results import Column, Row, Table
-from bench.common.site import Site, site
+from bench.common.site import Site, proxy, site
 from bench.common.wrk import Request, load
-from tests.support.ports import free_port
+from tests.support.certificates import make_certificate
 
 _MADE = Made("connections", 100)
 _SIZES = (10, 100, 1000)
@@ -56,15 +54,10 @@ def measure(plan: Plan) -> Iterator[Table]:
 def until_streams(server: Server, wanted: int) -> None:
     """Wait until a proxy has that many streams open; raises ``BenchError`` if it does not come to that."""
     end = time.monotonic() + _LONG
-    while _open_streams(server) != wanted:
+    while (found := metric(server.port, "ff_proxy_sdk_streams{")) != wanted:
         if time.monotonic() > end:
-            raise BenchError(f"{server.name} has {_open_streams(server)} streams open, not {wanted}")
+            raise BenchError(f"{server.name} has {found} streams open, not {wanted}")
         time.sleep(0.02)
-
-
-def _open_streams(server: Server) -> int:
-    lines = expect(200, server.port, "GET", "/metrics").body.decode().splitlines()
-    return round(sum(float(line.split()[-1]) for line in lines if line.startswith("ff_proxy_sdk_streams{")))
 
 
 def _requests(own: Site, plan: Plan) -> Iterator[Row]:
@@ -181,51 +174,22 @@ def _encrypted(own: Site, plan: Plan) -> Iterator[Row]:
 def _tls_proxy(directory: Path, context: ssl.SSLContext) -> Iterator[Server]:
     """A proxy that serves an offline directory over TLS, and takes the tokens of the other one."""
     with tempfile.TemporaryDirectory() as name:
-        certificate, key = Path(name) / "server.crt", Path(name) / "server.key"
-        subprocess.run(
-            [
-                *(
-                    "openssl",
-                    "req",
-                    "-x509",
-                    "-newkey",
-                    "ec",
-                    "-pkeyopt",
-                    "ec_paramgen_curve:P-256",
-                    "-nodes",
-                ),
-                *("-subj", "/CN=bench", "-days", "2", "-keyout", str(key), "-out", str(certificate)),
-            ],
-            check=True,
-            capture_output=True,
-            timeout=20,
-        )
-        port = free_port()
+        certificate, key = make_certificate(Path(name))
         given = {
             "offline": "true",
             "config-dir": str(directory),
             "auth-secret": _SECRET,
-            "port": str(port),
-            "admin-address": "off",
-            "shutdown-delay": "0",
-            "log-level": "WARNING",
             "tls-enabled": "true",
             "tls-cert": str(certificate),
             "tls-key": str(key),
         }
-        command = [
-            sys.executable,
-            "-m",
-            "ff_proxy",
-            *(f"-{option}={value}" for option, value in given.items()),
-        ]
 
-        def ready() -> bool:
+        def ready(port: int) -> bool:
             connection = http.client.HTTPSConnection(HOST, port, timeout=_LONG, context=context)
             with suppress(OSError, http.client.HTTPException), closing(connection):
                 connection.request("GET", "/health/ready")
                 return connection.getresponse().status == http.client.OK
             return False
 
-        with running("ff-proxy with TLS", command, port, ready=ready) as server:
+        with proxy(given, "ff-proxy with TLS", ready) as server:
             yield server

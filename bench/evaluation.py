@@ -50,7 +50,7 @@ def measure(plan: Plan) -> Iterator[Table]:
             yield Table(
                 f"Evaluation, {name}",
                 _ABOUT,
-                (Column("CPU µs", 1, spread=True), Column("each", 2)),
+                _COLUMNS,
                 _rows(plan, docs),
             )
     finally:

@@ -3,15 +3,16 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from bench.common.environments import Made
 from bench.common.figures import Figure
-from bench.common.http import expect
+from bench.common.http import expect, metric
 from bench.common.plan import BenchError, Plan
 from bench.common.processes import HOST
 from bench.common.results import Column, Row, Table
 from bench.common.site import Site, site
+from bench.posts import usage_body
 
 _MADE = Made("forwarding", 12)
 _SDKS = 100_000
@@ -52,7 +53,7 @@ def _row(sdks: int, seconds: float) -> Row:
         posted = time.monotonic()
         _until_sent(own)
         over, used = time.monotonic(), own.proxy.cpu() - before
-        counts, dropped = sdks * _MADE.flags, _figure(own, "ff_proxy_usage_dropped_total")
+        counts, dropped = sdks * _MADE.flags, metric(own.proxy.port, "ff_proxy_usage_dropped_total")
         arrived = _arrived(own)
         if arrived + dropped != counts:
             raise BenchError(f"{counts} counts were posted, {arrived} arrived and {dropped} were dropped")
@@ -73,32 +74,9 @@ def _head(own: Site) -> str:
     return "\r\n".join(lines)
 
 
-def _body(target: str) -> bytes:
-    """As the JavaScript SDK writes it."""
-    said = {"SDK_TYPE": "client", "SDK_LANGUAGE": "javascript", "SDK_VERSION": "1.30.0"}
-    entries = [
-        {
-            "timestamp": 1_700_000_000_000,
-            "count": 1,
-            "metricsType": "FFMETRICS",
-            "attributes": [
-                {"key": key, "value": value}
-                for key, value in {
-                    "featureIdentifier": f"feature-{number}",
-                    "featureName": f"feature-{number}",
-                    "variationIdentifier": "two",
-                    "target": target,
-                    **said,
-                }.items()
-            ],
-        }
-        for number in range(_MADE.flags)
-    ]
-    return json.dumps({"metricsData": entries}, separators=(",", ":")).encode()
-
-
 async def _post(port: int, head: str, sdks: int, seconds: float) -> None:
-    begun, numbers, same = time.monotonic(), iter(range(sdks)), _body(_SOMEBODY)
+    begun, numbers = time.monotonic(), iter(range(sdks))
+    same = usage_body(_MADE.flags, _SOMEBODY, count=1).encode()
 
     async def some() -> None:
         reader, writer = await asyncio.open_connection(HOST, port)
@@ -125,16 +103,9 @@ def _until_sent(own: Site) -> None:
         if time.monotonic() > end:
             raise BenchError(f"usage is still queued after {_LONG:.0f} seconds")
         time.sleep(0.5)
-        waiting = _figure(own, "ff_proxy_usage_queued") + _figure(
-            own, 'ff_proxy_queue_entries{queue="usage"}'
-        )
+        queues = ("ff_proxy_usage_queued", 'ff_proxy_queue_entries{queue="usage"}')
+        waiting = any(metric(own.proxy.port, name) for name in queues)
         quiet = quiet + 1 if not waiting else 0
-
-
-def _figure(own: Site, name: str) -> int:
-    """The sum of a metric's samples."""
-    lines: Sequence[str] = expect(200, own.proxy.port, "GET", "/metrics").body.decode().splitlines()
-    return round(sum(float(line.split()[-1]) for line in lines if line.startswith(name)))
 
 
 def _arrived(own: Site) -> int:

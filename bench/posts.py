@@ -52,13 +52,13 @@ def _scenarios(own: Site) -> list[Scenario]:
     ]
 
 
-def usage_body(entries: int, target: str = "global") -> str:
+def usage_body(entries: int, target: str = "global", count: int = COUNT) -> str:
     """A post with so many counts of about 300 bytes, each of another flag, as server SDKs write it."""
     attributes = {"SDK_TYPE": "server", "SDK_LANGUAGE": "python", "SDK_VERSION": "1.7.5", "target": target}
     counts = [
         {
             "timestamp": 1_700_000_000_000,
-            "count": COUNT,
+            "count": count,
             "metricsType": "FFMETRICS",
             "attributes": [
                 {"key": key, "value": value}

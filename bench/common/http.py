@@ -52,6 +52,12 @@ def expect(
     return answer
 
 
+def metric(port: int, name: str) -> int:
+    """The sum of the samples whose lines begin with ``name``."""
+    lines = expect(200, port, "GET", "/metrics").body.decode().splitlines()
+    return round(sum(float(line.split()[-1]) for line in lines if line.startswith(name)))
+
+
 def answers(port: int, path: str) -> bool:
     """Whether a GET of ``path`` gives 200 now."""
     try:

@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,8 +98,10 @@ def nowhere(keys: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def proxy(options: Mapping[str, str], name: str = "ff-proxy") -> Iterator[Server]:
-    """A proxy with these options, ready."""
+def proxy(
+    options: Mapping[str, str], name: str = "ff-proxy", ready: Callable[[int], bool] | None = None
+) -> Iterator[Server]:
+    """A proxy with these options, ready; ``ready`` asks on its port, without TLS by default."""
     port = free_port()
     given = {
         "port": str(port),
@@ -111,7 +113,8 @@ def proxy(options: Mapping[str, str], name: str = "ff-proxy") -> Iterator[Server
     # As a variable, since there may be more keys than a line of arguments can hold.
     keys = {"API_KEYS": given.pop("api-keys")} if "api-keys" in given else {}
     command = [*_FF_PROXY, *(f"-{option}={value}" for option, value in given.items())]
-    with running(name, command, port, env=keys, ready=lambda: answers(port, "/health/ready")) as server:
+    asks = ready or (lambda port: answers(port, "/health/ready"))
+    with running(name, command, port, env=keys, ready=lambda: asks(port)) as server:
         yield server
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import heapq
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from random import Random
 
 import pytest
@@ -66,6 +65,9 @@ class SharedLeases:
     def forget(self, environment: EnvironmentId) -> None:
         del environment
 
+    def leads(self, environment: EnvironmentId) -> bool:
+        raise AssertionError(environment)
+
     async def give_back(self, environments: list[EnvironmentId]) -> None:
         for environment in environments:
             if self.fence(environment) is not None:
@@ -82,30 +84,11 @@ class AlwaysJoined:
         del environment, leads
 
 
-class Leading:
-    """A member's part, over leases in memory."""
-
-    contested = True
-
-    def __init__(self, election: LeaderElection) -> None:
-        self._election = election
-
-    async def lead(
-        self,
-        environment: EnvironmentId,
-        work: Callable[[], Awaitable[None]],
-        is_unreachable: Callable[[], bool],
-    ) -> None:
-        await self._election.lead(environment, work, is_unreachable)
+class NoBus:
+    """Nobody sends anything."""
 
     async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         raise AssertionError(environment, key)
-
-    async def leave(self, environment: EnvironmentId) -> None:
-        raise AssertionError(environment)
-
-    def leads(self, environment: EnvironmentId) -> bool:
-        raise AssertionError(environment)
 
 
 class Member:
@@ -113,7 +96,7 @@ class Member:
 
     def __init__(self, world: World, saas: FakeSaas, keys: list[SdkKey], leases: SharedLeases) -> None:
         self.telemetry = Telemetry(make_logger("INFO", world.out), world.clock)
-        election = LeaderElection(leases, AlwaysJoined(), world.clock, self.telemetry)  # type: ignore[arg-type]  # a double
+        election = LeaderElection(leases, AlwaysJoined(), NoBus(), world.clock, self.telemetry)  # type: ignore[arg-type]  # doubles
         self.service = Upstream(
             keys=keys,
             api=client_api(saas, self.telemetry),
@@ -124,7 +107,7 @@ class Member:
             telemetry=self.telemetry,
             schedule=Schedule(world.clock, world.clock.sleep, Random(7)),
             intervals=SyncIntervals(),
-            leadership=Leading(election),
+            leadership=election,
             served=world.configs.holds,
         )
 

@@ -22,7 +22,7 @@ from ff_proxy.store.protocol import RegistrationIngest, SecretStore, Targets, Us
 from ff_proxy.store.redis import (
     ConfigsBesideSync,
     FleetBusListener,
-    FleetLeadership,
+    LeaderElection,
     LostWriteListener,
     RedisStore,
 )
@@ -36,7 +36,7 @@ async def open_fleet_member(
     """The store and the duties of a member that follows Harness for every environment that it leads."""
     clock, telemetry = context.clock, context.telemetry
     async with redis_store(options, context, member=name) as store:
-        leadership = FleetLeadership(store, clock, telemetry)
+        leadership = LeaderElection(store.leases, store.configs, store.bus, clock, telemetry)
         health = FleetHealth(store.configs, clock)
 
         def readiness(upstream: Upstream) -> Readiness:

@@ -99,6 +99,10 @@ class EnvironmentConfig(msgspec.Struct, frozen=True):
         """The environment's id."""
         return self.info.id
 
+    def items(self, domain: Domain) -> Mapping[str, Item]:
+        """The flags, or the segments."""
+        return self.flags if domain is Domain.FLAG else self.segments
+
 
 class StreamState(StrEnum):
     """The upstream stream of an environment, in the words of v1's ``/health``."""

@@ -59,8 +59,7 @@ def joined(held: EnvironmentConfig, found: EnvironmentConfig, *, older: bool) ->
 
 
 def _known(config: EnvironmentConfig, domain: Domain) -> Mapping[str, _Known]:
-    items = config.flags if domain is Domain.FLAG else config.segments
-    known = {name: _Known(item.version, item) for name, item in items.items()}
+    known = {name: _Known(item.version, item) for name, item in config.items(domain).items()}
     known.update(_gone(config, domain))
     return known
 

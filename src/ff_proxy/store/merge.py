@@ -17,8 +17,6 @@ from ff_proxy.store.protocol import DropItem, Edit, PutItem
 from ff_proxy.wire.normalise import with_version
 from ff_proxy.wire.stored import DescribedTarget, is_newer, same_target
 
-_DOMAINS: Final = {domain.value: domain for domain in Domain}
-
 RETIRED: Final = 5_000
 """The number of deleted items whose last version an environment remembers."""
 
@@ -63,7 +61,7 @@ def retired_name(domain: Domain, identifier: str) -> str:
 def split_name(name: str) -> tuple[Domain, str]:
     """The domain and identifier in a ``retired_name``."""
     domain, _, identifier = name.partition(":")
-    return _DOMAINS[domain], identifier
+    return Domain(domain), identifier
 
 
 class Difference(NamedTuple):
@@ -84,10 +82,8 @@ def difference(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Differe
     """From ``old``, or from nothing, to ``new``, by identity: ``merge`` keeps what is equal."""
     changed: list[Item] = []
     gone: list[Item] = []
-    for before, after in (
-        ({} if old is None else old.flags, new.flags),
-        ({} if old is None else old.segments, new.segments),
-    ):
+    for kind in Domain:
+        before, after = {} if old is None else old.items(kind), new.items(kind)
         changed += [item for name, item in after.items() if before.get(name) is not item]
         gone += [item for name, item in before.items() if name not in after]
     known = {} if old is None else old.retired
@@ -95,12 +91,12 @@ def difference(old: EnvironmentConfig | None, new: EnvironmentConfig) -> Differe
     forgotten: list[str] = []
     if known is not new.retired:
         retired.update({name: version for name, version in new.retired.items() if known.get(name) != version})
-        forgotten = [name for name in known if name not in new.retired and not _has(new, *split_name(name))]
+        for name in known:
+            if name not in new.retired:
+                domain, identifier = split_name(name)
+                if identifier not in new.items(domain):
+                    forgotten.append(name)
     return Difference(changed, gone, retired, forgotten)
-
-
-def _has(config: EnvironmentConfig, domain: Domain, identifier: str) -> bool:
-    return identifier in (config.flags if domain is Domain.FLAG else config.segments)
 
 
 def bounded_retired(retired: dict[str, int]) -> dict[str, int]:
@@ -110,7 +106,7 @@ def bounded_retired(retired: dict[str, int]) -> dict[str, int]:
 
 
 def _put(old: EnvironmentConfig, item: Item) -> EnvironmentConfig:
-    items = old.flags if item.domain is Domain.FLAG else old.segments
+    items = old.items(item.domain)
     retired = dict(old.retired)
     with_higher_version = _with_higher_version(items.get(item.identifier), item, retired)
     if with_higher_version is items.get(item.identifier):
@@ -119,7 +115,7 @@ def _put(old: EnvironmentConfig, item: Item) -> EnvironmentConfig:
 
 
 def _drop(old: EnvironmentConfig, domain: Domain, identifier: str) -> EnvironmentConfig:
-    items = old.flags if domain is Domain.FLAG else old.segments
+    items = old.items(domain)
     gone = items.get(identifier)
     if gone is None:
         return old

@@ -3,7 +3,7 @@
 import asyncio
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.store.redis.leader_election import LeaderElection
 from ff_proxy.store.redis.leases import ANSWER_SECONDS, SECONDS
 from ff_proxy.telemetry import null_telemetry
@@ -41,6 +41,9 @@ class FakeLeases:
         self.held = self.free
         return self.held
 
+    def leads(self, environment: EnvironmentId) -> bool:
+        return self.fence(environment) is not None
+
     def forget(self, environment: EnvironmentId) -> None:
         assert environment == ENVIRONMENT
         self.held = False
@@ -49,6 +52,13 @@ class FakeLeases:
         assert environments == [ENVIRONMENT]
         self.held = False
         self.given_back += 1
+
+
+class NoBus:
+    """Nobody sends anything."""
+
+    async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
+        raise AssertionError(environment, key)
 
 
 class FakeConfigs:
@@ -83,7 +93,8 @@ class Office:
         self.configs = FakeConfigs()
         self.terms = LeaderElection(
             self.leases,  # type: ignore[arg-type]  # a double
-            self.configs,
+            self.configs,  # type: ignore[arg-type]  # a double
+            NoBus(),  # type: ignore[arg-type]  # a double
             self.clock,
             null_telemetry(),
         )

@@ -8,7 +8,7 @@ knows the Redis client.
 from ff_proxy.store.redis.beside_sync import ConfigsBesideSync
 from ff_proxy.store.redis.clients import Endpoint, Topology
 from ff_proxy.store.redis.fleet_bus import FleetBusListener
-from ff_proxy.store.redis.fleet_leadership import FleetLeadership
+from ff_proxy.store.redis.leader_election import LeaderElection
 from ff_proxy.store.redis.lost_writes import LostWriteListener
 from ff_proxy.store.redis.store import RedisStore
 
@@ -16,7 +16,7 @@ __all__ = [
     "ConfigsBesideSync",
     "Endpoint",
     "FleetBusListener",
-    "FleetLeadership",
+    "LeaderElection",
     "LostWriteListener",
     "RedisStore",
     "Topology",

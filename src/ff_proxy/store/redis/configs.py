@@ -110,8 +110,6 @@ class RedisConfigs:
             for name, state in zip(names, states, strict=True)
             if isinstance(state, StoreUnavailable)
         }
-        if names and len(away) == len(names):
-            raise away[names[0]]
         with translated():
             found = {
                 name: Revision(state[0].decode(), int(state[1]))
@@ -125,10 +123,10 @@ class RedisConfigs:
                 # Of the others nothing is different because a node of the Cluster is away.
                 found[name] = config.revision
                 continue
-            seen = self._held.get(name).seen
+            seen = self._held[name].seen
             if config.revision != seen:
                 self._ahead.add(name)
-            if name in self._ahead or name not in found or self._held.get(name).may_be_after(found[name]):
+            if name in self._ahead or name not in found or self._held[name].may_be_after(found[name]):
                 lost.append(name)
         for name, current in zip(lost, await asyncio.gather(*map(self.environment, lost)), strict=True):
             if current is not None:
@@ -147,18 +145,18 @@ class RedisConfigs:
 
     def held_config(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """The same of one environment."""
-        return self._held.get(environment).config
+        return self._held[environment].config
 
     def hold(self, config: EnvironmentConfig) -> None:
         """Serve ``config`` while Redis does not have its environment, unless more is known already."""
-        held = self._held.get(config.id)
+        held = self._held[config.id]
         if held.config is None:
-            self._held.put(config.id, msgspec.structs.replace(held, config=config))
+            self._held[config.id] = msgspec.structs.replace(held, config=config)
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
         """The environment's revision now, or ``None`` if Redis does not have it."""
         found = await self._revisions.get(environment)
-        held = self._held.get(environment)
+        held = self._held[environment]
         return held.config.revision if held.config is not None and found == held.seen else found
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
@@ -195,8 +193,8 @@ class RedisConfigs:
             life = await self._connection.run(scripts.REMOVE, self._of(environment), arguments)
             if life < 0:
                 raise _fenced(environment)
-            held = self._held.get(environment)
-            self._held.put(environment, msgspec.structs.replace(held, config=None, life=life))
+            held = self._held[environment]
+            self._held[environment] = msgspec.structs.replace(held, config=None, life=life)
             self._statuses.forget(environment)
             await self._listed.remove(environment)
 
@@ -219,7 +217,7 @@ class RedisConfigs:
 
     async def _read(self, environment: EnvironmentId) -> tuple[EnvironmentConfig | None, Revision]:
         """What is held now, and the revision that a write of it must still find in Redis."""
-        held = self._held.get(environment)
+        held = self._held[environment]
         in_step = held.config is not None and held.config.revision == held.seen
         answer = await self._reads.get((environment, NEVER if environment in self._ahead else held.seen))
         if answer[0] == b"part" and not in_step:
@@ -236,7 +234,7 @@ class RedisConfigs:
                 if held.config is None:
                     return None, now
                 held = msgspec.structs.replace(held, seen=now)
-                self._held.put(environment, held)
+                self._held[environment] = held
                 return await self._put_back(held, None)
             older = (fence, life, now.counter) < (held.fence, held.life, held.seen.counter)
             if older and held.config is None:
@@ -251,7 +249,7 @@ class RedisConfigs:
             self._lost.note(environment)
         if held.config is not None and (older or (kind == "whole" and life <= held.life)):
             return await self._join(held, found, fresh, older=older)
-        self._held.put(environment, msgspec.structs.replace(fresh, config=found))
+        self._held[environment] = msgspec.structs.replace(fresh, config=found)
         return found, now
 
     async def _join(
@@ -265,14 +263,14 @@ class RedisConfigs:
         else:
             newest = joined(held.config, found, older=older)
             if newest is found:
-                self._held.put(name, msgspec.structs.replace(fresh, config=found))
+                self._held[name] = msgspec.structs.replace(fresh, config=found)
                 return found, fresh.seen
         if newest is not held.config:
             # Until Redis has it, this state has a revision that nobody else uses.
             counter = max(fresh.seen.counter, held.config.revision.counter)
             newest = msgspec.structs.replace(newest, revision=Revision(self._next_epoch(), counter))
         known = msgspec.structs.replace(fresh, config=newest)
-        self._held.put(name, known)
+        self._held[name] = known
         return await self._put_back(known, found)
 
     async def _put_back(
@@ -321,9 +319,7 @@ class RedisConfigs:
                     new = msgspec.structs.replace(new, since=self._clock.wall())
                 in_step = old is not None and old.revision == expected
                 mode = self._mode(environment, expected) if in_step else "whole"
-                least = max(
-                    0 if old is None else old.revision.counter, self._held.get(environment).seen.counter
-                )
+                least = max(0 if old is None else old.revision.counter, self._held[environment].seen.counter)
                 written = await self._commit(old if in_step else None, new, expected, mode, least=least)
                 if written is not None:
                     return written.revision
@@ -335,11 +331,11 @@ class RedisConfigs:
 
     async def _claim(self, environment: EnvironmentId) -> None:
         """Say that what is in Redis is as new as the lease, although nothing had to be changed."""
-        fence, held = self._leases.fence(environment), self._held.get(environment)
+        fence, held = self._leases.fence(environment), self._held[environment]
         if fence is not None and fence > held.fence:
             keys = [self._keys.config(environment), self._keys.lease(environment)]
             if await self._connection.run(scripts.CLAIM, keys, [self._leases.member, fence]):
-                self._held.put(environment, msgspec.structs.replace(held, fence=fence))
+                self._held[environment] = msgspec.structs.replace(held, fence=fence)
 
     async def _commit(
         self,
@@ -356,7 +352,7 @@ class RedisConfigs:
         """
         await self._listed.at_each(lambda copy: self._connection.run(scripts.ENLIST, [copy], [new.id]))
         fence, now = 0 if mode == "join" else self._own_fence(new.id), self._clock.wall()
-        held, epoch = self._held.get(new.id), self._next_epoch()
+        held, epoch = self._held[new.id], self._next_epoch()
         change = difference(old, new)
         arguments: list[Argument] = [
             expected.epoch,
@@ -392,7 +388,7 @@ class RedisConfigs:
         written = msgspec.structs.replace(new, revision=Revision(answer[1].decode(), int(answer[2])))
         if mode != "join":
             self._begun[new.id] = begun if mode == "part" and begun is not None else (epoch, fence)
-        self._held.put(new.id, Held(written, written.revision, max(fence, held.fence), held.life))
+        self._held[new.id] = Held(written, written.revision, max(fence, held.fence), held.life)
         return written
 
     def _next_epoch(self) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -152,7 +152,10 @@ class Connection:
         return answers
 
     async def settle_each(self, commands: Sequence[Command]) -> list[Any]:
-        """As ``each``, of any keys: a ``StoreUnavailable`` in the place of each answer that is not there."""
+        """As ``each``, of any keys: a ``StoreUnavailable`` in the place of each answer that is not there.
+
+        Raises ``StoreUnavailable`` if none is.
+        """
         return await self._settle(commands, lambda command: str(command[1]), self.each)
 
     async def settle_run_each(
@@ -186,6 +189,8 @@ class Connection:
             return not isinstance(found[0], StoreUnavailable)
 
         await soon(map(settle, groups.values()), lambda answered: answered)
+        if answers and all(isinstance(answer, StoreUnavailable) for answer in answers):
+            raise answers[0]
         return answers
 
     @asynccontextmanager
@@ -258,7 +263,7 @@ class Connection:
 
 
 async def soon(
-    asked: Iterable[Coroutine[Any, Any, _Answer]], good: Callable[[_Answer], bool]
+    asked: Iterable[Awaitable[_Answer]], good: Callable[[_Answer], bool]
 ) -> list[_Answer | BaseException]:
     """What is answered until ``_OTHERS_SECONDS`` after the first ``good`` answer; the others are let go."""
     tasks = [asyncio.ensure_future(one) for one in asked]

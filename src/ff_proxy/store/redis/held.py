@@ -28,20 +28,12 @@ class Held(msgspec.Struct, frozen=True):
 _NOTHING = Held()
 
 
-class HeldEnvironments:
-    """The newest state of each environment that was read or written here."""
+class HeldEnvironments(dict[EnvironmentId, Held]):
+    """The newest state of each environment that was read or written here; of others, nothing."""
 
-    def __init__(self) -> None:
-        self._held: dict[EnvironmentId, Held] = {}
-
-    def get(self, environment: EnvironmentId) -> Held:
-        """What is known; nothing if nothing is."""
-        return self._held.get(environment, _NOTHING)
-
-    def put(self, environment: EnvironmentId, held: Held) -> None:
-        """Know this from now on."""
-        self._held[environment] = held
+    def __missing__(self, _: EnvironmentId) -> Held:
+        return _NOTHING
 
     def configs(self) -> Mapping[EnvironmentId, EnvironmentConfig]:
         """Every environment that is served."""
-        return {name: held.config for name, held in self._held.items() if held.config is not None}
+        return {name: held.config for name, held in self.items() if held.config is not None}

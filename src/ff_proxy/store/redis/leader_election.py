@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from ff_proxy.aio.waits import sleep_unless
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.redis.fleet_bus import FleetBus
 from ff_proxy.store.redis.leases import SECONDS, Leases
+from ff_proxy.store.redis.standalone import StandaloneConfigs
 from ff_proxy.telemetry import Telemetry
 
 _RENEW: Final = SECONDS / 3
@@ -23,22 +25,16 @@ _FAREWELL: Final = 1.0
 _OTHERS_FIRST: Final = 3.0
 
 
-class Standalone(Protocol):
-    """A store that can do without Redis until that has answered; see ``StandaloneConfigs``."""
-
-    def stand_alone(self, environment: EnvironmentId) -> None:
-        """Keep what is written of ``environment`` in memory."""
-        ...
-
-    async def join(self, environment: EnvironmentId, *, leads: bool) -> None:
-        """Keep it in Redis from now on; raises ``StoreUnavailable``."""
-        ...
-
-
 class LeaderElection:
-    """Waits for an environment's lease, works while it holds it, and waits again."""
+    """``Leadership``: waits for an environment's lease, works while it holds it, and waits again."""
 
-    def __init__(self, leases: Leases, configs: Standalone, clock: Clock, telemetry: Telemetry) -> None:
+    contested: bool = True
+
+    def __init__(
+        self, leases: Leases, configs: StandaloneConfigs, bus: FleetBus, clock: Clock, telemetry: Telemetry
+    ) -> None:
+        self.leads = leases.leads
+        self.forward_key = bus.forward_key
         self._leases = leases
         self._configs = configs
         self._answered: set[EnvironmentId] = set()
@@ -81,6 +77,10 @@ class LeaderElection:
                     await self._clock.sleep(_OTHERS_FIRST)
         finally:
             await self._give_back(environment)
+
+    async def leave(self, environment: EnvironmentId) -> None:
+        """Others may lead the environment: only what this member keeps of it without Redis is forgotten."""
+        self._configs.leave(environment)
 
     async def _give_back(self, environment: EnvironmentId) -> None:
         with suppress(StoreUnavailable, TimeoutError):

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import msgspec
 
-from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.member import FleetMember, SeenMember
 from ff_proxy.store.fleet_presence import LISTED_SECONDS
@@ -89,9 +88,6 @@ class RedisMembers:
         """The name of the member that has the lease of each environment, where anybody has."""
         names = list(environments)
         held = await self._connection.settle_each([("GET", self._keys.lease(name)) for name in names])
-        away = [answer for answer in held if isinstance(answer, StoreUnavailable)]
-        if away and len(away) == len(held):
-            raise away[0]
         with translated():
             return {
                 name: lease.rpartition(b"|")[0].decode()

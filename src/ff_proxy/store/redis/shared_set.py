@@ -39,12 +39,9 @@ class SharedSet:
         copies = self._connection.copies(self._name)
         if len(copies) == 1:
             return [await ask(copies[0])]
-        found = await soon((self._of(ask, copy) for copy in copies), lambda _: True)
+        found = await soon(map(ask, copies), lambda _: True)
         answers = [answer for answer in found if not isinstance(answer, BaseException)]
         for error in found:
             if not answers and isinstance(error, BaseException):
                 raise error
         return answers
-
-    async def _of(self, ask: Callable[[str], Awaitable[Any]], copy: str) -> Any:
-        return await ask(copy)

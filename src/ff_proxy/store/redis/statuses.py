@@ -53,9 +53,6 @@ class RedisStatuses:
             questions.append(("HMGET", self._keys.config(name), "status", "reporter"))
             questions.append(("GET", self._keys.lease(name)))
         found = await self._connection.settle_each(questions)
-        away = [answer for answer in found if isinstance(answer, StoreUnavailable)]
-        if away and len(away) == len(found):
-            raise away[0]
         statuses = {}
         with translated():
             for name, reported, lease in zip(names, found[::2], found[1::2], strict=True):

@@ -87,9 +87,6 @@ class RedisUsageQueue:
         waiting = await self._connection.settle_run_each(
             queue_scripts.COUNT_USAGE, [(self._of(name)[:3], [self._prefix(name)]) for name in names]
         )
-        away = [answer for answer in waiting if isinstance(answer, StoreUnavailable)]
-        if away and len(away) == len(waiting):
-            raise away[0]
         return {
             name: entries
             for name, entries in zip(names, waiting, strict=True)

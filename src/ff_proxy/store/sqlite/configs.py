@@ -28,7 +28,6 @@ from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.write_behind import FileRecovery, Work, WriteBehind
 
 _encode: Final = msgspec.json.Encoder().encode
-_DOMAINS: Final = {domain.value: domain for domain in Domain}
 _ItemRow = tuple[str, str, str, int, str, bytes | None, float]
 
 
@@ -213,7 +212,7 @@ def _columns(name: str) -> tuple[str, str]:
 
 
 def _name(domain: str, identifier: str) -> str:
-    return retired_name(_DOMAINS[domain], identifier)
+    return retired_name(Domain(domain), identifier)
 
 
 def _read_times(connection: sqlite3.Connection) -> dict[EnvironmentId, dict[str, float]]:
@@ -232,7 +231,7 @@ def read_all(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
     )
     for environment, domain_name, identifier, version, digest, wire in rows:
         flags, segments, retired = parts.setdefault(environment, ({}, {}, {}))
-        domain = _DOMAINS[domain_name]
+        domain = Domain(domain_name)
         if wire is None:
             retired[retired_name(domain, identifier)] = version
         else:
