@@ -73,10 +73,10 @@ class BoundedMap(Generic[_Key, _Value]):
         dropped: told how many entries had to go, or found no room.
 
     Attributes:
-        recall: a bare look-up that does not count as use, for callers that cannot afford ``get``.
+        peek: a bare look-up that does not count as use, for callers that cannot afford ``get``.
     """
 
-    __slots__ = ("_budget", "_cost", "_costs", "_dropped", "_entries", "_spent", "recall")
+    __slots__ = ("_budget", "_cost", "_costs", "_dropped", "_entries", "_spent", "peek")
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class BoundedMap(Generic[_Key, _Value]):
         self._entries: Final[OrderedDict[_Key, _Value]] = OrderedDict()
         self._costs: Final[dict[_Key, int]] = {}
         self._spent = 0
-        self.recall: Final[Callable[[_Key], _Value | None]] = self._entries.get
+        self.peek: Final[Callable[[_Key], _Value | None]] = self._entries.get
 
     def __len__(self) -> int:
         return len(self._entries)

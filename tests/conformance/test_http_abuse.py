@@ -92,7 +92,7 @@ async def test_unknown_keys() -> None:
 
 async def test_connections_of_one_client_leave_room_for_others() -> None:
     """Beyond its share a client is told to come back, but for its probes; a trusted proxy has no share."""
-    limits = Limits(connections=20, per_peer=5, spared=2)
+    limits = Limits(connections=20, per_peer=5, extra_connections=2)
     async with serving(Site(limits=limits), config(flag("a"))) as site:
         async with connected(site), connected(site), connected(site), connected(site), connected(site):
             async with connected(site) as wire:

@@ -43,7 +43,7 @@ class Logged:
     def change(self, access_log: AccessLog | None) -> None:
         """As when the option is reloaded."""
         self.site.request_metrics.log_to(access_log)
-        self.site.state.look_at_logs()
+        self.site.state.refresh_logging()
 
     def lines(self) -> list[dict[str, object]]:
         return [line for line in map(json.loads, self.out.getvalue().splitlines()) if "component" in line]

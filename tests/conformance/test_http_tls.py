@@ -199,7 +199,9 @@ def test_files_that_cannot_be_used_stop_the_start(tmp_path: Path, server: Files)
 
 async def test_connections_count_before_their_handshake(server: Files) -> None:
     """Or anybody could open as many as there are files; those that never shake hands are let go."""
-    async with serving(Site(tls=secure(server), limits=Limits(connections=2, spared=0)), config()) as site:
+    async with serving(
+        Site(tls=secure(server), limits=Limits(connections=2, extra_connections=0)), config()
+    ) as site:
         async with connected(site), connected(site):
             await until(lambda: site.state.admitted == 2)
             assert not site.state.connections

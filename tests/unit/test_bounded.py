@@ -26,7 +26,7 @@ def test_what_is_put_is_found() -> None:
     """By ``get``, and by the bare look-up."""
     cache: BoundedMap[str, int] = BoundedMap(10_000)
     cache.put("a", 1)
-    assert (cache.get("a"), cache.recall("a"), cache.get("b"), cache.get("b", 7)) == (1, 1, None, 7)
+    assert (cache.get("a"), cache.peek("a"), cache.get("b"), cache.get("b", 7)) == (1, 1, None, 7)
 
 
 @given(OPERATIONS)
@@ -57,7 +57,7 @@ def test_what_was_used_last_stays_longest() -> None:
     for key in range(3):
         cache.put(key, "x" * 10)
     cache.get(0)
-    cache.recall(1)
+    cache.peek(1)
     cache.put(3, "x" * 10)
     assert list(cache) == [2, 0, 3]
 

@@ -45,7 +45,7 @@ class AccessLog:
         # Empty for lines that were not wanted, which may change.
         self._levels_of_known = log.levels.changes
         self._waiting: list[str] = []
-        self.known: Final[Callable[[bytes], str | None]] = self._beginnings.recall
+        self.known: Final[Callable[[bytes], str | None]] = self._beginnings.peek
         self._clock = clock
         self._kinds: BoundedMap[_Kind, _Kept] = BoundedMap(_BUDGET)
 

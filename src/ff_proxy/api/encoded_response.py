@@ -3,7 +3,7 @@
 from typing import Final
 
 from ff_proxy.http.headers import Headers
-from ff_proxy.http.negotiate import takes_gzip, unchanged
+from ff_proxy.http.negotiate import accepts_gzip, unchanged
 from ff_proxy.http.response import JSON, Fields, Response
 from ff_proxy.snapshots.encoded_body import EncodedBody
 
@@ -21,7 +21,7 @@ def form_of(body: EncodedBody, headers: Headers) -> Form:
 
 def takes(body: EncodedBody, headers: Headers) -> bool:
     """Whether a request is answered with the compressed form."""
-    return takes_gzip(headers.get(b"accept-encoding")) and body.gzip is not None
+    return accepts_gzip(headers.get(b"accept-encoding")) and body.gzip is not None
 
 
 def encoded_response(

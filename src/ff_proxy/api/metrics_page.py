@@ -5,7 +5,7 @@ import gzip
 from collections.abc import Callable
 from typing import Final
 
-from ff_proxy.http.negotiate import takes_gzip
+from ff_proxy.http.negotiate import accepts_gzip
 from ff_proxy.http.request import Request
 from ff_proxy.http.response import NO_STORE, Response
 from ff_proxy.telemetry.exposition import CONTENT_TYPE
@@ -38,7 +38,7 @@ class MetricsPage:
             self._rendering = asyncio.ensure_future(asyncio.to_thread(self._exposition))
             self._rendering.add_done_callback(_retrieve)
         text = await asyncio.shield(self._rendering)
-        packed = takes_gzip(request.headers.get(METRICS_HEADERS[0]))
+        packed = accepts_gzip(request.headers.get(METRICS_HEADERS[0]))
         body = await asyncio.to_thread(gzip.compress, text, _GZIP_LEVEL) if packed else text
         coding = ((b"Content-Encoding", b"gzip"),) if packed else ()
         fields = (_TYPE, (b"Content-Length", b"%d" % len(body)), *coding, NO_STORE)

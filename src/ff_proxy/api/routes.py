@@ -73,9 +73,9 @@ def make_routes(
         ),
         *_ofrep_routes(ofrep, ofrep_streams),
         *([Route("GET", "/metrics", metrics, headers=METRICS_HEADERS)] if metrics else []),
-        Route("GET", "/health", health.overview, spared=True),
-        Route("GET", "/health/live", health.live, spared=True),
-        Route("GET", "/health/ready", health.ready, spared=True),
+        Route("GET", "/health", health.overview, over_limit=True),
+        Route("GET", "/health/live", health.live, over_limit=True),
+        Route("GET", "/health/ready", health.ready, over_limit=True),
     ]
 
 

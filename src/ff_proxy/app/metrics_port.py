@@ -22,7 +22,7 @@ LIMITS: Final = Limits(
     head_bytes=16 * 1024,
     head_seconds=10,
     body_bytes=0,
-    read_off_bytes=0,
+    discard_bytes=0,
     answer_seconds=30,
     # Scrapes arrive every minute or so, on the same connection.
     idle_seconds=130,
@@ -59,7 +59,8 @@ class MetricsPort:
         """Serve until cancelled."""
         clock, telemetry = self._clock, self._telemetry
         routes = [
-            Route("GET", path, self._page, headers=METRICS_HEADERS, spared=True) for path in ("/metrics", "/")
+            Route("GET", path, self._page, headers=METRICS_HEADERS, over_limit=True)
+            for path in ("/metrics", "/")
         ]
         dispatcher = Dispatcher(
             Routes(routes), ResponseCache(0), Cors(()), NullObserver(), clock, telemetry, budget=_ROUTE_BYTES

@@ -80,7 +80,7 @@ class ServingChanges:
             self._failures.limit(failure_buckets(changed.abuse, clock, budget=self._context.shares.keys // 2))
         if changed.access_log is not before.access_log:
             self._request_metrics.log_to(make_access_log(changed.access_log, clock, telemetry))
-            self._state.look_at_logs()
+            self._state.refresh_logging()
 
 
 def make_limits(options: ServingOptions, telemetry: Telemetry) -> Limits:

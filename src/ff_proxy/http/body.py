@@ -21,36 +21,36 @@ class BodyIncomplete(RequestError):  # noqa: N818  (as above)
 
 
 class Body(Protocol):
-    """A request's body, decoded from its ``Content-Encoding``, read once and in one of these ways.
+    """A request's body, decoded from its ``Content-Encoding``; a handler reads it once, in one of these ways.
 
-    While nobody reads, the client is not read from either, apart from a few kilobytes. A client that waits
-    for ``100 Continue`` is told to go on when reading begins.
+    Until the handler reads, the server reads only a few kilobytes ahead. A client that waits for
+    ``100 Continue`` gets it when the handler starts to read.
     """
 
     @property
     def whole(self) -> bytes | None:
-        """All of it, if it has arrived already and is no longer than the route's limit."""
+        """The whole body if it has already arrived and is within the route's limit, else ``None``."""
         ...
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """Piece by piece, each at most 64 KiB, as they arrive; the event loop turns between two pieces.
+        """Yield the body as it arrives, in pieces of at most 64 KiB; yields to the event loop between pieces.
 
-        Raises ``BodyTooLarge`` as soon as the route's limit is passed, and ``BodyIncomplete``.
+        Raises ``BodyTooLarge`` as soon as the body exceeds the route's limit, and ``BodyIncomplete``.
         """
         ...
 
     async def read(self) -> bytes:
-        """All of it; raises ``BodyTooLarge`` (after ``discard``) and ``BodyIncomplete``."""
+        """Return the whole body; raises ``BodyTooLarge`` (after ``discard``) and ``BodyIncomplete``."""
         ...
 
     async def discard(self) -> None:
-        """Read off what is left, within a generous bound, so that an early answer is not lost in a reset."""
+        """Read and drop the rest, up to a generous bound, so that no TCP reset loses an early answer."""
         ...
 
 
 @final
 class WholeBody:
-    """A body that is here already: of requests without one, and for tests."""
+    """A body that is already in memory: for requests without a body, and for tests."""
 
     __slots__ = ("whole",)
 

@@ -1,4 +1,4 @@
-"""A body between the connection that it arrives on and the handler that reads it."""
+"""Buffers a request body between the connection that receives it and the handler that reads it."""
 
 import asyncio
 from collections import deque
@@ -8,41 +8,41 @@ from typing import Final, final
 from ff_proxy.http.body import BodyIncomplete, BodyTooLarge
 from ff_proxy.http.content_coding import Decoder, Identity, decoder
 
-_ENOUGH: Final = 48 * 1024
-"""Bytes that wait for a handler; then nothing more is read for it."""
+_HIGH_WATER: Final = 48 * 1024
+"""Bytes buffered for the handler at which the connection stops reading."""
 
 _PIECE_OVERHEAD: Final = 64
 
 
 @final
 class ArrivingBody:
-    """See ``body.Body``, for what handlers see of it.
+    """A body that is still being received; handlers use it as a ``body.Body``.
 
-    The connection calls ``feed``, ``end`` and ``fail``, and asks whether it is ``full``. Before the first
-    of the handler's calls ``open`` says what the route allows.
+    The connection calls ``feed``, ``end`` and ``fail``, and checks ``full``. It calls ``open`` with the
+    route's limits before the handler reads.
 
     Args:
-        declared: the length that the client announced, if it did; it can be read, too.
+        declared: the ``Content-Length``, or ``None`` if the body is chunked; also an attribute.
         coding: the value of ``Content-Encoding``.
-        expects: the client waits to be told to go on.
+        expects: the client sent ``Expect: 100-continue``.
 
     Attributes:
-        received: bytes that came.
-        ended: everything came.
-        expects: the client waits to be told to go on, and has not been.
-        wanted: somebody still wants to read it.
-        abandoned: so much came that nobody wants that the rest is not worth reading off.
+        received: bytes received so far.
+        ended: the whole body has arrived.
+        expects: the client still waits for ``100 Continue``.
+        wanted: the handler has not dropped the body.
+        abandoned: the rest of a dropped body is too long to read and discard.
     """
 
     __slots__ = (
         "_coding",
         "_decoder",
+        "_discard_limit",
         "_failed",
-        "_go_on",
         "_kept",
         "_limit",
         "_pieces",
-        "_read_off",
+        "_resume",
         "_waiter",
         "_waiting",
         "abandoned",
@@ -61,8 +61,8 @@ class ArrivingBody:
         self._waiter: asyncio.Future[None] | None = None
         self._failed = False
         self._limit = 0
-        self._read_off = 0
-        self._go_on: Callable[[], None] = _nobody
+        self._discard_limit = 0
+        self._resume: Callable[[], None] = _no_op
         self._waiting = 0
         self._kept = 0
         self.received = 0
@@ -73,47 +73,47 @@ class ArrivingBody:
 
     # --- what the connection calls
 
-    def open(self, limit: int, read_off: int, go_on: Callable[[], None]) -> None:
-        """A route has been found.
+    def open(self, limit: int, discard_limit: int, resume: Callable[[], None]) -> None:
+        """Set the limits of the route.
 
         Args:
-            limit: the longest body in bytes, once decoded.
-            read_off: bytes of an unwanted body to be read all the same.
-            go_on: called when more of it may come; it sends ``100 Continue`` if ``expects``.
+            limit: the longest body in bytes, after decoding.
+            discard_limit: bytes of a dropped body to read before giving up.
+            resume: called when the connection may read more; it sends ``100 Continue`` if ``expects``.
         """
         self._limit = limit
-        self._read_off = read_off
-        self._go_on = go_on
+        self._discard_limit = discard_limit
+        self._resume = resume
 
     @property
     def held(self) -> int:
-        """Bytes that are in memory for it."""
+        """Bytes of this body in memory."""
         return self._waiting + self._kept
 
     @property
     def full(self) -> bool:
-        """So much waits for the handler that nothing more should be read for now."""
-        return self._waiting >= _ENOUGH
+        """Whether so much is buffered that the connection should stop reading for now."""
+        return self._waiting >= _HIGH_WATER
 
     def feed(self, data: bytes) -> None:
-        """More has come."""
+        """Add received bytes."""
         self.received += len(data)
         if self.wanted:
             self._pieces.append(data)
             self._waiting += len(data) + _PIECE_OVERHEAD
-        elif self.received > self._read_off:
+        elif self.received > self._discard_limit:
             self.abandoned = True
         else:
             return
         self._wake()
 
     def end(self) -> None:
-        """All has come."""
+        """The whole body has arrived."""
         self.ended = True
         self._wake()
 
     def fail(self) -> None:
-        """The rest will not come."""
+        """The rest of the body will not arrive."""
         if not self.ended:
             self._failed = True
             self._wake()
@@ -153,7 +153,7 @@ class ArrivingBody:
     async def discard(self) -> None:
         """See ``Body``."""
         self.drop()
-        if self.declared is not None and self.declared > self._read_off:
+        if self.declared is not None and self.declared > self._discard_limit:
             self.abandoned = True
         if self.expects:
             return
@@ -161,20 +161,20 @@ class ArrivingBody:
             await self._more()
 
     def drop(self) -> None:
-        """Forget what is here, and what comes."""
+        """Drop what is buffered and what is still to arrive."""
         self.wanted = False
         self._pieces.clear()
         self._waiting = self._kept = 0
-        self._go_on()
+        self._resume()
 
     def begin(self) -> None:
-        """Raise what is wrong before anything is read."""
+        """Check length and encoding before the first read; raises ``RequestError``."""
         if self.declared is not None and self.declared > self._limit and self._coding is None:
             raise BodyTooLarge
         self._decoder = decoder(self._coding)
 
     def decoded(self, data: bytes, before: int) -> Iterator[bytes]:
-        """``data`` decoded, of which ``before`` bytes came earlier."""
+        """Decode ``data``; ``before`` is the number of bytes decoded earlier. Raises ``BodyTooLarge``."""
         for piece in self._decoder.decode(data):
             before += len(piece)
             if before > self._limit:
@@ -182,7 +182,7 @@ class ArrivingBody:
             yield piece
 
     async def next_sent(self) -> bytes | None:
-        """The next bytes as they were sent; ``None`` at the end."""
+        """The next bytes, still encoded; ``None`` at the end."""
         while not self._pieces:
             if self._failed or self.abandoned or not self.wanted:
                 raise BodyIncomplete
@@ -197,7 +197,7 @@ class ArrivingBody:
 
     async def _more(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
-        self._go_on()
+        self._resume()
         try:
             await self._waiter
         finally:
@@ -230,5 +230,5 @@ class _Pieces:
             self._decoded = self._body.decoded(sent, self._given)
 
 
-def _nobody() -> None:
-    """No route has been found yet."""
+def _no_op() -> None:
+    """Used until ``open`` is called."""

@@ -1,4 +1,4 @@
-"""Memory held for clients while they send or read: one budget, shared out so that nobody starves another."""
+"""A memory budget for data buffered for clients, shared fairly so that one client cannot starve others."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Final, final
 
 @final
 class Hold:
-    """What is held for one connection: ``size`` bytes on the account of ``share`` and, in it, of ``peer``."""
+    """The ``size`` bytes buffered for one connection, charged to ``share`` and within it to ``peer``."""
 
     __slots__ = ("_budget", "evict", "peer", "share", "size")
 
@@ -19,7 +19,7 @@ class Hold:
         self.size = 0
 
     def resize(self, size: int) -> None:
-        """Hold ``size`` bytes from now on; somebody, perhaps this one, is evicted if that is too much."""
+        """Set the size in bytes; if the budget is exceeded, a hold is evicted, perhaps this one."""
         self._budget.resize(self, size)
 
 
@@ -27,8 +27,8 @@ class Hold:
 class BufferBudget:
     """At most ``total`` bytes over all connections.
 
-    When they do not suffice, the share that holds most gives something up: in it the peer that holds most,
-    of it the one that has held for longest. So whoever holds little always finds room.
+    When the budget is exceeded, the largest share is evicted from: within it the largest peer, and of that
+    peer the oldest hold. A client that holds little always finds room.
     """
 
     def __init__(self, total: int, evicted: Callable[[int], object] = lambda _: None) -> None:
@@ -39,7 +39,7 @@ class BufferBudget:
         self.held = 0
 
     def open(self, share: str, peer: str, evict: Callable[[], None]) -> Hold:
-        """Something to hold bytes with; nothing is held yet. ``evict`` must let go of them."""
+        """Create an empty hold; ``evict`` is called to free its bytes."""
         return Hold(self, share, peer, evict)
 
     def resize(self, hold: Hold, size: int) -> None:

@@ -1,42 +1,42 @@
-"""Whose request it is: the peer's, or that of whom a trusted proxy in front names."""
+"""Finds a request's client address: the peer's, or the one that a trusted proxy reports."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, final
 
 _LONGEST_FIELD: Final = 4096
-# What providers give a single customer: with less, one of them could be any number of clients.
+# Providers give each customer a /64: with a longer prefix one customer could pose as many clients.
 _IPV6_PREFIX: Final = 64
 
 
 @final
 class ClientAddresses:
-    """Finds the address by which a client is told from others.
+    """Finds the address that identifies a client.
 
     Args:
-        trusted: of proxies in front, whose ``X-Forwarded-For`` is believed.
+        trusted: networks of the proxies whose ``X-Forwarded-For`` is trusted.
     """
 
     def __init__(self, trusted: Sequence[IPv4Network | IPv6Network] = ()) -> None:
         self._trusted = tuple(trusted)
 
     def trust(self, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
-        """Believe these proxies from now on, and no others."""
+        """Replace the trusted networks."""
         self._trusted = tuple(trusted)
 
     def trusts(self, peer: str) -> bool:
-        """Whether ``peer`` is a proxy that speaks for others."""
+        """Whether ``peer`` is a trusted proxy."""
         if not self._trusted:
             return False
         address = _address(peer)
         return address is not None and self._is_trusted(address)
 
     def find(self, peer: str, forwarded: bytes | None) -> str:
-        """The client's address; its network for IPv6; empty if there is none to be told apart by.
+        """The client's address, its /64 network for IPv6, or an empty string if it is unknown.
 
         Args:
-            peer: at the other end of the connection; empty for a Unix socket.
-            forwarded: the value of ``X-Forwarded-For``, to whose end each proxy adds.
+            peer: the address at the other end of the connection; empty for a Unix socket.
+            forwarded: the value of ``X-Forwarded-For``; each proxy appends an address.
         """
         if not self._trusted or forwarded is None or len(forwarded) > _LONGEST_FIELD:
             return _grouped(peer)

@@ -1,4 +1,4 @@
-"""One client's connection: requests one after another, whatever pieces they come in."""
+"""The asyncio protocol of a client connection: reads requests and writes their responses in order."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,33 +18,33 @@ from ff_proxy.http.response_cache import Entry
 from ff_proxy.http.server_state import Admission, ServerState
 from ff_proxy.http.whole_heads import END, LONGEST
 
-# Bytes that a client may send ahead while it is not their turn; then nothing more is read.
+# Bytes read ahead of the request in progress; beyond that, reading pauses.
 _AHEAD: Final = 64 * 1024
-# What a connection may cost in one turn of the event loop: as much as one request that is answered anew.
+# Work units per turn of the event loop: one request that calls its handler uses up a turn.
 _TURN: Final = 16
 _SLICE_COST: Final = 4
 _HIT_COST: Final = 1
 _SILENT: Final = 1
-_NO_ROOM: Final = "there is no room for the request now"
+_NO_ROOM: Final = "the buffer for request bodies is full, try again"
 
 
 @final
 class Connection(asyncio.Protocol):
     """The protocol of a connection until it closes or is handed over.
 
-    ``_since`` is the second in which the present head, body, wait or write began; ``_seen`` the last in which
-    something came. ``_free``: a next request may be answered as soon as it comes.
+    ``_since`` is the second in which the current head, body, wait or write began; ``_seen`` is the last one
+    in which data arrived. ``_free``: the next request can be answered as soon as it arrives.
 
     Args:
-        state: what all connections share.
-        admission: its place among them.
+        state: the server's shared state.
+        admission: its slot under the connection limit.
     """
 
     # fmt: off
     __slots__ = (
-        "_active", "_admission", "_ended", "_exchange", "_find", "_finished", "_found_again", "_free",
-        "_incoming", "_outgoing", "_peer", "_read_head", "_reading", "_response_by_bytes", "_scheduled",
-        "_seen", "_since", "_spared", "_state", "_task", "_transport", "_write", "logs",
+        "_active", "_admission", "_ended", "_exchange", "_find", "_finished", "_free", "_incoming",
+        "_outgoing", "_over_limit", "_peer", "_read_head", "_reading", "_record_hit", "_response_by_bytes",
+        "_scheduled", "_seen", "_since", "_state", "_task", "_transport", "_write", "logs",
     )
     # fmt: on
 
@@ -52,10 +52,10 @@ class Connection(asyncio.Protocol):
         self._state: Final = state
         self._admission: Final = admission
         self._peer: Final = admission.peer
-        self._spared: Final = admission.spared
+        self._over_limit: Final = admission.over_limit
         self._response_by_bytes: Final = state.dispatcher.response_by_bytes
         self._find: Final = state.dispatcher.find
-        self._found_again: Final = state.dispatcher.cache.found_again
+        self._record_hit: Final = state.dispatcher.cache.record_hit
         self._read_head: Final = state.read_head
         self._incoming: Final = Incoming(state)
         self.logs: bool
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._write: Callable[[bytes | memoryview], None]
         self._exchange: Exchange | None = None
         self._task: asyncio.Future[Outcome] | None = None
-        self._free = not (admission.spared or state.draining)
+        self._free = not (admission.over_limit or state.draining)
         self._scheduled = False
         self._active = True
         self._reading = True
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._ended = False
         self._seen = self._since = state.second
 
-    # --- what the event loop calls
+    # --- asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
@@ -86,23 +86,23 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """See asyncio."""
-        self._let_go()
+        self._detach()
         self._outgoing.release()
-        self._admission.leave()
+        self._admission.release()
         if self._exchange is not None and self._exchange.head.body is not None:
-            # What was posted whole counts, whether its sender waits for the answer or not.
+            # A complete post still counts, even if the client does not wait for the answer.
             self._exchange.head.body.fail()
         elif self._task is not None:
             self._task.cancel()
 
-    def _let_go(self) -> None:
+    def _detach(self) -> None:
         self._ended = True
         self._free = False
         self._state.connections.discard(self)
         self._incoming.clear()
 
     def eof_received(self) -> bool:
-        """See asyncio; what was asked is still answered, where the transport allows it."""
+        """See asyncio; pending requests are still answered if the transport allows it."""
         self._finished = True
         self._free = False
         if self._ended or not self._transport.can_write_eof():
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
             self._transport.close() if self._ended else self._schedule()
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio. The first lines are what polling SDKs get to see: every name in them counts."""
+        """See asyncio. The first lines answer polling SDKs from the cache: every operation in them counts."""
         self._active = True
         if self._free:
             entry = self._response_by_bytes(data)
@@ -147,29 +147,29 @@ class Connection(asyncio.Protocol):
         incoming.buffer.extend(data)
         if self._scheduled or self._state.turns.busy:
             self._schedule()
-            self._settle(again=False)
+            self._end_turn(again=False)
         else:
             self._advance()
 
-    # --- from bytes to requests
+    # --- reading requests
 
     def _answer_whole(self, data: bytes, head: Head) -> None:
-        """Answer the request that ``data`` is, without a body."""
+        """Answer a request that is exactly ``data`` and has no body."""
         self._since = self._state.second
         entry = self._find(head)
         sent = head.fields.get(b"x-request-id")
         if entry is not None and sent is None:
             self._repeat(entry, data, head)
-            self._found_again(data, entry)
+            self._record_hit(data, entry)
         elif entry is not None and sent is not None and not self.logs:
             self._outgoing.repeat(entry, self._state.date, request_id(sent))
         else:
             self._answer(head)
             if not self._ended:
-                self._settle(again=False)
+                self._end_turn(again=False)
 
     def _advance(self) -> None:
-        """Go on as far as one turn allows."""
+        """Process what has arrived, as far as one turn allows."""
         left = _TURN
         incoming = self._incoming
         while left > 0 and not (self._ended or self._outgoing.busy):
@@ -183,22 +183,22 @@ class Connection(asyncio.Protocol):
                 self._refuse(incoming.refusal)
             elif (piece := incoming.cut_head()) is not None:
                 left -= _HIT_COST
-                self._take(piece)
+                self._feed_piece(piece)
             else:
                 break
         if not self._ended:
-            self._settle(again=left <= 0)
+            self._end_turn(again=left <= 0)
 
-    def _take(self, piece: bytes) -> None:
-        plain = self._incoming.between and not (self._spared or self._state.draining)
+    def _feed_piece(self, piece: bytes) -> None:
+        plain = self._incoming.between and not (self._over_limit or self._state.draining)
         entry = self._response_by_bytes(piece) if plain else None
-        if entry is not None and entry.good:
+        if entry is not None and entry.valid:
             self._repeat(entry, piece)
         else:
             self._incoming.feed(piece)
 
     def _repeat(self, entry: Entry, data: bytes, head: Head | None = None) -> None:
-        """Answer a request with what is remembered, and log it if somebody wants that."""
+        """Answer a request from the cache, and log it if that is on."""
         if not self.logs:
             self._outgoing.repeat(entry, self._state.date)
             return
@@ -221,9 +221,9 @@ class Connection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._advance()
 
-    def _settle(self, *, again: bool) -> None:
+    def _end_turn(self, *, again: bool) -> None:
         incoming = self._incoming
-        incoming.settle()
+        incoming.release_parser()
         busy = self._exchange is not None or self._outgoing.busy
         empty = incoming.empty
         if again and not (empty or self._outgoing.busy):
@@ -231,20 +231,20 @@ class Connection(asyncio.Protocol):
         if self._finished and not (busy or self._scheduled):
             self._transport.close()
             return
-        self._free = empty and not (busy or self._finished or self._spared or self._state.draining)
+        self._free = empty and not (busy or self._finished or self._over_limit or self._state.draining)
         ahead = len(incoming.buffer) > _AHEAD
         if ahead is self._reading:
-            self._read(on=not ahead)
+            self._set_reading(on=not ahead)
         if not empty or self._exchange is not None or incoming.counted:
             self._count_held()
 
-    def _read(self, *, on: bool) -> None:
+    def _set_reading(self, *, on: bool) -> None:
         self._reading = on
         if not self._transport.is_closing():
             self._transport.resume_reading() if on else self._transport.pause_reading()
 
     def _feed_body(self, exchange: Exchange) -> bool:
-        """Feed a slice of the request's body; ``False`` if there is none, or nobody wants it now."""
+        """Feed a slice of the request's body; ``False`` if there is none or the handler's buffer is full."""
         body, incoming = exchange.head.body, self._incoming
         if body is None or not incoming.feed_body(body):
             return False
@@ -262,15 +262,15 @@ class Connection(asyncio.Protocol):
     # --- answering
 
     def _answer(self, head: Head) -> int:
-        """Answer a request, or begin to; returns its cost."""
+        """Answer a request or start its handler; returns the work units used."""
         dispatcher = self._state.dispatcher
         try:
             exchange = dispatcher.exchange(head)
         except RequestError as refusal:
             self._refuse(refusal)
             return _TURN
-        if self._spared and (exchange.route is None or not exchange.route.spared):
-            self._respond(exchange, self._state.crowded)
+        if self._over_limit and (exchange.route is None or not exchange.route.over_limit):
+            self._respond(exchange, self._state.over_limit_response)
             return _TURN
         if (entry := self._find(head)) is not None:
             self._respond(exchange, entry.response)
@@ -279,16 +279,16 @@ class Connection(asyncio.Protocol):
         if head.body is not None:
             limits = self._state.limits
             limit = 0 if exchange.route is None else min(exchange.route.body_limit, limits.body_bytes)
-            head.body.open(limit, limits.read_off_bytes, self._go_on)
+            head.body.open(limit, limits.discard_bytes, self._resume_body)
             while self._feed_body(exchange):
                 if self._ended:
                     return _TURN
         outcome = dispatcher.start(exchange, self._peer)
         if isinstance(outcome, Response | Cacheable | Handover):
-            self._respond(exchange, dispatcher.settled(exchange, outcome))
+            self._respond(exchange, dispatcher.resolve(exchange, outcome))
             return _TURN
         self._since = self._state.second
-        self._task = self._state.own(asyncio.ensure_future(outcome))
+        self._task = self._state.track(asyncio.ensure_future(outcome))
         self._task.add_done_callback(self._answered)
         return _TURN
 
@@ -297,9 +297,9 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None or exchange.answered or self._ended:
             if not task.cancelled():
-                task.exception()  # nobody is left to be told
+                task.exception()  # mark it as retrieved: there is no client to send it to
             return
-        self._respond(exchange, self._state.dispatcher.outcome_of(exchange, task))
+        self._respond(exchange, self._state.dispatcher.resolve_task(exchange, task))
         if not (self._scheduled or self._ended):
             self._advance()
 
@@ -327,7 +327,7 @@ class Connection(asyncio.Protocol):
         tail = dispatcher.tail(exchange)
         kept = not close and exchange.request_id is None
         if not kept:
-            tail = dispatcher.marked(tail, exchange.request_id, close=close)
+            tail = dispatcher.finish_tail(tail, exchange.request_id, close=close)
         self._outgoing.send(response, date, tail, bare=exchange.head.method == "HEAD", kept=kept)
         if close:
             self._end(whole=exchange.head.whole)
@@ -335,13 +335,13 @@ class Connection(asyncio.Protocol):
     def _ends_with(self, exchange: Exchange) -> bool:
         """Whether the connection ends with the response to ``exchange``."""
         head, body = exchange.head, exchange.head.body
-        # A client that was never told to send its body may send it, or the next request: nobody knows.
+        # Without our 100 Continue a client may send the body or the next request: we cannot tell which.
         unasked = body is not None and (body.expects or body.abandoned) and not body.ended
         finished = self._finished and head.whole and self._incoming.empty
-        return head.close or unasked or finished or self._spared or self._state.draining
+        return head.close or unasked or finished or self._over_limit or self._state.draining
 
-    def _go_on(self) -> None:
-        """The handler wants more of the body."""
+    def _resume_body(self) -> None:
+        """Called when the handler waits for more of the body."""
         exchange = self._exchange
         if self._ended or exchange is None or exchange.head.body is None:
             return
@@ -354,15 +354,15 @@ class Connection(asyncio.Protocol):
 
     def _hand_over(self, exchange: Exchange, handover: Handover) -> None:
         state = self._state
-        tail = state.dispatcher.marked(state.dispatcher.tail(exchange), exchange.request_id, close=True)
+        tail = state.dispatcher.finish_tail(state.dispatcher.tail(exchange), exchange.request_id, close=True)
         wire = Response(200, handover.fields).head(state.date, tail)
-        self._let_go()
-        handover.take(self._transport, wire, self._admission.leave)
+        self._detach()
+        handover.take(self._transport, wire, self._admission.release)
 
-    # --- the end
+    # --- closing
 
     def _refuse(self, refusal: RequestError) -> None:
-        """Tell what is wrong, and end: nothing that follows can be trusted."""
+        """Send the error and close: the framing of what follows cannot be trusted."""
         exchange = self._exchange
         if self._task is not None:
             self._task.cancel()
@@ -381,7 +381,7 @@ class Connection(asyncio.Protocol):
         self._linger()
 
     def _end(self, *, whole: bool) -> None:
-        """Close once everything is sent; if the request was not ``whole``, its rest is read off first."""
+        """Close once everything is sent; if the request is not ``whole``, read and drop its rest first."""
         if not whole:
             self._linger()
             return
@@ -392,9 +392,9 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _linger(self) -> None:
-        """Read off what the client still sends, for a while."""
-        self._let_go()
-        Lingering(self._state, self._transport, self._outgoing, self._admission.leave)
+        """Read and drop what the client still sends, for a while."""
+        self._detach()
+        Lingering(self._state, self._transport, self._outgoing, self._admission.release)
 
     # --- memory
 
@@ -424,8 +424,8 @@ class Connection(asyncio.Protocol):
         elif not self._incoming.empty:
             if age > limits.head_seconds:
                 self._refuse(too_slow())
-        elif self._spared and age > _SILENT:
-            self._write(self._state.wire(self._state.crowded))
+        elif self._over_limit and age > _SILENT:
+            self._write(self._state.wire(self._state.over_limit_response))
             self._end(whole=True)
         elif now - self._seen > limits.idle_seconds:
             self._transport.close()

@@ -1,4 +1,4 @@
-"""Request bodies that come compressed, inflated within bounds."""
+"""Decompresses request bodies, within limits."""
 
 import zlib
 from collections.abc import Iterator
@@ -9,28 +9,28 @@ from ff_proxy.http.body import BodyTooLarge
 
 _PIECE: Final = 64 * 1024
 _ANY_HEADER: Final = 32 + zlib.MAX_WBITS
-"""A gzip or zlib header, whichever is there."""
+"""Accept a gzip or a zlib header."""
 
-_FREE: Final = 1024 * 1024
-_MOST_TIMES: Final = 200
-"""Usage that is written over and over shrinks to a hundredth; beyond this it is made to do harm."""
+_RATIO_ALLOWANCE: Final = 1024 * 1024
+_MAX_RATIO: Final = 200
+"""Repetitive usage data compresses about 100:1; a higher ratio than this is a decompression bomb."""
 
 
 class Decoder(Protocol):
-    """Takes a body's bytes as sent, and gives them as meant."""
+    """Undoes a ``Content-Encoding``, piece by piece."""
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """Pieces of at most 64 KiB; raises ``RequestError`` 400 or 413."""
         ...
 
     def finish(self) -> None:
-        """Nothing more comes; raises ``RequestError`` 400 if that is too early."""
+        """End of input; raises ``RequestError`` 400 if the compressed data is incomplete."""
         ...
 
 
 @final
 class Identity:
-    """A body that is sent as it is meant."""
+    """A body without compression."""
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """See ``Decoder``."""
@@ -57,10 +57,10 @@ class Inflated:
             try:
                 piece = self._inflate.decompress(data, _PIECE)
             except zlib.error as error:
-                raise RequestError(400, "the request body is not what its Content-Encoding says") from error
+                raise RequestError(400, "the request body does not match its Content-Encoding") from error
             data = self._inflate.unconsumed_tail
             self._given += len(piece)
-            if self._given > _FREE + _MOST_TIMES * self._taken:
+            if self._given > _RATIO_ALLOWANCE + _MAX_RATIO * self._taken:
                 raise BodyTooLarge
             if piece:
                 yield piece
@@ -72,10 +72,10 @@ class Inflated:
 
 
 def decoder(coding: bytes | None) -> Decoder:
-    """For a ``Content-Encoding``; raises ``RequestError`` 415 for one that nobody here understands."""
+    """The decoder for a ``Content-Encoding``; raises ``RequestError`` 415 if it is not supported."""
     names = [name for part in (coding or b"").lower().split(b",") if (name := part.strip())]
     if not names or names == [b"identity"]:
         return Identity()
     if names in ([b"gzip"], [b"x-gzip"], [b"deflate"]):
         return Inflated()
-    raise RequestError(415, "this Content-Encoding is not understood: send gzip or nothing")
+    raise RequestError(415, "this Content-Encoding is not supported: use gzip or none")

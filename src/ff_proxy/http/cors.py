@@ -1,4 +1,4 @@
-"""What browsers must be told, on every response and before many requests (spec/sdk-wire#cors)."""
+"""CORS: the header fields on responses, and the answer to preflight requests (spec/sdk-wire#cors)."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -22,11 +22,11 @@ _HEADERS: Final = (
     b"X-Request-ID",
 )
 _LISTED: Final = frozenset(name.lower() for name in _HEADERS)
-# Any token is a field's name (RFC 9110 §5.6.2).
+# A field name is a token (RFC 9110 §5.6.2).
 _NAME: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _LABELS: Final = re.compile(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _MOST_ECHOED: Final = 32
-# Browsers ask before each distinct evaluations URL; without this they would double the requests.
+# Browsers send a preflight for each distinct evaluations URL; without caching that doubles the requests.
 _MAX_AGE: Final = b"7200"
 
 
@@ -34,8 +34,8 @@ class Cors:
     """Which origins may read responses.
 
     Args:
-        origins: ``*`` for all, else as browsers write them: ``https://app.example.com``;
-            ``https://*.example.com`` stands for every host below ``example.com``.
+        origins: ``*`` for all, otherwise as browsers send them: ``https://app.example.com``;
+            ``https://*.example.com`` matches every host below ``example.com``.
     """
 
     def __init__(self, origins: Collection[str] = ("*",)) -> None:
@@ -55,7 +55,7 @@ class Cors:
         return self._all
 
     def fields(self, origin: bytes | None) -> Fields:
-        """What a response to a request with that ``Origin`` carries besides its own fields."""
+        """The CORS fields of a response to a request with that ``Origin``."""
         if self._all:
             return ((b"Access-Control-Allow-Origin", b"*"),)
         vary = (b"Vary", b"Origin")
@@ -72,7 +72,10 @@ class Cors:
         )
 
     def preflight(self, fields: Mapping[bytes, bytes]) -> Response:
-        """The answer to OPTIONS: any route, no token; names that SDKs send, and harmless others asked for."""
+        """The answer to ``OPTIONS`` on any route, without a token.
+
+        Allows the header fields that SDKs send, and valid other ones that the request asks for.
+        """
         asked = fields.get(b"access-control-request-headers", b"").split(b",")
         others = [
             name for name in map(bytes.strip, asked) if _NAME.fullmatch(name) and name.lower() not in _LISTED

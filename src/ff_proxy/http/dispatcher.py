@@ -1,4 +1,4 @@
-"""From a request's head to its response: cache, routes, handlers, errors, and the fields that all share."""
+"""Turns a request head into a response: cache, routes, handlers, errors, and the common header fields."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -23,10 +23,10 @@ from ff_proxy.http.response import (
     RETRY_SOON,
     UNAVAILABLE,
     Response,
-    echoing,
     field_lines,
     problem,
-    refused,
+    refusal_for,
+    with_request_id,
 )
 from ff_proxy.http.response_cache import Entry, ResponseCache
 from ff_proxy.http.routes import Match, Route, Routes
@@ -36,24 +36,24 @@ from ff_proxy.telemetry import Telemetry
 _LONGEST_PATH: Final = 512
 _ERRORS: Final = 400
 _CLOSE: Final = b"Connection: close\r\n\r\n"
-_OLD_PROXY: Final = "a stream was asked for in HTTP/1.0: let the proxy in front use HTTP/1.1"
+_OLD_PROXY: Final = "streams need HTTP/1.1: set the proxy in front to use HTTP/1.1"
 
 
 @final
 class Exchange:
-    """One request on its way to its response.
+    """One request and the state of its answer.
 
     Attributes:
-        head: what came.
-        path: of its target, as sent.
-        query: likewise.
-        match: the template that the path fits, if any.
-        route: its route for the method, if any.
-        request_id: to be echoed.
-        peer: where it came from, once it is being answered.
-        began: monotonic seconds.
-        cause: what its answer says is wrong, if anything.
-        answered: the response is on its way; the body may not have come to its end.
+        head: the request head.
+        path: the target's path, as sent.
+        query: the target's query, as sent.
+        match: the route template that the path matches, if any.
+        route: the template's route for the method, if any.
+        request_id: the ``X-Request-ID`` to echo, if any.
+        peer: the peer's address, set when the handler starts.
+        began: when the head arrived, in monotonic seconds.
+        cause: the error message sent to the client, if any.
+        answered: the response has been written; the request body may still be arriving.
     """
 
     __slots__ = (
@@ -84,13 +84,13 @@ class Exchange:
 
     @property
     def share(self) -> str:
-        """On whose account its body is held; empty if the route does not say."""
+        """The share of the buffer budget that its body is charged to; empty if the route names none."""
         if self.match is None or self.route is None or self.route.share is None:
             return ""
         return self.route.share(self.match.params)
 
     def overdue(self, age: int, limits: Limits) -> RequestError | None:
-        """Why it has to end, ``age`` seconds after its head, its body's end or its answer."""
+        """The timeout that has expired ``age`` seconds after its head, the end of its body or its answer."""
         body = self.head.body
         if body is None or body.ended or body.full:
             if age <= limits.answer_seconds:
@@ -100,32 +100,32 @@ class Exchange:
 
 
 def too_slow() -> RequestError:
-    """What a client is told that took too long."""
+    """408: the request did not arrive in time."""
     return RequestError(408, "the request took too long to arrive")
 
 
 def match_cost(path: bytes, match: Match) -> int:
-    """What it costs to remember where a path leads; the routes and all behind them are there anyway."""
+    """The bytes of a cached match, without the routes, which exist anyway."""
     return entry_cost(path, (match.params, match.raw_params))
 
 
 @final
 class Dispatcher:
-    """Answers requests, whatever connection they came on.
+    """Answers the requests of all connections.
 
     Args:
-        routes: all there are.
-        cache: responses that were given before.
-        cors: fields for browsers.
-        observer: told of every request.
-        clock: measures those that wait.
-        telemetry: told of handlers that fail.
-        addresses: tell clients apart.
-        failures: bounds how often a client is refused.
-        budget: bytes to remember paths in.
+        routes: the route table.
+        cache: cached responses.
+        cors: the CORS policy.
+        observer: gets every answered request.
+        clock: times requests.
+        telemetry: logs handlers that fail.
+        addresses: finds client addresses.
+        failures: limits how often a client may fail to authenticate.
+        budget: bytes for cached route matches.
 
     Attributes:
-        response_by_bytes: a response by a request's exact bytes.
+        response_by_bytes: looks up a cached response by a request's exact bytes.
     """
 
     def __init__(
@@ -153,10 +153,10 @@ class Dispatcher:
         self._matches: Final[BoundedMap[bytes, Match]] = BoundedMap(
             budget // 2, cost=match_cost, dropped=dropped
         )
-        self._match_of: Final = self._matches.recall
-        # By what fields the responses to a target are found again, if there are any.
+        self._match_of: Final = self._matches.peek
+        # By target: the header fields in the cache key of its responses.
         self._keyed: Final[BoundedMap[bytes, tuple[bytes, ...]]] = BoundedMap(budget // 2, dropped=dropped)
-        self._names_of: Final = self._keyed.recall
+        self._names_of: Final = self._keyed.peek
         self._by_key: Final = cache.by_key
         self.response_by_bytes: Final = cache.by_bytes
         self._vary: Final = {
@@ -165,9 +165,9 @@ class Dispatcher:
         self.allow_origins(cors)
 
     def allow_origins(self, cors: Cors) -> None:
-        """Let these origins read responses from now on; what is remembered for others is forgotten."""
+        """Change the CORS policy; clears the cache, since cached responses carry CORS fields."""
         self._cors = cors
-        # A response that differs by origin is found again by that as well.
+        # If responses differ by origin, it is part of the cache key.
         origin = () if cors.constant else (b"origin",)
         self._keyed_by = {
             route.template: (*route.headers, *origin) for route in self._routes.all if route.method == "GET"
@@ -181,7 +181,7 @@ class Dispatcher:
     # --- finding
 
     def exchange(self, head: Head) -> Exchange:
-        """What ``head`` asks for; raises ``RequestError`` 400 for a target that is none."""
+        """Find the route of a request; raises ``RequestError`` 400 for an invalid target."""
         path, query = _split(head.target)
         match = self._match_of(path)
         if match is None:
@@ -191,12 +191,12 @@ class Dispatcher:
         return Exchange(head, path, query, match, self._clock.monotonic())
 
     def find(self, head: Head) -> Entry | None:
-        """The response that was given before to an equal request, if it is still the one to give."""
+        """The cached response to an equal request, if it is still valid."""
         names = self._names_of(head.target)
         if names is None or head.method != "GET" or head.body is not None:
             return None
         entry = self._by_key((head.target, *map(head.fields.get, names)))
-        # What Entry.good says, without the call.
+        # What Entry.valid says, without the call.
         if entry is not None and entry.lease.current and (entry.check is None or entry.check()):
             return entry
         return None
@@ -208,7 +208,7 @@ class Dispatcher:
     # --- answering
 
     def start(self, exchange: Exchange, peer: str) -> Outcome | Awaitable[Outcome]:
-        """Call the handler."""
+        """Call the handler; errors become responses."""
         head, match, route = exchange.head, exchange.match, exchange.route
         exchange.peer = peer
         if head.method == "OPTIONS":
@@ -218,7 +218,7 @@ class Dispatcher:
         if route is None:
             return self.problem(exchange, RequestError(405, "method not allowed"))
         if route.streams and head.body is not None:
-            refusal = RequestError(400, "a stream is asked for by a GET without a body")
+            refusal = RequestError(400, "a stream request must not have a body")
             return self.problem(exchange, refusal)
         request = Request(
             route.method,
@@ -235,17 +235,17 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001  (the last resort: a client must get an answer)
             return self.problem(exchange, error)
 
-    def outcome_of(self, exchange: Exchange, ended: asyncio.Future[Outcome]) -> Response | Handover:
-        """What is to be sent when the handler has been waited for."""
+    def resolve_task(self, exchange: Exchange, ended: asyncio.Future[Outcome]) -> Response | Handover:
+        """The response of a handler that was awaited in the task ``ended``."""
         if ended.cancelled():
             return self.problem(exchange, RuntimeError("a library cancelled the handler"))
         try:
-            return self.settled(exchange, ended.result())
+            return self.resolve(exchange, ended.result())
         except Exception as error:  # noqa: BLE001  (as above)
             return self.problem(exchange, error)
 
-    def settled(self, exchange: Exchange, outcome: Outcome) -> Response | Handover:
-        """What is to be sent for ``outcome``, which is kept if it may be given again."""
+    def resolve(self, exchange: Exchange, outcome: Outcome) -> Response | Handover:
+        """The response of an ``outcome``; a ``Cacheable`` one is put into the cache."""
         if isinstance(outcome, Cacheable):
             match = exchange.match
             head = exchange.head
@@ -264,13 +264,13 @@ class Dispatcher:
         return outcome
 
     def problem(self, exchange: Exchange, error: Exception) -> Response:
-        """The response to an error."""
+        """The response for an error; also applies the limit on failed authentications."""
         if not isinstance(error, RequestError | StoreUnavailable):
             template = "other" if exchange.match is None else exchange.match.template
             self._log.error("a request failed", route=template, error=repr(error), exc_info=error)
-        refusal = refused(error)
+        refusal = refusal_for(error)
         if self._failures.counts(refusal):
-            refusal = self._failures.judge(self._client(exchange), refusal)
+            refusal = self._failures.apply(self._client(exchange), refusal)
         exchange.cause = refusal.message
         if exchange.match is None:
             return problem(refusal)
@@ -282,10 +282,10 @@ class Dispatcher:
     def _client(self, exchange: Exchange) -> str:
         return self._addresses.find(exchange.peer, exchange.head.fields.get(b"x-forwarded-for"))
 
-    # --- what all responses share
+    # --- common header fields
 
     def tail(self, exchange: Exchange) -> bytes:
-        """The lines of the common fields, without the request's id, and the empty line."""
+        """The lines of the common fields, without the request id, and the empty line."""
         origin = exchange.head.fields.get(b"origin")
         template = "" if exchange.match is None else exchange.match.template
         if self._cors.constant or origin is None:
@@ -293,18 +293,18 @@ class Dispatcher:
         return self._vary.get(template, b"") + field_lines(self._cors.fields(origin)) + b"\r\n"
 
     @staticmethod
-    def marked(tail: bytes, echoed: bytes | None, *, close: bool) -> bytes:
-        """``tail`` with an id, and the end of the connection."""
+    def finish_tail(tail: bytes, echoed: bytes | None, *, close: bool) -> bytes:
+        """``tail`` with the request id, if any, and ``Connection: close`` if the connection ends."""
         if echoed is not None:
-            tail = echoing(tail, echoed)
+            tail = with_request_id(tail, echoed)
         return tail[:-2] + _CLOSE if close else tail
 
-    # --- telling
+    # --- metrics and access log
 
     def note(self, exchange: Exchange, status: int, peer: str, label: str = "") -> None:
-        """Count and time a request that has been answered, and tell of it if somebody wants that.
+        """Count and time an answered request, and pass it to the access log if that is on.
 
-        One that was handed over, which says so by its ``label``, goes on for hours: it is not timed.
+        A request with a ``label`` was handed over and lasts for hours: it is not timed.
         """
         observer = self.observer
         match, head = exchange.match, exchange.head
@@ -317,21 +317,21 @@ class Dispatcher:
             observer.body_bytes(match, head.body.declared)
         if not (observer.logs or (observer.logs_errors and status >= _ERRORS)):
             return
-        observer.answered(_told(exchange, status, seconds, peer, label))
+        observer.answered(_access_record(exchange, status, seconds, peer, label))
 
     def note_repeated(self, exact: bytes, head: Head, status: int, peer: str, seconds: float) -> None:
-        """Tell of a request that was answered with what is remembered, and counted.
+        """Log a request that was answered from the cache and is already counted.
 
-        ``exact`` is all of it, if the answer was found by that: whatever else came may never come again.
+        ``exact`` is the whole request if it was found by its bytes, else empty: such bytes may never recur.
         """
-        told = _told(self.exchange(head), status, seconds, peer, "")
+        record = _access_record(self.exchange(head), status, seconds, peer, "")
         if exact:
-            self.observer.learn(exact, told)
+            self.observer.learn(exact, record)
         else:
-            self.observer.answered(told)
+            self.observer.answered(record)
 
 
-def _told(exchange: Exchange, status: int, seconds: float, peer: str, label: str) -> Answered:
+def _access_record(exchange: Exchange, status: int, seconds: float, peer: str, label: str) -> Answered:
     fields = exchange.head.fields
     return Answered(
         exchange.head.method,
@@ -360,5 +360,5 @@ def _split(target: bytes) -> tuple[bytes, bytes]:
     try:
         url = parse_url(target)
     except HttpParserInvalidURLError as error:
-        raise RequestError(400, "the target of the request is no URL") from error
+        raise RequestError(400, "the request target is not a valid URL") from error
     return url.path or b"/", url.query or b""

@@ -1,4 +1,4 @@
-"""How many requests of a client may be refused for want of good credentials (spec/behaviour#abuse-limits)."""
+"""Limits how often a client may fail to authenticate (spec/behaviour#abuse-limits)."""
 
 from typing import Final, final
 
@@ -7,14 +7,14 @@ from ff_proxy.http.token_buckets import TokenBuckets
 
 TOO_MANY: Final = 429
 LONGEST_WAIT: Final = 10
-"""Seconds that a client is told to wait at most: SDKs would take more at its word (spec/sdk-wire)."""
+"""Highest ``Retry-After`` in seconds: SDKs really wait that long (spec/sdk-wire)."""
 
 _FAILURES: Final = frozenset({401, 403})
 
 
 @final
 class FailureLimit:
-    """Turns refusals beyond a client's rate into 429. Requests that are not refused are not looked at.
+    """Turns 401 and 403 beyond a client's rate into 429; other responses do not count.
 
     Args:
         buckets: by client address; ``None``: no limit.
@@ -24,15 +24,20 @@ class FailureLimit:
         self._buckets = buckets
 
     def limit(self, buckets: TokenBuckets | None) -> None:
-        """Count in these buckets from now on, or limit nobody."""
+        """Replace the buckets; ``None`` turns the limit off."""
         self._buckets = buckets
 
     def counts(self, refusal: RequestError) -> bool:
-        """Whether it is one of those that are limited."""
+        """Whether the limit is on and applies to this error."""
         return self._buckets is not None and refusal.status in _FAILURES
 
-    def judge(self, client: str, refusal: RequestError) -> RequestError:
-        """A refusal that ``counts``, or what is said instead to a client (empty: unknown) with too many."""
+    def apply(self, client: str, refusal: RequestError) -> RequestError:
+        """Count a refusal; returns it, or a 429 if the client is over its limit.
+
+        Args:
+            client: its address; an empty one is not limited.
+            refusal: one that ``counts``.
+        """
         if self._buckets is None or not client:
             return refusal
         wait = self._buckets.take(client)
@@ -40,7 +45,7 @@ class FailureLimit:
 
 
 def too_many(wait: int) -> RequestError:
-    """A client is over its limit, and has to wait for so many seconds."""
+    """429 for a client that may try again in ``wait`` seconds."""
     return RequestError(
-        TOO_MANY, "too many requests that were refused, try again later", retry_after=min(wait, LONGEST_WAIT)
+        TOO_MANY, "too many refused requests, try again later", retry_after=min(wait, LONGEST_WAIT)
     )

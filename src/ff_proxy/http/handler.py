@@ -1,4 +1,4 @@
-"""What a handler is, and what it may answer with."""
+"""The handler interface, and the outcomes a handler may return."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from ff_proxy.http.response import Fields, Response
 
 @final
 class Lease:
-    """Whether the state that responses were made from is still current; shared by all of them."""
+    """Says whether the state behind cached responses is still current; all of these responses share it."""
 
     __slots__ = ("current",)
 
@@ -20,12 +20,12 @@ class Lease:
 
 @final
 class Cacheable:
-    """A response that may be given again to requests for the same target with equal declared fields.
+    """A response that may be reused for requests with the same target and equal declared fields.
 
     Args:
         response: the response.
-        lease: it is good no longer than this is current.
-        check: asked at every hit besides; ``None`` if nothing else could change the answer. Cheap.
+        lease: the response is valid only while this is current.
+        check: called on every hit, so it must be cheap; ``None`` if the lease alone decides.
     """
 
     __slots__ = ("check", "lease", "response")
@@ -38,13 +38,13 @@ class Cacheable:
 
 @final
 class Handover:
-    """A 200 whose connection belongs to somebody else from the head on, such as a stream.
+    """A 200 after whose head the connection belongs to other code, such as a stream.
 
     Args:
-        fields: of the response; the server adds its own, and ``Connection: close``.
-        label: what whoever counts requests is told of it, besides its route.
-        take: called with the transport, the whole head to be written, and a function to be called once the
-            connection is gone.
+        fields: header fields; the server adds the common ones and ``Connection: close``.
+        label: distinguishes it in request metrics, besides its route.
+        take: called with the transport, the complete head to write, and a function to call once the
+            connection is closed.
     """
 
     __slots__ = ("fields", "label", "take")
@@ -64,12 +64,12 @@ Outcome = Response | Cacheable | Handover
 
 
 class Handler(Protocol):
-    """Answers requests of a route.
+    """Answers the requests of a route.
 
-    It answers at once where nothing has to be awaited, else with something that can be awaited, which the
-    server cancels when the client goes away. It raises ``RequestError``; anything else becomes a 500.
+    It returns the outcome, or an awaitable if it has to wait; the server cancels that if the client
+    disconnects. It raises ``RequestError``; any other exception becomes a 500.
     """
 
     def __call__(self, request: Request, /) -> Outcome | Awaitable[Outcome]:
-        """The answer."""
+        """Answer one request."""
         ...

@@ -1,11 +1,11 @@
-"""Header fields: as handlers see those of a request, and as names are written in a response."""
+"""Header fields: the view that handlers get of a request's, and the spelling of names in responses."""
 
 from collections.abc import Collection, Mapping
 from typing import Final, Protocol, final
 
 
 class UndeclaredHeaderError(LookupError):
-    """A handler read a header field that its route does not declare: a mistake in our code."""
+    """A handler read a header field that its route does not declare: a bug."""
 
     def __init__(self, name: bytes) -> None:
         super().__init__(f"the route must declare the header field {name.decode('latin-1')!r}")
@@ -15,16 +15,16 @@ class Headers(Protocol):
     """A request's header fields, by lower-case name."""
 
     def get(self, name: bytes, /) -> bytes | None:
-        """The field's value, without surrounding white space; repeated fields are joined by ``, ``."""
+        """The field's value without surrounding white space, or ``None``; repeats are joined by ``, ``."""
         ...
 
 
 @final
 class DeclaredHeaders:
-    """The header fields that a route declares: no answer can depend on another one.
+    """The header fields that a route declares: answers cannot depend on any others.
 
     Args:
-        fields: everything that came, by lower-case name.
+        fields: all of the request's, by lower-case name.
         declared: the lower-case names that may be read.
     """
 
@@ -44,6 +44,6 @@ class DeclaredHeaders:
 def canonical(name: bytes) -> bytes:
     """A field name as Go writes it: ``content-type`` becomes ``Content-Type``.
 
-    Some SDKs compare the bytes of names (spec/sdk-wire#trap-46).
+    Some SDKs compare names case-sensitively (spec/sdk-wire#trap-46).
     """
     return b"-".join(part.capitalize() for part in name.split(b"-"))

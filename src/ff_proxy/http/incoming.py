@@ -1,4 +1,4 @@
-"""The bytes that a client has sent, on their way to the parser."""
+"""A connection's receive buffer, and the parser that it feeds."""
 
 from collections.abc import Callable
 from typing import Final, final
@@ -12,19 +12,19 @@ from ff_proxy.http.whole_heads import END
 
 _LINE_END: Final = b"\r\n"
 _UNCOUNTED: Final = 16 * 1024
-"""Bytes that a connection may hold without anybody's counting them."""
+"""Bytes per connection that are not charged to the buffer budget."""
 
 _SLICE: Final = 16 * 1024
-"""Bytes that are fed to the parser at a time."""
+"""Bytes fed to the parser at a time."""
 
 
 @final
 class Incoming:
-    """What waits to be parsed, and the parser while it is needed: one head or slice of a body at a time.
+    """Feeds the parser one head or one slice of a body at a time; idle connections hold no parser.
 
     Attributes:
-        buffer: bytes that have not been fed.
-        refusal: why nothing can be read any more.
+        buffer: bytes not yet fed.
+        refusal: the error that ended parsing, if any.
     """
 
     __slots__ = ("_hold", "_parser", "_rest", "_state", "buffer", "refusal")
@@ -39,34 +39,34 @@ class Incoming:
 
     @property
     def between(self) -> bool:
-        """Nothing of a request has been fed that is not complete."""
+        """Whether the parser is between two requests."""
         return self._parser is None or self._parser.between
 
     @property
     def empty(self) -> bool:
-        """Nothing at all has come of a next request."""
+        """Whether no byte of a next request has arrived."""
         return not self.buffer and self._parser is None
 
     @property
     def counted(self) -> bool:
-        """Memory has been taken that is to be given back."""
+        """Whether something is charged to the buffer budget."""
         return self._hold is not None
 
     @property
     def held(self) -> int:
-        """Bytes in memory, without those of a body."""
+        """Bytes in memory, bodies excluded."""
         return len(self.buffer) + (0 if self._parser is None else self._parser.pending)
 
     def next_head(self) -> Head | None:
-        """The next head that has been parsed."""
+        """The next parsed head, if any."""
         parser = self._parser
         return parser.heads.pop(0) if parser is not None and parser.heads else None
 
     def feed(self, data: bytes) -> None:
-        """Have ``data`` parsed, which comes before what is in the buffer."""
+        """Parse ``data``, which precedes the buffer; an error is kept in ``refusal``."""
         parser = self._parser
         if parser is None:
-            parser = self._parser = self._state.take_parser()
+            parser = self._parser = self._state.acquire_parser()
         try:
             parser.feed(data)
         except RequestError as refusal:
@@ -74,25 +74,25 @@ class Incoming:
         self._rest = b"" if parser.between else (self._rest + data)[-len(END) + 1 :]
 
     def cut_head(self) -> bytes | None:
-        """Take out the rest of the present head, or what there is of it if that is worth a look."""
+        """Take the rest of the current head out of the buffer, or the part of it worth parsing now."""
         buffer = self.buffer
         between = self.between
         if between:
-            # Some clients end a body with a line end that belongs to nothing (RFC 9112 §2.2).
+            # Some clients send a stray CRLF after a body (RFC 9112 §2.2).
             while buffer.startswith(_LINE_END):
                 del buffer[: len(_LINE_END)]
         if not buffer:
             return None
         length = self._head_length()
         if length == 0:
-            # The first bytes tell whether it is HTTP at all; the others can wait until they are many.
+            # The first bytes show whether this is HTTP at all; parse the others in large slices.
             if not between and len(buffer) < _SLICE:
                 return None
             length = min(len(buffer), _SLICE)
         return self._cut(length)
 
     def feed_body(self, body: ArrivingBody) -> bool:
-        """Have a slice of ``body`` parsed, if there is one and its reader wants it."""
+        """Parse a slice of ``body``; ``False`` if there is none or its buffer is full."""
         if body.ended or body.full or not self.buffer:
             return False
         body.expects = False
@@ -101,7 +101,7 @@ class Incoming:
         return True
 
     def count(self, body: ArrivingBody | None, share: str, peer: str, evict: Callable[[], None]) -> None:
-        """Take memory for what has come, on the account of ``share`` and in it of ``peer``; see ``Hold``."""
+        """Charge buffered bytes to ``share``, and within it to ``peer``; see ``Hold``."""
         held = self.held + (0 if body is None else body.held)
         hold = self._hold
         if hold is not None and hold.share != share:
@@ -113,23 +113,23 @@ class Incoming:
             hold = self._hold = self._state.bodies.open(share, peer, evict)
         hold.resize(held if held > _UNCOUNTED else 0)
 
-    def settle(self) -> None:
-        """Give the parser back if it is not in the middle of anything."""
+    def release_parser(self) -> None:
+        """Return the parser to the pool if it is between two requests."""
         parser = self._parser
         if parser is not None and parser.between and not parser.heads and self.refusal is None:
             self._parser = None
-            self._state.give_parser(parser)
+            self._state.release_parser(parser)
 
     def clear(self) -> None:
-        """Nothing more will be read."""
+        """Free buffer and parser: nothing more will be read."""
         self.buffer.clear()
-        self.settle()
+        self.release_parser()
         self._parser = None
         if self._hold is not None:
             self._hold.resize(0)
 
     def _head_length(self) -> int:
-        """How many bytes of the buffer belong to the present head; 0 if it does not end there."""
+        """How many bytes of the buffer belong to the current head; 0 if the head is incomplete."""
         rest = self._rest
         if rest:
             end = (rest + self.buffer[: len(END)]).find(END)

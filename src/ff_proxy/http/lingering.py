@@ -1,4 +1,4 @@
-"""A connection whose last response is on its way while its client still sends."""
+"""Lingering close: reads and drops what a client still sends after the last response."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,13 +13,13 @@ _MOST_SECONDS: Final = 30
 
 @final
 class Lingering(asyncio.Protocol):
-    """Reads off what still comes, for a while: a reset could overtake the response.
+    """Reads and drops for a while before closing: a TCP reset could overtake the response.
 
     Args:
-        state: what all connections share.
+        state: the server's shared state.
         transport: the connection; its protocol is replaced.
-        outgoing: what is left to be written.
-        closed: called once, when the connection is gone.
+        outgoing: the rest of the response.
+        closed: called once, when the connection is closed.
     """
 
     # fmt: off
@@ -40,7 +40,7 @@ class Lingering(asyncio.Protocol):
         self._outgoing: Final = outgoing
         self._closed: Final = closed
         self._received = 0
-        self.logs = False  # of what is read off, nobody is told
+        self.logs = False  # there are no further requests to log
         self._active = False
         self._seen = self._since = state.second
         state.connections.add(self)
@@ -55,7 +55,7 @@ class Lingering(asyncio.Protocol):
         """See asyncio."""
         self._active = True
         self._received += len(data)
-        if self._received > self._state.limits.read_off_bytes:
+        if self._received > self._state.limits.discard_bytes:
             self._transport.abort()
 
     def pause_writing(self) -> None:
@@ -90,10 +90,10 @@ class Lingering(asyncio.Protocol):
             self._transport.close()
 
     def drain(self) -> None:
-        """See ``OpenConnection``; nothing more will be answered."""
+        """See ``OpenConnection``; no further response follows anyway."""
 
     def close_if_idle(self) -> None:
-        """See ``OpenConnection``; it ends by itself."""
+        """See ``OpenConnection``; it is closing already."""
 
     def abort(self) -> None:
         """See ``OpenConnection``."""

@@ -1,4 +1,4 @@
-"""What a request's fields ask of a response: encoding, validators, an id to be echoed."""
+"""Reads the request header fields that shape a response: encoding, validators, request id."""
 
 import re
 from typing import Final
@@ -9,17 +9,17 @@ _REQUEST_ID: Final = re.compile(rb"[!-~](?:[ -~]{0,198}[!-~])?")
 _GZIP: Final = frozenset({b"gzip", b"x-gzip"})
 
 
-def takes_gzip(accept_encoding: bytes | None) -> bool:
-    """Whether ``Accept-Encoding`` allows gzip (RFC 9110 §12.5.3); its absence does not."""
+def accepts_gzip(accept_encoding: bytes | None) -> bool:
+    """Whether ``Accept-Encoding`` allows gzip (RFC 9110 §12.5.3); without the field it does not."""
     if not accept_encoding:
         return False
     star = False
     for part in accept_encoding.lower().split(b","):
         coding = part.partition(b";")[0].strip()
         if coding in _GZIP:
-            return _wanted(part)
+            return _accepted(part)
         if coding == b"*":
-            star = _wanted(part)
+            star = _accepted(part)
     return star
 
 
@@ -32,11 +32,11 @@ def unchanged(if_none_match: bytes | None, etag: bytes) -> bool:
 
 
 def request_id(sent: bytes) -> bytes | None:
-    """An id as it was sent, if it is one that may stand in a header."""
+    """The client's request id, or ``None`` if it is not a valid header value."""
     return sent if _REQUEST_ID.fullmatch(sent) else None
 
 
-def _wanted(part: bytes) -> bool:
+def _accepted(part: bytes) -> bool:
     quality = _QUALITY.search(part)
     if quality is None:
         return True

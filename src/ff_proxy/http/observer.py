@@ -1,4 +1,4 @@
-"""What is told of requests: counted for metrics, and logged if somebody wants that."""
+"""The interface through which the server reports requests, for metrics and the access log."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from ff_proxy.http.routes import Match
 
 @final
 class Tally:
-    """Requests of one kind that have been answered since somebody last looked.
+    """Counts answered requests of one kind since the last ``clear``.
 
     Args:
-        bounds: seconds, ascending: the upper ends of what ``timed`` tells apart.
+        bounds: upper bounds of the latency buckets in seconds, ascending.
 
     Attributes:
-        count: how many there were.
-        timed: how many of those that were timed took so long; the last, longer than every bound.
-        seconds: what these took together.
+        count: answered requests.
+        timed: timed requests per bucket; the last bucket is above every bound.
+        seconds: total latency of the timed requests.
     """
 
     __slots__ = ("_bounds", "count", "seconds", "timed")
@@ -29,32 +29,32 @@ class Tally:
         self.clear()
 
     def took(self, seconds: float) -> None:
-        """One of those that are counted took so long."""
+        """Record the latency of one counted request."""
         self.timed[bisect_left(self._bounds, seconds)] += 1
         self.seconds += seconds
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Reset everything to zero."""
         self.count = 0
         self.seconds = 0.0
         self.timed = [0] * (len(self._bounds) + 1)
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """A request that has been answered.
+    """A request that has been answered, for the access log.
 
     Attributes:
         method: such as ``GET``.
-        path: raw.
-        match: the route's template and what the path names; ``None`` for unknown routes.
-        status: of the response.
-        seconds: from the head to the answer; of one that is remembered, to write the answer.
-        peer: the client's address.
-        request_id: as the client sent it, or as it was made.
-        sdk: the value of ``Harness-SDK-Info``, or of ``User-Agent`` if there is none.
-        cause: what an error says to the client; empty for other answers.
-        label: what a ``Handover`` has told of itself.
-        traceparent: of the caller's span, if it sent one.
+        path: as sent.
+        match: the route template and its parameters; ``None`` for unknown routes.
+        status: the response's status.
+        seconds: from the head to the answer; for a cache hit, the time to write the answer.
+        peer: the peer's address.
+        request_id: the valid ``X-Request-ID`` that the client sent, if any.
+        sdk: the value of ``Harness-SDK-Info``, or else of ``User-Agent``.
+        cause: the error message sent to the client; empty for other responses.
+        label: the label of a ``Handover``.
+        traceparent: the caller's ``traceparent``, if it sent one.
     """
 
     method: str
@@ -71,40 +71,40 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Observer(Protocol):
-    """Is told of every request.
+    """Receives every answered request.
 
-    When ``logs`` changes, ``ServerState.look_at_logs`` has to be called.
+    Whoever changes ``logs`` must call ``ServerState.refresh_logging``.
 
     Attributes:
-        logs: every request is to be told to ``answered``.
-        logs_errors: those that were answered with an error are.
+        logs: pass every request to ``answered``.
+        logs_errors: pass requests that failed to ``answered``.
     """
 
     logs: bool
     logs_errors: bool
 
     def tally(self, method: str, match: Match | None, status: int, label: str = "") -> Tally:
-        """Where to count requests of that kind; ``label`` is what a ``Handover`` has told of itself."""
+        """The counter of this kind of request; ``label`` is that of a ``Handover``."""
         ...
 
     def answered(self, answered: Answered) -> None:
-        """A request has been answered; it has been counted already."""
+        """Log a request; it has been counted already."""
         ...
 
     def known(self, data: bytes) -> str | None:
-        """What ``repeated`` needs for a request of exactly these bytes; ``None``: tell ``learn`` first."""
+        """What ``repeated`` needs for a request of exactly these bytes; ``None``: call ``learn`` instead."""
         ...
 
     def learn(self, data: bytes, answered: Answered) -> None:
-        """As ``answered``, for a request of exactly these bytes that was answered with what is remembered."""
+        """Log a cache hit, and remember what ``known`` returns for a request of exactly these bytes."""
         ...
 
     def repeated(self, known: str, peer: str, seconds: float) -> None:
-        """An equal request was answered likewise."""
+        """Log a cache hit whose request is ``known``."""
         ...
 
     def body_bytes(self, match: Match, length: int) -> None:
-        """A request had a body of that declared length."""
+        """Record the ``Content-Length`` of a request body."""
         ...
 
     def tick(self) -> None:
@@ -113,7 +113,7 @@ class Observer(Protocol):
 
 
 class NullObserver:
-    """An ``Observer`` that looks away: for servers whose requests nobody counts."""
+    """An ``Observer`` that does nothing, for servers without request metrics."""
 
     logs = logs_errors = False
 
@@ -121,7 +121,7 @@ class NullObserver:
         """See ``Observer``."""
         return Tally()
 
-    def _look_away(self, *_: object, **__: object) -> None:
+    def _ignore(self, *_: object, **__: object) -> None:
         pass
 
-    answered = known = learn = repeated = body_bytes = tick = _look_away
+    answered = known = learn = repeated = body_bytes = tick = _ignore

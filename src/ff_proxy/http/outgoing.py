@@ -1,4 +1,4 @@
-"""The bytes that go to a client, as fast as it takes them."""
+"""Writes responses to a client as fast as it reads them."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from ff_proxy.http.response import Response
 from ff_proxy.http.response_cache import Entry
 
 _WRITE: Final = 256 * 1024
-"""Bytes of a body that are handed to the transport at a time."""
+"""Bytes of a body handed to the transport at a time."""
 
 
 @final
 class Outgoing:
-    """Writes to a transport, large bodies bit by bit; what has not left is counted.
+    """Writes to a transport, large bodies in pieces; unsent bytes are charged to a budget.
 
     Args:
         transport: the connection.
-        unsent: memory for what clients do not take.
+        unsent: the budget for unsent bytes.
         peer: the client's address.
 
     Attributes:
-        write: the transport's own, for what is small.
+        write: the transport's ``write``, for small data.
         paused: the transport's buffer is full.
     """
 
@@ -54,16 +54,24 @@ class Outgoing:
 
     @property
     def busy(self) -> bool:
-        """Something has not been handed to the transport yet, or may not be."""
+        """Whether a response is still being written."""
         return self.paused or self._body is not None
 
     @property
     def size(self) -> int:
-        """Bytes that have not left."""
+        """Unsent bytes."""
         return self._transport.get_write_buffer_size() + (0 if self._body is None else len(self._body))
 
     def send(self, response: Response, date: bytes, tail: bytes, *, bare: bool, kept: bool) -> None:
-        """Write a response, ``bare``: its head only; ``kept``: others will want it with the same ``tail``."""
+        """Write a response.
+
+        Args:
+            response: the response.
+            date: the value of ``Date``.
+            tail: the lines of the common fields, with the empty line.
+            bare: write the head only.
+            kept: the same response will be sent again with the same ``tail``: keep the bytes.
+        """
         if kept and not bare:
             self.write(response.wire(date, tail))
         else:
@@ -73,21 +81,21 @@ class Outgoing:
             self.body(response)
 
     def repeat(self, entry: Entry, date: bytes, request_id: bytes | None = None) -> None:
-        """Write what was remembered; the first of each second is timed, for all that follow."""
+        """Write a cached response; only the first hit of each second is timed."""
         entry.tally.count += 1
         timed = entry.date is not date
         began = 0.0
         if timed:
             began = perf_counter()
             entry.redate(date)
-        self.write(entry.wire if request_id is None else entry.echoing(request_id))
+        self.write(entry.wire if request_id is None else entry.wire_with_id(request_id))
         if entry.response.apart:
             self.body(entry.response)
         if timed:
             entry.tally.took(perf_counter() - began)
 
     def body(self, response: Response) -> None:
-        """Write a body that stands apart."""
+        """Write a body that is not part of ``Response.wire``."""
         if len(response.body) <= _WRITE:
             self.write(response.body)
         else:
@@ -96,27 +104,27 @@ class Outgoing:
             self._push()
 
     def pause(self, second: int) -> None:
-        """The transport's buffer is full, since the present ``second``."""
+        """The transport's buffer became full in this ``second``."""
         self.paused = True
         self._moved = second
         self._count()
 
     def resume(self) -> bool:
-        """It is not any more; returns whether everything has been handed over."""
+        """The transport's buffer has drained; returns whether the response is completely written."""
         self.paused = False
         self._push()
         self._count()
         return not self.busy
 
     def stalled(self, second: int, patience: int) -> bool:
-        """Whether nothing has left for more than ``patience`` seconds; to be asked every second."""
+        """Whether the client has read nothing for more than ``patience`` seconds; call it every second."""
         size = self.size
         if size != self._size:
             self._size, self._moved = size, second
         return second - self._moved > patience
 
     def release(self) -> None:
-        """Nothing more will be written."""
+        """Free everything: nothing more will be written."""
         self._body = None
         if self._hold is not None:
             self._hold.resize(0)

@@ -1,4 +1,4 @@
-"""What llhttp makes of a connection's bytes: heads, bodies, refusals."""
+"""Parses requests with llhttp (httptools): heads, bodies, and errors for invalid input."""
 
 from collections.abc import Iterable
 from typing import Final, NoReturn, final
@@ -12,7 +12,7 @@ from ff_proxy.http.body_reader import ArrivingBody
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 BLANKS: Final = b" \t"
-"""What may stand around a value."""
+"""White space around a field value."""
 
 _DIGITS: Final = 18
 _TOO_LARGE: Final = "the request's header fields are too large"
@@ -23,11 +23,11 @@ class Head(msgspec.Struct, eq=False):
 
     Attributes:
         method: such as ``GET``.
-        target: as it was sent.
+        target: as sent.
         fields: by lower-case name; repeated ones are joined by ``, ``.
-        body: ``None`` if none was announced.
-        old: it is HTTP/1.0.
-        close: the connection is to end with the response.
+        body: ``None`` if the request has none.
+        old: the request is HTTP/1.0.
+        close: the connection must close after the response.
     """
 
     method: str
@@ -39,12 +39,12 @@ class Head(msgspec.Struct, eq=False):
 
     @property
     def whole(self) -> bool:
-        """Whether all of the request has come."""
+        """Whether the whole request has arrived."""
         return self.body is None or self.body.ended
 
 
 def _joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Fields of which some are repeated (RFC 9110 §5.2)."""
+    """Fields with repeated ones joined (RFC 9110 §5.2)."""
     fields: dict[bytes, bytes] = {}
     for name, value in pairs:
         held = fields.get(name.lower())
@@ -55,18 +55,18 @@ def _joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 @final
 class RequestParser:
-    """llhttp with our limits around it.
+    """llhttp with our limits on heads and trailers.
 
     Args:
-        most_fields: of a head, or of a body's trailers.
-        most_bytes: likewise.
+        most_fields: most fields in a head or in trailers.
+        most_bytes: most bytes in a head or in trailers.
 
     Attributes:
-        heads: those that have come since somebody took them out, in order.
+        heads: parsed heads, oldest first; the caller removes them.
         current: the request whose body is arriving.
-        between: nothing of a request has been fed that has not ended.
-        last: nothing that comes is a request: the client wanted the connection to end.
-        refusal: why nothing can be read any more.
+        between: the parser is between two requests.
+        last: the client asked to close the connection; further bytes are ignored.
+        refusal: the error that ended parsing, if any.
     """
 
     __slots__ = (
@@ -97,7 +97,7 @@ class RequestParser:
         self.last = False
 
     def feed(self, data: bytes) -> None:
-        """Read on; raises ``RequestError`` 400 or 431, after which nothing can be read any more."""
+        """Parse more bytes; raises ``RequestError`` 400 or 431, after which the parser is unusable."""
         if self.last:
             return
         self._quiet += len(data)
@@ -114,16 +114,16 @@ class RequestParser:
 
     @property
     def pending(self) -> int:
-        """Bytes of a head or trailer that is not complete."""
+        """Bytes of an incomplete head or trailer."""
         return 0 if self.between else self._quiet
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Go on as if nothing had been offered (RFC 9110 §7.8): llhttp alone would take a body for the rest.
+        """Ignore an ``Upgrade`` (RFC 9110 §7.8); llhttp would treat the body as the other protocol.
 
-        A fresh parser is shown the fields that say where the request ends.
+        A new parser gets the fields that say where the request ends, then the rest.
         """
         head = self.current
-        self._parser = HttpRequestParser(self if head is None else _Rest(self))
+        self._parser = HttpRequestParser(self if head is None else _BodyCallbacks(self))
         if head is not None:
             framing = b"".join(
                 b"%b: %b\r\n" % (name, head.fields[name]) for name in _FRAMING & head.fields.keys()
@@ -137,18 +137,18 @@ class RequestParser:
             self.feed(rest)
 
     def _refused(self) -> RequestError:
-        # What is not complete is not answered: perhaps it was another request's.
+        # Do not answer an incomplete request: its framing is in doubt.
         if self.current is not None and self.current in self.heads:
             self.heads.remove(self.current)
         if self.refusal is None:
-            self.refusal = RequestError(400, "this is not HTTP that can be understood")
+            self.refusal = RequestError(400, "the request is not valid HTTP")
         return self.refusal
 
     def _refuse(self, status: int, message: str) -> NoReturn:
         self.refusal = RequestError(status, message)
         raise self.refusal
 
-    # --- what llhttp calls
+    # --- llhttp's callbacks
 
     def on_message_begin(self) -> None:
         """A request line begins."""
@@ -157,35 +157,35 @@ class RequestParser:
         self._fields = []
 
     def on_url(self, data: bytes) -> None:
-        """More of the target."""
+        """A piece of the target."""
         self._target += data
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field, or a trailer, which nobody wants."""
+        """A field, or a trailer; trailers are dropped."""
         self._fields.append((name, value))
         if len(self._fields) > self._most_fields:
             self._refuse(431, "the request has too many header fields")
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """The head is complete."""
         if self._quiet > self._most_bytes:
             self._refuse(431, _TOO_LARGE)
         parser = self._parser
         method = parser.get_method().decode()
-        # llhttp leaves blanks that follow a value to the reader.
+        # llhttp does not strip white space after a value.
         fields = {name.lower(): value.strip(BLANKS) for name, value in self._fields}
         if len(fields) != len(self._fields):
             fields = _joined(self._fields)
-        # What keeps a connection alive without a word is HTTP/1.1.
+        # Without a Connection field, only HTTP/1.1 keeps the connection alive.
         close, old = False, False
         if b"connection" in fields or not parser.should_keep_alive():
             version = parser.get_http_version()
             old = version == "1.0"
             close = old or not parser.should_keep_alive()
             if version not in _VERSIONS:
-                self._refuse(400, "this is not a version of HTTP that is understood here")
+                self._refuse(400, "this HTTP version is not supported")
         if method == "CONNECT" or not self._target.isascii():
-            self._refuse(400, "this is not a request for this server")
+            self._refuse(400, "this method or target is not supported")
         head = Head(method, self._target, fields, self._body(fields), old=old, close=close)
         self._fields = []
         self._target = b""
@@ -199,7 +199,7 @@ class RequestParser:
         if b"transfer-encoding" in fields:
             declared = None
         elif not length.isdigit() or len(length) > _DIGITS:
-            self._refuse(400, "the length of the request body cannot be understood")
+            self._refuse(400, "the Content-Length is invalid")
         else:
             declared = int(length)
             if declared == 0:
@@ -208,16 +208,16 @@ class RequestParser:
         return ArrivingBody(declared, fields.get(b"content-encoding"), expects=expects)
 
     def on_body(self, data: bytes) -> None:
-        """More of the body."""
+        """A piece of the body."""
         self._quiet = 0
         if self.current is not None and self.current.body is not None:
             self.current.body.feed(data)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """The request is complete."""
         if self.current is not None:
             if self._parser.should_upgrade():
-                return  # its body has still to come: see _ignore_upgrade
+                return  # the body is still to be parsed: see _ignore_upgrade
             if self.current.body is not None:
                 self.current.body.end()
             self.last = self.current.close
@@ -227,8 +227,8 @@ class RequestParser:
 
 
 @final
-class _Rest:
-    """What llhttp calls while it reads the body of a request whose head it has read before."""
+class _BodyCallbacks:
+    """llhttp's callbacks while a second parser reads the body of a request whose head is parsed already."""
 
     def __init__(self, owner: RequestParser) -> None:
         self._owner: Final = owner
@@ -236,7 +236,7 @@ class _Rest:
         self._begun = False
 
     def on_message_begin(self) -> None:
-        """The head that it is shown, or that of the next request."""
+        """The head made up for this parser, or that of the next request."""
         if self._begun:
             self._owner.on_message_begin()
         self._begun = True
@@ -257,5 +257,5 @@ class _Rest:
             self._owner.on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """The body has ended, or a later request."""
+        """The body is complete, or a later request is."""
         self._owner.on_message_complete()

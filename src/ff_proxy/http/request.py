@@ -10,19 +10,18 @@ from ff_proxy.http.headers import Headers
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What a handler may know of a request.
+    """The parts of a request that a handler may use.
 
     Attributes:
-        method: the route's; a ``HEAD`` looks like the ``GET`` whose head it asks for.
-        path: the target's path as it was sent: percent signs, slashes and all.
-        query: what followed the ``?``, as it was sent.
+        method: the route's method; for a ``HEAD`` it is ``GET``.
+        path: the target's path as sent, not decoded.
+        query: the part after the ``?``, as sent.
         headers: the fields that the route declares.
-        params: what the route's template names, percent-decoded once; ``%`` that begins no escape and ``+``
-            stand for themselves.
-        raw_params: the same as it was sent.
-        peer: the client's address, such as ``192.0.2.1``, or what trusted proxies say of it; empty for a Unix
-            socket, and for every ``GET``: its answer must not depend on it.
-        body: empty for most.
+        params: the template's parameters, percent-decoded once; ``+`` and incomplete ``%`` escapes are kept.
+        raw_params: the same parameters as sent.
+        peer: the client's address, such as ``192.0.2.1``, as reported by trusted proxies if any; empty for a
+            Unix socket, and for every ``GET``, whose answer must not depend on it.
+        body: the body; empty for most requests.
     """
 
     method: str
@@ -35,9 +34,9 @@ class Request(msgspec.Struct, frozen=True):
     body: Body = msgspec.field(default_factory=WholeBody)
 
     def parameter(self, name: str) -> str | None:
-        """The first value that the query has for a parameter, or ``None``."""
+        """The first value of a query parameter, or ``None``."""
         if name.encode() not in self.query:
             return None
-        # Of bytes, the parser takes ASCII alone.
+        # Given bytes, parse_qsl accepts only ASCII.
         pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
         return next((value for held, value in pairs if held == name), None)

@@ -1,4 +1,4 @@
-"""A whole response, made once and sent as often as it is asked for."""
+"""A complete response that can be sent many times, and the common kinds of it."""
 
 from functools import cache
 from http import HTTPStatus
@@ -9,7 +9,7 @@ import msgspec
 from ff_proxy.errors import RequestError, StoreUnavailable
 
 Fields = tuple[tuple[bytes, bytes], ...]
-"""Header fields in the order they are sent; names as Go writes them (``headers.canonical``)."""
+"""Header fields in sending order; names as Go writes them (``headers.canonical``)."""
 
 JSON: Final = (b"Content-Type", b"application/json")
 NO_STORE: Final = (b"Cache-Control", b"no-store")
@@ -26,18 +26,18 @@ FORBIDDEN: Final = 403
 BAD_GATEWAY: Final = 502
 UNAVAILABLE: Final = 503
 RETRY_SOON: Final = 2
-"""Seconds: small, since SDKs that honour ``Retry-After`` wait that long with nothing to show."""
+"""Seconds: short, since SDKs that honour ``Retry-After`` serve defaults meanwhile."""
 
 _LARGE: Final = 16 * 1024
 
 
 @final
 class Response:
-    """Status, fields and body. The server adds ``Date``, ``Vary``, CORS, the request's id, ``Connection``.
+    """Status, fields and body. The server adds ``Date``, ``Vary``, CORS, the request id and ``Connection``.
 
     Attributes:
-        apart: the body is so large that copying it costs more than writing it by itself.
-        shared: the body's bytes are held by others for as long as it is sent: nobody has to pay for them.
+        apart: the body is written separately, since copying it behind the head would cost more.
+        shared: the body's bytes are kept elsewhere anyway, so they are not charged to a budget.
     """
 
     __slots__ = ("_date", "_start", "_tail", "_wire", "apart", "body", "fields", "shared", "status")
@@ -54,10 +54,10 @@ class Response:
         self._wire = b""
 
     def wire(self, date: bytes, tail: bytes) -> bytes:
-        """Everything up to the body, and a body that is not ``apart`` with it, as bytes to be written.
+        """The bytes to write: the head, and the body unless it is ``apart``.
 
-        ``tail`` is the common fields' lines with the empty line. The last result is kept for callers that
-        come with the very same ``date`` and ``tail`` objects.
+        ``tail`` holds the lines of the common fields and the empty line. The last result is reused for the
+        same ``date`` and ``tail`` objects (compared by identity).
         """
         if self._date is not date or self._tail is not tail:
             self._wire = self.head(date, tail) + (b"" if self.apart else self.body)
@@ -65,7 +65,7 @@ class Response:
         return self._wire
 
     def head(self, date: bytes, tail: bytes) -> bytes:
-        """Everything up to the body, not kept."""
+        """The bytes of the head; the result is not kept."""
         if self._start is None:
             self._start = _status_line(self.status), field_lines(self.fields)
         line, fields = self._start
@@ -82,35 +82,35 @@ def field_lines(fields: Fields) -> bytes:
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
-def echoing(tail: bytes, request_id: bytes) -> bytes:
-    """The common fields' lines, with the empty line, and the request's id among them."""
+def with_request_id(tail: bytes, request_id: bytes) -> bytes:
+    """Add the request id to ``tail``, the lines of the common fields and the empty line."""
     return b"%bX-Request-Id: %b\r\n\r\n" % (tail[:-2], request_id)
 
 
 def json_response(status: int, body: bytes, *fields: tuple[bytes, bytes]) -> Response:
-    """JSON that nobody may keep."""
+    """A JSON response that must not be cached."""
     return Response(status, (JSON, (b"Content-Length", b"%d" % len(body)), NO_STORE, *fields), body)
 
 
 def empty_response(status: int, *fields: tuple[bytes, bytes]) -> Response:
-    """A response without a body, and saying so."""
+    """A response without a body (``Content-Length: 0``)."""
     return Response(status, ((b"Content-Length", b"0"), NO_STORE, *fields))
 
 
 def problem(refusal: RequestError, *fields: tuple[bytes, bytes]) -> Response:
-    """The JSON that a client is told of a refusal (spec/behaviour#endpoints)."""
+    """The JSON response for an error (spec/behaviour#endpoints)."""
     text = refusal.message
     body = msgspec.json.encode({"code": str(refusal.status), "message": text, "error": text})
     return json_response(refusal.status, body, *_refusal_fields(refusal), *fields)
 
 
 def empty_problem(refusal: RequestError, *fields: tuple[bytes, bytes]) -> Response:
-    """The same without a body: where a client would take one for something else."""
+    """The response for an error without a body, for clients that would misread one."""
     return empty_response(refusal.status, *_refusal_fields(refusal), *fields)
 
 
-def refused(error: Exception) -> RequestError:
-    """Any error as the refusal that a client is told; what is not expected says nothing of its cause."""
+def refusal_for(error: Exception) -> RequestError:
+    """The error to send to a client; an unexpected one becomes a 500 that hides its cause."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, StoreUnavailable):

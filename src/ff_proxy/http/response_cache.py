@@ -1,4 +1,4 @@
-"""Responses that were given before, found by a request's exact bytes or by what its answer depends on."""
+"""Cached responses, by a request's exact bytes or by the parts of it that the response depends on."""
 
 from collections.abc import Callable
 from typing import Final, final
@@ -6,24 +6,24 @@ from typing import Final, final
 from ff_proxy.bounded import ENTRY_OVERHEAD, BoundedMap
 from ff_proxy.http.handler import Cacheable, Lease
 from ff_proxy.http.observer import Tally
-from ff_proxy.http.response import Response, echoing
+from ff_proxy.http.response import Response, with_request_id
 
 Key = tuple[bytes | None, ...]
-"""A request's target, and the values of the header fields that its route declares."""
+"""A request's target and the values of the header fields that its route declares."""
 
 _LONGEST: Final = 4096
 _RECORDS: Final = 1000
-"""Bytes that an entry's own records take."""
+"""Bytes that the objects of an entry take."""
 
 _FIELD: Final = 60
 
 
 @final
 class Entry:
-    """A response, ready to be written; good while ``lease.current`` and ``check`` (if any) says so.
+    """A cached response, ready to write; valid while ``lease.current`` and ``check()`` (if any) are true.
 
-    ``wire`` is up to date for ``date``; a body that stands ``apart`` is written after it. ``seen`` is the
-    last request that got it by ``Key``.
+    ``wire`` holds the bytes for ``date``; a body that is ``apart`` is written after them. ``seen`` is the
+    last request that found the entry by its ``Key``.
     """
 
     __slots__ = ("check", "cost", "date", "lease", "response", "seen", "tail", "tally", "wire")
@@ -43,32 +43,32 @@ class Entry:
         self.cost: Final = _RECORDS + len(tail) + own + written
 
     @property
-    def good(self) -> bool:
-        """Whether it is still the answer to give."""
+    def valid(self) -> bool:
+        """Whether it is still the right response."""
         return self.lease.current and (self.check is None or self.check())
 
     def redate(self, date: bytes) -> None:
-        """Bring ``wire`` up to date."""
+        """Rebuild ``wire`` for a new ``Date``."""
         self.date = date
         self.wire = self.response.wire(date, self.tail)
 
-    def echoing(self, request_id: bytes) -> bytes:
-        """``wire`` with the id of a request."""
-        head = self.response.head(self.date, echoing(self.tail, request_id))
+    def wire_with_id(self, request_id: bytes) -> bytes:
+        """``wire`` with a request id."""
+        head = self.response.head(self.date, with_request_id(self.tail, request_id))
         return head if self.response.apart else head + self.response.body
 
 
 @final
 class ResponseCache:
-    """Bounded.
+    """Keeps responses within a budget.
 
     Args:
         budget: bytes.
-        dropped: told how many entries were forgotten for room.
+        dropped: called with the number of entries evicted.
 
     Attributes:
-        by_bytes: an entry by a request's exact bytes; whether it is ``good`` is the caller's to ask.
-        by_key: likewise by what the answer depends on.
+        by_bytes: looks up an entry by a request's exact bytes; the caller checks that it is ``valid``.
+        by_key: looks up an entry by its ``Key``; the caller checks that it is ``valid``.
     """
 
     def __init__(self, budget: int, dropped: Callable[[int], object] = lambda _: None) -> None:
@@ -77,19 +77,19 @@ class ResponseCache:
         )
         self._keyed: Final[BoundedMap[Key, Entry]] = BoundedMap(budget // 2, _keyed_cost, dropped)
         self._leases: Final[set[Lease]] = set()
-        self.by_bytes: Final[Callable[[bytes], Entry | None]] = self._exact.recall
-        self.by_key: Final[Callable[[Key], Entry | None]] = self._keyed.recall
+        self.by_bytes: Final[Callable[[bytes], Entry | None]] = self._exact.peek
+        self.by_key: Final[Callable[[Key], Entry | None]] = self._keyed.peek
 
     def put(self, key: Key, cacheable: Cacheable, tail: bytes, tally: Tally) -> None:
-        """Keep a response; ``tail`` is what it is sent with, ``tally`` counts it."""
+        """Add a response; it is sent with ``tail`` and counted in ``tally``."""
         if cacheable.lease.current:
             self._leases.add(cacheable.lease)
             self._keyed.put(key, Entry(cacheable, tail, tally))
 
-    def found_again(self, data: bytes, entry: Entry) -> None:
-        """``data``, all of a request and no more, got ``entry``: the second time in a row it is remembered.
+    def record_hit(self, data: bytes, entry: Entry) -> None:
+        """Note that ``data``, one whole request, hit ``entry``; the second time in a row it becomes a key.
 
-        Clients and proxies that put something new into each request would only fill the cache.
+        Clients and proxies that change something in every request would only fill the cache.
         """
         if len(data) > _LONGEST:
             return
@@ -99,13 +99,13 @@ class ResponseCache:
             entry.seen = data
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._leases.clear()
         self._exact.clear()
         self._keyed.clear()
 
     def sweep(self) -> None:
-        """Forget what has become outdated; meant to be called about once a second."""
+        """Remove entries whose lease has ended; call it about once a second."""
         ended = [lease for lease in self._leases if not lease.current]
         if ended:
             self._leases.difference_update(ended)
@@ -118,5 +118,5 @@ def _is_current(entry: Entry) -> bool:
 
 
 def _keyed_cost(key: Key, entry: Entry) -> int:
-    # What was seen last is kept as well.
+    # Includes an average Entry.seen.
     return ENTRY_OVERHEAD + _LONGEST // 4 + sum(_FIELD + len(part or b"") for part in key) + entry.cost

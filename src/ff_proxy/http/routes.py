@@ -1,4 +1,4 @@
-"""The route table: from a raw path to its handler and the names in its template."""
+"""The route table: finds the handler and the path parameters for a raw path."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from ff_proxy.http.headers import canonical
 from ff_proxy.http.response import Response, problem
 
 _PARAMETER: Final = re.compile(r"\{(\w+)(\.\.\.)?\}")
-# A validator selects between whole and unchanged, not between representations.
+# A validator chooses between 200 and 304, not between representations.
 _NOT_IN_VARY: Final = frozenset({b"if-none-match"})
 
 
@@ -20,16 +20,16 @@ class Route(msgspec.Struct, frozen=True):
     """One template and how its requests are answered.
 
     Attributes:
-        method: ``GET`` (``HEAD`` is answered by it) or ``POST``.
+        method: ``GET`` (which also answers ``HEAD``) or ``POST``.
         template: such as ``/metrics/{env}``; ``{name}`` is one segment, ``{name...}`` any number of them.
-        handler: answers.
-        headers: the fields that its answers depend on, in lower case: it can read no others. Responses of a
-            ``GET`` name them in ``Vary``, and are found again by their values.
-        body_limit: the longest body that is handed to it, in bytes once decoded; 0: bodies are read off.
-        share: whose part of the memory for bodies a request takes, by its parameters; by default its peer's.
-        problem: makes the response to a refusal.
-        spared: answered even while there are too many connections.
-        streams: it answers with a ``Handover``, and there is no ``HEAD`` of it.
+        handler: answers the requests.
+        headers: the header fields the answers depend on, in lower case; the handler can read no others. For
+            a ``GET`` they make up ``Vary`` and the cache key.
+        body_limit: the longest body for the handler, in bytes after decoding; 0: bodies are dropped.
+        share: the share of the body budget a request is charged to, by its parameters; default: its peer.
+        problem: makes the response for an error.
+        over_limit: answered even on connections beyond the limit.
+        streams: answers with a ``Handover``; has no ``HEAD``.
     """
 
     method: str
@@ -39,12 +39,12 @@ class Route(msgspec.Struct, frozen=True):
     body_limit: int = 0
     share: Callable[[Mapping[str, str]], str] | None = None
     problem: Callable[..., Response] = problem
-    spared: bool = False
+    over_limit: bool = False
     streams: bool = False
 
     @property
     def vary(self) -> bytes:
-        """The value of ``Vary``, or nothing."""
+        """The value of ``Vary``; empty if there is none."""
         if self.method != "GET":
             return b""
         return b", ".join(canonical(name) for name in self.headers if name not in _NOT_IN_VARY)
@@ -52,15 +52,15 @@ class Route(msgspec.Struct, frozen=True):
 
 @final
 class Match:
-    """The routes of the template that a path fits, by method, and what the path names.
+    """The template that a path matches, with its routes and the path parameters.
 
     Attributes:
-        routes: by method; ``HEAD`` is there where ``GET`` is.
-        template: theirs.
-        label: the same as it is shown to people.
-        open: it has a name of several segments, so that there are very many paths.
-        params: percent-decoded once.
-        raw_params: as sent.
+        routes: by method; ``HEAD`` maps to the route of ``GET``.
+        template: the routes' template.
+        label: the template as shown in metrics and logs.
+        open: a parameter spans several segments, so the number of paths is unbounded.
+        params: the parameters, percent-decoded once.
+        raw_params: the parameters as sent.
     """
 
     __slots__ = ("label", "open", "params", "raw_params", "routes", "template")
@@ -80,13 +80,13 @@ class Match:
 
 
 class Routes:
-    """All routes, found by the raw path: a decoded ``%2F`` would be a slash like any other.
+    """Finds routes by the raw path, since a decoded ``%2F`` would look like a separator.
 
-    Slashes may be doubled, and one may trail. Earlier templates go before later ones.
+    Slashes may be repeated or trailing. Earlier templates take precedence.
 
     Args:
-        routes: those.
-        prefixes: each may stand in front, in this order, such as ``/api/1.0``.
+        routes: all routes.
+        prefixes: optional path prefixes, such as ``/api/1.0``, in the order they may appear.
     """
 
     def __init__(self, routes: Iterable[Route], prefixes: Sequence[str] = ()) -> None:
@@ -98,7 +98,7 @@ class Routes:
         self._pattern: Final = re.compile(f"{front}(?:{patterns})/*".encode(), re.DOTALL)
 
     def match(self, path: bytes) -> Match | None:
-        """What the raw ``path`` fits, or ``None``."""
+        """The match of a raw ``path``, or ``None``."""
         found = self._pattern.fullmatch(path)
         if found is None or found.lastgroup is None:
             return None
@@ -128,7 +128,7 @@ def _pattern(template: str) -> str:
             pattern += separator + re.escape(segment)
             separator = "/+"
         elif parameter[2]:
-            # Its own slashes count: it begins right behind one and ends right before one.
+            # Slashes inside the parameter count: it starts right after one and ends right before one.
             pattern += "/(.*)"
             separator = "/"
         else:
@@ -142,5 +142,5 @@ def _slashed(prefix: str) -> str:
 
 
 def decoded(sent: bytes) -> str:
-    """Percent-decoded once; ``%`` that begins no escape and ``+`` stand for themselves."""
+    """Percent-decode once; ``+`` and an incomplete ``%`` escape are kept as they are."""
     return (unquote_to_bytes(sent) if b"%" in sent else sent).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The server: accepts connections at a fair pace, measures their time, and goes down in phases."""
+"""The server: accepts connections, checks their timeouts every second, and shuts down in phases."""
 
 import asyncio
 import socket
@@ -16,21 +16,21 @@ _HANDSHAKE_SECONDS: Final = 10.0
 _STEP: Final = 0.02
 _BACKLOG: Final = 4096
 _AT_ONCE: Final = 16
-"""Connections accepted in one turn of the event loop: those that are open want their turn, too."""
+"""Most connections accepted per turn of the event loop, so that open ones are served in between."""
 
 
 class HttpServer:
-    """The service that owns listening sockets and the seconds that connections are measured in.
+    """The service that owns the listening sockets and the one-second timer of all connections.
 
-    ``run`` serves until cancelled. Going down: ``drain_connections``, ``stop_accepting``, ``finish``, then
-    ``close``; each can be called at any time, in this order. ``port`` is where it listens.
+    ``run`` serves until cancelled. To shut down, call ``drain_connections``, ``stop_accepting``, ``finish``
+    and ``close`` in this order. ``port`` is the port it listens on.
 
     Args:
-        state: what its connections share.
-        listening: bound sockets, closed with the server.
+        state: the state that its connections share.
+        listening: bound sockets; closed with the server.
         clock: time.
-        telemetry: told where it listens.
-        tls: speak TLS.
+        telemetry: logs.
+        tls: TLS, if the server speaks it.
     """
 
     name = "http server"
@@ -102,7 +102,7 @@ class HttpServer:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # No files left, mostly: those who wait are accepted when some are closed.
+                # Usually no file descriptors are left: try again in a second.
                 self._once.warning(
                     "connections cannot be accepted now", str(error), hint="raise the limit of open files"
                 )
@@ -117,13 +117,13 @@ class HttpServer:
         if admission is None:
             if self._tls is None:
                 with suppress(OSError):
-                    accepted.send(self.state.wire(self.state.crowded))
+                    accepted.send(self.state.wire(self.state.over_limit_response))
             accepted.close()
             return
         if accepted.family != socket.AF_UNIX:
             with suppress(OSError):
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.state.own(asyncio.ensure_future(self._establish(accepted, admission)))
+        self.state.track(asyncio.ensure_future(self._establish(accepted, admission)))
 
     async def _establish(self, accepted: socket.socket, admission: Admission) -> None:
         secure = None if self._tls is None else self._tls.context
@@ -132,35 +132,35 @@ class HttpServer:
             _, made = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: Connection(self.state, admission), accepted, ssl=secure, ssl_handshake_timeout=seconds
             )
-            self.state.made(made, admission)
-        except Exception as error:  # noqa: BLE001  (whatever a handshake fails of is no trouble of ours)
+            self.state.established(made, admission)
+        except Exception as error:  # noqa: BLE001  (a failed handshake is the client's problem)
             self._log.debug("a connection was not made", error=str(error) or type(error).__name__)
-            admission.leave()
+            admission.release()
         except asyncio.CancelledError:
-            admission.leave()
+            admission.release()
             raise
 
-    # --- going down
+    # --- shutdown
 
     def drain_connections(self) -> None:
-        """Still accept and answer, but end each connection with its next response."""
+        """Keep accepting and answering, but close each connection after its next response."""
         self.state.drain()
 
     def stop_accepting(self) -> None:
-        """No new connections; those that are idle end, the others with their next response."""
+        """Accept no new connections; close idle ones now, the others after their next response."""
         self._accept_no_more()
         for one in self._listening:
             one.close()
         self.state.close_idle()
 
     async def finish(self, seconds: float) -> None:
-        """Wait for requests that are being answered, at most so long; then end what is left."""
+        """Wait up to ``seconds`` for requests in progress, then abort the connections that are left."""
         end = self._clock.monotonic() + seconds
         while self.state.connections and self._clock.monotonic() < end:
             await self._clock.sleep(_STEP)
         self.state.abort()
 
     def close(self) -> None:
-        """End everything at once."""
+        """Stop accepting and abort all connections."""
         self.stop_accepting()
         self.state.abort()

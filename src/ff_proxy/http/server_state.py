@@ -1,4 +1,4 @@
-"""What all connections of a server share."""
+"""State that all connections of a server share: admission, parsers, time, shutdown."""
 
 import asyncio
 from collections import Counter
@@ -23,94 +23,96 @@ _Result = TypeVar("_Result")
 
 
 class OpenConnection(Protocol):
-    """What the server does to its connections.
+    """How the server controls a connection.
 
     Attributes:
-        logs: each of its requests is told to the observer.
+        logs: pass each of its requests to the observer's access log.
     """
 
     logs: bool
 
     def check(self) -> None:
-        """A second has passed: has this taken too long?"""
+        """Check timeouts; called every second."""
         ...
 
     def drain(self) -> None:
-        """From now on responses end their connections."""
+        """Close after the next response."""
         ...
 
     def close_if_idle(self) -> None:
-        """End now, or after the requests that are being answered."""
+        """Close now, or after the requests in progress."""
         ...
 
     def abort(self) -> None:
-        """End at once."""
+        """Close at once."""
         ...
 
 
 class Evictable(Protocol):
-    """A connection that may have to make room for another."""
+    """A connection that may be closed to make room for another."""
 
     @property
     def idle(self) -> bool:
-        """Nothing has come that is not answered."""
+        """Whether it has no unanswered request."""
         ...
 
     def abort(self) -> None:
-        """End at once."""
+        """Close at once."""
         ...
 
 
 @final
 class Admission:
-    """A connection's place among those that are let in, until it ``leave``s.
+    """A connection's slot under the connection limit, until ``release``.
 
     Attributes:
-        peer: the client's address.
-        spared: there are too many connections, in all or of this client: this one is for one request to a
-            route that is spared.
-        gone: it has left.
+        peer: the peer's address.
+        over_limit: the server or this peer is over its limit: the connection may make one request, and only
+            to a ``Route.over_limit`` route.
+        released: ``release`` has been called.
     """
 
-    __slots__ = ("_on_left", "gone", "peer", "spared")
+    __slots__ = ("_on_release", "over_limit", "peer", "released")
 
-    def __init__(self, peer: str, on_left: Callable[["Admission"], None], *, spared: bool = False) -> None:
+    def __init__(
+        self, peer: str, on_release: Callable[["Admission"], None], *, over_limit: bool = False
+    ) -> None:
         self.peer: Final = peer
-        self.spared: Final = spared
-        self._on_left: Final = on_left
-        self.gone = False
+        self.over_limit: Final = over_limit
+        self._on_release: Final = on_release
+        self.released = False
 
-    def leave(self) -> None:
-        """The connection is gone, or never came into being; once is enough."""
-        if not self.gone:
-            self.gone = True
-            self._on_left(self)
+    def release(self) -> None:
+        """Free the slot: the connection has closed or was never made. Further calls do nothing."""
+        if not self.released:
+            self.released = True
+            self._on_release(self)
 
 
 @final
 class ServerState:
-    """Connections, their time, and what they may hold.
+    """The connections of a server, their clock and their limits.
 
     Args:
-        dispatcher: answers.
-        limits: bounds.
-        bodies: memory for what clients send.
-        unsent: memory for what clients do not take.
+        dispatcher: answers requests.
+        limits: limits.
+        bodies: budget for request bodies.
+        unsent: budget for unsent responses.
         clock: time.
-        telemetry: told of refused connections.
-        addresses: know the proxies that come for many clients.
+        telemetry: counts and logs refused connections.
+        addresses: knows the trusted proxies, which have no limit per peer.
 
     Attributes:
         date: the value of ``Date``.
-        second: seconds since the start, as far as anybody measures them.
-        draining: responses end their connections.
-        closing: no requests after those that are being answered.
-        admitted: how many connections there are, handshakes and those that were handed over included.
-        connections: those whose requests are answered.
-        tasks: handlers that wait.
-        turns: share the event loop among connections.
+        second: seconds since the start: the coarse clock of all timeouts.
+        draining: connections close after their next response.
+        closing: no further requests are accepted.
+        admitted: number of connections, including handshakes and those handed over.
+        connections: connections that this server still reads from.
+        tasks: running handlers and handshakes.
+        turns: shares the event loop among connections.
         read_head: see ``WholeHeads``.
-        crowded: what a connection too many is told.
+        over_limit_response: the response on a connection beyond the limit.
     """
 
     def __init__(
@@ -141,87 +143,87 @@ class ServerState:
         self._refused = telemetry.metrics.refused_connections
         self._parsers: Final[list[RequestParser]] = []
         self._peers: Final[Counter[str]] = Counter()
-        self._spared: Final[dict[Admission, Evictable]] = {}
+        self._extra: Final[dict[Admission, Evictable]] = {}
         self.admitted = 0
         self.date = b""
         self._set_date()
 
-        self.crowded: Final = empty_response(UNAVAILABLE, (b"Retry-After", b"%d" % RETRY_SOON))
+        self.over_limit_response: Final = empty_response(UNAVAILABLE, (b"Retry-After", b"%d" % RETRY_SOON))
 
     # --- connections
 
     def change_limits(self, limits: Limits) -> None:
-        """Keep to these limits from now on, for open connections too."""
+        """Replace the limits, also for open connections."""
         self.limits = limits
 
-    def look_at_logs(self) -> None:
-        """The observer wants to be told of other requests than before, those of open connections too."""
+    def refresh_logging(self) -> None:
+        """Apply a change of ``Observer.logs`` to open connections."""
         for connection in self.connections:
             connection.logs = self.dispatcher.observer.logs
 
     def admit(self, peer: str) -> Admission | None:
-        """Let one more connection from ``peer`` in, or not; beyond the limit, a few for ``spared`` routes."""
+        """Admit a connection from ``peer``; beyond the limit a few, for ``Route.over_limit`` routes only."""
         limits = self.limits
-        spared = self.admitted >= limits.connections
-        if spared:
+        over_limit = self.admitted >= limits.connections
+        if over_limit:
             self._refused.labels("limit").inc()
             self._once.warning("connection limit reached", limit=limits.connections)
-            if self.admitted >= limits.connections + limits.spared and not self._make_room():
+            if self.admitted >= limits.connections + limits.extra_connections and not self._make_room():
                 return None
         elif limits.per_peer and self._peers[peer] >= limits.per_peer and not self._addresses.trusts(peer):
-            spared = True
+            over_limit = True
             self._refused.labels("peer").inc()
             self._once.warning("too many connections of one client", peer, limit=limits.per_peer)
-            if self._peers[peer] >= limits.per_peer + limits.spared and not self._make_room():
+            if self._peers[peer] >= limits.per_peer + limits.extra_connections and not self._make_room():
                 return None
         self.admitted += 1
         self._peers[peer] += 1
-        return Admission(peer, self._left, spared=spared)
+        return Admission(peer, self._released, over_limit=over_limit)
 
-    def made(self, connection: Evictable, admission: Admission) -> None:
-        """An admitted connection has come into being."""
-        if admission.spared and not admission.gone:
-            self._spared[admission] = connection
+    def established(self, connection: Evictable, admission: Admission) -> None:
+        """Register the connection made for an admission."""
+        if admission.over_limit and not admission.released:
+            self._extra[admission] = connection
 
     def _make_room(self) -> bool:
-        """End a connection that is spared and asks for nothing: it must not keep out whoever does."""
-        for admission, connection in self._spared.items():
+        """Close an idle connection beyond the limit, so that it does not block one that has a request."""
+        for admission, connection in self._extra.items():
             if connection.idle:
-                del self._spared[admission]
+                del self._extra[admission]
                 connection.abort()
                 return True
         return False
 
-    def _left(self, admission: Admission) -> None:
-        self._spared.pop(admission, None)
+    def _released(self, admission: Admission) -> None:
+        self._extra.pop(admission, None)
         self.admitted -= 1
         self._peers[admission.peer] -= 1
         if not self._peers[admission.peer]:
             del self._peers[admission.peer]
 
-    def own(self, task: asyncio.Future[_Result]) -> asyncio.Future[_Result]:
-        """Keep a task until it ends, and cancel it when the server is aborted."""
+    def track(self, task: asyncio.Future[_Result]) -> asyncio.Future[_Result]:
+        """Keep a reference to a task until it ends; ``abort`` cancels it."""
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
 
     # --- parsers
 
-    def take_parser(self) -> RequestParser:
-        """A parser that has nothing half read."""
+    def acquire_parser(self) -> RequestParser:
+        """A parser that is between requests, from the pool or new."""
         if self._parsers:
             return self._parsers.pop()
         return RequestParser(self.limits.head_fields, self.limits.head_bytes)
 
-    def give_parser(self, parser: RequestParser) -> None:
-        """A connection needs its parser no more, which is ``between`` requests."""
+    def release_parser(self, parser: RequestParser) -> None:
+        """Return a parser that is ``between`` requests to the pool."""
         if len(self._parsers) < _SPARE_PARSERS and not parser.last:
             self._parsers.append(parser)
 
     # --- time
 
     def tick(self) -> None:
-        """A second has passed."""
+        """Called every second: updates ``date`` and checks all connections."""
         self.second += 1
         self._set_date()
         self.dispatcher.cache.sweep()
@@ -232,28 +234,28 @@ class ServerState:
     def _set_date(self) -> None:
         self.date = formatdate(self._clock.wall(), usegmt=True).encode()
 
-    # --- the end
+    # --- shutdown
 
     def drain(self) -> None:
-        """Responses end their connections from now on."""
+        """Close each connection after its next response."""
         self.draining = True
         for connection in tuple(self.connections):
             connection.drain()
 
     def close_idle(self) -> None:
-        """No requests after those that are being answered."""
+        """Close idle connections now, and the others after the requests in progress."""
         self.draining = self.closing = True
         for connection in tuple(self.connections):
             connection.close_if_idle()
 
     def abort(self) -> None:
-        """End what is left."""
+        """Cancel running handlers and abort all connections."""
         for task in tuple(self.tasks):
             task.cancel()
         for connection in tuple(self.connections):
             connection.abort()
 
     def wire(self, response: Response) -> bytes:
-        """A response that ends a connection, whatever was asked, as bytes to be written."""
-        tail = self.dispatcher.marked(self.dispatcher.plain_tail, None, close=True)
+        """The bytes of a response with ``Connection: close`` that belongs to no particular request."""
+        tail = self.dispatcher.finish_tail(self.dispatcher.plain_tail, None, close=True)
         return response.head(self.date, tail) + response.body

@@ -1,4 +1,4 @@
-"""Listening sockets: on an address, on all, on a path, one or several for each port."""
+"""Creates listening sockets: for one address, all addresses or a Unix path; one or several per port."""
 
 import errno
 import os
@@ -16,21 +16,21 @@ _BACKLOG: Final = 4096
 _UNIX_MODE: Final = 0o660
 
 Listening = Sequence[socket.socket]
-"""The sockets of one listener: ``localhost`` may need one for each family."""
+"""The sockets of one listener: ``localhost`` may need one per address family."""
 
 
 def bind(port: int, host: str | Path = "", *, shared: bool = False, option: str = "port") -> Listening:
-    """Sockets that listen.
+    """Create listening sockets.
 
     Args:
-        port: the port; not used with a path.
-        host: an address, a name, the path of a Unix socket, or empty for every address in both families.
-        shared: several of our processes have sockets on that port, among which the system spreads
-            connections.
-        option: the one that chooses the port.
+        port: the port; ignored for a path.
+        host: an address, a name, the path of a Unix socket, or empty for all addresses, IPv4 and IPv6.
+        shared: set ``SO_REUSEPORT``: several of our processes listen on the port, and the kernel spreads
+            connections among them.
+        option: the name of the option that sets the port, for error messages.
 
     Raises:
-        StartupError: that is taken or may not be used.
+        StartupError: the address is in use or cannot be used.
     """
     if isinstance(host, Path):
         return [_bind_path(host)]
@@ -44,7 +44,7 @@ def bind(port: int, host: str | Path = "", *, shared: bool = False, option: str 
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:
                 raise
-            # IPv6 is compiled in, but switched off.
+            # IPv6 is compiled in but disabled.
             return [_create(("", port), socket.AF_INET, shared=shared)]
     except OSError as error:
         reason = "is in use"
@@ -56,13 +56,13 @@ def bind(port: int, host: str | Path = "", *, shared: bool = False, option: str 
 
 
 def bind_each(port: int, processes: int, host: str | Path = "") -> list[Listening]:
-    """Sockets for each of our processes on one port; raises ``StartupError``.
+    """Create sockets on one port for each of our processes; raises ``StartupError``.
 
-    Where the system spreads connections evenly among sockets, each gets its own: long-lived streams do not
-    gather at the process that happens to accept fastest, and what waits in a socket survives its process.
-    Elsewhere all of them get the same one.
+    On Linux each process gets its own: the kernel spreads connections evenly, so long-lived streams do not
+    gather at the process that accepts fastest, and waiting connections survive their process. On other
+    systems all processes share one socket.
     """
-    # Not shared at first: it is to fail if somebody else has the port, ourselves included.
+    # Bind without sharing first, to fail if another program, or another proxy, has the port.
     first = bind(port, host)
     if isinstance(host, Path) or not sys.platform.startswith("linux"):
         return [first] * processes
@@ -73,9 +73,9 @@ def bind_each(port: int, processes: int, host: str | Path = "") -> list[Listenin
 
 
 def stop_listening(listening: Listening) -> None:
-    """Listen no more until somebody listens again: what waits is refused, and can try our others."""
+    """Stop listening until ``listen`` is called again; waiting clients are refused and can retry."""
     for one in listening:
-        with suppress(OSError):  # it does not listen
+        with suppress(OSError):  # it was not listening
             one.shutdown(socket.SHUT_RD)
 
 
@@ -84,13 +84,13 @@ def _bind_host(host: str, port: int, *, shared: bool) -> Listening:
     families = {family: address for family, _, _, _, address in reversed(found)}
     bound: list[socket.socket] = []
     for family, address in families.items():
-        # With any port, all families get the same.
+        # With port 0, all families use the port that the first one got.
         chosen = bound[0].getsockname()[1] if bound and not port else port
         try:
             bound.append(_create((address[0], chosen, *address[2:]), family, shared=shared))
         except OSError as error:
             if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} and len(families) > 1:
-                continue  # a name has an address that this machine has not
+                continue  # the name also has an address that this machine lacks
             for one in bound:
                 one.close()
             raise
@@ -131,7 +131,7 @@ def _bind_path(path: Path) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Take away a socket that a process left behind which is gone."""
+    """Remove a socket left behind by a dead process."""
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116  (its errors are ours)
             raise OSError(errno.EEXIST, "there is a file of that name")

@@ -1,4 +1,4 @@
-"""TLS for the listener: new files are taken up when they are good, and the last good ones stay otherwise."""
+"""TLS for the listener: reloads changed files; if they cannot be used, the last good ones stay in force."""
 
 import asyncio
 import ssl
@@ -18,7 +18,7 @@ _Stamp = tuple[tuple[int, int, int], ...]
 _EVERY: Final = 1.0
 _DAY: Final = 86400.0
 _OTHERS_READ: Final = 0o004
-# Of TLS 1.2 what seals and encrypts in one: no CBC, and no key that is not forgotten.
+# For TLS 1.2 only AEAD ciphers with forward secrecy: no CBC, no static RSA key exchange.
 _CIPHERS: Final = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _REFUSED: Final = "new TLS files cannot be used, the ones in force stay"
@@ -29,9 +29,9 @@ _NOT_YET: Final = "the TLS certificate is not valid yet: SDKs that check it do n
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: a certificate with its chain, its private key, and who signs clients' certificates.
+    """PEM files: a certificate with its chain, its private key, and the CAs of client certificates.
 
-    With ``client_ca`` a client must have a certificate.
+    With ``client_ca``, clients must present a certificate.
     """
 
     certificate: Path
@@ -39,13 +39,13 @@ class TlsFiles:
     client_ca: Path | None = None
 
     def all(self) -> tuple[Path, ...]:
-        """Those there are."""
+        """The configured files."""
         return (self.certificate, self.key, *(() if self.client_ca is None else (self.client_ca,)))
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedTls:
-    """What the files give: a context for the listener, the certificate it shows, and who signs clients'."""
+    """The loaded files: a context for the listener, its server certificate, and the client CAs."""
 
     files: TlsFiles
     context: ssl.SSLContext
@@ -53,7 +53,7 @@ class LoadedTls:
     authorities: tuple[Certificate, ...]
 
     def trouble(self, moment: float) -> str:
-        """Why clients would not take it at that moment (seconds since the epoch), if they would not."""
+        """Why connections would fail at that moment (seconds since the epoch); empty if they would not."""
         if moment > self.shown.ends:
             return f"tls-cert: {self.files.certificate}: the certificate has ended"
         if moment < self.shown.begins:
@@ -64,9 +64,9 @@ class LoadedTls:
 
 
 class _Switch(ssl.SSLContext):
-    """What the listener is given: whichever context is in force then makes the handshake.
+    """The listener's context: passes each handshake to the context in force.
 
-    Each has its own sessions: none that an authority let in is resumed when the authority is gone.
+    Each context has its own sessions, so no session of a client CA is resumed once that CA is removed.
     """
 
     active: ssl.SSLContext
@@ -83,12 +83,12 @@ class _Switch(ssl.SSLContext):
 
 
 class Tls:
-    """One context for the listener's life, and the service that looks for new files.
+    """The listener's TLS context, and the service that watches its files for changes.
 
     Args:
-        files: what to use.
-        clock: says what is valid.
-        telemetry: told of changes.
+        files: the PEM files.
+        clock: time, to check validity.
+        telemetry: logs changes.
 
     Raises:
         ConfigError: the key is encrypted.
@@ -105,10 +105,10 @@ class Tls:
         self._once = telemetry.once("tls", _DAY)
         self._expiry = telemetry.metrics.certificate_expiry.labels("tls-cert")
         try:
-            self._seen = self._taken = self._look()
+            self._last_stamp = self._active_stamp = self._stat_files()
             self._loaded = _load(files)
         except (OSError, ValueError) as error:
-            raise StartupError(f"the TLS files cannot be used: {_words(error)}") from error
+            raise StartupError(f"the TLS files cannot be used: {_describe(error)}") from error
         self._refused: LoadedTls | None = None
         self._reason = ""
         self._switch: Final = _Switch(ssl.PROTOCOL_TLS_SERVER)
@@ -119,64 +119,64 @@ class Tls:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """What to listen with, for good."""
+        """The context for the listener; stays the same object across reloads."""
         return self._switch
 
     async def run(self) -> None:
-        """Look for new files every second until cancelled."""
+        """Check the files every second until cancelled."""
         self.ready.set()
         while True:
             await self._clock.sleep(_EVERY)
-            # A volume may hang, and authorities take their time to be read.
+            # A volume may hang, and loading CA bundles is slow.
             await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> None:
-        """Take up files that have changed, once they have stayed the same from one call to the next."""
+        """Reload changed files once they have stayed the same between two calls."""
         with self._lock:
             self._refresh()
 
     def reload(self) -> None:
-        """Read the files now, whether they have changed or not; what cannot be used changes nothing."""
+        """Reload the files now, changed or not; if they cannot be used, nothing changes."""
         with self._lock:
             self._reload()
 
     def use(self, files: TlsFiles) -> None:
-        """Use other files from now on: those in force stay until these can be used."""
+        """Switch to other files; the certificate in force stays until these can be used."""
         with self._lock:
             if files != self._files:
-                self._files, self._seen, self._refused = files, (), None
+                self._files, self._last_stamp, self._refused = files, (), None
                 self._warn_of_readers()
                 self._reload()
 
     def _refresh(self) -> None:
         self._watch_validity()
         try:
-            stamp = self._look()
+            stamp = self._stat_files()
         except OSError as error:
-            # One is missing while it is replaced. If it stays away, the next restart will fail.
-            settled, self._seen = self._seen == (), ()
-            if settled:
-                self._refuse(_words(error))
+            # A file may be missing briefly while it is replaced; if it stays missing, a restart would fail.
+            stable, self._last_stamp = self._last_stamp == (), ()
+            if stable:
+                self._refuse(_describe(error))
             return
-        settled, self._seen = stamp == self._seen, stamp
-        if stamp != self._taken and settled:
+        stable, self._last_stamp = stamp == self._last_stamp, stamp
+        if stamp != self._active_stamp and stable:
             self._reload()
         elif self._refused is not None:
-            self._consider(self._refused)  # its time may have come
+            self._try_activate(self._refused)  # it may have become valid
 
     def _reload(self) -> None:
         try:
-            stamp = self._look()
+            stamp = self._stat_files()
             loaded = _load(self._files)
-            if self._look() != stamp:
-                return  # written to meanwhile: the next look finds that
+            if self._stat_files() != stamp:
+                return  # changed while loading: the next refresh retries
         except (OSError, ValueError, ConfigError) as error:
-            self._refuse(_words(error))
+            self._refuse(_describe(error))
             return
-        self._taken = stamp
-        self._consider(loaded)
+        self._active_stamp = stamp
+        self._try_activate(loaded)
 
-    def _consider(self, loaded: LoadedTls) -> None:
+    def _try_activate(self, loaded: LoadedTls) -> None:
         now = self._clock.wall()
         trouble = loaded.trouble(now)
         if trouble and not self._loaded.trouble(now):
@@ -228,17 +228,17 @@ class Tls:
     def _days(self) -> float:
         return round((self._loaded.shown.ends - self._clock.wall()) / _DAY, 1)
 
-    def _look(self) -> _Stamp:
+    def _stat_files(self) -> _Stamp:
         found = [file.stat() for file in self._files.all()]
         return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
 
 
 def load_tls(files: TlsFiles) -> LoadedTls:
-    """Read everything anew; raises ``ConfigError``, which names option, file and cause."""
+    """Load the files; raises ``ConfigError``, which names option, file and cause."""
     try:
         return _load(files)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{_option(files, error)}: {_words(error)}") from error
+        raise ConfigError(f"{_option(files, error)}: {_describe(error)}") from error
 
 
 def _load(files: TlsFiles) -> LoadedTls:
@@ -252,7 +252,7 @@ def _load(files: TlsFiles) -> LoadedTls:
     context.set_alpn_protocols(["http/1.1"])
 
     def ask() -> NoReturn:
-        # Otherwise the library asks on the terminal, and nobody is there.
+        # Otherwise OpenSSL would prompt on the terminal.
         raise ConfigError(f"tls-key: {files.key} is encrypted: decrypt it, there is no passphrase option")
 
     key = files.key.read_bytes()
@@ -273,7 +273,7 @@ def _load(files: TlsFiles) -> LoadedTls:
         except ssl.SSLError as error:
             raise ValueError(f"{files.client_ca} is refused by OpenSSL: {error.reason}") from error
         context.verify_mode = ssl.CERT_REQUIRED
-        # Set by default from Python 3.13 on; companies' own authorities rarely pass it.
+        # On by default since Python 3.13; private CAs rarely satisfy it.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return LoadedTls(files, context, chain[0], authorities)
 
@@ -285,14 +285,14 @@ def _certificates(file: Path) -> list[Certificate]:
         raise ValueError(f"{file}: {error}") from error
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
 
 
 def _option(files: TlsFiles, error: Exception) -> str:
-    """The option whose file is the first that ``error`` names."""
+    """The option of the file that ``error`` names first."""
     named = {"tls-cert": files.certificate, "tls-key": files.key, "tls-client-ca": files.client_ca}
-    words = _words(error)
+    words = _describe(error)
     return next((flag for flag, file in named.items() if words.startswith(str(file))), "tls-cert")

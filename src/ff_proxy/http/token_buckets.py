@@ -1,4 +1,4 @@
-"""Rates by name: a bucket of tokens each, which fills up again over time."""
+"""Token buckets: a rate limit per name."""
 
 import math
 from collections.abc import Callable
@@ -16,10 +16,10 @@ class TokenBuckets:
 
     Args:
         burst: tokens in a full bucket.
-        per_second: how fast one fills.
+        per_second: refill rate.
         clock: time.
-        budget: bytes for buckets that are not full; those that were not used for longest are then full again.
-        dropped: told how many were forgotten for want of room.
+        budget: bytes for all buckets; the least recently used are evicted, which makes them full again.
+        dropped: called with the number of buckets evicted.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class TokenBuckets:
         )
 
     def take(self, name: str) -> int:
-        """Take a token: 0, or, if there is none, in how many seconds there will be one."""
+        """Take a token and return 0; if there is none, return the seconds until there is one."""
         now = self._clock.monotonic()
         tokens, filled = self._buckets.get(name, (self._burst, now))
         tokens = min(self._burst, tokens + (now - filled) * self._per_second)
         if tokens < 1:
-            # Kept as it is: who goes on trying must not be forgotten before those who do not.
+            # ``get`` marked the bucket as used: a name that keeps trying is not evicted first.
             return math.ceil((1 - tokens) / self._per_second)
         self._buckets.put(name, (tokens - 1, now))
         return 0

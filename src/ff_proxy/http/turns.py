@@ -1,4 +1,4 @@
-"""Sharing the event loop among connections: a few milliseconds of answers, then everybody else's turn."""
+"""Shares the event loop among busy connections, so that timers, streams and new requests are not delayed."""
 
 import asyncio
 from collections import deque
@@ -11,10 +11,9 @@ _SECONDS: Final = 0.01
 
 @final
 class Turns:
-    """Connections that wait for a turn, first come, first served.
+    """A queue of connections that wait for their turn, first come, first served.
 
-    However many there are, all of them together hold the loop for little more than ``_SECONDS``: then it sees
-    to timers, streams and new requests before it goes on.
+    All of them together hold the event loop for little more than ``_SECONDS`` at a time.
     """
 
     def __init__(self) -> None:
@@ -23,11 +22,11 @@ class Turns:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody waits: whoever comes with much to ask has to as well."""
+        """Whether connections are waiting; further busy connections must queue too."""
         return self._scheduled
 
     def wait(self, take: Callable[[], None]) -> None:
-        """Call ``take`` when its turn has come; it answers a little, and may come again."""
+        """Call ``take`` when its turn comes; it does a little work and may queue again."""
         self._waiting.append(take)
         self._schedule()
 
@@ -41,7 +40,7 @@ class Turns:
         until = perf_counter() + _SECONDS
         waiting = self._waiting
         try:
-            # Whoever comes again meanwhile is behind all others.
+            # Connections that queue again during this loop run in the next one.
             for _ in range(len(waiting)):
                 waiting.popleft()()
                 if perf_counter() >= until:

@@ -1,4 +1,4 @@
-"""Requests that arrive whole, in one read and without a body: what polling SDKs send."""
+"""Parses requests that arrive complete in one read and without a body: what polling SDKs send."""
 
 from collections.abc import Callable
 from typing import Final, final
@@ -8,24 +8,24 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from ff_proxy.http.parser import BLANKS, Head
 
 END: Final = b"\r\n\r\n"
-"""What a head ends with."""
+"""The end of a head."""
 
 LONGEST: Final = 4096
-"""Bytes: longer heads are rare, and reading one in vain costs as much as reading it."""
+"""Longest head in bytes: longer ones are rare, and a failed attempt costs as much as a successful one."""
 
 _MOST_FIELDS: Final = 64
 _KEEP_ALIVE: Final = b"keep-alive"
 _CONNECTION: Final = b"connection"
 _ELSEWHERE: Final = frozenset({b"content-length", b"transfer-encoding", b"upgrade", b"expect"})
-# A request line and an empty line.
+# The request line and the empty line.
 _OTHER_LINES: Final = 2
 
 
 @final
 class WholeHeads:
-    """llhttp as ``RequestParser`` uses it, for the requests that need none of its state.
+    """A fast path beside ``RequestParser`` for requests that need none of its state.
 
-    Nothing of ours is called while llhttp reads: it fills a list and a dict, which is a third of the time.
+    llhttp's callbacks are methods of a list and a dict, so no Python code runs while it parses.
     """
 
     __slots__ = ("_feed", "_fields", "_parser", "_targets", "on_header", "on_url")
@@ -42,10 +42,10 @@ class WholeHeads:
         self._feed: Callable[[bytes], None] = self._parser.feed_data
 
     def read(self, data: bytes) -> Head | None:
-        """The request that ``data`` is, or ``None`` if ``RequestParser`` must say what it is.
+        """The request in ``data``, or ``None`` if ``RequestParser`` has to parse it.
 
         Args:
-            data: ends with ``END`` and is at most ``LONGEST``.
+            data: ends with ``END`` and has at most ``LONGEST`` bytes.
         """
         parser, targets, held = self._parser, self._targets, self._fields
         try:
@@ -53,19 +53,19 @@ class WholeHeads:
         except (HttpParserError, HttpParserUpgrade):
             self._forget()
             return None
-        # llhttp leaves blanks that follow a value to the reader.
+        # llhttp does not strip white space after a value.
         fields = {name.lower(): value.strip(BLANKS) for name, value in held.items()}
         connection = fields.get(_CONNECTION, _KEEP_ALIVE)
         if (
-            # Each line is a field of another name, and there is one request.
+            # Field names are distinct, and there is exactly one request.
             len(fields) + _OTHER_LINES != data.count(b"\n")
             or len(targets) != 1
             or len(fields) > _MOST_FIELDS
             or not _ELSEWHERE.isdisjoint(fields)
             or (connection != _KEEP_ALIVE and connection.lower() != _KEEP_ALIVE)
-            # HTTP/1.1: others do not keep a connection alive without a word.
+            # HTTP/1.1: older versions close by default.
             or not parser.should_keep_alive()
-            # Of other methods llhttp may expect more than a head.
+            # With other methods llhttp may expect a body.
             or parser.get_method() != b"GET"
             or not targets[0].isascii()
         ):

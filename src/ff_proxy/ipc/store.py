@@ -164,7 +164,7 @@ class IpcTargets:
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``."""
         key = (environment, identifier)
-        pending = self._pending.recall(key)
+        pending = self._pending.peek(key)
         if pending is not None:
             return pending.target
         read = self._cache.get(key)
@@ -185,7 +185,7 @@ class IpcTargets:
                 messages.GetTarget(environment, identifier), Target | None
             )
         except StoreUnavailable:
-            pending, cached = self._pending.recall(key), self._cache.get(key)
+            pending, cached = self._pending.peek(key), self._cache.get(key)
             if pending is not None:
                 return pending.target
             if cached is not None:

@@ -83,7 +83,7 @@ class TargetIntake:
                     self._once.warning(_STORE_FAILURE, error=str(error))
                     return False
                 # If it was replaced meanwhile, the newer target is sent next.
-                if self._waiting.recall(name) is registration:
+                if self._waiting.peek(name) is registration:
                     self._waiting.pop(name)
                 if not added:
                     self._drop(registration.environment)

@@ -54,7 +54,7 @@ class WriteBuffer:
         """Merge entries: counts add up, newer targets replace older ones. Returns how many were dropped."""
         dropped = 0
         for count in counts:
-            existing = self._entries.recall(count.key)
+            existing = self._entries.peek(count.key)
             added = merged(existing, count) if isinstance(existing, UsageCount) else count
             dropped += not self._entries.offer(count.key, added)
         for target in targets:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ff_proxy.http.negotiate import request_id, takes_gzip, unchanged
+from ff_proxy.http.negotiate import accepts_gzip, request_id, unchanged
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from ff_proxy.http.negotiate import request_id, takes_gzip, unchanged
 )
 def test_gzip(value: bytes | None, taken: bool) -> None:
     """An own quality counts before the star's."""
-    assert takes_gzip(value) is taken
+    assert accepts_gzip(value) is taken
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ async def stuck(request: Request) -> Response:
 
 ROUTES = [
     Route("GET", "/small", small),
-    Route("GET", "/spared", small, spared=True),
+    Route("GET", "/always", small, over_limit=True),
     Route("GET", "/stuck", stuck),
     Route("POST", "/length", length, body_limit=LIMIT),
     Route("POST", "/whole", whole, body_limit=LIMIT),
@@ -222,13 +222,15 @@ async def test_what_clients_do_not_take_is_bounded() -> None:
             writer.transport.abort()
 
 
-async def test_with_too_many_connections_spared_routes_are_answered() -> None:
+async def test_with_too_many_connections_over_limit_routes_are_answered() -> None:
     """Probes must not take a busy proxy for a dead one."""
-    async with running_server(make_server(ROUTES, limits=Limits(connections=1, spared=1))) as server:
+    async with running_server(
+        make_server(ROUTES, limits=Limits(connections=1, extra_connections=1))
+    ) as server:
         async with connected_to(server.port) as first:
             await first.send(b"GET /small HTTP/1.1\r\n\r\n")
             assert (await first.response()).status == 200
-            for path, status in (("/spared", 200), ("/small", 503), ("/nowhere", 503)):
+            for path, status in (("/always", 200), ("/small", 503), ("/nowhere", 503)):
                 async with connected_to(server.port) as second:
                     await second.send(f"GET {path} HTTP/1.1\r\n\r\n".encode())
                     got = await second.response()
@@ -241,8 +243,8 @@ async def test_with_too_many_connections_spared_routes_are_answered() -> None:
 
 
 async def test_connections_of_one_address_are_bounded() -> None:
-    """If that is wanted; few may come beyond that for what is spared."""
-    limits = Limits(connections=100, per_peer=2, spared=0)
+    """If configured; beyond the limit a few are accepted for `over_limit` routes."""
+    limits = Limits(connections=100, per_peer=2, extra_connections=0)
     async with running_server(make_server(ROUTES, limits=limits)) as server:
         async with connected_to(server.port), connected_to(server.port):
             await until(lambda: server.state.admitted == 2)
@@ -256,9 +258,12 @@ def _has(server: HttpServer, connections: int) -> bool:
 
 
 async def test_silent_connections_do_not_keep_probes_out() -> None:
-    """Beyond any limit, who asks for what is spared takes the place of who says nothing."""
-    routes = [Route("GET", "/", lambda _: json_response(200, b"{}"), spared=True), *ROUTES]
-    for limits in (Limits(connections=2, spared=2), Limits(connections=99, per_peer=2, spared=2)):
+    """Beyond any limit, a request for an `over_limit` route replaces an idle connection."""
+    routes = [Route("GET", "/", lambda _: json_response(200, b"{}"), over_limit=True), *ROUTES]
+    for limits in (
+        Limits(connections=2, extra_connections=2),
+        Limits(connections=99, per_peer=2, extra_connections=2),
+    ):
         async with running_server(make_server(routes, limits=limits)) as server, AsyncExitStack() as stack:
             for number in range(4):
                 await stack.enter_async_context(connected_to(server.port))

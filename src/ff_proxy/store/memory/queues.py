@@ -179,7 +179,7 @@ class MemoryRegistrations:
 
     def is_waiting(self, registration: Registration) -> bool:
         """Whether this registration is queued and not taken."""
-        return self._waiting.recall(_name(registration)) is registration
+        return self._waiting.peek(_name(registration)) is registration
 
     def outstanding(self) -> list[Registration]:
         """Every registration that is queued or in flight, the newest of each target last."""

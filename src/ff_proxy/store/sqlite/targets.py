@@ -76,7 +76,7 @@ class SqliteTargets:
         key = (environment, identifier)
         if key not in self._unsaved and key not in self._cache:
             return UNKNOWN
-        held = self._unsaved.recall(key) or self._cache.get(key)
+        held = self._unsaved.peek(key) or self._cache.get(key)
         return None if held is None else held.target
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
@@ -162,7 +162,7 @@ class SqliteTargets:
         counted = await self._database.run(write)
         if self._unsaved:
             for key, described in saving.items():
-                if self._unsaved.recall(key) is described:
+                if self._unsaved.peek(key) is described:
                     self._unsaved.pop(key)
             self._recovery.written()
         if counted is not None:
