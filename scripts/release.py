@@ -30,6 +30,7 @@ _SUMS: Final = "SHA256SUMS"
 # Where the version stands: the text around it, which must be there.
 _PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "pyproject.toml": ('version = "{}"\n',),
+    "src/ff_proxy/__init__.py": ('__version__ = "{}"\n',),
     "deploy/helm/ff-proxy/Chart.yaml": ("version: {}\n", 'appVersion: "{}"\n'),
     "deploy/kubernetes/ff-proxy.yaml": ('app.kubernetes.io/version: "{}"\n', 'image: "ff-proxy:{}"\n'),
 }

@@ -74,6 +74,7 @@ def test_publishing_leaves_a_commit_a_tag_and_the_files(
     assert not git(repository, "status", "--porcelain")
     assert git(repository, "log", "-1", "--format=%s") == f"Release {VERSION}"
     assert tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["project"]["version"] == VERSION
+    assert f'__version__ = "{VERSION}"' in (repository / "src/ff_proxy/__init__.py").read_text("utf-8")
     changes = (repository / "CHANGELOG.md").read_text("utf-8")
     assert f"## [Unreleased]\n\n## [{VERSION}] - 2023-11-14\n{old_changes}" in changes
     chart = (repository / "deploy/helm/ff-proxy/Chart.yaml").read_text("utf-8")

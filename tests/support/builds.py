@@ -21,9 +21,8 @@ def newer_build(place: Path) -> dict[str, str]:
     """
     package = place / "ff_proxy"
     shutil.copytree(Path(ff_proxy.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    about = place / f"ff_proxy-{NEWER}.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ff-proxy\nVersion: {NEWER}\n")
+    about = package / "__init__.py"
+    about.write_text(about.read_text().replace(ff_proxy.__version__, NEWER))
     schema = package / "store/sqlite/schema.py"
     text = schema.read_text()
     assert text.count(_LAYOUT) == text.count(_CHECKED) == 1, "the layout's module has changed"

@@ -2,12 +2,14 @@
 
 import asyncio
 
+from ff_proxy.app.harness import open_apis
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.roles import Generate
 from ff_proxy.errors import ExitCode
 from ff_proxy.offline.format import OfflineEnvironment
 from ff_proxy.offline.writer import check_writable, write_directory
 from ff_proxy.runtime.signals import Stop
+from ff_proxy.upstream.snapshot_export import SnapshotExporter
 
 
 async def generate(role: Generate, context: ProcessContext, stop: Stop) -> ExitCode:
@@ -15,10 +17,6 @@ async def generate(role: Generate, context: ProcessContext, stop: Stop) -> ExitC
 
     Raises ``StartupError`` or ``UpstreamError``.
     """
-    # Other roles, which import this module, may do without the client of Harness.
-    from ff_proxy.app.harness import open_apis  # noqa: PLC0415  (see above)
-    from ff_proxy.upstream.snapshot_export import SnapshotExporter  # noqa: PLC0415  (see above)
-
     options, telemetry = role.options, context.telemetry
     log = telemetry.logger("generate")
     await asyncio.to_thread(check_writable, options.config_dir)

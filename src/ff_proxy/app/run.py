@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ff_proxy.app.build import build
-from ff_proxy.app.generate import generate
 from ff_proxy.app.listening import bind_admin
 from ff_proxy.app.observability import make_child_telemetry, make_telemetry, set_levels
 from ff_proxy.app.options_reload import LOG_FLAGS, OptionsReload
@@ -45,6 +44,8 @@ async def _single(role: SingleRole, loaded: Loaded, stop: Stop) -> ExitCode:
     clock = SystemClock()
     telemetry = make_telemetry(loaded, clock)
     if isinstance(role, Generate):
+        from ff_proxy.app.generate import generate  # noqa: PLC0415  (no other role needs YAML for it)
+
         return await generate(role, _context(clock, telemetry, LEAST_SHARES), stop)
     log = telemetry.logger("config")
     reload = OptionsReload(loaded, log, [check_tls(clock)])

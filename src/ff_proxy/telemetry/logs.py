@@ -7,8 +7,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol, TextIO
 
-import structlog
-
 from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import FfProxyError, StoreUnavailable
 from ff_proxy.model.clock import Clock
@@ -42,6 +40,9 @@ class _TextLines:
     """Lines for people, by ``structlog``; ``kept`` writes them for programs as well."""
 
     def __init__(self, out: TextIO, kept: JsonLines, *, colors: bool) -> None:
+        # Its import takes longer than that of all the rest of telemetry, and few logs are read on a terminal.
+        import structlog  # noqa: PLC0415
+
         self._out = out
         self._kept = kept
         self._render = structlog.dev.ConsoleRenderer(colors=colors)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ff_proxy import __version__
 from scripts import audit, notice
 from scripts.locked import ROOT, RUNTIME, Package, read_lock
 from scripts.project import read_project
@@ -82,7 +83,7 @@ def test_the_bill_of_materials_is_complete(packages: list[Package], tmp_path: Pa
     file = write_sbom(project, packages, tmp_path, 1_700_000_000)
     text = file.read_text("utf-8")
     bom = json.loads(text)
-    assert bom["metadata"]["component"]["version"] == project.version
+    assert bom["metadata"]["component"]["version"] == project.version == __version__
     assert bom["metadata"]["timestamp"].startswith("2023-11-14T22:13:20")
     by_name = {one["name"]: one for one in bom["components"]}
     assert {name: one["version"] for name, one in by_name.items()} == LOCKED
