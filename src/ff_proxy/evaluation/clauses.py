@@ -4,19 +4,13 @@ See spec/evaluation#operators.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from ff_proxy.evaluation.case_folding import fold
 from ff_proxy.evaluation.membership import Member, MemberOfAny
 from ff_proxy.evaluation.patterns import compile_pattern
-from ff_proxy.evaluation.target_view import Fact, FoldedText, TargetView, Text, interned
+from ff_proxy.evaluation.target_view import Condition, FoldedText, TargetView, Text, interned
 from ff_proxy.model.feature import Clause, FeatureConfig
-
-Test = Callable[[Any], object]
-"""Truthy if the fact's value satisfies the clause."""
-
-Condition = tuple[Fact, Test]
-"""A compiled clause."""
 
 SEGMENT_MATCH: Final = "segmentMatch"
 """The operator that tests segments instead of an attribute."""

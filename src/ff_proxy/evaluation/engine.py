@@ -6,10 +6,9 @@ from typing import Final, TypeVar, final
 
 from ff_proxy.evaluation.explain import explain
 from ff_proxy.evaluation.explanation import Explanation
-from ff_proxy.evaluation.flags import CompiledFlag, compile_flag
-from ff_proxy.evaluation.outcomes import Result, unknown_flag
-from ff_proxy.evaluation.segments import CompiledSegment, compile_segment
-from ff_proxy.evaluation.target_view import TargetView
+from ff_proxy.evaluation.flags import compile_flag, unknown_flag
+from ff_proxy.evaluation.segments import compile_segment
+from ff_proxy.evaluation.target_view import CompiledFlag, CompiledSegment, Result, TargetView
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation
 from ff_proxy.model.feature import FeatureConfig, Segment
 from ff_proxy.model.target import Target

@@ -7,7 +7,7 @@ engine: a property test compares their outcomes. It shares only facts, condition
 from ff_proxy.evaluation.bucketing import NO_BUCKET, share_of, thresholds
 from ff_proxy.evaluation.explain_clauses import ClauseExplainer, join_names, quote
 from ff_proxy.evaluation.explanation import Explanation, Step, StepKind, display_name
-from ff_proxy.evaluation.outcomes import make_evaluation, unknown_flag
+from ff_proxy.evaluation.flags import make_evaluation, unknown_flag
 from ff_proxy.evaluation.target_view import Bucket, TargetView
 from ff_proxy.model.evaluation import NoEvaluation, Reason
 from ff_proxy.model.feature import Distribution, FeatureConfig, Prerequisite, Serve, ServingRule, VariationMap

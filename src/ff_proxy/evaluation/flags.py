@@ -3,38 +3,24 @@
 See spec/evaluation#one-flag, spec/evaluation#rules, spec/evaluation#variation-map.
 """
 
-import msgspec
-
 from ff_proxy.evaluation.bucketing import thresholds
 from ff_proxy.evaluation.clauses import compile_clauses, member_of
-from ff_proxy.evaluation.outcomes import Chain, Guarded, Outcome, Result, Rollout, Step, make_evaluation
 from ff_proxy.evaluation.prerequisites import PrerequisitesFailed
-from ff_proxy.evaluation.target_view import IDENTIFIER, Bucket, TargetView, interned
-from ff_proxy.model.evaluation import NoEvaluation, Reason
+from ff_proxy.evaluation.target_view import (
+    IDENTIFIER,
+    Bucket,
+    Chain,
+    CompiledFlag,
+    Guarded,
+    Outcome,
+    Result,
+    Rollout,
+    Step,
+    interned,
+)
+from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.feature import Distribution, FeatureConfig, Serve, ServingRule
 from ff_proxy.wire.evaluation import encode_evaluation
-
-
-class CompiledFlag(msgspec.Struct, frozen=True, gc=False):
-    """A compiled flag.
-
-    ``targeted`` and ``untargeted`` are its full evaluation with and without a target. ``own_targeted`` and
-    ``own_untargeted`` ignore its prerequisites; flags that depend on it use them.
-    """
-
-    record: FeatureConfig
-    targeted: Outcome
-    untargeted: Outcome
-    own_targeted: Outcome
-    own_untargeted: Outcome
-
-    def evaluate(self, view: TargetView) -> Result:
-        """The result for the view's target."""
-        return (self.targeted if view.targeted else self.untargeted).resolve(view)
-
-    def own(self, view: TargetView) -> Result:
-        """The result for the view's target, ignoring prerequisites."""
-        return (self.own_targeted if view.targeted else self.own_untargeted).resolve(view)
 
 
 def compile_flag(identifier: str, record: FeatureConfig, *, escape_json: bool) -> CompiledFlag:
@@ -156,3 +142,24 @@ def _compile_target_map(record: FeatureConfig, results: _Results, rules: Outcome
     if isinstance(rules, Chain):
         return Chain(by_target, (*steps, *rules.steps), rules.otherwise)
     return Chain(by_target, tuple(steps), rules) if by_target or steps else rules
+
+
+def make_evaluation(
+    flag: str, record: FeatureConfig, variation: str, reason: Reason
+) -> Evaluation | NoEvaluation:
+    """The evaluation of ``flag`` when ``reason`` names ``variation`` (spec/evaluation#one-flag).
+
+    If several variations have one identifier, the first wins. An unknown variation gives no evaluation.
+    """
+    if not variation:
+        return NoEvaluation(flag, Reason.NO_VARIATION, "no step names a variation")
+    for known in record.variations:
+        if known.identifier == variation:
+            return Evaluation(flag, record.kind, variation, known.value, reason)
+    detail = f"{reason} names {variation!r}, which is not among the flag's variations"
+    return NoEvaluation(flag, Reason.UNKNOWN_VARIATION, detail)
+
+
+def unknown_flag(flag: str) -> NoEvaluation:
+    """The result for a flag that the environment does not have."""
+    return NoEvaluation(flag, Reason.UNKNOWN_FLAG, "the environment has no such flag")

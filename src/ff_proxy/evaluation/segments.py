@@ -1,40 +1,9 @@
 """Compiling segments (spec/evaluation#segments)."""
 
-import msgspec
-
-from ff_proxy.evaluation.clauses import Condition, compile_clauses
+from ff_proxy.evaluation.clauses import compile_clauses
 from ff_proxy.evaluation.membership import Member, MemberOfAny
-from ff_proxy.evaluation.target_view import Fact, TargetView
+from ff_proxy.evaluation.target_view import CompiledSegment
 from ff_proxy.model.feature import Segment
-
-
-class CompiledSegment(msgspec.Struct, frozen=True, gc=False):
-    """A compiled segment.
-
-    ``references`` are the segments that its clauses name; ``lists`` are the facts about several segments at
-    once. Both are rare, and are needed to resolve circular references.
-    """
-
-    record: Segment
-    included: frozenset[str]
-    excluded: frozenset[str]
-    groups: tuple[tuple[Condition, ...], ...]
-    references: tuple[str, ...]
-    lists: tuple[Fact, ...]
-
-    def membership(self, view: TargetView) -> bool | None:
-        """Whether the target is a member: excluded (``None``) overrides included, which overrides rules."""
-        if view.identifier in self.excluded:
-            return None
-        if view.identifier in self.included:
-            return True
-        for group in self.groups:
-            for fact, test in group:
-                if not test(view[fact]):
-                    break
-            else:
-                return True
-        return False
 
 
 def compile_segment(record: Segment, *, and_rules: bool) -> CompiledSegment:
