@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from ff_proxy.errors import RequestError
 from ff_proxy.sandbox.endpoint import Endpoint, json_response
-from ff_proxy.sandbox.environment import Environment
+from ff_proxy.sandbox.environment import Environment, home
 from ff_proxy.sandbox.faults import RouteName
 from ff_proxy.sandbox.site import Site
 
@@ -52,14 +52,8 @@ class AdminApi:
 
     async def _targets(self, request: Request) -> Response:
         environment = self._environment(request)
-        info = environment.info
-        home = {
-            "account": info.account,
-            "org": info.organization_identifier,
-            "project": info.project_identifier,
-            "environment": info.identifier,
-        }
-        return self._page(request, "targets", [{**target, **home} for target in environment.targets.values()])
+        own = home(environment.info)
+        return self._page(request, "targets", [{**target, **own} for target in environment.targets.values()])
 
     def _environment(self, request: Request) -> Environment:
         state = self._site.state
@@ -75,8 +69,8 @@ class AdminApi:
             raise RequestError(403, "the token is for another account")
         for environment in state.environments.values():
             info = environment.info
-            home = (info.organization_identifier, info.project_identifier, info.identifier)
-            if home == tuple(asked[name] for name in _REQUIRED[1:]):
+            names = (info.organization_identifier, info.project_identifier, info.identifier)
+            if names == tuple(asked[name] for name in _REQUIRED[1:]):
                 return environment
         raise RequestError(404, "no such organization, project or environment")
 

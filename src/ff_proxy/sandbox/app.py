@@ -4,12 +4,15 @@ import re
 from typing import Final
 
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ff_proxy.sandbox.admin_api import AdminApi
 from ff_proxy.sandbox.client_api import ClientApi
-from ff_proxy.sandbox.control import ControlApi
+from ff_proxy.sandbox.control_config import ConfigControl
+from ff_proxy.sandbox.control_faults import FaultControl
+from ff_proxy.sandbox.control_routes import control_route
 from ff_proxy.sandbox.listener import Listener
 from ff_proxy.sandbox.page import Page
 from ff_proxy.sandbox.site import Site
@@ -20,6 +23,16 @@ CLIENT_BASE: Final = "/api/1.0"
 ADMIN_BASE: Final = "/gateway/cf"
 """Where Harness's admin service lives below its host."""
 
+_CONTENTS: Final = {
+    "environments": "/sandbox/environments",
+    "flip": "POST /sandbox/flip",
+    "set": "POST /sandbox/set",
+    "usage": "/sandbox/usage",
+    "requests": "/sandbox/requests",
+    "streams": "/sandbox/streams",
+    "faults": "/sandbox/faults",
+    "settings": "/sandbox/settings",
+}
 _PREFLIGHT_SECONDS: Final = 7200
 _DOUBLED: Final = re.compile(rf"^((?:{CLIENT_BASE}|{ADMIN_BASE})?)/{{2,}}")
 
@@ -37,7 +50,9 @@ class App:
             [
                 Mount(CLIENT_BASE, app=Router(client, redirect_slashes=False)),
                 Mount(ADMIN_BASE, app=Router(admin, redirect_slashes=False)),
-                *ControlApi(site, listener).routes(),
+                control_route("GET", "", _contents),
+                *ConfigControl(site).routes(),
+                *FaultControl(site, listener).routes(),
                 *Page(site).routes(),
                 *client,
                 *admin,
@@ -52,3 +67,7 @@ class App:
         """Answer one request."""
         scope["path"] = _DOUBLED.sub(r"\1/", scope["path"])
         await self._app(scope, receive, send)
+
+
+async def _contents(_: Request) -> dict[str, str]:
+    return _CONTENTS

@@ -1,4 +1,4 @@
-"""The part of the control API that shows and changes environments, flags, segments, targets and keys."""
+"""The part of the control API that shows and changes what is served: flags, segments, targets and keys."""
 
 import uuid
 from typing import Any, Final, Literal
@@ -8,16 +8,16 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from ff_proxy.errors import RequestError
-from ff_proxy.model.environment import Change, Domain, EnvironmentInfo
-from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.environment import Change, Domain
+from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.sandbox.control_routes import control_route, is_announced, read_body
-from ff_proxy.sandbox.environment import Document, Environment
+from ff_proxy.sandbox.environment import IDENTIFIER_FIELD, Document, Environment
 from ff_proxy.sandbox.keys import Key, KeyType, known_key
+from ff_proxy.sandbox.seed.build import identity
 from ff_proxy.sandbox.site import Site
 from ff_proxy.sandbox.state import DEFAULT_ORGANIZATION
 
 _DOMAINS: Final = {"flags": Domain.FLAG, "segments": Domain.SEGMENT}
-_FIELDS: Final = {Domain.FLAG: "feature", Domain.SEGMENT: "identifier"}
 
 
 class Flip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,15 +118,13 @@ class ConfigControl:
     async def _add_environment(self, request: Request) -> dict[str, object]:
         new = await read_body(request, NewEnvironment)
         environment = Environment(
-            EnvironmentInfo(
-                id=EnvironmentId(new.id or str(uuid.uuid4())),
-                identifier=new.identifier,
-                project=str(uuid.uuid5(uuid.NAMESPACE_DNS, new.project)),
-                project_identifier=new.project,
-                organization=str(uuid.uuid5(uuid.NAMESPACE_DNS, new.organization)),
-                organization_identifier=new.organization,
-                account=self._state.account,
+            identity(
+                new.id or str(uuid.uuid4()),
+                new.identifier,
+                new.project,
                 cluster=new.cluster,
+                organization=new.organization,
+                account=self._state.account,
             ),
             flags=new.flags,
             segments=new.segments,
@@ -207,7 +205,7 @@ class ConfigControl:
 
     def _put(self, request: Request, document: Document) -> Change:
         domain = _domain(request)
-        named = {**document, _FIELDS[domain]: request.path_params["identifier"]}
+        named = {**document, IDENTIFIER_FIELD[domain]: request.path_params["identifier"]}
         return self._state.put(
             request.path_params["environment"], domain, named, announce=is_announced(request)
         )

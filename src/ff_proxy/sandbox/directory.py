@@ -9,11 +9,11 @@ import yaml
 
 from ff_proxy.errors import OfflineDataError
 from ff_proxy.model.environment import EnvironmentInfo
-from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
-from ff_proxy.sandbox.environment import Document, Environment
+from ff_proxy.model.keys import SdkKeyHash
+from ff_proxy.sandbox.environment import Document, Environment, home
 from ff_proxy.sandbox.keys import Key, known_key
-from ff_proxy.sandbox.seed.build import stable_id
-from ff_proxy.sandbox.state import DEFAULT_ACCOUNT, DEFAULT_ORGANIZATION
+from ff_proxy.sandbox.seed.build import identity
+from ff_proxy.sandbox.state import DEFAULT_ORGANIZATION
 
 _PREFIX: Final = "env-"
 _PARTS: Final = ("auth_config", "feature_config", "segments", "targets")
@@ -102,18 +102,12 @@ def _with_texts(value: Any, text: Any, *, is_text: bool) -> Any:
 def _info(environment: str, parts: Mapping[str, list[Any]], taken: Iterable[str]) -> EnvironmentInfo:
     said = next((flag for flag in parts["feature_config"] if isinstance(flag, dict)), {})
     name = said.get("environment") or ""
-    project = said.get("project") or "sandbox"
-    organization = said.get("org") or DEFAULT_ORGANIZATION
-    return EnvironmentInfo(
-        id=EnvironmentId(environment),
-        identifier=name if name not in {"", *taken} else environment,
-        project=stable_id("project", project),
-        project_identifier=project,
-        organization=stable_id("organization", organization),
-        organization_identifier=organization,
-        # One sandbox is one account, wherever the environments came from.
-        account=DEFAULT_ACCOUNT,
-        cluster="1",
+    # One sandbox is one account, wherever the environments came from.
+    return identity(
+        environment,
+        name if name not in {"", *taken} else environment,
+        said.get("project") or "sandbox",
+        organization=said.get("org") or DEFAULT_ORGANIZATION,
     )
 
 
@@ -122,20 +116,15 @@ def _environment(info: EnvironmentInfo, parts: Mapping[str, list[Any]]) -> Envir
     plain = [entry for entry in parts["auth_config"] if isinstance(entry, Key)]
     others = (str(entry) for entry in parts["auth_config"] if not isinstance(entry, Key))
     hashes = sorted({text.strip().removeprefix(_KEY_PREFIX).lower() for text in others})
-    home = {
-        "account": info.account,
-        "org": info.organization_identifier,
-        "project": info.project_identifier,
-        "environment": info.identifier,
-    }
+    own_home = home(info)
     return Environment(
         info,
         flags=_documents(parts["feature_config"], "feature"),
         segments=(
             {
                 **segment,
-                "included": _members(segment.get("included"), home),
-                "excluded": _members(segment.get("excluded"), home),
+                "included": _members(segment.get("included"), own_home),
+                "excluded": _members(segment.get("excluded"), own_home),
             }
             for segment in _documents(parts["segments"], "identifier")
         ),
@@ -155,6 +144,6 @@ def _documents(entries: Iterable[object], name: str) -> Iterator[Document]:
             yield {field: value for field, value in document.items() if value is not None}
 
 
-def _members(entries: Iterable[object] | None, home: Document) -> list[Document]:
+def _members(entries: Iterable[object] | None, own_home: Document) -> list[Document]:
     members = _documents(entries or (), "identifier")
-    return [{"name": member["identifier"], **home, **member} for member in members]
+    return [{"name": member["identifier"], **own_home, **member} for member in members]

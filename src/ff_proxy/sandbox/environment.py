@@ -10,9 +10,21 @@ from ff_proxy.sandbox.keys import Key
 Document = dict[str, Any]
 """A flag, segment or target as JSON travels."""
 
-_IDENTIFIER_FIELD: Final = {Domain.FLAG: "feature", Domain.SEGMENT: "identifier"}
+IDENTIFIER_FIELD: Final = {Domain.FLAG: "feature", Domain.SEGMENT: "identifier"}
+"""Where a document says who it is."""
+
 _DECIDES_FIRST: Final[tuple[str, ...]] = ("rules", "variationToTargetMap", "prerequisites")
 """What of a flag is asked before its default."""
+
+
+def home(info: EnvironmentInfo) -> Document:
+    """Where something of an environment belongs, as documents say it."""
+    return {
+        "account": info.account,
+        "org": info.organization_identifier,
+        "project": info.project_identifier,
+        "environment": info.identifier,
+    }
 
 
 def variations_of(flag: Mapping[str, Any]) -> list[str]:
@@ -87,7 +99,7 @@ class Environment:
         return change
 
     def _put(self, domain: Domain, document: Mapping[str, Any]) -> Change:
-        field = _IDENTIFIER_FIELD[domain]
+        field = IDENTIFIER_FIELD[domain]
         identifier = document.get(field)
         if not isinstance(identifier, str) or not identifier:
             raise RequestError(400, f"a {domain.value} needs {field!r}")

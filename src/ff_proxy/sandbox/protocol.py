@@ -101,9 +101,7 @@ class Protocol(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self.transport.close()
         except httptools.HttpParserError:
-            self.transport.write(
-                b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
+            self.transport.write(_BAD_REQUEST)
             self.transport.close()
 
     def on_message_begin(self) -> None:

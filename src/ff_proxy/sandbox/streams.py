@@ -32,17 +32,10 @@ class Stream:
         self.connection: Connection | None = None
         self._records: asyncio.Queue[bytes | None] = asyncio.Queue(_BACKLOG)
 
-    def put(self, record: bytes) -> None:
-        """Send ``record`` as one HTTP chunk, after those that wait already."""
+    def put(self, record: bytes | None) -> None:
+        """Send ``record`` as one HTTP chunk, after those that wait already; ``None`` ends the response."""
         try:
             self._records.put_nowait(record)
-        except asyncio.QueueFull:
-            self.reset()
-
-    def end(self) -> None:
-        """Send what waits, then end the response as HTTP ends one."""
-        try:
-            self._records.put_nowait(None)
         except asyncio.QueueFull:
             self.reset()
 
@@ -101,14 +94,14 @@ class Streams:
             if how == "reset":
                 stream.reset()
             else:
-                stream.end()
+                stream.put(None)
         return len(streams)
 
     def cut_key(self, key: SdkKeyHash) -> None:
         """End the streams that were opened with a key."""
         for stream in self.open_streams():
             if stream.key == key:
-                stream.end()
+                stream.put(None)
 
     def mute(self, environment: EnvironmentId | None = None) -> None:
         """Send no byte any more to an environment's streams, or to any; new ones get no head either."""
@@ -177,7 +170,7 @@ class StreamResponse:
     async def _until_client_leaves(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._stream.end()
+        self._stream.put(None)
 
     async def _send_records(self, send: Send) -> None:
         started = False

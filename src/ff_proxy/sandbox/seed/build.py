@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.sandbox.environment import Document
+from ff_proxy.sandbox.environment import Document, home
 from ff_proxy.sandbox.keys import Key, known_key
 from ff_proxy.sandbox.state import DEFAULT_ACCOUNT, DEFAULT_ORGANIZATION
 
@@ -22,16 +22,24 @@ def stable_id(*parts: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "/".join(parts)))
 
 
-def home(environment_id: str, identifier: str, project: str, cluster: str) -> EnvironmentInfo:
-    """An environment's identity in the sandbox's account."""
+def identity(
+    environment_id: str,
+    identifier: str,
+    project: str,
+    *,
+    cluster: str = "1",
+    organization: str = DEFAULT_ORGANIZATION,
+    account: str = DEFAULT_ACCOUNT,
+) -> EnvironmentInfo:
+    """An environment's identity; what Harness would make up is made of the names."""
     return EnvironmentInfo(
         id=EnvironmentId(environment_id),
         identifier=identifier,
         project=stable_id("project", project),
         project_identifier=project,
-        organization=stable_id("organization", DEFAULT_ORGANIZATION),
-        organization_identifier=DEFAULT_ORGANIZATION,
-        account=DEFAULT_ACCOUNT,
+        organization=stable_id("organization", organization),
+        organization_identifier=organization,
+        account=account,
         cluster=cluster,
     )
 
@@ -176,11 +184,4 @@ def target(identifier: str, name: str, **attributes: Any) -> Document:
 
 
 def _member(info: EnvironmentInfo, identifier: str) -> Document:
-    return {
-        "identifier": identifier,
-        "name": identifier.title(),
-        "account": info.account,
-        "org": info.organization_identifier,
-        "project": info.project_identifier,
-        "environment": info.identifier,
-    }
+    return {"identifier": identifier, "name": identifier.title(), **home(info)}

@@ -10,7 +10,7 @@ from ff_proxy.sandbox.seed.build import (
     flag,
     given_to,
     group,
-    home,
+    identity,
     in_group,
     keys,
     rollout,
@@ -24,7 +24,7 @@ _ID: Final = "33333333-3333-4333-8333-333333333333"
 
 def office() -> Environment:
     """The environment ``back_office``."""
-    info = home(_ID, "back_office", "back_office", cluster="2")
+    info = identity(_ID, "back_office", "back_office", cluster="2")
     return Environment(
         info,
         flags=_flags(info),

@@ -10,7 +10,7 @@ from ff_proxy.sandbox.seed.build import (
     flag,
     given_to,
     group,
-    home,
+    identity,
     in_group,
     keys,
     needs,
@@ -31,7 +31,7 @@ _SHORT: Final = {"development": "dev", "production": "prod"}
 
 def shop(stage: Stage) -> Environment:
     """One of the shop's environments."""
-    info = home(_IDS[stage], stage, "online_shop", cluster="1")
+    info = identity(_IDS[stage], stage, "online_shop", cluster="1")
     return Environment(
         info,
         flags=_flags(info, developing=stage == "development"),
