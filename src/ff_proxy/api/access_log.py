@@ -9,7 +9,7 @@ from typing import Final, final
 from ff_proxy.bounded import BoundedMap
 from ff_proxy.http.observer import Answered
 from ff_proxy.model.clock import Clock
-from ff_proxy.telemetry.logs import LeveledLogger
+from ff_proxy.telemetry.logs import Logger
 
 _EVERY_SECONDS: Final = 10.0
 _BUDGET: Final = 256 * 1024
@@ -36,7 +36,7 @@ class AccessLog:
         known: the beginning of the line of a request of exactly these bytes, if it is remembered.
     """
 
-    def __init__(self, log: LeveledLogger, clock: Clock, *, everything: bool) -> None:
+    def __init__(self, log: Logger, clock: Clock, *, everything: bool) -> None:
         self.all: Final = everything
         self._log = log
         self._prefix: Final = secrets.token_hex(4)

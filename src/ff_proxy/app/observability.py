@@ -28,7 +28,7 @@ from ff_proxy.telemetry.json_lines import Output
 from ff_proxy.telemetry.levels import LogLevels
 from ff_proxy.telemetry.log_files import LogFile, LogFiles
 from ff_proxy.telemetry.log_ring import LogRing
-from ff_proxy.telemetry.logs import LeveledLogger, make_logger
+from ff_proxy.telemetry.logs import Logger, make_logger
 from ff_proxy.telemetry.multiprocess import share_metrics
 from ff_proxy.telemetry.process_metrics import ProcessMetrics
 from ff_proxy.tls.trust import client_trust
@@ -155,7 +155,7 @@ def _count_process(telemetry: Telemetry, process: str) -> None:
     telemetry.sampler.add(ProcessMetrics(metrics))
 
 
-def _logger(options: OperationOptions, process: str, recent: Output) -> LeveledLogger:
+def _logger(options: OperationOptions, process: str, recent: Output) -> Logger:
     levels = {name: level.value for name, level in options.environment_levels}
     return make_logger(
         LogLevels(options.log_level.value, levels),

@@ -12,7 +12,7 @@ name. Records contain other records as ``group``s. The parser, the sources, the 
 ``print-config``, ``docs/options.md`` and the records all use these declarations.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Final, Generic, Protocol, TypeVar, overload
@@ -108,19 +108,10 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True)
-class _IsGiven:
-    flag: str
+class _Computed:
+    """What a field that is no option holds."""
 
-
-@dataclass(frozen=True, slots=True)
-class _UntrimmedValue:
-    flag: str
-
-
-@dataclass(frozen=True, slots=True)
-class _ValueOf:
-    flag: str
-    default: Any
+    of: Callable[[Values], Any]
 
 
 @overload
@@ -162,12 +153,16 @@ def one_of(select: Callable[[Values], type[Any] | None], *among: type[Any], defa
 
 def is_given(flag: str) -> bool:
     """A field that says whether any source sets the option, even to its default."""
-    return field(default=False, metadata={_DECLARED: _IsGiven(flag)})
+    return field(default=False, metadata={_DECLARED: _Computed(lambda values: values.given(flag))})
 
 
 def value_of(flag: str, default: T) -> T:
     """A field with the value of another record's option; ``default`` if it is not declared."""
-    return field(default=default, metadata={_DECLARED: _ValueOf(flag, default)})
+
+    def value(values: Values) -> Any:
+        return default if values[flag] is None else values[flag]
+
+    return field(default=default, metadata={_DECLARED: _Computed(value)})
 
 
 def untrimmed_secret(flag: str) -> Secret | None:
@@ -175,7 +170,12 @@ def untrimmed_secret(flag: str) -> Secret | None:
 
     It does not take part in the comparison of records.
     """
-    return field(default=None, compare=False, metadata={_DECLARED: _UntrimmedValue(flag)})
+
+    def secret(values: Values) -> Secret | None:
+        text = values.untrimmed(flag)
+        return Secret(text) if text != text.strip() else None
+
+    return field(default=None, compare=False, metadata={_DECLARED: _Computed(secret)})
 
 
 def options_of(*records: type[Any]) -> tuple[Option[Any], ...]:
@@ -239,12 +239,8 @@ def _walk(record: type[Any]) -> Iterator[Option[Any]]:
             case _Group(among=among, switch=switch):
                 if switch is not None:
                     yield switch
-                yield from _walk_each(among)
-
-
-def _walk_each(records: Iterable[type[Any]]) -> Iterator[Option[Any]]:
-    for record in records:
-        yield from _walk(record)
+                for one in among:
+                    yield from _walk(one)
 
 
 def _build(record: type[R], values: Values) -> R:
@@ -256,14 +252,8 @@ def _build(record: type[R], values: Values) -> R:
             case _Group(select=select):
                 chosen = select(values)
                 built[name] = None if chosen is None else _build(chosen, values)
-            case _IsGiven(flag=flag):
-                built[name] = values.given(flag)
-            case _UntrimmedValue(flag=flag):
-                text = values.untrimmed(flag)
-                built[name] = Secret(text) if text != text.strip() else None
-            case _ValueOf(flag=flag, default=default):
-                value = values[flag]
-                built[name] = default if value is None else value
+            case _Computed(of=of):
+                built[name] = of(values)
     return record(**built)
 
 

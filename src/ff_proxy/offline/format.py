@@ -16,6 +16,7 @@ from ff_proxy.offline.files import Files, describe_error
 from ff_proxy.offline.layout import README, YAML_SUFFIXES, Location, Part
 from ff_proxy.offline.line_numbers import LineNumbers
 from ff_proxy.offline.problems import Problem, Severity
+from ff_proxy.wire.config import read_target
 from ff_proxy.wire.lenient_documents import LenientReader, Note
 from ff_proxy.wire.normalise import Rejected, normalise_flag, normalise_segment
 from ff_proxy.wire.offline import (
@@ -24,7 +25,6 @@ from ff_proxy.wire.offline import (
     encode_targets,
     read_info,
     read_key_hash,
-    read_offline_target,
     read_plain_keys,
 )
 from ff_proxy.wire.shapes import FLAG, SEGMENT, TARGET, Shape
@@ -218,7 +218,7 @@ def _key(doc: object) -> SdkKeyHash | Rejected:
 
 
 def _target(doc: object) -> Target | Rejected:
-    target = read_offline_target(doc)
+    target = read_target(doc)
     return target if target is not None else Rejected("", "a target must be an object with an 'identifier'")
 
 

@@ -16,26 +16,6 @@ from ff_proxy.telemetry.levels import LogLevels
 _ONCE_BYTES: Final = 512 * 1024
 
 
-class Logger(Protocol):
-    """A logger: an event in a few words, and facts as keywords."""
-
-    def debug(self, event: str, **facts: object) -> object:
-        """For tracing single requests."""
-        ...
-
-    def info(self, event: str, **facts: object) -> object:
-        """Something an operator expects to see."""
-        ...
-
-    def warning(self, event: str, **facts: object) -> object:
-        """Something that works but deserves attention."""
-        ...
-
-    def error(self, event: str, **facts: object) -> object:
-        """Something that does not work."""
-        ...
-
-
 class _TextLines:
     """Lines for people, by ``structlog``; ``kept`` writes them for programs as well."""
 
@@ -67,8 +47,11 @@ class _Lines(Protocol):
         ...
 
 
-class LeveledLogger:
-    """A logger whose ``levels`` can change; a suppressed line costs only a comparison."""
+class Logger:
+    """Takes an event in a few words, and facts as keywords.
+
+    Its ``levels`` can change; a suppressed line costs only a comparison.
+    """
 
     __slots__ = ("_bound", "_levels", "_lines")
 
@@ -106,27 +89,27 @@ class LeveledLogger:
         assert isinstance(self._lines, JsonLines)  # noqa: S101  (as above)
         self._lines.send(text)
 
-    def bind(self, **facts: object) -> "LeveledLogger":
+    def bind(self, **facts: object) -> "Logger":
         """The same, with ``facts`` on every line."""
-        return LeveledLogger(self._lines, self._levels, {**self._bound, **facts})
+        return Logger(self._lines, self._levels, {**self._bound, **facts})
 
     def debug(self, event: str, **facts: object) -> None:
-        """See ``Logger``."""
+        """For tracing single requests."""
         if self._levels.wants(logging.DEBUG, facts):
             self._lines.write("debug", event, self._bound, facts)
 
     def info(self, event: str, **facts: object) -> None:
-        """See ``Logger``."""
+        """Something an operator expects to see."""
         if self._levels.wants(logging.INFO, facts):
             self._lines.write("info", event, self._bound, facts)
 
     def warning(self, event: str, **facts: object) -> None:
-        """See ``Logger``."""
+        """Something that works but deserves attention."""
         if self._levels.wants(logging.WARNING, facts):
             self._lines.write("warning", event, self._bound, facts)
 
     def error(self, event: str, **facts: object) -> None:
-        """See ``Logger``."""
+        """Something that does not work."""
         if self._levels.wants(logging.ERROR, facts):
             self._lines.write("error", event, self._bound, facts)
 
@@ -139,7 +122,7 @@ def make_logger(
     form: str = "auto",
     colors: bool = True,
     recent: Output | None = None,
-) -> LeveledLogger:
+) -> Logger:
     """A logger that writes lines of ``level`` (DEBUG, INFO, WARNING, ERROR) and above to ``stream``.
 
     ``form`` is ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere; only a terminal
@@ -151,7 +134,7 @@ def make_logger(
     kept = () if recent is None else (recent,)
     lines = _TextLines(out, JsonLines(*kept), colors=terminal and colors) if text else JsonLines(out, *kept)
     levels = level if isinstance(level, LogLevels) else LogLevels(level)
-    return LeveledLogger(lines, levels, {"process": process} if process else {})
+    return Logger(lines, levels, {"process": process} if process else {})
 
 
 class OnceLog:

@@ -13,7 +13,7 @@ from ff_proxy.telemetry.grouped_lines import GroupedLines
 from ff_proxy.telemetry.harness_troubles import HarnessTroubles
 from ff_proxy.telemetry.levels import LogLevels
 from ff_proxy.telemetry.log_ring import LogRing, RecentLines
-from ff_proxy.telemetry.logs import LeveledLogger, OnceLog, make_logger
+from ff_proxy.telemetry.logs import Logger, OnceLog, make_logger
 from ff_proxy.telemetry.metrics import Metrics, without_forgotten
 from ff_proxy.telemetry.notices import Notices
 from ff_proxy.telemetry.sampling import Sampler
@@ -41,7 +41,7 @@ class Telemetry:
 
     def __init__(
         self,
-        logger: LeveledLogger,
+        logger: Logger,
         clock: Clock,
         registry: CollectorRegistry | None = None,
         *,
@@ -64,7 +64,7 @@ class Telemetry:
         self.store = StoreTroubles(self.logger("store"), self.grouped_lines)
         self._notices: dict[str, Notices] = {}
 
-    def logger(self, room: str) -> LeveledLogger:
+    def logger(self, room: str) -> Logger:
         """A logger whose lines carry ``component=room``."""
         return self._logger.bind(component=room)
 

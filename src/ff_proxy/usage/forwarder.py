@@ -13,10 +13,11 @@ from ff_proxy.errors import StoreError, UpstreamError, UpstreamRefused
 from ff_proxy.model.backoff import Backoff, jittered
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.usage import UsageCount, UsageTarget
+from ff_proxy.model.usage import UsageCount
 from ff_proxy.store.protocol import UsageLease, UsageQueue
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.ports import UsageSink
+from ff_proxy.usage.write_buffer import Entries
 from ff_proxy.wire.usage import write_usage
 
 _ENTRIES: Final = 500
@@ -313,25 +314,10 @@ def _is_rejected(error: UpstreamError) -> bool:
     return isinstance(error, UpstreamRefused) and error.rejects_body
 
 
-class _Part(msgspec.Struct, frozen=True):
+class _Part(Entries, frozen=True):
     """Entries of one body; ``sent``: they were sent once and may have been accepted."""
 
-    counts: tuple[UsageCount, ...]
-    targets: tuple[UsageTarget, ...]
     sent: bool = False
-
-    def __len__(self) -> int:
-        return len(self.counts) + len(self.targets)
-
-    def halves(self) -> "list[_Part]":
-        """Split the entries into two parts."""
-        middle = len(self) // 2
-        count_part = min(middle, len(self.counts))
-        target_part = middle - count_part
-        return [
-            _Part(self.counts[:count_part], self.targets[:target_part], self.sent),
-            _Part(self.counts[count_part:], self.targets[target_part:], self.sent),
-        ]
 
 
 class _Window:

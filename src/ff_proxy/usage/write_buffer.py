@@ -1,7 +1,7 @@
 """Usage on its way into the store: merged, bounded, and flushed twice a second."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -10,25 +10,30 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget, merged, weight
 
 
-class Batch(msgspec.Struct, frozen=True):
-    """A batch of merged entries of one environment."""
+class Entries(msgspec.Struct, frozen=True):
+    """Some of what was counted, which can be halved."""
 
-    environment: EnvironmentId
     counts: tuple[UsageCount, ...]
     targets: tuple[UsageTarget, ...]
 
     def __len__(self) -> int:
         return len(self.counts) + len(self.targets)
 
-    def halves(self) -> "tuple[Batch, Batch]":
-        """Split the entries into two batches."""
+    def halves(self) -> list[Self]:
+        """The same in two parts."""
         middle = len(self) // 2
-        count_part = min(middle, len(self.counts))
-        target_part = middle - count_part
-        return (
-            Batch(self.environment, self.counts[:count_part], self.targets[:target_part]),
-            Batch(self.environment, self.counts[count_part:], self.targets[target_part:]),
-        )
+        counts = min(middle, len(self.counts))
+        targets = middle - counts
+        return [
+            msgspec.structs.replace(self, counts=self.counts[:counts], targets=self.targets[:targets]),
+            msgspec.structs.replace(self, counts=self.counts[counts:], targets=self.targets[targets:]),
+        ]
+
+
+class Batch(Entries, frozen=True):
+    """Merged entries of one environment."""
+
+    environment: EnvironmentId
 
 
 _Name = tuple[EnvironmentId, str]
@@ -78,8 +83,8 @@ class WriteBuffer:
                 targets.setdefault(entry.environment, []).append(entry)
         self._entries.clear()
         return [
-            *(Batch(name, part, ()) for name, entries in counts.items() for part in _parts(entries, size)),
-            *(Batch(name, (), part) for name, entries in targets.items() for part in _parts(entries, size)),
+            *(Batch(part, (), name) for name, entries in counts.items() for part in _parts(entries, size)),
+            *(Batch((), part, name) for name, entries in targets.items() for part in _parts(entries, size)),
         ]
 
 

@@ -12,7 +12,6 @@ import msgspec
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, hash_key
 from ff_proxy.model.target import Target
-from ff_proxy.wire.config import read_target
 from ff_proxy.wire.text import clean_text
 
 TEXT_FIELDS: Final = frozenset(
@@ -70,11 +69,6 @@ def read_plain_keys(document: object) -> tuple[list[object], list[str]] | None:
         hash_key(key.strip()) if isinstance(key, str) and key.strip() else key for key in document["keys"]
     ]
     return entries, sorted(str(name) for name in document if name != "keys")
-
-
-def read_offline_target(entry: object) -> Target | None:
-    """Parse an entry of ``targets``; ``None`` if it is not an object with an identifier."""
-    return read_target(entry)
 
 
 def read_info(

@@ -24,7 +24,7 @@ def test_counts_add_up_and_the_newer_target_stays() -> None:
     buffer.add([usage("a"), usage("a", 2)], [target("x", "old")])
     buffer.add([usage("a", 4)], [target("x", "new")])
     assert len(buffer) == 2
-    assert buffer.drain(10) == [Batch(ENV, (usage("a", 7),), ()), Batch(ENV, (), (target("x", "new"),))]
+    assert buffer.drain(10) == [Batch((usage("a", 7),), (), ENV), Batch((), (target("x", "new"),), ENV)]
 
 
 def test_a_batch_holds_one_environment_and_no_more_than_its_size() -> None:
@@ -32,9 +32,9 @@ def test_a_batch_holds_one_environment_and_no_more_than_its_size() -> None:
     buffer = WriteBuffer(10_000)
     buffer.add([usage("a"), usage("b"), usage("c"), usage("a", environment=OTHER)], [])
     assert buffer.drain(2) == [
-        Batch(ENV, (usage("a"), usage("b")), ()),
-        Batch(ENV, (usage("c"),), ()),
-        Batch(OTHER, (usage("a", environment=OTHER),), ()),
+        Batch((usage("a"), usage("b")), (), ENV),
+        Batch((usage("c"),), (), ENV),
+        Batch((usage("a", environment=OTHER),), (), OTHER),
     ]
     assert not buffer.drain(2)
 
@@ -59,7 +59,7 @@ def test_putting_back_keeps_the_newer_target() -> None:
     """A failed flush must not overwrite what was said meanwhile."""
     buffer = WriteBuffer(10_000)
     buffer.add([usage("a", 5)], [target("x", "new")])
-    assert buffer.put_back(Batch(ENV, (usage("a", 2),), (target("x", "old"), target("y")))) == 0
+    assert buffer.put_back(Batch((usage("a", 2),), (target("x", "old"), target("y")), ENV)) == 0
     counts, targets = buffer.drain(10)
     assert counts.counts == (usage("a", 7),)
     assert targets.targets == (target("x", "new"), target("y"))
