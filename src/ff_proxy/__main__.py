@@ -3,10 +3,18 @@
 import sys
 
 from ff_proxy.runtime.early_signals import ignore_signals, leave_when_signalled
+from ff_proxy.runtime.gc_tuning import end_gc, without_gc
 
 
 def main() -> int:
     """Run what the command line says, and return the exit code."""
+    try:
+        return _main()
+    finally:
+        end_gc()
+
+
+def _main() -> int:
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     if word and not word.startswith("-"):
         return _run()
@@ -20,7 +28,8 @@ def main() -> int:
 
 
 def _run() -> int:
-    from ff_proxy.cli import main as run  # noqa: PLC0415  (it takes a while, see above)
+    with without_gc():
+        from ff_proxy.cli import main as run  # noqa: PLC0415  (it takes a while, see above)
 
     return run()
 

@@ -13,6 +13,23 @@ _EVERY: Final = 5
 
 
 @contextmanager
+def without_gc() -> Iterator[None]:
+    """Within the context nothing is collected: for imports, which make many objects and no garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def end_gc() -> None:
+    """The process is about to end: its interpreter would look for garbage in everything, several times."""
+    gc.freeze()
+
+
+@contextmanager
 def tune_gc(seconds: Callable[[], float] = time.perf_counter) -> Iterator[None]:
     """Within the context, objects that survive a long full collection are not visited again.
 

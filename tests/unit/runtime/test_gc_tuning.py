@@ -3,10 +3,11 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from ff_proxy.runtime.gc_tuning import tune_gc
+from ff_proxy.runtime.gc_tuning import end_gc, tune_gc, without_gc
 
 
 class Circle:
@@ -73,3 +74,26 @@ def test_what_was_put_aside_is_freed_when_nobody_refers_to_it() -> None:
         gc.collect()
         del kept
         assert gone() is None
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_nothing_is_collected_while_modules_are_imported(*, enabled: bool) -> None:
+    """Afterwards it is as it was, also when an import fails."""
+    if not enabled:
+        gc.disable()
+    try:
+        with suppress(ImportError), without_gc():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
+
+
+def test_at_the_end_nothing_is_visited() -> None:
+    """What was there is freed with the process."""
+    try:
+        end_gc()
+        assert not any(isinstance(held, type) for held in gc.get_objects())
+    finally:
+        gc.unfreeze()
