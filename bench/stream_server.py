@@ -9,7 +9,7 @@ import contextlib
 import sys
 from functools import partial
 
-from ff_proxy.api.ports import AlwaysFresh, Dependencies, HeldKeys, Signing
+from ff_proxy.api.ports import AlwaysFresh, Dependencies, LoadedKeys, Signing
 from ff_proxy.app.listening import bind_single
 from ff_proxy.app.process import command_context
 from ff_proxy.app.serving import compile_options, make_serving
@@ -78,7 +78,7 @@ async def main() -> None:
             snapshots=snapshots,
             targets=store.targets,
             statuses=store.configs,
-            key_checker=HeldKeys(snapshots),
+            key_checker=LoadedKeys(snapshots),
             registrar=NullTargetIntake(),
             intake=NullIntake(telemetry),
             freshness=AlwaysFresh(),

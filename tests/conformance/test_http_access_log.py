@@ -203,7 +203,7 @@ async def test_what_comes_once_is_logged_and_not_remembered(all_logged: Logged) 
             await wire.response()
         await asyncio.sleep(0)
         assert len(all_logged.requests()) == 50
-        assert len(log._beginnings) == 0
+        assert len(log._line_starts) == 0
 
 
 @pytest.mark.parametrize("everything", [True, False])

@@ -1,4 +1,4 @@
-"""Who may do what: a token opens the one environment it was issued for, as long as its key is good."""
+"""Authorization: a token grants access to the one environment it was issued for, while its key is valid."""
 
 from typing import Final, Protocol, final
 
@@ -20,7 +20,7 @@ _NOT_CONFIGURED: Final = "the environment of this token is not configured here a
 
 
 class Outdated(RequestError):  # noqa: N818  (reads as what it says of the snapshot)
-    """A refusal that may only mean that this process has not caught up with the store on ``environment``."""
+    """A refusal that may change once this process has caught up with the store on ``environment``."""
 
     def __init__(
         self, status: int, message: str, environment: EnvironmentId, *, retry_after: int | None = None
@@ -30,7 +30,7 @@ class Outdated(RequestError):  # noqa: N818  (reads as what it says of the snaps
 
 
 class StreamGrant(msgspec.Struct, frozen=True):
-    """A stream may be opened; ``issued_at`` (epoch seconds) is when its ``token``, if any, was made."""
+    """Permission to open a stream; ``issued_at`` (epoch seconds) is the issue time of ``token``, if any."""
 
     environment: EnvironmentId
     key: SdkKeyHash | None
@@ -39,31 +39,31 @@ class StreamGrant(msgspec.Struct, frozen=True):
 
 
 class Access(Protocol):
-    """Checked with every request against the snapshots of that moment.
+    """Checks every request against the current snapshots.
 
     ``headers`` are the request's. ``unverified`` is the status for a token that does not verify: 401 or 403,
-    whichever makes the SDKs that ask there authenticate again (spec/sdk-wire#trap-49). Every method raises
-    ``RequestError``, and ``Outdated`` where catching up with the store could change the answer.
+    whichever makes the SDKs that call the endpoint authenticate again (spec/sdk-wire#trap-49). Every method
+    raises ``RequestError``; ``Outdated`` where catching up with the store could change the answer.
     """
 
     def read(self, headers: Headers, environment: EnvironmentId, *, unverified: int) -> Snapshot:
-        """May the caller read and evaluate ``environment``? 401, 403, or 502 while it is not loaded."""
+        """Authorize reads of ``environment``; raises 401, 403, or 502 while it is not loaded."""
         ...
 
     def post(self, headers: Headers, environment: EnvironmentId) -> None:
-        """May the caller post usage of ``environment``? 401 or 403; one not loaded yet is no obstacle."""
+        """Authorize posting usage of ``environment``, loaded or not; raises 401 or 403."""
         ...
 
     def stream(self, headers: Headers) -> StreamGrant:
-        """May the caller open a stream? 400, 401, 403, 503, in this order (spec/behaviour#endpoints)."""
+        """Authorize a stream; raises 400, 401, 403 or 503, in this order (spec/behaviour#endpoints)."""
         ...
 
 
 @final
 class TokenAccess:
-    """The rule: a bearer token of this fleet.
+    """The default: requires a bearer token issued by this fleet.
 
-    ``given_up`` says of an environment that is not loaded whether it will not be.
+    ``given_up`` says whether an environment that is not loaded will never be.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TokenAccess:
         claims = self._claims(headers, environment, BAD_GATEWAY, unverified)
         snapshot = self._snapshots.get(environment)
         if snapshot is None:
-            # SDKs try again after a 502, and some give up for good after a 503.
+            # SDKs retry after a 502; after a 503 some give up for good.
             raise Outdated(BAD_GATEWAY, _NOT_LOADED, environment, retry_after=RETRY_SOON)
         _check_key(claims, snapshot)
         return snapshot
@@ -97,11 +97,13 @@ class TokenAccess:
         snapshot = self._snapshots.get(claims.environment)
         if snapshot is None:
             if self._snapshots.environment_of(key) is not None:
-                raise RequestError(FORBIDDEN, "the key is of another environment than the token")
+                raise RequestError(FORBIDDEN, "the key and the token are for different environments")
             raise Outdated(UNAVAILABLE, _NOT_LOADED, claims.environment, retry_after=RETRY_SOON)
         _check_key(claims, snapshot)
         if key not in snapshot.keys:
-            raise Outdated(FORBIDDEN, "the key is not one of the token's environment", claims.environment)
+            raise Outdated(
+                FORBIDDEN, "the key does not belong to the token's environment", claims.environment
+            )
         return StreamGrant(claims.environment, key, bearer_token(headers), claims.issued_at)
 
     def _claims(
@@ -131,13 +133,13 @@ class TokenAccess:
 
 @final
 class OpenAccess:
-    """For ``bypass-auth``: nobody is asked for a token (spec/behaviour#combinations)."""
+    """For ``bypass-auth``: requires no token (spec/behaviour#combinations)."""
 
     def __init__(self, snapshots: SnapshotRegistry) -> None:
         self._snapshots = snapshots
 
     def read(self, headers: Headers, environment: EnvironmentId, *, unverified: int) -> Snapshot:
-        """See ``Access``; an environment that is not held is 404."""
+        """See ``Access``; raises 404 for an environment that is not loaded."""
         del headers, unverified
         snapshot = self._snapshots.get(environment)
         if snapshot is None:
@@ -149,7 +151,7 @@ class OpenAccess:
         self.read(headers, environment, unverified=UNAUTHORIZED)
 
     def stream(self, headers: Headers) -> StreamGrant:
-        """See ``Access``; the key alone says which environment."""
+        """See ``Access``; the key alone selects the environment."""
         key = stream_key(headers)
         environment = self._snapshots.environment_of(key)
         if environment is None:
@@ -158,11 +160,11 @@ class OpenAccess:
 
 
 def _check_key(claims: TokenClaims, snapshot: Snapshot) -> None:
-    # A token of the Go proxy v1 names no key: it lives while its environment has a live one
+    # A token of the Go proxy v1 names no key: it is valid while its environment has any valid key
     # (spec/behaviour#token-secrets).
     good = bool(snapshot.keys) if claims.key is None else claims.key in snapshot.keys
     if not good:
-        raise Outdated(FORBIDDEN, "the SDK key of this token is not valid any more", claims.environment)
+        raise Outdated(FORBIDDEN, "the SDK key of this token is no longer valid", claims.environment)
 
 
 def bearer_token(headers: Headers) -> bytes:
@@ -172,7 +174,7 @@ def bearer_token(headers: Headers) -> bytes:
 
 
 def stream_key(headers: Headers) -> SdkKeyHash:
-    """The key that a stream is asked for with; raises ``RequestError`` 400 if there is none."""
+    """The ``API-Key`` of a stream request; raises ``RequestError`` 400 if it is missing."""
     key = (headers.get(b"api-key") or b"").strip()
     if not key:
         raise RequestError(400, "the API-Key header is missing")

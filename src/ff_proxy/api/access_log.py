@@ -1,4 +1,4 @@
-"""A line for each request, or for those that were answered with an error (option ``access-log``)."""
+"""The access log: a line for each request, or only for errors (option ``access-log``)."""
 
 import asyncio
 import re
@@ -16,9 +16,9 @@ _BUDGET: Final = 256 * 1024
 _LONGEST_PATH: Final = 200
 _LONGEST: Final = 80
 _OK_BELOW: Final = 400
-# IPv4 as a socket for both families shows it.
+# The prefix of IPv4 addresses on a dual-stack socket.
 _MAPPED: Final = "::ffff:"
-# In the path of a client with a wrong idea of where it belongs.
+# A token that a misconfigured client put into the path.
 _TOKEN: Final = re.compile(rb"eyJ[\w-]+(\.[\w-]*){0,2}")
 _LEFT_OUT: Final = "requests were refused, as one before"
 
@@ -27,30 +27,30 @@ _Kind = tuple[int, str, str]
 
 @final
 class AccessLog:
-    """Writes a line for a request with its route, status and caller.
+    """Writes lines with the route, status and caller of a request.
 
-    With ``everything`` each has one. Otherwise only errors have, and of those with the same status, cause and
-    environment no more than one within ten seconds: a line with their number follows.
+    With ``everything``, every request gets a line. Otherwise only errors do: one line in ten seconds for each
+    combination of status, cause and environment, then a line with the number of suppressed ones.
 
     Attributes:
-        known: the beginning of the line of a request of exactly these bytes, if it is remembered.
+        known: looks up the start of the line for a request of exactly these bytes; ``None`` if not cached.
     """
 
     def __init__(self, log: Logger, clock: Clock, *, everything: bool) -> None:
         self.all: Final = everything
         self._log = log
         self._prefix: Final = secrets.token_hex(4)
-        self._made = 0
-        self._beginnings: BoundedMap[bytes, str] = BoundedMap(_BUDGET)
-        # Empty for lines that were not wanted, which may change.
-        self._levels_of_known = log.levels.changes
+        self._numbered = 0
+        self._line_starts: BoundedMap[bytes, str] = BoundedMap(_BUDGET)
+        # Cached line starts are empty while the log level suppresses them; they are void when it changes.
+        self._levels_at_caching = log.levels.changes
         self._waiting: list[str] = []
-        self.known: Final[Callable[[bytes], str | None]] = self._beginnings.peek
+        self.known: Final[Callable[[bytes], str | None]] = self._line_starts.peek
         self._clock = clock
-        self._kinds: BoundedMap[_Kind, _Kept] = BoundedMap(_BUDGET)
+        self._kinds: BoundedMap[_Kind, _Suppressed] = BoundedMap(_BUDGET)
 
     def write(self, answered: Answered) -> None:
-        """A request has been answered."""
+        """Log an answered request."""
         if self.all:
             self._write(self._all_facts(answered))
             return
@@ -63,57 +63,57 @@ class AccessLog:
             kept.left_out += 1
             return
         if kept is not None:
-            self._tell(kind, kept)
-        self._kinds.put(kind, _Kept(now))
+            self._report_suppressed(kind, kept)
+        self._kinds.put(kind, _Suppressed(now))
         self._log.info("request", **self._all_facts(answered))
 
     def learn(self, data: bytes, answered: Answered) -> None:
-        """As ``write``; the next request of the same bytes is known."""
+        """As ``write``, and cache the start of the line for requests of the same bytes."""
         self.write(answered)
-        beginning = self._log.beginning(**_facts(answered))
-        if beginning is not None:
-            self._beginnings.put(data, beginning)
+        line_start = self._log.beginning(**_facts(answered))
+        if line_start is not None:
+            self._line_starts.put(data, line_start)
 
     def repeat(self, known: str, peer: str, seconds: float) -> None:
-        """A request that was known has been answered."""
+        """Log a request whose line start is ``known``."""
         if not known:
             return
-        self._made += 1
+        self._numbered += 1
         peer = peer.removeprefix(_MAPPED)
-        more = f',"ms":{seconds * 1000:.3f},"peer":"{peer}","request_id":"{self._prefix}-{self._made}"'
+        more = f',"ms":{seconds * 1000:.3f},"peer":"{peer}","request_id":"{self._prefix}-{self._numbered}"'
         self._send_soon(self._log.ended(known, "request", more))
 
     @property
     def kinds(self) -> int:
-        """How many kinds of errors are remembered."""
+        """How many kinds of errors were logged lately."""
         return len(self._kinds)
 
     def tick(self) -> None:
-        """A second has passed: tell how many were left out."""
-        if self._levels_of_known != self._log.levels.changes:
-            self._levels_of_known = self._log.levels.changes
-            self._beginnings.clear()
+        """Called every second: log how many lines were suppressed."""
+        if self._levels_at_caching != self._log.levels.changes:
+            self._levels_at_caching = self._log.levels.changes
+            self._line_starts.clear()
         now = self._clock.monotonic()
         for kind, kept in list(self._kinds.items()):
             if now - kept.at >= _EVERY_SECONDS:
-                self._tell(kind, kept)
+                self._report_suppressed(kind, kept)
                 self._kinds.pop(kind)
 
     def end(self) -> None:
-        """Nothing is written from now on: tell what was left out."""
+        """Log how many lines were suppressed; nothing is written after this."""
         for kind, kept in self._kinds.items():
-            self._tell(kind, kept)
+            self._report_suppressed(kind, kept)
         self._kinds.clear()
 
     def _write(self, facts: Mapping[str, object]) -> None:
-        beginning = self._log.beginning(**facts)
-        if beginning is None:
+        line_start = self._log.beginning(**facts)
+        if line_start is None:
             self._log.info("request", **facts)
-        elif beginning:
-            self._send_soon(self._log.ended(beginning, "request", ""))
+        elif line_start:
+            self._send_soon(self._log.ended(line_start, "request", ""))
 
     def _send_soon(self, line: str) -> None:
-        # Lines of one turn of the event loop go out together.
+        # Lines from one turn of the event loop are written together.
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._send)
         self._waiting.append(line)
@@ -126,8 +126,8 @@ class AccessLog:
     def _id_of(self, answered: Answered) -> str:
         if answered.request_id is not None:
             return _shown(answered.request_id, _LONGEST_PATH)
-        self._made += 1
-        return f"{self._prefix}-{self._made}"
+        self._numbered += 1
+        return f"{self._prefix}-{self._numbered}"
 
     def _all_facts(self, answered: Answered) -> dict[str, object]:
         return _facts(answered) | {
@@ -136,15 +136,15 @@ class AccessLog:
             "request_id": self._id_of(answered),
         }
 
-    def _tell(self, kind: _Kind, kept: "_Kept") -> None:
+    def _report_suppressed(self, kind: _Kind, kept: "_Suppressed") -> None:
         if kept.left_out:
             status, cause, environment = kind
             facts = {"status": status, "cause": cause, "environment": environment, "left_out": kept.left_out}
             self._log.info(_LEFT_OUT, **{name: fact for name, fact in facts.items() if fact})
 
 
-class _Kept:
-    """When a line of a kind was written, and how many were not since."""
+class _Suppressed:
+    """When a line of a kind was last written, and how many have been suppressed since."""
 
     __slots__ = ("at", "left_out")
 
@@ -175,6 +175,6 @@ def _environment(answered: Answered) -> str:
 
 
 def _shown(sent: bytes, longest: int) -> str:
-    """What a client sent, as far as people can read it."""
+    """A client's text with unprintable characters replaced."""
     text = sent[:longest].decode("latin-1")
     return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)

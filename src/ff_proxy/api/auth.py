@@ -1,4 +1,4 @@
-"""``POST /client/auth``: a token for a key, and a target described for later (spec/behaviour#endpoints)."""
+"""``POST /client/auth``: issues a token for a key and stores the target (spec/behaviour#endpoints)."""
 
 from collections.abc import Awaitable
 from typing import Final
@@ -18,7 +18,7 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.wire.sdk import AuthRequest, read_auth_request
 
 LONGEST_BODY: Final = 1024 * 1024
-"""Bytes of what SDKs send to authenticate."""
+"""Bytes of an authentication request."""
 
 _TOO_LONG: Final = (
     "a target is described at too great a length: what is too long is not kept, "
@@ -31,11 +31,11 @@ class Authenticator:
     """Issues tokens.
 
     Args:
-        issuer: makes them.
-        keys: find environments.
-        targets: where described targets are kept.
-        registrar: tells Harness of them.
-        telemetry: told when targets cannot be kept.
+        issuer: makes the tokens.
+        keys: finds the environment of a key.
+        targets: stores targets with their attributes.
+        registrar: registers targets with Harness.
+        telemetry: counts and logs targets that cannot be stored.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Authenticator:
         self._once = telemetry.once("auth")
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
-        """The answer to one request; raises ``RequestError`` 400, 403, 413, 429 or 503."""
+        """Answer one request; raises ``RequestError`` 400, 403, 413, 429 or 503."""
         content = request.body.whole
         return self._read(request) if content is None else self._answer(content, request.peer)
 
@@ -90,5 +90,5 @@ class Authenticator:
         try:
             await self._targets.put(environment, asked.target, keep_attributes=asked.keep_attributes)
         except StoreError as error:
-            # No SDK survives a refused authentication, and every one can do without its attributes.
+            # No SDK survives a failed authentication, but all work without stored attributes.
             self._once.warning(_UNREGISTERED, environment, error=str(error))

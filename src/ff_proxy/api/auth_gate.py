@@ -1,4 +1,4 @@
-"""Who gets in is not decided before the secret is known that signs tokens (spec/behaviour#token-secrets)."""
+"""Refuses requests until the secret that signs tokens is known (spec/behaviour#token-secrets)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,24 +18,24 @@ from ff_proxy.snapshots.snapshot import Snapshot
 
 
 class Issuer(Protocol):
-    """Makes tokens."""
+    """Issues tokens."""
 
     def issue(self, info: EnvironmentInfo, key: SdkKeyHash) -> str:
-        """A token of the environment for ``key``; raises ``RequestError`` 503 while none can be made."""
+        """A token for ``key`` in the environment; raises ``RequestError`` 503 while no secret is known."""
         ...
 
 
 @final
 class ClosedGate:
-    """Access and issuer before the secret is known: no token can be made, or told from a forgery."""
+    """The access and issuer used before the secret is known: refuses everything."""
 
     def read(self, headers: Headers, environment: EnvironmentId, *, unverified: int) -> NoReturn:
-        """See ``Access``: 502, after which SDKs try again."""
+        """See ``Access``: 502, after which SDKs retry."""
         del headers, environment, unverified
         raise RequestError(BAD_GATEWAY, AWAITED, retry_after=RETRY_SOON)
 
     def post(self, headers: Headers, environment: EnvironmentId) -> NoReturn:
-        """See ``Access``: 503; whose usage it is cannot be told."""
+        """See ``Access``: 503, since the token cannot be verified."""
         del headers, environment
         raise RequestError(UNAVAILABLE, AWAITED, retry_after=RETRY_SOON)
 
@@ -52,13 +52,13 @@ class ClosedGate:
 
 @final
 class AuthGate:
-    """Access and issuer that are ``ClosedGate`` at first; a service that opens them and keeps them open.
+    """A service, access and issuer: acts as ``ClosedGate`` until the secret is known, then opens for good.
 
     Args:
-        tokens: adopt the secret when it is known.
-        awaited: gives the secret, however long that takes; ``None`` if there is none but derived ones.
-        access: the access that goes with ``tokens``.
-        at_once: what can be derived is enough to begin with.
+        tokens: gets the secret when it is known.
+        awaited: waits for the secret, without a time limit; ``None`` if there are only derived ones.
+        access: the access to use once open.
+        at_once: open immediately with derived secrets.
     """
 
     name = "auth gate"
@@ -83,7 +83,7 @@ class AuthGate:
             self._open()
 
     async def run(self) -> None:
-        """Wait for the secret, open, and stay until cancelled."""
+        """Wait for the secret, open, then run until cancelled."""
         if self._awaited is not None:
             await self.open()
         await asyncio.get_running_loop().create_future()
@@ -96,7 +96,7 @@ class AuthGate:
         self._open()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` whenever more tokens than before can be told from forgeries."""
+        """Call ``listener`` whenever tokens that could not be verified before may verify now."""
         self._listeners.append(listener)
 
     def _open(self) -> None:
@@ -123,7 +123,7 @@ class AuthGate:
         return self._issuer.issue(info, key)
 
     def merge_into(self, readiness: Readiness) -> Readiness:
-        """``readiness``, and that the way in is shut if it is, or open with derived secrets only."""
+        """Add a missing secret to ``readiness``: as ``degraded`` if derived ones sign, else ``pending``."""
         if not self.ready.is_set():
             return msgspec.structs.replace(readiness, pending=(*readiness.pending, AWAITED))
         if self._awaited is not None:

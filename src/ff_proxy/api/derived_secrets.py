@@ -1,4 +1,4 @@
-"""Derived secrets, one per environment: they sign if there is no other (spec/behaviour#token-secrets)."""
+"""Secrets derived per environment, to sign tokens if no other is set (spec/behaviour#token-secrets)."""
 
 import hmac
 from collections.abc import Callable, Collection, Iterable
@@ -8,7 +8,7 @@ from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash, Secret
 
 _SALT: Final = b"ff-proxy token secret 2"
 _LENGTH: Final = 32
-# How many earlier sets of an environment's keys are remembered.
+# How many earlier secrets per environment stay valid.
 _FORMER: Final = 16
 
 KeysOf = Callable[[EnvironmentId], Collection[SdkKeyHash] | None]
@@ -16,25 +16,25 @@ KeysOf = Callable[[EnvironmentId], Collection[SdkKeyHash] | None]
 
 
 class DerivedSecrets(Protocol):
-    """Secrets that this process can work out by itself, each good for one environment only."""
+    """Secrets that this process derives by itself, each valid for one environment only."""
 
     def signing(self, environment: EnvironmentId) -> Secret | None:
-        """The one to sign with; ``None`` if there is nothing to derive it from."""
+        """The secret to sign with; ``None`` if there is nothing to derive it from."""
         ...
 
-    def good(self, environment: EnvironmentId) -> Collection[Secret]:
-        """All that may have signed a token of the environment."""
+    def accepted(self, environment: EnvironmentId) -> Collection[Secret]:
+        """All secrets that may have signed a token of the environment."""
         ...
 
     def known(self, environment: EnvironmentId) -> bool:
-        """Whether the environment is loaded, so that ``good`` is all there is."""
+        """Whether the environment is loaded, so that ``accepted`` is complete."""
         ...
 
 
 def derived_secret(environment: EnvironmentId, material: str) -> Secret:
-    """A secret of one environment that is the same after every restart, and is not ``material``.
+    """Derive a secret for one environment: the same after every restart, and it does not reveal ``material``.
 
-    HKDF-SHA-256 (RFC 5869) with one block of output, in hexadecimal; the environment is its info.
+    HKDF-SHA-256 (RFC 5869) with one block of output, in hexadecimal; the environment is in its ``info``.
     """
     extracted = hmac.digest(_SALT, material.encode("utf-8", "surrogatepass"), "sha256")
     info = b"auth-secret\0" + environment.encode("utf-8", "surrogatepass")
@@ -42,15 +42,15 @@ def derived_secret(environment: EnvironmentId, material: str) -> Secret:
 
 
 class SecretsFromServerKeys:
-    """From each configured server key of the environment: one more or one fewer changes nothing.
+    """Derives a secret from each configured server key, so adding or removing one leaves the others valid.
 
-    Whoever knows a key of one environment can work out secrets of that environment, and of no other: so a
-    key counts only where the environment has it.
+    A key yields secrets only for the environment that it belongs to, so a leaked key compromises no other
+    environment.
 
     Args:
-        keys: the configured server keys, of which only these sign.
-        keys_of: says which keys an environment has.
-        used: is told what is signed with.
+        keys: the configured server keys.
+        keys_of: the keys of an environment.
+        used: called with the secret that signs.
     """
 
     def __init__(
@@ -67,21 +67,21 @@ class SecretsFromServerKeys:
         self._made: dict[tuple[EnvironmentId, SdkKeyHash], Secret] = {}
 
     def configure(self, keys: Iterable[SdkKey]) -> None:
-        """These keys and no others are configured; what former ones have signed stays good meanwhile."""
+        """Replace the configured keys; tokens signed with earlier ones stay valid."""
         given = {key.hash: key.reveal() for key in keys}
         self._material.update(given)
         self._configured = frozenset(given)
 
     def signing(self, environment: EnvironmentId) -> Secret | None:
-        """See ``DerivedSecrets``: equal on all members with the same keys."""
-        found = self.good(environment)
+        """See ``DerivedSecrets``: the same on all members with the same keys."""
+        found = self.accepted(environment)
         if not found:
             return None
         self._used(environment, found[0])
         return found[0]
 
-    def good(self, environment: EnvironmentId) -> list[Secret]:
-        """See ``DerivedSecrets``; configured keys first, and none while the environment is not loaded."""
+    def accepted(self, environment: EnvironmentId) -> list[Secret]:
+        """See ``DerivedSecrets``; configured keys first, and empty while the environment is not loaded."""
         held = self._material.keys() & set(self._keys_of(environment) or ())
         return [
             self._secret(environment, key)
@@ -100,9 +100,9 @@ class SecretsFromServerKeys:
 
 
 class SecretsFromKeyHashes:
-    """From the hashes of all keys of the environment, where nothing else is known: offline.
+    """Derives a secret from the hashes of all keys of an environment; for offline mode.
 
-    What was derived from an earlier set stays good while the process lives.
+    After the keys change, the earlier secrets stay valid until the process ends.
     """
 
     def __init__(self, keys_of: KeysOf) -> None:
@@ -110,7 +110,7 @@ class SecretsFromKeyHashes:
         self._former: dict[EnvironmentId, dict[Secret, None]] = {}
 
     def signing(self, environment: EnvironmentId) -> Secret | None:
-        """See ``DerivedSecrets``: equal on all replicas of one directory."""
+        """See ``DerivedSecrets``: the same on all replicas of one directory."""
         held = self._keys_of(environment)
         if not held:
             return None
@@ -122,7 +122,7 @@ class SecretsFromKeyHashes:
             del former[next(iter(former))]
         return secret
 
-    def good(self, environment: EnvironmentId) -> list[Secret]:
+    def accepted(self, environment: EnvironmentId) -> list[Secret]:
         """See ``DerivedSecrets``."""
         self.signing(environment)
         return list(reversed(self._former.get(environment, {})))

@@ -1,4 +1,4 @@
-"""Responses of bodies that are kept: compressed or not, whole or 304."""
+"""Builds responses from encoded bodies: gzip or not, 200 or 304."""
 
 from typing import Final
 
@@ -11,25 +11,25 @@ CACHE: Final = (b"Cache-Control", b"private, no-cache")
 _GZIP: Final = (b"Content-Encoding", b"gzip")
 
 Form = tuple[bool, bool]
-"""Compressed, and unchanged: what a request makes of a body."""
+"""Whether the response is compressed, and whether it is a 304."""
 
 
 def form_of(body: EncodedBody, headers: Headers) -> Form:
-    """Which of its forms a request is answered with."""
+    """The form that a request with these headers gets."""
     return takes(body, headers), unchanged(headers.get(b"if-none-match"), body.etag)
 
 
 def takes(body: EncodedBody, headers: Headers) -> bool:
-    """Whether a request is answered with the compressed form."""
+    """Whether a request with these headers gets the compressed form."""
     return accepts_gzip(headers.get(b"accept-encoding")) and body.gzip is not None
 
 
 def encoded_response(
     body: EncodedBody, form: Form, *fields: tuple[bytes, bytes], shared: bool = False
 ) -> Response:
-    """``body`` in that form, with ``fields`` behind the usual ones; ``shared`` as for ``Response``."""
+    """The response for ``body`` in that form, with extra ``fields``; ``shared`` as for ``Response``."""
     zipped, same = form
-    # Compressed, the same content has other bytes: only a weak tag may be shared (RFC 9110 §8.8.3.3).
+    # The compressed form has different bytes, so it may share only a weak ETag (RFC 9110 §8.8.3.3).
     tag = (b"Etag", b"W/" + body.etag if zipped else body.etag)
     if same:
         return Response(304, (tag, CACHE, *fields))

@@ -1,4 +1,4 @@
-"""Evaluations as bodies, kept for targets that come back."""
+"""Evaluates targets and caches the encoded results."""
 
 from functools import cached_property
 from typing import Final, final
@@ -21,9 +21,9 @@ _OVERHEAD: Final = 1024
 
 @final
 class EvaluationBody(EncodedBody):
-    """What one target gets; its ETag is a hash of content and target (spec/behaviour#paths-and-caching).
+    """One target's evaluations; the ETag hashes content and target (spec/behaviour#paths-and-caching).
 
-    Most are sent once, so compressing them must not cost more than evaluating.
+    Most bodies are sent once, so compressing one must not cost more than evaluating it.
     """
 
     gzip_level = 3
@@ -36,38 +36,38 @@ class EvaluationBody(EncodedBody):
     def etag(self) -> bytes:
         """The strong entity tag, quotes included.
 
-        Murmur3 in 128 bits is quick, and nobody gains by a collision: it would keep one target's own answer.
+        Murmur3-128 is fast, and a forged collision is harmless: it affects only the forger's own target.
         """
         return b'"%b"' % mmh3.hash_bytes(self.content + self._target).hex().encode()
 
 
 class Evaluations:
-    """Evaluates, and remembers whole lists by target as long as the snapshot is the same.
+    """Evaluates, and caches the full result of a target while the snapshot stays the same.
 
     Args:
-        telemetry: told of flags that yield no variation.
-        budget: bytes of remembered lists, over all environments.
+        telemetry: counts and logs flags that yield no variation.
+        budget: bytes of cached results over all environments.
     """
 
     def __init__(self, telemetry: Telemetry, *, budget: int = LEAST_SHARES.evaluations) -> None:
         self._unresolved = telemetry.metrics.unresolved
         self._once = telemetry.once("evaluations")
-        # Twice: a client may ask for the compressed form as well.
-        self._kept: BoundedMap[tuple[EnvironmentId, bytes], tuple[Revision, EncodedBody]] = BoundedMap(
+        # Twice the size: the compressed form may be cached too.
+        self._cache: BoundedMap[tuple[EnvironmentId, bytes], tuple[Revision, EncodedBody]] = BoundedMap(
             budget, lambda _, kept: 2 * len(kept[1].content) + _OVERHEAD, telemetry.dropped("evaluations")
         )
 
     def all(self, snapshot: Snapshot, target: Target) -> tuple[EncodedBody, bool]:
-        """Every flag's evaluation, as a JSON array ordered by flag; and whether it was asked for before."""
+        """All evaluations as a JSON array ordered by flag, and whether they came from the cache."""
         key = (snapshot.environment, fingerprint(target))
-        kept = self._kept.get(key)
+        kept = self._cache.get(key)
         if kept is not None and kept[0] == snapshot.revision:
             return kept[1], True
         content, left_out = snapshot.engine.evaluate_all_json(target)
         for missing in left_out:
             self._report(snapshot, missing)
         body = EvaluationBody(content, key[1])
-        self._kept.put(key, (snapshot.revision, body))
+        self._cache.put(key, (snapshot.revision, body))
         return body, False
 
     def one(self, snapshot: Snapshot, flag: str, target: Target) -> EncodedBody | None:

@@ -1,4 +1,4 @@
-"""How the proxy is: for v1's tools, and for orchestrators (spec/behaviour#endpoints)."""
+"""Health endpoints, for tools of the Go proxy v1 and for orchestrators (spec/behaviour#endpoints)."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
@@ -15,29 +15,29 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.store.protocol import StatusReader
 
 _MILLISECONDS: Final = 1000
-# A store that says nothing must not make a probe give up.
+# A hanging store must not make a probe time out.
 _ANSWER_SECONDS: Final = 0.5
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class DataAges(Protocol):
-    """How old the data is that is served."""
+    """The age of the served data."""
 
     @property
     def data_age(self) -> float | None:
-        """Seconds since the oldest environment was as Harness has it; ``None`` where there is no Harness."""
+        """Seconds since the stalest environment was in sync with Harness; ``None`` without an upstream."""
         ...
 
 
 class Health:
-    """Answers what operators ask.
+    """Answers the health endpoints.
 
     Args:
-        environments: those that this proxy is configured to serve, at any time; a replica: all.
-        statuses: how their upstream is doing.
-        readiness: how far loading has come.
-        draining: whether the process is going down.
-        ages: how old the data is.
+        environments: returns the environments to list: the configured ones; for a replica all.
+        statuses: the upstream status of each environment.
+        readiness: returns the current readiness.
+        draining: whether the process is shutting down.
+        ages: the age of the data.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Health:
 
     @staticmethod
     def live(request: Request) -> Response:
-        """``GET /health/live``: the process answers."""
+        """``GET /health/live``: always 200."""
         del request
         return json_response(200, b'{"status":"live"}')
 

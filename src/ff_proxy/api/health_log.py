@@ -1,4 +1,4 @@
-"""A line now and then that says how the proxy is doing (option ``heartbeat-interval``)."""
+"""Logs the proxy's health periodically (option ``heartbeat-interval``)."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from ff_proxy.telemetry import Telemetry
 
 
 class HealthLog:
-    """The service that logs the state of readiness every ``interval`` seconds."""
+    """The service that logs readiness every ``interval`` seconds."""
 
     name = "health log"
 

@@ -1,4 +1,4 @@
-"""How often unknown keys may be tried, by a client and one by one (spec/behaviour#abuse-limits)."""
+"""Rate limits on unknown keys, per client and per key (spec/behaviour#abuse-limits)."""
 
 from typing import Final, final
 
@@ -7,7 +7,7 @@ from ff_proxy.http.token_buckets import TokenBuckets
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import SdkKeyHash
 
-# A fleet that starts with a key that was revoked is refused at once; who tries keys is slowed down.
+# The burst covers a fleet that starts with a revoked key; guessing keys is slowed to the rate below.
 _BURST_BY_CLIENT: Final = 100.0
 _PER_SECOND_BY_CLIENT: Final = 1.0
 _BURST_BY_KEY: Final = 1000.0
@@ -16,12 +16,12 @@ _PER_SECOND_BY_KEY: Final = 10.0
 
 @final
 class KeyAttempts:
-    """Counts attempts with keys that nobody here knows; good keys are not counted.
+    """Limits attempts with unknown keys; known keys do not count.
 
     Args:
         clock: time.
-        budget: bytes to remember clients and keys in.
-        limited: without it nobody is limited; may be set at any time.
+        budget: bytes for counters.
+        limited: whether the limits apply; may be changed at any time.
     """
 
     def __init__(self, clock: Clock, *, budget: int, limited: bool = True) -> None:
@@ -31,7 +31,7 @@ class KeyAttempts:
         self._keys: Final = TokenBuckets(_BURST_BY_KEY, _PER_SECOND_BY_KEY, clock, budget=half)
 
     def admit(self, client: str, key: SdkKeyHash) -> None:
-        """One more; ``RequestError`` 429 if ``client`` (empty: unknown) or ``key`` has had too many."""
+        """Count an attempt; raises ``RequestError`` 429 beyond the rate of ``client`` (if any) or ``key``."""
         if not self.limited:
             return
         wait = self._clients.take(client) if client else 0

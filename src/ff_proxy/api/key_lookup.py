@@ -1,4 +1,4 @@
-"""From an SDK key to its environment, asking Harness about keys that nobody here knows."""
+"""Finds the environment of an SDK key; asks Harness about unknown keys."""
 
 from typing import Final, final
 
@@ -14,12 +14,12 @@ from ff_proxy.snapshots.snapshot import Snapshot
 
 @final
 class KeyLookup:
-    """Finds the snapshot that a key opens.
+    """Finds the snapshot for a key.
 
     Args:
-        snapshots: know the keys of every loaded environment.
-        checker: asked about keys that no snapshot knows.
-        attempts: bounds how often such keys are tried.
+        snapshots: the loaded environments with their keys.
+        checker: checks keys that no snapshot has.
+        attempts: limits how often such keys are tried.
     """
 
     def __init__(self, snapshots: SnapshotRegistry, checker: KeyChecker, attempts: KeyAttempts) -> None:
@@ -28,14 +28,14 @@ class KeyLookup:
         self._attempts: Final = attempts
 
     def loaded(self, key: SdkKey) -> Snapshot | None:
-        """The key's snapshot, if it is loaded."""
+        """The snapshot of the key's environment, or ``None`` if it is not loaded."""
         environment = self._snapshots.environment_of(key.hash)
         return None if environment is None else self._snapshots.get(environment)
 
     async def find(self, key: SdkKey, client: str) -> Snapshot:
-        """The key's snapshot, for a client at that address (empty: unknown).
+        """The snapshot of the key's environment, for a client at that address (empty: unknown).
 
-        Raises ``RequestError`` 403 for an unknown key, 429 for too many of them, 503 while that is not known.
+        Raises ``RequestError`` 403 for an unknown key, 429 for too many of them, 503 if it cannot be checked.
         """
         snapshot = self.loaded(key)
         if snapshot is not None:

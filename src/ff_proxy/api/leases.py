@@ -1,4 +1,4 @@
-"""Which snapshot a response was made from: responses end with it."""
+"""Leases that end cached responses when their snapshot is replaced."""
 
 from typing import Final
 
@@ -8,9 +8,9 @@ from ff_proxy.snapshots.registry import Announcement, SnapshotRegistry
 
 
 class SnapshotLeases:
-    """A lease for each environment's present snapshot; a swap ends it before anything else runs.
+    """One lease per environment's current snapshot; swapping the snapshot ends it in the same step.
 
-    Revoking a key swaps the snapshot, so responses need no check of the key.
+    Revoking a key swaps the snapshot too, so a cache hit need not check the key.
     """
 
     def __init__(self, snapshots: SnapshotRegistry) -> None:

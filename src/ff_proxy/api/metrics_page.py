@@ -1,4 +1,4 @@
-"""``GET /metrics``: the metrics as Prometheus text."""
+"""``GET /metrics``: the metrics in the Prometheus text format."""
 
 import asyncio
 import gzip
@@ -11,18 +11,18 @@ from ff_proxy.http.response import NO_STORE, Response
 from ff_proxy.telemetry.exposition import CONTENT_TYPE
 
 METRICS_HEADERS: Final = (b"accept-encoding",)
-"""The fields that its answers depend on."""
+"""The header fields that its responses depend on."""
 
 _TYPE: Final = (b"Content-Type", CONTENT_TYPE)
 _GZIP_LEVEL: Final = 1
 
 
 class MetricsPage:
-    """Renders the metrics; requests that come meanwhile get the same text.
+    """Renders the metrics; concurrent requests share one rendering.
 
     Args:
-        exposition: renders the Prometheus text; called in a thread.
-        fold: brings the metrics up to date first.
+        exposition: renders the text; called in a thread.
+        fold: updates the metrics before rendering.
     """
 
     def __init__(self, exposition: Callable[[], bytes], fold: Callable[[], object] = lambda: None) -> None:
@@ -34,7 +34,7 @@ class MetricsPage:
         """See ``Handler``."""
         if self._rendering is None or self._rendering.done():
             self._fold()
-            # A thousand environments take a second, and several processes more.
+            # Rendering a thousand environments takes a second, several processes more.
             self._rendering = asyncio.ensure_future(asyncio.to_thread(self._exposition))
             self._rendering.add_done_callback(_retrieve)
         text = await asyncio.shield(self._rendering)
@@ -46,6 +46,6 @@ class MetricsPage:
 
 
 def _retrieve(rendering: asyncio.Future[bytes]) -> None:
-    """A failure is the answer to those who still wait; it is no news if all have left."""
+    """Mark an exception as retrieved: waiting requests get it, and without any it does not matter."""
     if not rendering.cancelled():
         rendering.exception()

@@ -30,7 +30,7 @@ from ff_proxy.wire import ofrep
 from ff_proxy.wire.ofrep import Context, ErrorCode, OfrepError
 
 LONGEST_BODY: Final = 1024 * 1024
-"""Bytes of a context."""
+"""Longest evaluation context in bytes."""
 
 OFREP_HEADERS: Final = (
     b"authorization",
@@ -39,24 +39,23 @@ OFREP_HEADERS: Final = (
     b"if-none-match",
     b"user-agent",
 )
-"""What answers depend on; the user agent only says whom evaluations are counted for."""
+"""The header fields that responses depend on; the user agent only labels usage counts."""
 
 _EXPOSED: Final = (b"Access-Control-Expose-Headers", b"Etag")
 _VARY: Final = (b"Vary", b"Authorization, X-Api-Key, Accept-Encoding")
 _HINTS: Final = ("flagConfigEtag", "flagConfigLastModified")
-_KEY_MISSING: Final = "targetingKey is missing, and this flag asks for the target"
+_KEY_MISSING: Final = "targetingKey is missing, and this flag depends on the target"
 _OVERHEAD: Final = 1024
 _UNSIGNED: Final = -1
-"""Stands for the period in the tag of a list without the address of a stream."""
-
+"""The period in the ETag of a response without a stream address."""
 
 _Name = tuple[EnvironmentId, SdkKeyHash, bytes]
 _Kept = tuple[Revision, int, EncodedBody, tuple[Given, ...]]
-"""What a list was made of, the list, and what it gives out."""
+"""The revision and ticket period of a bulk response, its body, and the variations in it."""
 
 
 class _List(EncodedBody):
-    """What one context gets; compressing it must not cost more than evaluating."""
+    """The bulk response for one context; compressing it must not cost more than evaluating."""
 
     gzip_level = 3
 
@@ -66,14 +65,14 @@ class _List(EncodedBody):
 
 
 _Form = tuple[bytes, Given | None]
-"""A flag's JSON, and what it gives out, if it is no failure."""
+"""A flag's JSON, and the variation served unless it is a failure."""
 
 
 @final
 class _Forms:
-    """Ready answers of one snapshot's flags: a flag yields few, however many ask.
+    """Encoded results of one snapshot's flags; each flag has few distinct ones.
 
-    The snapshot itself is not kept: these are remembered for as long as it lives.
+    Holds no reference to the snapshot, which is the weak key under which this is cached.
     """
 
     __slots__ = ("_environment", "_flags", "_made", "dependent")
@@ -85,7 +84,7 @@ class _Forms:
         self.dependent: Final = snapshot.engine.target_dependent
 
     def of(self, outcome: Evaluation | NoEvaluation) -> _Form:
-        """A flag's JSON, and what it gives out."""
+        """The JSON of one evaluation, and the variation it serves."""
         if isinstance(outcome, NoEvaluation):
             detail = outcome.detail or outcome.reason.value
             return ofrep.failure(outcome.flag, ErrorCode.GENERAL, detail), None
@@ -102,22 +101,22 @@ class _Forms:
         }
         written = ofrep.success(outcome, metadata)
         if written is None:
-            detail = f"variation {outcome.variation!r} is no {outcome.kind}"
+            detail = f"variation {outcome.variation!r} is not a valid {outcome.kind}"
             return ofrep.failure(outcome.flag, ErrorCode.PARSE_ERROR, detail), None
         return written, (outcome.flag, outcome.variation)
 
 
 class OfrepEvaluations:
-    """Both evaluation requests.
+    """Answers single and bulk evaluation requests.
 
     Args:
-        keys: find environments.
-        freshness: whether the snapshots may be answered from at once.
-        registrar: tells Harness of targets.
+        keys: finds the environment of a key.
+        freshness: whether a snapshot is current enough to answer at once.
+        registrar: registers targets with Harness.
         usage: counts evaluations.
-        tickets: for event streams.
-        telemetry: counts what is forgotten for room.
-        budget: bytes of remembered lists.
+        tickets: issues tickets for event streams.
+        telemetry: counts evictions.
+        budget: bytes of cached bulk responses.
     """
 
     def __init__(
@@ -137,16 +136,16 @@ class OfrepEvaluations:
         self._usage = usage
         self._tickets = tickets
         self._forms: WeakKeyDictionary[Snapshot, _Forms] = WeakKeyDictionary()
-        self._kept: BoundedMap[_Name, _Kept] = BoundedMap(
+        self._cache: BoundedMap[_Name, _Kept] = BoundedMap(
             budget, lambda _, kept: 2 * len(kept[2].content) + _OVERHEAD, telemetry.dropped("OFREP lists")
         )
 
     def bulk(self, request: Request) -> Response | Awaitable[Response]:
-        """Every flag for a context; 304 if the caller has just that."""
+        """Evaluate all flags for a context; 304 if the client's copy is current."""
         return self._answer(request, self._all)
 
     def single(self, request: Request) -> Response | Awaitable[Response]:
-        """One flag for a context."""
+        """Evaluate one flag for a context."""
         return self._answer(request, self._one)
 
     def _answer(self, request: Request, make: "_Make") -> Response | Awaitable[Response]:
@@ -165,7 +164,7 @@ class OfrepEvaluations:
     async def _answer_later(self, request: Request, key: SdkKey, make: "_Make") -> Response:
         content = await request.body.read()
         snapshot = await self._keys.find(key, request.peer)
-        # A hint says what was announced: nothing older may be answered.
+        # A hint comes from an event: never answer with anything older than the event.
         await self._freshness.refresh(snapshot.environment)
         snapshot = self._keys.loaded(key) or snapshot
         return make(request, key, snapshot, ofrep.read_context(content))
@@ -173,7 +172,7 @@ class OfrepEvaluations:
     def _all(self, request: Request, key: SdkKey, snapshot: Snapshot, context: Context) -> Response:
         period = self._tickets.period()
         name = (snapshot.environment, key.hash, _digest(context))
-        kept = self._kept.get(name)
+        kept = self._cache.get(name)
         if kept is not None and kept[:2] != (snapshot.revision, period):
             kept = None
         etag = _etag(snapshot, name, period) if kept is None else kept[2].etag
@@ -182,12 +181,12 @@ class OfrepEvaluations:
         if kept is None:
             address = self._tickets.address(snapshot.environment, key.hash)
             if not address:
-                # Nothing can be signed yet. Once it can, a list with an address must not pass for this one.
+                # Without a secret there is no address; a later response with one must have a different ETag.
                 etag = _etag(snapshot, name, _UNSIGNED)
             content, given = self._list(snapshot, context, address)
             body: EncodedBody = _List(content, etag)
             if address:
-                self._kept.put(name, (snapshot.revision, period, body, given))
+                self._cache.put(name, (snapshot.revision, period, body, given))
         else:
             body, given = kept[2:]
         self._usage.count(snapshot.environment, given, request.headers.get(b"user-agent"))
@@ -238,7 +237,7 @@ _Make = Callable[[Request, SdkKey, Snapshot, Context], Response]
 
 
 def ofrep_problem(refusal: RequestError, *fields: tuple[bytes, bytes]) -> Response:
-    """What a caller is told of a refusal, in the protocol's form."""
+    """The response for an error, in OFREP's format."""
     if isinstance(refusal, OfrepError):
         return json_response(refusal.status, ofrep.refused(refusal.code, refusal.message), *fields)
     if refusal.status in {400, 413, 500}:
@@ -249,17 +248,17 @@ def ofrep_problem(refusal: RequestError, *fields: tuple[bytes, bytes]) -> Respon
 def _sdk_key(headers: Headers) -> SdkKey:
     key = (headers.get(b"x-api-key") or b"").strip() or bearer_token(headers).strip()
     if not key:
-        raise RequestError(UNAUTHORIZED, "an SDK key is missing: send it as bearer token or in X-API-Key")
+        raise RequestError(UNAUTHORIZED, "the SDK key is missing: send it as a bearer token or in X-API-Key")
     return SdkKey(key.decode("utf-8", "replace"))
 
 
 def _digest(context: Context) -> bytes:
-    # Keys are public in browsers: nobody may make up a context whose list somebody else gets.
+    # Must be collision-resistant: otherwise a forged context could change what another user gets.
     return hashlib.blake2b(context.canonical, digest_size=16).digest()
 
 
 def _etag(snapshot: Snapshot, name: _Name, period: int) -> bytes:
-    """Of everything that the answer depends on, so that it can be compared before anything is evaluated."""
+    """An ETag over all inputs of the response, so that it can be compared before evaluating."""
     environment, key, context = name
     parts = (environment, key, ofrep.revision_text(snapshot.revision), str(period))
     return b'"%b"' % mmh3.hash_bytes("\0".join(parts).encode() + context).hex().encode()

@@ -1,4 +1,4 @@
-"""OFREP's event streams: tickets in their addresses, and who may listen (spec/behaviour#ofrep)."""
+"""OFREP event streams, authorized by a ticket in their address (spec/behaviour#ofrep)."""
 
 import base64
 import binascii
@@ -18,19 +18,19 @@ from ff_proxy.streams.hub import StreamOpening, StreamProtocol
 
 EVENTS_PATH: Final = "/ofrep/v1/events"
 EVENTS_HEADERS: Final = (b"last-event-id",)
-"""What the answer depends on: a browser's EventSource can send nothing of its own."""
+"""The header fields the response depends on; a browser's EventSource can send no others."""
 
 _PERIOD_SECONDS: Final = 1800
 
 
 @final
 class StreamTickets:
-    """Short-lived permissions to listen to one environment, each for one SDK key.
+    """Issues and checks tickets: short-lived permissions to listen to one environment, for one SDK key.
 
-    A ticket is good in the half hour in which it was made and in the next.
+    A ticket is valid in the half-hour period in which it was issued and in the next one.
 
     Args:
-        tokens: sign.
+        tokens: signs the tickets.
         clock: wall-clock time.
     """
 
@@ -39,11 +39,11 @@ class StreamTickets:
         self._clock: Final = clock
 
     def period(self) -> int:
-        """The present half hour's number."""
+        """The number of the current half-hour period."""
         return int(self._clock.wall()) // _PERIOD_SECONDS
 
     def address(self, environment: EnvironmentId, key: SdkKeyHash) -> str:
-        """Where to listen, relative to the service; empty while nothing can be signed."""
+        """The stream's address, relative to the service; empty while no secret is known."""
         content = f"{environment} {key} {self.period()}".encode()
         try:
             signature = self._tokens.sign(environment, content)
@@ -53,7 +53,7 @@ class StreamTickets:
         return f"{EVENTS_PATH}?{urlencode({'ticket': ticket})}"
 
     def read(self, ticket: str) -> tuple[EnvironmentId, SdkKeyHash] | None:
-        """Whose ticket it is; ``None`` if it is none, or too old."""
+        """The environment and key of a ticket; ``None`` if it is invalid or expired."""
         try:
             content, _, signature = base64.urlsafe_b64decode(ticket + "==").rpartition(b" ")
             environment, key, period = content.decode().split(" ")
@@ -70,9 +70,9 @@ class OfrepStreamRequests:
     """Hands connections to the hub.
 
     Args:
-        tickets: say who may listen.
-        snapshots: know whether the ticket's key is still good.
-        hub: keeps streams.
+        tickets: checks tickets.
+        snapshots: says whether the ticket's key is still valid.
+        hub: takes over the connections.
     """
 
     def __init__(self, tickets: StreamTickets, snapshots: SnapshotRegistry, hub: StreamHub) -> None:
@@ -81,16 +81,16 @@ class OfrepStreamRequests:
         self._hub = hub
 
     def __call__(self, request: Request) -> Handover:
-        """The answer to one request; raises ``RequestError`` 401, 403 or 503."""
+        """Answer one request; raises ``RequestError`` 401, 403 or 503."""
         granted = self._tickets.read(request.parameter("ticket") or "")
         if granted is None:
-            raise RequestError(UNAUTHORIZED, "the ticket is missing, wrong or too old: evaluate again")
+            raise RequestError(UNAUTHORIZED, "the ticket is missing, invalid or expired: evaluate again")
         environment, key = granted
         snapshot = self._snapshots.get(environment)
         if snapshot is None:
             raise RequestError(UNAVAILABLE, "the environment is not loaded yet", retry_after=RETRY_SOON)
         if key not in snapshot.keys:
-            raise RequestError(FORBIDDEN, "the SDK key of this ticket is not valid any more")
+            raise RequestError(FORBIDDEN, "the SDK key of this ticket is no longer valid")
         seen = (request.headers.get(b"last-event-id") or b"").decode("latin-1")
         opening = StreamOpening(environment, key, protocol=StreamProtocol.OFREP, seen=seen)
         return Handover(

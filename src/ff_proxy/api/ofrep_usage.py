@@ -1,4 +1,4 @@
-"""Counting OFREP evaluations towards Harness, as SDKs count theirs (spec/behaviour#ofrep)."""
+"""Counts OFREP evaluations as usage, as SDKs do themselves (spec/behaviour#ofrep)."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from ff_proxy.usage.intake import Intake
 from ff_proxy.wire.usage import evaluation_key
 
 _OTHERS: Final = "ofrep"
-# Providers name themselves and their HTTP library; anything else is not told apart.
+# Parts of the user agents of providers and their HTTP libraries; all others count as one.
 _LANGUAGES: Final = {
     b"python": "python",
     b"go-http-client": "go",
@@ -27,13 +27,13 @@ _LANGUAGES: Final = {
 
 
 Given = tuple[str, str]
-"""A flag, and the variation that somebody was given."""
+"""A flag and the variation served."""
 
 
 class OfrepUsage:
-    """Adds up evaluations until the intake takes them.
+    """Adds up evaluations until the intake collects them.
 
-    Clients cannot make it grow: it counts by flag, variation and one of a few languages.
+    Its size is bounded: it counts by flag, variation and one of a few languages.
 
     Args:
         intake: moves counts into the store.
@@ -46,7 +46,7 @@ class OfrepUsage:
         self._notify = intake.pull(self._drain)
 
     def count(self, environment: EnvironmentId, given: Iterable[Given], agent: bytes | None) -> None:
-        """These were given to a client that calls itself ``agent``."""
+        """Count variations served to a client with that user agent."""
         if self._notify is None:
             return
         language = _language(agent)

@@ -11,7 +11,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def openapi(version: str) -> dict[str, Any]:
-    """OpenAPI 3.1 of the SDK port of a proxy of that version."""
+    """The OpenAPI 3.1 document for that version of the proxy."""
     text = files(__package__).joinpath("openapi.yaml").read_text(encoding="utf-8")
     document: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506  (both loaders are safe ones)
     document["info"]["version"] = version

@@ -1,4 +1,4 @@
-"""What this room needs of others: narrow protocols, and one record of them that ``app`` fills."""
+"""What this room needs from others: narrow protocols, and one record of them that ``app`` fills."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -21,36 +21,36 @@ class KeyChecker(Protocol):
     """Asks Harness about a key that no snapshot knows, behind a negative cache and a rate limit."""
 
     async def check(self, key: SdkKey) -> KeyVerdict:
-        """Answer within a bounded time; ``ACCEPTED`` means the store holds the key by now."""
+        """Check within a bounded time; ``ACCEPTED`` means that the store has the key by now."""
         ...
 
 
 class Registrar(Protocol):
-    """Makes Harness know targets, in the background."""
+    """Registers targets with Harness in the background."""
 
     def register(self, environment: EnvironmentId, target: Target) -> None:
-        """Take ``target`` in; it never waits, and never raises."""
+        """Queue ``target``; never waits and never raises."""
         ...
 
 
 class Freshness(Protocol):
-    """Says whether a snapshot is certainly as new as the store (spec/behaviour#read-your-writes)."""
+    """Says whether a snapshot is known to be as new as the store (spec/behaviour#read-your-writes)."""
 
     def fresh(self, environment: EnvironmentId, *, bulk: bool) -> bool:
-        """Whether a request may be answered at once; ``bulk`` is a read of all flags or all segments."""
+        """Whether a request may be answered at once; ``bulk``: it reads all flags or all segments."""
         ...
 
     def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[], bool] | None:
-        """``fresh`` to be asked again and again; ``None``: it always holds."""
+        """A function for repeated checks of ``fresh``; ``None`` if it is always true."""
         ...
 
     async def refresh(self, environment: EnvironmentId) -> None:
-        """Catch up with the store, for a bounded time; on failure what is held stays in force."""
+        """Catch up with the store within a bounded time; on failure the current snapshot stays in force."""
         ...
 
 
 class SpanSink(Protocol):
-    """Takes spans of requests; see ``otlp.spans``."""
+    """Receives spans of requests; see ``otlp.spans``."""
 
     def record(
         self,
@@ -62,7 +62,7 @@ class SpanSink(Protocol):
         traceparent: str = "",
         failed: bool = False,
     ) -> None:
-        """A request that was answered at ``ended`` (wall clock) after ``seconds``."""
+        """Record a request answered at ``ended`` (wall clock) that took ``seconds``."""
         ...
 
 
@@ -76,16 +76,16 @@ class StreamHub(Protocol):
         head: bytes,
         on_closed: Callable[[], None],
     ) -> None:
-        """Take over the connection: write ``head`` and the first heartbeat, and keep it until it ends."""
+        """Take over a connection: write ``head`` and the first heartbeat, then serve it until it ends."""
         ...
 
 
 @final
 class AlwaysFresh:
-    """For a store in this process: SDKs hear of a change from the snapshot that they then read."""
+    """For a store in this process, where a snapshot is swapped before its change is announced."""
 
     def fresh(self, environment: EnvironmentId, *, bulk: bool) -> bool:
-        """Always."""
+        """Always true."""
         del environment, bulk
         return True
 
@@ -99,43 +99,43 @@ class AlwaysFresh:
 
 
 class LoadedEnvironments(Protocol):
-    """What this process has loaded."""
+    """The environments that this process has loaded."""
 
     @property
     def names(self) -> AbstractSet[EnvironmentId]:
-        """The environments, as they are at the moment."""
+        """The currently loaded environments."""
         ...
 
 
 @final
-class HeldKeys:
-    """The key checker where there is no upstream: what is loaded decides (spec/behaviour#key-checks)."""
+class LoadedKeys:
+    """The key checker without an upstream: only loaded keys are valid (spec/behaviour#key-checks)."""
 
     def __init__(self, loaded: LoadedEnvironments) -> None:
         self._loaded = loaded
 
     async def check(self, key: SdkKey) -> KeyVerdict:
-        """Refused, once anything is loaded that the key could have been found in."""
+        """``REFUSED``, or ``UNAVAILABLE`` while no environment is loaded."""
         del key
         return KeyVerdict.REFUSED if self._loaded.names else KeyVerdict.UNAVAILABLE
 
 
 def no_secrets(_: EnvironmentId) -> Collection[Secret]:
-    """For a store that is not shared: nobody else signs."""
+    """For a store that is not shared: there are no other members that sign."""
     return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signing:
-    """Which secrets sign tokens, and which are accepted besides.
+    """Which secrets sign tokens, and which others are accepted.
 
     Args:
-        secret: is awaited once, after the port is bound, and may take as long as it needs; ``None`` if there
-            are only ``derived`` secrets.
-        keyless: tokens that name no key are accepted.
+        secret: awaited once after the port is bound, without a time limit; ``None`` if there are only
+            ``derived`` secrets.
+        keyless: accept tokens that name no key.
         others: secrets that other members sign with.
-        bound: the same, each good for one environment only.
-        derived: sign while ``secret`` is awaited, or where there is none.
+        bound: the same, each valid for one environment only.
+        derived: sign until ``secret`` is known, or if there is none.
     """
 
     secret: Callable[[], Awaitable[Secret]] | None
@@ -147,20 +147,20 @@ class Signing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """What this room needs of a process, and what differs from role to role.
+    """What this room needs from the process; differs by role.
 
     Args:
-        snapshots: what is served.
-        targets: descriptions of targets.
-        statuses: how the upstream of each environment is doing.
-        key_checker: decides about keys that no snapshot has.
-        registrar: hears of targets.
-        intake: takes usage.
+        snapshots: the snapshots to serve.
+        targets: stored targets.
+        statuses: the upstream status of each environment.
+        key_checker: checks keys that no snapshot has.
+        registrar: registers targets with Harness.
+        intake: receives usage.
         freshness: says whether snapshots are as new as the store.
-        readiness: how far the process has come.
-        environments: which environments ``/health`` lists.
-        given_up: whether an environment that is not loaded will not be, since no configured key is of it.
-        signing: which secrets sign tokens.
+        readiness: returns the current readiness.
+        environments: the environments that ``/health`` lists.
+        given_up: whether an environment that is not loaded will never be, since no configured key is for it.
+        signing: the secrets that sign tokens.
     """
 
     snapshots: SnapshotRegistry

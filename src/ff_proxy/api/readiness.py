@@ -1,4 +1,4 @@
-"""What has been ready stays ready (spec/behaviour#readiness)."""
+"""Readiness that is never withdrawn (spec/behaviour#readiness)."""
 
 from collections.abc import Callable
 from typing import final
@@ -10,12 +10,12 @@ from ff_proxy.model.readiness import Readiness
 
 
 @final
-class LastingReadiness:
-    """Readiness that a new sync process, or a store that lost its data, does not take back.
+class StickyReadiness:
+    """Keeps a proxy ready once it was, even if the sync process restarts or the store loses its data.
 
     Args:
-        current: the readiness as those who load the data see it.
-        loaded: what this process serves.
+        current: returns the readiness of the sync process or store.
+        loaded: the environments this process serves.
     """
 
     def __init__(self, current: Callable[[], Readiness], loaded: LoadedEnvironments) -> None:
@@ -24,7 +24,7 @@ class LastingReadiness:
         self._was_ready = False
 
     def __call__(self) -> Readiness:
-        """The readiness; once it was ready and while data is served, what is pending is ``degraded``."""
+        """The current readiness; once ready, pending reasons count as ``degraded`` while data is served."""
         state = self._current()
         if state.ready:
             self._was_ready = True

@@ -1,4 +1,4 @@
-"""Flags, segments and evaluations: answered at once from snapshots, later where the store must be asked."""
+"""Reads of flags, segments and evaluations: answered from snapshots, after asking the store where needed."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -26,15 +26,15 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.wire.sdk import read_target_header
 
 READ_HEADERS: Final = (b"authorization", b"accept-encoding", b"if-none-match")
-"""What reads of flags and segments depend on."""
+"""The header fields that reads of flags and segments depend on."""
 
 EVALUATION_HEADERS: Final = (*READ_HEADERS, b"harness-target")
-"""What evaluations depend on."""
+"""The header fields that evaluations depend on."""
 
 
 @final
-class _NotNow:
-    """No answer without waiting: for the store's revision, or for the target named ``target``."""
+class _MustWait:
+    """The answer needs the store: the target named ``target``, or for ``None`` the current revision."""
 
     __slots__ = ("target",)
 
@@ -43,7 +43,7 @@ class _NotNow:
 
 
 class _Known:
-    """What waiting has found out: that the snapshot is current, and what targets the store holds."""
+    """What the store has answered: whether the snapshot is current, and the targets looked up."""
 
     __slots__ = ("current", "targets")
 
@@ -56,7 +56,7 @@ _NOTHING: Final = _Known()
 
 
 class _Forms:
-    """The responses that a snapshot's body can become; each is made once, for those who will ask again."""
+    """The responses of one body of a snapshot, by form; each is built once."""
 
     __slots__ = ("_body", "_made")
 
@@ -72,20 +72,20 @@ class _Forms:
         return made
 
 
-_Make = Callable[[Request, Snapshot, _Known], "Outcome | _NotNow"]
+_Make = Callable[[Request, Snapshot, _Known], "Outcome | _MustWait"]
 
 
 class Reads:
     """Answers reads: a method for each route.
 
     Args:
-        access: who may read what.
-        targets: as SDKs described them at auth.
-        freshness: whether the snapshots may be answered from at once.
-        evaluations: evaluates.
-        leases: of the snapshots.
-        lists: told who has fetched all flags, or all segments.
-        telemetry: told of ``Harness-Target`` headers that cannot be read.
+        access: authorizes requests.
+        targets: the targets that SDKs sent when they authenticated.
+        freshness: whether a snapshot is current enough to answer at once.
+        evaluations: evaluates targets.
+        leases: the leases of the snapshots.
+        lists: records which tokens have fetched all flags or all segments.
+        telemetry: logs invalid ``Harness-Target`` headers.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Reads:
     # --- routes
 
     def flags(self, request: Request) -> Outcome | Awaitable[Outcome]:
-        """Every flag."""
+        """All flags."""
         return self._answer(request, self._all_flags, bulk=True, unverified=FORBIDDEN)
 
     def flag(self, request: Request) -> Outcome | Awaitable[Outcome]:
@@ -118,15 +118,15 @@ class Reads:
         return self._answer(request, self._one_flag, bulk=False, unverified=FORBIDDEN)
 
     def segments(self, request: Request) -> Outcome | Awaitable[Outcome]:
-        """Every segment, in the form that the query asks for."""
+        """All segments, in the format that the query asks for."""
         return self._answer(request, self._all_segments, bulk=True, unverified=FORBIDDEN)
 
     def segment(self, request: Request) -> Outcome | Awaitable[Outcome]:
-        """One segment; 404 if there is none."""
+        """One segment, in the format that the query asks for; 404 if there is none."""
         return self._answer(request, self._one_segment, bulk=False, unverified=FORBIDDEN)
 
     def evaluations(self, request: Request) -> Outcome | Awaitable[Outcome]:
-        """Every flag's variation for a target."""
+        """The evaluation of all flags, or of one, for a target."""
         return self._answer(request, self._evaluated, bulk=False, unverified=UNAUTHORIZED)
 
     # --- now or later
@@ -136,29 +136,29 @@ class Reads:
     ) -> Outcome | Awaitable[Outcome]:
         now = partial(self._now, request, make, bulk=bulk, unverified=unverified)
         outcome = now(_NOTHING)
-        return self._later(request, now, outcome) if isinstance(outcome, _NotNow) else outcome
+        return self._later(request, now, outcome) if isinstance(outcome, _MustWait) else outcome
 
     def _now(
         self, request: Request, make: _Make, known: _Known, *, bulk: bool, unverified: int
-    ) -> "Outcome | _NotNow":
+    ) -> "Outcome | _MustWait":
         environment = EnvironmentId(request.params["env"])
         try:
             snapshot = self._access.read(request.headers, environment, unverified=unverified)
         except Outdated:
             if not known.current:
-                return _NotNow()
+                return _MustWait()
             raise
         if not known.current and not self._freshness.fresh(environment, bulk=bulk):
-            return _NotNow()
+            return _MustWait()
         return make(request, snapshot, known)
 
     async def _later(
-        self, request: Request, now: "Callable[[_Known], Outcome | _NotNow]", missing: _NotNow
+        self, request: Request, now: "Callable[[_Known], Outcome | _MustWait]", missing: _MustWait
     ) -> Outcome:
         environment = EnvironmentId(request.params["env"])
         known = _Known()
-        outcome: Outcome | _NotNow = missing
-        while isinstance(outcome, _NotNow):
+        outcome: Outcome | _MustWait = missing
+        while isinstance(outcome, _MustWait):
             if outcome.target is None:
                 await self._freshness.refresh(environment)
                 known.current = True
@@ -167,7 +167,7 @@ class Reads:
             outcome = now(known)
         return outcome
 
-    def _kept(self, snapshot: Snapshot, response: Response, *, bulk: bool) -> Cacheable:
+    def _cacheable(self, snapshot: Snapshot, response: Response, *, bulk: bool) -> Cacheable:
         environment = snapshot.environment
         check = self._freshness.checker(environment, bulk=bulk)
         return Cacheable(response, self._leases.of(environment), check)
@@ -176,15 +176,15 @@ class Reads:
 
     def _all_flags(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
         self._lists.note(bearer_token(request.headers), Domain.FLAG)
-        return self._whole(request, snapshot, "flags", lambda: snapshot.flags)
+        return self._list(request, snapshot, "flags", lambda: snapshot.flags)
 
     def _all_segments(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
         self._lists.note(bearer_token(request.headers), Domain.SEGMENT)
         v2 = _asks_rules_v2(request)
         name = "segments, v2" if v2 else "segments"
-        return self._whole(request, snapshot, name, lambda: snapshot.segments(rules_v2=v2))
+        return self._list(request, snapshot, name, lambda: snapshot.segments(rules_v2=v2))
 
-    def _whole(
+    def _list(
         self, request: Request, snapshot: Snapshot, name: str, body: Callable[[], EncodedBody]
     ) -> Cacheable:
         made = self._forms.get(snapshot)
@@ -193,29 +193,29 @@ class Reads:
         forms = made.get(name)
         if forms is None:
             forms = made[name] = _Forms(body())
-        return self._kept(snapshot, forms.response(request.headers), bulk=True)
+        return self._cacheable(snapshot, forms.response(request.headers), bulk=True)
 
     def _one_flag(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
         response = _single(snapshot.flag(request.params["id"]), "flag", request.headers)
-        return self._kept(snapshot, response, bulk=False)
+        return self._cacheable(snapshot, response, bulk=False)
 
     def _one_segment(self, request: Request, snapshot: Snapshot, _: _Known) -> Cacheable:
         body = snapshot.segment(request.params["id"], rules_v2=_asks_rules_v2(request))
-        return self._kept(snapshot, _single(body, "segment", request.headers), bulk=False)
+        return self._cacheable(snapshot, _single(body, "segment", request.headers), bulk=False)
 
     # --- evaluations
 
-    def _evaluated(self, request: Request, snapshot: Snapshot, known: _Known) -> "Outcome | _NotNow":
+    def _evaluated(self, request: Request, snapshot: Snapshot, known: _Known) -> "Outcome | _MustWait":
         environment, identifier = snapshot.environment, request.params["target"]
         sent = self._sent_target(request, environment)
         if sent is not None:
             return self._evaluate(request, snapshot, sent, None)
         stored = self._look_up(environment, identifier, known)
         if stored is Unknown.UNKNOWN:
-            return _NotNow(identifier)
+            return _MustWait(identifier)
         target = stored if stored is not None else Target(identifier)
         return self._evaluate(
-            request, snapshot, target, partial(self._holds, environment, identifier, stored)
+            request, snapshot, target, partial(self._target_unchanged, environment, identifier, stored)
         )
 
     def _evaluate(
@@ -228,14 +228,14 @@ class Reads:
         else:
             body, recurs = self._evaluations.all(snapshot, target)
         response = _single(body, "evaluation", request.headers)
-        # Most targets come once, those that come twice come often.
+        # Cache from the second request on: most targets come once, the others often.
         if not recurs:
             return response
         if check is None:
-            return self._kept(snapshot, response, bulk=False)
+            return self._cacheable(snapshot, response, bulk=False)
         return Cacheable(response, self._leases.of(snapshot.environment), check)
 
-    def _holds(self, environment: EnvironmentId, identifier: str, stored: Target | None) -> bool:
+    def _target_unchanged(self, environment: EnvironmentId, identifier: str, stored: Target | None) -> bool:
         if not self._freshness.fresh(environment, bulk=False):
             return False
         return self._targets.peek(environment, identifier) is stored
@@ -268,7 +268,7 @@ class Reads:
 
 def _single(body: EncodedBody | None, what: str, headers: Headers) -> Response:
     if body is None:
-        # What the client sent is not repeated.
+        # Do not echo what the client sent.
         raise RequestError(404, f"{what} not found")
     return encoded_response(body, form_of(body, headers))
 

@@ -1,4 +1,4 @@
-"""Requests as metrics: counted and timed in plain numbers, and folded into metrics once a second."""
+"""Request metrics: counted in plain numbers, and added to the Prometheus metrics once a second."""
 
 from typing import Final
 
@@ -12,13 +12,13 @@ from ff_proxy.telemetry.metrics import SECONDS, add_timed
 
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 UNCOUNTED: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
-"""Routes of the proxy's own health and metrics."""
+"""Health and metrics routes, which are not counted."""
 
 
 class RequestMetrics:
-    """An ``Observer``: requests by route, environment, status and method; folded into metrics now and then.
+    """An ``Observer`` that counts requests by route, environment, status and method.
 
-    Labels are bounded: only environments that are loaded are named, other paths are ``other``.
+    Labels are bounded: only loaded environments have one, and unknown paths are ``other``.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class RequestMetrics:
         self._tallies: dict[tuple[str, EnvironmentId, int, str], Tally] = {}
 
     def log_to(self, access_log: AccessLog | None) -> None:
-        """Log requests there from now on, or nowhere."""
+        """Switch to another access log; ``None`` turns it off."""
         if self._access_log is not None:
             self._access_log.end()
         self._access_log = access_log
@@ -41,12 +41,12 @@ class RequestMetrics:
         self.logs_errors = access_log is not None
 
     def tally(self, method: str, match: Match | None, status: int, label: str = "") -> Tally:
-        """See ``Observer``; requests for the proxy's own health and metrics are not counted."""
+        """See ``Observer``; health and metrics requests are not counted."""
         if match is None:
-            return self._held("other", EnvironmentId(""), status, method)
+            return self._tally_for("other", EnvironmentId(""), status, method)
         if match.label in UNCOUNTED:
             return Tally(SECONDS)
-        return self._held(
+        return self._tally_for(
             match.label, self._environment(label or match.params.get("env", "")), status, method
         )
 
@@ -81,7 +81,7 @@ class RequestMetrics:
             self._access_log.tick()
 
     def fold(self) -> None:
-        """Move what was counted into the metrics."""
+        """Add the counts to the metrics."""
         for (route, environment, status, method), tally in self._tallies.items():
             if tally.count:
                 self._requests.labels(route, environment, str(status), method).inc(tally.count)
@@ -92,7 +92,7 @@ class RequestMetrics:
         environment = EnvironmentId(named)
         return environment if self._snapshots.get(environment) is not None else EnvironmentId("")
 
-    def _held(self, route: str, environment: EnvironmentId, status: int, method: str) -> Tally:
+    def _tally_for(self, route: str, environment: EnvironmentId, status: int, method: str) -> Tally:
         key = (route, environment, status, method if method in _METHODS else "other")
         tally = self._tallies.get(key)
         if tally is None:

@@ -1,4 +1,4 @@
-"""Requests as spans, for those who trace them."""
+"""Records requests as trace spans."""
 
 from typing import Final, final
 
@@ -13,11 +13,7 @@ _FAILED_FROM: Final = 500
 
 @final
 class RequestTraces:
-    """An ``Observer`` that records a span of each request and tells ``other`` as well.
-
-    Attributes:
-        known: nothing: each request has a span of its own.
-    """
+    """An ``Observer`` that records a span for each request and forwards to ``other``."""
 
     logs = True
     logs_errors = True
@@ -31,7 +27,7 @@ class RequestTraces:
         self.tick = other.tick
 
     def answered(self, answered: Answered) -> None:
-        """See ``Observer``; requests for the proxy's own health and metrics have no spans."""
+        """See ``Observer``; health and metrics requests have no spans."""
         self._other.answered(answered)
         match = answered.match
         if match is not None and match.label in UNCOUNTED:
@@ -61,7 +57,7 @@ class RequestTraces:
         )
 
     def known(self, data: bytes) -> None:
-        """See ``Observer``."""
+        """See ``Observer``; always ``None``, so that every request gets a span."""
         del data
 
     def learn(self, data: bytes, answered: Answered) -> None:
@@ -70,7 +66,7 @@ class RequestTraces:
         self.answered(answered)
 
     def repeated(self, known: str, peer: str, seconds: float) -> None:
-        """See ``Observer``; never called, as nothing is known."""
+        """See ``Observer``; never called, since ``known`` is always ``None``."""
         self._other.repeated(known, peer, seconds)
 
 

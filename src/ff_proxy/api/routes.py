@@ -18,7 +18,7 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.snapshots.registry import SnapshotRegistry
 
 API_PREFIX: Final = "/api/1.0"
-"""Everything is served below it as well, as Harness does."""
+"""All routes are also served below this prefix, as Harness does."""
 
 _ENVIRONMENT: Final = "/client/env/{env}"
 _TARGET: Final = _ENVIRONMENT + "/target/{target...}"
@@ -37,13 +37,13 @@ def make_routes(
     longest_usage: int,
     metrics: MetricsPage | None,
 ) -> list[Route]:
-    """Everything that SDKs and operators ask for; ``longest_usage`` bytes may be posted at once.
+    """All routes of the SDK port.
 
-    ``metrics`` are served here unless another port is for them.
+    ``longest_usage`` is the longest usage post in bytes. ``metrics`` is ``None`` if another port serves them.
     """
 
     def share(params: Mapping[str, str]) -> str:
-        # Only loaded environments have a share of the memory for bodies: names can be made up.
+        # Only loaded environments have a share of the body budget: clients can make up names.
         environment = EnvironmentId(params["env"])
         return environment if snapshots.get(environment) is not None else ""
 

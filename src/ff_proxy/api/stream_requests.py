@@ -1,4 +1,4 @@
-"""``GET /stream``: who may listen, and waiting while an environment is loading (spec/behaviour#endpoints)."""
+"""``GET /stream``: authorizes streams, and waits while their environment loads (spec/behaviour#endpoints)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,21 +16,21 @@ from ff_proxy.snapshots.registry import Announcement, SnapshotRegistry
 from ff_proxy.streams.hub import StreamOpening
 
 STREAM_HEADERS: Final = (b"authorization", b"api-key", b"harness-sdk-info", b"origin", b"user-agent")
-"""What the answer depends on."""
+"""The header fields that the response depends on."""
 
 LOADING_SECONDS: Final = 8.0
-"""An SDK is kept waiting for its response that long; .NET gives up after 10 s (spec/sdk-wire#trap-50)."""
+"""How long an SDK waits for its response; .NET gives up after 10 s (spec/sdk-wire#trap-50)."""
 
 
 class StreamRequests:
     """Hands connections to the hub.
 
     Args:
-        access: who may listen.
-        freshness: catches up before anybody is refused.
-        hub: keeps streams.
-        snapshots: tell when an environment has been loaded.
-        loading: seconds to wait for that.
+        access: authorizes streams.
+        freshness: catches up with the store before a stream is refused.
+        hub: takes over the connections.
+        snapshots: announces when an environment has been loaded.
+        loading: seconds to wait for an environment to load.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class StreamRequests:
         snapshots.listen(self._announced)
 
     def __call__(self, request: Request) -> Handover | Awaitable[Handover]:
-        """The answer to one request; raises ``RequestError`` 400, 401, 403 or 503, in this order."""
+        """Answer one request; raises ``RequestError`` 400, 401, 403 or 503, checked in this order."""
         try:
             return self._opened(self._access.stream(request.headers), request.headers)
         except RequestError as refusal:
@@ -58,8 +58,8 @@ class StreamRequests:
                 return self._later(request.headers, refusal)
             raise
 
-    def look_again(self) -> None:
-        """Something has changed that requests may have been waiting for."""
+    def retry_waiting(self) -> None:
+        """Check waiting requests again: what they wait for may have happened."""
         for event in self._waiting:
             event.set()
 
@@ -75,7 +75,7 @@ class StreamRequests:
                     try:
                         return self._opened(self._access.stream(headers), headers)
                     except RequestError as present:
-                        # Only what may be better in a moment is worth the wait.
+                        # Only a 503 can go away by waiting.
                         if present.status != UNAVAILABLE:
                             raise
                         refusal = present
@@ -103,15 +103,15 @@ class StreamRequests:
 
     def _announced(self, announcement: Announcement) -> None:
         if announcement.previous is None:
-            self.look_again()
+            self.retry_waiting()
 
 
 def _is_client(headers: Headers) -> bool:
-    """Whether an SDK gets evaluations: it says so, or is a page in a browser."""
+    """Whether it is a client SDK, which gets evaluations: it says so, or runs in a browser."""
     told = headers.get(b"harness-sdk-info") or b""
     return told.lower().split()[-1:] == [b"client"] or headers.get(b"origin") is not None
 
 
 def _reads_raw(headers: Headers) -> bool:
-    """Whether it is the Python SDK, which does not notice the last chunk (spec/sdk-wire#trap-16)."""
+    """Whether it is the Python SDK, which ignores the last chunk (spec/sdk-wire#trap-16)."""
     return (headers.get(b"user-agent") or b"").startswith(b"python-requests/")

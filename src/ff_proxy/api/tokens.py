@@ -1,4 +1,4 @@
-"""The proxy's own tokens: made at ``/client/auth``, verified with every request (spec/behaviour#tokens)."""
+"""The proxy's own tokens: issued by ``/client/auth``, verified on every request (spec/behaviour#tokens)."""
 
 import base64
 import binascii
@@ -26,17 +26,17 @@ GivenUp = Callable[[EnvironmentId], bool]
 AWAITED: Final = "the secret that signs tokens is not read from the store yet"
 
 _ALGORITHM: Final = "HS256"
-# No token begins like this: a signature of one kind is never good for the other.
+# No token starts with this prefix, so a ticket's signature never verifies as a token's.
 _NO_TOKEN: Final = b"ff-proxy ticket\0"
 _LONGEST: Final = 8192
 _PADDING: Final = b"=="
 
 
 class _AnySecret(HMACAlgorithm):
-    """HS256 with the operator's secret as it is.
+    """HS256 that accepts any secret.
 
-    The library's guards (against short secrets, and against public keys taken for secrets) belong to
-    programs that accept several algorithms; here a fleet's old secret must keep working, whatever it is.
+    The library rejects short secrets and ones that look like public keys. Those checks protect programs
+    that accept several algorithms; here a fleet's existing secret must keep working.
     """
 
     def prepare_key(self, key: str | bytes) -> bytes:
@@ -48,23 +48,23 @@ class _AnySecret(HMACAlgorithm):
 
 
 class Tokens:
-    """Issues and verifies.
+    """Issues and verifies tokens.
 
     Args:
-        secret: signs; equal on every member of a fleet, and better not changed: no SDK asks for a new token.
-            ``None`` if it is not known yet, or there is none but ``derived`` ones.
-        clock: says when a token was issued.
-        keyless: tokens that name no key, as the Go proxy v1 issued them, are taken too
+        secret: signs tokens; the same on every member of a fleet. Avoid changing it: SDKs never renew tokens.
+            ``None`` if it is not known yet, or if there are only ``derived`` ones.
+        clock: the time of issue.
+        keyless: accept tokens that name no key, as the Go proxy v1 issued them
             (spec/behaviour#token-secrets).
-        others: secrets that other members sign with now, if not with the same: their tokens are taken too.
-        bound: the same, each good for one environment only.
-        derived: secrets of single environments, which sign while ``secret`` is not known and are always good.
-        awaiting: ``adopt`` is still to be called.
-        given_up: says of an environment that is not loaded whether it will not be.
-        budget: bytes of tokens that are remembered.
-        dropped: told how many were forgotten for room.
-        serials: what makes each token another one; no two processes should have them alike.
-        account: claimed for environments whose own account is not known.
+        others: different secrets that other members sign with; their tokens are accepted too.
+        bound: the same, each valid for one environment only.
+        derived: secrets of single environments: always accepted, and they sign while ``secret`` is not known.
+        awaiting: whether ``adopt`` is still to be called.
+        given_up: whether an environment that is not loaded will never be.
+        budget: bytes of cached tokens.
+        dropped: called with the number of evicted tokens.
+        serials: make every token unique; should differ between processes.
+        account: the account claim for environments whose own account is not known.
     """
 
     def __init__(
@@ -99,14 +99,14 @@ class Tokens:
         self._jws.register_algorithm(_ALGORITHM, _AnySecret(HMACAlgorithm.SHA256))
 
     def adopt(self, secret: Secret) -> None:
-        """The secret that was awaited: it signs from here on."""
+        """Set the awaited secret: it signs from now on."""
         self._secret = _bytes(secret)
         self._awaiting = False
 
     def issue(self, info: EnvironmentInfo, key: SdkKeyHash) -> str:
-        """A token for ``key``: never expires, and its payload has no character that an SDK misreads.
+        """A token for ``key`` that never expires; its payload has no character that an SDK misreads.
 
-        No two are alike: what an SDK has fetched is remembered by its token (spec/behaviour#stream-pacing).
+        Each token is unique: it identifies what an SDK has fetched (spec/behaviour#stream-pacing).
         Raises ``RequestError`` 503 while no secret is known.
         """
         serial = f"{next(self._serials):x}"
@@ -114,9 +114,9 @@ class Tokens:
         return self._jws.encode(payload, self._signing(info.id), _ALGORITHM, sort_headers=True)
 
     def verify(self, token: bytes) -> TokenClaims | None:
-        """What a token says, or ``None`` if it is not one of this fleet's.
+        """The claims of a token, or ``None`` if it was not issued by this fleet.
 
-        Whether its key is still good is not asked here: that can change with every request.
+        Does not check that the token's key is still valid: that can change with every request.
         """
         claims = self._verified.get(token)
         if claims is None and len(token) <= _LONGEST:
@@ -126,20 +126,21 @@ class Tokens:
         return claims
 
     def sign(self, environment: EnvironmentId, content: bytes) -> bytes:
-        """A signature of something other than a token; raises ``RequestError`` 503 while none can be made."""
+        """Sign something other than a token; raises ``RequestError`` 503 while no secret is known."""
         return hmac.digest(self._signing(environment), _NO_TOKEN + content, "sha256")
 
     def signed(self, environment: EnvironmentId, content: bytes, signature: bytes) -> bool:
-        """Whether a member of this fleet made ``signature`` with ``sign``."""
+        """Whether ``signature`` was made by ``sign`` on a member of this fleet."""
         return any(
             hmac.compare_digest(hmac.digest(secret, _NO_TOKEN + content, "sha256"), signature)
             for secret in self._candidates(environment)
         )
 
     def undecided(self, token: bytes) -> bool:
-        """Whether a token that ``verify`` does not take may turn out to be good soon.
+        """Whether a token that ``verify`` rejects may verify soon.
 
-        A secret is still awaited, or the keys are not loaded from which that of its environment is derived.
+        True while a secret is awaited, or while the keys that the environment's secret is derived from are
+        not loaded.
         """
         if self._awaiting:
             return True
@@ -175,11 +176,11 @@ class Tokens:
         yield from map(_bytes, self._others())
         if environment is not None:
             if self._derived is not None:
-                yield from map(_bytes, self._derived.good(environment))
+                yield from map(_bytes, self._derived.accepted(environment))
             yield from map(_bytes, self._bound(environment))
 
     def _signed_with(self, token: bytes) -> bytes | None:
-        """The secret with which the signature is good: a forgery costs no more than finding that out."""
+        """The secret that verifies the signature, if any; checked before decoding to keep forgeries cheap."""
         content, _, signature = token.rpartition(b".")
         try:
             given = base64.urlsafe_b64decode(signature + _PADDING)
@@ -192,7 +193,7 @@ class Tokens:
 
 
 def _claimed_environment(content: bytes) -> EnvironmentId | None:
-    """What a token says that it is for; it may be a forgery."""
+    """The environment that an unverified token claims."""
     payload = content.rpartition(b".")[2]
     try:
         claims = read_claims(base64.urlsafe_b64decode(payload + _PADDING))

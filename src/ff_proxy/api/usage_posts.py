@@ -1,4 +1,4 @@
-"""``POST /metrics/{env}``: what can be read is taken, and the answer is the same (spec/behaviour#usage)."""
+"""``POST /metrics/{env}``: accepts usage; malformed parts are dropped, not refused (spec/behaviour#usage)."""
 
 from typing import Final
 
@@ -11,17 +11,17 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.intake import Intake
 
-_TAKEN: Final = json_response(200, b"{}")
+_ACCEPTED: Final = json_response(200, b"{}")
 
 
 class UsagePosts:
-    """Takes what SDKs post.
+    """Accepts the usage that SDKs post.
 
     Args:
-        access: who may post.
-        freshness: catches up before a post is refused.
+        access: authorizes posts.
+        freshness: catches up with the store before a post is refused.
         intake: reads bodies as they arrive.
-        telemetry: told of bodies that are too large.
+        telemetry: counts and logs bodies that are too large.
     """
 
     def __init__(self, access: Access, freshness: Freshness, intake: Intake, telemetry: Telemetry) -> None:
@@ -32,7 +32,7 @@ class UsagePosts:
         self._once = telemetry.once("usage")
 
     async def __call__(self, request: Request) -> Response:
-        """The answer to one post; raises ``RequestError`` 400, 401 or 403."""
+        """Answer one post; raises ``RequestError`` 400, 401 or 403."""
         environment = EnvironmentId(request.params["env"])
         try:
             self._access.post(request.headers, environment)
@@ -42,8 +42,8 @@ class UsagePosts:
         try:
             await self._intake.receive(environment, request.body.pieces())
         except BodyTooLarge:
-            # Some SDKs repeat a body that is refused for ever: it is read off instead, and counted.
+            # Some SDKs resend a refused body forever, so drop it, count it, and answer 200.
             self._dropped.labels(environment, "too_large").inc()
             self._once.warning("a usage body is too large, it is dropped", environment)
             await request.body.discard()
-        return _TAKEN
+        return _ACCEPTED

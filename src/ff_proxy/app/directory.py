@@ -2,7 +2,7 @@
 
 from contextlib import AsyncExitStack
 
-from ff_proxy.api.ports import AlwaysFresh, HeldKeys, LoadedEnvironments
+from ff_proxy.api.ports import AlwaysFresh, LoadedEnvironments, LoadedKeys
 from ff_proxy.app.backend import Backend, Facets, Source
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.shared_runtime import SharedRuntime
@@ -60,7 +60,7 @@ async def open_directory(
             services=[watcher, *recovery],
             readiness=readiness,
             environments=tuple,  # as the Go proxy: /health lists streams, and offline there are none
-            key_checker=HeldKeys(loaded),
+            key_checker=LoadedKeys(loaded),
             expected=lambda: loaded.names,
         )
 

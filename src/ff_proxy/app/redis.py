@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
-from ff_proxy.api.ports import Freshness, HeldKeys, LoadedEnvironments
+from ff_proxy.api.ports import Freshness, LoadedEnvironments, LoadedKeys
 from ff_proxy.app.backend import Backend, ServedStore, Source
 from ff_proxy.app.beside_sync import sync_source
 from ff_proxy.app.member import Member
@@ -77,7 +77,7 @@ async def open_replica(
             services=[store.recovery, health],
             readiness=readiness,
             environments=lambda: loaded.names,
-            key_checker=HeldKeys(loaded),
+            key_checker=LoadedKeys(loaded),
         )
 
     return Backend(

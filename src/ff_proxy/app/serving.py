@@ -20,7 +20,7 @@ from ff_proxy.api.ofrep import OfrepEvaluations
 from ff_proxy.api.ofrep_streams import OfrepStreamRequests, StreamTickets
 from ff_proxy.api.ofrep_usage import OfrepUsage
 from ff_proxy.api.ports import Dependencies, SpanSink
-from ff_proxy.api.readiness import LastingReadiness
+from ff_proxy.api.readiness import StickyReadiness
 from ff_proxy.api.reads import Reads
 from ff_proxy.api.request_metrics import RequestMetrics
 from ff_proxy.api.request_traces import RequestTraces
@@ -101,7 +101,7 @@ def make_serving(
     def current() -> Readiness:
         return telemetry.failures.merge_into(auth_gate.merge_into(needs.readiness()))
 
-    readiness = LastingReadiness(current, snapshots)
+    readiness = StickyReadiness(current, snapshots)
 
     untrimmed = options.tokens.untrimmed_secret
     kept = () if untrimmed is None else (untrimmed,)
@@ -133,7 +133,7 @@ def make_serving(
         telemetry, snapshots, make_access_log(options.access_log, clock, telemetry)
     )
     stream_requests = StreamRequests(access, needs.freshness, hub, snapshots)
-    auth_gate.listen(stream_requests.look_again)
+    auth_gate.listen(stream_requests.retry_waiting)
     reads = Reads(
         access,
         needs.targets,

@@ -117,10 +117,10 @@ def test_offline_edits_of_keys_invalidate_nobody_while_the_process_lives() -> No
     assert first == other.signing(ONE)
     environments.held[ONE] = {"a", "b"}
     assert one.signing(ONE) not in {None, first}
-    assert first in one.good(ONE)
+    assert first in one.accepted(ONE)
     for number in range(100):
         environments.held[ONE] = {str(number)}
         one.signing(ONE)
-    assert len(one.good(ONE)) < 50
+    assert len(one.accepted(ONE)) < 50
     assert one.signing(TWO) is None
     assert not one.known(TWO)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ff_proxy.api.readiness import LastingReadiness
+from ff_proxy.api.readiness import StickyReadiness
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 
@@ -28,7 +28,7 @@ class Loaded:
 def test_a_new_sync_process_does_not_take_readiness_back() -> None:
     """Its keys are "not tried yet" for a moment: that degrades a worker, which serves what it has."""
     state, loaded = Readiness(1), Loaded({DEV})
-    readiness = LastingReadiness(lambda: state, loaded)
+    readiness = StickyReadiness(lambda: state, loaded)
     assert readiness().ready
     state = Readiness(0, pending=("key a…: not tried yet",))
     assert (readiness().ready, readiness().degraded) == (True, state.pending)
@@ -40,7 +40,7 @@ def test_a_new_sync_process_does_not_take_readiness_back() -> None:
 def test_it_lasts_in_any_order(states: list[Readiness]) -> None:
     """Unready until it was ready first, then ready for ever; no reason is lost."""
     current = Readiness()
-    readiness = LastingReadiness(lambda: current, Loaded({DEV}))
+    readiness = StickyReadiness(lambda: current, Loaded({DEV}))
     was_ready = False
     for current in states:
         was_ready |= current.ready
