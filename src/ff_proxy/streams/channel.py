@@ -1,4 +1,4 @@
-"""An environment's streams and what they are told."""
+"""The streams of one environment, and the events they get."""
 
 from collections import deque
 from collections.abc import Collection
@@ -16,26 +16,26 @@ from ff_proxy.telemetry import Metrics
 
 
 class ChannelOwner(Protocol):
-    """What a channel needs of the hub."""
+    """What a channel needs from the sender."""
 
     def schedule(self, channel: "Channel") -> None:
-        """Streams of ``channel`` are ready: serve them in turn with the other channels'."""
+        """Serve ``channel``, which has ready streams, in turn with the other channels."""
         ...
 
     def drained(self, stream: Stream) -> None:
-        """The stream's last write has left, after it had been stuck."""
+        """The last write of a stuck stream has been sent."""
         ...
 
     def forget(self, stream: Stream) -> None:
-        """The stream's connection is gone."""
+        """The stream's connection has closed."""
         ...
 
 
 class Channel:
-    """One environment: its streams, its recent events, its current snapshot.
+    """One environment: its streams, its recent events and its current snapshot.
 
-    Every stream that is not stuck, waiting for its slot or ending is in exactly one of ``idle`` (it has
-    seen everything) and ``ready`` (it gets a write as soon as its turn comes).
+    Every stream that is not stuck, waiting for its slot or ending is in exactly one of ``idle`` (it has all
+    events) and ``ready`` (it gets a write when its turn comes).
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Channel:
         self._open: Final = metrics.streams.labels(environment)
         self._closed: Final = metrics.streams_closed
         self._lists = lists
-        self._everything: Resync | None = None
+        self._full_resync: Resync | None = None
         self._one_segment: OneWrite | None = None
 
     def announce(self, snapshot: Snapshot | None, changes: Collection[Change], now: float) -> None:
-        """Requests see ``snapshot`` now; the idle streams become ready if that means something to them."""
+        """Record the changes of a new ``snapshot``, and make idle streams ready if there are any."""
         self.snapshot = snapshot
-        self._everything = self._one_segment = None
+        self._full_resync = self._one_segment = None
         self._append(changes, now)
         if changes and self.idle:
             self.ready.extend(self.idle)
@@ -67,7 +67,7 @@ class Channel:
             self._owner.schedule(self)
 
     def join(self, stream: Stream) -> None:
-        """Take in a new stream; it is not told anything before ``wake``."""
+        """Add a new stream; nothing is sent to it before ``wake``."""
         self.streams.add(stream)
         self._open.inc()
 
@@ -77,18 +77,18 @@ class Channel:
         self._owner.schedule(self)
 
     def beat(self, stream: Stream) -> None:
-        """Have ``stream`` sent a heartbeat, at once if it is idle."""
+        """Send ``stream`` a heartbeat, at once if it is idle."""
         stream.beat = True
         if stream in self.idle:
             self.idle.remove(stream)
             self.wake(stream)
 
     def drained(self, stream: Stream) -> None:
-        """Pass it on."""
+        """See ``StreamOwner``."""
         self._owner.drained(stream)
 
     def lost(self, stream: Stream, reason: str) -> None:
-        """The connection of ``stream`` is gone."""
+        """The connection of ``stream`` has closed."""
         self.streams.discard(stream)
         self.idle.discard(stream)
         self._open.dec()
@@ -96,12 +96,12 @@ class Channel:
         self._owner.forget(stream)
 
     def is_older(self, issued_at: float) -> bool:
-        """Whether a token is older than the data: its SDK may have fetched from a process that knew less."""
-        # Tokens count whole seconds: one of the second in which the data came is taken for younger.
+        """Whether a token is older than the data, so that its SDK may have fetched older data elsewhere."""
+        # Tokens have a resolution of a second: one issued in the second of the data counts as newer.
         return self.snapshot is not None and issued_at < int(self.snapshot.since)
 
     def refetch(self, stream: Stream) -> None:
-        """Send one event that makes a client SDK fetch everything."""
+        """Send one event that makes a client SDK fetch all evaluations."""
         if self.snapshot is not None:
             if self._one_segment is None:
                 self._one_segment = OneWrite(event_chunk(change_of_one_segment(self.snapshot)))
@@ -111,15 +111,15 @@ class Channel:
         """Send an event for each item, unless the SDK has fetched both lists meanwhile."""
         if self.snapshot is None or self._lists.complete(stream.token):
             return
-        if self._everything is None:
-            self._everything = Resync.of_everything(self.snapshot, self.recent)
-        stream.resync = self._everything
+        if self._full_resync is None:
+            self._full_resync = Resync.of_all_items(self.snapshot, self.recent)
+        stream.resync = self._full_resync
         if stream in self.idle:
             self.idle.remove(stream)
             self.wake(stream)
 
     def next(self, stream: Stream) -> Batch | None:
-        """What ``stream`` is sent next, taken as sent: recent events first, then the rest of a resync."""
+        """Take the next write of ``stream``: recent events first, then the rest of a resync."""
         batch = self.recent.after(stream.position)
         if batch is not None:
             stream.position = batch.position
@@ -136,17 +136,19 @@ class Channel:
 
     def _append(self, changes: Collection[Change], now: float) -> None:
         for change in changes:
-            self.recent.append((change.domain, change.identifier), event_chunk(self._as_held(change)), now)
+            self.recent.append(
+                (change.domain, change.identifier), event_chunk(self._current_action(change)), now
+            )
 
-    def _as_held(self, change: Change) -> Change:
-        # What a store remembers of the time before this process may be of an item that is gone by now;
-        # a patch of it would have the Node SDK fetch it for ever.
+    def _current_action(self, change: Change) -> Change:
+        # An event from before this process may be about an item that no longer exists; a patch of it would
+        # make the Node SDK try to fetch the item forever.
         if self.snapshot is None or self.snapshot.version(change.domain, change.identifier) is not None:
             return change
         return structs.replace(change, action=Action.DELETE)
 
     def prune(self, now: float) -> None:
-        """Forget the events that are too old to be replayed and that nobody here has still to be told."""
+        """Drop events that are too old to be replayed and that every stream here has got."""
         if not self.recent.expired(now):
             return
         if len(self.idle) == len(self.streams):
@@ -154,4 +156,4 @@ class Channel:
         else:
             floor = min(stream.position for stream in self.streams)
         self.recent.prune(now, floor)
-        self._everything = None
+        self._full_resync = None

@@ -1,4 +1,4 @@
-"""When each stream ends at shutdown: spread out, so SDKs reconnect gradually (spec/behaviour#shutdown)."""
+"""Spreads the ends of streams at shutdown, so that SDKs reconnect gradually (spec/behaviour#shutdown)."""
 
 import heapq
 import random
@@ -10,9 +10,9 @@ from ff_proxy.streams.stream import Stream
 
 
 class DrainSchedule:
-    """The streams that are to end between ``start`` and ``end`` (monotonic seconds).
+    """Plans the end of each stream between ``start`` and ``end`` (monotonic seconds).
 
-    Those open at the start are spaced evenly, in random order, each off its mark by less than one space.
+    Streams open at the start end in random order at even intervals, each delayed by up to one interval.
     """
 
     def __init__(self, streams: Collection[Stream], start: float, end: float, jitter: random.Random) -> None:
@@ -21,20 +21,20 @@ class DrainSchedule:
         self._order: Final = count()
         shuffled = jitter.sample(list(streams), len(streams))
         space = (end - start) / max(1, len(shuffled))
-        # Ascending, and with that a heap already.
+        # Sorted ascending, so it is a valid heap.
         self._planned = [
             (start + (index + jitter.random()) * space, next(self._order), stream)
             for index, stream in enumerate(shuffled)
         ]
 
     def add(self, stream: Stream) -> None:
-        """A stream was opened meanwhile: it ends with the last of the others.
+        """Add a stream opened during the drain: it ends together with the last one.
 
-        Some SDKs come back at once, again and again (spec/sdk-wire#trap-52).
+        Ending it earlier would make some SDKs reconnect in a loop (spec/sdk-wire#trap-52).
         """
         heapq.heappush(self._planned, (self.end, next(self._order), stream))
 
     def due(self, now: float) -> Iterator[Stream]:
-        """Take out the streams whose time has come: all of them from ``end`` on."""
+        """Remove and yield the streams that are due; from ``end`` on, all of them."""
         while self._planned and self._planned[0][0] <= now:
             yield heapq.heappop(self._planned)[2]

@@ -1,4 +1,4 @@
-"""What a stream may have missed: recent events, and all there is (spec/behaviour#stream-pacing)."""
+"""The events that a stream may have missed: recent ones, or a full resync (spec/behaviour#stream-pacing)."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
@@ -30,10 +30,10 @@ class _Entry:
 class EventLog:
     """An environment's events of the last ``window`` seconds, the newest per item, in order.
 
-    It is replay ring and queue at once: a stream's whole queue is the position it has been told up to,
-    and two streams at one position share the bytes of their next write. A newer event of an item takes
-    the place of the older one, so that the size is bounded by the number of items, and whoever is
-    behind is told the newest only: a ``delete`` if the item is gone.
+    It is both replay log and send queue: a stream's queue is just its position in the log, and streams at
+    the same position share the bytes of their next write. A newer event of an item replaces the older one,
+    so the size is bounded by the number of items, and a stream that lags gets only the newest event: a
+    ``delete`` if the item no longer exists.
     """
 
     def __init__(self, window: float) -> None:
@@ -51,16 +51,16 @@ class EventLog:
 
     @property
     def start(self) -> int:
-        """The position of a stream that has seen nothing of what is kept."""
+        """The position of a stream that has none of the logged events."""
         return self._entries[0].position - 1 if self._entries else self.end
 
     def position_at(self, at: float) -> int:
-        """The position of a stream whose SDK has seen all that was announced before ``at`` (monotonic)."""
+        """The position of a stream that has all events announced before ``at`` (monotonic seconds)."""
         first = bisect_left(self._entries, at, key=_by_time)
         return self._entries[first].position - 1 if first < len(self._entries) else self.end
 
     def append(self, item: tuple[Domain, str], chunk: bytes, now: float) -> None:
-        """Take in what streams are sent of a change of ``item``, announced at ``now`` (monotonic seconds)."""
+        """Add the event for a change of ``item``, announced at ``now`` (monotonic seconds)."""
         older = self._newest.get(item)
         if older is not None:
             older.superseded = True
@@ -73,7 +73,7 @@ class EventLog:
         self._batches.clear()
 
     def after(self, position: int) -> Batch | None:
-        """The next write for a stream at ``position``; ``None`` if it has seen everything."""
+        """The next write for a stream at ``position``; ``None`` if it has all events."""
         if position == self.end:
             return None
         if position not in self._batches:
@@ -90,7 +90,7 @@ class EventLog:
         return bool(self._entries) and self._entries[0].at <= now - self._window
 
     def prune(self, now: float, floor: int) -> None:
-        """Forget what has left the window, but not what a stream at position ``floor`` has still to get."""
+        """Drop events older than the window, except those that a stream at position ``floor`` still needs."""
         gone = 0
         for entry in self._entries:
             if entry.at > now - self._window or entry.position > floor:
@@ -103,11 +103,11 @@ class EventLog:
 
 
 class Resync:
-    """Changes that a stream is sent because its SDK may have missed some. Positions count from 0.
+    """Changes sent to a stream whose SDK may have missed some. Positions count from 0.
 
     Args:
-        snapshot: what the changes speak of.
-        changes: in the order in which they are sent.
+        snapshot: the snapshot that the changes describe.
+        changes: the changes in sending order.
     """
 
     def __init__(self, snapshot: Snapshot, changes: Iterable[Change]) -> None:
@@ -116,18 +116,20 @@ class Resync:
         self._batches: dict[int, Batch | None] = {}
 
     @classmethod
-    def of_everything(cls, snapshot: Snapshot, log: EventLog) -> "Resync":
-        """One ``patch`` per flag and segment, but for those that streams hear of from ``log`` anyway."""
+    def of_all_items(cls, snapshot: Snapshot, log: EventLog) -> "Resync":
+        """One ``patch`` per flag and segment, except for items whose event is in ``log`` anyway."""
         changes = snapshot.all_as_patches()
         return cls(snapshot, (change for change in changes if (change.domain, change.identifier) not in log))
 
     def after(self, position: int, current: Snapshot) -> Batch | None:
         """The next write for a stream at ``position``; ``None`` at the end.
 
-        An item that is another in ``current``, or gone from it, is left out: its own event came first.
+        Items that differ in ``current``, or are gone from it, are left out: their own events were sent first.
         """
         while (batch := self._packed(position)) is not None and current is not self._snapshot:
-            kept = [change for change in self._changes[position : batch.position] if _holds(current, change)]
+            kept = [
+                change for change in self._changes[position : batch.position] if _matches(current, change)
+            ]
             if kept:
                 return Batch(b"".join(map(event_chunk, kept)), batch.position, len(kept))
             position = batch.position
@@ -142,7 +144,7 @@ class Resync:
         return self._batches[position]
 
 
-def _holds(snapshot: Snapshot, change: Change) -> bool:
+def _matches(snapshot: Snapshot, change: Change) -> bool:
     return snapshot.version(change.domain, change.identifier) == change.version
 
 
@@ -150,13 +152,13 @@ def change_of_one_segment(snapshot: Snapshot) -> Change:
     """A ``patch`` that makes a client SDK evaluate everything again (spec/sdk-wire#trap-53)."""
     name = next(iter(snapshot.items(Domain.SEGMENT)), None)
     if name is None:
-        # They do not look at the name, nor fetch what it names.
+        # Client SDKs ignore the name and do not fetch the segment.
         return Change(Action.PATCH, Domain.SEGMENT, snapshot.environment, 1)
     return Change(Action.PATCH, Domain.SEGMENT, name, snapshot.version(Domain.SEGMENT, name) or 1)
 
 
 class OneWrite:
-    """Something that a stream is sent once, whatever happens meanwhile."""
+    """A resync of a single event, sent once."""
 
     def __init__(self, chunk: bytes) -> None:
         self._batch: Final = Batch(chunk, 1, 1)

@@ -1,4 +1,4 @@
-"""What goes over an open stream: records in HTTP chunks, and how many of them make one write."""
+"""The bytes on a stream: SSE records in HTTP chunks, and batches of them that make one write."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -13,17 +13,17 @@ WRITE_LIMIT: Final = 1024
 
 
 def chunk(record: bytes) -> bytes:
-    """One SSE record as one HTTP/1.1 chunk: some readers take raw bytes (spec/sdk-wire#stream-framing)."""
+    """One SSE record as one HTTP/1.1 chunk, since some SDKs read raw bytes (spec/sdk-wire#stream-framing)."""
     return b"%x\r\n%b\r\n" % (len(record), record)
 
 
 HEARTBEAT_CHUNK: Final = chunk(HEARTBEAT)
 LAST_CHUNK: Final = b"0\r\n\r\n"
-"""Ends the chunked body: the client sees a clean end, not a broken connection."""
+"""Ends the chunked body, so that the client sees a clean end and not a broken connection."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """What one write carries: ``data`` is ``events`` whole chunks; a reader then stands at ``position``."""
+    """One write: ``data`` holds ``events`` whole chunks; the stream is at ``position`` afterwards."""
 
     data: bytes
     position: int
@@ -31,14 +31,14 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 def event_chunk(change: Change) -> bytes:
-    """A change as SDKs are told of it."""
+    """The chunk of a change's event."""
     return chunk(event_record(change))
 
 
 def pack(numbered: Iterable[tuple[int, bytes]]) -> Batch | None:
-    """As many whole chunks as fit one write, from the front; each comes with the position after it.
+    """Take as many whole chunks from the front as fit one write; each comes with the position after it.
 
-    ``None`` if there is none.
+    Returns ``None`` if there are no chunks.
     """
     chunks: list[bytes] = []
     size = 0

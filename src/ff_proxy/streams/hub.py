@@ -1,4 +1,4 @@
-"""The hub: what open SDK streams are sent, and when (spec/behaviour#streaming, #stream-pacing)."""
+"""The hub: decides what open SDK streams get, and when (spec/behaviour#streaming, #stream-pacing)."""
 
 import asyncio
 import random
@@ -23,29 +23,29 @@ from ff_proxy.telemetry import Telemetry
 
 _DRAIN_STEP: Final = 0.02
 _TICK: Final = 1.0
-# Clocks of members differ by about so much, and tokens count whole seconds.
+# Allows for clock skew between members, and for the one-second resolution of tokens.
 _SKEW: Final = 2.0
 
 
 class StreamProtocol(Enum):
-    """What is spoken on a stream."""
+    """The protocol of a stream."""
 
     HARNESS = "harness"
     OFREP = "ofrep"
 
 
 class StreamOpening(msgspec.Struct, frozen=True):
-    """What the hub must know of a stream that is to be opened.
+    """What the hub needs to know to open a stream.
 
     Attributes:
-        environment: a loaded one.
-        key: ends the stream when it is revoked; ``None`` if keys are not checked.
-        token: of the request; empty if tokens are not checked.
-        issued_at: epoch seconds at which the token was issued, if there is one.
-        client: the SDK gets evaluations, and fetches them all after one event of a segment.
-        protocol: what its client understands.
-        raw: the SDK notices only that the connection is closed.
-        seen: the revision that an OFREP client has seen, if it says so.
+        environment: a loaded environment.
+        key: the stream ends when this key is revoked; ``None`` if keys are not checked.
+        token: the request's token; empty if tokens are not checked.
+        issued_at: when the token was issued (epoch seconds), if there is one.
+        client: it is a client SDK: one segment event makes it fetch all evaluations.
+        protocol: the protocol of the client.
+        raw: the SDK ignores the last chunk, and only notices that the connection closes.
+        seen: the last revision that an OFREP client got, if it says so.
     """
 
     environment: EnvironmentId
@@ -59,7 +59,7 @@ class StreamOpening(msgspec.Struct, frozen=True):
 
 
 class SnapshotSource(Protocol):
-    """What the hub follows."""
+    """The snapshots that the hub follows."""
 
     def get(self, environment: EnvironmentId) -> Snapshot | None:
         """The environment's snapshot, or ``None`` while it is not loaded."""
@@ -71,17 +71,17 @@ class SnapshotSource(Protocol):
 
 
 class Hub:
-    """Open streams of all environments: announces changes to them, keeps them alive, ends them.
+    """The open streams of all environments: sends changes and heartbeats, and ends streams.
 
-    ``open_transport`` and the announcements only note what is due; ``run`` sends it, in slices.
+    ``open_transport`` and announcements only queue work; ``run`` does it in slices.
 
     Args:
-        snapshots: followed from construction on, so that changes at start can be replayed.
+        snapshots: followed from construction on, so that changes during startup can be replayed.
         lists: knows which SDKs have fetched everything from this process.
-        clock: ``monotonic`` measures, ``sleep`` waits.
-        telemetry: streams, events and closings are counted per environment.
-        jitter: spreads the ends of streams at shutdown.
-        pace: all times.
+        clock: time.
+        telemetry: counts streams, events and closings per environment.
+        jitter: spreads resyncs, and the ends of streams at shutdown.
+        pace: all intervals and timeouts.
     """
 
     name = "hub"
@@ -118,17 +118,22 @@ class Hub:
         head: bytes,
         on_closed: Callable[[], None],
     ) -> None:
-        """Make a connection whose request was accepted an open stream.
+        """Turn the connection of an accepted request into an open stream.
 
         Args:
             transport: the connection; its protocol is replaced.
-            opening: whose it is.
-            head: the complete response head, announcing a chunked body and ``Connection: close``.
-            on_closed: called once, when the connection is gone.
+            opening: environment, key and client.
+            head: the complete response head, with a chunked body and ``Connection: close``.
+            on_closed: called once, when the connection has closed.
         """
         channel = self._channel(opening.environment, opening.protocol)
         stream = Stream(
-            transport, channel, opening.key, self._seen_by(opening, channel), on_closed, raw=opening.raw
+            transport,
+            channel,
+            opening.key,
+            self._start_at(opening, channel),
+            on_closed,
+            raw=opening.raw,
         )
         channel.join(stream)
         if isinstance(channel, RefetchChannel):
@@ -139,8 +144,8 @@ class Hub:
             self._drain_schedule.add(stream)
         self._sender.open(channel, stream, head)
 
-    def _seen_by(self, opening: StreamOpening, channel: Channel) -> int:
-        """The position up to which the SDK knows the events: it authenticates, then fetches, then listens."""
+    def _start_at(self, opening: StreamOpening, channel: Channel) -> int:
+        """The position to start from: an SDK authenticates, fetches, then listens, so it has older events."""
         if opening.protocol is StreamProtocol.OFREP:
             return channel.recent.end
         if opening.issued_at is None:
@@ -149,7 +154,7 @@ class Hub:
         return channel.recent.position_at(self._clock.monotonic() - age - _SKEW)
 
     def _catch_up(self, opening: StreamOpening, channel: Channel, stream: Stream) -> None:
-        """See to it that an SDK with an older token has what this process has."""
+        """Make sure that an SDK with an older token fetches the current data."""
         if self._lists.complete(opening.token):
             return
         if opening.client:
@@ -159,18 +164,18 @@ class Hub:
             self._resyncs.add(stream, self._clock.monotonic())
 
     async def run(self) -> None:
-        """Send what is due until cancelled."""
+        """Serve all streams until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sender.serve())
-            group.create_task(self._sender.mature())
+            group.create_task(self._sender.wake_due())
             group.create_task(self._sender.beat())
             group.create_task(self._every_second())
             self.ready.set()
 
     async def drain(self, seconds: float) -> None:
-        """End every stream, spread over ``seconds``; when it returns, none is open.
+        """End all streams, spread over ``seconds``; when it returns, none is open.
 
-        Streams that are opened meanwhile end with the last ones. ``run`` must be running.
+        Streams opened meanwhile end with the last ones. ``run`` must be running.
         """
         start = self._clock.monotonic()
         schedule = DrainSchedule(self._streams(), start, start + seconds, self._jitter)
@@ -199,14 +204,14 @@ class Hub:
         return channel
 
     def _announced(self, announcement: Announcement) -> None:
-        # Harness' events are remembered for streams to come, OFREP's concern those that are open.
+        # Harness events are logged for future streams too; OFREP events are only for open streams.
         self._channel(announcement.environment, StreamProtocol.HARNESS)
         for protocol in StreamProtocol:
             channel = self._channels.get((announcement.environment, protocol))
             if channel is not None:
-                self._pass_on(announcement, channel, protocol)
+                self._announce_to(announcement, channel, protocol)
 
-    def _pass_on(self, announcement: Announcement, channel: Channel, protocol: StreamProtocol) -> None:
+    def _announce_to(self, announcement: Announcement, channel: Channel, protocol: StreamProtocol) -> None:
         channel.announce(announcement.snapshot, announcement.changes, self._clock.monotonic())
         if announcement.snapshot is None:
             self._sender.end(channel.streams, "removed")

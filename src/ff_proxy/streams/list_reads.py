@@ -1,4 +1,4 @@
-"""Which SDKs have fetched all flags and all segments from this process, by their tokens."""
+"""Records, by token, which SDKs have fetched all flags and all segments from this process."""
 
 from collections.abc import Callable
 from typing import Final, final
@@ -12,22 +12,22 @@ _BOTH: Final = 3
 
 @final
 class ListReads:
-    """Remembers, within a budget in bytes; an SDK that was forgotten counts as one that has fetched nothing.
+    """A bounded record; an SDK that was evicted counts as one that has fetched nothing.
 
     Args:
         budget: bytes.
-        dropped: told how many SDKs were forgotten for room.
+        dropped: called with the number of evicted SDKs.
     """
 
     def __init__(self, budget: int, dropped: Callable[[int], object] = lambda _: None) -> None:
         self._seen: BoundedMap[bytes, int] = BoundedMap(budget, dropped=dropped)
 
     def note(self, token: bytes, domain: Domain) -> None:
-        """The bearer of ``token`` has just been given all items of ``domain``."""
+        """Record that the SDK with ``token`` has fetched all items of ``domain``."""
         seen = self._seen.get(token, 0)
         if not seen & _BITS[domain]:
             self._seen.put(token, seen | _BITS[domain])
 
     def complete(self, token: bytes) -> bool:
-        """Whether the bearer of ``token`` has been given both lists."""
+        """Whether the SDK with ``token`` has fetched both lists."""
         return self._seen.get(token, 0) == _BOTH

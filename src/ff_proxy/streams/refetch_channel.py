@@ -1,4 +1,4 @@
-"""An environment's OFREP streams: they are told that something changed, not what (spec/behaviour#ofrep)."""
+"""One environment's OFREP streams: events say that something changed, not what (spec/behaviour#ofrep)."""
 
 from collections.abc import Collection
 from typing import Final
@@ -11,14 +11,14 @@ from ff_proxy.streams.stream import Stream
 from ff_proxy.wire.ofrep import refetch_record, revision_text
 
 _ITEM: Final = (Domain.FLAG, "")
-"""All changes are one item: whoever is behind fetches once."""
+"""All changes count as one item, so a stream that lags gets one event."""
 
 
 class RefetchChannel(Channel):
-    """The same streams with one event for whatever has changed."""
+    """A channel that sends one kind of event for any change."""
 
     def catch_up(self, stream: Stream, seen: str) -> None:
-        """Send an event at once to a client that last saw another revision than the present one."""
+        """Send an event at once if the client last saw a revision other than the current one."""
         if self.snapshot is not None and seen and seen != revision_text(self.snapshot.revision):
             stream.resync = OneWrite(chunk(refetch_record(self.snapshot.revision)))
 

@@ -1,4 +1,4 @@
-"""Streams that are to be told everything, later: those who poll after a cut need nothing by then."""
+"""Schedules resyncs for later: SDKs that poll after losing their stream will not need one by then."""
 
 import heapq
 import random
@@ -11,12 +11,12 @@ from ff_proxy.streams.stream import Stream
 
 @final
 class ResyncSchedule:
-    """When each stream's turn comes: at random, so that a fleet of SDKs does not fetch everything at once.
+    """Resyncs each stream after a random delay, so that a fleet of SDKs does not fetch all at once.
 
     Args:
-        earliest: seconds after a stream was added, at least.
-        latest: the same, at most.
-        random: spreads them in between.
+        earliest: shortest delay in seconds.
+        latest: longest delay in seconds.
+        random: chooses the delay.
     """
 
     def __init__(self, earliest: float, latest: float, random: random.Random) -> None:
@@ -27,12 +27,12 @@ class ResyncSchedule:
         self._planned: list[tuple[float, int, Stream]] = []
 
     def add(self, stream: Stream, now: float) -> None:
-        """Plan ``stream``; ``now`` in monotonic seconds."""
+        """Schedule ``stream``; ``now`` in monotonic seconds."""
         at = now + self._random.uniform(self._earliest, self._latest)
         heapq.heappush(self._planned, (at, next(self._order), stream))
 
     def due(self, now: float) -> Iterator[Stream]:
-        """Take out the open streams whose turn has come."""
+        """Remove and yield the open streams that are due."""
         while self._planned and self._planned[0][0] <= now:
             stream = heapq.heappop(self._planned)[2]
             if not stream.ending:

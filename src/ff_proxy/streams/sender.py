@@ -1,4 +1,4 @@
-"""What leaves on open streams, and when: slots, slices, heartbeats, ends (spec/behaviour#stream-pacing)."""
+"""Writes to open streams: pacing slots, slices, heartbeats and ends (spec/behaviour#stream-pacing)."""
 
 import asyncio
 from collections import deque
@@ -14,22 +14,22 @@ from ff_proxy.streams.heartbeat_wheel import HeartbeatWheel
 from ff_proxy.streams.stream import Stream
 
 _SLICE: Final = 100
-"""Streams served per turn of the event loop: requests in between wait a few milliseconds at most."""
+"""Streams served per turn of the event loop, so that requests wait at most a few milliseconds."""
 
 _HEARTBEAT_SLOTS: Final = 56
 
 
 class Intervals(msgspec.Struct, frozen=True):
-    """The times of a stream, in seconds.
+    """Intervals and timeouts of streams, in seconds.
 
     Attributes:
-        slot: between two writes to one stream; a little over the 20 ms that keep them apart on the wire.
-        heartbeat: between two heartbeats of one stream; with the time to send it, under 15.
-        patience: how long a write may stay stuck before its stream is cut off.
+        slot: between two writes to one stream; a little over the 20 ms that keep them separate on the wire.
+        heartbeat: between two heartbeats of one stream; under 15, including the time to send it.
+        patience: how long a write may be stuck before its stream is aborted.
         window: how long an event is replayed to new streams.
-        grace: how long streams that were ended have to take their last bytes.
-        resync_earliest: how long an SDK has to fetch by itself before it is told of everything, at least.
-        resync_latest: the same, at most.
+        grace: how long an ended stream has to take its last bytes.
+        resync_earliest: shortest delay before a resync, in which an SDK may fetch by itself.
+        resync_latest: longest delay before a resync.
     """
 
     slot: float = 0.022
@@ -42,11 +42,10 @@ class Intervals(msgspec.Struct, frozen=True):
 
 
 class Sender:
-    """Writes to streams, one write per stream and slot, taking turns between channels.
+    """Writes to streams, at most once per stream and slot, taking turns between channels.
 
-    An open stream is either idle or ready in its channel, or it waits here for its slot, or it is stuck:
-    its last write has not left. Nothing is ever queued but the stream itself; what it gets is looked up
-    when its turn comes.
+    An open stream is idle or ready in its channel, or waits here for its slot, or is stuck: its last write
+    has not been sent. Only the stream is queued, never data; what it gets is looked up when its turn comes.
     """
 
     def __init__(self, clock: Clock, pace: Intervals) -> None:
@@ -62,7 +61,7 @@ class Sender:
         self._wheel = HeartbeatWheel(_HEARTBEAT_SLOTS)
 
     def open(self, channel: Channel, stream: Stream, head: bytes) -> None:
-        """Write the response head and the first heartbeat: some SDKs are connected only then."""
+        """Write the response head and a first heartbeat: some SDKs count as connected only then."""
         self._wheel.add(stream)
         stream.take_over(self._pace.patience)
         self._write(channel, stream, head + HEARTBEAT_CHUNK, self._clock.monotonic())
@@ -75,19 +74,19 @@ class Sender:
             self._work.set()
 
     def drained(self, stream: Stream) -> None:
-        """Go on with a stream that was stuck."""
+        """Resume a stream that was stuck."""
         if not stream.ending:
             self._stuck.pop(stream, None)
             self._wait(stream)
 
     def forget(self, stream: Stream) -> None:
-        """Let go of a stream whose connection is gone."""
+        """Drop a stream whose connection has closed."""
         self._stuck.pop(stream, None)
         self._ending.pop(stream, None)
         self._wheel.discard(stream)
 
     def end(self, streams: Iterable[Stream], reason: str) -> None:
-        """From now on nothing more is said on ``streams`` but goodbye."""
+        """End ``streams``: nothing more is sent on them except the end of the response."""
         for stream in streams:
             if not stream.ending:
                 stream.ending = reason
@@ -101,21 +100,21 @@ class Sender:
             await self._work.wait()
             self._work.clear()
             while self._scheduled or self._ending:
-                self._say_goodbye()
+                self._end_streams()
                 if self._scheduled:
                     self._serve_slice(self._scheduled.popleft())
                 await asyncio.sleep(0)
 
-    def _say_goodbye(self) -> None:
+    def _end_streams(self) -> None:
         now = self._clock.monotonic()
         for _ in range(min(_SLICE, len(self._ending))):
             stream, _ = self._ending.popitem()
-            # Whoever does not take it is cut off like any stream that is stuck.
+            # A client that does not read the end is aborted like any stuck stream.
             self._stuck.setdefault(stream, now)
             stream.finish()
 
     def _serve_slice(self, channel: Channel) -> None:
-        """Write once to each of a slice of the ready streams, as far as they may be written to."""
+        """Write once to each stream in a slice of the ready ones, unless its slot is not due."""
         now = self._clock.monotonic()
         ready = channel.ready
         sent = 0
@@ -153,7 +152,7 @@ class Sender:
         self._waiting.append(stream)
         self._waits.set()
 
-    async def mature(self) -> None:
+    async def wake_due(self) -> None:
         """Wake the streams whose slot has come, until cancelled."""
         while True:
             await self._waits.wait()
@@ -164,10 +163,9 @@ class Sender:
             self._waits.clear()
 
     def _wake(self) -> float:
-        """Wake who is due; the seconds until the next one is, 0 if nobody waits.
+        """Wake the streams whose slot is due; returns the seconds until the next one, 0 if none waits.
 
-        Streams wait in the order of their last writes but for the length of a slot, so that none waits
-        longer than two.
+        The queue is ordered by last write to within one slot, so no stream waits longer than two slots.
         """
         now = self._clock.monotonic()
         while self._waiting:
@@ -179,7 +177,7 @@ class Sender:
         return 0.0
 
     async def beat(self) -> None:
-        """Have heartbeats sent, and cut off streams that take nothing, until cancelled."""
+        """Send heartbeats, and abort stuck streams, until cancelled."""
         tick = self._pace.heartbeat / _HEARTBEAT_SLOTS
         due = self._clock.monotonic() + tick
         while True:
@@ -189,14 +187,14 @@ class Sender:
             while due <= now:
                 self._beat_slot()
                 due += tick
-            self._cut_off(now - self._pace.patience)
+            self._abort_stuck(now - self._pace.patience)
 
     def _beat_slot(self) -> None:
         for stream in self._wheel.turn():
             stream.owner.beat(stream)
 
-    def _cut_off(self, since: float) -> None:
-        """Close the streams that have not taken their last write since ``since`` or longer."""
+    def _abort_stuck(self, since: float) -> None:
+        """Abort the streams that have been stuck since ``since`` or longer."""
         while self._stuck:
             stream, stuck = next(iter(self._stuck.items()))
             if stuck > since:

@@ -1,4 +1,4 @@
-"""One open SDK stream: what is left of a connection once its response head is out."""
+"""One open SDK stream: the protocol of a connection after its response head."""
 
 import asyncio
 import socket
@@ -14,10 +14,10 @@ _IGNORED_BYTES: Final = 64 * 1024
 
 
 class StreamOwner(Protocol):
-    """Whom a stream belongs to: its environment's channel."""
+    """The owner of a stream: its environment's channel."""
 
     def wake(self, stream: "Stream") -> None:
-        """The stream's slot has come: write to it when its turn comes."""
+        """The stream's slot is due: write to it when its turn comes."""
         ...
 
     def beat(self, stream: "Stream") -> None:
@@ -25,15 +25,15 @@ class StreamOwner(Protocol):
         ...
 
     def resync(self, stream: "Stream") -> None:
-        """The stream's SDK has had time to fetch: send it everything if it has not."""
+        """The stream's SDK has had time to fetch; if it has not, send an event for each item."""
         ...
 
     def drained(self, stream: "Stream") -> None:
-        """The stream's last write has left the transport's buffer, after it had been stuck there."""
+        """The stream is no longer stuck: its last write has been sent."""
         ...
 
     def lost(self, stream: "Stream", reason: str) -> None:
-        """The connection is gone; called exactly once per stream."""
+        """The connection has closed; called exactly once per stream."""
         ...
 
 
@@ -43,15 +43,15 @@ class Stream(asyncio.Protocol):
     Attributes:
         owner: its environment's channel.
         key: the SDK key it was opened with, if keys are checked.
-        position: up to where the stream was told of its environment's recent events.
-        resync: what it still gets beyond them, from ``resync_position`` on, if anything.
-        token: its token, while it is to get everything unless its SDK fetches both lists first.
-        due: monotonic seconds before which nothing more is written to it.
-        stuck: its last write still waits in the transport's buffer.
+        position: its position in the environment's event log.
+        resync: the resync it still gets, from ``resync_position`` on, if any.
+        token: its token, if a resync is scheduled that is skipped once the SDK has fetched both lists.
+        due: nothing is written to it before this time (monotonic seconds).
+        stuck: its last write is still in the transport's buffer.
         beat: a heartbeat is due.
-        ending: why it ended or is about to; empty while it is open. Nothing is sent from then on.
-        slot: its place among the heartbeats.
-        raw: its SDK reads the connection beneath the chunks, and notices only that it is closed.
+        ending: why it ended or is ending; empty while it is open. Nothing is sent from then on.
+        slot: its slot in the heartbeat wheel.
+        raw: its SDK ignores the last chunk, and only notices that the connection closes.
     """
 
     __slots__ = (
@@ -99,60 +99,60 @@ class Stream(asyncio.Protocol):
         self.slot = 0
 
     def take_over(self, patience: float) -> None:
-        """Become the transport's protocol; the kernel gives up on a peer silent for ``patience`` seconds."""
+        """Become the transport's protocol; the kernel drops a peer silent for ``patience`` seconds."""
         transport = self._transport
         transport.set_protocol(self)
-        # Any unsent byte counts as stuck. A TLS transport compares with >=, so that 0 would mean "always".
+        # Any unsent byte counts as stuck. A TLS transport compares with >=, so 0 would mean "always".
         secure = transport.get_extra_info("sslcontext") is not None
         transport.set_write_buffer_limits(high=1 if secure else 0, low=0)
         if not transport.is_reading():
-            transport.resume_reading()  # or the client's leaving would go unnoticed
+            transport.resume_reading()  # to notice when the client disconnects
         sock = transport.get_extra_info("socket")
         if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            with suppress(OSError):  # not TCP: a Unix socket has no such peers
+            with suppress(OSError):  # a Unix socket has no such option
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1000))
 
     def write(self, data: bytes) -> None:
-        """Hand ``data`` to the transport; ``stuck`` tells whether it left at once."""
+        """Write ``data``; ``stuck`` says afterwards whether it is still unsent."""
         try:
             self._transport.write(data)
         except (OSError, RuntimeError):
-            # The transport closed under us; connection_lost follows or has been.
+            # The transport has closed; connection_lost has been called or will be.
             self._transport.abort()
 
     def finish(self) -> None:
-        """End the response cleanly and close once everything has left.
+        """End the response cleanly, and close once everything is sent.
 
-        Where only the end of the connection is noticed, the response is left incomplete: a load balancer that
-        keeps its connection to the SDK has to close it then (spec/sdk-wire#trap-16).
+        For a ``raw`` SDK the response is left incomplete: that makes a load balancer in between close its
+        connection to the SDK, which it would otherwise keep open (spec/sdk-wire#trap-16).
         """
         if not self.raw:
             self.write(LAST_CHUNK)
         self._transport.close()
 
     def abort(self) -> None:
-        """Close now; what has not left is dropped."""
+        """Close now; unsent data is dropped."""
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Ignore what a client says after its request, up to a bound."""
+        """Ignore what a client sends after its request, up to a bound."""
         self._ignored += len(data)
         if self._ignored > _IGNORED_BYTES:
             self.ending = self.ending or "talkative"
             self._transport.abort()
 
     def pause_writing(self) -> None:
-        """The last write did not leave at once."""
+        """The last write could not be sent at once."""
         self.stuck = True
 
     def resume_writing(self) -> None:
-        """It has left now."""
+        """The last write has been sent."""
         self.stuck = False
         self.owner.drained(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave the hub, then tell whoever opened the stream."""
-        # The kernel gives up on a peer with a timeout: see take_over.
+        """Leave the channel, then call ``on_closed``."""
+        # After TCP_USER_TIMEOUT the kernel reports a timeout: see take_over.
         self.ending = self.ending or ("stalled" if isinstance(exc, TimeoutError) else "left")
         self.owner.lost(self, self.ending)
         self._on_closed()

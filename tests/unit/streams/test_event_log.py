@@ -192,7 +192,7 @@ def snapshot(*names: str, version: int = 1) -> Snapshot:
 def test_everything_is_one_patch_per_segment_and_flag() -> None:
     """Segments come first: flags use them."""
     held = snapshot("a", "b")
-    everything = Resync.of_everything(held, EventLog(120))
+    everything = Resync.of_all_items(held, EventLog(120))
     batch = everything.after(0, held)
     assert batch is not None
     events = [read_record(record) for record in records(batch.data)]
@@ -209,7 +209,7 @@ def test_everything_leaves_out_what_is_told_anyway() -> None:
     held = snapshot("a", "b")
     recent = EventLog(120)
     append(recent, change("a"), now=0)
-    batch = Resync.of_everything(held, recent).after(0, held)
+    batch = Resync.of_all_items(held, recent).after(0, held)
     assert batch is not None
     assert [read_record(record)["identifier"] for record in records(batch.data)] == ["beta", "b"]
 
@@ -218,7 +218,7 @@ def test_everything_leaves_out_what_changed_or_went_meanwhile() -> None:
     """Never a patch of an item that is gone, never of an older version."""
     names = [f"flag-{number:02}" for number in range(40)]
     held = snapshot(*names)
-    everything = Resync.of_everything(held, EventLog(120))
+    everything = Resync.of_all_items(held, EventLog(120))
     first = everything.after(0, held)
     assert first is not None
     current = Snapshot(config(flag(names[-1]), flag(names[-2], version=2)), CompileOptions())

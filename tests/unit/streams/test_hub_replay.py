@@ -167,7 +167,7 @@ async def test_what_is_older_than_the_token_is_not_replayed(
     assert old.transport.events == [("patch", "a", 2), ("patch", "b", 2)]
 
 
-async def test_news_goes_before_the_rest_of_everything(
+async def test_news_goes_before_the_rest_of_all_items(
     hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """A change is not held up by catching up, and its item is not patched when it is gone."""
