@@ -1,4 +1,4 @@
-"""Measure ff-proxy beside its peers, print the figures, and keep them with the machine they were taken on.
+"""Measure ff-proxy and its peers, print the figures, and keep them with a description of the machine.
 
     python -m bench [NAME ...] [--quick] [--only TEXT ...] [--peer FILE ...] [--keep]
     python -m bench --page

@@ -54,7 +54,7 @@ def _row(programs: Programs, plan: Plan, flags: int, options: Mapping[str, str])
     made = Made("changes", flags)
     path = f"/client/env/{made.id}/feature-configs?cluster=1"
     with site([made], options) as own, _flips(own, made) as control:
-        # A token counts as older than the data that came in its second, and is told of all of it.
+        # A token counts as older than data of the same second, and so would be told of all of it.
         time.sleep(1)
         fetch = own.raw(made, path, {})
         size = len(expect(200, own.proxy.port, "GET", path, own.bearer(made)).body) / 1e3

@@ -1,4 +1,4 @@
-"""CPU time of evaluating flags, beside the Python SDK's evaluator in the same run.
+"""CPU time of evaluating flags, compared with the Python SDK's evaluator in the same run.
 
 Each round measures both evaluators on every target, in turns, in CPU time of this process. Nothing about a
 target is kept between passes, so each is as new as a client's first request.

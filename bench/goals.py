@@ -9,7 +9,7 @@ from bench.common.results import Report
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A figure of a report and its bound: ``least`` or ``most``, of which one is given."""
+    """A figure of a report and its bound, either ``least`` or ``most``."""
 
     what: str
     benchmark: str

@@ -1,4 +1,4 @@
-"""OpenFeature's remote evaluation under load: one flag and all, beside other servers of the protocol."""
+"""OpenFeature's remote evaluation under load: one flag and all, and other servers of it."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""From a flip at Harness to the new value in an SDK, through the proxy, with other streams beside it.
+"""From a flip at Harness to the new value in an SDK, through the proxy, with other streams open.
 
 The sandbox plays Harness in a process of its own. The SDK is the Python one as applications use it; the
 other streams belong to a program that fetches the flag whenever it is told of a change, as SDKs do.
@@ -55,7 +55,7 @@ def measure(plan: Plan) -> Iterator[Table]:
 def _row(programs: Programs, plan: Plan, streams: int) -> Row:
     took: list[float] = []
     with site([_MADE]) as own, _sdk(own) as sdk:
-        # A token counts as older than the data that came in its second, and is told of all of it.
+        # A token counts as older than data of the same second, and so would be told of all of it.
         time.sleep(1)
         flag = _MADE.switch()
         served = cycle(("two", "one"))

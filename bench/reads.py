@@ -1,4 +1,4 @@
-"""What SDKs read, under load: beside nginx serving the same bytes, and beside any other peer described."""
+"""What SDKs read, under load, compared with nginx serving the same bytes and with other described peers."""
 
 import json
 from collections.abc import Iterator, Sequence

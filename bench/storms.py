@@ -1,4 +1,4 @@
-"""A storm of reconnects, and a change, on one process: how long they take, beside the CPU that they take.
+"""A storm of reconnects, and a change, on one process: how long they take, and how much CPU.
 
 What ``bench.capacity`` says of storms and changes is that they take as long as their work: this shows it.
 """

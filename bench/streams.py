@@ -1,4 +1,4 @@
-"""How fast a change reaches every open stream, beside the least that a C server can do, in the same run.
+"""How fast a change reaches every open stream, compared with a minimal C server in the same run.
 
 All servers are measured in turn by one C client on the same cores. The serving half of ff-proxy is a process
 of its own (``bench.stream_server``) that is told of changes as its upstream would tell it. Pushpin, where it
@@ -96,7 +96,7 @@ def _table(
         with server() as (process, control, request):
             clients = Clients(process, control, request, scene.streams, scene.events, scene.slow)
             if server is _pushpin:
-                # It ends streams of which many open at once.
+                # It ends streams if many open at once.
                 clients = replace(clients, window=16, patient=True)
             return clients.run(programs, rounds)
 

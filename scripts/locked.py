@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).parents[1]
 RUNTIME: Final = ROOT / "requirements/runtime.txt"
 
 ALLOWED: Final = frozenset({"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "PSF-2.0"})
-"""Licences of packages that the proxy may run on: none that asks anything of whoever only runs it."""
+"""Licences of packages that the proxy may use: none puts conditions on merely running it."""
 
 # For packages that name their licence in words.
 _BY_CLASSIFIER: Final[Mapping[str, str]] = {
@@ -36,7 +36,7 @@ class Package:
 
     Attributes:
         hashes: SHA-256 of each of its files, in hex.
-        licence: an SPDX expression; empty if nobody knows.
+        licence: an SPDX expression; empty if unknown.
         needs: names of packages that it depends on, here.
     """
 

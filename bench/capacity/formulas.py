@@ -129,7 +129,7 @@ def sent(case: Case, units: Units) -> float:
 
 
 def memory(case: Case, units: Units) -> tuple[float, float]:
-    """Bytes of a member to which nobody is connected, and of all that SDKs are connected by.
+    """Bytes of a member without connections, and of all connections of SDKs.
 
     With several cores there is a worker for each and a process that follows Harness, each with all flags.
     """
@@ -160,7 +160,7 @@ def redis(case: Case, units: Units, members: float) -> Asked:
     asked = cost.member * members + cost.led * case.environments
     asked += cost.followed * (case.environments * (members - 1))
     asked += cost.change * changes + cost.told * (changes * (members - 1))
-    # Whoever comes while a check is under way shares the next one.
+    # Requests that come during a check share the next one.
     burst = news_seconds(case, units, members) / ROUND_TRIP
     asked += cost.fetch * min(rate.flags, changes * members * max(1.0, burst))
     # Every target is looked up by itself, if many at a time.
@@ -408,7 +408,7 @@ def way_back(case: Case, units: Units) -> float:
 
 
 def back_seconds(given: Fleet, lost: float, cores_free: float) -> float:
-    """Seconds until ``lost`` SDKs have their streams again if all come at once and nobody gives up."""
+    """Seconds until ``lost`` SDKs have their streams again if all come at once and none gives up."""
     return lost * way_back(given.case, given.units) / cores_free
 
 
@@ -424,7 +424,7 @@ def fleet_back(given: Fleet) -> float:
     """The same for everybody, when all members are killed and start again."""
     case, units = given.case, given.units
     ready = max(units.ready.points[0][1], units.ready.at(case.environments * case.flags))
-    # Nothing else goes on while nobody is connected.
+    # Nothing else goes on while no SDK is connected.
     return ready + back_seconds(given, case.streaming, case.member.cores * given.members)
 
 

@@ -165,7 +165,7 @@ def _memory(read: _Reader) -> tuple[float, float, float]:
 
 
 def _redis(read: _Reader) -> RedisUnits:
-    # A Redis of which nothing is asked has its own housekeeping.
+    # An idle Redis still does its own housekeeping.
     nothing = read.asked("a second of 0 members, 1 environment")
     alone = read.asked("a second of 1 member, 1 environment") - nothing
     leading = read.asked(f"a second of 1 member, {ENVIRONMENTS} environments") - nothing

@@ -135,7 +135,7 @@ def _reached(case: Case, units: Units) -> Mapping[str, float]:
 
 
 def _sdks(reached: float) -> str:
-    # Beyond what anybody has, it says nothing.
+    # Beyond any real fleet, it says nothing.
     return "-" if math.isinf(reached) or reached > 1e9 else number(reached)
 
 

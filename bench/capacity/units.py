@@ -102,7 +102,7 @@ class Units:
         heartbeat: one heartbeat on one stream.
         stream_bytes: memory of a stream.
         connection_bytes: memory of a connection that waits for the next request.
-        tls_bytes: memory of a connection through TLS, beside that.
+        tls_bytes: further memory of a connection through TLS.
         process_bytes: memory of a process that holds nothing.
         environment_bytes: memory of an environment.
         flag_bytes: memory of a flag.

@@ -1,4 +1,4 @@
-"""Peers: other servers, described by a file, that are asked the same beside the proxy (bench/peers)."""
+"""Peers: other servers, described by a file, that are asked the same as the proxy (bench/peers)."""
 
 import json
 import shutil

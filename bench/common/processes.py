@@ -81,7 +81,7 @@ def running(
 def controlled(name: str, command: Sequence[str]) -> Iterator[tuple[Server, int]]:
     """A server that prints its port and its control port; it is ended afterwards.
 
-    Raises ``BenchError`` if it does not. Nobody connects to the control port but who controls it.
+    Raises ``BenchError`` if it does not. Only the controlling program connects to the control port.
     """
     process = _started(name, command, stdout=subprocess.PIPE)
     with process:
@@ -122,7 +122,7 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        # An interruption may have come while a server was being started, before anybody knew its process.
+        # An interruption may have come while a server was being started, before its process was known.
         for child in _family(os.getpid())[1:]:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
@@ -145,7 +145,7 @@ def within(seconds: float, what: str) -> Iterator[None]:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections there."""
+    """Whether connections are accepted there."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
 

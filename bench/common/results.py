@@ -42,7 +42,7 @@ class Table(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """One benchmark's tables.
 
-    ``missing`` names the tools for want of which it was not measured, ``failed`` says what went wrong after
+    ``missing`` names the tools without which it could not be measured, ``failed`` says what went wrong after
     the tables that are there.
     """
 

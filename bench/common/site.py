@@ -24,7 +24,7 @@ class Saas:
     options: Mapping[str, str]
 
     def flip(self, flag: str, made: Made, serve: str) -> None:
-        """Change what a flag serves by default, as somebody would at Harness."""
+        """Change what a flag serves by default, as a user would at Harness."""
         body = json.dumps({"flag": flag, "environment": made.id, "serve": serve}).encode()
         expect(200, self.server.port, "POST", "/sandbox/flip", body=body)
 

@@ -42,7 +42,7 @@ class Streamed:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """What to open, on whom, and what to have announced.
+    """What to open, on which server, and what to have announced.
 
     Attributes:
         server: whose streams they are; its memory and CPU are looked at.
@@ -50,7 +50,7 @@ class Clients:
         request: opens a stream.
         streams: how many are opened.
         events: changes in a round.
-        slow: streams beside them that are never read.
+        slow: further streams, which are never read.
         window: how many wait for their opening at a time.
         patient: whether streams that end while others open are opened again; if not, that is an error.
         fetch: sent by each client when it was told, on another connection; times are then of the responses.

@@ -1,4 +1,4 @@
-"""The proxy with two workers beside itself in one process, where it can have workers."""
+"""The proxy with two workers, compared with one process, where it can have workers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -45,7 +45,7 @@ class Child:
         return content
 
     async def heard(self, event: str) -> dict[str, Any]:
-        """The next line whose ``event`` is this one; others are kept for whoever asks for them."""
+        """The next line whose ``event`` is this one; others are kept for later calls."""
         while True:
             for news in self._kept:
                 if news["event"] == event:
@@ -64,7 +64,7 @@ class Child:
         raise self.failure("has ended")
 
     def failure(self, what: str) -> StartupError:
-        """What to raise when it let us down: with the last lines of its log."""
+        """What to raise when it fails: with the last lines of its log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
         return StartupError("\n".join([f"{self._name} {what}; the end of its log:", *lines]))
 

@@ -127,7 +127,7 @@ def _in_data_directory(directory: Path, question: Question) -> Found:
 
 
 async def _in_redis(options: RedisStoreOptions, question: Question) -> Found:
-    # Its client costs time that nobody else should pay.
+    # Importing its client takes time, which only this source should cost.
     from ff_proxy.app.redis_store import redis_store  # noqa: PLC0415  (see above)
 
     place = f"Redis {options.address}, prefix {options.prefix}"

@@ -56,7 +56,7 @@ def _address(host: str | None) -> str:
 
 def _tls(settings: Settings) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    # The certificate is for the name that SDKs use, and nobody stands between on this machine.
+    # The certificate is for the name that SDKs use; within this machine it need not be checked.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     certificate: Path | None = settings["tls-cert"]

@@ -1,4 +1,4 @@
-"""What commands write: JSON for programs, text for people, and on a terminal what is being waited for."""
+"""What commands write: JSON for programs, text for people, and progress on a terminal."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def write_text(out: TextIO, *lines: str) -> None:
 
 
 class Terminal:
-    """How a stream wants to be written to: with colours and a line of progress, or without.
+    """Writes to a stream, with colours and a line of progress where it is a terminal.
 
     Args:
         out: the stream.
@@ -42,7 +42,7 @@ class Terminal:
         return f"\x1b[{code}m{text}{_RESET}" if self._colors else text
 
     def progress(self, text: str) -> None:
-        """Show ``text`` in place of what was shown before; nothing where nobody watches."""
+        """Show ``text`` in place of what was shown before; nothing unless it is a terminal."""
         if self.interactive:
             columns = os.get_terminal_size(self._out.fileno()).columns or _COLUMNS
             self._out.write(f"{_CLEAR}{text[: columns - 1]}")
@@ -50,11 +50,11 @@ class Terminal:
             self._shown = bool(text)
 
     def clear(self) -> None:
-        """Take the line of progress away."""
+        """Remove the line of progress."""
         if self._shown:
             self.progress("")
 
 
 def standard_error() -> Terminal:
-    """Where progress goes: never among what a command says."""
+    """Where progress goes, so that it never mixes with the output."""
     return Terminal(sys.stderr)

@@ -44,7 +44,7 @@ def mode_of(settings: Settings) -> Mode:
 def missing_options(
     settings: Settings, roles: Mapping[Mode, type[Any]] = ROLES
 ) -> list[tuple[Option[Any], str]]:
-    """The options that the mode requires but nobody set, and why each is required."""
+    """The options that the mode requires but that are not set, and why each is required."""
     mode = mode_of(settings)
     return [(option, reason or _NEEDED.get(mode, "")) for option, reason in missing(roles[mode], settings)]
 

@@ -204,7 +204,7 @@ def build(record: type[R], values: Values) -> R:
 
 
 def missing(record: type[Any], values: Values, reason: str = "") -> Iterator[tuple[Option[Any], str]]:
-    """The options that ``record`` requires but nobody set, each with the reason, if any."""
+    """The options that ``record`` requires but that are not set, each with the reason, if any."""
     for declared in _declared_fields(record).values():
         match declared:
             case Option(required=True) if not values.given(declared.flag):

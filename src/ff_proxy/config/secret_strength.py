@@ -1,4 +1,4 @@
-"""How hard a secret is to guess for somebody who may try as often as they like."""
+"""How hard a secret is to guess for an attacker with unlimited attempts."""
 
 import re
 import string
@@ -7,7 +7,7 @@ from math import log2
 from typing import Final
 
 ENOUGH_BITS: Final = 70.0
-"""More than anybody tries: 16 random bytes, in whatever notation, are well above it."""
+"""More than can be tried: 16 random bytes, in any notation, are well above it."""
 
 _WORD_BITS: Final = 6.0
 _NEIGHBOUR_BITS: Final = 1.0
@@ -30,7 +30,7 @@ _PLAIN: Final = str.maketrans("0134578@$!", "oieastbasi")
 
 
 def guessing_bits(text: str) -> float:
-    """About how many bits somebody has to guess who knows the words and habits of people.
+    """About how many bits an attacker has to guess who knows common words and habits.
 
     It is an estimate: passphrases of words that are not known here count as more than they are.
     """

@@ -137,7 +137,7 @@ class AbuseOptions:
 class AdminOptions:
     """Where the status page and admin API listen (``None``: nowhere), and the token that they require.
 
-    If the address is in use, startup fails only if it is ``explicit``, that is, set by somebody
+    If the address is in use, startup fails only if it is ``explicit``, that is, set by the user
     (spec/behaviour#options).
     """
 

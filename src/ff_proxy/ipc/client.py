@@ -29,7 +29,7 @@ class IpcClient:
     """Connects on entry and stays connected.
 
     After a lost connection, calls wait for up to ``patience`` seconds; later calls fail at once. So a restart
-    of the sync process goes unnoticed, and a long outage delays nobody.
+    of the sync process goes unnoticed, and a long outage delays no call.
     """
 
     def __init__(self, path: Path, clock: Clock, patience: float = _PATIENCE_SECONDS) -> None:
@@ -179,7 +179,7 @@ class _Connection:
             self._writer.close()
             for answer in self._waiting.values():
                 if not answer.done():
-                    # Not an exception: the caller may be cancelled, and nobody would retrieve it.
+                    # Not an exception: the caller may be cancelled, and it would never be retrieved.
                     answer.set_result(None)
 
 

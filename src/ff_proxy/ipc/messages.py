@@ -13,11 +13,7 @@ import msgspec
 
 from ff_proxy.aio.border import border, described
 from ff_proxy.errors import StoreRefused, StoreUnavailable
-from ff_proxy.model.environment import (
-    EnvironmentInfo,
-    Item,
-    Revision,
-)
+from ff_proxy.model.environment import Domain, EnvironmentInfo, Item, Revision
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
@@ -143,8 +139,7 @@ class EnvironmentDelta(msgspec.Struct, frozen=True):
     keys: frozenset[SdkKeyHash]
     since: float
     changed: Sequence[Item]
-    gone_flags: Sequence[str]
-    gone_segments: Sequence[str]
+    gone: Sequence[tuple[Domain, str]]
     retired: Mapping[str, int]
 
 

@@ -14,7 +14,7 @@ from ff_proxy.errors import StoreError, StoreRefused, StoreUnavailable
 from ff_proxy.ipc import messages
 from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.model.clock import Clock
-from ff_proxy.model.environment import Domain, EnvironmentConfig, Revision
+from ff_proxy.model.environment import EnvironmentConfig, Revision
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.change_feed import Feed
@@ -272,7 +272,6 @@ def _delta(old: EnvironmentConfig | None, new: EnvironmentConfig) -> messages.En
         keys=new.keys,
         since=new.since,
         changed=change.changed,
-        gone_flags=[item.identifier for item in change.gone if item.domain is Domain.FLAG],
-        gone_segments=[item.identifier for item in change.gone if item.domain is Domain.SEGMENT],
+        gone=[(item.domain, item.identifier) for item in change.gone],
         retired=new.retired,
     )

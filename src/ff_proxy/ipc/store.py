@@ -241,7 +241,7 @@ class IpcUsage:
     async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
         """See ``UsageQueue``."""
         request = messages.MergeUsage(counts, targets)
-        # A lost response may mean success, and nobody waits for it.
+        # A lost response may mean success, and no client waits for it.
         dropped: int = await self._client.call(request, int, retry=False, seconds=_MERGE_SECONDS)
         return dropped
 
@@ -271,12 +271,12 @@ class IpcSecrets:
 
 
 def _apply_delta(held: EnvironmentConfig | None, part: messages.EnvironmentDelta) -> EnvironmentConfig:
-    flags: dict[str, Item] = {} if part.whole or held is None else dict(held.flags)
-    segments: dict[str, Item] = {} if part.whole or held is None else dict(held.segments)
-    for name in part.gone_flags:
-        del flags[name]
-    for name in part.gone_segments:
-        del segments[name]
+    items: dict[Domain, dict[str, Item]] = {
+        domain: {} if part.whole or held is None else dict(held.items(domain)) for domain in Domain
+    }
+    for domain, name in part.gone:
+        del items[domain][name]
     for item in part.changed:
-        (flags if item.domain is Domain.FLAG else segments)[item.identifier] = item
+        items[item.domain][item.identifier] = item
+    flags, segments = items[Domain.FLAG], items[Domain.SEGMENT]
     return EnvironmentConfig(part.info, flags, segments, part.keys, part.revision, part.retired, part.since)

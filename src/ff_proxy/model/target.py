@@ -1,4 +1,4 @@
-"""Whom a flag is evaluated for."""
+"""What a flag is evaluated for."""
 
 from collections.abc import Mapping
 

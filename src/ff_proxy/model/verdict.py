@@ -1,4 +1,4 @@
-"""What Harness says of a key that nobody here knows."""
+"""What Harness says of a key that is not known here."""
 
 from enum import Enum
 

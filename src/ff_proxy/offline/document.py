@@ -111,7 +111,7 @@ def _values(
 
 
 class _DuplicateNames:
-    """Collects duplicate names of objects, of which JSON decoders silently use the last."""
+    """Collects duplicate names in objects; JSON decoders silently use the last."""
 
     def __init__(self) -> None:
         self._duplicates: list[str] = []

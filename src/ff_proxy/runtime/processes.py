@@ -132,7 +132,7 @@ class ForkedProcesses:
             code = error.exit_code
             with suppress(OSError):
                 sys.stderr.write(f"ff-proxy: {error}\n")
-        except BaseException as error:  # noqa: BLE001  (the last resort: there is nobody above)
+        except BaseException as error:  # noqa: BLE001  (the last resort: there is no caller)
             with suppress(OSError):
                 sys.stderr.write(f"ff-proxy: {child.name} crashed, please report this: {error!r}\n")
         finally:
@@ -167,7 +167,7 @@ def forked_processes(reload: Callable[[], object] = _nothing) -> Iterator[Forked
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     gc.collect()
     gc.disable()
-    gc.freeze()  # pages that nobody writes to stay shared with all children
+    gc.freeze()  # pages that are not written to stay shared with all children
     try:
         yield processes
     finally:

@@ -141,7 +141,7 @@ async def _run_phases(
                 waiting.cancel()
             await asyncio.wait({acting, hurry, limit}, timeout=_GRACE)
         if not acting.done():
-            acting.add_done_callback(_retrieve)  # nobody waits for it any longer
+            acting.add_done_callback(_retrieve)  # it is not awaited any longer
         elif not acting.cancelled() and (error := acting.exception()) is not None:
             log.error("shutdown phase failed", phase=phase.name, error=repr(error))
 

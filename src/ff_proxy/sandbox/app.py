@@ -40,7 +40,7 @@ _DOUBLED: Final = re.compile(rf"^((?:{CLIENT_BASE}|{ADMIN_BASE})?)/{{2,}}")
 class App:
     """Every route, at the root and below the base paths of Harness; doubled slashes after a base are one.
 
-    SDKs append paths to whatever base they were given, so a trailing slash there must do no harm.
+    SDKs append paths to the base URL that they are given, which may end with a slash.
     """
 
     def __init__(self, site: Site, listener: Listener) -> None:

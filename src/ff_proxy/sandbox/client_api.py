@@ -125,7 +125,7 @@ def _json_object(body: bytes) -> Mapping[str, Any]:
 
 
 def _segment_for(request: Request, segment: Document) -> Document:
-    # spec/sdk-wire#segment: exactly "v2" gets the AND rules, anybody else the older form.
+    # spec/sdk-wire#segment: exactly "v2" gets the AND rules, other values the older form.
     unwanted = "rules" if request.query_params.get("rules") == _AND_RULES else "servingRules"
     shown = {name: value for name, value in segment.items() if name != unwanted}
     if unwanted == "servingRules":

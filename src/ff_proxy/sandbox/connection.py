@@ -1,4 +1,4 @@
-"""The TCP connection beneath a request, for answers that HTTP has no words for."""
+"""The TCP connection of a request, for faults that HTTP cannot express."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
 @final
 class Connection:
-    """Ends a connection early: politely, or as a machine does that lost its mind."""
+    """Ends a connection early: in order, or abruptly."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport

@@ -28,8 +28,8 @@ _TEXTS: Final = frozenset(
 def environments_in(root: Path) -> list[Environment]:
     """Every environment below ``root``. Blocks.
 
-    Keys are hashed there as a rule, so each environment takes the keys it always had, and a server key of the
-    sandbox's own: ``sandbox-<identifier>-server-key``. What a directory does not say of an environment (and
+    Keys are hashed there as a rule, so each environment accepts its own keys, and also a server key of the
+    sandbox: ``sandbox-<identifier>-server-key``. What a directory does not say of an environment (and
     it may not even say its name) is made up, so that the admin API can tell them apart.
 
     Raises ``OfflineDataError`` for a directory without environments or with a file that cannot be read.
@@ -137,7 +137,7 @@ def _environment(info: EnvironmentInfo, parts: Mapping[str, list[Any]]) -> Envir
 
 
 def _documents(entries: Iterable[object], name: str) -> Iterator[Document]:
-    """Those that say who they are; a bare text is an identifier."""
+    """The entries with an identifier; a bare text is one."""
     for entry in entries:
         document = {name: entry} if isinstance(entry, str) else entry
         if isinstance(document, dict) and isinstance(document.get(name), str) and document[name]:

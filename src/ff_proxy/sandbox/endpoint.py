@@ -151,7 +151,7 @@ def own_environment(site: Site, request: Request) -> Environment:
 
 
 async def _environment_of(site: Site, request: Request) -> Environment | None:
-    # Faults and journal want to know the environment even of a request that will be refused.
+    # Faults and the journal need the environment even if the request will be refused.
     named = request.path_params.get("environment") or request.query_params.get("environmentIdentifier")
     if named:
         try:

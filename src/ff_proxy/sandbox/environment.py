@@ -14,7 +14,7 @@ IDENTIFIER_FIELD: Final = {Domain.FLAG: "feature", Domain.SEGMENT: "identifier"}
 """Where a document says who it is."""
 
 _DECIDES_FIRST: Final[tuple[str, ...]] = ("rules", "variationToTargetMap", "prerequisites")
-"""What of a flag is asked before its default."""
+"""The parts of a flag that are asked before its default."""
 
 
 def home(info: EnvironmentInfo) -> Document:
@@ -37,7 +37,7 @@ class Environment:
 
     Every change bumps the version of its document, never lowers one (a re-created item starts above
     the one that was deleted), and is returned as the ``Change`` that streams announce. Documents handed
-    out are the environment's own: whoever wants to change one puts a new document.
+    out are the environment's own: to change one, put a new document.
 
     Args:
         info: identity, as the tokens of this environment carry it.

@@ -74,7 +74,7 @@ def _decoded(header: str) -> object:
 def _records(
     documents: Mapping[str, Document], read: Callable[[Document], _Record]
 ) -> Iterator[tuple[str, _Record]]:
-    """Those that the engine can work on: a test may have put anything there."""
+    """Those that the engine can evaluate: a test may have put anything there."""
     for name, document in documents.items():
         with suppress(AttributeError, KeyError, TypeError, ValueError):
             yield name, read(document)

@@ -111,5 +111,5 @@ class Faults:
         ]
 
     def clear(self, route: str | None = None) -> None:
-        """Take back every fault, or those that were added for ``route``."""
+        """Clear every fault, or those that were added for ``route``."""
         self._armed = [] if route is None else [armed for armed in self._armed if armed.fault.route != route]

@@ -1,6 +1,6 @@
 """HTTP/1.1 for the sandbox: an ASGI application on a connection, with field names as Go writes them.
 
-Nothing of the proxy's own server is used, so that a mistake in it cannot hide, and no server of a library,
+Nothing of the proxy's own server is used, so that its mistakes show in tests, and no library's server,
 since those write field names in lower case, which some SDKs cannot read (spec/sdk-wire#trap-46).
 """
 
@@ -23,7 +23,7 @@ _HIGH_WATER: Final = 4 * 1024 * 1024
 
 
 class Connections:
-    """What is open, for whoever ends it all: protocols, and the tasks that answer their requests."""
+    """What is open, so that it can be closed: protocols, and the tasks that answer their requests."""
 
     def __init__(self) -> None:
         self.protocols: Final[set[Protocol]] = set()

@@ -1,4 +1,4 @@
-"""Everything a running sandbox holds, for the routes and for whoever embeds it."""
+"""Everything a running sandbox holds, for its routes and for programs that embed it."""
 
 import asyncio
 from typing import Final, final
@@ -11,7 +11,7 @@ from ff_proxy.sandbox.state import SandboxState
 from ff_proxy.sandbox.streams import Streams
 from ff_proxy.sandbox.tokens import Tokens
 
-# Known to everybody and the same for ever, so that a restarted sandbox keeps taking the tokens it gave.
+# Always the same, so that a restarted sandbox accepts the tokens that it gave before.
 _SIGNING_SECRET: Final = "the-sandbox-signs-with-a-secret-that-is-not-one"  # noqa: S105  (says so itself)
 
 
@@ -36,7 +36,7 @@ class Site:
         self._unsubscribe = state.subscribe(self.streams.publish)
 
     def clear_faults(self, route: str | None = None) -> None:
-        """Take back faults (of one route if given) and let go of every connection that hangs."""
+        """Clear faults (of one route if given) and reset every connection that hangs."""
         self.faults.clear(route)
         for connection in tuple(self.hung):
             connection.reset()
@@ -48,11 +48,11 @@ class Site:
         return revoked
 
     def remove(self, environment: str) -> None:
-        """Serve an environment no longer and end its streams."""
+        """Remove an environment and end its streams."""
         self.streams.cut(self.state.remove(environment).info.id)
 
     def close(self) -> None:
-        """End every stream and wait, listen to the state no longer."""
+        """End every stream and every wait, and stop listening to the state."""
         self.closing.set()
         self._unsubscribe()
         self.clear_faults()

@@ -1,4 +1,4 @@
-"""What to tell whoever wants to use a running sandbox: addresses, keys, lines to copy."""
+"""What users of a running sandbox are told: addresses, keys, lines to copy."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The sandbox's environments as one account: who a key belongs to, and who hears of changes."""
+"""The sandbox's environments as one account: the owners of keys, and the listeners to changes."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -12,7 +12,7 @@ from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.keys import Key
 
 Listener = Callable[[EnvironmentId, Change], None]
-"""Called after a change is in place, so that whoever it tells finds the new document."""
+"""Called after a change is in place, so that those it tells find the new document."""
 
 DEFAULT_ACCOUNT: Final = "sandbox_account"
 DEFAULT_ORGANIZATION: Final = "default"
@@ -66,7 +66,7 @@ class SandboxState:
         self._environments[environment.info.id] = environment
 
     def remove(self, name: str) -> Environment:
-        """Serve an environment no longer; ``RequestError`` 404 if it is unknown."""
+        """Remove an environment; ``RequestError`` 404 if it is unknown."""
         return self._environments.pop(self.find(name).info.id)
 
     def find(self, name: str) -> Environment:
@@ -101,7 +101,7 @@ class SandboxState:
         return lambda: self._listeners.remove(listener)
 
     def put(self, name: str, domain: Domain, document: Mapping[str, Any], *, announce: bool = True) -> Change:
-        """Create or replace a flag or segment; ``announce=False`` leaves the streams untold."""
+        """Create or replace a flag or segment; ``announce=False`` does not tell the streams."""
         environment = self.find(name)
         return self._made(environment, environment.put(domain, document), announce=announce)
 

@@ -24,7 +24,7 @@ _HEAD: Final = (
 
 @final
 class Stream:
-    """One listener; records wait in a bounded queue, a listener that falls too far behind is let go."""
+    """One listener; records wait in a bounded queue, and a listener that falls too far behind is cut off."""
 
     def __init__(self, environment: EnvironmentId, key: SdkKeyHash) -> None:
         self.environment: Final = environment
@@ -104,7 +104,7 @@ class Streams:
                 stream.put(None)
 
     def mute(self, environment: EnvironmentId | None = None) -> None:
-        """Send no byte any more to an environment's streams, or to any; new ones get no head either."""
+        """Send nothing more to an environment's streams, or to all; new ones get no head either."""
         if environment is None:
             self._all_muted = True
         else:
@@ -125,7 +125,7 @@ class Streams:
         return self._all_muted or environment in self._muted
 
     def response(self, environment: EnvironmentId, key: SdkKeyHash) -> "StreamResponse":
-        """A response that is a stream until somebody ends it, or its client leaves."""
+        """A response that is a stream until it is ended, or its client leaves."""
         return StreamResponse(self, self._settings, Stream(environment, key))
 
     def add(self, stream: Stream) -> None:
@@ -139,7 +139,7 @@ class Streams:
         self._wake()
 
     def _wake(self) -> None:
-        # Who waits now looks again, who comes later waits for the next change.
+        # Those who wait now look again; later ones wait for the next change.
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -1,7 +1,7 @@
 """The sandbox's own wire: what it writes, and how it reads its documents for the engine.
 
-The proxy's ``wire`` room is not used here on purpose. A mistake there would otherwise be made on both sides
-of every test, and so be found by none.
+The proxy's ``wire`` room is not used here on purpose. Otherwise a mistake there would be made on both sides
+of every test, and no test would find it.
 """
 
 import json
@@ -103,7 +103,7 @@ def segment_record(document: _Document) -> Segment:
 
 
 def target_record(document: object) -> Target | None:
-    """A target's document as the engine's record; ``None`` if it names nobody."""
+    """A target's document as the engine's record; ``None`` if it has no identifier."""
     if not isinstance(document, dict):
         return None
     identifier = document.get("identifier")

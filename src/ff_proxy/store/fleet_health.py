@@ -22,7 +22,7 @@ _PER_SECOND: Final = 100
 class FleetHealth:
     """The service that polls the leaders' reports every two seconds.
 
-    A member without its store, or whose environments nobody synchronises, serves on and reports it
+    A member without its store, or whose environments no member synchronises, serves on and reports it
     (spec/behaviour#readiness).
     """
 

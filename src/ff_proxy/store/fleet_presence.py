@@ -69,7 +69,7 @@ class FleetPresence:
                     await self._members.take_out()
 
     async def leave(self, _: float) -> None:
-        """The process begins to end: say so at once. That waits for nobody."""
+        """The process begins to end: say so at once, without waiting for an answer."""
         self._stopping.set()
 
     async def _list(self, state: str) -> None:

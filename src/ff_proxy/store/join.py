@@ -1,4 +1,4 @@
-"""Joining two states of one environment, either of which may be newer in some items.
+"""Joining two states of one environment, where each may have newer items.
 
 A store can go back to an earlier state: a dump is restored, or a lagging replica is promoted. Item versions
 never fall, so the newer of each item is known, and joining again changes nothing.

@@ -288,7 +288,7 @@ class FleetMembers(MemberList, Protocol):
         ...
 
     async def leaders(self, environments: Iterable[EnvironmentId]) -> Mapping[EnvironmentId, str]:
-        """The name of the member that leads each environment, where anybody does."""
+        """The name of the member that leads each environment, if one does."""
         ...
 
 

@@ -35,7 +35,7 @@ class _Cause:
 
 
 class Incident:
-    """A problem that many can have, from its begin until nobody is affected; and the same again.
+    """A problem that many subjects can have, from its begin until none is affected; it can recur.
 
     Args:
         began, over: the log events.

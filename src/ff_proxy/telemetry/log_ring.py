@@ -53,7 +53,7 @@ class RecentLines(Protocol):
 class LogRing:
     """The last lines, ``budget`` bytes at most; the oldest go first.
 
-    It is written to like a file, in whole lines of JSON, and reads them only when somebody asks.
+    It is written to like a file, in whole lines of JSON, and parses them only when they are read.
     """
 
     def __init__(self, lines: int = MOST_LINES, budget: int = _BUDGET) -> None:

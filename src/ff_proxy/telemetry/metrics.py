@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
-"""What durations of requests are told apart by: as the Go proxy does from 0.05 to 1, and finer below."""
+"""The buckets of request durations: the Go proxy's from 0.05 to 1, and finer ones below."""
 
 _UPSTREAM = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -230,7 +230,7 @@ def without_forgotten(family: Metric) -> Metric:
 
 
 def add_timed(histogram: Histogram, count: int, timed: Sequence[int], seconds: float) -> None:
-    """Add ``count`` observations at once, of which only some were ``timed``, the others like them.
+    """Add ``count`` observations at once; only some were ``timed``, and the others count like them.
 
     ``timed`` counts them by bucket, the last bucket without an end; ``seconds`` is what these took together.
     """

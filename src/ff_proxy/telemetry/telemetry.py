@@ -34,7 +34,7 @@ class Telemetry:
     Attributes:
         began: the monotonic second at which it was made, which is among the first things a process does.
         grouped_lines: the service that writes lines about many environments, to be run while others work.
-        sampler: the service that looks at metrics that nobody changes but time.
+        sampler: the service that updates metrics that change with time only.
         harness: hears of it when Harness cannot be used.
         store: hears of it when the store cannot be used.
     """
@@ -135,5 +135,5 @@ class _StoppedClock:
 
 
 def null_telemetry() -> Telemetry:
-    """Telemetry that nobody sees: for tests, and for commands that have nothing to report."""
+    """Telemetry that goes nowhere: for tests, and for commands that have nothing to report."""
     return Telemetry(make_logger("ERROR", io.StringIO()), _StoppedClock())

@@ -1,4 +1,4 @@
-"""What a certificate says of itself: for whom it is, who signed it, and how long it is good (RFC 5280 §4.1).
+"""What a certificate says: its subject, its issuer, and how long it is valid (RFC 5280 §4.1).
 
 The standard library tells that only of certificates that a handshake has verified.
 """

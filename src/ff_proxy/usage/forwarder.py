@@ -39,7 +39,7 @@ def _all_environments(_: EnvironmentId) -> bool:
 
 
 def _unheard(_: Sequence[UsageCount]) -> None:
-    """Nobody adds up what was sent."""
+    """What was sent is not added up."""
 
 
 class UsageForwarder:

@@ -12,14 +12,13 @@ from typing import Final
 import msgspec
 
 from ff_proxy.model.environment import Domain, Item
+from ff_proxy.wire.shapes import FLAG_KINDS
 from ff_proxy.wire.text import value_text
 from ff_proxy.wire.values import clean_object
 
 Json = dict[str, object]
 
 _MAX_INT: Final = 2**63 - 1
-_KINDS: Final = {"bool": "boolean", "number": "int", "integer": "int"}
-_KNOWN_KINDS: Final = frozenset({"boolean", "int", "string", "json"})
 # The Ruby SDK raises on a flag with fewer, which kills its poll thread.
 _MIN_VARIATIONS: Final = 2
 _TARGET_FIELDS: Final = ("identifier", "account", "org", "environment", "project", "name")
@@ -47,13 +46,11 @@ def normalise_flag(doc: object) -> Item | Rejected:
     if not variations:
         return Rejected(identifier, "a flag needs at least one variation with an identifier")
     kind = flag.get("kind")
-    kind = kind.lower() if isinstance(kind, str) else ""
-    kind = _KINDS.get(kind, kind)
     flag |= {
         "feature": identifier,
         "project": _text(flag.get("project")),
         "environment": _text(flag.get("environment")),
-        "kind": kind if kind in _KNOWN_KINDS else "string",
+        "kind": FLAG_KINDS.get(kind.lower(), "string") if isinstance(kind, str) else "string",
         "state": "on" if flag.get("state") == "on" else "off",
         "variations": variations,
         "offVariation": _text(flag.get("offVariation")),

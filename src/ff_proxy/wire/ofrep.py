@@ -55,7 +55,7 @@ class OfrepError(RequestError):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Whom to evaluate for: ``target`` is ``None`` without a targeting key.
+    """What to evaluate for: ``target`` is ``None`` without a targeting key.
 
     ``canonical`` is the same for equal contexts.
     """

@@ -72,7 +72,7 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def unknown(self) -> list[Difference]:
-        """Those that nobody expects."""
+        """The unexpected ones."""
         return [one for one in self.differences if not one.known]
 
 

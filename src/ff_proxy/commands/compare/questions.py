@@ -65,8 +65,8 @@ async def answered(work: Awaitable[Reply]) -> Answer:
 def questions(subject: Subject, listen: float, *, first: bool) -> Iterator[Question]:
     """Everything to ask about an environment; the stream is listened to for ``listen`` seconds.
 
-    What has nothing to do with the environment is asked with the ``first`` one only: proxies limit how often
-    anybody may fail to authenticate.
+    Questions about no environment are asked with the ``first`` one only: proxies limit how often a client may
+    fail to authenticate.
     """
     if first:
         yield from _failing_authentications()

@@ -87,7 +87,7 @@ def _reach_advice(options: RedisStoreOptions) -> str:
 
 
 async def check_data_directory(directory: Path, serving: Callable[[], bool], report: Reporter) -> None:
-    """Mode, owner, room, the file, and whether somebody uses it; ``serving`` says whether our proxy runs."""
+    """Mode, owner, room, the file, and whether it is in use; ``serving`` says whether our proxy runs."""
     await in_daemon_thread(lambda: _data_directory(directory, serving, report), "check")
 
 
@@ -135,7 +135,7 @@ def _room(directory: Path, report: Reporter) -> None:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[bool]:
-    """Whether nobody else holds the lock of a data directory; given back at once."""
+    """Whether the lock of a data directory is free; given back at once."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

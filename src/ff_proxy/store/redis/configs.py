@@ -182,7 +182,7 @@ class RedisConfigs:
         return await self._write(environment, lambda old: None if old is None else apply_edit(old, edit))
 
     async def remove(self, environment: EnvironmentId) -> None:
-        """See ``ConfigWriter``: what remains in Redis says that it is gone, so that nobody puts it back."""
+        """See ``ConfigWriter``: what remains in Redis says that it is gone, or members would put it back."""
         async with self._reading.held(environment):
             arguments: list[Argument] = [
                 self._leases.member,
@@ -245,7 +245,7 @@ class RedisConfigs:
             else:
                 found = rows.environment((*answer[1:3], *answer[5:]), held.config if kind == "part" else None)
         if kind == "whole" and held.fence == self._leases.fence(environment):
-            # Somebody else has written although this member leads, or an older state is back.
+            # Another member has written although this one leads, or an older state is back.
             self._lost.note(environment)
         if held.config is not None and (older or (kind == "whole" and life <= held.life)):
             return await self._join(held, found, fresh, older=older)
@@ -256,7 +256,7 @@ class RedisConfigs:
         self, held: Held, found: EnvironmentConfig | None, fresh: Held, *, older: bool
     ) -> tuple[EnvironmentConfig, Revision]:
         """Take what is newer of both, and let Redis have what it lacks."""
-        assert held.config is not None  # noqa: S101  (whoever calls has looked)
+        assert held.config is not None  # noqa: S101  (every caller has checked)
         name = held.config.id
         if found is None:
             newest = held.config
@@ -266,7 +266,7 @@ class RedisConfigs:
                 self._held[name] = msgspec.structs.replace(fresh, config=found)
                 return found, fresh.seen
         if newest is not held.config:
-            # Until Redis has it, this state has a revision that nobody else uses.
+            # Until Redis has it, this state has a revision of its own.
             counter = max(fresh.seen.counter, held.config.revision.counter)
             newest = msgspec.structs.replace(newest, revision=Revision(self._next_epoch(), counter))
         known = msgspec.structs.replace(fresh, config=newest)
@@ -282,7 +282,7 @@ class RedisConfigs:
         back, and who leads may not know them.
         """
         config = held.config
-        assert config is not None  # noqa: S101  (whoever calls has looked)
+        assert config is not None  # noqa: S101  (every caller has checked)
         self._once.warning(_EMPTIED if found is None else _WENT_BACK, environment=config.id)
         self._statuses.lost(config.id)
         self._lost.note(config.id)
@@ -348,7 +348,7 @@ class RedisConfigs:
     ) -> EnvironmentConfig | None:
         """Write what makes ``old``, which is there at ``expected``, equal ``new``; without it everything.
 
-        ``None`` if somebody else wrote first, or if the lease had to be taken anew.
+        ``None`` if another member wrote first, or if the lease had to be taken anew.
         """
         await self._listed.at_each(lambda copy: self._connection.run(scripts.ENLIST, [copy], [new.id]))
         fence, now = 0 if mode == "join" else self._own_fence(new.id), self._clock.wall()
@@ -378,7 +378,7 @@ class RedisConfigs:
         answer = await self._connection.run(scripts.COMMIT, self._of(new.id), arguments)
         outcome = answer[0].decode()
         if outcome == "leaseless" and await self._leases.take(new.id):
-            # Emptied, or asleep for too long: nobody else has led since, but what was held may be old.
+            # Emptied, or asleep for too long: no other member has led since, but what was held may be old.
             self._lost.note(new.id)
             return None
         if outcome in {"fenced", "leaseless"}:

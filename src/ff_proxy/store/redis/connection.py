@@ -57,7 +57,7 @@ class Connection:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        # A node of a Cluster that does not answer must hold up nobody who asks another.
+        # A node of a Cluster that does not answer must not delay calls to other nodes.
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._calls: set[asyncio.Task[Any]] = set()
         # Channels whose last subscription failed, and why.
@@ -245,7 +245,7 @@ class Connection:
     def _done(self, call: asyncio.Task[Any]) -> None:
         self._calls.discard(call)
         if not call.cancelled():
-            call.exception()  # whoever asked may have left
+            call.exception()  # the caller may have left
 
     @asynccontextmanager
     async def _asking(self, node: str) -> AsyncIterator[None]:

@@ -90,7 +90,7 @@ async def inspect_redis(endpoint: Endpoint, prefix: str, scratch: str) -> RedisF
     try:
         await _enter(connection, f"{prefix}:{{{scratch}}}:text")
         began = clock()
-        with suppress(StoreUnavailable):  # also whoever may not ask takes that long
+        with suppress(StoreUnavailable):  # a refusal takes as long
             await connection.do("TIME")
         facts = RedisFacts(milliseconds=(clock() - began) * 1000)
         facts = await _described(connection, facts)

@@ -27,7 +27,7 @@ class LostWrites:
         self._noted.set()
 
     def note_all(self) -> None:
-        """A connection was lost: another Redis may answer now, and nobody knows how much it has."""
+        """A connection was lost: another Redis may answer now, which may have less."""
         self._all = True
         self._noted.set()
 

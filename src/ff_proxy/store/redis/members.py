@@ -85,7 +85,7 @@ class RedisMembers:
         return [newest[name] for name in sorted(newest)]
 
     async def leaders(self, environments: Iterable[EnvironmentId]) -> Mapping[EnvironmentId, str]:
-        """The name of the member that has the lease of each environment, where anybody has."""
+        """The name of the member that has the lease of each environment, if one has."""
         names = list(environments)
         held = await self._connection.settle_each([("GET", self._keys.lease(name)) for name in names])
         with translated():

@@ -59,7 +59,7 @@ class RedisRegistrations:
                 self._budget,
             ],
         )
-        # After it is there: whoever finds nothing takes the environment out of the set before looking.
+        # Only after it is there: a reader that finds nothing takes the environment out of the set first.
         await self._queues.add(environment)
         await self._registering.add(environment)
         self._added.set()

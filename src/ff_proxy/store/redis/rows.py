@@ -119,7 +119,7 @@ def recent(fields: Sequence[bytes], since: float) -> Sequence[RecentChange]:
 def status(stored: bytes, reporter: int, lease: bytes | None) -> UpstreamStatus:
     """A status as it was reported under the lease with the number ``reporter`` (0: without one).
 
-    Once that lease is over, nobody knows: whoever leads next begins anew.
+    Once that lease is over, the status is unknown: the next leader begins anew.
     """
     reported = msgspec.json.decode(stored, type=UpstreamStatus)
     current = 0 if lease is None else int(lease.rpartition(b"|")[2])

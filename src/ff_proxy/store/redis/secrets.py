@@ -45,7 +45,7 @@ class RedisSecrets:
         return self._bound.get(environment, ())
 
     def signed_with(self, environment: EnvironmentId, secret: Secret) -> None:
-        """Tokens of ``environment`` are signed with a secret of its own: others are told of it."""
+        """Tokens of ``environment`` are signed with a secret of its own: tell the other members."""
         self._derived.add((environment, secret))
 
     async def stored(self) -> Secret | None:
@@ -72,7 +72,7 @@ class RedisSecrets:
         if stored is None:
             await self._connection.do("SET", self._keys.secret, candidate.reveal(), "NX")
             stored = await self.stored()
-        # Emptied in between: whoever looks next puts this one there.
+        # Emptied in between: the next reader puts this one there.
         self._known = candidate if stored is None else stored
         return self._known
 

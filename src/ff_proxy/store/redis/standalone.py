@@ -19,7 +19,7 @@ from ff_proxy.store.merge import apply_edit, merge
 from ff_proxy.store.protocol import ChangeSource, Edit, Notice
 from ff_proxy.store.redis.configs import RedisConfigs
 
-# How long Redis may take for what is asked of it beside what is served without it.
+# How long Redis may take for an answer while environments are served without it.
 _ANSWER_SECONDS: Final = 1.0
 # How often a subscription is tried where there is only our own feed.
 _RESUBSCRIBE_SECONDS: Final = 2.0

@@ -20,7 +20,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class RedisStatuses:
-    """Statuses beside their environments; each is told again when Redis cannot know it any more.
+    """Statuses, stored with their environments; each is written again when Redis may have lost it.
 
     Args:
         leases: as for ``RedisConfigs``.
@@ -63,9 +63,9 @@ class RedisStatuses:
         return statuses
 
     async def again(self, known: Collection[EnvironmentId]) -> None:
-        """Tell what Redis was not told under the lease as it is now: it was away, or emptied.
+        """Write what Redis does not have under the current lease: it was away, or emptied.
 
-        ``known`` are those of which Redis has anything.
+        ``known`` are the environments that Redis has.
         """
         for environment in list(self._reported):
             if environment not in known:

@@ -81,7 +81,7 @@ class RedisTargets:
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
         """See ``TargetStore``: a moment for what is cached, half a second for what is not.
 
-        A Redis that let half a second pass is given no more than a moment by anybody until it answers.
+        After half a second without an answer, every call waits only a moment until Redis answers again.
         """
         key = (environment, identifier)
         pending = self._pending.get(key)

@@ -24,7 +24,7 @@ _LOST: Final = "usage in Redis cannot be read, it is left out"
 _Entry = TypeVar("_Entry", UsageCount, UsageTarget)
 # A batch whose sender died is sent again after so many seconds: longer than any post may take.
 COMEBACK: Final = 120
-# How long a merge is remembered, so that it may be sent again when nobody knows whether it arrived.
+# How long a merge is remembered, so that it can be sent again if it may not have arrived.
 _REMEMBERED: Final = 600
 # Redis answers others between two parts of a large merge.
 _BATCH: Final = 1000
