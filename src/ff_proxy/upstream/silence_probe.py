@@ -60,10 +60,10 @@ class SilenceProbe:
             pause = _PROBE_INTERVAL
             if not environments:
                 continue
-            silent = self._schedule.clock.monotonic() - max(last_activity, last_response)
-            if silent < _SILENCE_SECONDS:
+            now, due = self._schedule.clock.monotonic(), max(last_activity, last_response) + _SILENCE_SECONDS
+            if now < due:
                 # Not a moment later: this and all that follows has to fit into the time that is promised.
-                pause = _SILENCE_SECONDS - silent
+                pause = due - now
                 self._telemetry.recovered(_PROBE)
                 continue
             for environment in environments:
