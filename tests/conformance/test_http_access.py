@@ -172,6 +172,21 @@ async def test_an_environment_that_is_not_loaded_is_502(path: str) -> None:
         assert posted.status == 200
 
 
+async def test_tokens_of_an_environment_that_is_not_configured_any_more_are_403() -> None:
+    """As those of a revoked key: nothing is loaded that SDKs could wait for."""
+    async with serving(Site(), *CONFIGS) as site:
+        header = site.bearer()
+        site.given_up.add(ENVIRONMENT)
+        assert (await ask(site, "GET", READS[0], header)).status == 200
+        await site.store.configs.remove(ENVIRONMENT)
+        await site.snapshots.resync()
+        for path in READS:
+            assert refused(await ask(site, "GET", path, header), 403)
+        assert refused(await ask(site, "POST", f"/metrics/{ENVIRONMENT}", header, b"{}"), 403)
+        stream = await ask(site, "GET", "/stream", {**header, "API-Key": KEY})
+        assert (stream.status, stream.body) == (403, b"")
+
+
 @pytest.mark.parametrize("path", READS)
 async def test_bypass_asks_for_no_token(path: str) -> None:
     """The environment is the path's, an unknown one is 404 (spec/behaviour#combinations)."""

@@ -151,6 +151,7 @@ class Site:
         self.targets: TargetStore = targets or self.store.targets
         self.snapshots = SnapshotRegistry(self.store.configs, CompileOptions(), self.clock, self.telemetry)
         secret = SECRET if signs else None
+        self.given_up: set[EnvironmentId] = set()
         self.tokens = Tokens(secret, self.clock, keyless=keyless, budget=shares.tokens, serials=repeat(7))
         self.keys = Keys(self.store)
         self.registrar = Registrars()
@@ -160,7 +161,9 @@ class Site:
         self.lists = ListReads(shares.events)
         self.hub = Hub(self.snapshots, self.lists, self.clock, self.telemetry, random.Random(1))
         fresh = freshness or AlwaysFresh()
-        access: Access = OpenAccess(self.snapshots) if bypass else TokenAccess(self.tokens, self.snapshots)
+        access: Access = TokenAccess(self.tokens, self.snapshots, lambda name: name in self.given_up)
+        if bypass:
+            access = OpenAccess(self.snapshots)
         issuer: Issuer = self.tokens
         if shut:
             access = issuer = ClosedGate()

@@ -53,6 +53,37 @@ def test_more_keys_or_environments_invalidate_nobody(
     assert claims.environment == ONE
 
 
+@given(keys=_KEYS, kept=st.booleans())
+def test_a_key_that_is_taken_away_invalidates_nobody_while_the_process_lives(
+    keys: set[str], *, kept: bool
+) -> None:
+    """It signs no more, if another one can; a token then outlives a restart."""
+    environments = Environments(env_1=keys)
+    first, *others = sorted(keys, key=hash_key)
+    derived = SecretsFromServerKeys(map(SdkKey, keys), environments.keys_of)
+    running = Tokens(None, FakeClock(), derived=derived)
+    before = running.issue(EnvironmentInfo(ONE), hash_key("client")).encode()
+    derived.configure(map(SdkKey, others))
+    assert running.verify(before) is not None
+    after = running.issue(EnvironmentInfo(ONE), hash_key("client")).encode()
+    assert running.verify(after) is not None
+    restarted = tokens(set(others), environments)
+    assert (restarted.verify(after) is not None) == bool(others)
+    if kept:
+        derived.configure([SdkKey(first)])
+        assert running.verify(after) is not None
+
+
+def test_tokens_of_an_environment_that_is_given_up_are_not_undecided() -> None:
+    """It will not be loaded, so that nothing is to be waited for."""
+    environments = Environments(env_1={"key"})
+    token = tokens({"key"}, environments).issue(EnvironmentInfo(ONE), hash_key("client")).encode()
+    derived = SecretsFromServerKeys([SdkKey("other")], Environments(env_2={"other"}).keys_of)
+    later = Tokens(None, FakeClock(), derived=derived, given_up=lambda name: name == ONE)
+    assert later.verify(token) is None
+    assert not later.undecided(token)
+
+
 @given(own=_KEYS, theirs=_KEYS)
 def test_a_key_opens_no_other_environment(own: set[str], theirs: set[str]) -> None:
     """Whoever knows the keys of one environment cannot make tokens of another with them."""

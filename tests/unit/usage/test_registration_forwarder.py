@@ -38,9 +38,13 @@ class Saas:
 
 
 @asynccontextmanager
-async def forwarding(saas: Saas, queue: MemoryRegistrations, clock: FakeClock) -> AsyncIterator[None]:
-    """With the service running."""
-    forwarder = RegistrationForwarder(queue, saas, clock, Random(1), null_telemetry())
+async def forwarding(
+    saas: Saas, queue: MemoryRegistrations, clock: FakeClock, *given_up: EnvironmentId
+) -> AsyncIterator[None]:
+    """With the service running; no configured key is of the environments that are ``given_up``."""
+    forwarder = RegistrationForwarder(
+        queue, saas, clock, Random(1), null_telemetry(), given_up=lambda name: name in given_up
+    )
     task = asyncio.create_task(forwarder.run())
     yield
     task.cancel()
@@ -158,3 +162,15 @@ async def test_a_store_that_is_away_for_a_moment_ends_nothing() -> None:
         await clock.advance(5)
     assert saas.known == ["ana", "ben"]
     assert queue.failures > 3
+
+
+async def test_an_environment_without_a_configured_key_is_given_up_at_once() -> None:
+    """Its targets fill no queue, and Harness is not asked."""
+    saas, queue, clock = Saas(lambda _: None), MemoryRegistrations(), FakeClock()
+    for name in (ENV, OTHER):
+        await queue.add(Registration(name, Target(f"target of {name}")))
+    async with forwarding(saas, queue, clock, OTHER):
+        await clock.advance(5)
+    assert saas.known == [f"target of {ENV}"]
+    assert saas.asked == 1
+    assert await queue.add(Registration(OTHER, Target("another")))
