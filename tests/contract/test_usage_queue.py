@@ -36,7 +36,7 @@ async def everything(queue: UsageQueue, environment: EnvironmentId = ENV) -> dic
             flag = entry.key.attributes[0][1].strip('"')
             assert flag not in found
             found[flag] = entry.count
-        await queue.acknowledge(lease)
+        await queue.settle(lease)
     return found
 
 
@@ -124,7 +124,7 @@ async def test_leased_entries_are_pending_until_acknowledged(stores: Stores) -> 
         lease = await store.usage.take(ENV, 1)
         assert lease is not None
         assert await store.usage.pending() == {ENV: 2}
-        await store.usage.acknowledge(lease)
+        await store.usage.settle(lease)
         assert await store.usage.pending() == {ENV: 1}
 
 
@@ -136,7 +136,7 @@ async def test_a_released_lease_merges_back(stores: Stores) -> None:
         assert lease is not None
         await store.usage.merge([usage("a", 5)], [target("x", "new")])
 
-        await store.usage.release(lease, lease.counts, lease.targets)
+        await store.usage.settle(lease, lease.counts, lease.targets)
 
         again = await store.usage.take(ENV, 10)
         assert again is not None
@@ -157,14 +157,14 @@ async def test_of_a_lease_that_arrived_in_part_the_rest_comes_back(stores: Store
 
         left = [entry for entry in lease.counts if entry.key == usage("b").key]
         described = [entry for entry in lease.targets if entry.identifier != "x"]
-        await store.usage.release(lease, left, described)
-        await store.usage.release(lease, left, described)
+        await store.usage.settle(lease, left, described)
+        await store.usage.settle(lease, left, described)
 
         again = await store.usage.take(ENV, 10)
         assert again is not None
         assert {entry.key: entry.count for entry in again.counts} == {usage("a").key: 5, usage("b").key: 8}
         assert set(again.targets) == {target("y", "new"), target("z")}
-        await store.usage.acknowledge(again)
+        await store.usage.settle(again)
         assert await store.usage.pending() == {}
 
 
@@ -174,16 +174,16 @@ async def test_settling_twice_changes_nothing(stores: Stores) -> None:
         await store.usage.merge([usage("a", 2)], [])
         lease = await store.usage.take(ENV, 10)
         assert lease is not None
-        await store.usage.release(lease, lease.counts, lease.targets)
-        await store.usage.release(lease, lease.counts, lease.targets)
-        await store.usage.acknowledge(lease)
+        await store.usage.settle(lease, lease.counts, lease.targets)
+        await store.usage.settle(lease, lease.counts, lease.targets)
+        await store.usage.settle(lease)
         assert await everything(store.usage) == {"a": 2}
 
         await store.usage.merge([usage("b", 1)], [])
         sent = await store.usage.take(ENV, 10)
         assert sent is not None
-        await store.usage.acknowledge(sent)
-        await store.usage.release(sent, sent.counts, sent.targets)
+        await store.usage.settle(sent)
+        await store.usage.settle(sent, sent.counts, sent.targets)
         assert await store.usage.pending() == {}
 
 
@@ -204,7 +204,7 @@ async def test_leased_entries_take_room(stores: Stores) -> None:
         lease = await store.usage.take(ENV, 10)
         assert lease is not None
         assert await store.usage.merge([c], []) == 1
-        await store.usage.release(lease, lease.counts, lease.targets)
+        await store.usage.settle(lease, lease.counts, lease.targets)
         assert await store.usage.merge([c], []) == 1
         assert await everything(store.usage) == {LONG + "a": 1, LONG + "b": 1}
         assert await store.usage.merge([c], []) == 0
@@ -217,7 +217,7 @@ async def test_what_comes_back_has_its_room_and_what_arrived_gives_it_up(stores:
         await store.usage.merge([a, b], [])
         lease = await store.usage.take(ENV, 10)
         assert lease is not None
-        await store.usage.release(lease, [b], [])
+        await store.usage.settle(lease, [b], [])
         assert await store.usage.merge([c, a], []) == 1
         assert await everything(store.usage) == {LONG + "b": 1, LONG + "c": 1}
 
@@ -231,12 +231,12 @@ async def test_room_is_given_back_however_entries_leave(stores: Stores) -> None:
             lease = await store.usage.take(ENV, 10)
             assert lease is not None
             if turn % 3:
-                await store.usage.release(lease, lease.counts, lease.targets)
+                await store.usage.settle(lease, lease.counts, lease.targets)
             else:
-                await store.usage.acknowledge(lease)
+                await store.usage.settle(lease)
         lease = await store.usage.take(ENV, 10)
         assert lease is not None
-        await store.usage.acknowledge(lease)
+        await store.usage.settle(lease)
         assert await store.usage.merge([a, b, usage(LONG + "c")], []) == 0
 
 

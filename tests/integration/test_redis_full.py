@@ -44,7 +44,7 @@ async def everything(store: RedisStore) -> int:
     found = 0
     while (lease := await store.usage.take(ENVIRONMENT, 20)) is not None:
         found += len(lease.counts) + len(lease.targets)
-        await store.usage.acknowledge(lease)
+        await store.usage.settle(lease)
     return found
 
 

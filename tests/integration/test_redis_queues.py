@@ -33,7 +33,7 @@ async def test_a_merge_that_nobody_answered_counts_once(server: RedisServer, pre
         lease = await store.usage.take(ENVIRONMENT, 10)
         assert lease is not None
         assert lease.counts == (counted(3),)
-        await store.usage.acknowledge(lease)
+        await store.usage.settle(lease)
         assert await store.usage.pending() == {}
 
 
@@ -67,10 +67,10 @@ async def test_a_batch_whose_sender_died_comes_back(server: RedisServer, prefix:
         again = await heir.usage.take(ENVIRONMENT, 10)
         assert again is not None
         assert again.counts == (counted(4),)
-        await dead.usage.release(lease, lease.counts, lease.targets)
-        await dead.usage.acknowledge(lease)
+        await dead.usage.settle(lease, lease.counts, lease.targets)
+        await dead.usage.settle(lease)
         assert await heir.usage.pending() == {ENVIRONMENT: 1}
-        await heir.usage.acknowledge(again)
+        await heir.usage.settle(again)
         assert await heir.usage.pending() == {}
 
 
@@ -87,7 +87,7 @@ async def test_usage_that_cannot_be_read_is_neither_sent_nor_kept(server: RedisS
             while (lease := await store.usage.take(ENVIRONMENT, 1)) is not None:
                 assert lease.counts or lease.targets
                 found += lease.counts
-                await store.usage.acknowledge(lease)
+                await store.usage.settle(lease)
         assert found == [counted(3)]
         assert await store.usage.pending() == {}
 
@@ -150,7 +150,7 @@ async def test_a_count_that_is_none_counts_as_absent(server: RedisServer, prefix
         again = await store.usage.take(ENVIRONMENT, 10)
         assert again is not None
         assert set(again.counts) == {counted(3), other}
-        await store.usage.release(again, again.counts, again.targets)
+        await store.usage.settle(again, again.counts, again.targets)
         assert await store.usage.pending() == {ENVIRONMENT: 2}
 
 

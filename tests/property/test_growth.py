@@ -189,7 +189,7 @@ class Visitors:
     async def _forward(self) -> None:
         assert await self._intake.flush()
         while (lease := await self._queue.take(ENVIRONMENT, 1000)) is not None:
-            await self._queue.acknowledge(lease)
+            await self._queue.settle(lease)
 
 
 class Held(msgspec.Struct, frozen=True):

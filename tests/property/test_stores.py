@@ -270,10 +270,10 @@ class Stores(RuleBasedStateMachine):
             for lease in twin.leases[which : which + 1]:
                 if arrived is None:
                     twin.usage.settle(lease, (), ())
-                    await twin.store.usage.acknowledge(lease)
+                    await twin.store.usage.settle(lease)
                 else:
                     twin.usage.settle(lease, lease.counts[arrived:], lease.targets[arrived:])
-                    await twin.store.usage.release(lease, lease.counts[arrived:], lease.targets[arrived:])
+                    await twin.store.usage.settle(lease, lease.counts[arrived:], lease.targets[arrived:])
 
         self._all(act)
 

@@ -184,7 +184,7 @@ class TargetStore(Targets, Protocol):
 
 
 class UsageLease(msgspec.Struct, frozen=True):
-    """A leased batch: acknowledge it once Harness has it, otherwise release what it does not have."""
+    """A leased batch, to be settled once Harness has all or part of it."""
 
     id: str
     environment: EnvironmentId
@@ -214,14 +214,10 @@ class UsageQueue(UsageIngest, Protocol):
         """
         ...
 
-    async def acknowledge(self, lease: UsageLease) -> None:
-        """The batch was delivered: forget it."""
-        ...
-
-    async def release(
-        self, lease: UsageLease, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+    async def settle(
+        self, lease: UsageLease, counts: Sequence[UsageCount] = (), targets: Sequence[UsageTarget] = ()
     ) -> None:
-        """Not all was delivered: merge these entries of the batch back, and forget the others, in one step.
+        """Harness has all but these entries: merge them back, and forget the others, in one step.
 
         There is always room for them. A finished lease is ignored.
         """

@@ -268,8 +268,10 @@ class UsageForwarder:
         return []
 
     async def _try_finish(self, lease: UsageLease, parts: "Sequence[_Part]") -> None:
+        counts = [entry for part in parts for entry in part.counts]
+        targets = [entry for part in parts for entry in part.targets]
         try:
-            await self._finish(lease, parts)
+            await self._queue.settle(lease, counts, targets)
         except StoreError as error:
             self._once.trouble("usage queue not writable", error)
 
@@ -294,14 +296,6 @@ class UsageForwarder:
         self._dropped.labels(environment, "refused").inc()
         self._once.warning("a usage entry is refused by Harness and dropped", environment, error=str(error))
         return []
-
-    async def _finish(self, lease: UsageLease, remaining: Sequence["_Part"]) -> None:
-        counts = [entry for part in remaining for entry in part.counts]
-        targets = [entry for part in remaining for entry in part.targets]
-        if counts or targets:
-            await self._queue.release(lease, counts, targets)
-        else:
-            await self._queue.acknowledge(lease)
 
     def _report_outcome(self, environment: EnvironmentId, failure: UpstreamError | None) -> None:
         if failure is None:

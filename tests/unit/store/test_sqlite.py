@@ -64,8 +64,8 @@ async def test_what_arrived_does_not_come_back(tmp_path: Path) -> None:
         lease = await store.usage.take(ENVIRONMENT, 10)
         assert lease is not None
         await store.usage.merge([usage("a", 5)], [])
-        await store.usage.acknowledge(lease)
-        await store.usage.acknowledge(lease)
+        await store.usage.settle(lease)
+        await store.usage.settle(lease)
     async with opened(tmp_path) as store:
         lease = await store.usage.take(ENVIRONMENT, 10)
         assert lease is not None
@@ -79,7 +79,7 @@ async def test_of_a_batch_that_arrived_in_part_the_file_keeps_the_rest(tmp_path:
         await store.usage.merge([usage("a", 2), usage("b", 1)], seen)
         lease = await store.usage.take(ENVIRONMENT, 10)
         assert lease is not None
-        await store.usage.release(lease, lease.counts[1:], lease.targets[1:])
+        await store.usage.settle(lease, lease.counts[1:], lease.targets[1:])
     async with opened(tmp_path) as store:
         again = await store.usage.take(ENVIRONMENT, 10)
         assert again is not None

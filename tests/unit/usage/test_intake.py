@@ -61,7 +61,7 @@ class FailingQueue(MemoryUsageQueue):
         lease = await self.take(ENV, 1_000_000)
         if lease is None:
             return {}
-        await self.release(lease, lease.counts, lease.targets)
+        await self.settle(lease, lease.counts, lease.targets)
         return {entry.key.attributes[1][1].strip('"'): entry.count for entry in lease.counts}
 
 

@@ -77,28 +77,19 @@ class MemoryUsageQueue:
         self._leases[lease.id] = lease
         return lease
 
-    async def acknowledge(self, lease: UsageLease) -> None:
-        """See ``UsageQueue``; ignores a finished lease."""
-        self._settle(lease)
-
-    async def release(
-        self, lease: UsageLease, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+    async def settle(
+        self, lease: UsageLease, counts: Sequence[UsageCount] = (), targets: Sequence[UsageTarget] = ()
     ) -> None:
         """See ``UsageQueue``; a target replaced meanwhile keeps the newer version."""
-        if not self._settle(lease):
+        if self._leases.pop(lease.id, None) is None:
             return
+        self._spent -= sum(map(weight, lease.counts)) + sum(map(weight, lease.targets))
         for entry in counts:
             self._add_count(entry)
         waiting = self._targets.get(lease.environment, {})
         for target in targets:
             if target.identifier not in waiting:
                 self._add_target(target)
-
-    def _settle(self, lease: UsageLease) -> bool:
-        if self._leases.pop(lease.id, None) is None:
-            return False
-        self._spent -= sum(map(weight, lease.counts)) + sum(map(weight, lease.targets))
-        return True
 
     def _add_count(self, entry: UsageCount) -> bool:
         held = self._counts.setdefault(entry.key.environment, {})

@@ -106,7 +106,7 @@ class RedisUsageQueue:
             if lease.counts or lease.targets:
                 return lease
             # Nothing in it can be read: it would be taken and put back without end.
-            await self.acknowledge(lease)
+            await self.settle(lease)
 
     def _lease(self, name: str, environment: EnvironmentId, entries: Sequence[bytes]) -> UsageLease:
         counts = []
@@ -125,12 +125,8 @@ class RedisUsageQueue:
             self._once.warning(_LOST, environment, entries=lost)
         return UsageLease(name, environment, tuple(counts), tuple(targets))
 
-    async def acknowledge(self, lease: UsageLease) -> None:
-        """See ``UsageQueue``."""
-        await self.release(lease, (), ())
-
-    async def release(
-        self, lease: UsageLease, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+    async def settle(
+        self, lease: UsageLease, counts: Sequence[UsageCount] = (), targets: Sequence[UsageTarget] = ()
     ) -> None:
         """See ``UsageQueue``."""
         keys = [*self._of(lease.environment), self._keys.usage_lease(lease.environment, lease.id)]

@@ -63,19 +63,13 @@ class SqliteUsageQueue:
         """See ``UsageQueue``."""
         return await self._queue.take(environment, limit)
 
-    async def acknowledge(self, lease: UsageLease) -> None:
-        """See ``UsageQueue``."""
-        if self._queue.is_leased(lease):
-            await self._queue.acknowledge(lease)
-            await self._forget(lease.counts, lease.targets)
-
-    async def release(
-        self, lease: UsageLease, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+    async def settle(
+        self, lease: UsageLease, counts: Sequence[UsageCount] = (), targets: Sequence[UsageTarget] = ()
     ) -> None:
         """See ``UsageQueue``."""
         if not self._queue.is_leased(lease):
             return
-        await self._queue.release(lease, counts, targets)
+        await self._queue.settle(lease, counts, targets)
         keys, identifiers = {entry.key for entry in counts}, {entry.identifier for entry in targets}
         delivered = [entry for entry in lease.counts if entry.key not in keys]
         described = [entry for entry in lease.targets if entry.identifier not in identifiers]

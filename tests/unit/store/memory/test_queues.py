@@ -32,10 +32,10 @@ async def test_size_is_given_back() -> None:
         assert await queue.merge([usage("a")], [target, target]) == 0
         lease = await queue.take(ENV, 10)
         assert lease is not None
-        await queue.release(lease, lease.counts, lease.targets)
+        await queue.settle(lease, lease.counts, lease.targets)
         lease = await queue.take(ENV, 10)
         assert lease is not None
-        await queue.acknowledge(lease)
+        await queue.settle(lease)
 
 
 async def test_what_was_sent_long_ago_is_forgotten_first() -> None:
