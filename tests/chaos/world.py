@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx2
 import msgspec
 from redis import Redis
 from redis.exceptions import RedisError
@@ -22,6 +21,7 @@ from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.chaos.truth import Truth
 from tests.integration.harness import Proxy, ProxyError, online_options, sandbox
+from tests.support.local_http import local_http
 from tests.support.log_scan import faults_of
 from tests.support.metrics import metric_sum
 from tests.support.redis_server import RedisServer, redis_cluster, redis_sentinel, redis_server
@@ -251,7 +251,7 @@ class World:
 
 async def readiness(url: str) -> tuple[int, str, list[str]]:
     """Status, state and reasons."""
-    async with httpx2.AsyncClient(trust_env=False, timeout=10.0, verify=False) as http:
+    async with local_http(timeout=10.0) as http:
         answer = await http.get(f"{url}/health/ready")
     told = answer.json()
     return answer.status_code, told["status"], list(told["reasons"])
@@ -264,7 +264,7 @@ async def times_held(made: World) -> int:
 
 async def figure(url: str, name: str) -> float:
     """The sum of a figure over its labels."""
-    async with httpx2.AsyncClient(trust_env=False, timeout=10.0, verify=False) as http:
+    async with local_http(timeout=10.0) as http:
         text = (await http.get(f"{url}/metrics")).text
     return metric_sum(text, name)
 

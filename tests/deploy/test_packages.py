@@ -14,7 +14,6 @@ from hashlib import sha256
 from pathlib import Path
 from signal import SIGTERM
 
-import httpx2
 import pytest
 from packaging.metadata import Metadata
 from packaging.requirements import Requirement
@@ -26,6 +25,7 @@ from scripts.project import read_project
 from tests.support.checkout import PROJECT, committed_copy, tracked_files
 from tests.support.commands import Command
 from tests.support.image import CACHE
+from tests.support.local_http import local_http
 from tests.support.offline import ENV, bakery
 from tests.support.ports import free_port
 from tests.support.pythons import PYTHONS, interpreter
@@ -144,7 +144,7 @@ async def test_the_wheel_works(
     proxy = Command.installed(installed / "ff-proxy", *options, *ports, directory=tmp_path)
     await proxy.start()
     await proxy.until('"ready"')
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with local_http() as http:
         flags = await http.get(f"http://127.0.0.1:{port}/client/env/{ENV}/feature-configs")
         page = await http.get(f"http://127.0.0.1:{admin}/")
         style = await http.get(f"http://127.0.0.1:{admin}/static/style.css")

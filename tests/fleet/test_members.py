@@ -11,6 +11,7 @@ from ff_proxy import __version__
 from tests.integration.harness import Proxy
 from tests.support.builds import NEWER, newer_build
 from tests.support.fleet import fleet
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 from tests.support.sdk_like import KEYS, eventually
@@ -56,7 +57,7 @@ async def test_members_see_each_other_and_a_dead_one_vanishes(tmp_path: Path) ->
     with redis_server(tmp_path / "redis") as redis:
         async with (
             fleet(tmp_path, f"127.0.0.1:{redis.port}", **special) as running,
-            httpx2.AsyncClient(trust_env=False) as http,
+            local_http() as http,
         ):
             lookers = {name: Onlooker(http, port) for name, port in ports.items()}
             for looker in lookers.values():

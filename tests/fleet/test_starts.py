@@ -12,6 +12,7 @@ import pytest
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.fleet import QUICK, TICK, Ticker
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server, redis_server_at
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
@@ -21,7 +22,7 @@ from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
 async def launched(options: dict[str, str], log: Path) -> AsyncIterator[tuple[Proxy, httpx2.AsyncClient]]:
     """A proxy that listens, ready or not; it has to go down well in the end."""
     proxy = Proxy({"shutdown-delay": "0"} | options, log)
-    async with httpx2.AsyncClient(base_url=proxy.url, trust_env=False, timeout=10.0) as http:
+    async with local_http(proxy.url, timeout=10.0) as http:
 
         async def listening() -> bool:
             try:

@@ -13,6 +13,7 @@ import pytest
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import Proxy, offline_options, online_options, sandbox
 from tests.support.fleet import QUICK, TICK, Ticker
+from tests.support.local_http import local_http
 from tests.support.offline import ENV, bakery
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_cluster, redis_command, redis_server, redis_server_at
@@ -21,7 +22,7 @@ from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
 
 async def readiness(proxy: Proxy) -> tuple[int, str, str]:
     """Status, state and reasons."""
-    async with httpx2.AsyncClient(base_url=proxy.url, trust_env=False, timeout=10.0) as http:
+    async with local_http(proxy.url, timeout=10.0) as http:
         answer = await http.get("/health/ready")
     told = answer.json()
     return answer.status_code, told["status"], str(told["reasons"])
@@ -133,7 +134,7 @@ async def test_redis_returns_while_harness_is_away(tmp_path: Path) -> None:
             with redis_server_at(tmp_path / "redis", port, data):
                 await proxy.until_ready()
                 headers = {"Authorization": f"Bearer {token}"}
-                async with httpx2.AsyncClient(trust_env=False) as http:
+                async with local_http() as http:
                     path = f"{proxy.url}/client/env/{DEV}/feature-configs"
                     assert (await http.get(path, headers=headers)).status_code == 200
                 await proxy.stop()
@@ -151,7 +152,7 @@ async def test_offline_never_waits_for_redis(tmp_path: Path, workers: str) -> No
     }
     async with (
         Proxy.running(options, tmp_path / "log") as proxy,
-        httpx2.AsyncClient(base_url=proxy.url, trust_env=False, timeout=10.0) as http,
+        local_http(proxy.url, timeout=10.0) as http,
     ):
         answer = await http.post("/client/auth", json={"apiKey": "key-one"})
         assert answer.status_code == 200, answer.text

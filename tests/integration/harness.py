@@ -15,6 +15,7 @@ import httpx2
 from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.server import RunningSandbox, serve
 from ff_proxy.sandbox.state import SandboxState
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 
 READY_WITHIN: Final = 60.0
@@ -146,7 +147,7 @@ class Proxy:
         process = self._process
         assert process is not None
         end = time.monotonic() + READY_WITHIN
-        async with httpx2.AsyncClient(trust_env=False, timeout=5.0, verify=False) as http:
+        async with local_http(timeout=5.0) as http:
             while time.monotonic() < end and process.returncode is None:
                 with contextlib.suppress(httpx2.TransportError):
                     if (await http.get(f"{self.url}/health/ready")).status_code == httpx2.codes.OK:

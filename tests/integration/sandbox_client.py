@@ -10,6 +10,7 @@ import httpx2
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox, serve
 from ff_proxy.sandbox.state import SandboxState
+from tests.support.local_http import local_http
 
 DEV: Final = "11111111-1111-4111-8111-111111111111"
 PROD: Final = "22222222-2222-4222-8222-222222222222"
@@ -72,5 +73,5 @@ async def client() -> AsyncIterator[Client]:
 @contextlib.asynccontextmanager
 async def connected(sandbox: RunningSandbox) -> AsyncIterator[Client]:
     """A client of that sandbox."""
-    async with httpx2.AsyncClient(base_url=sandbox.url, trust_env=False, timeout=PATIENCE) as http:
+    async with local_http(sandbox.url, timeout=PATIENCE) as http:
         yield Client(sandbox, http)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import httpx2
 import msgspec
 import pytest
 
@@ -27,6 +26,7 @@ from ff_proxy.telemetry import null_telemetry
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.sdk.prepare import BROWSER, missing_tools, prepare
 from tests.support.chromium import Tab, browser
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 from tests.support.redis_member import endpoint, member_at
 from tests.support.redis_server import RedisServer, redis_server
@@ -229,7 +229,7 @@ async def test_a_login_by_keyboard(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_page_api_and_sdks_say_the_same(tmp_path: Path, workers: str) -> None:
     """For each flag of a target; with several processes one page shows the figures of all."""
-    async with world(tmp_path, workers=workers) as here, httpx2.AsyncClient(trust_env=False) as http:
+    async with world(tmp_path, workers=workers) as here, local_http() as http:
         alice = {
             "identifier": "alice",
             "name": "alice",

@@ -15,6 +15,8 @@ from typing import Final
 import httpx2
 import pytest
 
+from tests.support.local_http import local_http
+
 COMMAND: Final = (sys.executable, "-m", "ff_proxy", "demo")
 TOLD_WITHIN: Final = 60.0
 SLOWEST_FLIP: Final = 2000.0  # milliseconds on a machine that does other things as well
@@ -148,7 +150,7 @@ def run_all(lines: list[str]) -> None:
 
 async def assert_gone(text: str) -> None:
     """Nothing answers any more at the addresses that were told."""
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with local_http() as http:
         for url in set(URL.findall(text)):
             with pytest.raises(httpx2.ConnectError):
                 await http.get(url)

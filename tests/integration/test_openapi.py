@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx2
 import jsonschema_rs
 import pytest
 
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 from tests.support.sdk_like import DEV, KEYS, SdkLike
 
@@ -63,7 +63,7 @@ class Place:
 
     async def document(self, path: str) -> dict[str, Any]:
         """An OpenAPI document as the admin address gives it."""
-        async with httpx2.AsyncClient(trust_env=False) as http:
+        async with local_http() as http:
             document: dict[str, Any] = (await http.get(self.admin + path)).raise_for_status().json()
         return document
 
@@ -121,7 +121,7 @@ async def test_streams(place: Place) -> None:
     """Their refusals, their heads, and the data of their events."""
     document = await place.document("/openapi.json")
     bearer = {"Authorization": f"Bearer {place.token}", "API-Key": KEY}
-    async with httpx2.AsyncClient(base_url=place.url, trust_env=False) as http:
+    async with local_http(place.url) as http:
         evaluated = await http.post("/ofrep/v1/evaluate/flags", headers={"X-API-Key": KEY})
         address = evaluated.json()["eventStreams"][0]["endpoint"]["requestUri"]
         streams: tuple[tuple[str, str, dict[str, str], str], ...] = (

@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 
 COMMAND: Final = (sys.executable, "-m", "ff_proxy", "sandbox")
@@ -67,7 +68,7 @@ async def test_the_line_for_programs_says_all_that_a_proxy_needs() -> None:
     async with running() as sandbox:
         said = sandbox.said
         assert said["ready"] is True
-        async with httpx2.AsyncClient(trust_env=False) as http:
+        async with local_http() as http:
             listed = (await http.get(f"{said['url']}/sandbox/environments")).json()
             assert len(listed) == len(said["serverKeys"]) == 3
             answer = await http.post(
@@ -80,7 +81,7 @@ async def test_the_line_for_programs_says_all_that_a_proxy_needs() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_it_ends_at_once_with_streams_open(number: signal.Signals) -> None:
     """Exit code 0, and the streams end as HTTP ends a response."""
-    async with running() as sandbox, httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
+    async with running() as sandbox, local_http(timeout=5.0) as http:
         base, key = sandbox.said["clientUrl"], sandbox.said["serverKeys"][0]
         token = (await http.post(f"{base}/client/auth", json={"apiKey": key})).json()["authToken"]
         headers = {"Authorization": f"Bearer {token}", "API-Key": key}
@@ -95,7 +96,7 @@ async def test_it_ends_at_once_with_streams_open(number: signal.Signals) -> None
 
 async def test_it_ends_at_once_with_requests_that_hang() -> None:
     """A fault keeps nobody from leaving."""
-    async with running() as sandbox, httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
+    async with running() as sandbox, local_http(timeout=5.0) as http:
         for fault in ({"route": "auth", "connection": "hang"}, {"route": "stream", "delayMs": 60_000}):
             await http.post(f"{sandbox.said['url']}/sandbox/faults", json=fault)
         async with asyncio.TaskGroup() as group:
@@ -112,7 +113,7 @@ async def test_it_ends_at_once_with_requests_that_hang() -> None:
 
 async def test_connections_can_be_broken() -> None:
     """On the loop of production as well: streams and requests end with RST."""
-    async with running() as sandbox, httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
+    async with running() as sandbox, local_http(timeout=5.0) as http:
         base, key = sandbox.said["clientUrl"], sandbox.said["serverKeys"][0]
         token = (await http.post(f"{base}/client/auth", json={"apiKey": key})).json()["authToken"]
         headers = {"Authorization": f"Bearer {token}", "API-Key": key}
@@ -178,7 +179,7 @@ async def test_flags_are_listed_and_set_from_the_command_line() -> None:
 
 async def test_its_page_has_a_switch_for_every_flag() -> None:
     """As a form, so that it works without JavaScript."""
-    async with running() as sandbox, httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
+    async with running() as sandbox, local_http(timeout=5.0) as http:
         url, environment = sandbox.said["url"], sandbox.said["environments"]["development"]
         page = (await http.get(url)).text
         assert page.count('role="switch"') == 20
@@ -194,7 +195,7 @@ async def test_a_proxy_can_be_run_in_front_of_it() -> None:
     async with running("-proxy", f"-proxy-port={port}") as sandbox:
         url = sandbox.said["proxyUrl"]
         assert url == f"http://127.0.0.1:{port}"
-        async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
+        async with local_http(timeout=5.0) as http:
             assert (await http.get(f"{url}/health/ready")).status_code == 200
             assert (await sandbox.end(signal.SIGTERM))[0] == 0
             with pytest.raises(httpx2.TransportError):
@@ -274,7 +275,7 @@ async def test_an_offline_directory_is_served(tmp_path: Path) -> None:
         "offVariation": "false",
     }
     (directory / "feature_config.json").write_text(json.dumps([flag]))
-    async with running("-config-dir", str(tmp_path)) as sandbox, httpx2.AsyncClient(trust_env=False) as http:
+    async with running("-config-dir", str(tmp_path)) as sandbox, local_http() as http:
         assert sandbox.said["serverKeys"] == ["sandbox-qa-server-key"]
         base, key = sandbox.said["clientUrl"], sandbox.said["serverKeys"][0]
         token = (await http.post(f"{base}/client/auth", json={"apiKey": key})).json()["authToken"]

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.integration.harness import Proxy, offline_options
+from tests.support.local_http import local_http
 from tests.support.offline import ENV, bakery
 from tests.support.ports import free_port
 from tests.support.sdk_like import eventually
@@ -56,7 +56,7 @@ async def test_it_answers_in_offline_mode_and_ends_with_the_proxy(tmp_path: Path
     given = options(tmp_path, admin_address=f"127.0.0.1:{port}", workers=workers)
     async with (
         Proxy.running(given, tmp_path / "log") as proxy,
-        httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as http,
+        local_http(f"http://127.0.0.1:{port}") as http,
     ):
         status = (await http.get("/api/status")).json()
         assert (status["mode"], status["state"]) == ("offline", "ready")
@@ -72,11 +72,11 @@ async def test_the_log_is_that_of_all_processes(tmp_path: Path) -> None:
     given = options(tmp_path, admin_address=f"127.0.0.1:{port}", workers="2", access_log="all")
     async with (
         Proxy.running(given, tmp_path / "log") as proxy,
-        httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as http,
+        local_http(f"http://127.0.0.1:{port}") as http,
     ):
 
         async def all_wrote() -> bool:
-            async with httpx2.AsyncClient(trust_env=False) as fresh:  # reaches one worker or the other
+            async with local_http() as fresh:  # reaches one worker or the other
                 await fresh.get(f"{proxy.url}/nowhere")
             wrote = {one["process"] for one in (await http.get("/api/logs")).json()}
             return wrote == {"supervisor", "sync", "worker-1", "worker-2"}

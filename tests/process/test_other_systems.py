@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 from signal import SIGTERM
 
-import httpx2
-
 from tests.support.commands import Command
+from tests.support.local_http import local_http
 from tests.support.offline import bakery
 from tests.support.ports import free_port
 
@@ -87,7 +86,7 @@ async def test_without_uvloop_and_locks_it_serves_and_says_so(tmp_path: Path) ->
     await proxy.start()
     await proxy.until('"ready"')
     assert proxy.said.count("uvloop is not installed") == 1
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with local_http() as http:
         ready = await http.get(f"http://127.0.0.1:{port}/health/ready")
     assert ready.status_code == 200
     proxy.signal(SIGTERM)

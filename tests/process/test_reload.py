@@ -15,6 +15,7 @@ import pytest
 from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import Proxy, online_options, sandbox
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 
 PATIENCE: Final = 30.0
@@ -51,7 +52,7 @@ class Running:
 async def running(folder: Path, workers: str) -> AsyncIterator[Running]:
     """Until the context is left."""
     admin, config = f"127.0.0.1:{free_port()}", folder / "config.toml"
-    async with sandbox(*default_environments()) as saas, httpx2.AsyncClient(trust_env=False) as http:
+    async with sandbox(*default_environments()) as saas, local_http() as http:
         options = online_options(saas, [])
         del options["api-keys"]
         options |= {"config": str(config), "workers": workers, "admin-address": admin, "shutdown-delay": "0"}
@@ -109,7 +110,7 @@ async def test_new_options_are_taken_up_and_no_stream_ends(tmp_path: Path, worke
             assert await here.ask("/api/status") == 401
             # Each of the workers may be the one that answers.
             for _ in range(8):
-                async with httpx2.AsyncClient(trust_env=False) as other:
+                async with local_http() as other:
                     asked = replace(here, http=other)
                     while await asked.allowed("https://evil.example"):  # noqa: ASYNC110  (as above)
                         await asyncio.sleep(0.05)

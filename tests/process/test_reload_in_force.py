@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from tests.support.certificates import make_certificate
+from tests.support.local_http import local_http
 from tests.support.reloaded_proxy import FORMS, ReloadedProxy, reloaded_proxy
 from tests.support.sdk_like import eventually
 from tests.support.workers import kill
@@ -27,7 +28,7 @@ async def clients(here: ReloadedProxy) -> AsyncIterator[list[httpx2.AsyncClient]
     async with contextlib.AsyncExitStack() as stack:
         made = []
         for _ in range(CLIENTS):
-            client = httpx2.AsyncClient(trust_env=False, base_url=here.proxy.url, timeout=30.0)
+            client = local_http(here.proxy.url, timeout=30.0)
             made.append(await stack.enter_async_context(client))
             assert (await client.get("/health/live")).status_code == 200
         yield made
@@ -109,7 +110,7 @@ async def test_fewer_connections(tmp_path: Path, form: str) -> None:
         async with contextlib.AsyncExitStack() as more:
 
             async def refused() -> bool:
-                client = httpx2.AsyncClient(trust_env=False, base_url=here.proxy.url, timeout=30.0)
+                client = local_http(here.proxy.url, timeout=30.0)
                 await more.enter_async_context(client)
                 return (await client.get("/client/env/x/feature-configs")).status_code == 503
 

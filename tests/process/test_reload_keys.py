@@ -16,6 +16,7 @@ from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.fleet import leads
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, PROD, SdkLike, eventually
@@ -50,7 +51,7 @@ class Operated:
 
     async def auth(self, key: str) -> int:
         """The status of an authentication over a connection of its own: any worker may answer."""
-        async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
+        async with local_http() as http:
             return (await http.post(f"{self.proxy.url}/client/auth", json={"apiKey": key})).status_code
 
     async def told(self, client: SdkLike) -> Mapping[str, int]:
@@ -81,7 +82,7 @@ class Operated:
 
     async def shown(self) -> Collection[str]:
         """The environments in ``/health``."""
-        async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
+        async with local_http() as http:
             found = (await http.get(f"{self.proxy.url}/health")).json()["environments"]
         return {one["id"] for one in found}
 
@@ -107,7 +108,7 @@ async def operated(place: Path, saas: RunningSandbox, *keys: str, **options: str
     )
     del given["api-keys"]
     given |= {"config": str(file), "admin-address": admin}
-    async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
+    async with local_http() as http:
         made = Operated(Proxy(given, place / "proxy.log"), file, f"http://{admin}", saas, http)
         made.write(*keys)
         try:

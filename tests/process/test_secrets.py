@@ -27,6 +27,7 @@ from ff_proxy.sandbox.server import RunningSandbox, serve
 from ff_proxy.sandbox.state import SandboxState
 from tests.integration.harness import Proxy, online_options
 from tests.support.commands import as_flags, run
+from tests.support.local_http import local_http
 from tests.support.log_scan import faults_of
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
@@ -173,8 +174,8 @@ async def test_a_busy_proxy_gives_none_away(tmp_path: Path, workers: str) -> Non
             hidden |= await use_it_well_and_badly(proxy, found, hidden)
             (tmp_path / "secrets/api-keys").write_text(f"{hidden['key']},{hidden['new-key']}")
             async with (
-                httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{admin_port}") as admin,
-                httpx2.AsyncClient(trust_env=False, base_url=proxy.url) as http,
+                local_http(f"http://127.0.0.1:{admin_port}") as admin,
+                local_http(proxy.url) as http,
             ):
                 token = hidden["admin-token"]
                 reload = await admin.post("/api/reload", headers={"Authorization": f"Bearer {token}"})
@@ -244,8 +245,8 @@ async def test_a_proxy_in_trouble_gives_none_away(tmp_path: Path) -> None:
             await proxy.launch()
             try:
                 async with (
-                    httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{admin_port}") as admin,
-                    httpx2.AsyncClient(trust_env=False, base_url=proxy.url) as http,
+                    local_http(f"http://127.0.0.1:{admin_port}") as admin,
+                    local_http(proxy.url) as http,
                 ):
                     await eventually(lambda: answers(http))
                     found.answer("auth", await http.post("/client/auth", json={"apiKey": hidden["key"]}))

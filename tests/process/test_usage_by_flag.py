@@ -12,6 +12,7 @@ from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, offline_options, online_options, sandbox
 from tests.support.fleet import QUICK
+from tests.support.local_http import local_http
 from tests.support.offline import ENV, bakery
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
@@ -58,7 +59,7 @@ async def test_the_sums_are_what_harness_has_received(tmp_path: Path, workers: s
     """With workers as with one process; of other environments there is nothing."""
     port = free_port()
     more = {"admin-address": f"127.0.0.1:{port}", "workers": workers}
-    async with sandbox(*default_environments()) as saas, httpx2.AsyncClient(trust_env=False) as http:
+    async with sandbox(*default_environments()) as saas, local_http() as http:
         options = online_options(saas, KEYS.values()) | QUICK | more
         async with Proxy.running(options, tmp_path / "log") as proxy:
             total = await post_much(proxy)
@@ -81,7 +82,7 @@ async def test_members_that_do_not_lead_say_who_sends(tmp_path: Path) -> None:
     """A replica sends nothing; what SDKs told it is in the leader's sums."""
     ports = {name: free_port() for name in ("one", "replica")}
     with redis_server(tmp_path / "redis") as redis:
-        async with sandbox(*default_environments()) as saas, httpx2.AsyncClient(trust_env=False) as http:
+        async with sandbox(*default_environments()) as saas, local_http() as http:
             shared = {"redis-address": f"127.0.0.1:{redis.port}", **QUICK}
             online = online_options(saas, KEYS.values()) | shared
             one = {**online, "admin-address": f"127.0.0.1:{ports['one']}"}
@@ -108,7 +109,7 @@ async def test_a_proxy_that_drops_usage_says_so(tmp_path: Path, off: str) -> Non
     """Instead of zeros."""
     port = free_port()
     more = {"admin-address": f"127.0.0.1:{port}", "shutdown-delay": "0"}
-    async with sandbox(*default_environments()) as saas, httpx2.AsyncClient(trust_env=False) as http:
+    async with sandbox(*default_environments()) as saas, local_http() as http:
         bakery(tmp_path / "config")
         offline = {**offline_options(tmp_path / "config"), "auth-secret": "a-secret-of-the-tests"}
         online = online_options(saas, KEYS.values()) | {"metric-post-duration": "0"}

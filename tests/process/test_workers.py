@@ -21,6 +21,7 @@ from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.certificates import make_certificate
 from tests.support.commands import Command, as_flags, run
+from tests.support.local_http import local_http
 from tests.support.metrics import metric_sum
 from tests.support.offline import bakery
 from tests.support.ports import free_port
@@ -138,7 +139,7 @@ async def test_the_metrics_have_a_port_of_their_own_which_outlives_its_process(t
     """Bound once, by the process that never dies."""
     port = free_port()
     async with pack(tmp_path, **{"prometheus-port": str(port)}) as (_, proxy):
-        async with httpx2.AsyncClient(trust_env=False) as http:
+        async with local_http() as http:
             for _ in range(2):
                 answer = await http.get(f"http://127.0.0.1:{port}/metrics")
                 assert "ff_proxy_stream_health" in answer.text

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from tests.integration.harness import Proxy
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 from tests.support.sdk_like import eventually
 
@@ -47,7 +48,7 @@ async def haproxy(members: Sequence[Proxy], place: Path) -> AsyncIterator[Balanc
         )
     balancer = Balancer(f"http://127.0.0.1:{port}")
     try:
-        async with httpx2.AsyncClient(trust_env=False) as http:
+        async with local_http() as http:
 
             async def reaches_a_member() -> bool:
                 assert process.returncode is None, (place / "haproxy.log").read_text()

@@ -14,6 +14,7 @@ from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.seed.build import flag, serve
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
+from tests.support.local_http import local_http
 from tests.support.metrics import metric_sum
 from tests.support.sdk_like import DEV, KEYS, SdkLike
 
@@ -75,7 +76,7 @@ async def leads(proxy: Proxy) -> bool:
 
 async def metrics(proxy: Proxy) -> str:
     """What a member gives Prometheus."""
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with local_http() as http:
         return (await http.get(f"{proxy.url}/metrics")).text
 
 

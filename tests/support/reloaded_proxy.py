@@ -13,6 +13,7 @@ import httpx2
 
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import Proxy, offline_options, online_options, sandbox
+from tests.support.local_http import local_http
 from tests.support.offline import bakery
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
@@ -111,9 +112,7 @@ async def reloaded_proxy(form: str, folder: Path, options: Mapping[str, str]) ->
         proxy._options = {"config": str(config)}  # what is a flag cannot change
         if own.get("tls-enabled") == "true":
             proxy.url = proxy.url.replace("http:", "https:")
-        http = await stack.enter_async_context(
-            httpx2.AsyncClient(trust_env=False, verify=False, timeout=30.0)
-        )
+        http = await stack.enter_async_context(local_http(timeout=30.0))
         made = ReloadedProxy(proxy, config, {**own, "port": str(proxy.port)}, key, http)
         made.write({})
         try:
