@@ -130,11 +130,11 @@ class AccessLog:
         return f"{self._prefix}-{self._numbered}"
 
     def _all_facts(self, answered: Answered) -> dict[str, object]:
-        return _facts(answered) | {
-            "ms": round(answered.seconds * 1000, 3),
-            "peer": answered.peer.removeprefix(_MAPPED),
-            "request_id": self._id_of(answered),
-        }
+        facts = _facts(answered)
+        facts["ms"] = round(answered.seconds * 1000, 3)
+        facts["peer"] = answered.peer.removeprefix(_MAPPED)
+        facts["request_id"] = self._id_of(answered)
+        return facts
 
     def _report_suppressed(self, kind: _Kind, kept: "_Suppressed") -> None:
         if kept.left_out:
