@@ -18,7 +18,7 @@ from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.fleet import leads
 from tests.support.local_http import local_http
 from tests.support.ports import free_port
-from tests.support.redis_server import redis_server
+from tests.support.redis_server import redis_command, redis_server, redis_server_at
 from tests.support.sdk_like import DEV, KEYS, PROD, SdkLike, eventually
 from tests.support.streams import StreamClient
 
@@ -254,3 +254,33 @@ async def test_a_member_that_loses_a_key_leaves_its_environment_to_others(tmp_pa
             saas.state.flip("development", "dark_mode")
             for stream in (at_one, at_two):
                 assert (await stream.event())["identifier"] == "dark_mode"
+
+
+async def test_a_member_that_waits_for_redis_forgets_what_it_kept_of_an_environment(tmp_path: Path) -> None:
+    """It followed Harness without Redis; when that comes, only the environment that is left is put there."""
+    port = free_port()
+    async with (
+        sandbox(*default_environments()) as saas,
+        operated(tmp_path, saas, KEYS[DEV], KEYS[PROD], redis_address=f"127.0.0.1:{port}") as member,
+        SdkLike.connected(member.proxy.url, KEYS[DEV]) as gone,
+        SdkLike.connected(member.proxy.url, KEYS[PROD]) as other,
+        gone.stream() as stream,
+        other.stream() as untouched,
+        asyncio.timeout(90),
+    ):
+        assert (await member.reload(KEYS[PROD]))["restart"] == []
+        await saas.streams.until(lambda count: count == 0, EnvironmentId(DEV))
+        with redis_server_at(tmp_path / "redis", port):
+            await ended(stream)
+            assert await member.auth(KEYS[DEV]) == 403
+            saas.state.flip("production", "dark_mode")
+            assert (await untouched.event())["identifier"] == "dark_mode"
+
+            async def joined() -> bool:
+                return (
+                    redis_command(port, "SMEMBERS", "ffp:environments")
+                    == b"*1\r\n$36\r\n%s\r\n" % PROD.encode()
+                )
+
+            await eventually(joined)
+            await member.proxy.stop()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -155,9 +154,11 @@ class Leases(SoleLeader):
             finally:
                 for task in (working, lost):
                     task.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await task
-                self.led.remove(environment)
+                # A cancellation of this task meanwhile must not be taken for theirs.
+                try:
+                    await asyncio.gather(working, lost, return_exceptions=True)
+                finally:
+                    self.led.remove(environment)
 
     async def _until(self, environment: EnvironmentId, *, free: bool) -> None:
         while self._free[environment] is not free:

@@ -6,8 +6,9 @@ from typing import Final
 
 from ff_proxy.model.keys import SdkKey
 
-# A library may swallow a cancellation (``asyncio.wait_for`` before Python 3.12): cancel again after a while.
-_INSIST_SECONDS: Final = 1.0
+# A library may swallow a cancellation (``asyncio.wait_for`` before Python 3.12): cancel again after a while,
+# which is longer than a lease takes to be given back.
+_INSIST_SECONDS: Final = 3.0
 
 
 class KeyTasks:
