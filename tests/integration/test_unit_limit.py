@@ -7,8 +7,10 @@ import pytest
 from tests.support.small_suite import run_suite
 
 QUICK = "def test_it():\n    pass\n"
-WORKS = "import time\ndef test_it():\n    while time.process_time() < 5:\n        pass\n"
-WAITS = "import time\ndef test_it():\n    time.sleep(5)\n"
+# Half a second has to do here: nobody has to wait until four are over.
+SLOW = "import time\nimport tests.unit.conftest\ntests.unit.conftest.LIMIT = 0.5\n"
+WORKS = f"{SLOW}end = time.process_time() + 1\ndef test_it():\n    while time.process_time() < end: pass\n"
+WAITS = f"{SLOW}def test_it():\n    time.sleep(1)\n"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ff_proxy.evaluation import Engine, StepKind, compile_engine, render
@@ -17,7 +17,6 @@ from ff_proxy.model.feature import Clause
 from ff_proxy.model.target import Target
 from ff_proxy.wire.config import read_feature, read_segment, read_target
 from ff_proxy.wire.evaluation import encode_evaluation
-from tests.support.thorough import examples
 
 Doc = dict[str, Any]
 
@@ -187,7 +186,6 @@ _WEB_OF_FLAGS = st.dictionaries(
 _ME = Target("me", "me")
 
 
-@settings(max_examples=examples(2))
 @given(_WEB_OF_FLAGS)
 def test_prerequisites_follow_the_recursion(web: dict[str, Doc]) -> None:
     """The walk answers what a recursion guarded by the path answers (spec/evaluation#prerequisites)."""
@@ -217,7 +215,6 @@ def _prerequisites_hold(engine: Engine, flag: str, path: frozenset[str]) -> bool
     return True
 
 
-@settings(max_examples=examples(2))
 @given(_WEB_OF_SEGMENTS, st.permutations("abcd"))
 def test_segments_follow_the_recursion(web: dict[str, Doc], order: list[str]) -> None:
     """Membership is what the recursion of spec/evaluation#segments answers, guarded by the current path.

@@ -24,6 +24,7 @@ from tests.support.configs import ENVIRONMENT, config, flag
 from tests.support.loops import Background
 from tests.support.redis_member import member
 from tests.support.redis_server import RedisServer, redis_command, redis_server
+from tests.support.thorough import examples
 
 NAMES: Final = ("a", "b", "c")
 # The last one never leads: a replica.
@@ -259,7 +260,7 @@ def test_no_client_goes_back(server: RedisServer) -> None:
         run_state_machine_as_test(
             Served,
             settings=settings(
-                max_examples=20,
+                max_examples=examples(0.12),
                 stateful_step_count=25,
                 deadline=None,
                 phases=(Phase.explicit, Phase.reuse, Phase.generate),

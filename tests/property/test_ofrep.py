@@ -190,7 +190,7 @@ ANN: Context = [("targetingKey", '"ann"'), ("plan", '"gold"')]
 UPGRADED: Context = [("targetingKey", '"ann"'), ("plan", '"free"')]
 
 
-@settings(max_examples=examples(5), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(stories(), st.data())
 @example([(ANN, False, KEY), (UPGRADED, False, KEY), (ANN, True, KEY)], None)
 @example([(ANN, False, KEY), partial(share_by, "x", on=False), (ANN, False, KEY)], None)

@@ -420,7 +420,7 @@ def test_every_store_equals_the_model(servers: Servers) -> None:
         run_state_machine_as_test(
             Served,
             settings=settings(
-                max_examples=examples(0.15),
+                max_examples=examples(0.1),
                 stateful_step_count=30,
                 # Steps are slow, so that a failure would be shortened for minutes.
                 phases=(Phase.explicit, Phase.reuse, Phase.generate),

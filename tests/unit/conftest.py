@@ -5,13 +5,12 @@ The same work costs two to three times as much on a machine that others use too,
 
 import os
 from collections.abc import Generator
-from typing import Final
 
 import pytest
 
 from tests.support.stopwatch import Cost
 
-LIMIT: Final = 4.0
+LIMIT = 4.0
 
 
 @pytest.hookimpl(wrapper=True)
