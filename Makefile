@@ -71,13 +71,13 @@ lint: install
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(wildcard src tests bench scripts docs/site/conf.py)
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/options_page.py --check
+	$(BIN)/python -m scripts.options_page --check
 	$(BIN)/python -m scripts.notice --check
-	$(BIN)/python scripts/api_page.py --check
+	$(BIN)/python -m scripts.api_page --check
 
 docs: install
-	$(BIN)/python scripts/options_page.py
-	$(BIN)/python scripts/api_page.py
+	$(BIN)/python -m scripts.options_page
+	$(BIN)/python -m scripts.api_page
 
 # Warnings are errors: a link or an anchor that leads nowhere, a page that is in no menu.
 docs-site: install

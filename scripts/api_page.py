@@ -3,12 +3,11 @@
 import sys
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ff_proxy.api.openapi import openapi
+from scripts.generated import write_or_check
 
-PAGE = Path(__file__).parents[1] / "docs/api.md"
 HEAD = """\
 # The SDK port
 
@@ -75,17 +74,5 @@ def _resolved(document: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def main(arguments: list[str]) -> int:
-    """Exit code 1 if ``--check`` finds the page to be out of date."""
-    text = as_markdown(openapi(""))
-    if arguments != ["--check"]:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    sys.stderr.write("docs/api.md is out of date: run make docs, and commit it\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check("docs/api.md", as_markdown(openapi("")), "make docs", sys.argv[1:]))

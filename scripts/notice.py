@@ -3,9 +3,9 @@
 import sys
 from typing import Final
 
-from scripts.locked import ROOT, read_lock
+from scripts.generated import write_or_check
+from scripts.locked import read_lock
 
-FILE: Final = ROOT / "NOTICE"
 _HEAD: Final = """\
 ff-proxy
 Copyright the ff-proxy authors. Licensed under the Apache License, Version 2.0: see LICENSE.
@@ -24,17 +24,5 @@ def notice() -> str:
     return "\n".join(parts)
 
 
-def main(arguments: list[str]) -> int:
-    """Exit code 1 if ``--check`` finds the file to be out of date."""
-    text = notice()
-    if arguments != ["--check"]:
-        FILE.write_text(text, encoding="utf-8")
-        return 0
-    if FILE.is_file() and FILE.read_text(encoding="utf-8") == text:
-        return 0
-    sys.stderr.write("NOTICE is out of date: run make notice, and commit it\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check("NOTICE", notice(), "make notice", sys.argv[1:]))

@@ -36,6 +36,8 @@ _Answer = TypeVar("_Answer")
 _Work = Callable[[Redis | RedisCluster], Awaitable[Any]]
 Argument = str | bytes | int | float
 Command = Sequence[Argument]
+Call = tuple[Sequence[str], Sequence[Argument]]
+"""The keys and arguments of a script."""
 
 
 class Script:
@@ -95,25 +97,12 @@ class Connection:
 
     async def do(self, *command: Argument) -> Any:
         """One command; bytes in, bytes out."""
-
-        async def ask(client: Redis | RedisCluster) -> Any:
-            return await client.execute_command(*command)
-
-        return await self._ask(str(command[1]) if len(command) > 1 else "", ask)
+        key = _key_of_command(command) if len(command) > 1 else ""
+        return (await self._ask(key, partial(_sent, [command])))[0]
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """A script over keys of one environment."""
-        rest = (len(keys), *keys, *arguments)
-
-        async def ask(client: Redis | RedisCluster) -> Any:
-            try:
-                call: Awaitable[Any] = client.execute_command("EVALSHA", script.sha, *rest)
-                return await call
-            except NoScriptError:
-                again: Awaitable[Any] = client.execute_command("EVAL", script.source, *rest)
-                return await again
-
-        return await self._ask(keys[0], ask)
+        return (await self.run_each(script, [(keys, arguments)]))[0]
 
     async def publish(self, channel: str, payload: str, near: str) -> None:
         """Publish; of a Cluster the node does it that has the key ``near``, and all hear of it."""
@@ -124,31 +113,22 @@ class Connection:
 
         The first error is raised.
         """
-        if len(commands) == 1:
-            return [await self.do(*commands[0])]  # a pipeline of one costs more
-        answers: list[Any] = []
-        for start in range(0, len(commands), _BATCH):
-            some = commands[start : start + _BATCH]
-            answers += await self._ask(str(some[0][1]), partial(_pipelined, some))
-        return answers
+        return await self._in_parts(commands, _key_of_command, _sent)
 
-    async def run_each(
-        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
-    ) -> list[Any]:
+    async def run_each(self, script: Script, calls: Sequence[Call]) -> list[Any]:
         """Call a script several times, as ``each``; the script must be idempotent."""
-        if len(calls) == 1:
-            return [await self.run(script, *calls[0])]
+        return await self._in_parts(calls, _key_of_call, partial(_called, script))
+
+    async def _in_parts(
+        self,
+        asked: Sequence[_Asked],
+        key: Callable[[_Asked], str],
+        send: Callable[[Sequence[_Asked], Redis | RedisCluster], Awaitable[list[Any]]],
+    ) -> list[Any]:
         answers: list[Any] = []
-        for start in range(0, len(calls), _BATCH):
-            some = [(len(keys), *keys, *arguments) for keys, arguments in calls[start : start + _BATCH]]
-
-            async def ask(client: Redis | RedisCluster, some: Sequence[Command] = some) -> list[Any]:
-                try:
-                    return await _pipelined([("EVALSHA", script.sha, *rest) for rest in some], client)
-                except NoScriptError:
-                    return await _pipelined([("EVAL", script.source, *rest) for rest in some], client)
-
-            answers += await self._ask(calls[start][0][0], ask)
+        for start in range(0, len(asked), _BATCH):
+            some = asked[start : start + _BATCH]
+            answers += await self._ask(key(some[0]), partial(send, some))
         return answers
 
     async def settle_each(self, commands: Sequence[Command]) -> list[Any]:
@@ -156,13 +136,11 @@ class Connection:
 
         Raises ``StoreUnavailable`` if none is.
         """
-        return await self._settle(commands, lambda command: str(command[1]), self.each)
+        return await self._settle(commands, _key_of_command, self.each)
 
-    async def settle_run_each(
-        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
-    ) -> list[Any]:
+    async def settle_run_each(self, script: Script, calls: Sequence[Call]) -> list[Any]:
         """As ``run_each``, of any keys, with errors as ``settle_each``."""
-        return await self._settle(calls, lambda call: call[0][0], lambda some: self.run_each(script, some))
+        return await self._settle(calls, _key_of_call, partial(self.run_each, script))
 
     async def _settle(
         self,
@@ -287,7 +265,17 @@ async def soon(
     return answers
 
 
-async def _pipelined(commands: Sequence[Command], client: Redis | RedisCluster) -> list[Any]:
+def _key_of_command(command: Command) -> str:
+    return str(command[1])
+
+
+def _key_of_call(call: Call) -> str:
+    return call[0][0]
+
+
+async def _sent(commands: Sequence[Command], client: Redis | RedisCluster) -> list[Any]:
+    if len(commands) == 1:
+        return [await client.execute_command(*commands[0])]  # a pipeline of one costs more
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
@@ -297,6 +285,14 @@ async def _pipelined(commands: Sequence[Command], client: Redis | RedisCluster) 
         if isinstance(answer, Exception):
             raise answer
     return answers
+
+
+async def _called(script: Script, calls: Sequence[Call], client: Redis | RedisCluster) -> list[Any]:
+    asked = [(len(keys), *keys, *arguments) for keys, arguments in calls]
+    try:
+        return await _sent([("EVALSHA", script.sha, *rest) for rest in asked], client)
+    except NoScriptError:
+        return await _sent([("EVAL", script.source, *rest) for rest in asked], client)
 
 
 async def _subscribe(pubsub: PubSub, channel: str) -> None:
