@@ -182,10 +182,10 @@ async def test_a_middlebox_holds_the_stream_back(tmp_path: Path) -> None:
     """Everything looks well, and a flip does not arrive; the doctor listens for what should come."""
     async with on_call(tmp_path, Middlebox()) as here:
 
-        async def fetched_again() -> bool:  # as a proxy does when its stream has opened
-            return here.saas.journal.count("flags") >= 2
+        async def connected() -> bool:  # and so everything has been fetched
+            return "upstream connected" in await here.look("log")
 
-        await eventually(fetched_again)
+        await eventually(connected)
         here.saas.state.flip("development", "dark_mode")
         await here.follow("A middlebox holds the stream back")
 
