@@ -116,7 +116,7 @@ def _timed(one_pass: Pass) -> float:
 
 
 def compiled(docs: Doc) -> tuple[Engine, float]:
-    """The environment's engine, and the CPU seconds that decoded JSON took to become it."""
+    """The environment's engine, and the CPU seconds of compiling it from decoded JSON."""
     started = time.process_time()
     engine = compile_engine(
         {doc["feature"]: read_feature(doc) for doc in docs["flags"]},

@@ -89,11 +89,11 @@ class _Fleet:
         return member
 
     def _serves(self, member: Server) -> bool:
-        """Whether it knows every environment."""
+        """Whether it has loaded every environment."""
         return all(ask(member.port, *_auth({"apiKey": made.key})).status == 200 for made in self.mades)
 
     def idle(self) -> Row:
-        """What is asked in a second in which nothing happens; from now on it does not count."""
+        """Measure a second in which nothing happens; it is subtracted from now on."""
         time.sleep(self.plan.pick(3.0, 0.2))  # what a member does once, when it has started, is over then
         windows, seconds = self.plan.pick((2, 5.0), (1, 0.3))
         given = [self.redis.during(lambda: time.sleep(seconds)) for _ in range(windows)]
@@ -105,7 +105,7 @@ class _Fleet:
         return _row(f"a second of {count}, {more}", each)
 
     def each(self, label: str, step: Callable[[str], object], count: int, pause: float) -> Row:
-        """What one ``step`` comes to; each is given a text that differs from all others."""
+        """The counts of one ``step``; each call gets a different text."""
 
         def several(number: int) -> None:
             for place in range(count):

@@ -1,4 +1,4 @@
-"""The figures to reach (spec/behaviour#goals), and which of a report's figures they are held against."""
+"""The figures to reach (spec/behaviour#goals), and the figures of a report that they are compared with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from bench.common.wrk import NUMBER, Request
 
 _ENVIRONMENT = Made("posts", 100)
 COUNT = 7
-"""What each entry of a post counts."""
+"""The count in each entry of a post."""
 _JSON = {"Content-Type": "application/json"}
 _ABOUT_WORKERS = "The same of two workers, beside one process in turns; wrk takes a core meanwhile."
 _ABOUT = (
@@ -53,7 +53,7 @@ def _scenarios(own: Site) -> list[Scenario]:
 
 
 def usage_body(entries: int, target: str = "global", count: int = COUNT) -> str:
-    """A post with so many counts of about 300 bytes, each of another flag, as server SDKs write it."""
+    """A post with ``entries`` counts of about 300 bytes, each of another flag, as server SDKs write it."""
     attributes = {"SDK_TYPE": "server", "SDK_LANGUAGE": "python", "SDK_VERSION": "1.7.5", "target": target}
     counts = [
         {

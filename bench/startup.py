@@ -53,7 +53,7 @@ def _figures(kept: Kept, environments: int, flags: int, repeats: int) -> tuple[F
 
 
 async def _filled(kept: Kept, environments: int, config: EnvironmentConfig) -> list[str]:
-    """Keep that many environments that differ by name and key; returns the keys."""
+    """Store that many environments with different names and keys; returns the keys."""
     keys = [f"key-{number}" for number in range(environments)]
     async with store(kept.kind, kept.place) as held:
         for number, key in enumerate(keys):

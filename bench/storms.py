@@ -40,7 +40,7 @@ _ABOUT_NEWS = (
 )
 
 _Run = tuple[float, float, float, float]
-"""Seconds until half, 99 % and all are there, and seconds of CPU."""
+"""Seconds until half, 99 % and all are done, and seconds of CPU."""
 
 
 def measure(plan: Plan) -> Iterator[Table]:
@@ -59,7 +59,7 @@ def measure(plan: Plan) -> Iterator[Table]:
 
 
 def _storm(own: Site, delays: Sequence[float]) -> _Run:
-    """When streams are open that are asked for after ``delays``."""
+    """When the streams that are requested after ``delays`` are open."""
     before = own.proxy.cpu()
     with crowd(own.proxy.port, own.stream(_MADE), delays) as opened:
         used = own.proxy.cpu() - before
@@ -69,7 +69,7 @@ def _storm(own: Site, delays: Sequence[float]) -> _Run:
 
 
 def _news(own: Site, streams: int, rounds: int) -> Row:
-    """A change to so many streams, each of whose clients fetches it."""
+    """A change to that many streams; each client fetches it."""
     served = cycle(("two", "one"))
     path = f"/client/env/{_MADE.id}/feature-configs/feature-1?cluster=1"
     with (

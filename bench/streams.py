@@ -49,7 +49,7 @@ _Server = Callable[[], AbstractContextManager[_Running]]
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """What is opened, and what happens then; ``pushpin`` says whether it is asked as well."""
+    """How many streams, and what happens; ``pushpin`` says whether it is measured as well."""
 
     streams: int
     events: int = 1
@@ -150,7 +150,7 @@ def _ours() -> Iterator[_Running]:
 
 @contextmanager
 def _least(programs: Programs) -> Iterator[_Running]:
-    """The C server; it asks for nothing."""
+    """The C server; it needs no token."""
     with controlled(_LEAST, [str(programs.server)]) as (server, control):
         yield server, control, _PLAIN
 

@@ -1,4 +1,4 @@
-"""Which benchmarks there are, and running them one after the other."""
+"""The list of benchmarks, and running them one after the other."""
 
 import importlib
 import shutil
@@ -30,7 +30,7 @@ class Benchmark:
         return tuple(tool for tool in self.tools if shutil.which(tool) is None)
 
     def run(self, plan: Plan, show: Callable[[Table], object]) -> Outcome:
-        """Measure, or say why not; each table is shown as soon as it is there."""
+        """Measure, or say why not; each table is shown as soon as it is complete."""
         if self.missing:
             return Outcome(self.name, 0.0, missing=self.missing)
         module = importlib.import_module(f"bench.{self.name}")

@@ -1,4 +1,4 @@
-"""A million targets: what they weigh in a process, in a file and in Redis, and how long one takes."""
+"""A million targets: their size in a process, in a file and in Redis, and the time of one."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""CPU time of taking usage in: a posted body read, checked and merged, in this process."""
+"""CPU time of accepting usage: a posted body read, checked and merged, in this process."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ _HALF = 0.5
 
 
 def members_carry(units: Units) -> Iterator[str]:
-    """What each thing that a member has is enough for."""
+    """What each resource of a member is enough for."""
     yield "## What one core, one gigabyte and one network carry"
     yield (
         "SDKs for which each is enough by itself: with half of the core and of the network in use, 100 flags"
@@ -40,7 +40,7 @@ def members_carry(units: Units) -> Iterator[str]:
 
 
 def _at_most(given: float, each: float) -> str:
-    """How many times ``each`` there is in what is given; what could not be told from nothing has no end."""
+    """How many times ``each`` fits into what is given; unlimited if ``each`` is nothing."""
     return number(given / each if each > 0 else math.inf)
 
 

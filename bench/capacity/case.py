@@ -1,4 +1,4 @@
-"""What is asked: a fleet's SDKs and what they do, and what each member of it has."""
+"""A case: a fleet's SDKs and what they do, and the resources of each member."""
 
 from dataclasses import dataclass, replace
 from math import fsum
@@ -28,7 +28,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A fleet to be worked out.
+    """A fleet to be calculated.
 
     Attributes:
         polling: server SDKs that poll.
@@ -88,7 +88,7 @@ class Case:
         return self.streams + self.sdks
 
     def times(self, factor: float) -> "Case":
-        """The same with so many times the SDKs."""
+        """The same with a multiple of the SDKs."""
         return replace(
             self, polling=self.polling * factor, server=self.server * factor, client=self.client * factor
         )

@@ -1,4 +1,4 @@
-"""The fleets that the page works out."""
+"""The example fleets of the page."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ LARGE = Member(cores=4, memory=8e9, files=262_144, network=10e9 / 8)
 MEMBERS: Mapping[str, Member] = {"small": SMALL, "large": LARGE}
 
 _PER_ENVIRONMENT = 100_000
-"""SDKs in an environment at most, in what the page works out."""
+"""SDKs in an environment at most, in the examples."""
 SESSION = 10.0
 
 KINDS: Mapping[str, Case] = {
@@ -34,7 +34,7 @@ STORMY: Mapping[str, Case] = {
 
 
 def sized(kind: str, sdks: float, member: Member, changes: float = 1.0) -> Case:
-    """So many SDKs of that kind, over as many environments as they are usually in."""
+    """That many SDKs of that kind, over a usual number of environments."""
     one = KINDS[kind]
     environments = max(1, round(sdks / _PER_ENVIRONMENT))
     return replace(

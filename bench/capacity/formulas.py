@@ -1,4 +1,4 @@
-"""What a fleet needs, what is in use then, and what its end and its return cost: all of it in closed form.
+"""What a fleet needs, what it uses, and what its end and its return cost, in closed form.
 
 Every function takes a case and unit costs; CPU is in cores (seconds of CPU per second), all rates per second.
 """
@@ -13,11 +13,11 @@ from bench.capacity.units import Asked, Units
 
 HEARTBEAT_SECONDS = 14.0
 USAGE_CAPACITY = 100_000
-"""Counts that may wait for Harness in one environment; what is more is dropped, and counted."""
+"""Counts that may wait for Harness in one environment; more are dropped, and counted."""
 USAGE_MUCH = 20_000
-"""So many are sent before the round is over."""
+"""With that many, sending begins before the round is over."""
 USAGE_LOOK = 10.0
-"""Seconds between two looks whether there are so many."""
+"""Seconds between two checks for that many."""
 USAGE_BODY = 500
 """Counts that are sent to Harness at a time, for one environment after another."""
 FLUSHES = 2.0

@@ -1,4 +1,4 @@
-"""What SDKs ask when their stream has ended, as their sources have it.
+"""What SDKs ask when their stream has ended, according to their sources.
 
 See spec/sdk-wire#timeouts, spec/sdk-wire#reconnects.
 """
@@ -45,14 +45,14 @@ ANDROID = Sdk("Android", waits=60, evaluations=4, authentications=1)
 IOS = Sdk("iOS", waits=60, evaluations=2)
 
 Mix = tuple[tuple[Sdk, float], ...]
-"""Kinds of SDKs with their shares; the shares come to 1."""
+"""Kinds of SDKs with their shares; the shares add up to 1."""
 
 SERVERS: Mix = ((PYTHON, 0.2), (GO, 0.2), (NODE, 0.2), (JAVA, 0.2), (NET, 0.2))
 CLIENTS: Mix = ((JAVASCRIPT, 0.6), (ANDROID, 0.2), (IOS, 0.2))
 
 
 def joined(server: float, client: float) -> Mix:
-    """So many server SDKs and client SDKs, as a mix."""
+    """A mix of that many server SDKs and client SDKs."""
     total = server + client
     shares = [(sdk, share * server / total) for sdk, share in SERVERS]
     shares += [(sdk, share * client / total) for sdk, share in CLIENTS]

@@ -153,7 +153,7 @@ def _one_member(units: Units) -> str:
 
 
 def member_words(member: Member) -> str:
-    """What a member has, in words."""
+    """The resources of a member, in words."""
     cores = f"{member.cores} core{'s' if member.cores > 1 else ''}"
     network = f"{number(member.network * 8 / 1e9)} Gbit/s"
     return f"{cores}, {number(member.memory / 1e9)} GB, {member.files:,} files, {network}"

@@ -37,7 +37,7 @@ class Asked:
         return Asked(self.commands * times, self.bytes * times, self.cpu * times)
 
     def __sub__(self, other: "Asked") -> "Asked":
-        """The difference, where it is one: what was measured as less is nothing."""
+        """The difference, but never less than nothing."""
         return Asked(
             max(0.0, self.commands - other.commands),
             max(0.0, self.bytes - other.bytes),
@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class RedisUnits:
-    """What Redis is asked.
+    """The requests to Redis.
 
     Attributes:
         member: a second of a member.

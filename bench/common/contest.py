@@ -18,7 +18,7 @@ from bench.common.wrk import Load, Request, load
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One way to ask; ``kind`` is the word for it in the descriptions of peers.
+    """One kind of request; ``kind`` is its name in the descriptions of peers.
 
     ``unchanged`` says that the client has the present content already, and gets 304. ``peers`` is false
     where what peers offer is something else.
@@ -34,7 +34,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """Who takes part, and for how long each is asked."""
+    """The servers, and for how long each is loaded."""
 
     site: Site
     peers: Sequence[RunningPeer]
@@ -75,7 +75,7 @@ class Contest:
         return Row(scenario.label, tuple(figures))
 
     def _run_of(self, peer: RunningPeer, scenario: Scenario, own: Answer) -> Callable[[], Load] | None:
-        """The part of a peer; ``None`` if it offers no such thing."""
+        """The run of a peer; ``None`` if it does not offer this."""
         asked = peer.request(scenario.kind, scenario.made, scenario.request)
         if asked is None:
             return None

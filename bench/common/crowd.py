@@ -1,4 +1,4 @@
-"""A crowd of SDKs that come to a server for a stream, each at its own time, on one thread of epoll."""
+"""Many SDKs that open streams, each at its own time, in one thread with epoll."""
 
 import math
 import select
@@ -29,7 +29,7 @@ class _Caller:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Open streams; ``waits`` are the seconds from each one's time to what it waited for, in order."""
+    """Open streams; ``waits`` are the seconds that each one waited, in order."""
 
     sockets: Sequence[socket.socket]
     waits: Sequence[float]

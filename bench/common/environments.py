@@ -25,7 +25,7 @@ class Made:
 
     @property
     def id(self) -> EnvironmentId:
-        """Differs from name to name."""
+        """An id that differs by name."""
         return EnvironmentId(f"0f5b6c1e-9f6b-4d6e-8a53-{sum(map(ord, self.name)):06}{self.flags:06}")
 
     @property
@@ -34,7 +34,7 @@ class Made:
         return f"bench-{self.name}-key"
 
     def docs(self) -> Doc:
-        """Flags, segments and targets as they travel."""
+        """Flags, segments and targets in the wire's form."""
         return environment(flags=self.flags, rules=self.rules, segments=self.segments)
 
     def switch(self) -> str:
@@ -46,7 +46,7 @@ class Made:
         )
 
     def config(self) -> EnvironmentConfig:
-        """All of it, as the proxy's rooms know it."""
+        """The environment as a record of the proxy."""
         doc = self.docs()
         flags = [item for flag in doc["flags"] if isinstance(item := normalise_flag(flag), Item)]
         segments = [item for one in doc["segments"] if isinstance(item := normalise_segment(one), Item)]

@@ -1,4 +1,4 @@
-"""Figures: what several runs of the same thing gave."""
+"""Figures: the results of several runs."""
 
 import math
 import statistics
@@ -18,7 +18,7 @@ class Figure(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self:
-        """What ``values`` (at least one) come to."""
+        """The figure of ``values`` (at least one)."""
         held = sorted(values)
         return cls(_rounded(statistics.median(held)), _rounded(held[0]), _rounded(held[-1]), len(held))
 

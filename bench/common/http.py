@@ -1,4 +1,4 @@
-"""One HTTP request at a time: to look at what is about to be measured."""
+"""Single HTTP requests, to check what is about to be measured."""
 
 import http.client
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from bench.common.processes import HOST
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; the names of ``fields`` are in lower case."""
+    """A response; the names of ``fields`` are in lower case."""
 
     status: int
     fields: Mapping[str, str]

@@ -24,7 +24,7 @@ NGINX = DIRECTORY / "nginx.toml"
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a peer is asked for something that it does not offer in ff-proxy's way."""
+    """A request to a peer, for something that it offers differently from ff-proxy."""
 
     path: str
     method: str = "GET"
@@ -41,7 +41,7 @@ class TokenSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a description says; see bench/peers/README.md for every word of it."""
+    """The description of a peer; bench/peers/README.md explains every word."""
 
     name: str
     command: list[str]
@@ -80,7 +80,7 @@ class RunningPeer:
         )
 
     def record(self, request: Request, body: bytes) -> None:
-        """Let it serve what the proxy answered, if that is how it works."""
+        """Let it serve the proxy's answer, if it is a peer that serves recorded answers."""
         if self.peer.recorded:
             file = self.work / "recorded" / request.path.partition("?")[0].lstrip("/")
             # A path may be a list's, and the beginning of its items' paths: only one at a time can be a file.
@@ -139,7 +139,7 @@ def _with_token(request: Request, token: str) -> Request:
 
 
 def filled(text: str, words: Mapping[str, str]) -> str:
-    """``text`` with what stands for its words in braces; other braces stay."""
+    """``text`` with its words in braces replaced; other braces stay."""
     # Not str.format: bodies and configuration files are full of braces.
     for word, value in words.items():
         text = text.replace("{" + word + "}", value)

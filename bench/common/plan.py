@@ -8,7 +8,7 @@ _Choice = TypeVar("_Choice")
 
 
 class BenchError(Exception):
-    """A benchmark could not be carried out: the text says why."""
+    """A benchmark failed: the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Servers as processes of their own: started, waited for, looked at, and always ended with their children."""
+"""Servers as processes: started, waited for, measured, and always ended with their children."""
 
 import os
 import resource
@@ -45,7 +45,7 @@ class Server:
 
 
 def this_process() -> Server:
-    """The one that asks, which serves nothing."""
+    """This process, which serves nothing."""
     return Server("this process", os.getpid(), 0)
 
 
@@ -130,7 +130,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def within(seconds: float, what: str) -> Iterator[None]:
-    """Raises ``BenchError`` in the context once it has lasted so long, whatever it waits for."""
+    """Raises ``BenchError`` in the context after that many seconds."""
 
     def over(*_: object) -> None:
         raise BenchError(f"{what} was not over within {seconds:.0f} s")

@@ -54,7 +54,7 @@ def pushpin() -> Iterator[tuple[Server, int]]:
 
 
 def _streams(port: int) -> bool:
-    """Whether a stream opens: what comes before its parts have found each other is lost."""
+    """Whether a stream opens: events before its parts have connected are lost."""
     with socket.socket() as probe, suppress(OSError):
         probe.settimeout(1)
         probe.connect((HOST, port))

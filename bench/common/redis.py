@@ -1,4 +1,4 @@
-"""A Redis of one's own, that keeps nothing on disk."""
+"""A private Redis that keeps nothing on disk."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A Redis of our own, and what it counts of the work that it does."""
+"""A private Redis, and its own counters of its work."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ class Counted:
     seconds: float
 
     def less(self, other: "Counted", times: float = 1.0) -> "Counted":
-        """Without so many times the other, but for the seconds."""
+        """The difference to a multiple of the other; the seconds stay."""
         return Counted(
             max(0.0, self.commands - other.commands * times),
             max(0.0, self.received - other.received * times),
@@ -34,7 +34,7 @@ class Counted:
         )
 
     def each(self, count: float) -> "Counted":
-        """One of ``count`` alike."""
+        """The share of one, of ``count`` equal ones."""
         return Counted(
             self.commands / count, self.received / count, self.sent / count, self.cpu / count, self.seconds
         )
@@ -50,7 +50,7 @@ class CountingRedis:
         self._own = self._since(self._now())
 
     def during(self, what: Callable[[], object]) -> Counted:
-        """What is counted while ``what`` happens."""
+        """The counts while ``what`` runs."""
         before = self._now()
         what()
         return self._since(before).less(self._own)

@@ -1,4 +1,4 @@
-"""The proxy as its users run it: a process in front of a Harness, which a sandbox plays in another one."""
+"""The proxy as its users run it: a process in front of a sandbox in another process."""
 
 import json
 import sys
@@ -57,7 +57,7 @@ class Site:
         return "\r\n".join([*lines, "", ""]).encode()
 
     def stream(self, made: Made) -> bytes:
-        """What opens a stream."""
+        """A request that opens a stream."""
         return self.raw(made, "/stream?cluster=1", {"Accept": "text/event-stream", "API-Key": made.key})
 
 

@@ -1,4 +1,4 @@
-"""Clients of event streams by the thousand: a program in C that opens them and times what comes."""
+"""Thousands of clients of event streams: a C program that opens them and times events."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """What one opening of all streams gave.
+    """The figures of opening all streams once.
 
     ``opened`` is in seconds, ``kilobytes`` what a stream costs the server's process, ``cpu`` the seconds of
     the server's CPU in each round on average.
@@ -42,7 +42,7 @@ class Streamed:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """What to open, on which server, and what to have announced.
+    """What to open, on which server, and what to announce.
 
     Attributes:
         server: whose streams they are; its memory and CPU are looked at.
@@ -125,7 +125,7 @@ def compiled() -> Iterator[Programs]:
 
 
 class _Said:
-    """The lines of a client; a failed one is a ``BenchError`` with its complaint."""
+    """The output of a client; a failure is a ``BenchError`` with its message."""
 
     def __init__(self, client: subprocess.Popen[bytes], log: IO[bytes], name: str) -> None:
         self._client = client

@@ -13,7 +13,7 @@ from bench.common.processes import HOST
 
 @contextmanager
 def control_port(act: Callable[[int], None]) -> Iterator[int]:
-    """A port of loopback; each line written to it is a number, which ``act`` is given in another thread.
+    """A port of loopback; ``act`` is called in another thread with each line, which is a number.
 
     The program that opens streams asks for changes in this way. Raises ``BenchError`` at the end if ``act``
     raised one.
@@ -61,7 +61,7 @@ class _Origin(ThreadingHTTPServer):
     request_queue_size = 4096
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: who asks also goes away in the midst of a connection."""
+        """Say nothing: clients may leave in the middle of a request."""
 
 
 @contextmanager

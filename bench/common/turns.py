@@ -1,4 +1,4 @@
-"""Turns: what is compared is measured alternately, so that whatever else the machine does falls on all."""
+"""Turns: measuring alternately, so that other load on the machine affects all."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ _Measured = TypeVar("_Measured")
 def in_turns(
     measures: Sequence[Callable[[], _Measured]], rounds: int, *, warm_up: bool = False
 ) -> list[list[_Measured]]:
-    """What each of ``measures`` gave in each of ``rounds``; every other round goes backwards.
+    """The results of each of ``measures`` in each of ``rounds``; every other round goes backwards.
 
     With ``warm_up`` there is one more round, first, that does not count.
     """

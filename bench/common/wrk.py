@@ -1,4 +1,4 @@
-"""Load by wrk: one kind of request, the same again and again or each one different."""
+"""Load by wrk: one kind of request, all equal or each one different."""
 
 import base64
 import itertools
@@ -69,7 +69,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked.
+    """A request.
 
     ``several`` says how many different requests there are if ``NUMBER`` stands in it; by default so many
     that none comes twice, not even in a later run.
@@ -83,7 +83,7 @@ class Request:
 
     @property
     def varies(self) -> bool:
-        """Whether ``NUMBER`` stands anywhere in it."""
+        """Whether it contains ``NUMBER``."""
         return any(NUMBER in text for text in (self.path, self.body or "", *self.headers.values()))
 
     def numbered(self, number: int) -> "Request":
@@ -98,7 +98,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run gave: requests a second, the same per second of the server's CPU, latency in ms."""
+    """The figures of one run: requests a second, the same per second of the server's CPU, latency in ms."""
 
     rate: float
     per_cpu: float
@@ -107,7 +107,7 @@ class Load:
 
 
 def base64_of(text: str) -> str:
-    """Stands for ``text`` in base64, after what stands in it has been replaced."""
+    """A placeholder for ``text`` in base64, after the placeholders in it are replaced."""
     return f"@base64({text})@"
 
 

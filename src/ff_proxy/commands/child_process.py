@@ -1,4 +1,4 @@
-"""Processes that a command starts: listened to, waited for, and always reaped."""
+"""Processes that a command starts, reads from, and always ends."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ import httpx2
 from ff_proxy.errors import StartupError
 
 PATIENCE: Final = 30.0
-"""Seconds within which each process should do what is expected of it."""
+"""Seconds to wait for each step of a process."""
 
 _LOOK_EVERY: Final = 0.05
 _ENDS_WITHIN: Final = 10.0
@@ -36,7 +36,7 @@ class Child:
         self._kept: list[dict[str, Any]] = []
 
     async def said(self) -> dict[str, Any]:
-        """The next line of JSON that it says; ``StartupError`` when there are no more."""
+        """The next line of JSON that it writes; ``StartupError`` when there are no more."""
         output = self._process.stdout
         line = await output.readline() if output is not None else b""
         if not line:
@@ -55,7 +55,7 @@ class Child:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it runs no more."""
+        """Whether it has ended."""
         return self._process.returncode is not None
 
     async def until_failure(self) -> None:
@@ -71,7 +71,7 @@ class Child:
 
 @contextlib.asynccontextmanager
 async def child(name: str, arguments: Sequence[str], *, speaks_json: bool) -> AsyncIterator[Child]:
-    """Run ``python ARGUMENTS…`` until the context is left: SIGTERM then, SIGKILL if that is of no use.
+    """Run ``python ARGUMENTS…`` until the context is left: SIGTERM then, and SIGKILL if it does not end.
 
     It runs in a session of its own, so that Ctrl-C reaches the command alone, which ends it in order.
     """

@@ -106,7 +106,7 @@ def read_as_in_container(
 
 
 def flags_of_the_container(command_line: Path = _PROCESS_ONE) -> list[str]:
-    """The flags that ``docker run`` gave to the proxy, which a container's probe is not told.
+    """The flags that ``docker run`` gave to the proxy; a container's probe does not get them.
 
     Empty where process 1 is something else than ``ff-proxy FLAGS…``, or hidden.
     """
@@ -119,6 +119,6 @@ def flags_of_the_container(command_line: Path = _PROCESS_ONE) -> list[str]:
 
 
 def read_options(argv: Sequence[str], record: type[R]) -> R | None:
-    """As ``read_command``, where there are no words but flags."""
+    """As ``read_command``, for a command that takes flags only."""
     command = read_command(argv, record, words=0)
     return command[0] if command else None

@@ -33,7 +33,7 @@ def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | No
 
 
 def _entries() -> Iterator[tuple[str, tuple[Option[Any], ...], tuple[str, ...]]]:
-    """Every command (empty: the proxy itself) with its options and the words that can stand behind it."""
+    """Every command (empty: the proxy itself) with its options and the words that can follow it."""
     yield "", ALL, (*(name for name in COMMANDS if " " not in name), _HELP)
     for name, command in COMMANDS.items():
         below = tuple(other.split()[1] for other in COMMANDS if other.startswith(f"{name} "))

@@ -1,4 +1,4 @@
-"""What an environment refers to that is not there: nothing is broken by it, and nothing works as meant."""
+"""References to things that do not exist: they break nothing, but do not work as intended."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

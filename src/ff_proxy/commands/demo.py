@@ -39,7 +39,7 @@ class Stage:
 
 
 def demo(out: TextIO, *, interactive: bool) -> ExitCode:
-    """Tell the story on ``out``; with ``interactive`` stay until Ctrl-C and tell what changes.
+    """Run the demo and describe it on ``out``; if ``interactive``, then report changes until Ctrl-C.
 
     Raises ``StartupError`` if something does not start, ``FfProxyError`` if a step fails.
     """

@@ -27,7 +27,7 @@ def _say(event: str, **details: Any) -> None:
 
 
 class _StreamWatch(logging.Handler):
-    """The SDK tells of its stream in its log only."""
+    """The SDK reports its stream in its log only."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Look at one line of the SDK's log."""

@@ -42,7 +42,7 @@ _FROM_ENVIRONMENT: Final = ("api-keys", "admin-token", "redis-username", "redis-
 
 
 def _place(values: Values) -> type[Any] | None:
-    """The place that is named, if it is one."""
+    """The place to look at, if exactly one is named."""
     given = _given(values)
     return _PLACES[given[0]] if len(given) == 1 else None
 
@@ -118,7 +118,7 @@ async def _run(options: ExplainOptions, out: TextIO, _: Stop) -> ExitCode:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """An explanation and what has to be said about it; ``told`` is what SDKs get if it is not its outcome."""
+    """An explanation with remarks; ``told`` is what SDKs get if that differs from its outcome."""
 
     explanation: Explanation
     notes: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ def _run(
 
 
 def probe(name: str, path: str, settings: Settings, out: TextIO, *, as_json: bool = False) -> ExitCode:
-    """Ask and tell: exit code 0 or 1. Raises ``ConfigError`` for unusable options."""
+    """Ask, print the answer, and return exit code 0 or 1. Raises ``ConfigError`` for unusable options."""
     if settings.problems:
         raise ConfigError(*settings.problems)
     if not settings["port"] and not isinstance(settings["host"], Path):

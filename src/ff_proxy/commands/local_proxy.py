@@ -1,4 +1,4 @@
-"""Asking the proxy on this machine, wherever the options say that it listens. Light: probes start often."""
+"""Asking the proxy on this machine, where the options say that it listens. Light: probes start often."""
 
 import http.client
 import socket

@@ -14,7 +14,7 @@ _COLUMNS: Final = 80
 
 
 def write_json(out: TextIO, record: Mapping[str, Any]) -> None:
-    """One JSON document, indented, in ASCII: it can be written whatever the texts in it hold."""
+    """One JSON document, indented, in ASCII: so it can always be written."""
     out.write(f"{json.dumps(msgspec.to_builtins(record), indent=2)}\n")
 
 

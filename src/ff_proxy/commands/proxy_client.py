@@ -1,4 +1,4 @@
-"""Asking a running proxy what SDKs ask it: for commands that look at one from outside."""
+"""A client that asks a running proxy what SDKs ask, for commands."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ _AGENT: Final = f"ff-proxy/{__version__}"
 
 @asynccontextmanager
 async def open_transport() -> AsyncIterator[HttpTransport]:
-    """The network as the environment wants it: outbound proxies, and whose certificates are believed.
+    """A transport with the outbound proxies and trusted certificates that the environment names.
 
     Raises ``StartupError`` if that cannot be used.
     """
@@ -38,7 +38,7 @@ async def open_transport() -> AsyncIterator[HttpTransport]:
 
 
 class ProxyClient:
-    """Requests to the proxy at ``url``; any status is an answer, and none at all an ``UpstreamError``."""
+    """Requests to the proxy at ``url``; any status is an answer; no answer is an ``UpstreamError``."""
 
     def __init__(self, transport: Transport, url: str) -> None:
         self._transport = transport
@@ -62,7 +62,7 @@ class ProxyClient:
             yield answer
 
     async def authenticate(self, key: SdkKey) -> tuple[Secret, EnvironmentInfo]:
-        """A token for ``key``, and what it says of its environment; no target is stored by that.
+        """A token for ``key``, and the environment in it; this stores no target.
 
         Raises ``UpstreamRefused`` for a key that the proxy does not take.
         """

@@ -1,4 +1,4 @@
-"""``ff-proxy sandbox``: run a Harness of one's own until it is told to stop."""
+"""``ff-proxy sandbox``: run a small Harness until it is stopped."""
 
 import asyncio
 import contextlib
@@ -93,7 +93,7 @@ async def _run(
 
 
 def _check_free(port: int) -> None:
-    """Another proxy there would answer in place of ours."""
+    """Make sure that no other program answers on the port."""
     if not port:
         raise ConfigError("proxy-port: 0 is not possible, since SDKs have to know the port")
     with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""Answers of two proxies held against each other: what differs, and what is known to differ."""
+"""Comparing the answers of two proxies: what differs, and what is known to differ."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a proxy said: a status (0 for none), header fields in small letters, and JSON or other text."""
+    """What a proxy said: a status (0 for none), header fields in lower case, and JSON or other text."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,7 +49,7 @@ class Answer:
 
 
 def read_answer(reply: Reply) -> Answer:
-    """An answer, read."""
+    """Parse an answer."""
     try:
         document = decode_json(reply.body, max_lenient_bytes=len(reply.body))
     except MalformedJson:
@@ -128,7 +128,7 @@ def _without_empty(question: str, old: object, new: object) -> tuple[object, lis
 
 
 def _differences(old: object, new: object, place: str) -> Iterator[tuple[str, object, object]]:
-    """Where two documents differ. What is empty equals what is not there: no SDK tells them apart."""
+    """Where two documents differ. Empty equals absent: no SDK tells them apart."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in dict.fromkeys([*old, *new]):
             below = f"{place}.{name}" if place else str(name)
@@ -143,7 +143,7 @@ def _differences(old: object, new: object, place: str) -> Iterator[tuple[str, ob
 
 
 def _named_after(side: Mapping[object, object]) -> object:
-    """A name; what has none is called by its identifier."""
+    """Its name, or else its identifier."""
     return side.get("name") or side.get("identifier")
 
 

@@ -65,7 +65,7 @@ class CompareOptions:
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What came of it: how many answers were compared, and every difference."""
+    """How many answers were compared, and every difference."""
 
     compared: int
     differences: tuple[Difference, ...]
@@ -77,7 +77,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 Progress = Callable[[int, int], None]
-"""Told how many answers have been compared, of how many."""
+"""Called with the number of answers compared so far, and of all."""
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
@@ -137,7 +137,7 @@ def _write(report: Report, options: CompareOptions, terminal: Terminal, out: Tex
 async def compare_proxies(
     old: str, new: str, options: CompareOptions, transport: Transport, progress: Progress
 ) -> Report:
-    """Ask both about every environment that a key is of; raises ``UpstreamError`` if one cannot be asked."""
+    """Ask both about the environment of every key; raises ``UpstreamError`` if one does not answer."""
     sides = ProxyClient(transport, old), ProxyClient(transport, new)
     found: list[Difference] = []
     entered: list[tuple[SdkKey, tuple[Session, Session], EnvironmentInfo]] = []
@@ -177,7 +177,7 @@ async def compare_proxies(
 async def _compared(
     info: EnvironmentInfo, sessions: tuple[Session, Session], question: Question
 ) -> list[Difference]:
-    """What differs, and differs again when it is asked again: a change may reach one before the other."""
+    """What differs twice in a row: a change may reach one before the other."""
     name = f"{info.identifier or info.id}: {question.name}"
     found: list[Difference] = []
     for attempt in range(2):
@@ -208,7 +208,7 @@ async def _subject(
     options: CompareOptions,
     other: str,
 ) -> Subject:
-    """What there is to ask about: flags and groups that either has, and the targets that are wanted."""
+    """What to ask about: flags and groups that either has, and the chosen targets."""
     targets = await asyncio.to_thread(_targets, info, options)
     if options.send_targets:
         for target in targets:
@@ -241,7 +241,7 @@ async def _listed(session: Session, info: EnvironmentInfo, kind: str, field: str
 
 
 def _targets(info: EnvironmentInfo, options: CompareOptions) -> list[Target]:
-    """Those of the command line, with the attributes that the directory has, or all of the directory."""
+    """The targets of the command line, with attributes from the directory, or all of the directory."""
     known: dict[str, Target] = {}
     if options.config_dir is not None:
         for reading in read_directory(options.config_dir).readings:

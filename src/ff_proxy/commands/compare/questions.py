@@ -26,7 +26,7 @@ _MARGIN_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """How to ask one of the proxies about one environment: its client, and the token that it gave."""
+    """A client of one proxy, with its token for one environment."""
 
     client: ProxyClient
     token: Secret
@@ -34,7 +34,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something that is asked of both; ``ask`` gives the answer of one."""
+    """A request to both proxies; ``ask`` sends it to one."""
 
     name: str
     kind: Kind
@@ -124,7 +124,7 @@ def _refusals(subject: Subject) -> Iterator[Question]:
 
 
 def _stream(name: str, kind: Kind, key: Mapping[str, str], listen: float) -> Question:
-    """The head of a stream, and what is said first within ``listen`` seconds."""
+    """The head of a stream, and its first bytes within ``listen`` seconds."""
 
     async def ask(session: Session) -> Answer:
         headers = {**_ORIGIN, **bearer(session.token), **key}
@@ -147,7 +147,7 @@ async def _first_words(answer: OpenStream, listen: float) -> bytes:
 
 
 def _described(said: bytes) -> str:
-    """What a stream says first, as far as it matters to SDKs."""
+    """The first bytes of a stream, in words."""
     if said.startswith(b":"):
         return "heartbeat"
     if said.strip():

@@ -1,4 +1,4 @@
-"""``ff-proxy doctor``: is everything that the proxy needs there, and what has to be done where it is not?
+"""``ff-proxy doctor``: does the proxy have everything that it needs, and if not, what to do?
 
 Each check says what it found in one line, with the cure behind a problem. Checks know nothing of each other,
 run side by side, and have a bound each.

@@ -1,4 +1,4 @@
-"""``ff-proxy doctor``: which checks these options need, and how what they find is shown."""
+"""``ff-proxy doctor``: the checks for these options, and the report."""
 
 import asyncio
 from collections import Counter
@@ -119,7 +119,7 @@ async def examine(
     show: Callable[[Finding], None],
     progress: Callable[[int, Sequence[str]], None],
 ) -> list[Finding]:
-    """Look at everything that these options need; see ``run_checks``."""
+    """Run the checks for these options; see ``run_checks``."""
     async with AsyncExitStack() as stack:
         return await run_checks(await _checks(settings, listen, clock, stack), show, progress)
 
@@ -136,7 +136,7 @@ def _counted(count: int, outcome: Outcome) -> str:
 
 
 async def _checks(settings: Settings, listen: float, clock: Clock, stack: AsyncExitStack) -> list[Check]:
-    """What has to be looked at with these options, in the order in which people read it."""
+    """The checks for these options, in the order of the report."""
     mode = checks.mode_of(settings)
     serving = answers(partial(local_proxy.get, settings))
     found = [Check("options", partial(check_options, settings))]

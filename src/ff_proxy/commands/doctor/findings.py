@@ -1,4 +1,4 @@
-"""What checks are and what they say, and how they are run."""
+"""Checks, their findings, and running them."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ _LOOK_SECONDS: Final = 0.5
 
 
 class Outcome(StrEnum):
-    """How a check came out; only a problem makes the command fail."""
+    """The outcome of a check; only a problem makes the command fail."""
 
     OK = "ok"
     WARNING = "warning"
@@ -25,7 +25,7 @@ class Outcome(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One line: what was looked at, what was found, and what to do about it (empty: nothing)."""
+    """One line: what was checked, what was found, and what to do about it (empty: nothing)."""
 
     check: str
     outcome: Outcome
@@ -41,11 +41,11 @@ class Reporter:
         self._take = take
 
     def ok(self, text: str) -> None:
-        """It is as it should be."""
+        """It is right."""
         self._add(Outcome.OK, text, "")
 
     def warning(self, text: str, advice: str) -> None:
-        """It works, and should be looked at."""
+        """It works, but deserves attention."""
         self._add(Outcome.WARNING, text, advice)
 
     def problem(self, text: str, advice: str) -> None:
@@ -53,7 +53,7 @@ class Reporter:
         self._add(Outcome.PROBLEM, text, advice)
 
     def skipped(self, text: str) -> None:
-        """It could not be looked at, or need not be."""
+        """It could not be checked, or need not be."""
         self._add(Outcome.SKIPPED, text, "")
 
     async def each(self, parts: Sequence[tuple[str, "Work"]]) -> None:
@@ -88,7 +88,7 @@ async def _contained(report: Reporter, work: Work) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something to look at, within ``seconds``."""
+    """A check that may take ``seconds``."""
 
     name: str
     run: Work

@@ -101,7 +101,7 @@ def _way(seen: Inspection, proxy: str) -> str:
 
 
 def _unreachable(error: UpstreamError, url: str, proxy: str) -> tuple[str, str]:
-    """What failed and what to do; most texts say the latter already."""
+    """What failed, and what to do unless the error says that."""
     host = urlsplit(proxy or url).hostname
     behind = [*causes(error.__cause__)]
     if any(isinstance(one, socket.gaierror) for one in behind):
@@ -146,7 +146,7 @@ def _request(url: str) -> Request:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the options say we are; ``account`` is empty if that is missing."""
+    """The configured keys and account; ``account`` is empty if it is not set."""
 
     keys: Sequence[SdkKey]
     account: str
@@ -175,7 +175,7 @@ class AccountChecks:
         self._sessions: dict[str, Session] = {}
 
     def checks(self) -> list[Check]:
-        """In the order in which people read them."""
+        """The checks, in the order of the report."""
         bound = _ASK_SECONDS * 3
         return [
             Check("key", self._keys, bound),
@@ -302,7 +302,7 @@ class AccountChecks:
         _tell_stream(report, arrivals, clock() - began, opened=opened, listen=self._listen)
 
     async def _each(self, report: Reporter, ask: Callable[[Session, Reporter], Awaitable[None]]) -> None:
-        """Ask of every environment that a key was accepted for."""
+        """Call ``ask`` for every environment that a key was accepted for."""
         await self._entered.wait()
         if not self._sessions:
             report.skipped("no key was accepted")
@@ -312,7 +312,7 @@ class AccountChecks:
 def _tell_stream(
     report: Reporter, arrivals: Sequence[tuple[float, int]], lasted: float, *, opened: bool, listen: float
 ) -> None:
-    """What the arrivals, each with seconds since the start and the records in it, say of the way."""
+    """Report what the arrivals (seconds since the start, and records) say about the connection."""
     if not arrivals:
         what = "it opened, but no byte came" if opened else "no answer came"
         if lasted < FIRST_BYTE_SECONDS:

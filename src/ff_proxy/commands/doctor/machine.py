@@ -31,7 +31,7 @@ _PRIVILEGED: Final = 1024
 
 
 async def check_options(settings: Settings, report: Reporter) -> None:
-    """Everything that a start would refuse or warn of."""
+    """Everything that a start would refuse or warn about."""
     problems = checks.problems(settings)
     for problem in problems:
         report.problem(problem, "")
@@ -45,7 +45,7 @@ async def check_options(settings: Settings, report: Reporter) -> None:
 
 
 async def check_trust(environ: Mapping[str, str], report: Reporter) -> None:
-    """Whose certificates are believed, and which outbound proxies are used."""
+    """The trusted certificates, and the outbound proxies."""
     try:
         trust = await in_daemon_thread(lambda: client_trust(environ), "check")
     except StartupError as error:
@@ -60,7 +60,7 @@ async def check_trust(environ: Mapping[str, str], report: Reporter) -> None:
 
 
 async def check_certificate(files: TlsFiles, clock: Clock, report: Reporter) -> None:
-    """The certificate that SDKs are shown: readable, with its key, and good for a while."""
+    """The certificate that SDKs see: readable, with its key, and valid for a while."""
 
     def poll() -> None:
         try:
@@ -141,7 +141,7 @@ async def check_port(
 
 
 def _busy(host: str | Path | None, port: int) -> int | None:
-    """The number of the error that listening there gives, ``None`` for none."""
+    """The error number of listening there, ``None`` if that works."""
     try:
         if isinstance(host, Path):
             return _busy_socket(host)

@@ -1,4 +1,4 @@
-"""Where things are kept: Redis, the data directory and the offline directory."""
+"""The stores: Redis, the data directory and the offline directory."""
 
 import os
 import stat
@@ -190,7 +190,7 @@ def _target_directory(directory: Path, report: Reporter) -> None:
 
 
 def _existing(path: Path) -> Path:
-    """``path``, or what there is of it."""
+    """``path``, or its nearest parent that exists."""
     return next(one for one in (path, *path.absolute().parents) if one.exists())
 
 

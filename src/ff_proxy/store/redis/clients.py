@@ -31,7 +31,7 @@ _NOT_LET_IN: Final = ("AuthenticationError", "NOAUTH", "WRONGPASS", "AUTH")
 
 
 class Topology(Enum):
-    """What answers at the endpoint."""
+    """The kind of server at the endpoint."""
 
     SINGLE = "single"
     SOCKET = "socket"
@@ -89,7 +89,7 @@ class Clients:
                     await self._learn()
 
     def doubt(self, node: str) -> None:
-        """A node does not answer: another may hold its keys by now, which is found out meanwhile."""
+        """A node does not answer: another may hold its keys by now, so learn the slots in the background."""
         self._doubted.add(node)
         due = asyncio.get_running_loop().time() - self._asked > _ASK_AGAIN_SECONDS
         if self.clustered and due and self._learning is None:
@@ -134,7 +134,7 @@ class Clients:
         return self.client.get_nodes() if isinstance(self.client, RedisCluster) else ()
 
     def node(self, key: str) -> str:
-        """The node of a Cluster that held the key when that was asked; empty if there is no telling."""
+        """The node of a Cluster that holds the key, as far as known; empty if unknown."""
         if not isinstance(self.client, RedisCluster):
             return ""
         nodes = self.client.nodes_manager.slots_cache.get(key_slot(encoded(key)))
@@ -321,7 +321,7 @@ class _FirstIsKey:
     """
 
     async def initialize(self, node: object) -> None:
-        """Nothing has to be asked."""
+        """Nothing to do."""
 
     async def get_keys(self, *command: Any) -> Sequence[Any]:
         """The keys of a command and its arguments."""

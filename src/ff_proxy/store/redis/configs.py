@@ -93,7 +93,7 @@ class RedisConfigs:
         self._revisions = GroupedLoader(self._revision_many, most=_REVISIONS_AT_ONCE, group=self._group)
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Stop all lookups."""
         for questions in (self._reads, self._recents, self._revisions):
             await questions.close()
 
@@ -255,7 +255,7 @@ class RedisConfigs:
     async def _join(
         self, held: Held, found: EnvironmentConfig | None, fresh: Held, *, older: bool
     ) -> tuple[EnvironmentConfig, Revision]:
-        """Take what is newer of both, and let Redis have what it lacks."""
+        """Combine the newer items of both, and write what Redis lacks."""
         assert held.config is not None  # noqa: S101  (every caller has checked)
         name = held.config.id
         if found is None:
@@ -330,7 +330,7 @@ class RedisConfigs:
         return "part" if begun else "begin"
 
     async def _claim(self, environment: EnvironmentId) -> None:
-        """Say that what is in Redis is as new as the lease, although nothing had to be changed."""
+        """Mark what is in Redis as current under the lease, although nothing had to change."""
         fence, held = self._leases.fence(environment), self._held[environment]
         if fence is not None and fence > held.fence:
             keys = [self._keys.config(environment), self._keys.lease(environment)]

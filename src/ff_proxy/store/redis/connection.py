@@ -86,9 +86,9 @@ class Connection:
         return self._clients.node(key)
 
     def copies(self, name: str) -> Sequence[str]:
-        """Where something is kept that every member needs: spread over a Cluster, so that some are there.
+        """The keys of something that every member needs: copies on several nodes of a Cluster.
 
-        Those on nodes that do not answer are left out if there are others.
+        Copies on nodes that do not answer are left out if there are others.
         """
         if not self._clients.clustered:
             return (name,)
@@ -105,7 +105,7 @@ class Connection:
         return (await self.run_each(script, [(keys, arguments)]))[0]
 
     async def publish(self, channel: str, payload: str, near: str) -> None:
-        """Publish; of a Cluster the node does it that has the key ``near``, and all hear of it."""
+        """Publish; in a Cluster on the node with the key ``near``, which passes it on to all."""
         await self.run(_PUBLISH, [near], [channel, payload])
 
     async def each(self, commands: Sequence[Command]) -> list[Any]:
@@ -243,7 +243,7 @@ class Connection:
 async def soon(
     asked: Iterable[Awaitable[_Answer]], good: Callable[[_Answer], bool]
 ) -> list[_Answer | BaseException]:
-    """What is answered until ``_OTHERS_SECONDS`` after the first ``good`` answer; the others are let go."""
+    """The answers until ``_OTHERS_SECONDS`` after the first ``good`` one; the others are cancelled."""
     tasks = [asyncio.ensure_future(one) for one in asked]
     waiting = set(tasks)
     answers: list[_Answer | BaseException] = []

@@ -44,7 +44,7 @@ class Leases:
         return self._highest.get(environment, 0)
 
     def noticed(self, environment: EnvironmentId, fence: int) -> None:
-        """Something was written under that number."""
+        """Note that something was written under that number."""
         if fence > self.highest(environment):
             self._highest[environment] = fence
 

@@ -1,4 +1,4 @@
-"""Who is in the fleet: each member's own words, which are forgotten unless it repeats them."""
+"""The members of the fleet: each lists itself, and is dropped unless it repeats that."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -74,7 +74,7 @@ class RedisMembers:
             await self._list.at_each(lambda copy: self._connection.do("ZREM", copy, self._said))
 
     async def present(self) -> Sequence[SeenMember]:
-        """Every member that was heard of within ``LISTED_SECONDS``, by name."""
+        """Every member that was listed within ``LISTED_SECONDS``, by name."""
         answers = await self._list.at_each(lambda copy: self._connection.run(_READ, [copy], []))
         newest: dict[str, SeenMember] = {}
         with translated():

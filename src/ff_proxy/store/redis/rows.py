@@ -39,7 +39,7 @@ _decode: Final = msgspec.msgpack.Decoder(Row).decode
 
 
 def changed(old: EnvironmentConfig | None, change: Difference, now: float) -> Iterator[tuple[str, bytes]]:
-    """Fields and rows that ``change`` writes; of a new environment nothing counts as a change."""
+    """Fields and rows that ``change`` writes; a new environment has no changes."""
     at = 0.0 if old is None else now
     for item in change.changed:
         yield _field(item), _encode(Row(item.version, item.digest, at, item.wire))
@@ -50,7 +50,7 @@ def changed(old: EnvironmentConfig | None, change: Difference, now: float) -> It
 def applied(
     fields: Sequence[bytes], held: EnvironmentConfig | None
 ) -> tuple[Mapping[str, Item], Mapping[str, Item], Mapping[str, int]]:
-    """Flags, segments and retired versions after ``fields`` (field, row, field, row…) came to ``held``."""
+    """Flags, segments and retired versions after applying ``fields`` (field, row, field, …) to ``held``."""
     flags = {} if held is None else dict(held.flags)
     segments = {} if held is None else dict(held.segments)
     retired = {} if held is None else dict(held.retired)
@@ -69,7 +69,7 @@ def applied(
 
 
 def environment(answer: Sequence[Any], held: EnvironmentConfig | None) -> EnvironmentConfig:
-    """An environment out of epoch, counter, info, keys, since and rows; with ``held`` rows are what moved."""
+    """An environment from epoch, counter, info, keys, since and rows: all, or what changed since ``held``."""
     epoch, counter, info, keys, since, moved = answer
     flags, segments, retired = applied(moved, held)
     return EnvironmentConfig(
@@ -84,7 +84,7 @@ def environment(answer: Sequence[Any], held: EnvironmentConfig | None) -> Enviro
 
 
 def notice(payload: bytes) -> Notice | None:
-    """What was published when an environment moved; ``None`` if that is nothing of ours."""
+    """A published notice; ``None`` if it is not one of ours."""
     name, *revision = payload.decode("utf-8", "replace").split("\n")
     if not revision:
         return Notice(EnvironmentId(name), None)
@@ -96,7 +96,7 @@ def notice(payload: bytes) -> Notice | None:
 
 
 async def notices(payloads: AsyncIterator[bytes]) -> AsyncIterator[Notice]:
-    """What was published of environments, as it comes."""
+    """Published notices, as they come."""
     async for payload in payloads:
         found = notice(payload)
         if found is not None:

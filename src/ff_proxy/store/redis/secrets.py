@@ -19,7 +19,7 @@ _MOST_BOUND: Final = 10_000
 
 
 class RedisSecrets:
-    """One text for the whole fleet; what this process was given once is what it knows.
+    """One secret for the whole fleet; this process keeps the one that it was given first.
 
     A member that starts on an emptied Redis before the others have noticed may make up a secret of its own,
     and one that starts without Redis signs with derived ones. No SDK asks for a new token, so none of them
@@ -37,11 +37,11 @@ class RedisSecrets:
         self._bound: dict[EnvironmentId, set[Secret]] = {}
 
     def others(self) -> Collection[Secret]:
-        """What other members were seen to sign with, if not with the same; at most ``_MOST_OTHERS``."""
+        """Secrets that other members sign with, if different; at most ``_MOST_OTHERS``."""
         return self._others
 
     def bound(self, environment: EnvironmentId) -> Collection[Secret]:
-        """The same of secrets that are good for ``environment`` only."""
+        """The same for secrets that are valid for ``environment`` only."""
         return self._bound.get(environment, ())
 
     def signed_with(self, environment: EnvironmentId, secret: Secret) -> None:

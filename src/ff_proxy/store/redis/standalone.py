@@ -41,7 +41,7 @@ class StandaloneConfigs:
         self._feed = Feed()
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Stop all lookups."""
         await self._shared.close()
 
     def stand_alone(self, environment: EnvironmentId) -> None:
@@ -105,7 +105,7 @@ class StandaloneConfigs:
         return await self._shared.environment(environment)
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
-        """See ``ConfigReader``; of what is kept here everybody has heard."""
+        """See ``ConfigReader``; what is kept here has been announced already."""
         return () if environment in self._own else await self._shared.recent(environment, since)
 
     async def replace(self, config: EnvironmentConfig) -> Revision:

@@ -162,7 +162,7 @@ class RedisTargets:
                             self._pending.pop(key)
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Stop all lookups."""
         await self._lookups.close()
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
@@ -232,7 +232,7 @@ class RedisTargets:
             await self._put(environment, [described], late=late)
 
     async def _keep(self, environment: EnvironmentId, described: DescribedTarget, *, late: bool) -> bool:
-        """Store it with the attributes that are stored; ``False`` if others store it all the time."""
+        """Store it with the attributes that are stored; ``False`` if others keep changing it."""
         key = (environment, described.target.identifier)
         for _ in range(_ATTEMPTS):
             row = await self._lookups.get(key)
