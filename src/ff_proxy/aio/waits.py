@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ff_proxy.model.clock import Clock
 
@@ -35,6 +35,11 @@ async def finish(step: Coroutine[object, object, _T], grace: float) -> _T:
         finally:
             running.cancel()
         await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()  # seen: the cancellation is what the caller has to hear of
+        retrieve(running)  # the caller gets the cancellation
         raise
+
+
+def retrieve(done: asyncio.Future[Any]) -> None:
+    """Mark the exception of a future as retrieved: the caller may have left, and that is no error."""
+    if not done.cancelled():
+        done.exception()

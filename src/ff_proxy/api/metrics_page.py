@@ -5,6 +5,7 @@ import gzip
 from collections.abc import Callable
 from typing import Final
 
+from ff_proxy.aio.waits import retrieve
 from ff_proxy.http.negotiate import accepts_gzip
 from ff_proxy.http.request import Request
 from ff_proxy.http.response import NO_STORE, Response
@@ -36,16 +37,10 @@ class MetricsPage:
             self._fold()
             # Rendering a thousand environments takes a second, several processes more.
             self._rendering = asyncio.ensure_future(asyncio.to_thread(self._exposition))
-            self._rendering.add_done_callback(_retrieve)
+            self._rendering.add_done_callback(retrieve)
         text = await asyncio.shield(self._rendering)
         packed = accepts_gzip(request.headers.get(METRICS_HEADERS[0]))
         body = await asyncio.to_thread(gzip.compress, text, _GZIP_LEVEL) if packed else text
         coding = ((b"Content-Encoding", b"gzip"),) if packed else ()
         fields = (_TYPE, (b"Content-Length", b"%d" % len(body)), *coding, NO_STORE)
         return Response(200, fields, body, shared=not packed)
-
-
-def _retrieve(rendering: asyncio.Future[bytes]) -> None:
-    """Mark an exception as retrieved: waiting requests get it, and without any it does not matter."""
-    if not rendering.cancelled():
-        rendering.exception()

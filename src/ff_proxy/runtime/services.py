@@ -10,6 +10,7 @@ from typing import Final, NoReturn, Protocol
 
 from ff_proxy.aio.cancellation import CancellationCheck
 from ff_proxy.aio.keep_going import keep_going
+from ff_proxy.aio.waits import retrieve
 from ff_proxy.errors import ExitCode, FfProxyError
 from ff_proxy.model.clock import Clock
 from ff_proxy.runtime.process_requests import serve_requests
@@ -141,14 +142,9 @@ async def _run_phases(
                 waiting.cancel()
             await asyncio.wait({acting, hurry, limit}, timeout=_GRACE)
         if not acting.done():
-            acting.add_done_callback(_retrieve)  # it is not awaited any longer
+            acting.add_done_callback(retrieve)  # it is not awaited any longer
         elif not acting.cancelled() and (error := acting.exception()) is not None:
             log.error("shutdown phase failed", phase=phase.name, error=repr(error))
-
-
-def _retrieve(acting: asyncio.Future[object]) -> None:
-    if not acting.cancelled():
-        acting.exception()
 
 
 def _explain(failures: Sequence[BaseException], log: Logger) -> ExitCode:

@@ -9,10 +9,12 @@ from random import Random
 from typing import Final, Protocol
 
 from ff_proxy.errors import ExitCode, StartupError
-from ff_proxy.runtime.restart_backoff import RestartBackoff
+from ff_proxy.model.backoff import Backoff
 from ff_proxy.telemetry import Logger
 
 _FINAL: Final = frozenset({ExitCode.BAD_CONFIGURATION, ExitCode.CANNOT_START})
+# After so many seconds of life, a death counts as the first one.
+_LIVED: Final = 10.0
 # A child that keeps to its time ends by itself a moment after it.
 _GRACE: Final = 0.75
 # What everybody has to end in after a second signal.
@@ -113,7 +115,7 @@ class Supervisor:
         self._log = log
         self._on_exit = on_exit
         self._on_shutdown = on_shutdown
-        self._respawn = {child.name: RestartBackoff(random) for child in children}
+        self._respawn = {child.name: _Restarts(random) for child in children}
         self._running: dict[int, _Running] = {}
         self._due: dict[Child, float] = dict.fromkeys(children, now())
         self._lived: set[str] = set()
@@ -221,3 +223,20 @@ class Supervisor:
 
     def _name(self, pid: int) -> str:
         return self._running[pid].child.name
+
+
+class _Restarts:
+    """When to restart a child: at once, and if it keeps dying after a second, doubled up to half a minute."""
+
+    def __init__(self, random: Random) -> None:
+        self._backoff = Backoff(random)
+        self._died_young = False
+
+    def after(self, lived: float) -> float:
+        """Seconds to wait before the next start of a child that has lived for ``lived`` seconds."""
+        again = self._died_young and lived < _LIVED
+        self._died_young = True
+        if again:
+            return self._backoff.next()
+        self._backoff.reset()
+        return 0.0

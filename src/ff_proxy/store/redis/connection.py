@@ -11,6 +11,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import PubSub
 from redis.exceptions import MovedError, NoScriptError, ReadOnlyError
 
+from ff_proxy.aio.waits import retrieve
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.store.redis.clients import CONNECT_SECONDS, Clients
 from ff_proxy.store.redis.errors import translated
@@ -202,7 +203,8 @@ class Connection:
         # along. So it goes on by itself, to its own bound.
         call = asyncio.create_task(self._bounded(key, work))
         self._calls.add(call)
-        call.add_done_callback(self._done)
+        call.add_done_callback(self._calls.discard)
+        call.add_done_callback(retrieve)
         with translated():
             async with asyncio.timeout(_PATIENCE):
                 return await asyncio.shield(call)
@@ -219,11 +221,6 @@ class Connection:
             raise
         self._clients.trust(node)
         return answer
-
-    def _done(self, call: asyncio.Task[Any]) -> None:
-        self._calls.discard(call)
-        if not call.cancelled():
-            call.exception()  # the caller may have left
 
     @asynccontextmanager
     async def _asking(self, node: str) -> AsyncIterator[None]:
