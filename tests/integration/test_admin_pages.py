@@ -180,6 +180,24 @@ async def test_a_change_is_on_the_open_page_before_anybody_reloads_it(tmp_path: 
         await here.tab.until("document.getElementById('live-state').textContent === 'Live.'")
 
 
+async def by_keyboard(tab: Tab, page: str) -> None:
+    """Tab comes by whatever can be used, in the order of the page, and shows where it is."""
+    usable = (
+        "[...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, "
+        "summary, [tabindex]')].filter((one) => one.tabIndex === 0 && one.checkVisibility())"
+    )
+    seen = []
+    for _ in range(await tab.run(f"{usable}.length")):
+        await tab.press("Tab")
+        place, shown = await tab.run(
+            f"(() => {{ const one = document.activeElement, style = getComputedStyle(one); return ["
+            f"{usable}.indexOf(one), style.outlineStyle !== 'none' || style.boxShadow !== 'none'] }})()"
+        )
+        seen.append(place)
+        assert shown, (page, place)
+    assert seen == list(range(len(seen))), page
+
+
 async def test_everything_is_there_without_javascript(tmp_path: Path) -> None:
     """Pages, forms and what they lead to."""
     async with world(tmp_path) as here:
@@ -188,6 +206,7 @@ async def test_everything_is_there_without_javascript(tmp_path: Path) -> None:
         for name, path in PAGES.items():
             await tab.open(here.url + path)
             assert len(await tab.run("document.querySelector('h1').innerText")) > 3, name
+            await by_keyboard(tab, name)
         await tab.open(here.url + PAGES["environment"])
         await tab.run("document.getElementById('q').value = 'dark'")
         await tab.following("document.querySelector('.search button').click()")

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Final, final
 
-from ff_proxy.bounded import BoundedMap
+from ff_proxy.bounded import ENTRY_OVERHEAD, BoundedMap
 from ff_proxy.http.observer import Answered
+from ff_proxy.http.routes import Match
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry.logs import Logger
 
@@ -42,6 +43,10 @@ class AccessLog:
         self._prefix: Final = secrets.token_hex(4)
         self._numbered = 0
         self._line_starts: BoundedMap[bytes, str] = BoundedMap(_BUDGET)
+        # The same for requests that differ in other bytes only.
+        self._line_starts_by_kind: BoundedMap[tuple[str | int | bytes | None, ...], str] = BoundedMap(
+            _BUDGET, lambda _, line_start: ENTRY_OVERHEAD + 3 * len(line_start)
+        )
         # Cached line starts are empty while the log level suppresses them; they are void when it changes.
         self._levels_at_caching = log.levels.changes
         self._waiting: list[str] = []
@@ -52,7 +57,7 @@ class AccessLog:
     def write(self, answered: Answered) -> None:
         """Log an answered request."""
         if self.all:
-            self._write(self._all_facts(answered))
+            self._write(answered)
             return
         if answered.status < _OK_BELOW:
             return
@@ -93,6 +98,7 @@ class AccessLog:
         if self._levels_at_caching != self._log.levels.changes:
             self._levels_at_caching = self._log.levels.changes
             self._line_starts.clear()
+            self._line_starts_by_kind.clear()
         now = self._clock.monotonic()
         for kind, kept in list(self._kinds.items()):
             if now - kept.at >= _EVERY_SECONDS:
@@ -105,12 +111,27 @@ class AccessLog:
             self._report_suppressed(kind, kept)
         self._kinds.clear()
 
-    def _write(self, facts: Mapping[str, object]) -> None:
+    def _write(self, answered: Answered) -> None:
+        if answered.match is not None and answered.request_id is None and not answered.cause:
+            line_start = self._line_start(answered, answered.match)
+            if line_start is not None:
+                self.repeat(line_start, answered.peer, answered.seconds)
+                return
+        facts = self._all_facts(answered)
         line_start = self._log.beginning(**facts)
         if line_start is None:
             self._log.info("request", **facts)
         elif line_start:
             self._send_soon(self._log.ended(line_start, "request", ""))
+
+    def _line_start(self, answered: Answered, match: Match) -> str | None:
+        kind = (answered.method, match.label, _environment(answered), answered.status, answered.sdk)
+        line_start = self._line_starts_by_kind.peek(kind)
+        if line_start is None:
+            line_start = self._log.beginning(**_facts(answered))
+            if line_start is not None:
+                self._line_starts_by_kind.put(kind, line_start)
+        return line_start
 
     def _send_soon(self, line: str) -> None:
         # Lines from one turn of the event loop are written together.
