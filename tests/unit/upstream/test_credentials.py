@@ -6,7 +6,7 @@ import pytest
 
 from ff_proxy.errors import UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.keys import EnvironmentId, SdkKey
-from ff_proxy.upstream.credentials import EnvironmentDirectory
+from ff_proxy.upstream.credentials import EnvironmentDirectory, Removal
 from tests.support.saas import ENV, KEY
 from tests.unit.upstream.world import World
 
@@ -127,3 +127,50 @@ def test_directory_of_unknown_environments() -> None:
     assert directory.find(EnvironmentId(ENV)) is None
     with pytest.raises(UpstreamUnavailable):
         directory.require(EnvironmentId(ENV))
+
+
+async def test_a_key_that_is_taken_away_is_not_used_any_more(world: World) -> None:
+    """The session of another one takes its place, one that Harness did not refuse last if there is one."""
+    third = SdkKey("third-server-key")
+    world.saas.environment(ENV, SECOND, third)
+    credentials = await world.credentials()
+    for key in (SECOND, third):
+        credentials.add(await world.api.authenticate(key))
+    del world.saas.keys[SECOND.reveal()]
+    assert not await credentials.verify(SECOND)
+    assert credentials.remove(KEY)
+    assert KEY not in credentials
+    assert credentials.session.key == third
+    assert await credentials.call(world.api.flags) == []
+    assert credentials.remove(third)
+    assert credentials.session.key == SECOND
+    assert not credentials.remove(SECOND)
+    with pytest.raises(UpstreamUnavailable):
+        await credentials.renew(credentials.session)
+
+
+async def test_a_key_that_is_taken_away_while_it_is_tried_stays_away(world: World) -> None:
+    """Its new session is not used."""
+    world.saas.environment(ENV, SECOND)
+    credentials = await world.credentials()
+    credentials.add(await world.api.authenticate(SECOND))
+    stale = credentials.session
+    gate = world.saas.gates["/client/auth"] = asyncio.Event()
+    renewing = asyncio.create_task(credentials.renew(stale))
+    await world.clock.settle()
+    assert credentials.remove(KEY)
+    gate.set()
+    assert (await renewing).key == SECOND
+    assert credentials.accepted == {SECOND}
+
+
+async def test_the_directory_forgets_an_environment_with_its_last_key(world: World) -> None:
+    """And says which environment had the key, and whether it was in use there."""
+    world.saas.environment(ENV, SECOND)
+    directory = EnvironmentDirectory()
+    for key in (KEY, SECOND):
+        directory.add_session(await world.api.authenticate(key), world.api.authenticate)
+    assert directory.remove(SdkKey("another")) == []
+    assert directory.remove(KEY) == [Removal(EnvironmentId(ENV), last=False, switched=True)]
+    assert directory.remove(SECOND) == [Removal(EnvironmentId(ENV), last=True, switched=False)]
+    assert directory.names == set()
