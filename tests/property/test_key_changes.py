@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.upstream.leadership import SoleLeader
+from tests.support.thorough import examples
 from tests.unit.upstream.world import World, running
 
 _ENVIRONMENTS: Final = tuple(EnvironmentId(name) for name in ("env-a", "env-b", "env-c"))
@@ -211,6 +212,7 @@ async def _play(start: Reload, steps: Sequence[Step], last: Reload, *, contested
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+@settings(max_examples=examples(0.3))
 @given(start=_reloads, steps=st.lists(_steps, max_size=12), last=_reloads, contested=st.booleans())
 def test_what_was_configured_last_is_followed(
     start: Reload, steps: list[Step], last: Reload, *, contested: bool
