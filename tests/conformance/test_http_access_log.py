@@ -156,7 +156,7 @@ async def test_equal_errors_are_counted_instead_of_told(errors_logged: Logged) -
 
 
 async def test_open_connections_follow_a_change(all_logged: Logged) -> None:
-    """Also for requests that are answered from memory, and for those that wait for a handshake."""
+    """Also for requests that are answered from memory."""
     site, bearer = all_logged.site, all_logged.site.bearer()
     async with connected(site) as wire:
 
