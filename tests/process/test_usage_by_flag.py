@@ -100,7 +100,7 @@ async def test_members_that_do_not_lead_say_who_sends(tmp_path: Path) -> None:
                 assert told(await usage(http, ports["one"])) == received(saas)
                 said = await usage(http, ports["replica"])
                 assert (said["rows"], said["since"]) == ([], None)
-                assert said["note"].startswith("A read replica sends nothing to Harness itself")
+                assert said["note"].startswith("This is a read replica")
                 assert f":{leader.port}) leads this environment now and sends its usage." in said["note"]
 
 

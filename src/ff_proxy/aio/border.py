@@ -1,4 +1,4 @@
-"""The border to a library: whatever it raises becomes an error of ours (spec/behaviour#containment)."""
+"""Translates exceptions of libraries into errors of ours (spec/behaviour#containment)."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ from ff_proxy.errors import FfProxyError
 
 @contextmanager
 def border(ours: Callable[[Exception], FfProxyError]) -> Iterator[None]:
-    """Raise ``ours(error)`` for any error of a library inside: its own base class is not a promise.
+    """Raise ``ours(error)`` for any exception inside, since libraries do not only raise their own classes.
 
-    Errors of ours pass as they are. A cancellation of the running task stays one, even if the library
-    missed it or raised something else instead; a ``CancelledError`` that nobody asked for (a library ended a
-    task of its own) is an error like any other.
+    Our own errors pass unchanged. A cancellation of the running task stays one, even if the library
+    swallowed it or raised something else; a ``CancelledError`` without a cancellation (a library cancelled a
+    task of its own) is translated like any other exception.
     """
     check = CancellationCheck()
     try:
@@ -35,12 +35,12 @@ def border(ours: Callable[[Exception], FfProxyError]) -> Iterator[None]:
 def _in_task() -> bool:
     try:
         return asyncio.current_task() is not None
-    except RuntimeError:  # no loop runs
+    except RuntimeError:  # no event loop is running
         return False
 
 
 def described(error: BaseException) -> str:
-    """``error`` in words, never empty: libraries raise errors without any."""
+    """A description of ``error`` that is never empty; libraries raise exceptions without a message."""
     if isinstance(error, BaseExceptionGroup):
         return described(error.exceptions[0])
     if isinstance(error, TimeoutError) and not str(error):

@@ -1,23 +1,23 @@
-"""Whether the running task was cancelled, whatever a library made of that."""
+"""Detects whether the running task was cancelled, even if a library swallowed the cancellation."""
 
 import asyncio
 
 
 def cancellations() -> int:
-    """How many cancellations of the running task are pending; 0 outside of tasks."""
+    """The number of pending cancellations of the running task; 0 outside of tasks."""
     try:
         task = asyncio.current_task()
-    except RuntimeError:  # no loop runs
+    except RuntimeError:  # no event loop is running
         return 0
     return 0 if task is None else task.cancelling()
 
 
 class CancellationCheck:
-    """Remembers how often the running task had been cancelled when this was made.
+    """Detects cancellations of the running task since this was created.
 
-    Libraries lose cancellations (``asyncio.wait_for`` before Python 3.12 answers as if nothing had happened
-    when a call ends in the very moment in which it is cancelled; ``asyncio.TaskGroup`` on Python 3.11
-    raises the errors of its tasks instead), and raise ``CancelledError`` when nobody cancelled anything.
+    Libraries lose cancellations: ``asyncio.wait_for`` before Python 3.12 returns normally if the call ends
+    at the moment of the cancellation, and ``asyncio.TaskGroup`` on Python 3.11 raises the errors of its tasks
+    instead. They also raise ``CancelledError`` without any cancellation.
     """
 
     def __init__(self) -> None:

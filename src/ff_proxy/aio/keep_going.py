@@ -1,7 +1,4 @@
-"""Work that is to go on for as long as the process does, whatever happens to it.
-
-See spec/behaviour#containment.
-"""
+"""Restarts work that must run as long as the process does (spec/behaviour#containment)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +11,7 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Failures
 
 STEADY: Final = 10.0
-"""Seconds after which work that was begun again counts as recovered."""
+"""Seconds after which restarted work counts as recovered."""
 
 
 async def keep_going(
@@ -26,10 +23,10 @@ async def keep_going(
     random: Random,
     failures: Failures,
 ) -> NoReturn:
-    """Do ``work``, which never ends, until cancelled: whenever it fails or ends it is begun again.
+    """Run ``work``, which should never end, until cancelled; restart it whenever it fails or ends.
 
-    Failures are reported under the name of ``service``, and about ``subject``; the pause before the next try
-    grows to half a minute, and is short again once the work has gone well for ``STEADY`` seconds.
+    Failures are reported for ``service`` and ``subject``. The backoff before a restart grows to half a
+    minute, and is reset once the work has run for ``STEADY`` seconds.
     """
     backoff = Backoff(random)
 
@@ -48,8 +45,8 @@ async def keep_going(
             if check.cancelled():
                 raise
             failure = error
-        except Exception as error:  # noqa: BLE001  (whatever it is, the others go on)
-            # Tasks of a group that fail in the moment of a cancellation must not hide it.
+        except Exception as error:  # noqa: BLE001  (no failure may end the process)
+            # A task group whose tasks fail at the moment of a cancellation must not hide it.
             check.raise_if_cancelled(error)
             failure = error
         else:

@@ -1,4 +1,4 @@
-"""A lock for each of many keys, kept only while somebody wants it."""
+"""One lock per key, kept only while it is in use."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -9,7 +9,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class KeyedLocks(Generic[_Key]):
-    """Locks by key: nothing is left of a key that nobody holds or waits for."""
+    """Locks by key; a lock is dropped when no task holds it or waits for it."""
 
     def __init__(self) -> None:
         self._locks: dict[_Key, tuple[asyncio.Lock, int]] = {}

@@ -1,4 +1,4 @@
-"""A bound on how many do something at the same time, which nobody who hangs can use up."""
+"""A concurrency limit that hanging tasks cannot use up."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,12 +10,12 @@ from ff_proxy.model.clock import Clock
 
 @final
 class PatientLimiter:
-    """Bounds how many do something at the same time, but lets nobody who hangs hold up the others.
+    """A semaphore whose slots expire, so that a task that hangs does not block the others.
 
     Args:
-        limit: how many may hold a place.
-        patience: seconds after which a place is given to the next one, whether its holder is done or not.
-        clock: measures them.
+        limit: number of slots.
+        patience: seconds after which a slot is freed, even if its holder is still running.
+        clock: time.
     """
 
     def __init__(self, limit: int, patience: float, clock: Clock) -> None:
@@ -25,7 +25,7 @@ class PatientLimiter:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Wait for a place and hold it, for ``patience`` seconds at most."""
+        """Wait for a slot and hold it, for at most ``patience`` seconds."""
         await self._places.acquire()
         expiry = asyncio.ensure_future(self._clock.sleep(self._patience))
         expiry.add_done_callback(lambda _: self._places.release())

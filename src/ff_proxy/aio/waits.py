@@ -1,4 +1,4 @@
-"""Waiting for either of two things, and in spite of a cancellation."""
+"""Waits for an event or a timeout, and lets a step finish despite a cancellation."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,7 +10,7 @@ _T = TypeVar("_T")
 
 
 async def sleep_unless(event: asyncio.Event, clock: Clock, seconds: float) -> None:
-    """Wait until ``seconds`` are over or ``event`` is set, whichever is first."""
+    """Sleep for ``seconds``, or until ``event`` is set."""
     waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(seconds))]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -21,10 +21,10 @@ async def sleep_unless(event: asyncio.Event, clock: Clock, seconds: float) -> No
 
 
 async def finish(step: Coroutine[object, object, _T], grace: float) -> _T:
-    """Run ``step``; if the caller is cancelled meanwhile, let it end within ``grace`` seconds first.
+    """Run ``step``; if the caller is cancelled, give it ``grace`` seconds to finish first.
 
-    The step is cancelled only when the grace is over (or the caller is cancelled again), and has ended
-    in any case before the cancellation goes on.
+    The step is cancelled when the grace period is over or the caller is cancelled again. It has always ended
+    before the cancellation propagates.
     """
     running = asyncio.ensure_future(step)
     try:

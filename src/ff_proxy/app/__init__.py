@@ -1,7 +1,7 @@
 """Composition: the only room that names concrete classes.
 
-``roles`` says what a process can be, and ``build`` puts any of them together: a store and who keeps it
-current (``backend`` and the modules that fill it: ``harness``, ``directory``, ``beside_sync``, ``redis``),
-what SDKs post (``ingest``), and either the server that SDKs call (``serving``) or the one that workers call
-(``ipc``). ``run`` runs one process, ``supervisor`` several. Only ``cli`` and ``commands`` may import it.
+``roles`` defines the kinds of processes, and ``build`` builds any of them: a store and what keeps it current
+(``backend``, made by ``harness``, ``directory``, ``beside_sync`` or ``redis``), the intake of SDK posts
+(``ingest``), and either the server that SDKs call (``serving``) or the one that workers call (``ipc``).
+``run`` runs one process, ``supervisor`` several. Only ``cli`` and ``commands`` may import it.
 """

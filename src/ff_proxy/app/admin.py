@@ -1,4 +1,4 @@
-"""The admin address in a process: bound at the start, served by the one process that reports for all."""
+"""The admin address: bound at startup, and served by the one process that reports for the whole proxy."""
 
 import os
 import signal
@@ -40,16 +40,16 @@ def make_admin(
     readiness: Callable[[], Readiness],
     context: ProcessContext,
 ) -> Sequence[Service]:
-    """The services that serve the admin address on ``listening``; ``reload`` has the present options."""
+    """The services that serve the admin address on ``listening``; ``reload`` has the current options."""
     telemetry, clock = context.telemetry, context.clock
     log = telemetry.logger("admin")
-    # The token is read from the options at each request.
+    # The token is read from the options on each request.
     reload.add(ADMIN_FLAGS, lambda _: ())
 
     def reload_all() -> ReloadResult:
         result = reload()
         if options.serving.workers > 1 and not result.problems:
-            # The supervisor has everybody read the options again, us included.
+            # The supervisor makes all processes reload, including this one.
             os.kill(os.getppid(), signal.SIGHUP)
         return result
 
@@ -79,18 +79,18 @@ def make_admin(
 
 
 def _why_nothing_is_sent(options: ProxyOptions) -> str:
-    """Why a proxy with these options sends no usage to Harness, if it does not."""
+    """Why a proxy with these options sends no usage to Harness; empty if it sends usage."""
     if isinstance(options, OfflineOptions):
-        return "This proxy is offline: there is no Harness to send usage to, and what SDKs report is dropped."
+        return "This proxy is offline: it sends no usage to Harness, and drops what SDKs report."
     if options.usage.post_interval is None:
         return "metric-post-duration is 0: no usage is sent to Harness, and what SDKs report is dropped."
     if isinstance(options, ReplicaOptions):
-        return "A read replica sends nothing to Harness itself: what SDKs report is sent by who leads."
+        return "This is a read replica: the leader of each environment sends what SDKs report here."
     return ""
 
 
 def setting_rows(loaded: Loaded) -> Sequence[SettingRow]:
-    """Every option, as the settings page shows it."""
+    """All options, as shown on the settings page."""
     return [
         SettingRow(
             section=setting.option.section,

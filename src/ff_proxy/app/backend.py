@@ -1,4 +1,4 @@
-"""What is behind the server of a process: its store, and who keeps that current."""
+"""The backend of a process: its store, and the source that keeps it current."""
 
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
@@ -30,30 +30,30 @@ from ff_proxy.usage.tally import UsageTally
 
 
 class ServedConfigs(ConfigReader, ChangeSource, StatusReader, Protocol):
-    """Environments to be served."""
+    """The environments to serve."""
 
 
 class ServedStore(Protocol):
-    """A store as far as a process needs it that serves SDKs."""
+    """The parts of a store that a process needs to serve SDKs."""
 
     @property
     def configs(self) -> ServedConfigs:
-        """Environments, their feed and their upstream's status."""
+        """Environments, their change feed and their upstream status."""
         ...
 
     @property
     def targets(self) -> Targets:
-        """Targets as SDKs described them."""
+        """Targets that SDKs have sent."""
         ...
 
     @property
     def usage(self) -> UsageIngest:
-        """Where counts are handed in."""
+        """Accepts usage counts."""
         ...
 
     @property
     def registrations(self) -> RegistrationIngest:
-        """Where targets are handed in."""
+        """Accepts targets to register."""
         ...
 
     @property
@@ -64,7 +64,7 @@ class ServedStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """A whole store (``StoreFacets``) whose facets come from several."""
+    """A complete store (``StoreFacets``) assembled from facets of several stores."""
 
     configs: ConfigStore
     targets: TargetStore
@@ -75,19 +75,19 @@ class Facets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Who keeps a store current: Harness, a directory, the sync process, or other members of a fleet.
+    """What keeps a store current: Harness, a directory, the sync process, or other members of a fleet.
 
     Args:
-        services: to be run for it.
-        phases: steps of a shutdown, after the last request.
-        readiness: how far it and the store have come.
-        environments: which environments ``/health`` lists.
-        key_checker: decides about keys that no snapshot has.
-        settled: whether no others than ``environments`` can come to be served; by default that is not known.
-        first_steps: to be taken before a worker serves SDKs.
-        expected: what workers are to load before they are ready; used by a sync process only.
-        standalone: what a store that others share does not have yet; used by a sync process only.
-        sent: the usage that is sent to Harness here, if any is.
+        services: the services to run for it.
+        phases: its shutdown phases, after the last request.
+        readiness: returns the readiness of source and store.
+        environments: returns the environments that ``/health`` lists.
+        key_checker: checks keys that no snapshot has.
+        settled: whether ``environments`` is final; by default that is not known.
+        first_steps: awaited before a worker serves SDKs.
+        expected: what workers must load before they are ready; used by a sync process only.
+        standalone: environments that a shared store does not have yet; used by a sync process only.
+        sent: the usage that this process sends to Harness, if any.
     """
 
     services: Sequence[Service]
@@ -111,12 +111,12 @@ class Backend(Generic[_Store]):
 
     Args:
         store: the store.
-        freshness: says whether snapshots are as new as the store.
-        follow: starts from what this process has loaded, which it looks at again and again.
-        secrets: what other members sign with.
-        loaded: the store has everything already, so that snapshots can be made before anybody is served.
-        retry: seconds until a store that failed is read again.
-        members: the fleet that shares the store, if it is shared.
+        freshness: makes the check of whether snapshots are as new as the store.
+        follow: makes the source; gets the environments that this process has loaded, as a live view.
+        secrets: the secrets that other members sign with.
+        loaded: the store is complete, so snapshots can be compiled before serving starts.
+        retry: seconds until a failed store is read again.
+        members: the fleet that shares the store, if any.
     """
 
     store: _Store

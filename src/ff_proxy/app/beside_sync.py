@@ -1,4 +1,4 @@
-"""The backend of a worker: the sync process's store, which it reaches over a Unix socket."""
+"""The backend of a worker: the sync process's store, reached over a Unix socket."""
 
 from contextlib import AsyncExitStack
 from typing import Final
@@ -10,12 +10,12 @@ from ff_proxy.app.roles import Worker
 from ff_proxy.ipc import IpcStore, SharedGenerations, SyncState
 from ff_proxy.ipc.generation_freshness import GenerationFreshness
 
-# A sync process that died is started again at once.
+# A dead sync process is restarted at once.
 _RECONNECT_SECONDS: Final = 0.1
 
 
 async def open_beside_sync(role: Worker, context: ProcessContext, stack: AsyncExitStack) -> Backend[IpcStore]:
-    """The sync process's store."""
+    """Open the sync process's store."""
     runtime = role.runtime
     store = await stack.enter_async_context(
         IpcStore(
@@ -37,7 +37,7 @@ async def open_beside_sync(role: Worker, context: ProcessContext, stack: AsyncEx
 def sync_source(
     store: IpcStore, loaded: LoadedEnvironments, shared: SharedGenerations, context: ProcessContext
 ) -> Source:
-    """The sync process, as a source."""
+    """The sync process as a source."""
     state = SyncState(store, loaded, shared, context.clock)
     return Source(
         services=[state],

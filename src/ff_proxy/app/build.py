@@ -1,7 +1,7 @@
-"""Putting a process together, whatever its role.
+"""Builds a process of any role.
 
-Each role picks a backend; the rest is the same for all. A backend's modules are imported when a role needs
-them, since some libraries cost megabytes.
+Each role has its backend; the rest is the same for all. A backend's modules are imported only when a role
+needs them, since some libraries take megabytes.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ SyncOpener = Callable[[ProcessContext, AsyncExitStack], Awaitable[Backend[StoreF
 
 @asynccontextmanager
 async def build(role: ServingRole | Sync, context: ProcessContext) -> AsyncIterator[Process]:
-    """A process of ``role``, whose connections are open within the context; raises ``FfProxyError``."""
+    """Build a process of ``role``; its connections are open during the context. Raises ``FfProxyError``."""
     async with AsyncExitStack() as stack:
         if isinstance(role, Sync):
             yield await _build_sync(role, context, stack)
@@ -59,7 +59,7 @@ async def build(role: ServingRole | Sync, context: ProcessContext) -> AsyncItera
 
 
 def import_modules(role: ChildRole) -> None:
-    """Import what ``role`` needs: before a fork, so that all children share it."""
+    """Import the modules of ``role`` before a fork, so that all children share them."""
     if isinstance(role, Sync):
         sync_opener(role)
     else:
@@ -74,7 +74,7 @@ def opener(role: ServingRole) -> Opener:
         case ReplicaWorker(options, runtime):
             from ff_proxy.app.redis import open_replica  # noqa: PLC0415  (see above)
 
-            # One that is started again is known by the same name.
+            # A restarted worker keeps its name in the fleet.
             return partial(open_replica, options, name=runtime.member)
         case Worker():
             from ff_proxy.app.beside_sync import open_beside_sync  # noqa: PLC0415  (see above)
@@ -192,7 +192,7 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
         context.reload.add(TLS_FLAGS, tls_changes_elsewhere(serving_options))
     for_admin: Sequence[Service] = ()
     if context.admin is not None:
-        # It reads what the workers serve, and compiles of it only what somebody looks at.
+        # Reads what the workers serve, and compiles only what an admin request needs.
         snapshots = SnapshotRegistry(
             backend.store.configs, compile_options(serving_options), context.clock, context.telemetry
         )
@@ -201,7 +201,7 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
     presence = make_presence(role, backend.members, readiness, context)
     otlp = make_otlp(context, role.name, serves=False, speaks_for_all=True)
     shutdown = serving_options.shutdown
-    # Workers have handed over everything when they are gone, and then it is sent on.
+    # Wait until all workers have disconnected, and with that handed over their data.
     workers = Phase(
         "workers", shutdown.deadline - last_step_seconds(shutdown), lambda _: server.until_disconnected()
     )
@@ -246,10 +246,9 @@ def _first_steps(serving: Serving, snapshots: SnapshotRegistry, source: Source) 
 
 
 async def _start(serving: Serving, steps: Sequence[Step]) -> None:
-    """Take ``steps`` as far as time and the store allow, then serve.
+    """Run ``steps`` within a time limit, if the store allows, then serve.
 
-    Connections wait meanwhile: an SDK that reaches a worker which was just restarted must not find less than
-    other workers have.
+    Connections wait meanwhile, so that a restarted worker does not serve less than the others.
     """
     with suppress(StoreError, TimeoutError):
         async with asyncio.timeout(_FIRST_STEPS_SECONDS):

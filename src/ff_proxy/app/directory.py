@@ -1,4 +1,4 @@
-"""The backend of offline mode: a directory, whose edits are followed."""
+"""The backend of offline mode: a directory that is watched for edits."""
 
 from contextlib import AsyncExitStack
 
@@ -21,12 +21,12 @@ async def open_directory(
     *,
     runtime: SharedRuntime | None = None,
 ) -> Backend[StoreFacets]:
-    """The directory, read; with ``runtime`` for the workers there. Raises ``OfflineDataError``.
+    """Read the directory, with ``runtime`` for its workers; raises ``OfflineDataError``.
 
-    Environments are as the directory has them; the secret and targets outlive the process in the store that
-    the options name (spec/behaviour#combinations).
+    Environments come from the directory; the secret and targets persist in the configured store
+    (spec/behaviour#combinations).
     """
-    # Workers must not see a version go back when the sync process is started again: it outlives it in a file.
+    # Keep versions in a file, so that they do not decrease for workers when the sync process is restarted.
     place = MemoryStoreOptions() if runtime is None else SqliteStoreOptions(directory=runtime.directory)
     environments = await stack.enter_async_context(open_store(place, context, namespace="directory"))
     kept = await stack.enter_async_context(
@@ -59,7 +59,7 @@ async def open_directory(
         return Source(
             services=[watcher, *recovery],
             readiness=readiness,
-            environments=tuple,  # as the Go proxy: /health lists streams, and offline there are none
+            environments=tuple,  # like the Go proxy: /health lists streams, and offline has none
             key_checker=LoadedKeys(loaded),
             expected=lambda: loaded.names,
         )

@@ -1,4 +1,4 @@
-"""This proxy as a member of a fleet: what the others see of it."""
+"""Registers this proxy as a member of its fleet."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ def make_presence(
     readiness: Callable[[], Readiness],
     context: ProcessContext,
 ) -> Sequence[FleetPresence]:
-    """The service that lists this proxy in its fleet, in the process that speaks for all of them."""
+    """The service that registers this proxy in its fleet, in the one process that reports for all."""
     if members is None or not speaks_for_all(role):
         return ()
     options, clock = role.options, context.clock

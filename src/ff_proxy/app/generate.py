@@ -1,4 +1,4 @@
-"""Generate: fetch everything once, write the offline directory, and end."""
+"""Generate mode: fetches everything once, writes the offline directory, and exits."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from ff_proxy.upstream.snapshot_export import SnapshotExporter
 
 
 async def generate(role: Generate, context: ProcessContext, stop: Stop) -> ExitCode:
-    """Write the directory; an older one stays as it was if that fails or a signal comes before the end.
+    """Write the directory; on failure or a signal an older one stays unchanged.
 
     Raises ``StartupError`` or ``UpstreamError``.
     """
@@ -29,7 +29,7 @@ async def generate(role: Generate, context: ProcessContext, stop: Stop) -> ExitC
     except asyncio.CancelledError:
         log.warning("interrupted, nothing is written", directory=str(options.config_dir))
         raise
-    stop.taken_over = True  # what is left takes a moment, and is better finished than begun
+    stop.taken_over = True  # do not interrupt the write, which is short
     environments = [OfflineEnvironment(one.config, one.targets) for one in collected]
     now = context.clock.wall()
     written = await asyncio.to_thread(write_directory, options.config_dir, environments, now)

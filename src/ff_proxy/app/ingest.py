@@ -1,4 +1,4 @@
-"""What SDKs post: usage and targets, into the store and from there to Harness."""
+"""Moves usage and targets that SDKs post into the store, and from there to Harness."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from ff_proxy.usage.target_intake import NullTargetIntake, TargetIntake
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """Where the api hands in usage and targets, and the services that write both to the store."""
+    """The intakes of usage and targets for ``api``, and the services that write both to the store."""
 
     intake: Intake
     registrar: Registrar
@@ -30,7 +30,7 @@ class Ingest:
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """The services that send from the store to Harness, their last step, and the usage that was ``sent``."""
+    """The services that send from the store to Harness, their shutdown phase, and the usage ``sent``."""
 
     services: Sequence[Service]
     phases: Sequence[Phase]
@@ -40,7 +40,7 @@ class Forwarding:
 def make_ingest(
     options: OnlineOptions | OfflineOptions | ReplicaOptions, store: ServedStore, context: ProcessContext
 ) -> Ingest:
-    """Both into the store, as far as the options want them; offline both are dropped."""
+    """The intakes into the store, if enabled by the options; offline both drop everything."""
     clock, shares, telemetry = context.clock, context.shares, context.telemetry
     services: list[Service] = []
     phases: list[Phase] = []
@@ -59,7 +59,7 @@ def make_ingest(
         )
         services.append(usage)
         phases.append(Phase("usage intake", deadline, usage.last_flush))
-    # A replica leaves it to the members that follow Harness whether targets are sent there.
+    # A replica always stores targets; the members that follow Harness decide whether to send them.
     if isinstance(options, ReplicaOptions) or options.upstream.forward_targets:
         registrar = targets = TargetIntake(store.registrations, clock, telemetry, budget=shares.registrations)
         services.append(targets)
@@ -76,9 +76,10 @@ def make_forwarding(
     given_up: Callable[[EnvironmentId], bool],
     context: ProcessContext,
 ) -> Forwarding:
-    """Both from the store to Harness, as the options say.
+    """The forwarders from the store to Harness, if enabled by the options.
 
-    ``sends`` says whose usage is sent here, ``given_up`` whose targets cannot be sent any more.
+    ``sends`` says whether this process sends an environment's usage, ``given_up`` whether its targets can no
+    longer be sent.
     """
     clock, random, telemetry = context.clock, context.random, context.telemetry
     services: list[Service] = []

@@ -1,4 +1,4 @@
-"""What a sync process offers to its workers."""
+"""The server through which workers use the sync process."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +21,7 @@ def make_ipc_server(
     readiness: Callable[[], Readiness],
     context: ProcessContext,
 ) -> IpcServer:
-    """The server that workers call, with the store and what only this process knows."""
+    """The server that workers call: the store, and the state that only the sync process has."""
     store = backend.store
 
     async def state() -> State:

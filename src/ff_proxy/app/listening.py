@@ -1,4 +1,4 @@
-"""Binding the sockets that the options name; everything here raises ``StartupError``."""
+"""Binds the configured sockets; every function raises ``StartupError``."""
 
 import socket
 
@@ -11,25 +11,25 @@ from ff_proxy.telemetry import Logger
 
 
 def bind_single(options: ServingOptions) -> Listening:
-    """Where a single process accepts SDKs."""
+    """The SDK sockets of a single process."""
     return bind(options.port, options.host or "")
 
 
 def bind_workers(options: ServingOptions) -> list[Listening]:
-    """Where each of several workers accepts SDKs."""
+    """The SDK sockets of each worker."""
     return bind_each(options.port, options.workers, options.host or "")
 
 
 def bind_metrics(options: ServingOptions) -> socket.socket | None:
-    """Where metrics are read, if they have a port of their own."""
+    """The socket of the metrics port, if there is one."""
     port = options.metrics_port
     return bind(port, option="prometheus-port")[0] if port else None
 
 
 def bind_admin(loaded: Loaded, log: Logger) -> Listening | None:
-    """Where the admin address is served, if anywhere (spec/behaviour#admin).
+    """The sockets of the admin address, if it is on (spec/behaviour#admin).
 
-    Only an address that somebody chose must be free.
+    If the default address is in use, this only logs a warning.
     """
     options = loaded.options
     if isinstance(options, GenerateOptions) or options.serving.admin.address is None:

@@ -1,4 +1,4 @@
-"""A store that is written here, and this process's part among those who write it."""
+"""A store that this process writes, and its role among the members that write it."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -21,18 +21,18 @@ from ff_proxy.upstream.service import Upstream
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """An open store, and who writes what of it.
+    """An open store, and this member's role in writing it.
 
     Args:
         store: the store.
-        leadership: which environments this process keeps in step.
-        leads: for which environments this process sends usage.
-        freshness: says whether snapshots are as new as the store.
-        services: what has to run for the store and its other members, given the upstream.
-        readiness: how far the upstream and the store have come.
-        secrets: what other members sign with.
-        standalone: environments that are kept in this process's memory until the store answers.
-        fleet: the members that share the store, if it is shared.
+        leadership: decides which environments this process synchronises.
+        leads: whether this process sends an environment's usage.
+        freshness: makes the check of whether snapshots are as new as the store.
+        services: makes the services for the store and its other members, given the upstream.
+        readiness: returns the readiness of upstream and store.
+        secrets: the secrets that other members sign with.
+        standalone: environments kept in this process's memory until the store answers.
+        fleet: the members that share the store, if any.
     """
 
     store: StoreFacets
@@ -50,7 +50,7 @@ class Member:
 async def open_sole_member(
     options: StoreOptions, context: ProcessContext, runtime: SharedRuntime | None
 ) -> AsyncIterator[Member]:
-    """The only member of a store, which no other proxy uses; ``runtime`` is shared with workers."""
+    """Open a store that no other proxy uses; ``runtime`` is shared with workers."""
     async with open_store(options, context, runtime=runtime) as store:
         recovery = recovery_of(store)
 

@@ -1,4 +1,4 @@
-"""``/metrics`` on a port of its own (option ``prometheus-port``)."""
+"""``/metrics`` on a separate port (option ``prometheus-port``)."""
 
 import asyncio
 import socket
@@ -28,14 +28,14 @@ LIMITS: Final = Limits(
     idle_seconds=130,
     stall_seconds=30,
 )
-"""A few connections; beyond them, each is ended with its answer."""
+"""Few connections; those beyond the limit close after their response."""
 
 _ROUTE_BYTES: Final = 64 * 1024
 _UNSENT_BYTES: Final = 64 * 1024 * 1024
 
 
 class MetricsPort:
-    """The service that serves ``page`` on ``listening``, which stays open when it ends, for a restart."""
+    """The service that serves ``page`` on ``listening``; the socket stays open for a restart."""
 
     name = "metrics"
 

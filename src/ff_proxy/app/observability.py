@@ -1,4 +1,4 @@
-"""How a process reports on itself: logs, metrics, heartbeats; and whose certificates it trusts."""
+"""Logs, metrics and heartbeats of a process, and the certificates it trusts."""
 
 import platform
 import socket
@@ -35,7 +35,7 @@ from ff_proxy.tls.trust import client_trust
 
 
 def make_telemetry(loaded: Loaded, clock: Clock, process: str = "") -> Telemetry:
-    """Telemetry on standard output; the first lines name what is started, and what is odd about the options.
+    """Telemetry on standard output; the first lines say what is starting and have warnings about options.
 
     ``process`` is in every line, if given.
     """
@@ -57,7 +57,7 @@ def make_telemetry(loaded: Loaded, clock: Clock, process: str = "") -> Telemetry
 
 
 def make_child_telemetry(role: ChildRole, clock: Clock) -> Telemetry:
-    """Telemetry of one process of several: every line names it, and metrics are those of all of them."""
+    """Telemetry of one of several processes: every line names it, and metrics cover all of them."""
     exposed = share_metrics(role.runtime.metrics, role.name)
     logs = role.runtime.logs
     telemetry = Telemetry(
@@ -77,9 +77,9 @@ def make_reports(
     context: ProcessContext,
     stack: AsyncExitStack,
 ) -> Sequence[Service]:
-    """The services by which a process reports; those that speak for the whole proxy run in one process of it.
+    """The reporting services of a process; those for the whole proxy run in only one of its processes.
 
-    Raises ``StartupError`` if the port for metrics cannot be bound.
+    Raises ``StartupError`` if the metrics port cannot be bound.
     """
     clock, telemetry = context.clock, context.telemetry
     metrics = telemetry.metrics
@@ -106,13 +106,13 @@ def make_reports(
 
 
 def share_lines(telemetry: Telemetry, runtime: SharedRuntime, process: str) -> None:
-    """Let the other processes see the lines of one that has begun without ``runtime``."""
+    """Share the log lines of a process that started before ``runtime`` existed with the other processes."""
     assert isinstance(telemetry.recent, LogRing)  # noqa: S101  (see make_telemetry)
     telemetry.recent.copy_to(LogFile(runtime.logs, process))
 
 
 def set_levels(telemetry: Telemetry, options: RoleOptions) -> Collection[str]:
-    """Write log lines by the levels of ``options`` from now on."""
+    """Apply the log levels of ``options``."""
     operation = options.operation
     levels = {name: level.value for name, level in operation.environment_levels}
     telemetry.levels.change(operation.log_level.value, levels)
@@ -120,7 +120,7 @@ def set_levels(telemetry: Telemetry, options: RoleOptions) -> Collection[str]:
 
 
 def make_trust(context: ProcessContext) -> ssl.SSLContext:
-    """The certificates that are trusted (``SSL_CERT_FILE``, ``SSL_CERT_DIR``), or ``StartupError``."""
+    """The trusted CAs (``SSL_CERT_FILE``, ``SSL_CERT_DIR``); raises ``StartupError``."""
     trust = client_trust(context.environ)
     if trust.unusable:
         log = context.telemetry.logger("tls")
@@ -137,7 +137,7 @@ def _metrics_socket(role: ServingRole | Sync, stack: AsyncExitStack) -> socket.s
 
 
 def speaks_for_all(role: ServingRole | Sync) -> bool:
-    """Whether it is the process that reports for the whole proxy."""
+    """Whether this process reports for the whole proxy."""
     match role:
         case Single() | Sync():
             return True
@@ -151,7 +151,7 @@ def _count_process(telemetry: Telemetry, process: str) -> None:
     metrics = telemetry.metrics
     metrics.build.labels(__version__, platform.python_version()).set(1)
     metrics.process_starts.labels(process).inc()
-    metrics.store_up.set(1)  # until a store finds otherwise
+    metrics.store_up.set(1)  # until a store reports a failure
     telemetry.sampler.add(ProcessMetrics(metrics))
 
 

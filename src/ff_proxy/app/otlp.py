@@ -1,4 +1,4 @@
-"""What is sent to an OpenTelemetry collector, if its variables are set."""
+"""Export to an OpenTelemetry collector, if its variables are set."""
 
 import asyncio
 import logging
@@ -16,13 +16,13 @@ _NOT_INSTALLED: Final = (
     "OpenTelemetry's variables are set, but its SDK is not installed: "
     "pip install 'ff-proxy[otel]'; nothing is sent"
 )
-# Of the shutdown: whoever waits for spans can do without the last ones.
+# At shutdown; losing the last spans is acceptable.
 _FINISH_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Otlp:
-    """What one process sends; nothing by default."""
+    """The exporters of one process; none by default."""
 
     spans: SpanSink | None = None
     services: Sequence[Service] = ()
@@ -30,9 +30,9 @@ class Otlp:
 
 
 def make_otlp(context: ProcessContext, process: str, *, serves: bool, speaks_for_all: bool) -> Otlp:
-    """What ``process`` sends: spans if it serves SDKs, and metrics if it speaks for the whole proxy.
+    """The exporters of ``process``: spans if it serves SDKs, metrics if it reports for the whole proxy.
 
-    Whatever is wrong with it is a line in the log: nobody is refused a flag for that.
+    Failures are only logged; they do not affect serving.
     """
     settings = read_settings(context.environ)
     log = context.telemetry.logger("otlp")
@@ -82,7 +82,7 @@ def _made(
 
 
 def _forward_lines(once: OnceLog) -> None:
-    """Let the SDK's warnings be lines of our log, and each of them once."""
+    """Forward the SDK's warnings to our log, each of them once."""
     logger = logging.getLogger("opentelemetry")
     logger.propagate = False
     logger.handlers = [_Forward(once)]

@@ -1,4 +1,4 @@
-"""What a process is built with, and what building it results in."""
+"""The inputs and the result of building a process."""
 
 import os
 import random
@@ -26,18 +26,17 @@ Step = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessContext:
-    """What every part of a process uses.
+    """What all parts of a process use.
 
     Args:
         clock: time.
-        random: spreads retries and the ends of streams.
+        random: jitter for retries and for the ends of streams.
         telemetry: logs and metrics.
-        shares: bytes that this process may keep of each kind of thing that clients send.
-        environ: environment variables that other programs have, too: ``HTTPS_PROXY``, ``SSL_CERT_FILE`` and
-            their like.
-        transport: reaches Harness; by default over the network.
-        reload: the options, which may change; ``None`` if they never do.
-        admin: where the admin address listens, in the process that serves it.
+        shares: this process's memory budgets for data from clients.
+        environ: environment variables, for common ones such as ``HTTPS_PROXY`` and ``SSL_CERT_FILE``.
+        transport: the transport to Harness; by default the network.
+        reload: the options and their reload; ``None`` if they never change.
+        admin: the sockets of the admin address, in the process that serves it.
     """
 
     clock: Clock
@@ -51,7 +50,7 @@ class ProcessContext:
 
 
 def command_context() -> ProcessContext:
-    """For commands, which write no logs and keep next to nothing."""
+    """A context for commands, which write no logs and need little memory."""
     return ProcessContext(
         clock=SystemClock(),
         random=random.SystemRandom(),
@@ -63,15 +62,15 @@ def command_context() -> ProcessContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process that is ready to be run.
+    """A process that is ready to run.
 
     Args:
-        services: run until shutdown, and again if they fail.
-        essential: the process ends with the first of them that ends.
-        phases: the steps of a shutdown, in order.
-        reloads: read files again on SIGHUP.
-        readiness: how far it has come.
-        start: is awaited once, before the services run.
+        services: run until shutdown; restarted if they fail.
+        essential: the process ends when the first of these ends.
+        phases: the shutdown phases, in order.
+        reloads: called on SIGHUP.
+        readiness: returns the current readiness.
+        start: awaited once, before the services run.
         deadline: seconds that a shutdown may take.
     """
 
@@ -89,18 +88,18 @@ ProxyOptions = OnlineOptions | OfflineOptions | ReplicaOptions
 
 
 def process_count(options: ProxyOptions) -> int:
-    """How many processes this proxy is: several workers follow a sync process, but replicas follow Redis."""
+    """The number of processes of a proxy: with workers there is also a sync process, except for replicas."""
     workers = options.serving.workers
     return workers if workers == 1 or isinstance(options, ReplicaOptions) else workers + 1
 
 
 def memory_shares(options: ProxyOptions) -> MemoryShares:
-    """The memory budget, shared out among the processes of this proxy and in each among its containers."""
+    """The memory budget, divided among the proxy's processes, and within each among its containers."""
     budget = options.serving.limits.memory_budget
     whole = default_budget() if budget is None else max(budget, LEAST_BUDGET)
     return shares_of(whole // process_count(options))
 
 
 def last_step_seconds(options: ShutdownOptions) -> float:
-    """What each of the steps that follow ``shutdown-delay`` gets of the deadline: a third of the rest."""
+    """The time for each shutdown step after ``shutdown-delay``: a third of what is left of the deadline."""
     return max(0.0, options.deadline - options.delay) / 3

@@ -33,7 +33,7 @@ from ff_proxy.upstream.service import Upstream
 async def open_fleet_member(
     options: RedisStoreOptions, context: ProcessContext, name: str
 ) -> AsyncIterator[Member]:
-    """The store and the duties of a member that follows Harness for every environment that it leads."""
+    """Open the store of a member that follows Harness for the environments it leads."""
     clock, telemetry = context.clock, context.telemetry
     async with redis_store(options, context, member=name) as store:
         leadership = LeaderElection(store.leases, store.configs, store.bus, clock, telemetry)
@@ -64,7 +64,7 @@ async def open_fleet_member(
 async def open_replica(
     options: ReplicaOptions, context: ProcessContext, stack: AsyncExitStack, *, name: str = ""
 ) -> Backend[RedisStore]:
-    """The backend of a read replica: what members write to Redis; ``name`` is what the fleet knows it by."""
+    """The backend of a read replica: Redis, written by other members; ``name`` is its name in the fleet."""
     store = await stack.enter_async_context(redis_store(options.store, context, member=name))
     health = FleetHealth(store.configs, context.clock)
 
@@ -92,7 +92,7 @@ async def open_replica(
 async def open_redis_beside_sync(
     role: RedisWorker, context: ProcessContext, stack: AsyncExitStack
 ) -> Backend[ServedStore]:
-    """The backend of a worker: Redis, and the sync process for what Redis cannot say."""
+    """The backend of a worker: Redis, and the sync process for state that is not in Redis."""
     runtime = role.runtime
     redis = await stack.enter_async_context(redis_store(role.store, context))
     sync = await stack.enter_async_context(
@@ -134,6 +134,6 @@ def _freshness(store: RedisStore, snapshots: SnapshotRegistry, context: ProcessC
 
 
 def _shared_secrets(store: RedisStore, *, signs: bool) -> SharedSecrets:
-    """With ``signs`` this process derives secrets, which others must know."""
+    """The shared secrets; with ``signs`` this process also publishes the secrets it derives."""
     shared = SharedSecrets(others=store.secrets.others, bound=store.secrets.bound)
     return replace(shared, used=store.secrets.signed_with) if signs else shared

@@ -1,4 +1,4 @@
-"""The Redis store that the options name; imported only where Redis is used."""
+"""The configured Redis store; imported only where Redis is used."""
 
 from typing import Final
 
@@ -20,9 +20,9 @@ _TOPOLOGIES: Final = {
 def redis_store(
     options: RedisStoreOptions, context: ProcessContext, *, namespace: str = "", member: str = ""
 ) -> RedisStore:
-    """The shared store, to be opened; ``member`` is the name under which it takes leases.
+    """The shared store, not yet open; ``member`` is the name that holds its leases.
 
-    A process that takes no leases has a name as well: without one it would write what others lead.
+    A process without leases needs a name too: without one it could write what others lead.
     """
     return RedisStore(
         redis_endpoint(options, context),
@@ -36,7 +36,7 @@ def redis_store(
 
 
 def redis_endpoint(options: RedisStoreOptions, context: ProcessContext) -> Endpoint:
-    """Where the options say that Redis is; raises ``StartupError`` if no certificate can be checked."""
+    """The configured Redis endpoint; raises ``StartupError`` if the trusted CAs cannot be loaded."""
     address = options.address
     return Endpoint(
         topology=_TOPOLOGIES[address.topology],

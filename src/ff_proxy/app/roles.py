@@ -1,4 +1,4 @@
-"""What a process of this proxy can be: one frozen record per role, with what that role needs and no more."""
+"""The roles of a process: one frozen record per role, with only what that role needs."""
 
 import socket
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from ff_proxy.http.sockets import Listening
 
 @dataclass(frozen=True, slots=True)
 class WorkerSlot:
-    """Which worker a process is, and where it listens; the ``first`` one reports for all of them."""
+    """The name and sockets of a worker; the ``first`` one reports for all of them."""
 
     name: str
     listening: Listening
@@ -34,7 +34,7 @@ class Single:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Fetches everything once, writes the offline directory, and ends."""
+    """Fetches everything once, writes the offline directory, and exits."""
 
     options: GenerateOptions
 
@@ -43,7 +43,7 @@ class Generate:
 class Sync:
     """Follows Harness or a directory for several workers.
 
-    Serves metrics on ``metrics`` and the admin address on ``admin``, if anywhere.
+    Serves the metrics port on ``metrics`` and the admin address on ``admin``, if set.
     """
 
     options: OnlineOptions | OfflineOptions
@@ -53,19 +53,19 @@ class Sync:
 
     @property
     def name(self) -> str:
-        """What logs and metrics call this process."""
+        """The name of this process in logs and metrics."""
         return "sync"
 
 
 class _Slotted:
-    """A worker, whose name is that of its slot."""
+    """A worker that is named after its slot."""
 
     __slots__ = ()
     slot: WorkerSlot
 
     @property
     def name(self) -> str:
-        """What logs and metrics call this process."""
+        """The name of this process in logs and metrics."""
         return self.slot.name
 
 
@@ -92,7 +92,7 @@ class RedisWorker(_Slotted):
 class ReplicaWorker(_Slotted):
     """One of several replicas.
 
-    The first one serves metrics on ``metrics`` and the admin address on ``admin``, if anywhere.
+    The first one serves the metrics port on ``metrics`` and the admin address on ``admin``, if set.
     """
 
     options: ReplicaOptions
@@ -103,7 +103,7 @@ class ReplicaWorker(_Slotted):
 
 
 SingleRole = Single | Generate
-"""Roles of a process that is on its own."""
+"""Roles of a single process."""
 
 WorkerRole = Worker | RedisWorker | ReplicaWorker
 """Roles of processes that share a port."""
@@ -112,10 +112,10 @@ ChildRole = Sync | WorkerRole
 """Roles of processes that a supervisor starts."""
 
 ServingRole = Single | WorkerRole
-"""Roles of processes that SDKs reach."""
+"""Roles of processes that serve SDKs."""
 
 
 def single_role(loaded: Loaded) -> SingleRole:
-    """The role of a process that does everything that the options ask for."""
+    """The role of a single process with these options."""
     options: RoleOptions = loaded.options
     return Generate(options) if isinstance(options, GenerateOptions) else Single(options)

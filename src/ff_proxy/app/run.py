@@ -1,4 +1,4 @@
-"""Running the proxy: one process or several, until a signal ends it (spec/behaviour#shutdown)."""
+"""Runs a process of the proxy until a signal ends it (spec/behaviour#shutdown)."""
 
 import os
 import random
@@ -26,14 +26,14 @@ from ff_proxy.telemetry import Telemetry, null_telemetry
 
 
 def run_single(loaded: Loaded) -> ExitCode:
-    """Be the only process, until a signal or the end of the work; raises ``FfProxyError``."""
+    """Run as the only process, until a signal or until the work is done; raises ``FfProxyError``."""
     role = single_role(loaded)
     unfinished = ExitCode.CRASH if isinstance(role, Generate) else ExitCode.OK
     return run_until_stopped(partial(_single, role, loaded), unfinished=unfinished)
 
 
 def run_child(role: ChildRole, reload: OptionsReload, pipe: int) -> ExitCode:
-    """Be one of several processes, until the supervisor says through ``pipe`` that it is over."""
+    """Run as one of several processes, until the supervisor ends it through ``pipe``."""
     code = run_until_stopped(partial(_child, role, reload), listen=partial(stop_on_control, pipe))
     if isinstance(role, Sync | ReplicaWorker):  # other workers may still hand over to the sync process
         role.runtime.remove_if_orphaned()
@@ -57,7 +57,7 @@ async def _child(role: ChildRole, reload: OptionsReload, stop: Stop) -> ExitCode
     clock = SystemClock()
     telemetry = make_child_telemetry(role, clock)
     admin = role.admin if isinstance(role, Sync | ReplicaWorker) else None
-    # What has changed is told once for all processes, by the supervisor.
+    # Only the supervisor logs what a reload has changed.
     own = reload.for_child(null_telemetry().logger("config"))
     context = _context(clock, telemetry, memory_shares(role.options), own, admin)
     return await run_role(role, context, stop)

@@ -1,4 +1,4 @@
-"""What the processes of one proxy share, made before the first of them is forked."""
+"""Resources that the processes of one proxy share, created before the first fork."""
 
 import os
 import shutil
@@ -17,21 +17,21 @@ from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.private_files import DIRECTORY_MODE, FILE_MODE
 from ff_proxy.telemetry import Logger
 
-# What a Unix socket's path may be long everywhere, with room for its name.
+# The longest directory path that leaves room for a Unix socket's name on every system.
 _LONGEST: Final = 90
 
 
 _PREFIX: Final = "ff-proxy-"
-# Held by the supervisor and by every child that it has forked: as long as one of them lives.
+# Held by the supervisor and its children, so until the last of them ends.
 _LOCK: Final = "lock"
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  (a directory of random name is made in it, for its user only)
 
 
 @dataclass(frozen=True, slots=True)
 class SharedRuntime:
-    """The runtime directory, shared memory, and the name that a fleet knows all of them by.
+    """The runtime directory, shared memory, and the proxy's name in its fleet.
 
-    ``member`` is the name in a fleet: a sync process that is started again keeps its leases by it.
+    With the same ``member`` name a restarted sync process keeps its leases.
     """
 
     directory: Path
@@ -46,25 +46,25 @@ class SharedRuntime:
 
     @property
     def metrics(self) -> Path:
-        """Where every process writes its metrics."""
+        """The directory for the metrics of all processes."""
         return self.directory / "metrics"
 
     @property
     def logs(self) -> Path:
-        """Where every process writes its last log lines."""
+        """The directory for the last log lines of all processes."""
         return self.directory / "logs"
 
     def remove_if_orphaned(self) -> None:
-        """Remove the directory if the supervisor, which does so otherwise, was killed."""
+        """Remove the directory if the supervisor, which normally does that, was killed."""
         if os.getppid() != self.supervisor:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
 @contextmanager
 def open_shared_runtime(log: Logger) -> Iterator[SharedRuntime]:
-    """Made here, and removed in the end; raises ``StartupError`` if there is no room for it.
+    """Create the shared resources, and remove them at the end; raises ``StartupError``.
 
-    Directories of predecessors that were killed are removed first.
+    First removes the directories of killed predecessors.
     """
     try:
         parent = _temporary_directory()
@@ -72,10 +72,10 @@ def open_shared_runtime(log: Logger) -> Iterator[SharedRuntime]:
         made = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True)
         lock = _lock(Path(made.name) / _LOCK)
     except OSError as error:
-        raise StartupError(f"no temporary directory can be made: {error}; name one with TMPDIR") from error
+        raise StartupError(f"cannot create a temporary directory: {error}; set TMPDIR") from error
     with made as name, SharedGenerations() as generations, os.fdopen(lock):
         if len(os.fsencode(name)) > _LONGEST:
-            raise StartupError(f"the path of {name} is too long for a socket; name another one with TMPDIR")
+            raise StartupError(f"the path {name} is too long for a socket; set TMPDIR to a shorter one")
         runtime = SharedRuntime(Path(name), generations, random_name(), os.getpid())
         runtime.metrics.mkdir(DIRECTORY_MODE)
         runtime.logs.mkdir(DIRECTORY_MODE)
@@ -83,10 +83,10 @@ def open_shared_runtime(log: Logger) -> Iterator[SharedRuntime]:
 
 
 def _temporary_directory() -> Path:
-    """Where temporary files go: ``TMPDIR``, the system's places, or the shared memory of a container.
+    """The directory for temporary files: ``TMPDIR``, the system's defaults, or ``/dev/shm``.
 
-    A container with a read-only root has nothing else that can be written, and every engine provides it.
-    Raises ``OSError`` if there is no such place.
+    In a container with a read-only root, ``/dev/shm`` is the only writable place that every engine provides.
+    Raises ``OSError`` if there is none.
     """
     try:
         return Path(tempfile.gettempdir())
@@ -108,12 +108,12 @@ def _lock(path: Path) -> int:
 
 def _remove_stale(parent: Path, log: Logger) -> None:
     for directory in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # somebody else's, in use, or being removed by another one that starts
+        with suppress(OSError):  # another user's, in use, or just being removed by another proxy
             status = directory.lstat()
             if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
                 continue
             if not (directory / _LOCK).exists():
-                continue  # another one is just making it
+                continue  # another proxy is just creating it
             with os.fdopen(_lock(directory / _LOCK)):
                 shutil.rmtree(directory)
             log.info("removed what a killed process left behind", directory=str(directory))

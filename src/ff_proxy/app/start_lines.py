@@ -1,4 +1,4 @@
-"""The two lines of a start: what this proxy is, and that it is ready, with what it serves."""
+"""The two log lines of a start: ``starting`` with the configuration, and ``ready`` with what is served."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ MODES: Final[Mapping[type[RoleOptions], str]] = {
     OfflineOptions: "offline",
     GenerateOptions: "generate",
 }
-"""What each mode is called."""
+"""The name of each mode."""
 
 _LONGEST: Final = 120
 _LISTED: Final = 20
@@ -36,7 +36,7 @@ _LOOK_SECONDS: Final = 0.1
 
 
 def start_facts(loaded: Loaded) -> Mapping[str, object]:
-    """What the line at the very start says: mode, store, keys, address, and what is not as by default."""
+    """The fields of the ``starting`` line: mode, store, keys, address, and options that are not defaults."""
     options = loaded.options
     facts: dict[str, object] = {"mode": MODES[type(options)]}
     if isinstance(options, OnlineOptions | OfflineOptions | ReplicaOptions):
@@ -59,7 +59,7 @@ def start_facts(loaded: Loaded) -> Mapping[str, object]:
 
 
 def address_of(serving: ServingOptions) -> str:
-    """Where SDKs reach a proxy."""
+    """The URL at which SDKs reach the proxy."""
     return f"{'https' if serving.tls else 'http'}://{serving.host or '*'}:{serving.port}"
 
 
@@ -72,9 +72,9 @@ def _shortened(setting: Setting) -> str:
 
 
 class ReadyLine:
-    """The service that says once that this proxy is ready, and what it serves.
+    """The service that logs once that this proxy is ready, with what it serves and the startup time.
 
-    The seconds that it took are counted from the beginning of ``telemetry``.
+    The startup time counts from the creation of ``telemetry``.
     """
 
     name = "ready line"
@@ -94,7 +94,7 @@ class ReadyLine:
         self._log = telemetry.logger("runtime")
 
     async def run(self) -> None:
-        """Look until it is ready, tell, and rest until cancelled."""
+        """Poll until the proxy is ready, log the line, then wait until cancelled."""
         while not self.ready.is_set():
             state = self._readiness()
             if state.ready:
@@ -122,7 +122,7 @@ class ReadyLine:
             seconds=round(self._clock.monotonic() - self._began, 2),
             environments=len(held),
             **facts,
-            # Of a thousand the first few say what they look like; the page and the metrics have all.
+            # List only the first few; the status page and the metrics have all.
             serving=[
                 {"environment": one.environment, **count}
                 for one, count in zip(held[:_LISTED], counts[:_LISTED], strict=True)

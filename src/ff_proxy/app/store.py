@@ -1,4 +1,4 @@
-"""The store that the options name."""
+"""Opens the configured store."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -31,9 +31,9 @@ async def open_store(
     namespace: str = "",
     runtime: SharedRuntime | None = None,
 ) -> AsyncIterator[Store]:
-    """The store, open; ``namespace`` keeps a mode's data apart from another's in the same place.
+    """Open the store; ``namespace`` separates a mode's data from another mode's in the same place.
 
-    ``runtime`` has the directory of a store that ends with the proxy and outlives its processes.
+    ``runtime`` has the directory for a temporary store, which ends with the proxy but outlives its processes.
     """
     epoch, clock, shares, telemetry = random_name(), context.clock, context.shares, context.telemetry
     match options:
@@ -46,7 +46,7 @@ async def open_store(
             async with SqliteStore(directory, epoch, clock, telemetry, name=name, shares=shares) as sqlite:
                 yield sqlite
         case RedisStoreOptions():
-            # Its client costs megabytes that others need not pay.
+            # The client takes megabytes that other stores do not need.
             from ff_proxy.app.redis_store import redis_store  # noqa: PLC0415  (see above)
 
             async with redis_store(options, context, namespace=namespace) as redis:
@@ -63,10 +63,10 @@ def _directory(options: TemporaryStoreOptions | SqliteStoreOptions, runtime: Sha
 
 @runtime_checkable
 class Recovery(Service, Protocol):
-    """The service of a store that can fail, which also says whether it can be used."""
+    """The service of a store that can fail; also says whether the store is usable."""
 
     def merge_into(self, readiness: Readiness) -> Readiness:
-        """``readiness``, degraded if the store cannot be used."""
+        """Return ``readiness``, degraded if the store is not usable."""
         ...
 
 

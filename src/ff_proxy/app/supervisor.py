@@ -2,8 +2,8 @@
 
 See spec/behaviour#upward-queues, spec/behaviour#shutdown.
 
-The process that was started becomes the supervisor. It makes what the processes share, imports what they
-need, and forks; it runs no event loop and no thread, so that forking stays safe.
+The first process becomes the supervisor. It creates what the processes share, imports what they need, and
+forks. It runs no event loop and no threads, so that forking is safe.
 """
 
 import random
@@ -48,13 +48,13 @@ from ff_proxy.telemetry import null_telemetry
 from ff_proxy.telemetry.multiprocess import mark_dead
 
 _Options = TypeVar("_Options", bound=OnlineOptions | OfflineOptions | ReplicaOptions)
-# Workers end before the sync process, which takes what they hand over at the end.
+# Workers end before the sync process, which receives their last data.
 _WORKERS: Final = 0
 _SYNC: Final = 1
 
 
 def supervise(loaded: Loaded) -> ExitCode:
-    """Serve until a signal; raises ``FfProxyError`` if that cannot begin."""
+    """Run until a signal; raises ``FfProxyError`` if the proxy cannot start."""
     options = loaded.options
     assert isinstance(options, OnlineOptions | OfflineOptions | ReplicaOptions)  # noqa: S101  (they have workers)
     clock = SystemClock()
@@ -96,7 +96,7 @@ def child_roles(
     metrics: socket.socket | None,
     admin: Listening | None = None,
 ) -> list[ChildRole]:
-    """The role of every process, in the order in which they are started."""
+    """The roles of all processes, in starting order."""
     slots = [WorkerSlot(f"worker-{number}", one, number == 1) for number, one in enumerate(sockets, 1)]
     own = _divided(options)
     if isinstance(own, ReplicaOptions):
@@ -113,7 +113,7 @@ def child_roles(
 
 
 def make_children(roles: Sequence[ChildRole], reload: OptionsReload) -> list[Child]:
-    """How to start each of these processes: without the sockets that only others use."""
+    """How to start each of these processes; each closes the sockets that only others use."""
     sockets = [one for role in roles for one in _sockets(role)]
     return [
         Child(
@@ -146,14 +146,14 @@ def _run_with_own_sockets(
 
 
 def _stop_listening(role: ChildRole, sockets: Sequence[socket.socket]) -> Callable[[], None] | None:
-    """How to refuse connections while a worker is away, unless other workers accept from the same socket."""
+    """How to refuse connections while a worker is down, unless other workers share its socket."""
     if isinstance(role, Sync) or any(sockets.count(one) > 1 for one in role.slot.listening):
         return None
     return partial(stop_listening, role.slot.listening)
 
 
 def _divided(options: _Options) -> _Options:
-    """The options of one worker: connections are divided among them."""
+    """The options of one worker; the connection limit is divided among workers."""
     serving = options.serving
     return replace(options, serving=replace(serving, limits=divided(serving.limits, serving.workers)))
 

@@ -1,4 +1,4 @@
-"""What this process serves, as metrics: sizes and revision of each environment, and how old its data is."""
+"""Metrics about each served environment: its size, revision and data age."""
 
 import asyncio
 from typing import Final
@@ -15,14 +15,14 @@ from ff_proxy.telemetry.metrics import forget
 
 _LOOK_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 2.0
-# The more environments, the less often a store on the network is asked.
+# With many environments, poll less often: the store may be on the network.
 _PER_SECOND: Final = 100
 
 
 class EnvironmentMetrics:
-    """The service that asks now and then how old the data of each environment is.
+    """The service that polls the data age of each environment.
 
-    The sizes are set whenever a snapshot is swapped, whether it runs or not.
+    Sizes and revisions are updated on every snapshot swap, even while it is not running.
     """
 
     name = "environment metrics"
@@ -42,18 +42,18 @@ class EnvironmentMetrics:
 
     @property
     def data_age(self) -> float | None:
-        """Seconds since the oldest environment was as Harness has it; ``None`` where there is no Harness."""
+        """Seconds since the stalest environment was in sync with Harness; ``None`` without an upstream."""
         return max(self._ages.values(), default=None)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Poll until cancelled."""
         self.ready.set()
         while True:
             await self.poll()
             await self._clock.sleep(max(_LOOK_SECONDS, len(self._ages) / _PER_SECOND))
 
     async def poll(self) -> None:
-        """Look once; while the store does not answer, data grows older by what was known last."""
+        """Poll once; while the store does not answer, the last known ages keep growing."""
         before = self._clock.monotonic()
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):

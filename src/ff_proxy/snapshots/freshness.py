@@ -49,7 +49,7 @@ class RevisionFreshness:
         return last_change is None or self._clock.monotonic() - last_change > REPLAY_SECONDS
 
     def checker(self, environment: EnvironmentId, *, bulk: bool) -> Callable[[], bool]:
-        """``fresh``, to be asked again and again."""
+        """A function for repeated checks of ``fresh``."""
         return lambda: self.fresh(environment, bulk=bulk)
 
     async def refresh(self, environment: EnvironmentId) -> None:

@@ -62,8 +62,8 @@ class ClientApi:
             body=body,
             limit=_AUTH_LIMIT,
             deadline=deadline,
-            # For a key alone a 400 is no verdict (spec/behaviour#key-checks); with one it is about
-            # the target.
+            # Without a target, a 400 says nothing about the key (spec/behaviour#key-checks); with one, it
+            # is about the target.
             definite=DEFINITE if target is None else _DEFINITE_FOR_POSTS,
         )
         reply = await self._caller.call(request)
@@ -133,7 +133,7 @@ class ClientApi:
         return self._caller.stream(request, idle)
 
     async def post_usage(self, session: Session, body: bytes) -> None:
-        """Hand Harness a usage body; ``UpstreamMalformed`` if a page says 200, as of a captive portal."""
+        """Post a usage body; ``UpstreamMalformed`` for a web page with 200, such as a captive portal's."""
         request = Request(
             "POST",
             f"{self._metric_service}/metrics/{_segment(session.environment.id)}",

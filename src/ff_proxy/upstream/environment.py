@@ -158,7 +158,7 @@ class Environment:
         return "; ".join(filter(None, reasons))
 
     async def run(self) -> None:
-        """Synchronise the environment for ever."""
+        """Synchronise the environment until cancelled."""
         try:
             await self._run_all()
         finally:
@@ -233,7 +233,7 @@ class Environment:
         fetched = self._schedule.clock.monotonic()
         while True:
             await self._schedule.sleep_jittered(self._intervals.poll)
-            await self._status.repeat()  # nobody else reports keys that cannot be refreshed
+            await self._status.repeat()  # nothing else reports keys that cannot be refreshed
             now = self._schedule.clock.monotonic()
             if not self._follower.alive or now - fetched >= self._intervals.resync:
                 fetched = now

@@ -37,7 +37,7 @@ def reason(error: BaseException, proxy: str, certificate: str) -> str:
         return (
             f"the certificate is not trusted: {text}{through}; "
             f"{certificate}{'; ' if certificate else ''}"
-            "name authorities to trust with SSL_CERT_FILE or SSL_CERT_DIR"
+            "set the CAs to trust with SSL_CERT_FILE or SSL_CERT_DIR"
         )
     return f"{_describe(error)}{through}"
 

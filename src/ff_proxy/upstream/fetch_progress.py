@@ -10,7 +10,7 @@ from ff_proxy.errors import UpstreamError
 from ff_proxy.telemetry import Logger
 from ff_proxy.upstream.intervals import Schedule
 
-# The first line comes soon, the others now and then.
+# The first line comes soon, the others less often.
 _FIRST_SECONDS: Final = 1.0
 _EVERY_SECONDS: Final = 5.0
 _MAX_NAMED: Final = 3
@@ -32,7 +32,7 @@ class Wait:
 
 
 class FetchProgress:
-    """Logs the steps that have been running longest, and how many have ended, those that failed included."""
+    """Logs the steps that have been running longest, and how many have ended, including failed ones."""
 
     def __init__(self, schedule: Schedule, log: Logger) -> None:
         self._schedule = schedule
@@ -52,34 +52,34 @@ class FetchProgress:
             self._done += 1
 
     @asynccontextmanager
-    async def told(self) -> AsyncIterator[None]:
-        """While the context lasts, a line after a second, and every few seconds, says what is waited for."""
-        telling = asyncio.create_task(self._tell())
+    async def logged(self) -> AsyncIterator[None]:
+        """During the context, log what is being waited for: after a second, then every few seconds."""
+        logging_task = asyncio.create_task(self._log_regularly())
         try:
             yield
         finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
+            logging_task.cancel()
+            await asyncio.gather(logging_task, return_exceptions=True)
 
-    async def _tell(self) -> None:
+    async def _log_regularly(self) -> None:
         await self._schedule.sleep(_FIRST_SECONDS)
         while True:
-            self._tell_once()
+            self._log_once()
             await self._schedule.sleep(_EVERY_SECONDS)
 
-    def _tell_once(self) -> None:
+    def _log_once(self) -> None:
         waits = sorted(self._waits.values(), key=lambda wait: wait.since)
         if not waits:
             return
         say = self._log.warning if any(wait.error for wait in waits) else self._log.info
         say(
             "waiting for Harness",
-            waits=[self._words(wait) for wait in waits[:_MAX_NAMED]],
+            waits=[self._describe(wait) for wait in waits[:_MAX_NAMED]],
             more=max(len(waits) - _MAX_NAMED, 0),
             done=self._done,
         )
 
-    def _words(self, wait: Wait) -> str:
+    def _describe(self, wait: Wait) -> str:
         seconds = self._schedule.clock.monotonic() - wait.since
         said = f"{wait.what}: {seconds:.0f} s, try {wait.attempt}"
         return f"{said}; the last one: {wait.error}" if wait.error else said

@@ -41,7 +41,7 @@ def _read_total(read: Callable[[object], Item | Rejected], doc: object) -> Item 
         return read(doc)
     except RecursionError:
         return Rejected("", "nested too deeply")
-    except Exception as error:  # noqa: BLE001  (one bad item must not keep its neighbours back)
+    except Exception as error:  # noqa: BLE001  (one bad item must not affect the others)
         return Rejected("", f"cannot be read ({type(error).__name__}: {error})")
 
 
@@ -58,7 +58,7 @@ class Fetcher:
         self._rejected = telemetry.metrics.items_rejected
 
     async def fetch_all(self, session: Session, domain: Domain, stored: ReadStored) -> Mapping[str, Item]:
-        """All items of one kind by identifier, or an error; never a part of them.
+        """All items of one kind by identifier, or an error; never only some of them.
 
         An unreadable item keeps its form in ``stored``, which is called only if needed.
         """

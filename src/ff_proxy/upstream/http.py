@@ -1,4 +1,4 @@
-"""The HTTP client: sends requests and translates every foreign error.
+"""The HTTP client: sends requests and translates the errors of libraries.
 
 ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` are honoured (``outbound_proxy``). Redirects
 are not followed, because they would carry credentials in headers.
@@ -43,11 +43,11 @@ _AFTER_SENDING: Final = (
 
 
 Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"""Told of every step of the HTTP client: its name, and facts about it."""
+"""Called for every step of the HTTP client, with its name and details."""
 
 
 def server_tls(event: str, facts: Mapping[str, Any], request: Request) -> ssl.SSLObject | None:
-    """The TLS connection that this step has made with the server; one with the outbound proxy is another."""
+    """The TLS connection to the server, if this step made it; one to an outbound proxy does not count."""
     if not event.endswith("start_tls.complete"):
         return None
     tls: ssl.SSLObject = facts["return_value"].get_extra_info("ssl_object")
@@ -55,7 +55,7 @@ def server_tls(event: str, facts: Mapping[str, Any], request: Request) -> ssl.SS
 
 
 def read_certificate(der: bytes | None) -> Certificate | None:
-    """A certificate that a server showed; ``None`` if there is none that can be read."""
+    """A server's certificate; ``None`` if there is none or it is unreadable."""
     try:
         return None if der is None else read_der(der)
     except ValueError:
@@ -65,7 +65,7 @@ def read_certificate(der: bytes | None) -> Certificate | None:
 def translate_errors(
     request: Request, proxy: str = "", certificate: Callable[[], str] = str
 ) -> AbstractContextManager[None]:
-    """Translate whatever the HTTP client, TLS or the event loop raises into ``UpstreamError``.
+    """Translate any exception of the HTTP client, TLS or the event loop into ``UpstreamError``.
 
     ``proxy`` is the outbound proxy; ``certificate`` describes a refused certificate.
     """
@@ -166,7 +166,7 @@ class HttpTransport:
                 await response.aclose()
 
     async def traced(self, request: Request, trace: Trace) -> Reply:
-        """As ``send``, on a connection of its own, with ``trace`` told of every step of the HTTP client."""
+        """As ``send``, on a new connection, with ``trace`` called for every step of the HTTP client."""
         with self._translate_request_errors(request):
             async with asyncio.timeout(request.deadline), self._client(self._trust, _CALL_LIMITS) as client:
                 timeout = httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
@@ -203,9 +203,9 @@ class HttpTransport:
         )
 
     async def _inspect_certificate(self, request: Request) -> None:
-        """Record who signed a refused certificate, which the library does not report.
+        """Record the issuer of a rejected certificate, which the library does not report.
 
-        It connects once more, and sends nothing on that connection.
+        Connects once more without verification; sends only a ``HEAD``, without credentials.
         """
         origin_key = origin(request.url)
         if origin_key in self._refused or self._backend is not None:
@@ -220,7 +220,7 @@ class HttpTransport:
             if (tls := server_tls(event, facts, request)) is not None:
                 certificates.append(tls.getpeercert(binary_form=True))
 
-        # Whatever happens here, the request's own failure is reported.
+        # Ignore failures here: the original failure of the request is reported.
         with suppress(Exception):
             async with asyncio.timeout(_INSPECT_SECONDS), self._client(unverified, _CALL_LIMITS) as client:
                 await client.request("HEAD", f"{origin_key}/", extensions={"trace": trace})

@@ -1,4 +1,4 @@
-"""How a request gets to a server: what was resolved, how long it took, and whose certificate was shown."""
+"""Inspects the connection of a request: address, timing, and the server's certificate."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,10 +12,10 @@ from ff_proxy.upstream.transport import Reply, Request
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """An answer and the way to it.
+    """A response, and how the connection was made.
 
-    ``address`` is the one that was connected to (of the outbound proxy, if there is one), ``connect`` and
-    ``total`` are in seconds, ``tls`` and ``certificate`` empty without TLS.
+    ``address`` is the address connected to (the outbound proxy's, if there is one), ``connect`` and ``total``
+    are in seconds, ``tls`` and ``certificate`` are empty without TLS.
     """
 
     reply: Reply
@@ -29,7 +29,7 @@ class Inspection:
 async def inspect(
     transport: HttpTransport, request: Request, now: Callable[[], float] = time.monotonic
 ) -> Inspection:
-    """Send ``request`` on a connection of its own and say how it went; raises as ``HttpTransport.send``."""
+    """Send ``request`` on a new connection and record its steps; raises like ``HttpTransport.send``."""
     steps = _Steps(request, now)
     began = now()
     reply = await transport.traced(request, steps.note)
@@ -47,7 +47,7 @@ class _Steps:
         self.certificate: Certificate | None = None
 
     async def note(self, event: str, facts: Mapping[str, Any]) -> None:
-        """What the HTTP client tells of its steps."""
+        """Record a step of the HTTP client."""
         if event.endswith("connect_tcp.started"):
             self._began = self._now()
         elif event.endswith("connect_tcp.complete"):

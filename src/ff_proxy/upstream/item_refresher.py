@@ -55,7 +55,7 @@ class ItemRefresher:
         credentials: provide the token, and renew it when Harness refuses it.
         fetcher: fetches from Harness.
         writer: writes the store.
-        max_delay: the longest delay between tries while an item is not yet the announced one, in seconds.
+        max_delay: the longest delay in seconds between tries while an item is older than announced.
         refresh_list: fetches all items of a kind instead.
     """
 
@@ -134,7 +134,7 @@ class ItemRefresher:
         finally:
             del self._work[key]
             if not self._work:
-                # The list brings what could not be fetched alone, and reports its own failures.
+                # The list fetch covers items that could not be fetched alone, and reports its own failures.
                 self._telemetry.harness.answered("single items", self._credentials.environment.id)
 
     async def _fetch_once(self, pending: _PendingFetch) -> float | None:
@@ -151,7 +151,7 @@ class ItemRefresher:
                     self._refresh_list(Domain.SEGMENT)
                     return None
         except (UpstreamError, StoreUnavailable) as error:
-            # The store works again when it takes this, or the list.
+            # The store has recovered once this write, or that of the list, succeeds.
             store_failed = isinstance(error, StoreUnavailable)
             self._telemetry.trouble(error, kind if store_failed else "single items", environment)
             if pending.tries >= _MAX_FAILURES:

@@ -1,4 +1,4 @@
-"""Asking Harness about unknown keys, without passing on a storm of bad ones.
+"""Asks Harness about unknown keys, at a limited rate.
 
 See spec/behaviour#key-checks.
 """
@@ -22,7 +22,7 @@ Accept = Callable[[EnvironmentId, SdkKeyHash], Awaitable[KeyVerdict]]
 _REFUSED_SECONDS: Final = 120.0
 _BURST: Final = 30.0
 _PER_SECOND: Final = 2.0
-# SDKs wait 10 seconds at least (spec/sdk-wire#timeouts).
+# SDKs wait at least 10 seconds (spec/sdk-wire#timeouts).
 _ANSWER_SECONDS: Final = 5.0
 _MAX_KEY_LENGTH: Final = 1024
 

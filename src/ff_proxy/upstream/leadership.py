@@ -31,7 +31,7 @@ class Leadership(Protocol):
         ...
 
     async def leave(self, environment: EnvironmentId) -> None:
-        """This process is not configured for the environment any more, and does not lead it."""
+        """This process is no longer configured for the environment; it must not lead it."""
         ...
 
 

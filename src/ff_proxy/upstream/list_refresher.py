@@ -121,7 +121,7 @@ class ListRefresher:
             self._telemetry.trouble(error, task, environment)
         else:
             self._telemetry.harness.failed(error, task, environment, advice=advice(error, "sdk-base-url"))
-            # Harness responds, if with a refusal: another member would get the same.
+            # Harness did respond, and would refuse another member too.
             self._response_tracker.response_received(_REQUEST_KINDS[self._domain])
             return jittered(self._schedule.random, self._refused)
         return self._backoff.next(error)

@@ -114,10 +114,11 @@ def read_list(request: Request, reply: Reply) -> list[object]:
 
 
 def refuse_page(request: Request, reply: Reply) -> None:
-    """Raise ``UpstreamMalformed`` if the answer is a page for people, which no route of the API gives."""
+    """Raise ``UpstreamMalformed`` if the response is an HTML page, which the API never returns."""
     if "html" in _media_type(reply.headers):
         raise UpstreamMalformed(
-            f"{request}: answered {reply.status} with a page not of the API; is there a gateway in between? "
+            f"{request}: answered {reply.status} with a page that is not from the API; "
+            "is there a gateway in between? "
             f"{describe_body(reply)}"
         )
 
@@ -153,7 +154,7 @@ def _unusable(request: Request, status: int, headers: Mapping[str, str], body: b
     media = _media_type(headers)
     if status in DEFINITE and body and ("html" in media or (status == _NOT_FOUND and "json" not in media)):
         return UpstreamMalformed(
-            f"{answered} with a page not of the API; is there a gateway in between? "
+            f"{answered} with a page that is not from the API; is there a gateway in between? "
             f"{describe_body(Reply(status, headers, body))}"
         )
     return UpstreamRefused(answered, status=status)

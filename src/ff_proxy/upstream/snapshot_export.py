@@ -54,7 +54,7 @@ class SnapshotExporter:
         Raises:
             UpstreamUnavailable: names every incomplete key and environment, and why.
         """
-        async with self._progress.told():
+        async with self._progress.logged():
             return await self._collect(keys)
 
     async def _collect(self, keys: Sequence[SdkKey]) -> tuple[ExportedEnvironment, ...]:

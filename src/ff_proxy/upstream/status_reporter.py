@@ -12,15 +12,15 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import StatusStore
 from ff_proxy.telemetry import Telemetry
 
-# Whoever reads the status after its writer is gone knows how old the data is to within this time.
+# After the writer has gone, the stored status tells the age of the data to within this time.
 _CONFIRM_MILLISECONDS: Final = 30_000
 
 
 class StatusReporter:
     """Reports one environment's status, when it changes and again after a store failure.
 
-    ``problem`` returns all that is wrong with the environment, a stream that is down included, in words;
-    empty if nothing is.
+    ``problem`` describes all problems of the environment, including a stream that is down; it returns an
+    empty string if there are none.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class StatusReporter:
         self._gauge.set(False)
 
     async def repeat(self) -> None:
-        """Report other problems than the stream's."""
+        """Report problems other than the stream's."""
         await self._save(self._current)
 
     async def _save(self, old: UpstreamStatus) -> None:
@@ -93,7 +93,7 @@ class StatusReporter:
             self._telemetry.recovered("status", self._environment)
 
     def _confirmed(self, old: UpstreamStatus, current: UpstreamStatus) -> int:
-        """Since what is in step stays so, the store is told only now and then, and when that has ended."""
+        """The new time of confirmation: renewed only every so often while in step, and when that ends."""
         ended = old.in_step and not current.in_step
         stale = self._now() - current.confirmed >= _CONFIRM_MILLISECONDS
         return self._now() if ended or (current.in_step and stale) else current.confirmed

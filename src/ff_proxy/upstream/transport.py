@@ -1,4 +1,4 @@
-"""Requests and answers, and what the two APIs need of a network; ``http`` is the network itself."""
+"""Requests, responses, and the transport interface of the two APIs; ``http`` implements it."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager

@@ -157,7 +157,7 @@ async def test_usage_that_a_captive_portal_takes(saas: FakeSaas, api: ClientApi)
     """Its page is no acceptance, whatever its status."""
     session = await api.authenticate(KEY)
     saas.next["/metrics/{env}"] = [HTML]
-    with pytest.raises(UpstreamMalformed, match="page not of the API"):
+    with pytest.raises(UpstreamMalformed, match="page that is not from the API"):
         await api.post_usage(session, b"{}")
 
 

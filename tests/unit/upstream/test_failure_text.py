@@ -66,7 +66,7 @@ def test_a_certificate_that_is_not_trusted_is_shown() -> None:
     refused.verify_message = "self-signed certificate in certificate chain"
     said = reason(wrapped(refused), "", "it is for a, signed by Inspection CA")
     assert "self-signed certificate in certificate chain" in said
-    assert "signed by Inspection CA; name authorities" in said
+    assert "signed by Inspection CA; set the CAs" in said
     assert "SSL_CERT_FILE" in said
     assert "SSL_CERT_DIR" in said
 
