@@ -110,7 +110,7 @@ class Upstream:
         self._strangers_stored = not leadership.contested
         self._failed_terms: dict[EnvironmentId, int] = {}
         self._grown = False
-        self._key_settled = asyncio.Event()
+        self._look = asyncio.Event()
         self._probe = SilenceProbe(lambda: list(self._environments.values()), telemetry, schedule)
         self.ready = asyncio.Event()
         self._metrics = telemetry.metrics
@@ -145,7 +145,7 @@ class Upstream:
         for key in gone:
             self._forget_key(key)
         self._tasks.want(wanted)
-        self._key_settled.set()
+        self._look.set()
 
     def _forget_key(self, key: SdkKey) -> None:
         self._pending.pop(key, None)
@@ -240,8 +240,8 @@ class Upstream:
     async def _keep_comparing_store(self) -> None:
         """Check the store for environments of keys that Harness has not answered for, and of none."""
         while True:
-            await sleep_unless(self._key_settled, self._schedule.clock, _STORE_CHECK_SECONDS)
-            self._key_settled.clear()
+            await sleep_unless(self._look, self._schedule.clock, _STORE_CHECK_SECONDS)
+            self._look.clear()
             if self._leaving or any(key.hash not in self._stored for key in self._pending):
                 found = await self._find_stored_environments()
                 if not found:
@@ -269,6 +269,11 @@ class Upstream:
             return False
         self._telemetry.recovered(_STORED)
         return True
+
+    def _look_if_all_known(self) -> None:
+        # Not for each of a thousand keys: every look reads the whole store.
+        if not self._pending:
+            self._look.set()
 
     async def _let_go(self) -> None:
         """Let go of environments that no configured key is of, once that is known.
@@ -301,7 +306,7 @@ class Upstream:
             self._failed_terms.pop(name, None)
             for gauge in (self._metrics.leading, self._metrics.keys_age, self._metrics.upstream_connected):
                 forget(gauge, name)
-        self._key_settled.set()
+        self._look.set()
 
     async def _keep_following(self, key: SdkKey) -> None:
         await self._keep_going(partial(self._follow_key, key), "key of an environment", key.masked)
@@ -318,7 +323,7 @@ class Upstream:
             await self._environments[name].accept(key.hash)
         self._pending.pop(key, None)
         self._refused.pop(key, None)
-        self._key_settled.set()
+        self._look_if_all_known()
         # Another key of the environment may lead it already; if that is taken away, this one goes on.
         async with turn:
             self._leading[name] = key
@@ -388,7 +393,7 @@ class Upstream:
             except UpstreamRefused as refused:
                 self._pending.pop(key, None)
                 self._refused[key] = f"refused by Harness with {refused.status}"
-                self._key_settled.set()
+                self._look_if_all_known()
                 hint = advice(refused, "client-service") or _BAD_KEY
                 self._telemetry.harness.failed(refused, _AUTHENTICATION, key=key.masked, advice=hint)
                 await self._schedule.sleep_jittered(self._intervals.refused)

@@ -302,3 +302,26 @@ async def test_a_member_of_a_fleet_leaves_the_environment_to_others(world: World
         assert not service.given_up(ENVIRONMENT)
         await world.clock.advance(3)
         assert "not configured here any more" in world.log
+
+
+async def test_a_hundred_keys_do_not_have_the_store_read_a_hundred_times(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However soon Harness answers for each: the store is looked at now and then, and when all are known."""
+    keys = [SdkKey(f"server-key-{number}") for number in range(100)]
+    for number, key in enumerate(keys):
+        world.saas.environment(f"env-{number}", key)
+    looks = 0
+    environments = world.configs.environments
+
+    async def counted() -> object:
+        nonlocal looks
+        looks += 1
+        return await environments()
+
+    monkeypatch.setattr(world.configs, "environments", counted)
+    service = world.service(KEY, *keys)
+    async with running(service.run()):
+        await world.clock.advance(5)
+        assert service.settled()
+        assert looks < 10
