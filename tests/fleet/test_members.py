@@ -87,7 +87,7 @@ async def test_members_see_each_other_and_a_dead_one_vanishes(tmp_path: Path) ->
             await running.two.start()
             await eventually(lambda: lookers["one"].sees(running.members))
             assert (await lookers["one"].status())["fleet"]["versions"] == sorted([__version__, NEWER])
-            assert "Upgrade under way" in (await http.get(f"http://127.0.0.1:{ports['one']}")).text
+            assert "Upgrade in progress" in (await http.get(f"http://127.0.0.1:{ports['one']}")).text
 
             await running.two.stop()
             assert running.two.port not in await lookers["one"].members()

@@ -218,7 +218,7 @@ async def test_everything_is_there_without_javascript(tmp_path: Path) -> None:
         await tab.following("document.querySelector('form[action$=reload] button').click()")
         assert (
             await tab.run("document.querySelector('[role=status]').innerText")
-            == "The options are as they were."
+            == "The options have not changed."
         )
 
 

@@ -1,4 +1,4 @@
-"""Who may use the admin address, and from where (spec/behaviour#admin)."""
+"""Access control of the admin address (spec/behaviour#admin)."""
 
 import base64
 import binascii
@@ -42,7 +42,7 @@ class FailedTries:
         return len(mine) >= _TRIES or everybody
 
     def note(self, address: str) -> None:
-        """A wrong token came from ``address``."""
+        """Count a wrong token from ``address``."""
         now = self._clock.monotonic()
         self._of_all.append(now)
         self._by_address.put(address, (*self._by_address.get(address, ()), now)[-_TRIES:])
@@ -51,12 +51,12 @@ class FailedTries:
 class AdminAccess:
     """Checks tokens, sessions and origins.
 
-    Without a token only loopback is served: the address in ``Host`` must then be a loopback one too, since
-    otherwise any page in the operator's browser could reach it under a name of its own (DNS rebinding).
+    Without a token only loopback is served. ``Host`` must then be a loopback name too, since otherwise any
+    web page in the operator's browser could reach the address through its own domain (DNS rebinding).
 
     Args:
-        token: the present token, if there is one.
-        clock: ends sessions.
+        token: returns the current token, if there is one.
+        clock: time, to end sessions.
     """
 
     def __init__(self, token: Callable[[], Secret | None], clock: Clock) -> None:
@@ -71,7 +71,7 @@ class AdminAccess:
         return self._token() is None
 
     def matches(self, text: str) -> bool:
-        """Whether ``text`` is the token; takes as long for any."""
+        """Whether ``text`` is the token, compared in constant time."""
         token = self._token()
         return token is not None and secrets.compare_digest(
             token.reveal().encode("utf-8", "surrogatepass"), text.encode("utf-8", "surrogatepass")
@@ -99,7 +99,7 @@ class AdminAccess:
         return held is not None and held[0] > self._clock.monotonic() and held[1] == self._token()
 
     def presented(self, connection: HTTPConnection) -> str | None:
-        """The token in ``Authorization``, as bearer or as the password of basic, if there is any."""
+        """The token in ``Authorization``: bearer or basic auth; ``None`` if there is none."""
         scheme, _, value = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return value.strip()
@@ -111,24 +111,24 @@ class AdminAccess:
             return ""
 
     def right_host(self, connection: HTTPConnection) -> bool:
-        """Whether the request was meant for this address; see the class."""
+        """Whether ``Host`` is allowed; see the class."""
         return not self.open or _host_name(connection.headers.get("host", "")) in _LOOPBACK
 
     @staticmethod
     def same_origin(connection: HTTPConnection) -> bool:
-        """Whether a request that changes something comes from our own pages, or from no browser at all."""
+        """Whether a request comes from our own pages, or not from a browser at all."""
         site = connection.headers.get("sec-fetch-site")
         if site is not None and site not in _SAME:
             return False
         origin = connection.headers.get("origin")
         if origin is None:
-            # Browsers send it with every form; whoever has a cookie is a browser.
+            # Browsers send Origin with every form; a request with our cookie is from a browser.
             return COOKIE not in connection.headers.get("cookie", "")
         return urlsplit(origin).netloc == connection.headers.get("host", "")
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Whom a request comes from."""
+    """The address of the client."""
     return connection.client.host if connection.client is not None else ""
 
 

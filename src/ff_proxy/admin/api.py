@@ -1,4 +1,4 @@
-"""The API: the same records as the pages, as JSON. Routes and the OpenAPI document are one declaration."""
+"""The admin API: the records of the pages as JSON. Routes and OpenAPI document share one declaration."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ff_proxy.admin.archive import make_archive
-from ff_proxy.admin.figures import History
+from ff_proxy.admin.explain import Answers, answer, asked_target
+from ff_proxy.admin.metrics import History
 from ff_proxy.admin.ports import AdminPorts, ReloadResult, SettingRow
-from ff_proxy.admin.questions import Answers, answer, asked_target
 from ff_proxy.admin.requests import find_environment, read_body
 from ff_proxy.admin.settings import change_level
 from ff_proxy.admin.views import ChangeRow, EnvironmentRow, EnvironmentView, FlagView, Reader, Status
@@ -27,7 +27,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class LogLevelChange(msgspec.Struct, frozen=True):
-    """A new log level; for one environment if it is named (an empty level: none of its own)."""
+    """A new log level, for one environment if given; an empty level removes that environment's own level."""
 
     level: str
     environment: str = ""
@@ -48,7 +48,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call: ``result`` is the type of its JSON, ``None`` for an archive; ``query`` says what it takes."""
+    """One call: ``result`` is the type of its JSON, ``None`` for an archive; ``query`` are its parameters."""
 
     method: str
     path: str
@@ -62,7 +62,7 @@ class Operation:
 
 
 class Api:
-    """Answers calls."""
+    """Answers the calls of the admin API."""
 
     def __init__(self, ports: AdminPorts, reader: Reader, history: History, log: Logger) -> None:
         self._ports = ports
@@ -71,7 +71,7 @@ class Api:
         self._log = log
 
     def operations(self) -> Sequence[Operation]:
-        """Every call there is."""
+        """All calls."""
         one = "/api/environments/{environment}"
         return (
             Operation("GET", "/api/status", "getStatus", "The whole proxy at a glance", Status, self.status),
@@ -114,15 +114,15 @@ class Api:
                 "GET",
                 "/api/explain",
                 "explain",
-                "Why a target is given what it is given: one flag, or all of them",
+                "Why a target gets its variation: of one flag, or of all",
                 Answers,
                 self.explain,
                 query={
-                    "environment": "Id or identifier; may be left out if there is only one",
+                    "environment": "Id or identifier; may be omitted if there is only one",
                     "target": "Identifier of the target",
                     "name": "Name of the target",
-                    "attributes": "JSON object; if left out, those that SDKs have sent",
-                    "flag": "Identifier of the flag; if left out, all flags",
+                    "attributes": "JSON object; if omitted, those that SDKs have sent",
+                    "flag": "Identifier of the flag; if omitted, all flags",
                 },
                 errors=(400, 404),
             ),
@@ -137,7 +137,7 @@ class Api:
                     "level": "Lines of this level and above",
                     "environment": "Lines about this environment",
                     "q": "Lines that contain this text",
-                    "limit": "So many lines at most",
+                    "limit": "The maximum number of lines",
                 },
                 errors=(400,),
             ),
@@ -153,7 +153,7 @@ class Api:
                 "GET",
                 "/api/snapshot",
                 "getSnapshot",
-                "An offline directory with every environment, as tar.gz; complete or refused",
+                "An offline directory with every environment, as tar.gz; 503 if it would be incomplete",
                 None,
                 self.snapshot,
                 errors=(503,),
@@ -162,7 +162,7 @@ class Api:
                 "POST",
                 "/api/reload",
                 "reload",
-                "Read the options again; nothing is changed if anything in them is wrong",
+                "Reload the options; nothing is changed if any of them is invalid",
                 ReloadResult,
                 self.reload,
                 errors=(409,),
@@ -188,7 +188,7 @@ class Api:
         )
 
     def routes(self) -> list[BaseRoute]:
-        """Where each call is."""
+        """The routes of all calls."""
         return [
             Route(one.path.replace("{flag}", "{flag:path}"), _failing(one.call), methods=[one.method])
             for one in self.operations()

@@ -1,4 +1,4 @@
-"""The admin address put together: the application, and the service that keeps its history."""
+"""The ASGI application of the admin address, and the service that keeps its history."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from starlette.types import ASGIApp
 from ff_proxy.admin.access import AdminAccess
 from ff_proxy.admin.api import Api
 from ff_proxy.admin.changes import ChangeLog
-from ff_proxy.admin.figures import History
 from ff_proxy.admin.guard import SDK_PORT, Guard, is_call
 from ff_proxy.admin.live import Live
+from ff_proxy.admin.metrics import History
 from ff_proxy.admin.openapi import openapi
 from ff_proxy.admin.pages import Pages
 from ff_proxy.admin.ports import AdminPorts
@@ -34,8 +34,8 @@ class AdminApp:
     """Pages and API of one proxy.
 
     Attributes:
-        asgi: the application, with its guard.
-        history: the service that keeps the last hour.
+        asgi: the application, behind its ``Guard``.
+        history: the service that keeps the metrics of the last hour.
         live: the event streams of open pages.
     """
 

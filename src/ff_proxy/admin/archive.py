@@ -1,4 +1,4 @@
-"""An offline directory as one archive, with everything that this proxy serves."""
+"""Writes an offline directory of everything this proxy serves as one archive."""
 
 import gzip
 import io
@@ -20,7 +20,7 @@ _DIRECTORY_MODE: Final = 0o700
 def make_archive(
     snapshots: Sequence[Snapshot], targets: Mapping[EnvironmentId, Sequence[Target]], written: float
 ) -> bytes:
-    """``tar.gz`` of what ``generate-offline-config`` would write, with ``targets``; takes a while.
+    """A ``tar.gz`` of what ``generate-offline-config`` would write, with ``targets``; slow, so use a thread.
 
     ``written`` is in seconds since the epoch.
     """

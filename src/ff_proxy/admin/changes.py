@@ -33,12 +33,12 @@ class NotedChange(msgspec.Struct, frozen=True):
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """Where the item has changed."""
+        """The places where the item has changed."""
         return differences(self.before, self.after)
 
 
 class ChangeLog:
-    """Notes what the registry announces; the oldest changes go first."""
+    """Records the changes that the registry announces; the oldest are evicted first."""
 
     def __init__(self, clock: Clock, budget: int = _BUDGET) -> None:
         self._clock = clock
@@ -49,7 +49,7 @@ class ChangeLog:
         )
 
     def note(self, announcement: Announcement) -> None:
-        """Take in an announcement; of many changes at once the first ones are kept."""
+        """Record an announcement; of many changes at once only the first ones are kept."""
         if announcement.previous is None or announcement.snapshot is None:
             return
         for change in announcement.changes[:_AT_ONCE]:
@@ -72,10 +72,10 @@ class ChangeLog:
     def of(
         self, environment: EnvironmentId, *, flag: str | None = None, most: int = 20
     ) -> Sequence[NotedChange]:
-        """The newest changes of an environment, or of one of its flags, newest first; in any thread."""
+        """The last changes of an environment, or of one of its flags, newest first; thread-safe."""
         found = [
             one
-            for one in tuple(self._noted.values())  # at once: meanwhile the event loop notes others
+            for one in tuple(self._noted.values())  # a copy: the event loop may add changes meanwhile
             if one.environment == environment
             and (flag is None or (one.domain is Domain.FLAG and one.identifier == flag))
         ]

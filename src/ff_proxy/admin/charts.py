@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from ff_proxy.admin.figures import Series
+from ff_proxy.admin.metrics import Series
 
 WIDTH: Final = 320
 HEIGHT: Final = 72
@@ -46,7 +46,7 @@ def draw(series: Series) -> Chart:
 
 
 def short_number(value: float) -> str:
-    """A number as people read it: ``0.25``, ``12``, ``3,400``."""
-    if value == int(value) or value >= 100:  # noqa: PLR2004  (from here on fractions say nothing)
+    """A short, readable number: ``0.25``, ``12``, ``3,400``."""
+    if value == int(value) or value >= 100:  # noqa: PLR2004  (fractions do not matter from here on)
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004  (three digits)

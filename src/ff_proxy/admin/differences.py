@@ -1,4 +1,4 @@
-"""What has changed in an item, place by place, as people read it."""
+"""The differences between two versions of an item, place by place, for people."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ _UNINTERESTING: Final = frozenset({"version"})
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place and its value before and after; ``None`` where there was or is nothing."""
+    """A place and its value before and after; ``None`` if there was or is none."""
 
     place: str
     before: str | None
@@ -21,7 +21,7 @@ class Difference:
 
 
 def differences(before: bytes | None, after: bytes | None) -> tuple[Difference, ...]:
-    """The places where two JSON objects differ; the last one says so if there are too many."""
+    """The places where two JSON objects differ; if there are too many, the last entry says so."""
     if before is None or after is None:
         return ()
     found: list[Difference] = []

@@ -1,4 +1,4 @@
-"""The fleet in the words of pages and API: its members, and who of them leads."""
+"""The fleet as pages and API show it: members and leaders."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ _STORE_SECONDS: Final = 1.0
 
 
 class MemberRow(msgspec.Struct, frozen=True, rename="camel"):
-    """A member, as it told the others ``seen_seconds_ago``; ``leads`` are ids of environments."""
+    """A member as it reported itself ``seen_seconds_ago``; ``leads`` are ids of environments."""
 
     id: str
     host: str
@@ -31,7 +31,7 @@ class MemberRow(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Leader(msgspec.Struct, frozen=True, rename="camel"):
-    """Who leads an environment: without ``id`` nobody, without ``host`` somebody who is not listed."""
+    """The leader of an environment; no ``id``: there is none, no ``host``: it is not a listed member."""
 
     id: str = ""
     host: str = ""
@@ -40,9 +40,9 @@ class Leader(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class FleetView(msgspec.Struct, frozen=True, rename="camel"):
-    """The members that share the store; ``trouble`` says why they are not known now.
+    """The members that share the store; ``trouble`` says why they are currently not known.
 
-    While several ``versions`` run an upgrade is under way.
+    Several ``versions`` mean that an upgrade is in progress.
     """
 
     members: tuple[MemberRow, ...] = ()
@@ -51,7 +51,7 @@ class FleetView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class FleetNow(msgspec.Struct, frozen=True):
-    """What the store says of the fleet."""
+    """The current state of the fleet, from the store."""
 
     own: str
     members: Sequence[SeenMember] = ()
@@ -59,7 +59,7 @@ class FleetNow(msgspec.Struct, frozen=True):
     trouble: str = ""
 
     def leader(self, environment: EnvironmentId) -> Leader | None:
-        """Who leads the environment; ``None`` if that is not known."""
+        """The environment's leader; ``None`` if it is not known."""
         if self.trouble:
             return None
         name = self.leaders.get(environment, "")
@@ -69,7 +69,7 @@ class FleetNow(msgspec.Struct, frozen=True):
         return Leader(name, this_proxy=name == self.own)
 
     def view(self) -> FleetView:
-        """Every member, by host."""
+        """All members, sorted by host."""
         leads: dict[str, list[str]] = {}
         for environment, name in sorted(self.leaders.items()):
             leads.setdefault(name, []).append(environment)
@@ -87,7 +87,7 @@ class FleetNow(msgspec.Struct, frozen=True):
 
 
 async def look(fleet: Fleet, environments: Collection[EnvironmentId]) -> FleetNow:
-    """Ask the store; what it does not say in time is ``trouble``."""
+    """Read the fleet from the store; a failure or timeout becomes ``trouble``."""
     try:
         async with asyncio.timeout(_STORE_SECONDS):
             members = await fleet.present()

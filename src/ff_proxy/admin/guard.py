@@ -1,4 +1,4 @@
-"""What stands before every page and every call: host, origin, token, and headers against misuse."""
+"""Middleware for all pages and calls: checks host, origin and token, and adds security headers."""
 
 from collections.abc import Callable
 from typing import Final
@@ -14,7 +14,7 @@ from ff_proxy.admin.access import AdminAccess, client_address
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN: Final = ("/login", "/static/")
 SDK_PORT: Final = "/openapi.json"
-"""The document of the SDK port: outside the API, since it describes another port."""
+"""The OpenAPI document of the SDK port; not below ``/api``, since it describes another port."""
 
 _HEADERS: Final = {
     "Content-Security-Policy": (
@@ -23,7 +23,7 @@ _HEADERS: Final = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # With no-referrer browsers would send a null origin with our own forms.
+    # With no-referrer, browsers would send a null origin with our own forms.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -31,7 +31,7 @@ _HEADERS: Final = {
 
 
 class Guard:
-    """Middleware that lets through what ``access`` allows, and reports failures to ``failed``."""
+    """Passes on requests that ``access`` allows, and reports failures to ``failed``."""
 
     def __init__(self, app: ASGIApp, access: AdminAccess, failed: Callable[[Exception], object]) -> None:
         self._app = app
@@ -57,7 +57,7 @@ class Guard:
         refusal = self._refusal(HTTPConnection(scope), scope["method"], scope["path"])
         try:
             await (refusal or self._app)(scope, receive, send_with_headers)
-        except Exception as error:  # noqa: BLE001  (whatever a page fails with ends that page only)
+        except Exception as error:  # noqa: BLE001  (a failing page must not affect others)
             self._failed(error)
             if not started:
                 failure = PlainTextResponse("This page failed; the log says why.\n", 500)
@@ -66,7 +66,7 @@ class Guard:
     def _refusal(self, connection: HTTPConnection, method: str, path: str) -> Response | None:
         access = self._access
         if not access.right_host(connection):
-            return _refuse(path, 403, "without admin-token this address answers under a loopback name only")
+            return _refuse(path, 403, "without admin-token this address accepts only loopback host names")
         if method not in _SAFE and not access.same_origin(connection):
             return _refuse(path, 403, "this request comes from another site")
         if access.open or path.startswith(_OPEN) or access.in_session(connection):
@@ -84,7 +84,7 @@ class Guard:
             access.tries.note(address)
             return _refuse(path, 401, "the token is wrong: it must be the value of admin-token")
         if is_call(path) or method not in _SAFE:
-            return _refuse(path, 401, "admin-token is required, as bearer or as the password of basic")
+            return _refuse(path, 401, "admin-token is required, as a bearer token or basic auth password")
         return RedirectResponse(f"/login?next={quote(path)}", 303)
 
 
@@ -100,5 +100,5 @@ def _refuse(path: str, status: int, message: str) -> Response:
 
 
 def is_call(path: str) -> bool:
-    """Whether programs ask there, who are told of problems as JSON."""
+    """Whether it is an API path, whose errors are JSON."""
     return path.startswith("/api/") or path == SDK_PORT

@@ -1,4 +1,4 @@
-"""Telling open pages when to look again: server-sent events, few and bounded."""
+"""Server-sent events that make open pages refresh, for a limited number of pages."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,14 +12,14 @@ _PAUSE_SECONDS: Final = 0.5
 
 
 class Live:
-    """Open event streams of pages: an event after every change, and one now and then."""
+    """The event streams of open pages: an event after every change, and one every few seconds."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Event] = set()
         self._closed = False
 
     def notify(self) -> None:
-        """Something has changed."""
+        """Send an event to all pages."""
         for one in self._waiting:
             one.set()
 
@@ -44,7 +44,7 @@ class Live:
             while not self._closed:
                 try:
                     await asyncio.wait_for(changed.wait(), EVERY_SECONDS)
-                    await asyncio.sleep(_PAUSE_SECONDS)  # many changes make one event
+                    await asyncio.sleep(_PAUSE_SECONDS)  # combine many changes into one event
                 except TimeoutError:
                     pass
                 changed.clear()

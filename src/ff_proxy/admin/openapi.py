@@ -1,4 +1,4 @@
-"""The OpenAPI document, made of the API's own declarations."""
+"""The OpenAPI document, generated from the declarations of the API."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -12,7 +12,7 @@ _REF: Final = "#/components/schemas/{name}"
 
 
 def openapi(operations: Sequence[Operation], version: str) -> bytes:
-    """OpenAPI 3.1 of ``operations`` as JSON."""
+    """The OpenAPI 3.1 document of ``operations`` as JSON."""
     types = [one.result for one in operations if one.result is not None]
     types += [one.body for one in operations if one.body is not None]
     schemas, components = msgspec.json.schema_components(
@@ -29,7 +29,7 @@ def openapi(operations: Sequence[Operation], version: str) -> bytes:
             "info": {
                 "title": "ff-proxy admin API",
                 "version": version,
-                "description": "What this relay proxy serves and how it is. Times are in seconds since 1970.",
+                "description": "The data and health of this relay proxy. Times are in seconds since 1970.",
             },
             "paths": paths,
             "components": {
@@ -45,7 +45,7 @@ def openapi(operations: Sequence[Operation], version: str) -> bytes:
 
 
 def _any_value(_: type) -> dict[str, Any]:
-    """The schema of what may be any JSON, such as a target's attributes."""
+    """The schema of a value that may be any JSON, such as a target's attributes."""
     return {"description": "Any JSON value"}
 
 
@@ -74,7 +74,7 @@ def _operation(one: Operation, schema_of: dict[int, Any], problem: Any) -> dict[
                     "description": HTTPStatus(code).phrase,
                     "content": {
                         "application/json": {
-                            # A refused reload answers with its own record, which has the problems.
+                            # A failed reload returns its own record, which lists the problems.
                             "schema": schema_of[id(one.result)] if code == HTTPStatus.CONFLICT else problem
                         }
                     },

@@ -1,4 +1,4 @@
-"""The pages. Every one is complete without JavaScript."""
+"""The HTML pages. All of them work without JavaScript."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,10 +14,10 @@ from starlette.routing import BaseRoute, Route
 
 from ff_proxy.admin.access import COOKIE, SESSION_SECONDS, AdminAccess, client_address
 from ff_proxy.admin.charts import HEIGHT, WIDTH, draw
-from ff_proxy.admin.figures import History
+from ff_proxy.admin.explain import Answers, answer, asked_target
 from ff_proxy.admin.live import Live
+from ff_proxy.admin.metrics import History
 from ff_proxy.admin.ports import AdminPorts, ReloadResult
-from ff_proxy.admin.questions import Answers, answer, asked_target
 from ff_proxy.admin.requests import find_environment, read_form
 from ff_proxy.admin.settings import by_section, change_level
 from ff_proxy.admin.views import Reader, named_identifiers
@@ -33,7 +33,7 @@ Page = Callable[[Request], Awaitable[Response]]
 
 
 class Pages:
-    """Renders the pages of what ``reader`` and ``history`` say."""
+    """Renders the pages from ``reader`` and ``history``."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Pages:
         self._log = log
 
     def routes(self) -> list[BaseRoute]:
-        """Where each page is."""
+        """The routes of all pages."""
         pages: Mapping[str, Page] = {
             "/": self.overview,
             "/environments/{id}": self.environment,
@@ -79,9 +79,9 @@ class Pages:
         ]
 
     async def overview(self, request: Request) -> Response:
-        """How the proxy is."""
-        figures = await self._history.now()
-        status = await self._reader.status(figures)
+        """The overview: health, environments, charts."""
+        metrics = await self._history.now()
+        status = await self._reader.status(metrics)
         charts = [draw(series) for series in self._history.charts()]
         names = {row.id: row.name for row in status.environments}
         return await self._render("overview.html", request, overview=status, charts=charts, names=names)
@@ -121,7 +121,7 @@ class Pages:
         )
 
     async def target(self, request: Request) -> Response:
-        """What a target is given, and why."""
+        """The variations that a target gets, and why."""
         snapshot = find_environment(self._ports.snapshots, request.path_params["id"])
         query = request.query_params
         asked = {
@@ -156,16 +156,16 @@ class Pages:
 
     async def sdks(self, request: Request) -> Response:
         """Streams and SDKs."""
-        figures = await self._history.now()
-        rows = await self._reader.environments(figures)
+        metrics = await self._history.now()
+        rows = await self._reader.environments(metrics)
         names = {row.id: row.name for row in rows}
-        return await self._render("sdks.html", request, figures=figures, rows=rows, names=names)
+        return await self._render("sdks.html", request, metrics=metrics, rows=rows, names=names)
 
     async def queues(self, request: Request) -> Response:
-        """What waits to be sent, and what was dropped."""
-        figures = await self._history.now()
-        rows = await self._reader.environments(figures)
-        return await self._render("queues.html", request, figures=figures, rows=rows)
+        """Queued and dropped usage."""
+        metrics = await self._history.now()
+        rows = await self._reader.environments(metrics)
+        return await self._render("queues.html", request, metrics=metrics, rows=rows)
 
     async def logs(self, request: Request) -> Response:
         """The last lines of the log."""
@@ -213,18 +213,18 @@ class Pages:
         return RedirectResponse("/settings", 303)
 
     async def reload(self, request: Request) -> Response:
-        """Read the options again."""
+        """Reload the options."""
         return await self._settings(request, await asyncio.to_thread(self._ports.reload))
 
     async def login(self, request: Request) -> Response:
-        """The form that asks for the token."""
+        """The login form."""
         if self._access.open:
             return RedirectResponse("/", 303)
         after = _own_path(request.query_params.get("next", "/"))
         return await self._render("login.html", request, after=after, problem="")
 
     async def log_in(self, request: Request) -> Response:
-        """Begin a session."""
+        """Check the token and start a session."""
         form = await read_form(request)
         after, address = _own_path(form.get("next", "/")), client_address(request)
         if self._access.tries.too_many(address):
@@ -253,7 +253,7 @@ class Pages:
         return response
 
     async def live(self, request: Request) -> Response:
-        """Events for open pages."""
+        """The event stream for open pages."""
         del request
         return self._live.response()
 
@@ -267,7 +267,7 @@ class Pages:
         return answered
 
     async def problem(self, request: Request, status: int, message: str) -> Response:
-        """A page that says what is wrong with a request."""
+        """An error page."""
         return await self._render("problem.html", request, status, message=message, code=status)
 
     async def _render(self, name: str, request: Request, status: int = 200, **facts: object) -> Response:
@@ -285,7 +285,7 @@ class Pages:
 
 
 def _own_path(text: str) -> str:
-    """``text`` if it is a path on this server, else the first page."""
+    """``text`` if it is a path on this server, else ``/``: prevents open redirects."""
     parts = urlsplit(text)
     own = not parts.scheme and not parts.netloc and text.startswith("/") and not text.startswith("//")
     return text if own and "\\" not in text and text.isprintable() else "/"

@@ -1,4 +1,4 @@
-"""What the admin address needs of others, as narrow protocols and frozen records."""
+"""What the admin address needs from other rooms, as narrow protocols and frozen records."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from ff_proxy.telemetry.log_ring import RecentLines
 
 
 class Snapshots(Protocol):
-    """What this proxy serves."""
+    """The snapshots that this proxy serves."""
 
     def get(self, environment: EnvironmentId) -> Snapshot | None:
         """The environment's snapshot, or ``None`` while it is not loaded."""
@@ -35,7 +35,7 @@ class Snapshots(Protocol):
 
 
 class Statuses(Protocol):
-    """How each environment's connection to Harness is doing."""
+    """The upstream status of each environment."""
 
     async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
         """The last status of every environment that has one; raises ``StoreError``."""
@@ -43,7 +43,7 @@ class Statuses(Protocol):
 
 
 class KnownTargets(Protocol):
-    """Targets that SDKs have described."""
+    """Targets that SDKs have sent."""
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
         """The stored target, or ``None``; raises ``StoreError``."""
@@ -55,7 +55,7 @@ class KnownTargets(Protocol):
 
 
 class Fleet(Protocol):
-    """The members that share the store, and who of them leads which environment."""
+    """The members that share the store, and the leaders of environments."""
 
     @property
     def own(self) -> str:
@@ -63,11 +63,11 @@ class Fleet(Protocol):
         ...
 
     async def present(self) -> Sequence[SeenMember]:
-        """Every member that is listed; raises ``StoreError``."""
+        """All registered members; raises ``StoreError``."""
         ...
 
     async def leaders(self, environments: Iterable[EnvironmentId]) -> Mapping[EnvironmentId, str]:
-        """The name of the member that leads each environment, where anybody does; raises ``StoreError``."""
+        """The name of each environment's leader, if it has one; raises ``StoreError``."""
         ...
 
 
@@ -81,20 +81,20 @@ class Sent(Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing had to be forgotten for want of room."""
+        """Whether nothing was evicted."""
         ...
 
     def of(self, environment: EnvironmentId) -> Sequence[SentUsage]:
-        """What was sent for the environment."""
+        """The usage that was sent for the environment."""
         ...
 
 
 class Levels(Protocol):
-    """Which log lines are written; see ``telemetry.levels``."""
+    """The log levels; see ``telemetry.levels``."""
 
     @property
     def default(self) -> str:
-        """The level of lines about no environment in particular."""
+        """The level of lines that are not about an environment with its own level."""
         ...
 
     @property
@@ -103,13 +103,13 @@ class Levels(Protocol):
         ...
 
     def change(self, default: str, environments: Mapping[str, str]) -> None:
-        """Write by other levels from now on."""
+        """Replace the levels."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyFacts:
-    """What does not change while the proxy runs. ``started`` is in seconds since the epoch."""
+    """Facts that do not change while the proxy runs. ``started`` is in seconds since the epoch."""
 
     version: str
     mode: str
@@ -136,7 +136,7 @@ class SettingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadResult:
-    """What reading the options again has led to: ``problems`` if nothing was changed."""
+    """The result of a reload; if there are ``problems``, nothing was changed."""
 
     changed: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
@@ -147,10 +147,10 @@ class ReloadResult:
 class AdminPorts:
     """Everything that pages and API read.
 
-    ``collect`` gives the metrics of all processes of this proxy and may block for some milliseconds.
-    ``token`` is asked at every request. ``fleet`` is ``None`` for a proxy that shares its store with nobody,
-    ``sent`` for one that sends no usage, which ``silent`` explains. ``sdk_port`` gives the OpenAPI document
-    of the SDK port, as JSON.
+    ``collect`` returns the metrics of all processes of this proxy and may block for some milliseconds.
+    ``token`` is called on every request. ``fleet`` is ``None`` if the store is not shared, ``sent`` if this
+    proxy sends no usage; ``silent`` then says why. ``sdk_port`` returns the OpenAPI document of the SDK port,
+    as JSON.
     """
 
     facts: ProxyFacts

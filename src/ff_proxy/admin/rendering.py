@@ -1,4 +1,4 @@
-"""Templates, and the words in which they show numbers and times."""
+"""The templates, and the formats of numbers and times in them."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -13,7 +13,7 @@ _KIBI: Final = 1024
 
 
 def make_templates() -> Environment:
-    """The templates; everything that they show is escaped."""
+    """The templates; all values are escaped."""
     templates = Environment(
         loader=PackageLoader("ff_proxy.admin"),
         autoescape=True,
@@ -43,7 +43,7 @@ def seconds_text(seconds: float | None) -> str:
 
 
 def clock_text(at: float | None) -> str:
-    """A moment in UTC."""
+    """A date and time in UTC."""
     return "-" if not at else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

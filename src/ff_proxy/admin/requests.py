@@ -1,4 +1,4 @@
-"""Reading what requests carry, within bounds."""
+"""Reads request bodies and parameters, within limits."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -37,7 +37,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
 def find_environment(snapshots: Snapshots, named: str) -> Snapshot:
     """The environment with this id, else the one with this identifier.
 
-    Without a name the only one there is. Raises ``RequestError`` 400 or 404.
+    Without a name, the only environment. Raises ``RequestError`` 400 or 404.
     """
     held = snapshots.all()
     if (snapshot := snapshots.get(EnvironmentId(named))) is not None:

@@ -1,4 +1,4 @@
-"""The service that answers on the admin address: stock uvicorn inside this process."""
+"""The service that serves the admin address, with uvicorn inside this process."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _ENDING_SECONDS: Final = 0.5
 
 
 class _Server(uvicorn.Server):
-    """Signals are for the process that this server is a part of."""
+    """Leaves signals to the process that this server is part of."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -34,7 +34,7 @@ class AdminServer:
         self._listening = listening
 
     async def run(self) -> None:
-        """Answer requests; it may be begun again after a failure."""
+        """Serve until cancelled; may be called again after a failure."""
         config = uvicorn.Config(
             self._app.asgi,
             log_config=None,
@@ -49,7 +49,7 @@ class AdminServer:
             timeout_graceful_shutdown=1,
         )
         server = _Server(config)
-        # uvicorn closes what it is given: ours stays bound for another run.
+        # uvicorn closes the sockets it gets: give it copies, so that ours stay bound for another run.
         serving = asyncio.create_task(server.serve([one.dup() for one in self._listening]))
         self.ready.set()
         try:

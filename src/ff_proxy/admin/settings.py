@@ -1,4 +1,4 @@
-"""What can be changed while the proxy runs, for pages and API."""
+"""Changes to settings while the proxy runs, for pages and API."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -12,9 +12,9 @@ _MOST_ENVIRONMENTS: Final = 1000
 
 
 def change_level(levels: Levels, log: Logger, level: str, environment: str = "") -> None:
-    """Write by another level, for all or for one environment; raises ``RequestError`` 400.
+    """Change the log level, for all or for one environment; raises ``RequestError`` 400.
 
-    An empty ``level`` for an environment: it has none of its own any more.
+    An empty ``level`` removes an environment's own level.
     """
     wanted = level.upper()
     if wanted not in LEVELS and (wanted or not environment):

@@ -1,4 +1,4 @@
-"""Usage in the words of pages and API: what Harness was told from here, and why that may not be all."""
+"""Usage as pages and API show it: what this proxy has sent to Harness, and why that may not be all."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ from ff_proxy.model.usage import SentUsage
 
 
 class UsageRow(msgspec.Struct, frozen=True, rename="camel"):
-    """Evaluations of a flag with one result that were sent to Harness from here."""
+    """Evaluations of a flag to one variation that this proxy has sent to Harness."""
 
     flag: str
     variation: str
@@ -20,10 +20,10 @@ class UsageRow(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class UsageView(msgspec.Struct, frozen=True, rename="camel"):
-    """What this proxy has sent to Harness.
+    """The usage that this proxy has sent to Harness.
 
-    ``since`` is the second since the epoch at which it began to count, ``None`` if it sends nothing. ``note``
-    says who sends if it is not this proxy. Not ``complete``: some were forgotten for want of room.
+    ``since`` is when counting began, in seconds since the epoch; ``None`` if the proxy sends nothing.
+    ``note`` says which member sends if this one does not. If not ``complete``, some rows were evicted.
     """
 
     rows: tuple[UsageRow, ...] = ()
@@ -35,7 +35,7 @@ class UsageView(msgspec.Struct, frozen=True, rename="camel"):
 def usage_view(
     sent: Sent | None, silent: str, environment: EnvironmentId, leader: Leader | None, flag: str | None = None
 ) -> UsageView:
-    """What was sent of the environment, or of one flag; ``silent`` says why there is no ``sent``."""
+    """The usage sent for the environment, or for one flag; ``silent`` says why there is no ``sent``."""
     if sent is None:
         return UsageView(note=" ".join(filter(None, (silent, _who_sends(leader)))))
     found = [one for one in sent.of(environment) if flag in {None, one.flag}]
@@ -44,17 +44,17 @@ def usage_view(
 
 
 def _who_sends(leader: Leader | None) -> str:
-    """Who else sends the environment's usage; empty if nobody does."""
+    """A note about which other member sends the environment's usage; empty if this one does."""
     if leader is None or leader.this_proxy:
         return ""
     if not leader.id:
-        return "Nobody leads this environment now: usage waits in Redis."
+        return "This environment has no leader at the moment: usage waits in Redis."
     who = f"{leader.host} ({leader.address})" if leader.host else "Another member"
     return f"{who} leads this environment now and sends its usage."
 
 
 def _sorted(found: Iterable[SentUsage]) -> Sequence[UsageRow]:
-    """The flags that are used most first, and of each the variation that is given most."""
+    """Sort by use: the most used flags first, and within each the most served variations."""
     rows = list(found)
     totals: dict[str, tuple[int, int]] = {}
     for one in rows:

@@ -1,4 +1,4 @@
-"""What pages and API say, as frozen records: both are made of the same ones."""
+"""The data of pages and API, as frozen records that both share."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -9,12 +9,12 @@ from typing import Final
 import msgspec
 
 from ff_proxy.admin.changes import ChangeLog
+from ff_proxy.admin.descriptions import Rule, flag_rules, group_rules, serve_text
 from ff_proxy.admin.differences import Difference
-from ff_proxy.admin.figures import Figures, Sdk
 from ff_proxy.admin.fleet import FleetNow, FleetView, Leader, look
+from ff_proxy.admin.metrics import MetricValues, Sdk
 from ff_proxy.admin.ports import AdminPorts
 from ff_proxy.admin.usage import UsageView, usage_view
-from ff_proxy.admin.words import Rule, flag_rules, group_rules, serve_text
 from ff_proxy.errors import StoreError
 from ff_proxy.evaluation.clauses import groups_named
 from ff_proxy.model.environment import Domain, UpstreamStatus
@@ -29,8 +29,7 @@ _STORE_SECONDS: Final = 1.0
 class EnvironmentRow(msgspec.Struct, frozen=True, rename="camel"):
     """An environment at a glance.
 
-    ``data_age_seconds`` is ``None`` where there is no Harness, ``leader`` where there is no fleet or nobody
-    knows now.
+    ``data_age_seconds`` is ``None`` without an upstream, ``leader`` without a fleet or if it is not known.
     """
 
     id: str
@@ -54,7 +53,7 @@ class EnvironmentRow(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name to show."""
         return self.identifier or self.id
 
 
@@ -147,18 +146,18 @@ class EnvironmentView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Reader:
-    """Makes the records out of what ``ports`` give."""
+    """Makes the records from ``ports``."""
 
     def __init__(self, ports: AdminPorts, changes: ChangeLog) -> None:
         self._ports = ports
         self._changes = changes
         self._statuses: Mapping[EnvironmentId, UpstreamStatus] = {}
 
-    async def status(self, figures: Figures) -> Status:
-        """The proxy as it is now."""
+    async def status(self, metrics: MetricValues) -> Status:
+        """The current state of the proxy."""
         ports, now = self._ports, self._ports.clock.wall()
         readiness = ports.readiness()
-        rows, fleet = await self._look(figures)
+        rows, fleet = await self._look(metrics)
         return Status(
             state=readiness.state,
             reasons=(*readiness.pending, *readiness.degraded, *readiness.refused),
@@ -169,45 +168,45 @@ class Reader:
             processes=ports.facts.processes,
             started=ports.facts.started,
             uptime_seconds=max(0.0, now - ports.facts.started),
-            requests=int(figures.requests),
-            failed_requests=int(figures.failed),
-            events_sent=int(figures.events),
-            sdk_streams=figures.open_streams,
-            usage_bodies_sent=int(figures.usage_sent),
-            usage_bodies_failed=int(figures.usage_failed),
-            usage_dropped=int(figures.usage_dropped),
+            requests=int(metrics.requests),
+            failed_requests=int(metrics.failed),
+            events_sent=int(metrics.events),
+            sdk_streams=metrics.open_streams,
+            usage_bodies_sent=int(metrics.usage_sent),
+            usage_bodies_failed=int(metrics.usage_failed),
+            usage_dropped=int(metrics.usage_dropped),
             usage_waiting=sum(row.usage_waiting for row in rows),
-            resident_bytes=int(figures.resident_bytes),
-            cpu_seconds=figures.cpu_seconds,
-            open_files=int(figures.open_files),
+            resident_bytes=int(metrics.resident_bytes),
+            cpu_seconds=metrics.cpu_seconds,
+            open_files=int(metrics.open_files),
             environments=tuple(rows),
             fleet=None if fleet is None else fleet.view(),
         )
 
-    async def environments(self, figures: Figures) -> Sequence[EnvironmentRow]:
-        """Every environment that is loaded or has a status, by name."""
-        return (await self._look(figures))[0]
+    async def environments(self, metrics: MetricValues) -> Sequence[EnvironmentRow]:
+        """All environments that are loaded or have a status, sorted by name."""
+        return (await self._look(metrics))[0]
 
-    async def _look(self, figures: Figures) -> tuple[Sequence[EnvironmentRow], FleetNow | None]:
+    async def _look(self, metrics: MetricValues) -> tuple[Sequence[EnvironmentRow], FleetNow | None]:
         known = {*self._ports.snapshots.all(), *self._statuses}
         statuses, fleet = await asyncio.gather(self._stored(), self._fleet(known))
         held = self._ports.snapshots.all()
         rows = [
-            self._row(name, held.get(name), statuses.get(name), fleet, figures) for name in {*held, *statuses}
+            self._row(name, held.get(name), statuses.get(name), fleet, metrics) for name in {*held, *statuses}
         ]
         return sorted(rows, key=lambda row: (row.project, row.name, row.id)), fleet
 
-    async def environment(self, snapshot: Snapshot, figures: Figures) -> EnvironmentView:
+    async def environment(self, snapshot: Snapshot, metrics: MetricValues) -> EnvironmentView:
         """One environment."""
         name = snapshot.environment
         statuses, fleet = await asyncio.gather(self._stored(), self._fleet([name]))
-        row = self._row(name, snapshot, statuses.get(name), fleet, figures)
+        row = self._row(name, snapshot, statuses.get(name), fleet, metrics)
         usage = usage_view(self._ports.sent, self._ports.silent, name, row.leader)
-        # Thousands of flags take a while: SDKs that this process serves are not to wait for it.
-        return await asyncio.to_thread(self._environment, snapshot, row, usage, figures)
+        # Thousands of flags take a while: use a thread, so that SDKs do not have to wait.
+        return await asyncio.to_thread(self._environment, snapshot, row, usage, metrics)
 
     def _environment(
-        self, snapshot: Snapshot, row: EnvironmentRow, usage: UsageView, figures: Figures
+        self, snapshot: Snapshot, row: EnvironmentRow, usage: UsageView, metrics: MetricValues
     ) -> EnvironmentView:
         name = snapshot.environment
         flags, groups = snapshot.engine.flags, snapshot.engine.segments
@@ -231,11 +230,11 @@ class Reader:
             ),
             self.changes(name),
             usage,
-            tuple(one for one in figures.sdks if one.environment == name),
+            tuple(one for one in metrics.sdks if one.environment == name),
         )
 
     async def flag(self, snapshot: Snapshot, identifier: str) -> FlagView | None:
-        """One flag, if there is such a flag."""
+        """One flag, or ``None`` if there is no such flag."""
         compiled = snapshot.engine.flags.get(identifier)
         if compiled is None:
             return None
@@ -269,7 +268,7 @@ class Reader:
         )
 
     def changes(self, environment: EnvironmentId, *, flag: str | None = None) -> tuple[ChangeRow, ...]:
-        """The newest changes, newest first."""
+        """The last changes, newest first."""
         return tuple(
             ChangeRow(
                 one.at,
@@ -298,7 +297,7 @@ class Reader:
         snapshot: Snapshot | None,
         status: UpstreamStatus | None,
         fleet: FleetNow | None,
-        figures: Figures,
+        metrics: MetricValues,
     ) -> EnvironmentRow:
         info = None if snapshot is None else snapshot.info
         return EnvironmentRow(
@@ -314,9 +313,9 @@ class Reader:
             flags=0 if snapshot is None else len(snapshot.items(Domain.FLAG)),
             groups=0 if snapshot is None else len(snapshot.items(Domain.SEGMENT)),
             keys=0 if snapshot is None else len(snapshot.keys),
-            sdk_streams=figures.streams.get(name, 0),
-            usage_waiting=figures.usage_waiting.get(name, 0),
-            leading=name in figures.leading,
+            sdk_streams=metrics.streams.get(name, 0),
+            usage_waiting=metrics.usage_waiting.get(name, 0),
+            leading=name in metrics.leading,
             revision=0 if snapshot is None else snapshot.revision.counter,
             loaded_since=None if snapshot is None else snapshot.since,
             leader=None if fleet is None else fleet.leader(name),
@@ -324,7 +323,7 @@ class Reader:
 
 
 def named_identifiers(snapshot: Snapshot) -> Sequence[str]:
-    """Identifiers of targets that flags and groups name, to pick from; takes a while for large groups."""
+    """Target identifiers in flags and groups, as suggestions; slow for large groups."""
     found: set[str] = set()
     for flag in snapshot.engine.flags.values():
         for entry in flag.record.variation_map:

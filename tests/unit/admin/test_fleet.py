@@ -72,12 +72,12 @@ async def test_members_with_what_each_of_them_leads() -> None:
     leader = {"id": "other", "host": "host-b", "address": "http://*:7000", "thisProxy": False}
     assert status["environments"][0]["leader"] == leader
     assert "led by host-b" in " ".join(overview.split())
-    assert "Upgrade under way" not in overview
+    assert "Upgrade in progress" not in overview
     assert "<dt>Led by</dt><dd>host-b" in page.replace("\n", "")
 
 
 async def test_a_mixed_version_stands_out() -> None:
-    """A member of a version that lists nobody leads as well."""
+    """A member of a version that does not register can lead too."""
     fleet = Fleet()
     old = FleetMember("older", "host-c", version="1.1.0", state="ready")
     fleet.members.append(SeenMember(old, 2.0))
@@ -89,7 +89,7 @@ async def test_a_mixed_version_stands_out() -> None:
         overview, page = (await http.get("/")).text, (await http.get(f"/environments/{ENVIRONMENT}")).text
     assert status["fleet"]["versions"] == ["1.1.0", "1.2.3"]
     assert "versions 1.1.0 and 1.2.3 run at the same time" in overview
-    assert "a member that is not listed" in page
+    assert "an unlisted member" in page
 
 
 async def test_nobody_leads_for_a_moment() -> None:
@@ -99,7 +99,7 @@ async def test_nobody_leads_for_a_moment() -> None:
     world = AdminWorld(fleet=fleet)
     await world.hold(config(flag("a")))
     async with world.client() as http:
-        assert "nobody now" in (await http.get(f"/environments/{ENVIRONMENT}")).text
+        assert "no leader" in (await http.get(f"/environments/{ENVIRONMENT}")).text
         status = (await http.get("/api/status")).json()
     assert status["environments"][0]["leader"]["id"] == ""
 
@@ -114,10 +114,10 @@ async def test_a_store_that_is_away_or_silent_costs_the_members_only() -> None:
         status = (await http.get("/api/status")).json()
         assert (status["fleet"]["members"], status["fleet"]["trouble"]) == ([], "Redis: <gone>")
         assert status["environments"][0]["leader"] is None
-        assert "who the members are: Redis: &lt;gone&gt;" in (await http.get("/")).text
+        assert "cannot be read from Redis: Redis: &lt;gone&gt;" in (await http.get("/")).text
         fleet.silent = True
         status = (await http.get("/api/status")).json()
         assert "does not answer" in status["fleet"]["trouble"]
         fleet.error, fleet.silent, fleet.members = None, False, []
-        assert "Redis lists no member" in (await http.get("/")).text
+        assert "Redis has no members listed" in (await http.get("/")).text
     assert world.failures == []

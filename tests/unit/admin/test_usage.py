@@ -59,8 +59,9 @@ async def test_nothing_was_sent_yet() -> None:
     world = AdminWorld()
     await world.hold(config(flag("a")))
     async with world.client() as http:
-        assert "No usage of this environment was sent to Harness" in (await http.get(PAGE)).text
-        assert "No evaluation of this flag was sent to Harness" in (await http.get(f"{PAGE}/flags/a")).text
+        assert "No usage of this environment has been sent to Harness" in (await http.get(PAGE)).text
+        shown = await http.get(f"{PAGE}/flags/a")
+        assert "No evaluation of this flag has been sent to Harness" in shown.text
 
 
 async def test_who_sends_nothing_says_why_and_shows_no_zeros() -> None:
@@ -83,7 +84,7 @@ async def test_who_sends_nothing_says_why_and_shows_no_zeros() -> None:
         ("me", ""),
         ("other", "host-b (http://*:7000) leads this environment now and sends its usage."),
         ("older", "Another member leads this environment now and sends its usage."),
-        ("", "Nobody leads this environment now: usage waits in Redis."),
+        ("", "This environment has no leader at the moment: usage waits in Redis."),
     ],
 )
 async def test_who_does_not_lead_says_who_does_and_what_it_has_sent(lease: str, note: str) -> None:
@@ -110,6 +111,6 @@ async def test_what_had_to_be_forgotten_is_said_and_a_long_list_ends() -> None:
     async with world.client() as http:
         page = (await http.get(PAGE)).text
         kept = len((await http.get(API)).json()["usage"]["rows"])
-    assert "some of the counts are too low" in page
+    assert "some numbers are too low" in page
     assert kept < 320
     assert page.count('data-name="Since start"') == min(kept, 300)

@@ -1,4 +1,4 @@
-"""Why a target is given what it is given: the question as pages and API take it, and its answer."""
+"""Explains why a target gets its variations, for pages and API."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ AT_ONCE: Final = 200
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
-    """A flag's outcome for the target, and every step to it."""
+    """A flag's outcome for the target, with every step."""
 
     flag: str
     kind: str
@@ -31,7 +31,7 @@ class Answer(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Answers(msgspec.Struct, frozen=True, rename="camel"):
-    """Answers for some flags of one target; ``left_out`` flags match the filter too but are not shown."""
+    """Answers for some flags and one target; ``left_out`` counts matching flags that are not shown."""
 
     target: Target
     known: bool
@@ -42,9 +42,9 @@ class Answers(msgspec.Struct, frozen=True, rename="camel"):
 async def asked_target(
     targets: KnownTargets, snapshot: Snapshot, identifier: str, name: str, attributes: str
 ) -> tuple[Target, bool]:
-    """The target that is meant, and whether its attributes are those that SDKs have sent.
+    """The target to evaluate, and whether its attributes are those that SDKs have sent.
 
-    ``attributes`` is a JSON object, or empty for the known ones. Raises ``RequestError`` 400.
+    ``attributes`` is a JSON object, or empty for the stored ones. Raises ``RequestError`` 400.
     """
     if attributes.strip():
         described = read_target({"identifier": identifier, "name": name, "attributes": _parsed(attributes)})
@@ -67,7 +67,7 @@ def answer(
     search: str = "",
     limit: int | None = AT_ONCE,
 ) -> Answers:
-    """Explain one flag, or the first ``limit`` ones that contain ``search``; takes a while for many."""
+    """Explain one flag, or the first ``limit`` ones that contain ``search``; slow for many flags."""
     engine = snapshot.engine
     wanted = [flag] if flag is not None else [one for one in sorted(engine.flags) if search in one]
     view = target if target.identifier or target.attributes else None

@@ -1,4 +1,4 @@
-"""Flags and target groups in words."""
+"""Describes flags and target groups in words."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from ff_proxy.model.feature import Clause, FeatureConfig, Segment, Serve
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who is given what: ``when`` in words, ``serves`` a variation or shares."""
+    """A rule: ``when`` it applies, in words, and what it ``serves``: a variation or percentages."""
 
     when: str
     serves: str
 
 
 def serve_text(serve: Serve) -> str:
-    """What is served, in words."""
+    """Describe what is served."""
     if serve.distribution is not None and serve.distribution.variations:
         shares = ", ".join(
             f"{display_name(share.variation)} {share.weight}%" for share in serve.distribution.variations
@@ -28,7 +28,7 @@ def serve_text(serve: Serve) -> str:
 
 
 def clause_text(clause: Clause) -> str:
-    """A condition in words."""
+    """Describe a condition."""
     if clause.op == SEGMENT_MATCH:
         return (
             f"is in {'group' if len(clause.values) == 1 else 'one of the groups'} {join_names(clause.values)}"
@@ -43,12 +43,12 @@ def clause_text(clause: Clause) -> str:
 
 
 def clauses_text(clauses: Sequence[Clause]) -> str:
-    """Conditions that all have to hold, in words."""
+    """Describe conditions that must all be true."""
     return " and ".join(clause_text(clause) for clause in clauses) or "everybody"
 
 
 def flag_rules(flag: FeatureConfig) -> tuple[Rule, ...]:
-    """Everything that decides the flag's variation while it is on, in the order of evaluation."""
+    """The rules that decide the flag's variation while it is on, in the order of evaluation."""
     return tuple(_rules(flag))
 
 
@@ -69,7 +69,7 @@ def _rules(flag: FeatureConfig) -> Iterator[Rule]:
 
 
 def group_rules(group: Segment, *, and_rules: bool) -> tuple[str, ...]:
-    """Who is in a target group, in words."""
+    """Describe who is in a target group."""
     lines = []
     if group.excluded:
         lines.append(f"never {join_names(sorted(group.excluded))}")

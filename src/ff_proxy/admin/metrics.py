@@ -1,4 +1,4 @@
-"""The metrics of all processes, read for people, and a bounded history of the last hour."""
+"""The metrics that the pages show, from all processes, and their history of the last hour."""
 
 import asyncio
 from collections import deque
@@ -18,7 +18,7 @@ _MOST_SDKS: Final = 200
 
 
 class Sdk(msgspec.Struct, frozen=True):
-    """An SDK build that has posted usage, and how often."""
+    """An SDK version that has posted usage, and how often."""
 
     environment: str
     kind: str
@@ -27,8 +27,8 @@ class Sdk(msgspec.Struct, frozen=True):
     posts: int
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """Counters since the start and gauges of now; ``at`` is in seconds since the epoch."""
+class MetricValues(msgspec.Struct, frozen=True):
+    """Counters since the start and current gauges; ``at`` is in seconds since the epoch."""
 
     at: float = 0.0
     requests: float = 0.0
@@ -50,12 +50,12 @@ class Figures(msgspec.Struct, frozen=True):
 
     @property
     def open_streams(self) -> int:
-        """SDK streams of all environments."""
+        """The number of SDK streams of all environments."""
         return sum(self.streams.values())
 
 
-def read_figures(metrics: Iterable[Metric], at: float) -> Figures:
-    """Pick what pages show from ``metrics``."""
+def read_metrics(metrics: Iterable[Metric], at: float) -> MetricValues:
+    """Extract the values that the pages show from ``metrics``."""
     found = {metric.name: metric.samples for metric in metrics}
 
     def samples(name: str) -> list[Sample]:
@@ -72,7 +72,7 @@ def read_figures(metrics: Iterable[Metric], at: float) -> Figures:
         return {key: value for key, value in sums.items() if value}
 
     sdks = sorted(samples("ff_proxy_sdk_usage"), key=lambda one: -one.value)[:_MOST_SDKS]
-    return Figures(
+    return MetricValues(
         at=at,
         requests=total("ff_proxy_http_requests"),
         failed=total("ff_proxy_http_requests", lambda one: one.labels.get("code", "")[:1] in {"4", "5"}),
@@ -116,7 +116,7 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The service that notes the metrics every ``INTERVAL_SECONDS`` and keeps an hour of them."""
+    """The service that samples the metrics every ``INTERVAL_SECONDS`` and keeps an hour of samples."""
 
     name = "admin history"
 
@@ -124,18 +124,18 @@ class History:
         self.ready = asyncio.Event()
         self._collect = collect
         self._clock = clock
-        self._kept: deque[Figures] = deque(maxlen=KEPT)
+        self._kept: deque[MetricValues] = deque(maxlen=KEPT)
 
     async def run(self) -> None:
-        """Note until cancelled."""
+        """Sample until cancelled."""
         while True:
             self._kept.append(_without_tables(await self.now()))
             self.ready.set()
             await self._clock.sleep(INTERVAL_SECONDS)
 
-    async def now(self) -> Figures:
-        """The metrics of this moment."""
-        return await asyncio.to_thread(lambda: read_figures(self._collect(), self._clock.wall()))
+    async def now(self) -> MetricValues:
+        """The current metrics."""
+        return await asyncio.to_thread(lambda: read_metrics(self._collect(), self._clock.wall()))
 
     def charts(self) -> Sequence[Series]:
         """The last hour as charts."""
@@ -146,11 +146,11 @@ class History:
             self._level("Memory", "MiB", lambda one: one.resident_bytes / 2**20),
         )
 
-    def _level(self, name: str, unit: str, value: Callable[[Figures], float]) -> Series:
+    def _level(self, name: str, unit: str, value: Callable[[MetricValues], float]) -> Series:
         now = self._clock.wall()
         return Series(name, unit, tuple((now - one.at, value(one)) for one in self._kept))
 
-    def _rate(self, name: str, unit: str, value: Callable[[Figures], float]) -> Series:
+    def _rate(self, name: str, unit: str, value: Callable[[MetricValues], float]) -> Series:
         now = self._clock.wall()
         kept = list(self._kept)
         points = [
@@ -161,6 +161,6 @@ class History:
         return Series(name, unit, tuple(points))
 
 
-def _without_tables(figures: Figures) -> Figures:
-    """What charts need: an hour of tables would cost megabytes."""
-    return msgspec.structs.replace(figures, sdks=(), queued={}, entries_dropped={}, service_failures={})
+def _without_tables(values: MetricValues) -> MetricValues:
+    """Only the values that charts need: an hour of tables would take megabytes."""
+    return msgspec.structs.replace(values, sdks=(), queued={}, entries_dropped={}, service_failures={})
