@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.page [--check]``: writes docs/proof.md from the matrix and the newest runs."""
+"""``python -m tests.chaos.page [--check]``: generates docs/proof.md from the matrix and the newest runs."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,41 +17,40 @@ _MEBIBYTE: Final = 1024 * 1024
 _HEAD: Final = """\
 # Proof
 
-What this proxy is put through, what it promises meanwhile, and what came of it. `python -m
-tests.chaos.page` writes this page from the tests' tables and from the newest runs; times and memory are
-those of the machine on which a run was made, which was busy with other work.
+The failures this proxy is tested against, the guarantees checked meanwhile, and the results. `python -m
+tests.chaos.page` generates this page from the tests' tables and the newest runs. Times and memory are
+those of the test machine, which was busy with other work.
 """
 
 _COMMANDS: Final = (
     ("`make chaos` (`SEED=`, `SECONDS=`, `FORM=`)", "faults at random, in every form", "three seeds"),
-    ("`make faults` (`SECONDS=`, `FORM=`)", "every kind of trouble with every link", "some of each form"),
+    ("`make faults` (`SECONDS=`, `FORM=`)", "every kind of fault on every link", "some of each form"),
     ("`make fuzz` (`SEED=`, `REQUESTS=`)", "100,000 bad requests, to one process and to several", "600 each"),
-    ("`make abuse`", "hostile clients of every kind beside a good one", "every third kind, small"),
+    ("`make abuse`", "hostile clients of every kind beside a well-behaved one", "every third kind, small"),
     ("`make soak` (`SECONDS=`)", "SDKs that come and go", "4 seconds"),
 )
 
 _PROMISES: Final = """\
-A run that breaks a promise ends with exit code 1, says which, when, and after what, and names its seed. With
-`-keep` (`python -m tests.chaos -help`) its figures come onto this page when it is written next.
+A run that violates a guarantee ends with exit code 1, and prints the guarantee, the time, the faults before
+it and the seed. With `-keep` (`python -m tests.chaos -help`) its results are added to this page.
 
-## What must hold, whatever goes wrong
+## Guarantees
 
-While people read flags in every way, evaluate, authenticate with targets, post usage and listen to
+While clients read flags in every way, evaluate, authenticate with targets, post usage and listen to
 streams, at every member, and a flag changes several times a second:
 
-- No request is refused, and none waits for longer than ten seconds. Only connections of a process that
-  was killed end. A member that was started while its store was in trouble may say 502 or 503 until that
-  is over.
-- Nobody is given an older value than before.
-- Streams stay open; every change reaches every one of them, also of what was deleted, within
-  {seconds:.0f} seconds of the last fault, without a later change to help.
-- Usage is counted once: twice at most where an answer or an acknowledgement may have been lost, and not
+- No request is refused, and none takes longer than ten seconds. Only connections of a killed process
+  close. A member that started while its store was failing may answer 502 or 503 until the store works.
+- No client gets an older value than before.
+- Streams stay open; every change, deletions included, reaches every stream within {seconds:.0f} seconds of
+  the last fault, without the help of a later change.
+- Usage is counted once; at most twice where a response or an acknowledgement may have been lost, and not
   at all where a process was killed within a second, or a store was emptied or failed over
   ([storage](storage.md)).
-- Readiness is never 503 after the start; it says `ready` again when all is in order.
-- One stream to Harness for each environment, memory and files as at the beginning, no unexpected
-  failure of a background service, no process that ended by itself, no secret and no stack trace in a
-  log.
+- Readiness is never 503 after startup, and is `ready` again once everything works.
+- There is one stream to Harness for each environment; memory and open files are as at the start; no
+  background service fails unexpectedly, no process ends by itself, and logs contain no secrets and no
+  stack traces.
 """
 
 
@@ -64,7 +63,7 @@ def page(records: dict[str, Record]) -> str:
         "## Faults at random\n",
         f"{len(FAULTS)} kinds: {', '.join(sorted(fault.name for fault in FAULTS))}.\n",
         *_chaos(records),
-        "## Every kind of trouble with every link\n",
+        "## Every kind of fault on every link\n",
         *_matrix(records),
         "## Bad requests\n",
         *_fuzz(records),
@@ -109,18 +108,18 @@ def _chaos(records: dict[str, Record]) -> Iterator[str]:
                     _run_of(record),
                 )
             )
-    titles = ("form", "seed", "time", "faults", "answers", "events", "changes", "in order after at most")
-    usage = ("posts", "waiting still", "lost", "twice", "run")
+    titles = ("form", "seed", "time", "faults", "answers", "events", "changes", "longest recovery")
+    usage = ("posts", "still queued", "lost", "counted twice", "run")
     yield _table((*titles, *usage), rows)
-    yield "Posts wait, are lost or count twice in the windows above only; any other would end the run.\n"
+    yield "Posts may only be queued, lost or counted twice as described above; otherwise the run fails.\n"
 
 
 def _matrix(records: dict[str, Record]) -> Iterator[str]:
     yield (
-        "Beside what must hold always: *ready*: readiness says nothing else meanwhile; "
-        "*degraded*: it says so, once the trouble lasts; *arrive*: changes arrive all the same, "
-        "not only afterwards. In brackets: seconds from its end until all was in order, in the "
-        "newest run (several: as many ways of making it).\n"
+        "In addition to the guarantees above: *ready*: readiness stays `ready` during the fault; "
+        "*degraded*: it becomes `degraded` if the fault lasts; *arrive*: changes arrive during the "
+        "fault, not only afterwards. In brackets: seconds from the end of the fault to full recovery "
+        "in the newest run (several numbers: several ways to cause the fault).\n"
     )
     took: dict[tuple[str, str], list[str]] = {}
     for record in records.values():
@@ -160,8 +159,8 @@ def _fuzz(records: dict[str, Record]) -> Iterator[str]:
             longest = f"{told['longest']:.1f} s"
             rows.append((form, f"{told['requests']:,}", statuses, longest, memory, files, _run_of(record)))
     yield (
-        "Wrong in method, path, fields, token, framing or body, over every route; no answer is a "
-        "5xx, and none takes ten seconds.\n"
+        "Requests with an invalid method, path, header field, token, framing or body, to every route. No "
+        "answer is a 5xx, and none takes ten seconds.\n"
     )
     yield _table(("form", "requests", "answers", "longest", "memory from a fifth on", "files", "run"), rows)
 
@@ -181,11 +180,11 @@ def _abuse(records: dict[str, Record]) -> Iterator[str]:
         for seen in (record.figures if record else ())
     ]
     yield (
-        "One process, `max-connections=3200`, `memory-budget=256 MiB`. Beside it a good client on "
-        "one connection, in a process of its own, which must be answered 200 all the time, and a "
-        "probe, which must be answered `ready`.\n"
+        "One process with `max-connections=3200` and `memory-budget=256 MiB`. Meanwhile a well-behaved "
+        "client with one connection, in a separate process, must always get 200, and a probe must "
+        "always get `ready`.\n"
     )
-    yield _table(("kind", "how many", "good client: p50 / p99 / longest", "memory, MiB", "files"), rows)
+    yield _table(("kind", "number", "good client: p50 / p99 / longest", "memory, MiB", "files"), rows)
     if record is not None:
         yield f"Run: {_run_of(record)}.\n"
 
@@ -197,12 +196,12 @@ def _soak(records: dict[str, Record]) -> Iterator[str]:
         return
     told = record.figures
     yield (
-        f"{told['visits']:,} SDKs came, fetched, evaluated, listened, posted and went in "
-        f"{told['seconds']:.0f} seconds. After a third of the time and in the end, with all of "
-        f"them gone: memory {told['memory_early'] / _MEBIBYTE:.0f} and "
-        f"{told['memory_end'] / _MEBIBYTE:.0f} MiB, files {told['files_early']} and "
+        f"{told['visits']:,} SDKs connected, fetched, evaluated, listened, posted and disconnected in "
+        f"{told['seconds']:.0f} seconds. After a third of the time, and at the end with all of "
+        f"them disconnected: memory {told['memory_early'] / _MEBIBYTE:.0f} and "
+        f"{told['memory_end'] / _MEBIBYTE:.0f} MiB, open files {told['files_early']} and "
         f"{told['files_end']}, tasks {told['tasks_early']} and {told['tasks_end']}. The event loop "
-        f"was never held for longer than 50 ms of processor time. Run: {_run_of(record)}.\n"
+        f"was never blocked for more than 50 ms of CPU time. Run: {_run_of(record)}.\n"
     )
 
 

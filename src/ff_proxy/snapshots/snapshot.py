@@ -49,7 +49,7 @@ class _Segment:
         self.item: Final = item
         legacy, v2 = segment_forms(item.wire)
         self.legacy: Final = EncodedBody(legacy)
-        # With and-rules=false nobody gets serving rules (spec/behaviour#options).
+        # With and-rules=false no SDK gets serving rules (spec/behaviour#options).
         self.v2: Final = EncodedBody(v2) if options.and_rules and v2 != legacy else self.legacy
 
     @cached_property

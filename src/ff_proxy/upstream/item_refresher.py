@@ -26,7 +26,7 @@ _MAX_ITEMS: Final = 64
 _INITIAL_DELAY: Final = 0.25
 # After this long without the announced version, an item is left to the next list.
 _GIVE_UP_SECONDS: Final = 900.0
-# After this many failures in a row the list is fetched instead, with retries for ever.
+# After this many failures in a row the list is fetched instead, with endless retries.
 _MAX_FAILURES: Final = 3
 
 _Key = tuple[Domain, str]
@@ -96,7 +96,7 @@ class ItemRefresher:
             self._start(change)
 
     async def run(self) -> None:
-        """Run for ever."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 key, work = await self._started.get()

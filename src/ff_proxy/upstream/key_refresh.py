@@ -56,7 +56,7 @@ class KeyRefresh:
         return self._schedule.clock.monotonic() - self._listed_at
 
     async def run(self) -> None:
-        """Refresh for ever."""
+        """Refresh until cancelled."""
         while True:
             await self.refresh()
             await self._schedule.sleep_jittered(self._interval)

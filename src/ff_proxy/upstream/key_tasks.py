@@ -6,17 +6,17 @@ from typing import Final
 
 from ff_proxy.model.keys import SdkKey
 
-# A library may swallow a cancellation (``asyncio.wait_for`` before Python 3.12): cancel again after a while,
-# which is longer than a lease takes to be given back.
+# A library may swallow a cancellation (``asyncio.wait_for`` before Python 3.12): cancel again after a time
+# that is long enough to release a lease.
 _INSIST_SECONDS: Final = 3.0
 
 
 class KeyTasks:
-    """Runs ``follow`` for every wanted key, one at a time for each key.
+    """Runs ``follow`` for every wanted key, one task per key.
 
     Args:
         keys: the keys that are wanted at the start.
-        follow: runs for ever; when cancelled, it releases what it holds.
+        follow: runs until cancelled, then releases what it holds.
         ended: called after tasks that were cancelled have ended.
     """
 

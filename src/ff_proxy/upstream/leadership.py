@@ -20,7 +20,7 @@ class Leadership(Protocol):
         work: Callable[[], Awaitable[None]],
         is_unreachable: Callable[[], bool],
     ) -> None:
-        """Run ``work`` for ever, but only while this process leads the environment.
+        """Run ``work``, which never ends, but only while this process leads the environment.
 
         If ``is_unreachable``, this process cannot reach Harness and lets others try.
         """

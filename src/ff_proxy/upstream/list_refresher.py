@@ -83,7 +83,7 @@ class ListRefresher:
         self._requested.set()
 
     async def run(self) -> None:
-        """Run for ever."""
+        """Run until cancelled."""
         pause: float | None = None
         while True:
             if pause is None:

@@ -99,7 +99,7 @@ class Refresher:
         self._items.refresh(change)
 
     async def run(self) -> None:
-        """Run for ever."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for refresher in self._lists.values():
                 tasks.create_task(refresher.run())

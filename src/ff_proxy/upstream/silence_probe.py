@@ -1,4 +1,4 @@
-"""Detecting early that Harness is unreachable, although no stream has broken."""
+"""Detects early that Harness is unreachable, even if no stream has broken."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ _PROBE: Final = "probe"
 
 
 class _Reply(Enum):
-    """What became of a probe."""
+    """The outcome of a probe."""
 
     ANSWER = "answer"
     REFUSAL = "refusal"
@@ -31,11 +31,11 @@ class _Reply(Enum):
 
 
 class SilenceProbe:
-    """Probes Harness while it is silent, which is of use if other processes could take over.
+    """Probes Harness while it is silent; useful if other processes could take over.
 
     Args:
-        environments: those that this process synchronises now.
-        telemetry: told of failed probes.
+        environments: returns the environments that this process synchronises.
+        telemetry: logs failed probes.
         schedule: time and randomness.
     """
 
@@ -62,7 +62,7 @@ class SilenceProbe:
                 continue
             now, due = self._schedule.clock.monotonic(), max(last_activity, last_response) + _SILENCE_SECONDS
             if now < due:
-                # Not a moment later: this and all that follows has to fit into the time that is promised.
+                # No longer than needed: detection and takeover must fit into the guaranteed time.
                 pause = due - now
                 self._telemetry.recovered(_PROBE)
                 continue
@@ -76,13 +76,13 @@ class SilenceProbe:
                     environment.response_tracker.response_received(RequestKind.PROBE)
 
     def withdraw(self) -> None:
-        """Other processes synchronise every environment now: forget failed probes."""
+        """Forget failed probes: other processes synchronise every environment now."""
         self._telemetry.harness.withdraw(doing=_PROBE)
 
     async def _probe_some(self, environments: Sequence[Environment]) -> Mapping[Environment, _Reply]:
-        """What Harness replies to each, as far as the reply to one does not speak for all.
+        """Probe one environment, and after a refusal the others too.
 
-        A refusal may be of one environment's key, or come from somebody between this process and Harness.
+        A refusal may concern only one environment's key, or come from a gateway in between.
         """
         first = self._schedule.random.choice(environments)
         reply = await self._probe_one(first)
@@ -97,7 +97,7 @@ class SilenceProbe:
             async with self._places.place():
                 await environment.probe(_PROBE_SECONDS)
         except UpstreamRefused as refused:
-            # Of a path that is not there no other process would hear anything else.
+            # A missing path would be missing for every other process too.
             reply = _Reply.REFUSAL if refused.rejects_credentials else _Reply.ANSWER
         except UpstreamError as error:
             self._telemetry.trouble(error, _PROBE)

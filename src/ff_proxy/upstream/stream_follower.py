@@ -64,7 +64,7 @@ class Follower:
         return self._alive
 
     async def run(self) -> None:
-        """Follow for ever."""
+        """Follow until cancelled."""
         while True:
             started = self._schedule.clock.monotonic()
             self._silent = False

@@ -37,7 +37,7 @@ class TargetPoll:
         self._interval = interval
 
     async def run(self) -> None:
-        """Poll for ever."""
+        """Poll until cancelled."""
         while True:
             await self.refresh()
             await self._schedule.sleep_jittered(self._interval)
