@@ -80,14 +80,16 @@ def test_what_was_put_aside_is_freed_when_nobody_refers_to_it() -> None:
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_nothing_is_collected_while_modules_are_imported(*, enabled: bool) -> None:
-    """Afterwards it is as it was, also when an import fails."""
+    """Afterwards the collector is as it was, also when an import fails, and does not look at them."""
     if not enabled:
         gc.disable()
     try:
         with suppress(ImportError), without_gc():
             assert not gc.isenabled()
+            module = [object()]
             raise ImportError
         assert gc.isenabled() is enabled
+        assert not any(held is module for held in gc.get_objects())
     finally:
         gc.enable()
 
