@@ -33,21 +33,23 @@ INSIDE = ClientAddresses([ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_n
         ("", b"203.0.113.9", ""),
     ],
 )
-def test_only_trusted_proxies_name_others(peer: str, forwarded: bytes | None, client: str) -> None:
-    """The last address that none of them stands for, networks of IPv6, and nothing that cannot be read."""
+def test_only_trusted_proxies_report_a_client_address(
+    peer: str, forwarded: bytes | None, client: str
+) -> None:
+    """The last address that is not a trusted proxy; IPv6 by network, and unreadable entries are ignored."""
     assert INSIDE.find(peer, forwarded) == client
 
 
 @given(st.binary(max_size=200))
-def test_whatever_is_forwarded(forwarded: bytes) -> None:
-    """A stranger's word changes nothing, and a proxy's never fails."""
+def test_any_forwarded_value_is_handled(forwarded: bytes) -> None:
+    """An untrusted peer's header is ignored, and a proxy's never raises."""
     assert ClientAddresses().find("10.1.1.1", forwarded) == "10.1.1.1"
     assert INSIDE.find("198.51.100.1", forwarded) == "198.51.100.1"
     assert INSIDE.find("10.1.1.1", forwarded)
 
 
-def test_who_is_trusted() -> None:
-    """Members of the networks that were named, however they are written."""
+def test_trusted_networks() -> None:
+    """Members of the configured networks, in any notation."""
     assert INSIDE.trusts("10.9.9.9")
     assert INSIDE.trusts("::ffff:10.9.9.9")
     assert not INSIDE.trusts("11.0.0.1")

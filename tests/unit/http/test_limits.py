@@ -45,7 +45,7 @@ class Files:
         (Files(1024, 1 << 30), 0, 1_000_000),
     ],
 )
-def test_connections_are_limited_by_files(
+def test_connections_are_limited_by_open_files(
     monkeypatch: pytest.MonkeyPatch, files: Files, configured: int, limit: int
 ) -> None:
     """The limit of files is raised first; some are kept for the proxy itself."""
@@ -53,8 +53,8 @@ def test_connections_are_limited_by_files(
     assert connection_limit(configured, make_logger("INFO", StringIO())) == limit
 
 
-def test_more_than_there_are_files_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line with both numbers; what is possible is not worth a line."""
+def test_a_limit_above_the_open_file_limit_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line with both numbers; a limit that is possible is not logged."""
     Files(200, 300).install(monkeypatch)
     out = StringIO()
     connection_limit(100, make_logger("INFO", out))

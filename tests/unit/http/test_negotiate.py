@@ -24,7 +24,7 @@ from ff_proxy.http.negotiate import accepts_gzip, request_id, unchanged
     ],
 )
 def test_gzip(value: bytes | None, taken: bool) -> None:
-    """An own quality counts before the star's."""
+    """A quality for gzip takes precedence over the one for ``*``."""
     assert accepts_gzip(value) is taken
 
 
@@ -43,8 +43,8 @@ def test_gzip(value: bytes | None, taken: bool) -> None:
         (b"", False),
     ],
 )
-def test_tags(value: bytes | None, same: bool) -> None:
-    """Compared weakly, whichever of the two is the weak one."""
+def test_etags_are_compared_weakly(value: bytes | None, same: bool) -> None:
+    """Whichever of the two is the weak one."""
     assert unchanged(value, b'"t"') is same
     assert unchanged(value, b'W/"t"') is same
 
@@ -53,6 +53,6 @@ def test_tags(value: bytes | None, same: bool) -> None:
     ("sent", "echoed"),
     [(b"a-1", True), (b"a b", True), (b"", False), (b"x" * 200, True), (b"x" * 201, False), (b"\xe9", False)],
 )
-def test_ids(sent: bytes, echoed: bool) -> None:
-    """Printable ASCII of a decent length."""
+def test_request_ids(sent: bytes, echoed: bool) -> None:
+    """Printable ASCII of limited length."""
     assert request_id(sent) == (sent if echoed else None)

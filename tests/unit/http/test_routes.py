@@ -75,7 +75,7 @@ ONE = ALL + "/{flag}"
     ],
 )
 def test_a_path_finds_its_template(path: bytes, template: str, params: dict[str, str]) -> None:
-    """At the root and below the prefix, slashes doubled or not, names decoded once."""
+    """At the root and below the prefix, with repeated slashes or not; parameters are decoded once."""
     match = ROUTES.match(path)
     assert match is not None
     assert (match.template, dict(match.params)) == (template, params)
@@ -106,14 +106,14 @@ def test_a_path_finds_its_template(path: bytes, template: str, params: dict[str,
         b"/CLIENT/AUTH",
     ],
 )
-def test_other_paths_find_nothing(path: bytes) -> None:
+def test_unknown_paths_match_nothing(path: bytes) -> None:
     """There is no fallback."""
     assert ROUTES.match(path) is None
 
 
 @pytest.mark.parametrize("part", [b"/", b"/evaluations", b"/evaluations/", b"%2F"])
-def test_a_long_path_takes_no_time(part: bytes) -> None:
-    """Looking for the last ``/evaluations`` among very many ends soon."""
+def test_a_long_path_is_matched_quickly(part: bytes) -> None:
+    """Searching for the last ``/evaluations`` among very many ends soon."""
     assert ROUTES.match(b"/client/env/e/target/" + part * 20_000 + b"x/y/z") is None
 
 
@@ -130,13 +130,13 @@ def test_a_long_path_takes_no_time(part: bytes) -> None:
         (b"/relay/stream", False),
     ],
 )
-def test_a_base_path_stands_in_front_of_everything(path: bytes, found: bool) -> None:
-    """Routes stay at the root as well."""
+def test_a_base_path_is_optional_on_all_routes(path: bytes, found: bool) -> None:
+    """Routes stay available at the root too."""
     assert (table("/flags/relay/", "/api/1.0").match(path) is not None) is found
 
 
 def test_methods() -> None:
-    """``HEAD`` comes with ``GET``; another one is 405, and ``Allow`` says what would do."""
+    """``HEAD`` comes with ``GET``; other methods are 405, and ``Allow`` lists the valid ones."""
     match = ROUTES.match(b"/health")
     assert match is not None
     assert match.routes["GET"] is match.routes["HEAD"]
@@ -144,15 +144,15 @@ def test_methods() -> None:
     assert match.allow == b"GET, HEAD, OPTIONS"
 
 
-def test_what_a_response_varies_on_follows_from_the_declaration() -> None:
-    """A validator is no reason for another representation."""
+def test_vary_follows_from_the_declared_headers() -> None:
+    """A validator does not select a representation."""
     declared = (b"authorization", b"accept-encoding", b"if-none-match")
     assert Route("GET", "/a", answer, headers=declared).vary == b"Authorization, Accept-Encoding"
     assert Route("POST", "/a", answer, headers=declared).vary == b""
 
 
 def test_a_field_that_is_not_declared_cannot_be_read() -> None:
-    """Whether it came or not."""
+    """Whether the request has it or not."""
     headers = DeclaredHeaders({b"a": b"1", b"b": b"2"}, (b"a", b"c"))
     assert headers.get(b"a") == b"1"
     assert headers.get(b"c") is None
@@ -172,12 +172,12 @@ def test_a_field_that_is_not_declared_cannot_be_read() -> None:
     ],
 )
 def test_names_are_written_as_go_writes_them(name: bytes, written: bytes) -> None:
-    """Each word with a capital, nothing else."""
+    """Each word is capitalised."""
     assert canonical(name) == written
 
 
-def test_a_path_costs_what_it_names() -> None:
-    """Not what a handler holds, which may be everything that is served."""
+def test_the_cost_of_a_match_excludes_its_handler() -> None:
+    """A handler may refer to everything that is served."""
 
     class Handler:
         def __init__(self) -> None:

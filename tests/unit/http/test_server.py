@@ -98,7 +98,7 @@ async def test_a_body_of_any_size_is_answered_without_a_reset(
 
 @pytest.mark.parametrize("chunked", [True, False])
 async def test_a_compressed_body_is_read(chunked: bool) -> None:
-    """Whatever it inflates to, within the limit of its route; a bomb is refused, and so is a broken one."""
+    """Up to the limit of its route after decompression; bombs and broken bodies are refused."""
     good, bomb = gzip.compress(b"x" * LIMIT), gzip.compress(b"x" * 100 * LIMIT)
     async with running_server(make_server(ROUTES)) as server, connected_to(server.port) as wire:
         for path in ("/length", "/whole"):
@@ -129,8 +129,8 @@ PARTS = {
 
 
 @pytest.mark.parametrize("name", PARTS)
-async def test_every_state_has_an_end(name: str) -> None:
-    """However little a client does, its connection is closed, and it is told why if it asked."""
+async def test_every_state_has_a_timeout(name: str) -> None:
+    """A client that does too little is disconnected, with an error if it had sent a request."""
     sent, status = PARTS[name]
     clock = FakeClock()
     async with running_server(make_server(ROUTES, clock=clock)) as server, connected_to(server.port) as wire:
@@ -150,8 +150,8 @@ def _has_read(server: HttpServer) -> bool:
     return all(isinstance(one, Connection) and one._active for one in server.state.connections)
 
 
-async def test_pipelines_of_many_leave_room_for_a_new_client() -> None:
-    """Each connection has one turn at a time, so whoever comes last does not wait for all that was sent."""
+async def test_pipelining_clients_do_not_delay_a_new_client() -> None:
+    """Each connection gets one turn at a time, so a new client does not wait for all pipelined requests."""
     answered = 0
 
     def counted(request: Request) -> Response:
@@ -173,8 +173,8 @@ async def test_pipelines_of_many_leave_room_for_a_new_client() -> None:
             writer.close()
 
 
-async def test_four_slow_bodies_do_not_hold_the_room_of_others() -> None:
-    """Whoever holds most gives it up; another share, and another body of the same, find room."""
+async def test_slow_bodies_do_not_use_up_the_budget_of_others() -> None:
+    """The largest holder is evicted; another share, and another body of the same share, find room."""
     limits = Limits(connections=1000)
     server = make_server(ROUTES, limits=limits, bodies=3 * LIMIT)
     async with running_server(server):
@@ -192,8 +192,8 @@ async def test_four_slow_bodies_do_not_hold_the_room_of_others() -> None:
     assert server.state.bodies.held == 0
 
 
-async def test_what_clients_do_not_take_is_bounded() -> None:
-    """The one that has waited longest goes, others are answered on."""
+async def test_unread_responses_are_bounded() -> None:
+    """The oldest one is evicted; other clients are still answered."""
     body = b"x" * 8_000_000
 
     def large(request: Request) -> Response:
@@ -223,7 +223,7 @@ async def test_what_clients_do_not_take_is_bounded() -> None:
 
 
 async def test_with_too_many_connections_over_limit_routes_are_answered() -> None:
-    """Probes must not take a busy proxy for a dead one."""
+    """Probes must not mistake a busy proxy for a dead one."""
     async with running_server(
         make_server(ROUTES, limits=Limits(connections=1, extra_connections=1))
     ) as server:
@@ -275,8 +275,8 @@ async def test_silent_connections_do_not_keep_probes_out() -> None:
             assert server.state.admitted <= 5
 
 
-async def test_while_draining_each_answer_is_a_connections_last() -> None:
-    """Remembered ones as well; new connections are taken on."""
+async def test_while_draining_each_response_closes_its_connection() -> None:
+    """Cached ones too; new connections are still accepted."""
     lease = Lease()
     routes = [Route("GET", "/", lambda _: Cacheable(json_response(200, b"{}"), lease)), *ROUTES]
     ask = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -294,8 +294,8 @@ async def test_while_draining_each_answer_is_a_connections_last() -> None:
             assert await late.ended() == b""
 
 
-async def test_a_handler_cannot_read_what_its_route_does_not_declare() -> None:
-    """It fails for every request, whether the field came or not, instead of giving a wrong answer again."""
+async def test_a_handler_cannot_read_undeclared_headers() -> None:
+    """Every request fails, with the field or without, so that the mistake is noticed."""
 
     def peeking(request: Request) -> Response:
         return json_response(200, request.headers.get(b"user-agent") or b"{}")
@@ -310,8 +310,8 @@ async def test_a_handler_cannot_read_what_its_route_does_not_declare() -> None:
 @pytest.mark.parametrize(
     "change", [lambda lease: setattr(lease, "current", False), lambda lease: lease], ids=["ended", "kept"]
 )
-async def test_a_remembered_answer_is_good_as_long_as_its_lease(change: Callable[[Lease], object]) -> None:
-    """Found by its bytes or by what is declared; otherwise the handler is asked again."""
+async def test_a_cached_response_is_valid_while_its_lease_is(change: Callable[[Lease], object]) -> None:
+    """Found by its bytes or by its key; otherwise the handler is called again."""
     leases = [Lease()]
     made = 0
 
@@ -339,7 +339,7 @@ async def test_a_remembered_answer_is_good_as_long_as_its_lease(change: Callable
             assert made == (2 if old.current else 3)
 
 
-async def test_an_upgrade_that_is_offered_with_a_body_is_ignored() -> None:
+async def test_an_upgrade_with_a_body_is_ignored() -> None:
     """In any pieces, with a length or in chunks; what follows is the next request."""
     offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n"
     for chunked in (True, False):
@@ -360,8 +360,8 @@ async def _send_in_pieces(wire: Wire, data: bytes, size: int) -> None:
 @pytest.mark.parametrize(
     "what", [b"1;" + b"x" * 500_000, b"0\r\nX: " + b"y" * 500_000, b"0\r\n" + b"X: y\r\n" * 300]
 )
-async def test_what_surrounds_chunks_is_bounded(what: bytes) -> None:
-    """Extensions and trailers are read by nobody, and must not fill memory."""
+async def test_chunk_extensions_and_trailers_are_bounded(what: bytes) -> None:
+    """They are dropped, and must not fill memory."""
     async with running_server(make_server(ROUTES)) as server, connected_to(server.port) as wire:
         wire.writer.write(b"POST /whole HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + what)
         got = await wire.response()

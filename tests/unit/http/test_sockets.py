@@ -26,7 +26,7 @@ def port_of(listening: Listening) -> int:
 
 
 def test_by_default_it_listens_on_every_address() -> None:
-    """In both families, where the machine has both."""
+    """IPv4 and IPv6, if the machine has both."""
     with bound() as listening:
         port = port_of(listening)
         socket.create_connection(("127.0.0.1", port)).close()
@@ -35,16 +35,16 @@ def test_by_default_it_listens_on_every_address() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_host_is_listened_on_alone(host: str) -> None:
-    """A name on all of its addresses."""
+def test_with_a_host_only_that_is_listened_on(host: str) -> None:
+    """A name with all of its addresses."""
     with bound(host=host) as listening:
         port = port_of(listening)
         socket.create_connection((host, port)).close()
         assert {one.getsockname()[0] for one in listening} <= {"127.0.0.1", "::1"}
 
 
-def test_a_socket_in_the_file_system(tmp_path: Path) -> None:
-    """Found in use while somebody listens, replaced when nobody does any more."""
+def test_a_unix_socket(tmp_path: Path) -> None:
+    """In use while a process listens, replaced once none does."""
     path = tmp_path / "proxy.sock"
     with bound(host=path):
         with socket.socket(socket.AF_UNIX) as client:
@@ -60,8 +60,8 @@ def test_a_socket_in_the_file_system(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
 
 
-def test_a_port_that_is_taken_is_named() -> None:
-    """In one line that says what to change."""
+def test_a_port_in_use_is_reported() -> None:
+    """In one line that says which option to change."""
     with bound() as taken:
         port = port_of(taken)
         with pytest.raises(StartupError, match=f"port {port} is in use; choose another one with -port"):
@@ -70,8 +70,8 @@ def test_a_port_that_is_taken_is_named() -> None:
             bind(port, option="prometheus-port")
 
 
-def test_each_process_gets_a_socket_of_its_own_where_the_system_spreads_connections() -> None:
-    """All of one port, which nobody else gets; one that rests leaves its share to the others."""
+def test_each_process_gets_its_own_socket_on_linux() -> None:
+    """All on one port, which no other program gets; if one stops listening, the others get its share."""
     each = bind_each(0, 3)
     with ExitStack() as stack:
         for listening in each:
@@ -97,7 +97,7 @@ def test_each_process_gets_a_socket_of_its_own_where_the_system_spreads_connecti
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such name.invalid"])
-def test_an_address_that_is_not_ours_is_an_error(host: str) -> None:
-    """Not a traceback."""
+def test_an_address_of_another_machine_is_an_error(host: str) -> None:
+    """A message, not a traceback."""
     with pytest.raises(StartupError, match="cannot be used"):
         bind(0, host)

@@ -64,8 +64,8 @@ class Running:
         return float(next(line for line in lines if line.startswith(FIGURE)).removeprefix(FIGURE))
 
 
-def test_new_files_are_taken_up_when_they_have_settled(tmp_path: Path) -> None:
-    """Not at the first sight of them: they may be written to still."""
+def test_changed_files_are_loaded_once_they_are_stable(tmp_path: Path) -> None:
+    """Not at once: they may still be written to."""
     running = Running(tmp_path)
     assert not running.poll()
     running.put("other", 50)
@@ -79,8 +79,8 @@ def test_new_files_are_taken_up_when_they_have_settled(tmp_path: Path) -> None:
     assert not running.poll()
 
 
-async def test_the_service_looks_by_itself(tmp_path: Path) -> None:
-    """Every second, beside the event loop."""
+async def test_the_service_polls_the_files(tmp_path: Path) -> None:
+    """Every second, without blocking the event loop."""
     running = Running(tmp_path)
     loads = []
 
@@ -101,8 +101,8 @@ async def test_the_service_looks_by_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("which", ["certificate", "key", "authority"])
 @pytest.mark.parametrize("damage", ["half", "empty", "nonsense", "missing", "directory"])
-def test_what_cannot_be_used_changes_nothing(tmp_path: Path, which: str, damage: str) -> None:
-    """It is said once, with the file's name, and the repaired file is taken up."""
+def test_unusable_files_change_nothing(tmp_path: Path, which: str, damage: str) -> None:
+    """They are reported once, with the file name, and loaded once they are repaired."""
     running = Running(tmp_path, client_ca=True)
     path: Path = getattr(running, which)
     whole = path.read_bytes()
@@ -127,8 +127,8 @@ def test_what_cannot_be_used_changes_nothing(tmp_path: Path, which: str, damage:
     assert running.poll()
 
 
-def test_a_chain_that_ends_within_a_certificate_is_not_taken(tmp_path: Path) -> None:
-    """Its first certificate is whole; SDKs would miss the second."""
+def test_a_truncated_chain_is_refused(tmp_path: Path) -> None:
+    """Its first certificate is complete, but SDKs would miss the second."""
     running = Running(tmp_path)
     text = running.certificate.read_bytes()
     running.certificate.write_bytes(text + text[:100])
@@ -137,8 +137,8 @@ def test_a_chain_that_ends_within_a_certificate_is_not_taken(tmp_path: Path) -> 
     assert running.poll()
 
 
-def test_a_key_that_does_not_fit_is_not_taken(tmp_path: Path) -> None:
-    """As while one file of two has been replaced."""
+def test_a_key_that_does_not_match_is_refused(tmp_path: Path) -> None:
+    """As when only one of the two files has been replaced."""
     running = Running(tmp_path)
     new = running.make("other", 50)
     shutil.copy(new[0], running.certificate)
@@ -148,8 +148,8 @@ def test_a_key_that_does_not_fit_is_not_taken(tmp_path: Path) -> None:
     assert running.poll()
 
 
-async def test_an_expired_replacement_is_refused_while_the_present_one_is_good(tmp_path: Path) -> None:
-    """When that ends too, it makes no difference, and the files' wish counts."""
+async def test_an_expired_replacement_is_refused_while_the_current_one_is_valid(tmp_path: Path) -> None:
+    """Once that expires too, the files are used as they are."""
     running = Running(tmp_path, days=100)
     await running.clock.advance(50 * DAY)
     running.put("short", 10)
@@ -162,8 +162,8 @@ async def test_an_expired_replacement_is_refused_while_the_present_one_is_good(t
     assert running.poll()
 
 
-async def test_one_that_is_not_valid_yet_waits_for_its_time(tmp_path: Path) -> None:
-    """Without anybody touching the files again."""
+async def test_a_certificate_is_used_once_it_becomes_valid(tmp_path: Path) -> None:
+    """Without another change to the files."""
     running = Running(tmp_path)
     # Certificates begin when they are made: the clock is set back, and the present one begins earlier.
     present = running.tls._loaded
@@ -176,7 +176,7 @@ async def test_one_that_is_not_valid_yet_waits_for_its_time(tmp_path: Path) -> N
     assert running.poll()
 
 
-async def test_authorities_of_which_none_is_valid_are_refused(tmp_path: Path) -> None:
+async def test_client_cas_without_a_valid_one_are_refused(tmp_path: Path) -> None:
     """They would lock every client out."""
     running = Running(tmp_path, client_ca=True)
     long = running.make("long", 100)[0]
@@ -190,8 +190,8 @@ async def test_authorities_of_which_none_is_valid_are_refused(tmp_path: Path) ->
     assert running.poll()
 
 
-async def test_the_end_is_announced_fourteen_days_before(tmp_path: Path) -> None:
-    """Once a day; the figure goes on below zero."""
+async def test_expiry_is_announced_fourteen_days_before(tmp_path: Path) -> None:
+    """Once a day; the metric goes below zero after expiry."""
     running = Running(tmp_path, days=20)
     running.poll()
     assert running.said == []
@@ -215,8 +215,8 @@ async def test_the_end_is_announced_fourteen_days_before(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("form", ["PKCS#8", "traditional"])
-def test_an_encrypted_key_is_a_wrong_configuration(tmp_path: Path, form: str) -> None:
-    """Nobody is asked on the terminal; on reload the last good one stays."""
+def test_an_encrypted_key_is_a_configuration_error(tmp_path: Path, form: str) -> None:
+    """There is no prompt on the terminal; on reload the last good key stays."""
     running = Running(tmp_path)
     _, key = make_certificate(tmp_path, "locked", passphrase="open sesame")
     if form == "traditional":
@@ -236,8 +236,8 @@ def test_an_encrypted_key_is_a_wrong_configuration(tmp_path: Path, form: str) ->
     assert "encrypted" in running.said[-1]
 
 
-def test_a_key_that_everybody_can_read_is_warned_of(tmp_path: Path) -> None:
-    """It is not ours to change."""
+def test_a_world_readable_key_gives_a_warning(tmp_path: Path) -> None:
+    """The proxy does not change its mode."""
     running = Running(tmp_path)
     assert not any("every user can read" in line for line in running.said)
     running.key.chmod(0o644)
@@ -245,16 +245,16 @@ def test_a_key_that_everybody_can_read_is_warned_of(tmp_path: Path) -> None:
     assert sum("every user can read" in line for line in running.said) == 1
 
 
-def test_a_certificate_that_has_ended_is_served_with_a_warning(tmp_path: Path) -> None:
-    """SDKs that do not check it go on."""
+def test_an_expired_certificate_is_served_with_a_warning(tmp_path: Path) -> None:
+    """SDKs that do not check it still connect."""
     running = Running(tmp_path, days=1)
     later = FakeClock(read_pem(running.certificate.read_bytes())[0].ends + 5)
     Tls(TlsFiles(running.certificate, running.key), later, running.telemetry)
     assert "has ended" in running.said[-1]
 
 
-def test_swapped_files_are_told_apart(tmp_path: Path) -> None:
-    """Which of the two is wrong is said."""
+def test_swapped_files_are_detected(tmp_path: Path) -> None:
+    """The message says which of the two is wrong."""
     running = Running(tmp_path)
     with pytest.raises(StartupError, match="no certificate"):
         Tls(TlsFiles(running.key, running.certificate), running.clock, running.telemetry)

@@ -14,8 +14,8 @@ class HandClock(FakeClock):
         self._now += seconds
 
 
-def test_a_bucket_fills_up_again() -> None:
-    """A burst at once, then as many as time allows; how long to wait is what it takes."""
+def test_a_bucket_refills() -> None:
+    """A burst at once, then as many as the rate allows; ``take`` returns the time to wait."""
     clock = HandClock()
     buckets = TokenBuckets(3, 0.5, clock, budget=100_000)
     assert [buckets.take("a") for _ in range(5)] == [0, 0, 0, 2, 2]
@@ -31,9 +31,7 @@ def test_a_bucket_fills_up_again() -> None:
     st.integers(1, 5),
     st.sampled_from([0.1, 1.0, 7.0]),
 )
-def test_nobody_gets_more_than_the_rate(
-    steps: list[tuple[str, float]], burst: int, per_second: float
-) -> None:
+def test_no_name_exceeds_the_rate(steps: list[tuple[str, float]], burst: int, per_second: float) -> None:
     """In any time, a burst and what fills up; and whoever waits as long as told gets a token."""
     clock = HandClock()
     buckets = TokenBuckets(burst, per_second, clock, budget=100_000)
@@ -49,8 +47,8 @@ def test_nobody_gets_more_than_the_rate(
         clock.pass_by(pause)
 
 
-def test_names_beyond_the_budget_are_forgotten() -> None:
-    """Those first that were not used for longest, and somebody is told."""
+def test_names_beyond_the_budget_are_evicted() -> None:
+    """The least recently used first, and the evictions are counted."""
     dropped: list[int] = []
     buckets = TokenBuckets(1, 0.001, HandClock(), budget=10_000, dropped=dropped.append)
     assert [buckets.take(f"name-{number}") for number in range(1000)] == [0] * 1000

@@ -14,8 +14,8 @@ def work(seconds: float) -> None:
         pass
 
 
-async def test_others_come_in_between() -> None:
-    """A hundred that wait do not hold up what else the loop has to do."""
+async def test_other_work_runs_between_turns() -> None:
+    """A hundred waiting connections do not delay other callbacks of the event loop."""
     turns, done = Turns(), 0
     seen: list[int] = []
 
@@ -33,8 +33,8 @@ async def test_others_come_in_between() -> None:
     assert len(seen) >= 10
 
 
-async def test_whoever_comes_again_is_behind_all_others() -> None:
-    """Everybody has a first turn before anybody has a second one."""
+async def test_a_connection_that_queues_again_goes_to_the_end() -> None:
+    """Every connection gets a first turn before any gets a second one."""
     turns = Turns()
     order: list[int] = []
     counts: Counter[int] = Counter()
@@ -56,8 +56,8 @@ async def test_whoever_comes_again_is_behind_all_others() -> None:
     assert order == [*range(40)] * 3
 
 
-async def test_one_that_fails_takes_no_turn_from_the_others() -> None:
-    """The loop is told of it."""
+async def test_a_failing_turn_does_not_affect_the_others() -> None:
+    """The event loop reports the exception."""
     turns, taken = Turns(), 0
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))

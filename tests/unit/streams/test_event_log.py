@@ -38,8 +38,8 @@ def told(recent: EventLog, position: int) -> list[tuple[str, int]]:
     return heard
 
 
-def test_tells_what_came_after_a_position_in_order() -> None:
-    """A stream is told what it has not seen, oldest first."""
+def test_events_after_a_position_are_in_order() -> None:
+    """A stream gets the events that it has not seen, oldest first."""
     recent = EventLog(120)
     for name in "abc":
         append(recent, change(name), now=0)
@@ -48,8 +48,8 @@ def test_tells_what_came_after_a_position_in_order() -> None:
     assert recent.after(recent.end) is None
 
 
-def test_a_newer_event_takes_the_place_of_the_older() -> None:
-    """Whoever is behind is told the newest event of an item only."""
+def test_a_newer_event_replaces_the_older_one() -> None:
+    """A stream that lags gets only the newest event of an item."""
     recent = EventLog(120)
     append(recent, change("a", 1), now=0)
     append(recent, change("b", 1), now=0)
@@ -59,7 +59,7 @@ def test_a_newer_event_takes_the_place_of_the_older() -> None:
 
 
 def test_a_flag_and_a_segment_of_one_name_are_two_items() -> None:
-    """Conflation goes by domain and identifier."""
+    """Events are conflated by domain and identifier."""
     recent = EventLog(120)
     append(recent, change("a", 1), now=0)
     append(recent, change("a", 2, domain=Domain.SEGMENT), now=0)
@@ -87,8 +87,8 @@ def test_a_write_holds_whole_records_within_the_limit() -> None:
     assert 3 < writes < 25
 
 
-def test_a_record_larger_than_the_limit_goes_alone() -> None:
-    """Nothing is too large to be told."""
+def test_a_record_above_the_limit_is_written_alone() -> None:
+    """No event is too large to be sent."""
     recent = EventLog(120)
     append(recent, change("x" * 2 * WRITE_LIMIT), now=0)
     append(recent, change("b"), now=0)
@@ -98,8 +98,8 @@ def test_a_record_larger_than_the_limit_goes_alone() -> None:
     assert told(recent, batch.position) == [("b", 1)]
 
 
-def test_events_are_forgotten_when_they_leave_the_window() -> None:
-    """A new stream is told of the last two minutes only."""
+def test_events_are_dropped_when_they_leave_the_window() -> None:
+    """A new stream gets only the events of the last two minutes."""
     recent = EventLog(120)
     append(recent, change("a"), now=0)
     append(recent, change("b"), now=60)
@@ -111,7 +111,7 @@ def test_events_are_forgotten_when_they_leave_the_window() -> None:
     assert (len(recent), recent.start) == (0, recent.end)
 
 
-def test_an_item_that_changed_again_stays() -> None:
+def test_an_item_that_changed_again_is_kept() -> None:
     """The age of an item is that of its newest event."""
     recent = EventLog(120)
     append(recent, change("a", 1), now=0)
@@ -120,8 +120,8 @@ def test_an_item_that_changed_again_stays() -> None:
     assert told(recent, recent.start) == [("a", 2)]
 
 
-def test_what_a_slow_stream_still_needs_is_kept() -> None:
-    """Age alone does not take away what somebody has to be told."""
+def test_events_that_a_slow_stream_needs_are_kept() -> None:
+    """They are not dropped by age alone."""
     recent = EventLog(120)
     append(recent, change("a"), now=0)
     append(recent, change("b"), now=0)
@@ -129,8 +129,8 @@ def test_what_a_slow_stream_still_needs_is_kept() -> None:
     assert told(recent, 1) == [("b", 1)]
 
 
-def test_one_item_that_flips_for_ever_takes_no_room() -> None:
-    """The ring is bounded by the number of items, not of events."""
+def test_an_item_that_keeps_changing_takes_no_extra_memory() -> None:
+    """The log is bounded by the number of items, not of events."""
     recent = EventLog(120)
     append(recent, change("other"), now=0)
     for version in range(10_000):
@@ -149,7 +149,7 @@ def test_one_item_that_flips_for_ever_takes_no_room() -> None:
         max_size=200,
     )
 )
-def test_whatever_the_order_the_last_word_on_an_item_is_its_newest_event(
+def test_the_last_event_of_an_item_is_always_its_newest(
     steps: list[tuple[str, Action]],
 ) -> None:
     """Events and writes in any order: the final event per item is the newest, a gone item's a delete."""
@@ -189,8 +189,8 @@ def snapshot(*names: str, version: int = 1) -> Snapshot:
     return Snapshot(config(*items, segment("beta")), CompileOptions())
 
 
-def test_everything_is_one_patch_per_segment_and_flag() -> None:
-    """Segments come first: flags use them."""
+def test_a_full_resync_is_one_patch_per_segment_and_flag() -> None:
+    """Segments come first, since flags use them."""
     held = snapshot("a", "b")
     everything = Resync.of_all_items(held, EventLog(120))
     batch = everything.after(0, held)
@@ -204,8 +204,8 @@ def test_everything_is_one_patch_per_segment_and_flag() -> None:
     assert everything.after(batch.position, held) is None
 
 
-def test_everything_leaves_out_what_is_told_anyway() -> None:
-    """An item with a recent event is not told twice."""
+def test_a_full_resync_leaves_out_items_with_recent_events() -> None:
+    """They are not sent twice."""
     held = snapshot("a", "b")
     recent = EventLog(120)
     append(recent, change("a"), now=0)
@@ -214,8 +214,8 @@ def test_everything_leaves_out_what_is_told_anyway() -> None:
     assert [read_record(record)["identifier"] for record in records(batch.data)] == ["beta", "b"]
 
 
-def test_everything_leaves_out_what_changed_or_went_meanwhile() -> None:
-    """Never a patch of an item that is gone, never of an older version."""
+def test_a_full_resync_leaves_out_items_that_changed_meanwhile() -> None:
+    """Never a patch of a deleted item or of an older version."""
     names = [f"flag-{number:02}" for number in range(40)]
     held = snapshot(*names)
     everything = Resync.of_all_items(held, EventLog(120))

@@ -21,8 +21,8 @@ def figure(telemetry: Telemetry, name: str) -> float:
     return metric_sum(telemetry.exposition().decode(), name)
 
 
-async def test_the_head_and_a_heartbeat_leave_at_once(hub: Hub) -> None:
-    """GO and JS count a stream as connected only when the first record is there."""
+async def test_the_head_and_a_heartbeat_are_sent_at_once(hub: Hub) -> None:
+    """Go and JavaScript SDKs count a stream as connected only after the first record."""
     stream = open_fake(hub)
     assert stream.transport.writes == [HEAD + HEARTBEAT]
     assert len(hub) == 1
@@ -39,9 +39,7 @@ async def test_a_change_reaches_an_idle_stream_without_waiting(
     assert stream.transport.events == [("patch", "a", 2)]
 
 
-async def test_all_streams_are_given_the_same_bytes(
-    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
-) -> None:
+async def test_all_streams_share_the_same_bytes(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """One shared object per event, whatever the number of streams."""
     streams = [open_fake(hub) for _ in range(1000)]
     await clock.advance(1.1)
@@ -94,7 +92,7 @@ async def test_every_stream_has_a_heartbeat_at_least_every_fifteen_seconds(
 
 
 async def test_heartbeats_are_spread_over_the_period(hub: Hub, clock: FakeClock) -> None:
-    """Streams opened together do not beat together."""
+    """Streams opened together get heartbeats at different times."""
     streams = [open_fake(hub) for _ in range(560)]
     beaten = []
     for _ in range(141):
@@ -105,7 +103,7 @@ async def test_heartbeats_are_spread_over_the_period(hub: Hub, clock: FakeClock)
     assert max(beaten) <= 10
 
 
-async def test_a_burst_is_told_completely_in_bounded_writes(
+async def test_a_burst_is_sent_completely_in_bounded_writes(
     hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """Many changes go out in writes of about 1 KB, one per slot."""
@@ -133,7 +131,7 @@ async def test_a_stream_is_written_to_once_per_slot(
 
 
 async def test_a_busy_stream_is_not_written_to(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
-    """The next write waits until the last has left; then only the newest of each item is told."""
+    """The next write waits for the last one, and then has only the newest event of each item."""
     stream = open_fake(hub)
     await clock.advance(1)
     stream.transport.blocked = True
@@ -148,8 +146,10 @@ async def test_a_busy_stream_is_not_written_to(hub: Hub, snapshots: FakeSnapshot
     assert stream.transport.events == [("patch", "a", 2), ("patch", "b", 2), ("patch", "a", 4)]
 
 
-async def test_what_is_gone_ends_in_a_delete(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
-    """A queued patch of an item that went is not sent: NODE would fetch it for ever."""
+async def test_a_removed_item_ends_with_a_delete(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
+) -> None:
+    """A queued patch of a removed item is not sent: the Node SDK would fetch it forever."""
     stream = open_fake(hub)
     await clock.advance(1)
     stream.transport.blocked = True
@@ -162,7 +162,7 @@ async def test_what_is_gone_ends_in_a_delete(hub: Hub, snapshots: FakeSnapshots,
     assert [event[:2] for event in stream.transport.events] == [("patch", "a"), ("delete", "b")]
 
 
-async def test_a_reader_that_takes_nothing_is_cut_off(
+async def test_a_stuck_reader_is_aborted(
     hub: Hub, snapshots: FakeSnapshots, clock: FakeClock, telemetry: Telemetry
 ) -> None:
     """After 30 seconds, and it is counted."""
@@ -176,9 +176,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off(
     assert 'reason="stalled"' in telemetry.exposition().decode()
 
 
-async def test_a_slow_reader_that_takes_something_stays(
-    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
-) -> None:
+async def test_a_slow_reader_stays_connected(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
     """Being slow is no offence, and nothing is lost by it."""
     stream = open_fake(hub)
     for version in range(2, 8):
@@ -191,7 +189,7 @@ async def test_a_slow_reader_that_takes_something_stays(
     assert stream.transport.events[-1] == ("patch", "a", 7)
 
 
-async def test_nobody_hears_of_another_environment(
+async def test_no_stream_gets_events_of_another_environment(
     hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """Neither live nor replayed."""
@@ -244,7 +242,7 @@ async def test_a_removed_environment_ends_its_streams(
     assert again.transport.events == []
 
 
-async def test_a_client_that_leaves_is_forgotten(
+async def test_a_disconnected_client_is_dropped(
     hub: Hub, snapshots: FakeSnapshots, clock: FakeClock, telemetry: Telemetry
 ) -> None:
     """Whatever was under way for it."""
@@ -282,7 +280,7 @@ async def test_events_are_counted_per_stream(
 
 
 async def test_a_drain_spreads_the_ends_over_its_time(hub: Hub, clock: FakeClock) -> None:
-    """SDKs that come back at once (JAVA, NET) must not all do so together."""
+    """SDKs that reconnect at once (Java, .NET) must not all do so together."""
     streams = [open_fake(hub) for _ in range(100)]
     left = []
     async with running(lambda: hub.drain(3)):
@@ -296,8 +294,8 @@ async def test_a_drain_spreads_the_ends_over_its_time(hub: Hub, clock: FakeClock
     assert all(stream.transport.ended() == "closed" for stream in streams)
 
 
-async def test_a_drain_also_ends_streams_that_came_meanwhile(hub: Hub, clock: FakeClock) -> None:
-    """The process still accepts streams; they end with the last ones, since some SDKs reconnect at once."""
+async def test_a_drain_also_ends_streams_opened_meanwhile(hub: Hub, clock: FakeClock) -> None:
+    """They are accepted, and end with the last ones, since some SDKs reconnect at once."""
     streams: list[Opened] = []
     async with running(lambda: hub.drain(3)):
         for _ in range(29):
@@ -309,8 +307,8 @@ async def test_a_drain_also_ends_streams_that_came_meanwhile(hub: Hub, clock: Fa
     assert len(hub) == 0
 
 
-async def test_a_drain_cuts_off_who_does_not_take_the_goodbye(hub: Hub, clock: FakeClock) -> None:
-    """Shortly after the time is up nothing is open."""
+async def test_a_drain_aborts_stuck_streams(hub: Hub, clock: FakeClock) -> None:
+    """Shortly after the time is up no stream is open."""
     stuck = open_fake(hub, blocked=True)
     async with running(lambda: hub.drain(3)):
         await clock.advance(3.1)
@@ -333,7 +331,7 @@ async def test_requests_get_their_turn_during_a_broadcast(
         assert told[-1] - told[-2] <= 100
 
 
-async def test_a_small_environment_is_not_held_up_by_a_large_one(
+async def test_a_small_environment_is_not_delayed_by_a_large_one(
     hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """Environments take turns, slice by slice."""
@@ -349,8 +347,8 @@ async def test_a_small_environment_is_not_held_up_by_a_large_one(
     assert not all(stream.transport.events for stream in large)
 
 
-async def test_a_client_that_talks_on_is_ignored_and_then_cut_off(hub: Hub) -> None:
-    """Nothing a client says after its request is of interest, least of all without end."""
+async def test_bytes_after_the_request_are_ignored_up_to_a_limit(hub: Hub) -> None:
+    """Beyond it the stream is aborted."""
     opened = open_fake(hub)
     protocol = opened.transport._told
     protocol.data_received(b"x" * 65536)
@@ -359,6 +357,6 @@ async def test_a_client_that_talks_on_is_ignored_and_then_cut_off(hub: Hub) -> N
     assert opened.transport.ended() == "aborted"
 
 
-async def test_a_half_closed_client_is_gone(hub: Hub) -> None:
-    """EOF from the client ends the stream: the transport closes when told no."""
+async def test_a_half_closed_client_is_disconnected(hub: Hub) -> None:
+    """EOF from the client ends the stream: ``eof_received`` makes the transport close."""
     assert not open_fake(hub).transport._told.eof_received()

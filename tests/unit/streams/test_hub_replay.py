@@ -30,8 +30,8 @@ async def test_recent_events_are_replayed_to_a_new_stream(
     assert [event[:2] for event in stream.transport.events] == [("patch", "a"), ("delete", "b")]
 
 
-async def test_what_is_older_is_not_replayed(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
-    """120 seconds, give or take one."""
+async def test_older_events_are_not_replayed(hub: Hub, snapshots: FakeSnapshots, clock: FakeClock) -> None:
+    """120 seconds, plus or minus one."""
     snapshots.put(config(flag("a", version=2), flag("b")))
     await clock.advance(122)
     stream = open_fake(hub)
@@ -57,7 +57,7 @@ def newly_loaded(snapshots: FakeSnapshots, clock: FakeClock, *items: Item) -> No
     snapshots.put(msgspec.structs.replace(held, since=clock.wall()))
 
 
-async def test_a_server_sdk_with_an_older_token_gets_everything_later(
+async def test_a_server_sdk_with_an_older_token_gets_a_resync_later(
     hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """It may have fetched from a process that knew less; one that polls after the cut needs nothing."""
@@ -77,7 +77,7 @@ async def test_a_server_sdk_with_an_older_token_gets_everything_later(
 
 
 @pytest.mark.parametrize("client", [True, False])
-async def test_whoever_has_fetched_both_lists_gets_nothing(
+async def test_an_sdk_that_has_fetched_both_lists_gets_nothing(
     hub: Hub, lists: ListReads, snapshots: FakeSnapshots, clock: FakeClock, client: bool
 ) -> None:
     """One list is not enough."""
@@ -150,7 +150,7 @@ async def test_that_event_is_sent_whatever_changes_before_it(
     assert len(stream.transport.events) == 1
 
 
-async def test_what_is_older_than_the_token_is_not_replayed(
+async def test_events_older_than_the_token_are_not_replayed(
     hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """The SDK authenticated, then fetched, then opened the stream."""
@@ -167,7 +167,7 @@ async def test_what_is_older_than_the_token_is_not_replayed(
     assert old.transport.events == [("patch", "a", 2), ("patch", "b", 2)]
 
 
-async def test_news_goes_before_the_rest_of_all_items(
+async def test_new_events_go_before_the_rest_of_a_resync(
     hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
     """A change is not held up by catching up, and its item is not patched when it is gone."""
