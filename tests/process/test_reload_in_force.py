@@ -11,10 +11,11 @@ from typing import Final
 import httpx2
 import pytest
 
+from ff_proxy.model.keys import EnvironmentId
 from tests.support.certificates import make_certificate
 from tests.support.local_http import local_http
 from tests.support.reloaded_proxy import FORMS, ReloadedProxy, reloaded_proxy
-from tests.support.sdk_like import eventually
+from tests.support.sdk_like import DEV, eventually
 from tests.support.workers import kill
 
 CLIENTS: Final = 6
@@ -100,6 +101,33 @@ async def test_logs_limits_and_trust(tmp_path: Path, form: str) -> None:
         await here.reload({"idle-timeout": "1"})
         assert await reader.read() == b""  # until the proxy closes it
         writer.close()
+
+
+@pytest.mark.parametrize("form", ["online 1", "online 2"])
+async def test_a_rotated_service_token(tmp_path: Path, form: str) -> None:
+    """The old one is refused; with the new one, the proxy learns of a key that was revoked meanwhile."""
+    async with reloaded_proxy(form, tmp_path, {"api-key-refresh-interval": "1"}) as here:
+        saas, client_key = here.saas.state, "sandbox-dev-client-key"
+        body = {"apiKey": client_key}
+
+        async def status() -> int:
+            return (await here.http.post(f"{here.proxy.url}/client/auth", json=body)).status_code
+
+        assert await status() == 200
+        saas.admin_token = "rotated"
+
+        async def refused() -> bool:
+            return any("admin-service-token is not valid" in str(line) for line in here.lines())
+
+        await eventually(refused)
+        saas.environments[EnvironmentId(DEV)].revoke(client_key)
+        answer = await here.reload({"admin-service-token": "rotated"})
+        assert (answer["changed"], answer["restart"]) == (["admin-service-token"], [])
+
+        async def revoked() -> bool:
+            return await status() == 403
+
+        await eventually(revoked)
 
 
 @pytest.mark.parametrize("form", FORMS)

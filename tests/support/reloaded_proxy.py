@@ -12,6 +12,7 @@ from typing import Any, Final
 import httpx2
 
 from ff_proxy.sandbox.seed import default_environments
+from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, offline_options, online_options, sandbox
 from tests.support.local_http import local_http
 from tests.support.offline import bakery
@@ -36,7 +37,8 @@ _OUTCOMES: Final = {
 class ReloadedProxy:
     """A running proxy, its file of options, and a client of its admin address.
 
-    ``base`` are the options of the start, ``key`` is one that it serves, ``token`` that of the admin address.
+    ``base`` are the options of the start, ``key`` is one that it serves, ``token`` that of the admin address,
+    ``saas`` the simulated Harness.
     """
 
     proxy: Proxy
@@ -44,6 +46,7 @@ class ReloadedProxy:
     base: Mapping[str, str]
     key: str
     http: httpx2.AsyncClient
+    saas: RunningSandbox
     token: str = TOKEN
 
     @property
@@ -113,7 +116,7 @@ async def reloaded_proxy(form: str, folder: Path, options: Mapping[str, str]) ->
         if own.get("tls-enabled") == "true":
             proxy.url = proxy.url.replace("http:", "https:")
         http = await stack.enter_async_context(local_http(timeout=30.0))
-        made = ReloadedProxy(proxy, config, {**own, "port": str(proxy.port)}, key, http)
+        made = ReloadedProxy(proxy, config, {**own, "port": str(proxy.port)}, key, http, saas)
         made.write({})
         try:
             await proxy.start()

@@ -11,7 +11,7 @@ from ff_proxy.app.backend import Backend, Facets, Source
 from ff_proxy.app.ingest import make_forwarding
 from ff_proxy.app.member import Member, open_sole_member
 from ff_proxy.app.observability import make_trust
-from ff_proxy.app.options_reload import KEY_FLAGS, key_changes
+from ff_proxy.app.options_reload import KEY_FLAGS, SERVICE_TOKEN_FLAGS, upstream_changes
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.shared_runtime import SharedRuntime
 from ff_proxy.config.records import (
@@ -143,7 +143,10 @@ def _source(
         served=lambda environment: environment in loaded.names,
     )
     if context.reload is not None:
-        context.reload.add(KEY_FLAGS, key_changes(upstream.configure))
+        context.reload.add(KEY_FLAGS, upstream_changes(lambda new: upstream.configure(new.api_keys)))
+        context.reload.add(
+            SERVICE_TOKEN_FLAGS, upstream_changes(lambda new: apis.admin.authenticate_with(new.admin_token))
+        )
 
     def sends(environment: EnvironmentId) -> bool:
         return member.leads(environment) and not upstream.given_up(environment)

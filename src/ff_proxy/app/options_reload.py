@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from ff_proxy.admin.ports import ReloadResult
 from ff_proxy.config.load import Loaded, reload
-from ff_proxy.config.records import OnlineOptions, RoleOptions
+from ff_proxy.config.records import OnlineOptions, RoleOptions, UpstreamOptions
 from ff_proxy.errors import ConfigError
-from ff_proxy.model.keys import SdkKey
 from ff_proxy.telemetry import Logger
 
 LOG_FLAGS: Final = ("log-level", "environment-log-level", "debug")
@@ -22,8 +21,9 @@ SERVING_FLAGS: Final = (
 )
 TLS_FLAGS: Final = ("tls-cert", "tls-key", "tls-client-ca")
 KEY_FLAGS: Final = ("api-keys",)
+SERVICE_TOKEN_FLAGS: Final = ("admin-service-token",)
 ADMIN_FLAGS: Final = ("admin-token",)
-APPLIED: Final = (*LOG_FLAGS, *SERVING_FLAGS, *TLS_FLAGS, *KEY_FLAGS, *ADMIN_FLAGS)
+APPLIED: Final = (*LOG_FLAGS, *SERVING_FLAGS, *TLS_FLAGS, *KEY_FLAGS, *SERVICE_TOKEN_FLAGS, *ADMIN_FLAGS)
 """Every option of which some process of ours takes up a new value without a restart."""
 
 _GENERAL = frozenset({"env-file", "config"})
@@ -40,13 +40,13 @@ def in_other_processes(_: RoleOptions) -> Collection[str]:
     return ()
 
 
-def key_changes(add: Callable[[Sequence[SdkKey]], object]) -> Apply:
-    """Call ``add`` with the keys of new options, in the running loop."""
+def upstream_changes(take_up: Callable[[UpstreamOptions], object]) -> Apply:
+    """Call ``take_up`` with the new options about Harness, in the running loop."""
     loop = asyncio.get_running_loop()
 
     def apply(changed: RoleOptions) -> Collection[str]:
         assert isinstance(changed, OnlineOptions)  # noqa: S101  (the role never changes)
-        loop.call_soon_threadsafe(add, changed.upstream.api_keys)
+        loop.call_soon_threadsafe(take_up, changed.upstream)
         return ()
 
     return apply

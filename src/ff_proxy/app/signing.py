@@ -7,7 +7,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from ff_proxy.api.derived_secrets import DerivedSecrets, SecretsFromKeyHashes, SecretsFromServerKeys
 from ff_proxy.api.ports import Signing, no_secrets
-from ff_proxy.app.options_reload import KEY_FLAGS, OptionsReload, key_changes
+from ff_proxy.app.options_reload import KEY_FLAGS, OptionsReload, upstream_changes
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.config.records import (
     MemoryStoreOptions,
@@ -99,7 +99,7 @@ def _derived(
     if isinstance(options, OnlineOptions):
         derived = SecretsFromServerKeys(options.upstream.api_keys, keys_of, shared.used)
         if reload is not None:
-            reload.add(KEY_FLAGS, key_changes(derived.configure))
+            reload.add(KEY_FLAGS, upstream_changes(lambda new: derived.configure(new.api_keys)))
         return derived
     if isinstance(options, OfflineOptions) and isinstance(options.store, _PASSING | RedisStoreOptions):
         return SecretsFromKeyHashes(keys_of)

@@ -28,7 +28,10 @@ class UpstreamOptions:
         kinds.IDENTIFIER, "Organisation whose configuration is loaded", name="org-identifier"
     )
     admin_token: Secret = required(
-        kinds.TOKEN, "Service account token for the admin service", name="admin-service-token"
+        kinds.TOKEN,
+        "Service account token for the admin service",
+        name="admin-service-token",
+        reloadable=True,
     )
     api_keys: tuple[SdkKey, ...] = required(
         kinds.KEYS,

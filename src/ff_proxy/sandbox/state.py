@@ -49,7 +49,7 @@ class SandboxState:
         admin_token: str = DEFAULT_ADMIN_TOKEN,
     ) -> None:
         self.account: Final = account
-        self.admin_token: Final = admin_token
+        self.admin_token = admin_token
         self.settings: Final = Settings()
         self._environments: dict[EnvironmentId, Environment] = {}
         self._listeners: list[Listener] = []

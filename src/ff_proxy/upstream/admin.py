@@ -59,6 +59,10 @@ class AdminApi:
         self._organization = organization
         self._most_pages = max_pages
 
+    def authenticate_with(self, token: Secret) -> None:
+        """Send ``token`` with every request from now on."""
+        self._token = token
+
     async def keys(self, environment: EnvironmentInfo) -> Listing[SdkKeyHash]:
         """The hashes of the environment's SDK keys."""
         return await self._list("/admin/apikey", environment, read_key_page)
