@@ -105,7 +105,7 @@ async def test_explain_uses_what_sdks_have_sent_unless_it_is_told_otherwise() ->
         ("target=x&environment=nope", 404),
     ],
 )
-async def test_a_bad_question_is_said(query: str, status: int) -> None:
+async def test_an_invalid_request_is_reported(query: str, status: int) -> None:
     """A bad question is said."""
     world = AdminWorld()
     await world.hold(config(flag("a")))

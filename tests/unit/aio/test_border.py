@@ -17,8 +17,8 @@ from tests.support.foreign_errors import FOREIGN, made
 
 
 @given(kind=st.sampled_from(FOREIGN))
-def test_every_foreign_error_becomes_ours(kind: type[BaseException]) -> None:
-    """Of whatever class: the original is the cause, and there are always words."""
+def test_every_exception_of_a_library_is_translated(kind: type[BaseException]) -> None:
+    """Of any class: the original is the cause, and the message is never empty."""
     error = made(kind)
     if error is None:
         return
@@ -28,7 +28,7 @@ def test_every_foreign_error_becomes_ours(kind: type[BaseException]) -> None:
     assert str(caught.value)
 
 
-def test_the_libraries_are_among_them() -> None:
+def test_the_list_of_exceptions_includes_those_of_libraries() -> None:
     """The list above is worth something."""
     expected = {
         redis.exceptions.RedisClusterException,
@@ -43,8 +43,8 @@ def test_the_libraries_are_among_them() -> None:
     assert sum(made(kind) is not None for kind in FOREIGN) > 100
 
 
-def test_what_is_ours_passes() -> None:
-    """As it is."""
+def test_our_own_errors_pass() -> None:
+    """Unchanged."""
     error = ConfigError("one problem")
     with pytest.raises(ConfigError) as caught, border(lambda _: StoreUnavailable("never")):
         raise error
@@ -52,15 +52,15 @@ def test_what_is_ours_passes() -> None:
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_what_ends_a_process_passes(kind: type[BaseException]) -> None:
-    """It is no error of a library."""
+def test_exceptions_that_end_a_process_pass(kind: type[BaseException]) -> None:
+    """They are not errors of a library."""
     with pytest.raises(kind), border(lambda _: StoreUnavailable("never")):
         raise kind
 
 
 @pytest.mark.parametrize("error", [None, OSError("gone"), StoreUnavailable("ours"), asyncio.CancelledError()])
 async def test_a_cancelled_task_stays_cancelled(error: BaseException | None) -> None:
-    """Whatever the library makes of it: an answer, an error of its own, an error of ours."""
+    """Even if the library returns, or raises an error of its own or of ours."""
     asked = asyncio.Event()
 
     async def deaf() -> None:
@@ -78,8 +78,8 @@ async def test_a_cancelled_task_stays_cancelled(error: BaseException | None) -> 
         await task
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_an_error() -> None:
-    """A library cancels a task of its own; who waits for it must not take that for its own end."""
+async def test_a_cancellation_without_a_request_is_an_error() -> None:
+    """If a library cancels a task of its own, the caller must not count as cancelled."""
 
     async def call() -> None:
         inner = asyncio.ensure_future(asyncio.sleep(3600))
@@ -92,7 +92,7 @@ async def test_a_cancellation_that_nobody_asked_for_is_an_error() -> None:
 
 
 async def test_a_timeout_around_a_border_is_a_timeout() -> None:
-    """It works by cancelling, and is heard as one."""
+    """It works by cancellation, and must arrive as a timeout."""
 
     async def call() -> None:
         async with asyncio.timeout(0):

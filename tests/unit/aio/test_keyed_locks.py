@@ -5,8 +5,8 @@ import asyncio
 from ff_proxy.aio.keyed_locks import KeyedLocks
 
 
-async def test_one_at_a_time_for_each_key_and_none_is_left() -> None:
-    """Whether they end well, fail, or are cancelled while they wait."""
+async def test_one_holder_per_key_and_no_lock_is_left() -> None:
+    """Whether holders return, fail, or are cancelled while they wait."""
     locks: KeyedLocks[str] = KeyedLocks()
     inside: list[str] = []
     go_on = asyncio.Event()

@@ -14,8 +14,8 @@ def refused(status: int = 401, cause: str = "no token") -> Answered:
     return Answered("GET", b"/x", None, status, 0.001, "127.0.0.1", None, None, cause)
 
 
-async def test_what_was_left_out_is_counted() -> None:
-    """When ten seconds are over, also if it has ended; then the next is told again."""
+async def test_suppressed_lines_are_counted() -> None:
+    """After ten seconds, or when the log ends; then the next error gets a line again."""
     out, clock = StringIO(), FakeClock()
     log = AccessLog(make_logger("INFO", out), clock, everything=False)
 
@@ -36,8 +36,8 @@ async def test_what_was_left_out_is_counted() -> None:
     assert len(said()) == 4
 
 
-async def test_what_is_remembered_is_bounded() -> None:
-    """Causes may hold what clients sent."""
+async def test_the_kinds_of_errors_are_bounded() -> None:
+    """Causes may contain text from clients."""
     log = AccessLog(make_logger("ERROR", StringIO()), FakeClock(), everything=False)
     for number in range(20_000):
         log.write(refused(cause=f"there is no {number}"))

@@ -42,7 +42,7 @@ def test_the_derivation_is_hkdf() -> None:
 
 
 @given(before=_KEYS, added=_KEYS, others=_KEYS)
-def test_more_keys_or_environments_invalidate_nobody(
+def test_more_keys_or_environments_invalidate_no_token(
     before: set[str], added: set[str], others: set[str]
 ) -> None:
     """A token that was signed under any of an environment's keys stays good beside more of them."""
@@ -75,7 +75,7 @@ def test_a_key_that_is_taken_away_invalidates_nobody_while_the_process_lives(
 
 
 def test_tokens_of_an_environment_that_is_given_up_are_not_undecided() -> None:
-    """It will not be loaded, so that nothing is to be waited for."""
+    """The environment will never be loaded, so there is nothing to wait for."""
     environments = Environments(env_1={"key"})
     token = tokens({"key"}, environments).issue(EnvironmentInfo(ONE), hash_key("client")).encode()
     derived = SecretsFromServerKeys([SdkKey("other")], Environments(env_2={"other"}).keys_of)
@@ -85,8 +85,8 @@ def test_tokens_of_an_environment_that_is_given_up_are_not_undecided() -> None:
 
 
 @given(own=_KEYS, theirs=_KEYS)
-def test_a_key_opens_no_other_environment(own: set[str], theirs: set[str]) -> None:
-    """Whoever knows the keys of one environment cannot make tokens of another with them."""
+def test_a_key_gives_no_access_to_another_environment(own: set[str], theirs: set[str]) -> None:
+    """The keys of one environment do not suffice to make tokens for another."""
     theirs -= own
     environments = Environments(env_1=own, env_2=theirs)
     forger = tokens(own, Environments(env_2=own))  # derives for the other environment from its own keys
@@ -94,8 +94,8 @@ def test_a_key_opens_no_other_environment(own: set[str], theirs: set[str]) -> No
     assert tokens(own | theirs, environments).verify(forged) is None
 
 
-def test_an_environment_that_is_not_loaded_decides_nothing() -> None:
-    """Its tokens may be good: they are neither taken nor refused, and not remembered."""
+def test_tokens_of_an_environment_that_is_not_loaded_are_undecided() -> None:
+    """They may be valid: they are neither accepted nor refused, nor cached."""
     environments = Environments(env_1={"key"})
     token = tokens({"key"}, environments).issue(EnvironmentInfo(ONE), hash_key("client")).encode()
     keys = environments.held.pop(ONE)
@@ -108,8 +108,8 @@ def test_an_environment_that_is_not_loaded_decides_nothing() -> None:
     assert not restarted.undecided(token + b"x")
 
 
-def test_tokens_of_both_secrets_are_good_once_the_store_has_given_its_own() -> None:
-    """A member that began without Redis has signed with a derived one (spec/behaviour#redis-optional)."""
+def test_tokens_of_both_secrets_are_valid_once_the_store_has_answered() -> None:
+    """A member that started without Redis signed with a derived one (spec/behaviour#redis-optional)."""
     environments = Environments(env_1={"key"})
     derived = SecretsFromServerKeys([SdkKey("key")], environments.keys_of)
     member = Tokens(None, FakeClock(), derived=derived, awaiting=True)
@@ -126,8 +126,8 @@ def test_tokens_of_both_secrets_are_good_once_the_store_has_given_its_own() -> N
     assert stored.verify(late) is not None
 
 
-def test_what_another_member_derived_is_good_for_its_environment_only() -> None:
-    """It told the fleet which secret it signs with."""
+def test_a_derived_secret_of_another_member_is_valid_for_its_environment_only() -> None:
+    """The member publishes the secret that it signs with."""
     environments = Environments(env_1={"key"})
     used: dict[EnvironmentId, Secret] = {}
     derived = SecretsFromServerKeys([SdkKey("key")], environments.keys_of, used.__setitem__)
@@ -139,8 +139,8 @@ def test_what_another_member_derived_is_good_for_its_environment_only() -> None:
     assert replica.verify(forged) is None
 
 
-def test_offline_edits_of_keys_invalidate_nobody_while_the_process_lives() -> None:
-    """And replicas of one directory sign alike."""
+def test_offline_edits_of_keys_invalidate_no_token_while_the_process_runs() -> None:
+    """And all replicas of one directory derive the same secret."""
     environments = Environments(env_1={"a"})
     one, other = SecretsFromKeyHashes(environments.keys_of), SecretsFromKeyHashes(environments.keys_of)
     first = one.signing(ONE)

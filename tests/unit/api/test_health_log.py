@@ -11,8 +11,8 @@ from ff_proxy.telemetry.logs import make_logger
 from tests.support.clock import FakeClock
 
 
-async def test_every_interval_says_the_state() -> None:
-    """Healthy, degraded and not ready, with the reasons there are."""
+async def test_the_state_is_logged_every_interval() -> None:
+    """Healthy, degraded or not ready, with the reasons."""
     lines, clock = io.StringIO(), FakeClock()
     telemetry = Telemetry(make_logger("INFO", lines), clock)
     states = iter(

@@ -54,13 +54,13 @@ async def routes() -> AsyncIterator[list[Route]]:
 
 
 async def test_every_route_is_described_and_nothing_else(routes: list[Route]) -> None:
-    """Whoever adds a route describes it in ``api/openapi.yaml``."""
+    """A new route must be described in ``api/openapi.yaml``."""
     known = {(route.method, path_of(route)) for route in routes}
     assert {(method, path) for method, path, _ in OPERATIONS} == known
 
 
-async def test_only_what_a_route_depends_on_is_a_header_of_it(routes: list[Route]) -> None:
-    """And a tag can be asked with where one is given."""
+async def test_the_headers_of_a_route_are_those_it_declares(routes: list[Route]) -> None:
+    """And ``If-None-Match`` is one where there is an ``ETag``."""
     described = {(method, path): operation for method, path, operation in OPERATIONS}
     for route in routes:
         operation = described[route.method, path_of(route)]
@@ -70,7 +70,7 @@ async def test_only_what_a_route_depends_on_is_a_header_of_it(routes: list[Route
         assert (b"if-none-match" in headers) == ("304" in operation["responses"]), route.template
 
 
-def test_paths_name_their_parameters() -> None:
+def test_path_parameters_are_described() -> None:
     """All of them, and no others."""
     for _, path, operation in OPERATIONS:
         parameters = [resolved(one) for one in operation.get("parameters", ())]
@@ -107,11 +107,11 @@ def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENT["components"]["schemas"]))
-def test_schemas_are_schemas(name: str) -> None:
-    """Of the dialect that OpenAPI 3.1 takes."""
+def test_schemas_are_valid(name: str) -> None:
+    """In the dialect of OpenAPI 3.1."""
     jsonschema_rs.meta.validate(DOCUMENT["components"]["schemas"][name])
 
 
-def test_it_says_which_version_it_is_of() -> None:
-    """As JSON as well."""
+def test_it_has_the_version() -> None:
+    """In the JSON form too."""
     assert json.loads(openapi_json("4.5.6"))["info"]["version"] == "4.5.6"

@@ -25,8 +25,8 @@ class Loaded:
     names: set[EnvironmentId] = field(default_factory=set)
 
 
-def test_a_new_sync_process_does_not_take_readiness_back() -> None:
-    """Its keys are "not tried yet" for a moment: that degrades a worker, which serves what it has."""
+def test_a_new_sync_process_does_not_withdraw_readiness() -> None:
+    """Its keys are "not tried yet" for a moment: a worker becomes degraded, and serves the data it has."""
     state, loaded = Readiness(1), Loaded({DEV})
     readiness = StickyReadiness(lambda: state, loaded)
     assert readiness().ready
@@ -37,8 +37,8 @@ def test_a_new_sync_process_does_not_take_readiness_back() -> None:
 
 
 @given(st.lists(STATES))
-def test_it_lasts_in_any_order(states: list[Readiness]) -> None:
-    """Unready until it was ready first, then ready for ever; no reason is lost."""
+def test_readiness_is_never_withdrawn(states: list[Readiness]) -> None:
+    """Unready until it is ready for the first time, then always ready; no reason is lost."""
     current = Readiness()
     readiness = StickyReadiness(lambda: current, Loaded({DEV}))
     was_ready = False

@@ -14,7 +14,7 @@ _ROUTE = "/client/env/{env}/target/{target}/evaluations"
 
 
 async def test_a_hundred_thousand_targets_are_one_series() -> None:
-    """And as many environments that nobody knows one more."""
+    """All unknown environments share one more."""
     clock: Clock = FakeClock()
     telemetry = null_telemetry()
     store = MemoryStore("life", clock)

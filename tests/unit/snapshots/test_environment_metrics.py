@@ -26,7 +26,7 @@ class Away(MemoryConfigs):
 
 
 async def test_sizes_and_ages() -> None:
-    """Whatever was held before, what comes, what goes, and what grows old while the store is away."""
+    """With environments before the start, new ones, removed ones, and a store that is down."""
     clock = FakeClock()
     telemetry = Telemetry(make_logger("ERROR"), clock)
     configs = Away("test", clock)

@@ -45,7 +45,7 @@ class Member:
 
 
 async def test_a_check_finds_what_another_member_wrote() -> None:
-    """An SDK that fetches right after its event does not find the state of before."""
+    """An SDK that fetches right after an event does not get the state before it."""
     member = Member()
     freshness = RevisionFreshness(member.revision, member.snapshots, member.clock, member.telemetry)
     await member.store.configs.replace(config(flag()))
@@ -57,8 +57,8 @@ async def test_a_check_finds_what_another_member_wrote() -> None:
     assert b'"state":"off"' in member.served()
 
 
-async def test_requests_at_the_same_time_share_a_check() -> None:
-    """One question, however many ask."""
+async def test_concurrent_requests_share_a_check() -> None:
+    """One read for any number of requests."""
     member = Member()
     freshness = RevisionFreshness(member.revision, member.snapshots, member.clock, member.telemetry)
     await member.store.configs.replace(config(flag()))
@@ -66,8 +66,8 @@ async def test_requests_at_the_same_time_share_a_check() -> None:
     assert member.asked == 1
 
 
-async def test_a_request_that_comes_during_a_check_has_the_next() -> None:
-    """The answer that is under way may be older than the change which the request was told of."""
+async def test_a_request_during_a_check_gets_the_next_one() -> None:
+    """The running check may have read the revision before the change of the event."""
     member = Member()
     asked = asyncio.Event()
     late = asyncio.Event()
@@ -92,8 +92,8 @@ async def test_a_request_that_comes_during_a_check_has_the_next() -> None:
     assert member.asked == 2
 
 
-async def test_a_store_that_does_not_answer_costs_a_moment() -> None:
-    """What is held is served then, and that is counted."""
+async def test_a_store_that_does_not_answer_causes_a_short_delay() -> None:
+    """Then the current snapshot is served, which is counted."""
     member = Member()
     freshness = RevisionFreshness(member.revision, member.snapshots, member.clock, member.telemetry)
     await member.store.configs.replace(config(flag()))
@@ -112,8 +112,8 @@ async def test_a_store_that_does_not_answer_costs_a_moment() -> None:
     assert late in member.telemetry.exposition().decode()
 
 
-async def test_bulk_reads_ask_for_a_while_after_a_change() -> None:
-    """Polling SDKs that were told of nothing are served at once."""
+async def test_bulk_reads_check_for_a_while_after_a_change() -> None:
+    """Polling SDKs without an event are served at once."""
     member = Member()
     freshness = RevisionFreshness(member.revision, member.snapshots, member.clock, member.telemetry)
     assert freshness.fresh(ENVIRONMENT, bulk=True)
@@ -127,8 +127,8 @@ async def test_bulk_reads_ask_for_a_while_after_a_change() -> None:
     assert not freshness.fresh(ENVIRONMENT, bulk=False)
 
 
-async def test_shared_memory_tells_without_asking() -> None:
-    """Nothing is asked until the counter moves; then once."""
+async def test_shared_memory_avoids_checks() -> None:
+    """Nothing is read until the counter changes; then once."""
     member = Member()
     with SharedGenerations() as generations:
         freshness = GenerationFreshness(generations, member.snapshots)

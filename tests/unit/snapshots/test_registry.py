@@ -51,7 +51,7 @@ async def test_a_written_environment_is_served(registry: Registry) -> None:
 
 
 async def test_changes_are_announced_after_the_swap(registry: Registry) -> None:
-    """A listener that looks at once finds what it was told of."""
+    """A listener that reads at once gets the announced data."""
     await registry.store.configs.replace(config(flag()))
     await FakeClock.settle()
     seen: list[object] = []
@@ -62,8 +62,8 @@ async def test_changes_are_announced_after_the_swap(registry: Registry) -> None:
     assert seen == [registry.heard[-1].snapshot]
 
 
-async def test_many_environments_are_read_at_once() -> None:
-    """A store on the network answers them together; one that cannot be read does not cost the others."""
+async def test_environments_are_read_concurrently() -> None:
+    """An environment that cannot be read does not affect the others."""
     names = [EnvironmentId(f"00000000-0000-4000-8000-{number:012d}") for number in range(20)]
     store = MemoryStore("life", FakeClock())
     for name in names:
@@ -86,7 +86,7 @@ async def test_many_environments_are_read_at_once() -> None:
     assert set(snapshots.all()) == {*names} - {names[3]}
 
 
-async def test_a_revoked_key_is_forgotten_and_named(registry: Registry) -> None:
+async def test_a_revoked_key_is_removed_and_announced(registry: Registry) -> None:
     """Listeners close its streams."""
     await registry.store.configs.replace(config(flag(), keys=("old", "kept")))
     await FakeClock.settle()
@@ -97,7 +97,7 @@ async def test_a_revoked_key_is_forgotten_and_named(registry: Registry) -> None:
     assert registry.snapshots.environment_of(hash_key("new")) == ENVIRONMENT
 
 
-async def test_a_removed_environment_is_gone(registry: Registry) -> None:
+async def test_a_removed_environment_is_dropped(registry: Registry) -> None:
     """With its keys."""
     await registry.store.configs.replace(config(flag()))
     await FakeClock.settle()
@@ -177,8 +177,8 @@ async def test_a_lost_notice_costs_one_interval() -> None:
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_store_that_is_down_leaves_what_is_loaded() -> None:
-    """And what changed meanwhile arrives when it is back."""
+async def test_a_store_that_is_down_leaves_loaded_snapshots() -> None:
+    """Changes made meanwhile arrive when it is back."""
     clock, store = FakeClock(), LossyStore()
     store.held[ENVIRONMENT] = _at(1, flag())
     snapshots = SnapshotRegistry(store, CompileOptions(), clock, null_telemetry(), interval=5.0)
@@ -197,8 +197,8 @@ async def test_a_store_that_is_down_leaves_what_is_loaded() -> None:
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_late_process_announces_what_it_missed() -> None:
-    """Changes of the last two minutes come with a store that was filled before."""
+async def test_a_late_process_announces_recent_changes() -> None:
+    """Those of the last two minutes, from a store that was filled before."""
     clock, store = FakeClock(), LossyStore()
     missed = Change(Action.PATCH, Domain.FLAG, "checkout", 3)
     store.past = [
@@ -213,8 +213,8 @@ async def test_a_late_process_announces_what_it_missed() -> None:
     assert [entry.changes for entry in heard] == [(missed,)]
 
 
-async def test_callers_at_the_same_time_share_a_read() -> None:
-    """A read that began before a call does not answer it; one that began after does."""
+async def test_concurrent_callers_share_a_read() -> None:
+    """Only if the read began after the call."""
 
     class Counting(LossyStore):
         reads = 0

@@ -24,7 +24,7 @@ def snapshot(
 
 
 def test_bulk_bodies_are_arrays_in_identifier_order() -> None:
-    """The order is the same on every member, whatever the order they came in."""
+    """The order is the same on every member."""
     made = snapshot(flag("b"), flag("a"), segment("z"), segment("y"))
     assert [item["feature"] for item in msgspec.json.decode(made.flags.content)] == ["a", "b"]
     assert [item["identifier"] for item in msgspec.json.decode(made.legacy_segments.content)] == ["y", "z"]
@@ -66,16 +66,16 @@ def test_and_rules_off_hides_serving_rules() -> None:
     assert made.segments(rules_v2=True).content == made.segments(rules_v2=False).content
 
 
-def test_unchanged_parts_are_taken_over() -> None:
-    """A change costs what changed: other bodies are the same objects."""
+def test_unchanged_items_are_reused() -> None:
+    """Their bodies are the same objects."""
     before = snapshot(flag("a"), flag("b"))
     after = snapshot(flag("a"), flag("b", on=False, version=2), previous=before)
     assert after.flag("a") is before.flag("a")
     assert after.flag("b") is not before.flag("b")
 
 
-def test_differences_are_told_segments_first() -> None:
-    """Create, patch and delete, each under the version that will be found."""
+def test_changes_of_segments_come_first() -> None:
+    """Create, patch and delete, each with the version that a request will find."""
     before = snapshot(flag("a"), flag("gone", version=4), segment("s"))
     after = snapshot(flag("a", on=False, version=2), flag("new"), segment("s", version=3), previous=before)
     assert after.changes_since(before) == (
@@ -87,7 +87,7 @@ def test_differences_are_told_segments_first() -> None:
 
 
 def test_the_engine_serves_the_current_flags() -> None:
-    """An engine made from the one before evaluates what changed."""
+    """An engine derived from the previous one evaluates the changed flags."""
     before = snapshot(flag("a"))
     assert before.engine.evaluate("a", Target("ana")).value == "true"  # type: ignore[union-attr]  # it has one
     after = snapshot(flag("a", on=False, version=2), previous=before)
@@ -102,8 +102,8 @@ def test_compressed_bodies_unpack_to_the_plain_ones() -> None:
     assert snapshot().flags.gzip is None
 
 
-def test_order_and_parts_survive_any_change() -> None:
-    """One item changed, one more, one fewer: in order by identifier, and nothing is made twice."""
+def test_order_and_reuse_with_any_change() -> None:
+    """One item changed, added or removed: ordered by identifier, and nothing is compiled twice."""
     first = snapshot(flag("b"), flag("a"), segment("s"))
     changed = snapshot(flag("a", on=False, version=2), flag("b"), segment("s"), previous=first)
     assert list(changed.items(Domain.FLAG)) == ["a", "b"]

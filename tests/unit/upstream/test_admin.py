@@ -85,7 +85,7 @@ async def test_ends_at_the_last_page_by_page_count() -> None:
 
 
 async def test_fewer_than_announced_is_partial() -> None:
-    """A page that lost entries on its way."""
+    """A page lost entries on its way."""
     assert await listed(FakeSaas(), key_page(HASHES[:5], itemCount=6, pageCount=1)) == (5, False, 1)
 
 
@@ -103,7 +103,7 @@ async def test_a_server_that_ignores_the_page_number(counts: dict[str, object]) 
 
 
 async def test_an_endless_listing_is_given_up() -> None:
-    """However new its pages look."""
+    """Even if every page has new entries."""
     pages = [key_page([text]) for text in HASHES]
     assert await listed(FakeSaas(), *pages, most_pages=7) == (7, False, 7)
 
@@ -114,7 +114,7 @@ async def test_empty_listing() -> None:
 
 
 async def test_entries_without_a_hash_count_for_completeness() -> None:
-    """They are there, if of no use."""
+    """They are listed, though useless."""
     page = reply({"itemCount": 2, "apiKeys": [{"identifier": "a", "key": HASHES[0]}, {"identifier": "b"}]})
     assert await listed(FakeSaas(), page) == (1, True, 1)
 
@@ -126,20 +126,20 @@ async def test_a_failed_page_fails_the_listing() -> None:
 
 
 async def test_wrong_token() -> None:
-    """SaaS's definite no."""
+    """A definite refusal."""
     with pytest.raises(UpstreamRefused):
         await listed(FakeSaas(), error(401))
 
 
 @pytest.mark.parametrize("answer", [HTML, reply([]), reply({"message": "hello"})])
-async def test_what_is_no_page(answer: Reply) -> None:
-    """It is not taken for an empty listing."""
+async def test_a_body_that_is_not_a_page(answer: Reply) -> None:
+    """It does not count as an empty listing."""
     with pytest.raises(UpstreamMalformed):
         await listed(FakeSaas(), answer)
 
 
-async def test_identifiers_have_to_be_known() -> None:
-    """A token that does not name them would list something else."""
+async def test_identifiers_must_be_known() -> None:
+    """A token without them would list something else."""
     saas = FakeSaas()
     with pytest.raises(UpstreamMalformed, match="no project"):
         await admin_api(saas).keys(EnvironmentInfo(EnvironmentId(ENV)))

@@ -30,7 +30,7 @@ def api(saas: FakeSaas) -> ClientApi:
 
 
 async def test_authenticate(saas: FakeSaas, api: ClientApi) -> None:
-    """The session holds what the token says."""
+    """The session has the claims of the token."""
     session = await api.authenticate(KEY)
     assert session.environment == EnvironmentInfo(
         EnvironmentId(ENV), "production", "p-uuid", "shop", account="acme", cluster="2"
@@ -50,13 +50,13 @@ async def test_authenticate_with_a_target(saas: FakeSaas, api: ClientApi) -> Non
 
 
 async def test_unknown_key(api: ClientApi) -> None:
-    """SaaS's definite no."""
+    """A definite refusal."""
     with pytest.raises(UpstreamRefused):
         await api.authenticate(SdkKey("wrong"))
 
 
-async def test_key_that_json_cannot_carry(saas: FakeSaas, api: ClientApi) -> None:
-    """It is no key of SaaS, so SaaS is not asked."""
+async def test_key_that_json_cannot_represent(saas: FakeSaas, api: ClientApi) -> None:
+    """It cannot be a valid key, so Harness is not asked."""
     with pytest.raises(UpstreamRefused):
         await api.authenticate(SdkKey("\ud800"))
     assert saas.requests == []
@@ -65,7 +65,7 @@ async def test_key_that_json_cannot_carry(saas: FakeSaas, api: ClientApi) -> Non
 @pytest.mark.parametrize(
     "answer", [HTML, reply({}), reply({"authToken": "junk"}), reply({"authToken": "e30.e30.x"})]
 )
-async def test_unusable_auth_answer(saas: FakeSaas, api: ClientApi, answer: object) -> None:
+async def test_unusable_auth_response(saas: FakeSaas, api: ClientApi, answer: object) -> None:
     """None of them is a refusal."""
     saas.always["/client/auth"] = answer  # type: ignore[assignment]  # the parameter's type is the test's
     with pytest.raises(UpstreamMalformed):
@@ -89,7 +89,7 @@ async def test_flags(saas: FakeSaas, api: ClientApi) -> None:
 
 
 async def test_flag_identifiers_are_encoded_once(saas: FakeSaas, api: ClientApi) -> None:
-    """A slash in an identifier is no path."""
+    """A slash in an identifier is not a path separator."""
     session = await api.authenticate(KEY)
     assert await api.flag(session, "a/b c") == flag_doc("a/b c")
     assert saas.requests[-1].url.endswith("/feature-configs/a%2Fb%20c")
@@ -100,7 +100,7 @@ async def test_flag_identifiers_are_encoded_once(saas: FakeSaas, api: ClientApi)
     ("identifier", "sent"), [(".", "%2E"), ("..", "%2E%2E"), ("a.b", "a.b"), ("ü", "%C3%BC")]
 )
 async def test_odd_identifiers(saas: FakeSaas, api: ClientApi, identifier: str, sent: str) -> None:
-    """None of them leaves its place in the path."""
+    """None of them changes the structure of the path."""
     session = await api.authenticate(KEY)
     with pytest.raises(UpstreamRefused):
         await api.flag(session, identifier)
@@ -122,7 +122,7 @@ async def test_segments_in_both_forms(saas: FakeSaas, api: ClientApi) -> None:
 
 
 @pytest.mark.parametrize("answer", [HTML, reply({"flags": []}), reply(None)])
-async def test_a_list_that_is_none(saas: FakeSaas, api: ClientApi, answer: object) -> None:
+async def test_a_response_that_is_not_a_list(saas: FakeSaas, api: ClientApi, answer: object) -> None:
     """Nothing but a list is a list."""
     saas.always["/client/env/{env}/feature-configs"] = answer  # type: ignore[assignment]  # as above
     session = await api.authenticate(KEY)
@@ -131,7 +131,7 @@ async def test_a_list_that_is_none(saas: FakeSaas, api: ClientApi, answer: objec
 
 
 async def test_stream(saas: FakeSaas, api: ClientApi) -> None:
-    """Token and key, and nothing that a middlebox could compress."""
+    """With token and key, and without an encoding that a middlebox could compress."""
     session = await api.authenticate(KEY)
     async with api.stream(session, 45.0) as chunks:
         assert await anext(chunks) == b":\n\n"
@@ -153,8 +153,8 @@ async def test_usage(saas: FakeSaas, api: ClientApi) -> None:
     assert saas.usage == [(ENV, b'{"metricsData":[]}')]
 
 
-async def test_usage_that_a_captive_portal_takes(saas: FakeSaas, api: ClientApi) -> None:
-    """Its page is no acceptance, whatever its status."""
+async def test_usage_answered_by_a_captive_portal(saas: FakeSaas, api: ClientApi) -> None:
+    """Its page is not an acceptance, whatever the status."""
     session = await api.authenticate(KEY)
     saas.next["/metrics/{env}"] = [HTML]
     with pytest.raises(UpstreamMalformed, match="page that is not from the API"):
@@ -162,8 +162,8 @@ async def test_usage_that_a_captive_portal_takes(saas: FakeSaas, api: ClientApi)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-async def test_usage_that_saas_will_never_take(saas: FakeSaas, api: ClientApi, status: int) -> None:
-    """A definite no about the body."""
+async def test_usage_that_harness_rejects(saas: FakeSaas, api: ClientApi, status: int) -> None:
+    """A definite refusal of the body."""
     session = await api.authenticate(KEY)
     saas.next["/metrics/{env}"] = [reply({}, status)]
     with pytest.raises(UpstreamRefused) as caught:
@@ -172,7 +172,7 @@ async def test_usage_that_saas_will_never_take(saas: FakeSaas, api: ClientApi, s
 
 
 async def test_no_account_no_header(saas: FakeSaas, api: ClientApi) -> None:
-    """What is not known is not sent."""
+    """Unknown values are not sent."""
     session = Session(KEY, EnvironmentInfo(EnvironmentId(ENV)), Secret("t"))
     with pytest.raises(UpstreamRefused):
         await api.flags(session)

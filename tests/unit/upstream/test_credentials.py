@@ -14,7 +14,7 @@ SECOND = SdkKey("second-server-key")
 
 
 async def test_a_working_token_is_used(world: World) -> None:
-    """Nothing is renewed without need."""
+    """It is not renewed without need."""
     credentials = await world.credentials()
     assert await credentials.call(world.api.flags) == []
     assert world.saas.count("/client/auth") == 1
@@ -30,16 +30,16 @@ async def test_a_refused_token_is_renewed(world: World) -> None:
     assert world.saas.count("/client/auth") == 2
 
 
-async def test_many_share_one_renewal(world: World) -> None:
-    """A hundred calls do not make a hundred tokens."""
+async def test_concurrent_calls_share_one_renewal(world: World) -> None:
+    """A hundred calls do not request a hundred tokens."""
     credentials = await world.credentials()
     world.saas.expire_tokens()
     await asyncio.gather(*(credentials.call(world.api.flags) for _ in range(100)))
     assert world.saas.count("/client/auth") == 2
 
 
-async def test_a_404_is_no_matter_of_tokens(world: World) -> None:
-    """An item that is gone costs no renewal."""
+async def test_a_404_does_not_renew_the_token(world: World) -> None:
+    """A deleted item is not a credential problem."""
     credentials = await world.credentials()
     with pytest.raises(UpstreamRefused):
         await credentials.call(lambda session: world.api.flag(session, "gone"))
@@ -47,7 +47,7 @@ async def test_a_404_is_no_matter_of_tokens(world: World) -> None:
 
 
 async def test_keys_are_tried_in_turn(world: World) -> None:
-    """The last good one first; the next if SaaS refuses it."""
+    """The last accepted one first, then the next if Harness refuses it."""
     world.saas.environment(ENV, SECOND)
     credentials = await world.credentials()
     credentials.add(await world.api.authenticate(SECOND))
@@ -62,7 +62,7 @@ async def test_keys_are_tried_in_turn(world: World) -> None:
 
 
 async def test_all_keys_refused(world: World) -> None:
-    """That is SaaS's definite no."""
+    """That is a definite refusal."""
     credentials = await world.credentials()
     world.saas.keys.clear()
     with pytest.raises(UpstreamRefused):
@@ -70,7 +70,7 @@ async def test_all_keys_refused(world: World) -> None:
     assert credentials.accepted == frozenset()
 
 
-async def test_a_key_that_comes_back(world: World) -> None:
+async def test_a_key_that_is_accepted_again(world: World) -> None:
     """It counts again."""
     credentials = await world.credentials()
     world.saas.keys.clear()
@@ -80,7 +80,7 @@ async def test_a_key_that_comes_back(world: World) -> None:
     assert credentials.accepted == {KEY}
 
 
-async def test_no_verdict_while_saas_is_away(world: World) -> None:
+async def test_no_verdict_while_harness_is_down(world: World) -> None:
     """Neither accepted nor refused."""
     credentials = await world.credentials()
     world.saas.down = True
@@ -99,7 +99,7 @@ async def test_a_key_that_moved_is_refused(world: World) -> None:
         await credentials.renew(credentials.session)
 
 
-async def test_the_environment_is_as_the_newest_token_says(world: World) -> None:
+async def test_the_environment_is_from_the_newest_token(world: World) -> None:
     """It may be renamed, or move to another cluster."""
     credentials = await world.credentials()
     world.saas.claims = {"environmentIdentifier": "renamed"}
@@ -108,7 +108,7 @@ async def test_the_environment_is_as_the_newest_token_says(world: World) -> None
 
 
 async def test_directory_joins_keys_of_one_environment(world: World) -> None:
-    """The environment is known once."""
+    """The environment exists once."""
     directory = EnvironmentDirectory()
     world.saas.environment(ENV, SECOND)
     first, fresh = directory.add_session(await world.session(), world.api.authenticate)
@@ -122,7 +122,7 @@ async def test_directory_joins_keys_of_one_environment(world: World) -> None:
 
 
 def test_directory_of_unknown_environments() -> None:
-    """They may become known."""
+    """Their keys may be accepted later."""
     directory = EnvironmentDirectory()
     assert directory.find(EnvironmentId(ENV)) is None
     with pytest.raises(UpstreamUnavailable):

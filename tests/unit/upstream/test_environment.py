@@ -74,7 +74,7 @@ async def test_comes_up(world: World, start: Start) -> None:
 
 
 async def test_event_to_store(world: World, start: Start) -> None:
-    """Without a wait in between."""
+    """Without a delay."""
     async with start(SyncIntervals()):
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
         stream(world).event("patch", "a", 2)
@@ -84,7 +84,7 @@ async def test_event_to_store(world: World, start: Start) -> None:
 
 
 async def test_burst_in_pieces(world: World, start: Start) -> None:
-    """However the bytes arrive."""
+    """However the bytes are split."""
     async with start(SyncIntervals()):
         text = "".join(
             f'data: {{"event":"create","domain":"flag","identifier":"n{number}","version":1}}\r\n\r\n'
@@ -100,15 +100,15 @@ async def test_burst_in_pieces(world: World, start: Start) -> None:
 
 
 async def test_delete_event(world: World, start: Start) -> None:
-    """The flag goes."""
+    """The flag is removed."""
     async with start(SyncIntervals()):
         stream(world).event("delete", "a", 2)
         await world.clock.settle()
         assert await world.versions() == {}
 
 
-async def test_events_that_are_none_of_ours(world: World, start: Start) -> None:
-    """Foreign ones are ignored; one that cannot be read may hide a change."""
+async def test_unusable_events(world: World, start: Start) -> None:
+    """Foreign ones are ignored; an unreadable one may hide a change."""
     async with start(SyncIntervals()):
         stream(world).say('data: {"domain":"proxy","event":"apiKeyAdded"}\n\n')
         await world.clock.settle()
@@ -119,8 +119,8 @@ async def test_events_that_are_none_of_ours(world: World, start: Start) -> None:
         assert await state(world) is StreamState.CONNECTED
 
 
-async def test_broken_stream_comes_back_within_a_second(world: World, start: Start) -> None:
-    """What happened in between is found by a whole fetch."""
+async def test_broken_stream_reconnects_within_a_second(world: World, start: Start) -> None:
+    """A full fetch finds changes made meanwhile."""
     async with start(SyncIntervals()) as environment:
         await world.clock.advance(15)
         stream(world).end(UpstreamUnavailable("reset"))
@@ -140,7 +140,7 @@ async def test_broken_stream_comes_back_within_a_second(world: World, start: Sta
         assert world.saas.streams[0].closed
 
 
-async def test_ended_stream_comes_back(world: World, start: Start) -> None:
+async def test_ended_stream_reconnects(world: World, start: Start) -> None:
     """A clean end is an end."""
     async with start(SyncIntervals()):
         await world.clock.advance(15)
@@ -166,8 +166,8 @@ async def test_polls_while_the_stream_is_down(world: World, start: Start) -> Non
         assert world.saas.count(FLAGS) == fetched
 
 
-async def test_accepting_and_hanging_up_does_not_spin(world: World, start: Start) -> None:
-    """The waits grow although each connection succeeds."""
+async def test_a_server_that_accepts_and_hangs_up_gets_backoff(world: World, start: Start) -> None:
+    """Although each connection succeeds."""
     async with start(SyncIntervals()):
         for _ in range(200):
             for open_stream in world.saas.streams:
@@ -177,8 +177,8 @@ async def test_accepting_and_hanging_up_does_not_spin(world: World, start: Start
         assert world.saas.count("/stream") < 15
 
 
-async def test_stream_that_never_speaks(world: World, start: Start) -> None:
-    """Something holds it back: it is polled as if it were down, and the log says what to do."""
+async def test_silent_stream(world: World, start: Start) -> None:
+    """Something buffers it: it is polled as if it were down, and the log says what to do."""
     world.saas.heartbeat = False
     async with start(SyncIntervals(poll=10.0, idle=45.0)):
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
@@ -191,7 +191,7 @@ async def test_stream_that_never_speaks(world: World, start: Start) -> None:
 
 
 async def test_no_stream_at_start(world: World, start: Start) -> None:
-    """SDKs get their flags all the same."""
+    """SDKs still get their flags."""
     world.saas.streaming = False
     async with start(SyncIntervals()) as environment:
         assert environment.loaded
@@ -230,8 +230,8 @@ async def test_polling_says_when_it_is_refused(world: World, start: Start) -> No
         assert (await world.configs.statuses())[ENVIRONMENT].refused
 
 
-async def test_connected_environment_is_fetched_now_and_then(world: World, start: Start) -> None:
-    """SaaS's own fan-out may lose an event."""
+async def test_connected_environment_is_fetched_periodically(world: World, start: Start) -> None:
+    """Harness may lose an event."""
     async with start(SyncIntervals(poll=60.0, resync=900.0)):
         world.saas.environments[ENV].put_flag(flag_doc("a", 2))
         await world.clock.advance(800)
@@ -240,7 +240,7 @@ async def test_connected_environment_is_fetched_now_and_then(world: World, start
         assert await world.versions() == {"a": 2}
 
 
-async def test_ended_token_on_the_stream(world: World, start: Start) -> None:
+async def test_expired_token_on_the_stream(world: World, start: Start) -> None:
     """A new one is used within a second."""
     async with start(SyncIntervals()):
         await world.clock.advance(15)

@@ -55,8 +55,8 @@ def test_a_refusal_of_the_proxy_is_the_proxys(answer: str) -> None:
     assert "NO_PROXY" in said
 
 
-def test_a_proxy_that_wants_a_login_says_where_to_write_it() -> None:
-    """In the variable."""
+def test_a_proxy_that_requires_a_login() -> None:
+    """The message says where to set it."""
     assert "user:password" in reason(httpx2.ProxyError("407 Proxy Authentication Required"), PROXY, "")
 
 
@@ -78,7 +78,7 @@ def test_other_trouble_with_tls_is_put_in_words() -> None:
     assert reason(wrapped(error), "", "") == "TLS failed: wrong version number"
 
 
-def test_causes_that_go_in_circles_end() -> None:
+def test_circular_causes() -> None:
     """Libraries make such chains."""
     one, other = OSError("one"), OSError("other")
     one.__cause__, other.__cause__ = other, one

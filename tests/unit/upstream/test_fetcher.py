@@ -85,8 +85,8 @@ async def test_cancelled_while_failing(world: World) -> None:
 
 
 @pytest.mark.parametrize(("route", "domain"), [(FLAGS, Domain.FLAG), (SEGMENTS, Domain.SEGMENT)])
-async def test_half_an_answer_is_none(world: World, route: str, domain: Domain) -> None:
-    """The error tells whether to try again."""
+async def test_a_partial_result_is_an_error(world: World, route: str, domain: Domain) -> None:
+    """The error says whether to retry."""
     world.saas.next[route] = [UpstreamUnavailable("down")]
     with pytest.raises(UpstreamUnavailable):
         await fetched(world, domain=domain)

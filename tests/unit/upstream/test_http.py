@@ -62,8 +62,8 @@ async def test_request_goes_out_whole() -> None:
     assert (reply.status, reply.headers["x-answer"], reply.body) == (200, "Yes", b'{"a":1}')
 
 
-async def test_redirects_are_answers() -> None:
-    """Credentials in headers must not follow along."""
+async def test_redirects_are_not_followed() -> None:
+    """Credentials in headers must not be sent elsewhere."""
     backend = Backend(httpx2.Response(302, headers={"Location": "http://elsewhere.test/"}))
     async with make_transport("a", backend) as transport:
         assert (await transport.send(REQUEST)).status == 302
@@ -95,8 +95,8 @@ async def test_no_cookie_is_kept() -> None:
         TimeoutError(),
     ],
 )
-async def test_what_may_be_better_later(error: Exception) -> None:
-    """Every failure of the network is one error of ours, which names no credential and no query."""
+async def test_temporary_failures(error: Exception) -> None:
+    """Every network failure is one of our errors, without credentials and query."""
     async with make_transport("a", Backend(error)) as transport:
         with pytest.raises(UpstreamUnavailable) as caught:
             await transport.send(REQUEST)

@@ -64,8 +64,8 @@ async def test_no_verdict(world: World, checker: KeyChecker, answer: object) -> 
     assert await checker.check(KEY) is KeyVerdict.ACCEPTED
 
 
-async def test_one_question_for_many_askers(world: World, checker: KeyChecker) -> None:
-    """Whoever comes while SaaS is asked waits for that answer."""
+async def test_concurrent_checks_share_one_request(world: World, checker: KeyChecker) -> None:
+    """Later callers wait for the running check."""
     world.saas.gates[ROUTE] = asyncio.Event()
     asking = [asyncio.create_task(checker.check(KEY)) for _ in range(50)]
     await world.clock.settle()
@@ -74,8 +74,8 @@ async def test_one_question_for_many_askers(world: World, checker: KeyChecker) -
     assert world.saas.count(ROUTE) == 1
 
 
-async def test_asker_who_leaves(world: World, checker: KeyChecker) -> None:
-    """The first one's leaving leaves the others without a verdict, not without an answer."""
+async def test_cancelled_caller(world: World, checker: KeyChecker) -> None:
+    """If the first caller is cancelled, the others get no verdict, but an answer."""
     world.saas.gates[ROUTE] = asyncio.Event()
     first, second, third = (asyncio.create_task(checker.check(KEY)) for _ in range(3))
     await world.clock.settle()
@@ -88,7 +88,7 @@ async def test_asker_who_leaves(world: World, checker: KeyChecker) -> None:
 
 
 async def test_storm_of_bad_keys(world: World, checker: KeyChecker) -> None:
-    """After the burst only one per second reaches SaaS; the rest is asked to come again."""
+    """After the burst only one per second reaches Harness; the others are told to retry."""
     verdicts = [await checker.check(SdkKey(f"bad-{number}")) for number in range(1000)]
     assert world.saas.count(ROUTE) == 5
     assert verdicts[:5] == [KeyVerdict.REFUSED] * 5
@@ -101,8 +101,8 @@ async def test_storm_of_bad_keys(world: World, checker: KeyChecker) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x" * 2000, "\ud800"])
-async def test_what_is_no_key_is_not_asked_about(world: World, checker: KeyChecker, text: str) -> None:
-    """It costs SaaS nothing."""
+async def test_invalid_keys_are_not_checked(world: World, checker: KeyChecker, text: str) -> None:
+    """They cost Harness nothing."""
     assert await checker.check(SdkKey(text)) is KeyVerdict.REFUSED
     assert world.saas.count(ROUTE) == 0
 

@@ -81,9 +81,7 @@ async def test_revoked_after_two_complete_listings(keys: Keys) -> None:
         reply({"apiKeys": [{"identifier": "x", "key": hash_key("x")}], "itemCount": 2, "pageCount": 1}),
     ],
 )
-async def test_a_listing_that_is_none_changes_nothing(
-    keys: Keys, answer: Reply | UpstreamUnavailable
-) -> None:
+async def test_an_unusable_listing_changes_nothing(keys: Keys, answer: Reply | UpstreamUnavailable) -> None:
     """Failed, refused, foreign, empty or partial; and it does not count as one of two."""
     await keys.held()
     keys.world.saas.environments[ENV].hashes.remove(LISTED)
@@ -130,8 +128,8 @@ async def test_configured_keys_that_saas_refuses_go(keys: Keys) -> None:
     assert await keys.held() == {LISTED}
 
 
-async def test_no_need_to_ask_about_listed_keys(keys: Keys) -> None:
-    """SaaS is not bothered every minute."""
+async def test_listed_keys_are_not_checked(keys: Keys) -> None:
+    """Harness gets no request per key every minute."""
     for _ in range(5):
         await keys.held()
     assert keys.world.saas.count("/client/auth") == 1

@@ -105,8 +105,8 @@ async def test_new_segment(work: Work) -> None:
     assert await work.world.versions() == {"a": 1, "b": 1, "s": 1}
 
 
-async def test_delete_is_believed(work: Work) -> None:
-    """A lagging copy of SaaS must not keep a deleted flag alive."""
+async def test_delete_events_are_trusted(work: Work) -> None:
+    """A lagging replica of Harness must not keep a deleted flag."""
     await work.hear(Action.DELETE, "a", 2)
     assert await work.world.versions() == {"b": 1}
     assert work.world.saas.count(FLAG) == 0

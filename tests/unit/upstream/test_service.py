@@ -267,8 +267,8 @@ async def test_accepting_a_key(world: World, make: Make) -> None:
         assert hash_key("x") in config.keys
 
 
-async def test_processes_take_turns_more_and_more_slowly(world: World, make: Make) -> None:
-    """While SaaS is away for all of them, each turn is longer than the last; one in touch begins anew."""
+async def test_processes_take_turns_with_growing_backoff(world: World, make: Make) -> None:
+    """While Harness is down for all, each turn is longer than the last; success resets it."""
 
     class Turns:
         """A fleet in which this process leads whenever it may."""
