@@ -1,5 +1,6 @@
 """What holds for every test: how thorough it is, what runs beside it, and that no skip goes unseen."""
 
+import gc
 import os
 from collections.abc import Generator
 
@@ -18,6 +19,14 @@ settings.register_profile("deep", max_examples=2000, deadline=None)
 def pytest_configure() -> None:
     """Choose how many examples properties are tried with; in ``quick`` they are the same in every run."""
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, None, None]:
+    """What is collected is no garbage: looking for some takes an eighth of the time."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
