@@ -75,7 +75,7 @@ def read_slowly(data: bytes) -> Head | None:
 
 def parts(head: Head | None) -> object:
     """What a head says."""
-    return head and (head.method, head.target, head.fields, head.body, head.old, head.close)
+    return head and (head.method, head.target, head.fields, head.body, head.http_1_0, head.close)
 
 
 @settings(max_examples=examples(6), deadline=None)

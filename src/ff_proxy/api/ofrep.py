@@ -11,7 +11,7 @@ from ff_proxy.api.access import bearer_token
 from ff_proxy.api.encoded_response import CACHE, encoded_response, takes
 from ff_proxy.api.key_lookup import KeyLookup
 from ff_proxy.api.ofrep_streams import StreamTickets
-from ff_proxy.api.ofrep_usage import Given, OfrepUsage
+from ff_proxy.api.ofrep_usage import OfrepUsage, Served
 from ff_proxy.api.ports import Freshness, Registrar
 from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import RequestError
@@ -49,12 +49,12 @@ _OVERHEAD: Final = 1024
 _UNSIGNED: Final = -1
 """The period in the ETag of a response without a stream address."""
 
-_Name = tuple[EnvironmentId, SdkKeyHash, bytes]
-_Kept = tuple[Revision, int, EncodedBody, tuple[Given, ...]]
+_CacheKey = tuple[EnvironmentId, SdkKeyHash, bytes]
+_CachedBulk = tuple[Revision, int, EncodedBody, tuple[Served, ...]]
 """The revision and ticket period of a bulk response, its body, and the variations in it."""
 
 
-class _List(EncodedBody):
+class _BulkBody(EncodedBody):
     """The bulk response for one context; compressing it must not cost more than evaluating."""
 
     gzip_level = 3
@@ -64,7 +64,7 @@ class _List(EncodedBody):
         self.etag = etag
 
 
-_Form = tuple[bytes, Given | None]
+_Form = tuple[bytes, Served | None]
 """A flag's JSON, and the variation served unless it is a failure."""
 
 
@@ -136,7 +136,7 @@ class OfrepEvaluations:
         self._usage = usage
         self._tickets = tickets
         self._forms: WeakKeyDictionary[Snapshot, _Forms] = WeakKeyDictionary()
-        self._cache: BoundedMap[_Name, _Kept] = BoundedMap(
+        self._cache: BoundedMap[_CacheKey, _CachedBulk] = BoundedMap(
             budget, lambda _, kept: 2 * len(kept[2].content) + _OVERHEAD, telemetry.dropped("OFREP lists")
         )
 
@@ -184,7 +184,7 @@ class OfrepEvaluations:
                 # Without a secret there is no address; a later response with one must have a different ETag.
                 etag = _etag(snapshot, name, _UNSIGNED)
             content, given = self._list(snapshot, context, address)
-            body: EncodedBody = _List(content, etag)
+            body: EncodedBody = _BulkBody(content, etag)
             if address:
                 self._cache.put(name, (snapshot.revision, period, body, given))
         else:
@@ -193,12 +193,12 @@ class OfrepEvaluations:
         self._register(snapshot, context)
         return encoded_response(body, (takes(body, request.headers), False), _VARY, _EXPOSED)
 
-    def _list(self, snapshot: Snapshot, context: Context, address: str) -> tuple[bytes, tuple[Given, ...]]:
+    def _list(self, snapshot: Snapshot, context: Context, address: str) -> tuple[bytes, tuple[Served, ...]]:
         forms = self._forms_of(snapshot)
-        nobody = context.target is None
+        no_target = context.target is None
         made = [
             (ofrep.failure(outcome.flag, ErrorCode.TARGETING_KEY_MISSING, _KEY_MISSING), None)
-            if nobody and outcome.flag in forms.dependent
+            if no_target and outcome.flag in forms.dependent
             else forms.of(outcome)
             for outcome in snapshot.engine.evaluate_all(context.target)
         ]
@@ -257,7 +257,7 @@ def _digest(context: Context) -> bytes:
     return hashlib.blake2b(context.canonical, digest_size=16).digest()
 
 
-def _etag(snapshot: Snapshot, name: _Name, period: int) -> bytes:
+def _etag(snapshot: Snapshot, name: _CacheKey, period: int) -> bytes:
     """An ETag over all inputs of the response, so that it can be compared before evaluating."""
     environment, key, context = name
     parts = (environment, key, ofrep.revision_text(snapshot.revision), str(period))

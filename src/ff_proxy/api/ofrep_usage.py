@@ -26,7 +26,7 @@ _LANGUAGES: Final = {
 }
 
 
-Given = tuple[str, str]
+Served = tuple[str, str]
 """A flag and the variation served."""
 
 
@@ -42,10 +42,10 @@ class OfrepUsage:
 
     def __init__(self, intake: Intake, clock: Clock) -> None:
         self._clock = clock
-        self._counts: dict[tuple[EnvironmentId, str], Counter[Given]] = {}
+        self._counts: dict[tuple[EnvironmentId, str], Counter[Served]] = {}
         self._notify = intake.pull(self._drain)
 
-    def count(self, environment: EnvironmentId, given: Iterable[Given], agent: bytes | None) -> None:
+    def count(self, environment: EnvironmentId, given: Iterable[Served], agent: bytes | None) -> None:
         """Count variations served to a client with that user agent."""
         if self._notify is None:
             return

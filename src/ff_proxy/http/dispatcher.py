@@ -258,7 +258,7 @@ class Dispatcher:
                 if match.open:
                     self._remember(exchange.path, match)
             return outcome.response
-        if isinstance(outcome, Handover) and exchange.head.old:
+        if isinstance(outcome, Handover) and exchange.head.http_1_0:
             self._once.warning(_OLD_PROXY)
             return self.problem(exchange, RequestError(UNAVAILABLE, _OLD_PROXY, retry_after=RETRY_SOON))
         return outcome

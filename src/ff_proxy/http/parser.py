@@ -26,7 +26,7 @@ class Head(msgspec.Struct, eq=False):
         target: as sent.
         fields: by lower-case name; repeated ones are joined by ``, ``.
         body: ``None`` if the request has none.
-        old: the request is HTTP/1.0.
+        http_1_0: the request is HTTP/1.0.
         close: the connection must close after the response.
     """
 
@@ -34,7 +34,7 @@ class Head(msgspec.Struct, eq=False):
     target: bytes
     fields: dict[bytes, bytes]
     body: ArrivingBody | None = None
-    old: bool = False
+    http_1_0: bool = False
     close: bool = False
 
     @property
@@ -71,10 +71,10 @@ class RequestParser:
 
     __slots__ = (
         "_fields",
+        "_head_bytes",
         "_most_bytes",
         "_most_fields",
         "_parser",
-        "_quiet",
         "_target",
         "between",
         "current",
@@ -89,7 +89,7 @@ class RequestParser:
         self._parser = HttpRequestParser(self)
         self._fields: list[tuple[bytes, bytes]] = []
         self._target = b""
-        self._quiet = 0
+        self._head_bytes = 0
         self.refusal: RequestError | None = None
         self.heads: Final[list[Head]] = []
         self.current: Head | None = None
@@ -100,7 +100,7 @@ class RequestParser:
         """Parse more bytes; raises ``RequestError`` 400 or 431, after which the parser is unusable."""
         if self.last:
             return
-        self._quiet += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -108,14 +108,14 @@ class RequestParser:
         except HttpParserError as error:
             if not self.last:
                 raise self._refused() from error
-        if self._quiet > self._most_bytes and not self.between:
+        if self._head_bytes > self._most_bytes and not self.between:
             self.refusal = RequestError(431, _TOO_LARGE)
             raise self._refused()
 
     @property
     def pending(self) -> int:
         """Bytes of an incomplete head or trailer."""
-        return 0 if self.between else self._quiet
+        return 0 if self.between else self._head_bytes
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Ignore an ``Upgrade`` (RFC 9110 §7.8); llhttp would treat the body as the other protocol.
@@ -133,7 +133,7 @@ class RequestParser:
             except HttpParserError as error:
                 raise self._refused() from error
         if rest:
-            self._quiet = 0
+            self._head_bytes = 0
             self.feed(rest)
 
     def _refused(self) -> RequestError:
@@ -168,7 +168,7 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
-        if self._quiet > self._most_bytes:
+        if self._head_bytes > self._most_bytes:
             self._refuse(431, _TOO_LARGE)
         parser = self._parser
         method = parser.get_method().decode()
@@ -186,10 +186,10 @@ class RequestParser:
                 self._refuse(400, "this HTTP version is not supported")
         if method == "CONNECT" or not self._target.isascii():
             self._refuse(400, "this method or target is not supported")
-        head = Head(method, self._target, fields, self._body(fields), old=old, close=close)
+        head = Head(method, self._target, fields, self._body(fields), http_1_0=old, close=close)
         self._fields = []
         self._target = b""
-        self._quiet = 0
+        self._head_bytes = 0
         self.heads.append(head)
         self.current = None if head.body is None else head
         self.last = close and head.body is None
@@ -209,7 +209,7 @@ class RequestParser:
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        self._quiet = 0
+        self._head_bytes = 0
         if self.current is not None and self.current.body is not None:
             self.current.body.feed(data)
 
@@ -223,7 +223,7 @@ class RequestParser:
             self.last = self.current.close
             self.current = None
         self.between = True
-        self._quiet = 0
+        self._head_bytes = 0
 
 
 @final
