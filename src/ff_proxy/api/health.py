@@ -91,7 +91,7 @@ class Health:
         return self._state(200, "degraded" if readiness.degraded else "ready", reasons)
 
     def _state(self, status: int, state: str, reasons: Collection[str]) -> Response:
-        told: dict[str, object] = {"status": state, "reasons": list(reasons)}
+        body: dict[str, object] = {"status": state, "reasons": list(reasons)}
         if (age := self._ages.data_age) is not None:
-            told["dataAgeSeconds"] = round(age, 1)
-        return json_response(status, _encode(told))
+            body["dataAgeSeconds"] = round(age, 1)
+        return json_response(status, _encode(body))

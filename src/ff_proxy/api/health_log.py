@@ -29,10 +29,10 @@ class HealthLog:
             await self._clock.sleep(self._interval)
             state = self._readiness()
             facts = {"pending": state.pending, "degraded": state.degraded, "refused": state.refused}
-            told = {name: list(reasons) for name, reasons in facts.items() if reasons}
+            fields = {name: list(reasons) for name, reasons in facts.items() if reasons}
             if not state.ready:
-                self._log.warning("heartbeat not ready", environments=state.loaded, **told)
+                self._log.warning("heartbeat not ready", environments=state.loaded, **fields)
             elif state.degraded:
-                self._log.warning("heartbeat degraded", environments=state.loaded, **told)
+                self._log.warning("heartbeat degraded", environments=state.loaded, **fields)
             else:
-                self._log.info("heartbeat healthy", environments=state.loaded, **told)
+                self._log.info("heartbeat healthy", environments=state.loaded, **fields)

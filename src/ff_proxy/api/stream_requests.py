@@ -108,8 +108,8 @@ class StreamRequests:
 
 def _is_client(headers: Headers) -> bool:
     """Whether it is a client SDK, which gets evaluations: it says so, or runs in a browser."""
-    told = headers.get(b"harness-sdk-info") or b""
-    return told.lower().split()[-1:] == [b"client"] or headers.get(b"origin") is not None
+    sdk_info = headers.get(b"harness-sdk-info") or b""
+    return sdk_info.lower().split()[-1:] == [b"client"] or headers.get(b"origin") is not None
 
 
 def _reads_raw(headers: Headers) -> bool:
