@@ -8,7 +8,7 @@ import pytest
 
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import Proxy, online_options, sandbox
-from tests.support.fleet import QUICK, Ticker, counted, fleet, posted
+from tests.support.fleet import QUICK, Ticker, counted, fleet, posted, readiness
 from tests.support.load import POSTED, used
 from tests.support.redis_server import redis_cluster, redis_command, redis_sentinel, redis_server
 from tests.support.sdk_like import DEV, KEYS, OFFICE, PROD, SdkLike, eventually
@@ -77,6 +77,9 @@ async def test_fleets_and_configurations_that_share_a_redis(tmp_path: Path) -> N
             replica = await started("replica", "shop")
             ticker = Ticker(saas)
             for proxy in (first, second, replica):
+                # A new fleet agrees on the secret for tokens within seconds; until then, a member signs
+                # with what it derives from its own keys.
+                await eventually(lambda proxy=proxy: _fully_ready(proxy))
                 for environment in (DEV, PROD):
                     async with SdkLike.connected(proxy.url, KEYS[environment]) as client:
                         assert client.environment == environment
@@ -109,6 +112,10 @@ def _forget(port: int, prefix: str, environment: str) -> None:
     """What docs/storage.md says of an environment that nobody is configured for any more."""
     redis_command(port, "HSET", f"{prefix}:{{{environment}}}:config", "removed", "1")
     redis_command(port, "PUBLISH", f"{prefix}:notices", environment)
+
+
+async def _fully_ready(proxy: Proxy) -> bool:
+    return (await readiness(proxy))[1] == "ready"
 
 
 async def _environments(client: SdkLike, wanted: set[str]) -> bool:

@@ -12,20 +12,12 @@ import pytest
 
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import Proxy, offline_options, online_options, sandbox
-from tests.support.fleet import QUICK, TICK, Ticker
+from tests.support.fleet import QUICK, TICK, Ticker, readiness
 from tests.support.local_http import local_http
 from tests.support.offline import ENV, bakery
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_cluster, redis_command, redis_server, redis_server_at
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
-
-
-async def readiness(proxy: Proxy) -> tuple[int, str, str]:
-    """Status, state and reasons."""
-    async with local_http(proxy.url, timeout=10.0) as http:
-        answer = await http.get("/health/ready")
-    told = answer.json()
-    return answer.status_code, told["status"], str(told["reasons"])
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -27,6 +27,14 @@ QUICK: Final = {
 TICK: Final = "tick"
 
 
+async def readiness(proxy: Proxy) -> tuple[int, str, str]:
+    """Status, state and reasons."""
+    async with local_http(proxy.url, timeout=10.0) as http:
+        answer = await http.get("/health/ready")
+    told = answer.json()
+    return answer.status_code, told["status"], str(told["reasons"])
+
+
 @dataclass
 class Fleet:
     """Two members that may lead and a replica, all ready."""
