@@ -15,7 +15,7 @@ from functools import partial
 
 from bench.common.figures import Figure
 from bench.common.http import expect
-from bench.common.plan import Plan
+from bench.common.plan import BenchError, Plan
 from bench.common.processes import Server, controlled, raise_file_limit
 from bench.common.pushpin import pushpin
 from bench.common.results import Column, Row, Table
@@ -105,8 +105,17 @@ def _table(
     rows.append(_ratio(*runs))
     if scene.pushpin and shutil.which(_PUSHPIN):
         # It takes seconds a round, so it has fewer, and they are not between the others'.
-        rows.append(Row(_PUSHPIN, _figures([once(_pushpin, 2) for _ in range(repeats)], events)))
+        rows.append(Row(_PUSHPIN, _peer_figures(lambda: [once(_pushpin, 2) for _ in range(repeats)], events)))
     return Table(scene.title, _ABOUT, _COLUMNS, tuple(rows))
+
+
+def _peer_figures(runs: Callable[[], Sequence[Streamed]], expected: int) -> tuple[Figure | None, ...]:
+    """None at all if the peer did not get through: that must not cost the figures of the others."""
+    try:
+        return _figures(runs(), expected)
+    except BenchError as error:
+        sys.stderr.write(f"{_PUSHPIN}: {error}\n")
+        return (None,) * len(_COLUMNS)
 
 
 def _ratio(ours: Sequence[Streamed], least: Sequence[Streamed]) -> Row:

@@ -26,7 +26,7 @@ _BATCH = 1000
 _COUNTRIES = ("DE", "FR", "US", "BR", "JP", "IN", "KE", "AU")
 
 
-class KnownEnvironments(msgspec.Struct, frozen=True):
+class Measured(msgspec.Struct, frozen=True):
     """Seconds of storing all, megabytes that the process grew by, milliseconds of a look-up and of a put."""
 
     seconds: float
@@ -45,7 +45,7 @@ def target(number: int) -> Target:
     return Target(f"user-{number}", f"User {number}", attributes=attributes)
 
 
-async def measure(kind: str, place: str, count: int, times: int) -> KnownEnvironments:
+async def measure(kind: str, place: str, count: int, times: int) -> Measured:
     """What it took."""
     process = this_process()
     async with store(kind, place) as held:
@@ -67,7 +67,7 @@ async def measure(kind: str, place: str, count: int, times: int) -> KnownEnviron
         chosen = random.Random(1).sample(range(count), min(times, count))
         found = await _timed(look_up, chosen)
         new = await _timed(put, itertools.islice(itertools.count(count), times))
-    return KnownEnvironments(seconds, grown, found, new)
+    return Measured(seconds, grown, found, new)
 
 
 async def _timed(what: Callable[[int], Awaitable[None]], numbers: Iterable[int]) -> tuple[float, float]:

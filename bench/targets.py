@@ -10,13 +10,12 @@ from bench.common.figures import Figure
 from bench.common.plan import BenchError, Plan
 from bench.common.results import Column, Row, Table
 from bench.common.stores import MEMORY, kept_stores
-from bench.target_store import KnownEnvironments
+from bench.target_store import Measured
 
-_IN_MEMORY = 100_000
+_IN_MEMORY = 20_000
 _ABOUT = (
     "Targets of about 150 bytes, stored a thousand at a time; then some of them looked up at random, and new"
-    " ones stored, one after the other. A process keeps 100,000 in memory at most if it has no other store,"
-    " and 20,000 of those that are stored elsewhere."
+    " ones stored, one after the other. `memory-budget` bounds how many a process keeps in memory."
 )
 _COLUMNS = (
     Column("stored in s", 1),
@@ -42,14 +41,14 @@ def measure(plan: Plan) -> Iterator[Table]:
     yield Table("Targets", _ABOUT, _COLUMNS, tuple(rows))
 
 
-def _row(name: str, count: int, held: KnownEnvironments, megabytes: float | None) -> Row:
+def _row(name: str, count: int, held: Measured, megabytes: float | None) -> Row:
     figures = [held.seconds, held.megabytes, megabytes, *held.look_up, *held.put]
     return Row(
         f"{name}, {count:,}", tuple(None if value is None else Figure.of([value]) for value in figures)
     )
 
 
-def _held(kind: str, place: str, count: int, times: int) -> KnownEnvironments:
+def _held(kind: str, place: str, count: int, times: int) -> Measured:
     command = [sys.executable, "-m", "bench.target_store", kind, place, str(count), str(times)]
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=_WITHIN)
@@ -57,4 +56,4 @@ def _held(kind: str, place: str, count: int, times: int) -> KnownEnvironments:
         raise BenchError(f"{kind}: {error.stderr.decode(errors='replace')[-2000:]}") from error
     except subprocess.TimeoutExpired as error:
         raise BenchError(f"{kind}: {count:,} targets were not stored within {_WITHIN:.0f} s") from error
-    return msgspec.json.decode(done.stdout, type=KnownEnvironments)
+    return msgspec.json.decode(done.stdout, type=Measured)
