@@ -319,7 +319,9 @@ async def test_a_system_that_cannot_watch_is_told_once(tmp_path: Path) -> None:
         for _ in range(3):
             await watched.clock.advance(10)
         assert asked == 4
-        assert len(watched.logged("warning")) == 1
+        # The clock may be ahead of the thread that reads the directory, which is another warning.
+        told = [line for line in watched.logged("warning") if "cannot be watched" in line]
+        assert len(told) == 1
 
 
 async def test_the_system_gives_notice(tmp_path: Path) -> None:
