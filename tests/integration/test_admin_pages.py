@@ -222,16 +222,23 @@ async def test_everything_is_there_without_javascript(tmp_path: Path) -> None:
         )
 
 
+async def _typed(tab: Tab, text: str) -> None:
+    """Type into the login field, which gets the focus by itself, perhaps only after the page has loaded."""
+    await tab.until("document.activeElement.id === 'token'")
+    await tab.send("Input.insertText", text=text)
+    await tab.until(f"document.activeElement.value === {text!r}")
+
+
 async def test_a_login_by_keyboard(tmp_path: Path) -> None:
     """The field has the focus, a wrong token is said, and no script can read the cookie."""
     async with world(tmp_path, admin_token=TOKEN) as here:
         tab = here.tab
         await tab.open(f"{here.url}/logs")
         assert (await tab.run("location.pathname + location.search")) == "/login?next=/logs"
-        await tab.send("Input.insertText", text="wrong")
+        await _typed(tab, "wrong")
         await tab.press("Enter", follow=True)
         assert "not the token" in await tab.run("document.querySelector('[role=alert]').innerText")
-        await tab.send("Input.insertText", text=TOKEN)
+        await _typed(tab, TOKEN)
         await tab.press("Enter", follow=True)
         assert await tab.run("location.pathname") == "/logs"
         assert await tab.run("document.cookie") == ""
