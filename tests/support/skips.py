@@ -9,9 +9,11 @@ NOT_TESTED = "not tested"
 """A property of a test that passed, by ``record_property``: what it had to leave out, and why."""
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI a skipped test is a failed one: what it needs has to be installed there.
+
+    So is one that is expected to fail, whether it does or not. Outermost, after pytest has marked those.
 
     See spec/behaviour#external-tools.
     """
@@ -48,9 +50,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _fail_if_skipped_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
-    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+    if os.environ.get("CI") != "true":
+        return
+    if hasattr(report, "wasxfail"):
+        report.longrepr = f"expected to fail in CI: {report.wasxfail}"
+        del report.wasxfail
+    elif report.skipped:
         report.longrepr = f"skipped in CI: {_reason(report)}"
-        report.outcome = "failed"
+    else:
+        return
+    report.outcome = "failed"
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:

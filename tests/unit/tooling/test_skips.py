@@ -32,6 +32,18 @@ def test_in_ci_a_skip_fails_the_run(tmp_path: Path, test_module: str, reason: st
     assert reason in done.stdout
 
 
+@pytest.mark.parametrize("body", ["assert False", "pass", "pytest.xfail('known to be broken')"])
+def test_in_ci_nothing_may_be_expected_to_fail(tmp_path: Path, body: str) -> None:
+    """Whether it does or not; outside CI pytest counts it as it always does."""
+    mark = "" if "xfail" in body else "@pytest.mark.xfail(reason='known to be broken')\n"
+    module = f"import pytest\n{mark}def test_it():\n    {body}\n"
+    assert run_suite(tmp_path, module, PLUGIN).returncode == pytest.ExitCode.OK
+    done = run_suite(tmp_path, module, PLUGIN, CI="true")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+    assert "expected to fail in CI: " in done.stdout
+    assert "known to be broken" in done.stdout
+
+
 def test_what_a_test_left_out_is_named_though_it_passed(tmp_path: Path) -> None:
     """In CI too, where it is no failure: an interpreter, say, that cannot be had there."""
     module = f"def test_it(record_property):\n    record_property({NOT_TESTED!r}, 'no Python 9 here')\n"
