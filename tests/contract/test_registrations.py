@@ -74,6 +74,20 @@ async def test_a_delivered_target_is_queued_again_only_if_it_changed(stores: Sto
         assert list(await store.registrations.take(5)) == [registration("a", x=1, y=3)]
 
 
+async def test_a_discarded_target_may_come_again(stores: Stores) -> None:
+    """Nobody was told of it; what came meanwhile stays."""
+    async with stores() as store:
+        await store.registrations.add(registration("a"))
+        await store.registrations.add(registration("b", age=1))
+        gone, replaced = await store.registrations.take(2)
+        await store.registrations.add(registration("b", age=2))
+        for one in (gone, replaced):
+            await store.registrations.discard(one)
+        assert list(await store.registrations.take(5)) == [registration("b", age=2)]
+        assert await store.registrations.add(registration("a"))
+        assert list(await store.registrations.take(5)) == [registration("a")]
+
+
 async def test_an_undelivered_target_is_queued_again_at_the_end(stores: Stores) -> None:
     """The one that failed does not stand in the way of the others."""
     async with stores() as store:

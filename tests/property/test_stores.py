@@ -325,6 +325,18 @@ class Stores(RuleBasedStateMachine):
 
         self._all(act)
 
+    @rule(which=st.integers(0, 3))
+    def discard_registration(self, which: int) -> None:
+        """Give one up that is being sent."""
+
+        async def act(twin: Twin) -> None:
+            for registration in twin.taken[which : which + 1]:
+                twin.taken.remove(registration)
+                twin.registrations.discard(registration)
+                await twin.store.registrations.discard(registration)
+
+        self._all(act)
+
     @rule(candidate=st.sampled_from(["one", "two"]))
     def ask_for_the_secret(self, candidate: str) -> None:
         """The first candidate is everybody's."""

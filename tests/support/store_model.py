@@ -246,6 +246,10 @@ class RegistrationModel:
         else:
             self.waiting.setdefault(_name(registration), target)
 
+    def discard(self, registration: Registration) -> None:
+        """It may come again."""
+        self.taken.pop(_name(registration), None)
+
     def restart(self) -> None:
         """What was being sent waits again, in some order, and what was sent is forgotten."""
         self.waiting.update({**self.taken, **self.waiting})

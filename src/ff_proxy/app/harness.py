@@ -157,7 +157,7 @@ def _source(
         SaasUsageSink(apis.client, directory),
         SaasRegistrationSink(apis.client, directory),
         sends,
-        upstream.given_up,
+        upstream.removed,
         context,
     )
     return Source(

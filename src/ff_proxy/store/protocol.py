@@ -243,11 +243,18 @@ class Registrations(RegistrationIngest, Protocol):
     """Registrations on their way to Harness: bounded, one queued per environment and identifier."""
 
     async def take(self, limit: int) -> Sequence[Registration]:
-        """Wait, then take up to ``limit`` registrations, oldest first; the caller must ``complete`` each."""
+        """Wait, then take up to ``limit`` registrations, oldest first.
+
+        The caller must ``complete`` or ``discard`` each.
+        """
         ...
 
     async def complete(self, registration: Registration, *, delivered: bool) -> None:
         """If delivered, remember it as sent; otherwise queue it again at the end."""
+        ...
+
+    async def discard(self, registration: Registration) -> None:
+        """Forget a taken registration that was not sent: an equal one may be queued again."""
         ...
 
 

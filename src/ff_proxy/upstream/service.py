@@ -175,7 +175,11 @@ class Upstream:
 
     def given_up(self, environment: EnvironmentId) -> bool:
         """Whether no configured key is of ``environment``, as far as that can be known."""
-        return environment in self._leaving or (self.settled() and environment not in self._configured())
+        return environment in self._leaving or self.removed(environment)
+
+    def removed(self, environment: EnvironmentId) -> bool:
+        """Whether no key of ``environment`` is configured, here or at any other member."""
+        return self.settled() and environment not in self.environments()
 
     def _configured(self) -> AbstractSet[EnvironmentId]:
         return {*self._directory.names, *self._stored.values()}

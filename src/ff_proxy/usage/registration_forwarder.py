@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum
 from random import Random
 from typing import Final
 
@@ -21,6 +22,18 @@ _PAUSE: Final = 1.0
 _STORE_FAILURE: Final = "registrations not readable"
 # After this long without success an environment counts as deleted, so that its targets do not fill the queue.
 _GIVEN_UP_SECONDS: Final = 3600.0
+
+
+class _Outcome(Enum):
+    """What becomes of a registration.
+
+    ``DONE``: Harness has it, or refuses it for good; ``DROPPED``: its environment is gone, but if that comes
+    back, so may the registration.
+    """
+
+    DONE = "done"
+    AGAIN = "again"
+    DROPPED = "dropped"
 
 
 class RegistrationForwarder:
@@ -92,25 +105,29 @@ class RegistrationForwarder:
 
     async def _forward(self, registration: Registration, *, paused: bool) -> bool:
         """Whether it was removed from the queue."""
-        done = False
+        outcome = _Outcome.AGAIN
         try:
-            done = not paused and await self._deliver(registration)
+            if not paused:
+                outcome = await self._deliver(registration)
         finally:
             # Also when cancelled: otherwise it would stay marked as in flight.
             try:
-                await self._queue.complete(registration, delivered=done)
+                if outcome is _Outcome.DROPPED:
+                    await self._queue.discard(registration)
+                else:
+                    await self._queue.complete(registration, delivered=outcome is _Outcome.DONE)
             except StoreError as error:
                 self._once.trouble(_STORE_FAILURE, error)
-                done = False
-        return done
+                outcome = _Outcome.AGAIN
+        return outcome is not _Outcome.AGAIN
 
-    async def _deliver(self, registration: Registration) -> bool:
+    async def _deliver(self, registration: Registration) -> _Outcome:
         environment = registration.environment
         if self._given_up(environment):
             self._outcomes.labels(environment, "dropped").inc()
             self._pauses.pop(environment, None)
             self._harness.withdraw(environment)
-            return True
+            return _Outcome.DROPPED
         try:
             async with self._gate:
                 await self._sink.register(environment, registration.target)
@@ -119,28 +136,28 @@ class RegistrationForwarder:
         self._outcomes.labels(environment, "delivered").inc()
         self._pauses.pop(environment, None)
         self._harness.answered("target registrations", environment)
-        return True
+        return _Outcome.DONE
 
     def _is_paused(self, environment: EnvironmentId) -> bool:
         pause = self._pauses.get(environment)
         return pause is not None and pause.until > self._clock.monotonic()
 
-    def _record_failure(self, environment: EnvironmentId, error: UpstreamError) -> bool:
-        """Whether the registration is dropped; else its environment pauses."""
+    def _record_failure(self, environment: EnvironmentId, error: UpstreamError) -> _Outcome:
+        """What becomes of the registration; if it is sent again, its environment pauses."""
         self._outcomes.labels(environment, "failed").inc()
         if isinstance(error, UpstreamRefused) and error.rejects_body:
             self._once.warning("a target is refused by Harness and dropped", environment, error=str(error))
-            return True
+            return _Outcome.DONE
         self._harness.failed(error, "target registrations", environment)
         now = self._clock.monotonic()
         pause = self._pauses.setdefault(environment, _EnvironmentPause(self._random))
         pause.extend(now, error)
         if not isinstance(error, UpstreamRefused):
             pause.refused_since = None
-            return False
+            return _Outcome.AGAIN
         if pause.refused_since is None:
             pause.refused_since = now
-        return now - pause.refused_since > _GIVEN_UP_SECONDS
+        return _Outcome.DROPPED if now - pause.refused_since > _GIVEN_UP_SECONDS else _Outcome.AGAIN
 
 
 class _EnvironmentPause:

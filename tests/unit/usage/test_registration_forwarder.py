@@ -133,7 +133,11 @@ async def test_an_environment_that_is_refused_for_an_hour_is_given_up() -> None:
         error = None
         assert await queue.add(Registration(OTHER, Target("ben")))
         await clock.advance(60)
-    assert saas.known == ["ben"]
+        assert saas.known == ["ben"]
+        # Its SDKs still come, and it works again.
+        assert await queue.add(Registration(ENV, Target("ana")))
+        await clock.advance(4000)
+    assert saas.known == ["ben", "ana"]
 
 
 async def test_a_store_that_is_away_for_a_moment_ends_nothing() -> None:
@@ -173,4 +177,8 @@ async def test_an_environment_without_a_configured_key_is_given_up_at_once() -> 
         await clock.advance(5)
     assert saas.known == [f"target of {ENV}"]
     assert saas.asked == 1
-    assert await queue.add(Registration(OTHER, Target("another")))
+    # A key of it is configured again.
+    assert await queue.add(Registration(OTHER, Target(f"target of {OTHER}")))
+    async with forwarding(saas, queue, clock):
+        await clock.advance(5)
+    assert saas.known == [f"target of {ENV}", f"target of {OTHER}"]

@@ -156,17 +156,31 @@ class MemoryRegistrations:
 
     async def complete(self, registration: Registration, *, delivered: bool) -> None:
         """See ``Registrations``; ignores a completed one."""
-        name = _name(registration)
-        taken = self._taken.pop(name, None)
-        if taken is None:
+        sent = self._settle(registration)
+        if sent is None:
             return
-        self._in_flight -= entry_cost(name, taken[0])
+        name = _name(registration)
         if delivered:
-            self._sent.put(name, taken[1])
+            self._sent.put(name, sent)
         elif name not in self._waiting:
             self._waiting.offer(name, registration)
         if self._waiting:
             self._arrived.set()
+
+    async def discard(self, registration: Registration) -> None:
+        """See ``Registrations``; ignores a completed one."""
+        self._settle(registration)
+        if self._waiting:
+            self._arrived.set()
+
+    def _settle(self, registration: Registration) -> bytes | None:
+        """The fingerprint of a registration, which is not in flight any more; ``None`` if it was not."""
+        name = _name(registration)
+        taken = self._taken.pop(name, None)
+        if taken is None:
+            return None
+        self._in_flight -= entry_cost(name, taken[0])
+        return taken[1]
 
     def is_waiting(self, registration: Registration) -> bool:
         """Whether this registration is queued and not taken."""

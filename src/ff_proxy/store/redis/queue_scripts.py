@@ -316,11 +316,11 @@ return found
 """)
 
 SETTLE_REGISTRATION: Final = Script("""
--- KEYS: order, waiting, taken, sent; ARGV: identifier, fingerprint, '1' if delivered, remembered
+-- KEYS: order, waiting, taken, sent; ARGV: identifier, fingerprint, 'sent', 'again' or 'forget', remembered
 local taken = redis.call('HGET', KEYS[3], ARGV[1])
 if not taken or string.match(taken, '^(%x+)|') ~= ARGV[2] then return 0 end
 redis.call('HDEL', KEYS[3], ARGV[1])
-if ARGV[3] == '1' then
+if ARGV[3] == 'sent' then
   redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
   local excess = redis.call('HLEN', KEYS[4]) - tonumber(ARGV[4])
   if excess > 0 then
@@ -328,9 +328,11 @@ if ARGV[3] == '1' then
       redis.call('HDEL', KEYS[4], field)
     end
   end
-elseif redis.call('HSETNX', KEYS[2], ARGV[1], string.match(taken, '^%x+|%d+|(.*)$')) == 1 then
-  local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-  redis.call('ZADD', KEYS[1], tonumber(last[2] or '0') + 1, ARGV[1])
+elseif ARGV[3] == 'again' then
+  if redis.call('HSETNX', KEYS[2], ARGV[1], string.match(taken, '^%x+|%d+|(.*)$')) == 1 then
+    local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+    redis.call('ZADD', KEYS[1], tonumber(last[2] or '0') + 1, ARGV[1])
+  end
 end
 return 1
 """)

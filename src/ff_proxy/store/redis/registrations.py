@@ -82,13 +82,20 @@ class RedisRegistrations:
 
     async def complete(self, registration: Registration, *, delivered: bool) -> None:
         """See ``Registrations``."""
+        await self._settle(registration, "sent" if delivered else "again")
+
+    async def discard(self, registration: Registration) -> None:
+        """See ``Registrations``."""
+        await self._settle(registration, "forget")
+
+    async def _settle(self, registration: Registration, what: str) -> None:
         await self._connection.run(
             queue_scripts.SETTLE_REGISTRATION,
             self._keys.registrations(registration.environment),
             [
                 encoded(registration.target.identifier),
                 fingerprint(registration.target).hex(),
-                "1" if delivered else "0",
+                what,
                 _REMEMBERED,
             ],
         )

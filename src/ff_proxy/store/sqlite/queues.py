@@ -138,12 +138,20 @@ class SqliteRegistrations:
         """See ``Registrations``."""
         await self._queue.complete(registration, delivered=delivered)
         if delivered:
-            await self._copy.write(
-                lambda connection: connection.execute(
-                    "DELETE FROM registrations WHERE environment = ? AND identifier = ? AND target = ?",
-                    _registration_row(registration),
-                )
+            await self._delete(registration)
+
+    async def discard(self, registration: Registration) -> None:
+        """See ``Registrations``."""
+        await self._queue.discard(registration)
+        await self._delete(registration)
+
+    async def _delete(self, registration: Registration) -> None:
+        await self._copy.write(
+            lambda connection: connection.execute(
+                "DELETE FROM registrations WHERE environment = ? AND identifier = ? AND target = ?",
+                _registration_row(registration),
             )
+        )
 
     def _all_rows(self) -> Work:
         outstanding = self._queue.outstanding()
