@@ -12,6 +12,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
+_FORGOTTEN: Final = -math.inf
+
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 """The buckets of request durations: the Go proxy's from 0.05 to 1, and finer ones below."""
 
@@ -217,15 +219,16 @@ class Metrics:
 def forget(gauge: Gauge, environment: str) -> None:
     """Show the environment's value no longer, until it is set again.
 
-    The library cannot remove a value that several processes share.
+    The library cannot remove a value that several processes share. Of gauges that show the highest value of
+    all processes (``livemax``), the lowest is none.
     """
-    gauge.labels(environment).set(math.nan)
+    gauge.labels(environment).set(_FORGOTTEN)
 
 
 def without_forgotten(family: Metric) -> Metric:
     """The ``family`` without the values that were forgotten."""
     if family.type == "gauge":
-        family.samples = [sample for sample in family.samples if not math.isnan(sample.value)]
+        family.samples = [sample for sample in family.samples if sample.value != _FORGOTTEN]
     return family
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest, values
 
-from ff_proxy.telemetry.metrics import Metrics
+from ff_proxy.telemetry.metrics import Metrics, forget, without_forgotten
 from ff_proxy.telemetry.multiprocess import mark_dead, share_metrics
 
 # Where other tests have left threads behind, Python warns of what only they could suffer from.
@@ -24,7 +24,7 @@ def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
 
 
-def be(process: str, directory: Path, act: Callable[[Metrics], None]) -> None:
+def be(process: str, directory: Path, act: Callable[[Metrics], object]) -> None:
     """Let a process of that name count something, and end."""
     child = os.fork()
     if not child:
@@ -68,6 +68,34 @@ def test_metrics_add_up_over_processes_and_lives(tmp_path: Path) -> None:
     assert f"{requests} 6.0" in shown(tmp_path)
     assert 'ff_proxy_sdk_streams{envID="e"} 6.0' in shown(tmp_path)
     assert len(list(tmp_path.iterdir())) == len(files) + 3  # its three kinds of gauges
+
+
+@pytest.mark.parametrize("latest_first", [True, False])
+def test_what_one_process_forgets_hides_nothing_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, latest_first: bool
+) -> None:
+    """Whichever file is read first; what all have forgotten is not there."""
+
+    def set_one(metrics: Metrics) -> None:
+        metrics.flags.labels("e").set(5)
+        forget(metrics.flags, "both")
+
+    be("worker-1", tmp_path, lambda metrics: forget(metrics.flags, "both"))
+    be("worker-2", tmp_path, set_one)
+    be("worker-3", tmp_path, lambda metrics: forget(metrics.flags, "e"))
+    be("worker-0", tmp_path, lambda metrics: forget(metrics.flags, "e"))
+    found = Path.glob
+
+    def sorted_glob(folder: Path, pattern: str) -> list[Path]:
+        return sorted(found(folder, pattern), reverse=latest_first)
+
+    monkeypatch.setattr(Path, "glob", sorted_glob)
+    (flags,) = [
+        without_forgotten(family)
+        for family in share_metrics(tmp_path, "looker").collect()
+        if family.name == "ff_proxy_environment_flags"
+    ]
+    assert [(sample.labels["envID"], sample.value) for sample in flags.samples] == [("e", 5.0)]
 
 
 def test_a_file_that_is_just_being_made_is_passed_over(tmp_path: Path) -> None:
