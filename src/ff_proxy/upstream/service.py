@@ -254,6 +254,8 @@ class Upstream:
                 await self._let_go()
             except StoreUnavailable as error:
                 self._telemetry.trouble(error, _STORED)
+            else:
+                self._telemetry.recovered(_STORED)
 
     async def _find_stored_environments(self) -> bool:
         """Find the stored environments of the configured keys; ``False`` if the store does not respond."""
@@ -271,7 +273,6 @@ class Upstream:
         except StoreUnavailable as error:
             self._telemetry.trouble(error, _STORED)
             return False
-        self._telemetry.recovered(_STORED)
         return True
 
     def _look_if_all_known(self) -> None:

@@ -1,12 +1,13 @@
 """Keys that come and go while the service runs: an environment is followed while one of its keys is there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
-from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo
-from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Revision
+from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.leadership import SoleLeader
@@ -334,3 +335,29 @@ async def test_fifty_keys_do_not_have_the_store_read_fifty_times(
         await world.clock.advance(20)
         assert service.settled()
         assert looks < 15
+
+
+async def test_a_store_that_fails_while_strangers_are_looked_for_recovers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said to fail is said to work again, although no key waits for the store."""
+    stranger = EnvironmentConfig(EnvironmentInfo(OTHER), {}, {}, frozenset({hash_key("stranger")}))
+    await world.configs.replace(stranger)
+    service = world.service(KEY)
+    listing = world.configs.environments
+
+    async def away() -> Mapping[EnvironmentId, Revision]:
+        raise StoreUnavailable("the store is away")
+
+    world.saas.down = True
+    async with running(service.run()):
+        await world.clock.settle()
+        monkeypatch.setattr(world.configs, "environments", away)
+        world.saas.down = False
+        await world.clock.advance(60)
+        assert "stored environments" in str(world.said("the store cannot be used"))
+        assert world.said("the store can be used again") == []
+        monkeypatch.setattr(world.configs, "environments", listing)
+        await world.clock.advance(60)
+        assert await loaded(world) == {ENV}
+        assert len(world.said("the store can be used again")) == 1
