@@ -202,6 +202,9 @@ class Play:
         assert {line for line in figures if line.startswith("ff_proxy_leading{")} == {
             f'ff_proxy_leading{{envID="{name}"}} 1.0' for name in expected
         }
+        # Whatever is raised meanwhile is counted and tried again, so that nothing else would tell of it.
+        failures = [line for line in figures if line.startswith("ff_proxy_service_failures_total{")]
+        assert [line for line in failures if float(line.rpartition(" ")[2]) > 0] == []
 
 
 async def _play(start: Reload, steps: Sequence[Step], last: Reload, *, contested: bool) -> None:
