@@ -1,8 +1,10 @@
 """The command line ends in an exit code, and says on the right stream what to do."""
 
+import gc
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +17,13 @@ from ff_proxy.config import records
 from ff_proxy.config.load import Loaded
 from ff_proxy.errors import ExitCode, StartupError
 from tests.support.ports import free_port
+
+
+@pytest.fixture(autouse=True)
+def _visited() -> Iterator[None]:
+    """What a command puts aside as it ends is collected as ever in later tests: this process goes on."""
+    yield
+    gc.unfreeze()
 
 
 def test_with_nothing_configured_it_lists_everything_and_what_is_missing(
