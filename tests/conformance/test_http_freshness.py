@@ -4,8 +4,6 @@ See spec/behaviour#upward-queues, spec/behaviour#read-your-writes.
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
@@ -242,11 +240,7 @@ async def test_a_post_counts_although_its_sender_has_left(shared: tuple[Site, Ch
         fields = site.bearer(key="new-key")
         await wire.send(message("POST", f"/metrics/{ENVIRONMENT}", fields, b"{}"))
         await until(lambda: bool(checks.checked))
-        # Closed like this, the connection is reset and not just ended.
-        wire.writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )
-        wire.writer.transport.abort()
+        wire.reset()
         await until(lambda: not site.state.connections)
     await site.store.configs.apply(ENVIRONMENT, SetKeys(frozenset({hash_key(KEY), hash_key("new-key")})))
     checks.gate.release()

@@ -11,9 +11,11 @@ import pytest
 
 from ff_proxy.api.metrics_page import MetricsPage
 from ff_proxy.app.metrics_port import LIMITS, MetricsPort
+from ff_proxy.http.request import Request
+from ff_proxy.http.response import Response
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
-from tests.support.http import HOST, Wire, connected_to
+from tests.support.http import HOST, Wire, connected_to, until
 
 
 def request(method: str, path: str, *fields: str) -> bytes:
@@ -25,14 +27,29 @@ GET = request("GET", "/metrics")
 TEXT = b"one_total 1.0\n"
 
 
+class Page(MetricsPage):
+    """Counts who asks, and who leaves before the answer."""
+
+    asked = left = 0
+
+    async def __call__(self, request: Request) -> Response:
+        self.asked += 1
+        try:
+            return await super().__call__(request)
+        except asyncio.CancelledError:
+            self.left += 1
+            raise
+
+
 class Port:
-    """A running service, and its clock."""
+    """A running service, its page and its clock."""
 
     def __init__(self, exposition: Callable[[], bytes]) -> None:
         self.clock = FakeClock()
         self.listening = socket.create_server((HOST, 0))
         self.number: int = self.listening.getsockname()[1]
-        self.service = MetricsPort(MetricsPage(exposition), self.listening, self.clock, null_telemetry())
+        self.page = Page(exposition)
+        self.service = MetricsPort(self.page, self.listening, self.clock, null_telemetry())
         self.start()
 
     def start(self) -> None:
@@ -141,13 +158,12 @@ async def test_however_many_ask_the_text_is_made_once() -> None:
         go.wait(5)
         return TEXT
 
-    async with metrics_port(exposition) as port:
-        leaving = asyncio.create_task(port.status())
+    async with metrics_port(exposition) as port, connected_to(port.number) as leaving:
+        await leaving.send(GET)
         asking = [asyncio.create_task(port.status()) for _ in range(7)]
-        while not made:  # noqa: ASYNC110  (a thread sets it)
-            await asyncio.sleep(0.001)
-        leaving.cancel()  # one that leaves ends nothing for the others
-        await asyncio.sleep(0.1)
+        await until(lambda: port.page.asked == 8 and bool(made))
+        leaving.reset()  # one that leaves ends nothing for the others
+        await until(lambda: port.page.left == 1)
         go.set()
         assert set(await asyncio.gather(*asking)) == {200}
         assert len(made) == 1

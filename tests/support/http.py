@@ -1,6 +1,8 @@
 """A server with routes of a test's own, and a connection to it that is spoken to in bytes."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
@@ -68,6 +70,13 @@ class Wire:
     def go_on_reading(self) -> None:
         """Take them again."""
         self._transport.resume_reading()
+
+    def reset(self) -> None:
+        """Leave at once: the connection is reset, and not just ended."""
+        self.writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        self._transport.abort()
 
     @property
     def _transport(self) -> asyncio.Transport:

@@ -40,20 +40,13 @@ class MetricsPort:
     name = "metrics"
 
     def __init__(
-        self,
-        page: MetricsPage,
-        listening: socket.socket,
-        clock: Clock,
-        telemetry: Telemetry,
-        *,
-        limits: Limits = LIMITS,
+        self, page: MetricsPage, listening: socket.socket, clock: Clock, telemetry: Telemetry
     ) -> None:
         self.ready = asyncio.Event()
         self._page = page
         self._listening = listening
         self._clock = clock
         self._telemetry = telemetry
-        self._limits = limits
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -66,7 +59,7 @@ class MetricsPort:
             Routes(routes), ResponseCache(0), Cors(()), NullObserver(), clock, telemetry, budget=_ROUTE_BYTES
         )
         bodies, unsent = BufferBudget(0), BufferBudget(_UNSENT_BYTES, telemetry.dropped("unsent"))
-        state = ServerState(dispatcher, self._limits, bodies, unsent, clock, telemetry)
+        state = ServerState(dispatcher, LIMITS, bodies, unsent, clock, telemetry)
         server = HttpServer(state, [self._listening.dup()], clock, telemetry)
         await server.start()
         self.ready.set()
