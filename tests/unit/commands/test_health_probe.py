@@ -64,8 +64,8 @@ def test_health_asks_whether_it_lives_and_ready_whether_it_serves() -> None:
     """One line each, exit code 0 for 200 and 1 for anything else."""
     out = io.StringIO()
     with serving() as port:
-        assert lives(settings(port), out) == 0
-        assert is_ready(settings(port), out) == 1
+        assert health([f"-port={port}"], {}, out) == ExitCode.OK
+        assert ready([f"-port={port}"], {}, out) == ExitCode.CRASH
     assert out.getvalue() == 'health: 200 {"status": "ok"}\nready: 503 {}\n'
 
 
