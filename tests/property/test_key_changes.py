@@ -1,7 +1,7 @@
 """Whatever happened: the environments of the keys that were configured last are followed, and no others."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.upstream.leadership import SoleLeader
+from ff_proxy.upstream.leadership import SoleLeader, Work
 from tests.support.thorough import examples
 from tests.unit.upstream.world import World, running
 
@@ -138,12 +138,7 @@ class Leases(SoleLeader):
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def lead(
-        self,
-        environment: EnvironmentId,
-        work: Callable[[], Awaitable[None]],
-        is_unreachable: Callable[[], bool],
-    ) -> None:
+    async def lead(self, environment: EnvironmentId, work: Work, is_unreachable: Callable[[], bool]) -> None:
         while True:
             await self._until(environment, free=True)
             assert environment not in self.led, "two keys lead one environment"

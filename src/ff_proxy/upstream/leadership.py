@@ -5,6 +5,9 @@ from typing import Protocol
 
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 
+Work = Callable[[], Awaitable[None]]
+"""Talks to Harness for an environment, until cancelled."""
+
 
 class Leadership(Protocol):
     """Leadership in a fleet (spec/behaviour#lease).
@@ -14,12 +17,7 @@ class Leadership(Protocol):
 
     contested: bool
 
-    async def lead(
-        self,
-        environment: EnvironmentId,
-        work: Callable[[], Awaitable[None]],
-        is_unreachable: Callable[[], bool],
-    ) -> None:
+    async def lead(self, environment: EnvironmentId, work: Work, is_unreachable: Callable[[], bool]) -> None:
         """Run ``work``, which never ends, but only while this process leads the environment.
 
         If ``is_unreachable``, this process cannot reach Harness and lets others try.
@@ -40,12 +38,7 @@ class SoleLeader:
 
     contested = False
 
-    async def lead(
-        self,
-        environment: EnvironmentId,
-        work: Callable[[], Awaitable[None]],
-        is_unreachable: Callable[[], bool],
-    ) -> None:
+    async def lead(self, environment: EnvironmentId, work: Work, is_unreachable: Callable[[], bool]) -> None:
         """See ``Leadership``: there is no other process."""
         del environment, is_unreachable
         await work()

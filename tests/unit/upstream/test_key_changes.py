@@ -1,19 +1,18 @@
 """Keys that come and go while the service runs: an environment is followed while one of its keys is there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 import pytest
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Revision
-from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash, hash_key
+from ff_proxy.model.keys import EnvironmentId, SdkKey, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.upstream.leadership import SoleLeader
 from ff_proxy.upstream.transport import Reply, Request
 from tests.support.saas import ENV, KEY, error
-from tests.unit.upstream.world import ENVIRONMENT, World, running
+from tests.unit.upstream.world import ENVIRONMENT, Fleet, World, running
 
 OTHER = EnvironmentId("9c1f0f6e-0000-4000-8000-000000000002")
 OTHER_KEY = SdkKey("other-server-key")
@@ -257,35 +256,6 @@ async def test_a_former_process_had_more_keys(world: World) -> None:
         world.saas.always.clear()
         await world.clock.advance(100)
         assert await loaded(world) == {ENV}
-
-
-class Fleet(SoleLeader):
-    """Others could lead; says what was left."""
-
-    contested = True
-
-    def __init__(self) -> None:
-        self.left: list[EnvironmentId] = []
-        self.led: list[EnvironmentId] = []
-
-    async def lead(
-        self,
-        environment: EnvironmentId,
-        work: Callable[[], Awaitable[None]],
-        is_unreachable: Callable[[], bool],
-    ) -> None:
-        self.led.append(environment)
-        try:
-            await super().lead(environment, work, is_unreachable)
-        finally:
-            self.led.remove(environment)
-
-    async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
-        del environment, key
-        return True
-
-    async def leave(self, environment: EnvironmentId) -> None:
-        self.left.append(environment)
 
 
 async def test_a_member_of_a_fleet_leaves_the_environment_to_others(world: World) -> None:

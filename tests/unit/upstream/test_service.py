@@ -1,20 +1,20 @@
 """All environments: each on its own, and honest about how far they have come."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
 from ff_proxy.errors import UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, StreamState
-from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash, hash_key
+from ff_proxy.model.keys import EnvironmentId, SdkKey, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.environment import Environment
-from ff_proxy.upstream.leadership import SoleLeader
+from ff_proxy.upstream.leadership import SoleLeader, Work
 from ff_proxy.upstream.service import Upstream
 from tests.support.saas import ENV, KEY, error, flag_doc
-from tests.unit.upstream.world import AWAY, ENVIRONMENT, World, running
+from tests.unit.upstream.world import AWAY, ENVIRONMENT, Fleet, World, running
 
 OTHER = EnvironmentId("9c1f0f6e-0000-4000-8000-000000000002")
 OTHER_KEY = SdkKey("other-server-key")
@@ -270,7 +270,7 @@ async def test_accepting_a_key(world: World, make: Make) -> None:
 async def test_processes_take_turns_with_growing_backoff(world: World, make: Make) -> None:
     """While Harness is down for all, each turn is longer than the last; success resets it."""
 
-    class Turns:
+    class Turns(SoleLeader):
         """A fleet in which this process leads whenever it may."""
 
         contested = True
@@ -279,22 +279,14 @@ async def test_processes_take_turns_with_growing_backoff(world: World, make: Mak
             self.lasted: list[float] = []
 
         async def lead(
-            self,
-            environment: EnvironmentId,
-            work: Callable[[], Awaitable[None]],
-            is_unreachable: Callable[[], bool],
+            self, environment: EnvironmentId, work: Work, is_unreachable: Callable[[], bool]
         ) -> None:
-            del environment
             while True:
                 began = world.clock.monotonic()
-                async with running(_forever(work)):
+                async with running(super().lead(environment, work, is_unreachable)):
                     while not is_unreachable():
                         await world.clock.sleep(1)
                 self.lasted.append(world.clock.monotonic() - began)
-
-        async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
-            del environment, key
-            return False
 
     turns = Turns()
     service = make(KEY, leadership=turns)
@@ -314,44 +306,22 @@ async def test_processes_take_turns_with_growing_backoff(world: World, make: Mak
         assert service.readiness() == Readiness(loaded=1)
 
 
-async def _forever(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
-
-
-class Fleet(SoleLeader):
-    """Somebody else could lead."""
-
-    contested = True
-
-    def __init__(self) -> None:
-        self.is_unreachable: Callable[[], bool] = bool
-
-    async def lead(
-        self,
-        environment: EnvironmentId,
-        work: Callable[[], Awaitable[None]],
-        is_unreachable: Callable[[], bool],
-    ) -> None:
-        self.is_unreachable = is_unreachable
-        await super().lead(environment, work, is_unreachable)
-
-
 async def test_silence_is_noticed_before_a_stream_breaks(world: World, make: Make) -> None:
     """A black hole: nothing is refused or reset, there are just no answers any more."""
     fleet = Fleet()
     service = make(KEY, leadership=fleet)
     async with running(service.run()):
         await world.clock.advance(60)
-        assert not fleet.is_unreachable()
+        assert not fleet.unreachable[ENVIRONMENT]()
         for route in ("/client/env/{env}/feature-configs/{id}", "/client/env/{env}/feature-configs"):
             world.saas.gates[route] = asyncio.Event()
         await world.clock.advance(13)
-        assert fleet.is_unreachable()
+        assert fleet.unreachable[ENVIRONMENT]()
         for gate in world.saas.gates.values():
             gate.set()
         world.saas.gates.clear()
         await world.clock.advance(5)
-        assert not fleet.is_unreachable()
+        assert not fleet.unreachable[ENVIRONMENT]()
 
 
 async def test_who_is_refused_by_somebody_in_between_lets_others_try(world: World, make: Make) -> None:
@@ -365,10 +335,10 @@ async def test_who_is_refused_by_somebody_in_between_lets_others_try(world: Worl
         for route in ("/client/env/{env}/feature-configs/{id}", "/client/env/{env}/feature-configs"):
             world.saas.always[route] = error(403)
         await world.clock.advance(13)
-        assert fleet.is_unreachable()
+        assert fleet.unreachable[ENVIRONMENT]()
         world.saas.always.clear()
         await world.clock.advance(5)
-        assert not fleet.is_unreachable()
+        assert not fleet.unreachable[ENVIRONMENT]()
 
 
 async def test_one_refused_key_says_nothing_of_other_environments(
@@ -384,21 +354,8 @@ async def test_one_refused_key_says_nothing_of_other_environments(
     monkeypatch.setattr(Environment, "probe", probe)
     other = SdkKey("22222222-other-key")
     world.saas.environment("other", other)
-    unreachable: dict[str, Callable[[], bool]] = {}
-
-    class Both(Fleet):
-        """Remembers each."""
-
-        async def lead(
-            self,
-            environment: EnvironmentId,
-            work: Callable[[], Awaitable[None]],
-            is_unreachable: Callable[[], bool],
-        ) -> None:
-            unreachable[environment] = is_unreachable
-            await SoleLeader().lead(environment, work, is_unreachable)
-
-    service = make(KEY, other, leadership=Both())
+    fleet = Fleet()
+    service = make(KEY, other, leadership=fleet)
     async with running(service.run()):
         await world.clock.advance(60)
         world.saas.streaming = False
@@ -406,5 +363,5 @@ async def test_one_refused_key_says_nothing_of_other_environments(
             stream.end()
         for _ in range(20):
             await world.clock.advance(1)
-            assert not unreachable[ENVIRONMENT]()
-        assert set(unreachable) == {ENVIRONMENT, "other"}
+            assert not fleet.unreachable[ENVIRONMENT]()
+        assert set(fleet.unreachable) == {ENVIRONMENT, "other"}

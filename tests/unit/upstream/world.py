@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any
@@ -17,7 +17,7 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session
 from ff_proxy.upstream.intervals import Schedule, SyncIntervals
-from ff_proxy.upstream.leadership import Leadership, SoleLeader
+from ff_proxy.upstream.leadership import Leadership, SoleLeader, Work
 from ff_proxy.upstream.service import Upstream
 from tests.support.clock import FakeClock
 from tests.support.saas import ENV, KEY, FakeSaas, admin_api, client_api
@@ -66,6 +66,34 @@ class Configs(MemoryConfigs):
     def _answer(self) -> None:
         if self.away:
             raise StoreUnavailable("the store is away")
+
+
+class Fleet(SoleLeader):
+    """Others could lead.
+
+    Attributes:
+        led: the environments that are led here, one for each key that leads.
+        left: those that were left to others.
+        unreachable: of each that was ever led, whether Harness cannot be reached for it from here.
+    """
+
+    contested = True
+
+    def __init__(self) -> None:
+        self.led: list[EnvironmentId] = []
+        self.left: list[EnvironmentId] = []
+        self.unreachable: dict[EnvironmentId, Callable[[], bool]] = {}
+
+    async def lead(self, environment: EnvironmentId, work: Work, is_unreachable: Callable[[], bool]) -> None:
+        self.unreachable[environment] = is_unreachable
+        self.led.append(environment)
+        try:
+            await super().lead(environment, work, is_unreachable)
+        finally:
+            self.led.remove(environment)
+
+    async def leave(self, environment: EnvironmentId) -> None:
+        self.left.append(environment)
 
 
 class World:
