@@ -12,7 +12,6 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.environment import Environment
 from ff_proxy.upstream.leadership import SoleLeader, Work
-from ff_proxy.upstream.service import Upstream
 from tests.support.saas import ENV, KEY, error, flag_doc
 from tests.unit.upstream.world import AWAY, ENVIRONMENT, Fleet, World, running
 
@@ -22,24 +21,16 @@ SECOND_KEY = SdkKey("second-server-key")
 BAD_KEY = SdkKey("badkey-that-is-long")
 FLAGS = "/client/env/{env}/feature-configs"
 
-Make = Callable[..., Upstream]
-
-
-@pytest.fixture
-def make(world: World) -> Make:
-    """The service over the world for some keys."""
-    return world.service
-
 
 async def loaded(world: World) -> set[str]:
     """The environments that the store holds."""
     return set(await world.configs.environments())
 
 
-async def test_all_environments_come_up(world: World, make: Make) -> None:
+async def test_all_environments_come_up(world: World) -> None:
     """And only then it is ready."""
     world.saas.environment(OTHER, OTHER_KEY).put_flag(flag_doc())
-    service = make(KEY, OTHER_KEY)
+    service = world.service(KEY, OTHER_KEY)
     assert not service.readiness().ready
     assert service.readiness().loaded == 0
     async with running(service.run()):
@@ -48,9 +39,9 @@ async def test_all_environments_come_up(world: World, make: Make) -> None:
         assert service.readiness() == Readiness(loaded=2)
 
 
-async def test_ready_does_not_run_ahead_of_what_is_served(world: World, make: Make) -> None:
+async def test_ready_does_not_run_ahead_of_what_is_served(world: World) -> None:
     """What the store holds counts once this process answers from it."""
-    service = make(KEY)
+    service = world.service(KEY)
     async with running(service.run()):
         world.lagging = True
         await world.clock.advance(2)
@@ -62,11 +53,11 @@ async def test_ready_does_not_run_ahead_of_what_is_served(world: World, make: Ma
         assert service.readiness() == Readiness(loaded=1)
 
 
-async def test_two_keys_of_one_environment(world: World, make: Make) -> None:
+async def test_two_keys_of_one_environment(world: World) -> None:
     """It is kept in step once, with both keys valid."""
     world.saas.environment(ENV, SECOND_KEY)
     world.saas.environments[ENV].hashes.clear()
-    service = make(KEY, SECOND_KEY)
+    service = world.service(KEY, SECOND_KEY)
     async with running(service.run()):
         await world.clock.advance(2)
         assert len(world.saas.streams) == 1
@@ -77,10 +68,10 @@ async def test_two_keys_of_one_environment(world: World, make: Make) -> None:
         assert config.keys == {KEY.hash, SECOND_KEY.hash}
 
 
-async def test_first_key_revoked_second_takes_over(world: World, make: Make) -> None:
+async def test_first_key_revoked_second_takes_over(world: World) -> None:
     """Without the environment noticing."""
     world.saas.environment(ENV, SECOND_KEY)
-    service = make(KEY, SECOND_KEY)
+    service = world.service(KEY, SECOND_KEY)
     async with running(service.run()):
         await world.clock.advance(20)
         first = world.saas.streams[-1].request.headers["API-Key"]
@@ -93,9 +84,9 @@ async def test_first_key_revoked_second_takes_over(world: World, make: Make) -> 
         assert world.saas.streams[-1].request.headers["API-Key"] != first
 
 
-async def test_bad_key_delays_nobody(world: World, make: Make) -> None:
+async def test_bad_key_delays_nobody(world: World) -> None:
     """It is refused, said so without the key, and does not keep the others from being ready."""
-    service = make(BAD_KEY, KEY)
+    service = world.service(BAD_KEY, KEY)
     async with running(service.run()):
         await world.clock.advance(2)
         readiness = service.readiness()
@@ -107,9 +98,9 @@ async def test_bad_key_delays_nobody(world: World, make: Make) -> None:
         assert "api-keys" in str(line["cause"])
 
 
-async def test_refused_key_is_tried_again(world: World, make: Make) -> None:
+async def test_refused_key_is_tried_again(world: World) -> None:
     """About every minute; once SaaS takes it, its environment comes up without a restart."""
-    service = make(BAD_KEY, KEY)
+    service = world.service(BAD_KEY, KEY)
     async with running(service.run()):
         await world.clock.advance(150)
         world.saas.environment(OTHER, BAD_KEY)
@@ -118,18 +109,18 @@ async def test_refused_key_is_tried_again(world: World, make: Make) -> None:
         assert await loaded(world) == {ENV, OTHER}
 
 
-async def test_nothing_but_bad_keys_is_never_ready(world: World, make: Make) -> None:
+async def test_nothing_but_bad_keys_is_never_ready(world: World) -> None:
     """There is nothing to serve."""
-    service = make(BAD_KEY)
+    service = world.service(BAD_KEY)
     async with running(service.run()):
         await world.clock.advance(600)
         assert not service.readiness().ready
 
 
-async def test_saas_away_at_start(world: World, make: Make) -> None:
+async def test_saas_away_at_start(world: World) -> None:
     """Pending, tried with growing waits, and up when SaaS is back."""
     world.saas.down = True
-    service = make(KEY)
+    service = world.service(KEY)
     async with running(service.run()):
         await world.clock.advance(300)
         (pending,) = service.readiness().pending
@@ -140,11 +131,11 @@ async def test_saas_away_at_start(world: World, make: Make) -> None:
         assert service.readiness().ready
 
 
-async def test_slow_environment_delays_nobody(world: World, make: Make) -> None:
+async def test_slow_environment_delays_nobody(world: World) -> None:
     """It is pending by its name."""
     world.saas.environment(OTHER, OTHER_KEY)
     world.saas.next[FLAGS] = [error(500)] * 3
-    service = make(KEY, OTHER_KEY)
+    service = world.service(KEY, OTHER_KEY)
     async with running(service.run()):
         await world.clock.settle()
         assert not service.readiness().ready
@@ -153,13 +144,13 @@ async def test_slow_environment_delays_nobody(world: World, make: Make) -> None:
         assert service.readiness().loaded == 2
 
 
-async def test_starting_is_bounded(world: World, make: Make) -> None:
+async def test_starting_is_bounded(world: World) -> None:
     """A hundred keys are not a hundred requests at once."""
     keys = [SdkKey(f"server-key-{number}") for number in range(100)]
     for number, key in enumerate(keys):
         world.saas.environment(f"env-{number}", key)
     gate = world.saas.gates["/client/auth"] = asyncio.Event()
-    service = make(*keys)
+    service = world.service(*keys)
     async with running(service.run()):
         await world.clock.settle()
         assert world.saas.count("/client/auth") == 16
@@ -170,10 +161,10 @@ async def test_starting_is_bounded(world: World, make: Make) -> None:
         assert service.readiness().loaded == 100
 
 
-async def test_environment_refused_before_it_was_loaded(world: World, make: Make) -> None:
+async def test_environment_refused_before_it_was_loaded(world: World) -> None:
     """Its key is accepted, its data is not: refused, not pending."""
     world.saas.environment(OTHER, OTHER_KEY)
-    service = make(KEY)
+    service = world.service(KEY)
     world.saas.always[FLAGS] = error(403)
     async with running(service.run()):
         await world.clock.advance(5)
@@ -182,9 +173,9 @@ async def test_environment_refused_before_it_was_loaded(world: World, make: Make
         assert service.readiness().pending == ()
 
 
-async def test_losing_saas_afterwards_is_degraded(world: World, make: Make) -> None:
+async def test_losing_saas_afterwards_is_degraded(world: World) -> None:
     """Still ready."""
-    service = make(KEY)
+    service = world.service(KEY)
     async with running(service.run()):
         await world.clock.advance(20)
         world.saas.down = True
@@ -198,24 +189,24 @@ async def test_losing_saas_afterwards_is_degraded(world: World, make: Make) -> N
         assert "keys not refreshed" in reason
 
 
-async def test_wrong_admin_token_is_degraded(world: World, make: Make) -> None:
+async def test_wrong_admin_token_is_degraded(world: World) -> None:
     """Flags are served; the operator is told what to look at."""
     world.saas.always["/admin/apikey"] = error(401)
-    service = make(KEY)
+    service = world.service(KEY)
     async with running(service.run()):
         await world.clock.advance(2)
         assert service.readiness().ready
         assert "admin-service-token refused with 401" in service.readiness().degraded[0]
 
 
-async def test_stored_environments_are_loaded_while_saas_is_away(world: World, make: Make) -> None:
+async def test_stored_environments_are_loaded_while_saas_is_away(world: World) -> None:
     """After a restart with a store that survived it; another's environments do not count."""
     info = EnvironmentInfo(ENVIRONMENT)
     await world.configs.replace(EnvironmentConfig(info, {}, {}, frozenset({KEY.hash})))
     stranger = EnvironmentConfig(EnvironmentInfo(OTHER), {}, {}, frozenset({hash_key("stranger")}))
     await world.configs.replace(stranger)
     world.saas.down = True
-    service = make(KEY)
+    service = world.service(KEY)
     async with running(service.run()):
         await world.clock.settle()
         readiness = service.readiness()
@@ -226,21 +217,21 @@ async def test_stored_environments_are_loaded_while_saas_is_away(world: World, m
         assert status.state is StreamState.INITIALIZING
 
 
-async def test_stored_environment_whose_key_is_refused(world: World, make: Make) -> None:
+async def test_stored_environment_whose_key_is_refused(world: World) -> None:
     """Refused, and served all the same."""
     info = EnvironmentInfo(ENVIRONMENT)
     await world.configs.replace(EnvironmentConfig(info, {}, {}, frozenset({BAD_KEY.hash})))
-    service = make(BAD_KEY)
+    service = world.service(BAD_KEY)
     async with running(service.run()):
         await world.clock.settle()
         assert service.readiness().ready
         assert service.readiness().refused
 
 
-async def test_store_away_at_start(world: World, make: Make) -> None:
+async def test_store_away_at_start(world: World) -> None:
     """It is waited for."""
     world.configs.away = True
-    service = make(KEY)
+    service = world.service(KEY)
     async with running(service.run()):
         await world.clock.advance(10)
         assert not service.readiness().ready
@@ -249,9 +240,9 @@ async def test_store_away_at_start(world: World, make: Make) -> None:
         assert service.readiness().ready
 
 
-async def test_accepting_a_key(world: World, make: Make) -> None:
+async def test_accepting_a_key(world: World) -> None:
     """Of an environment that is served, of one that is not, and of one that may be."""
-    service = make(KEY, OTHER_KEY)
+    service = world.service(KEY, OTHER_KEY)
     world.saas.environment(OTHER, OTHER_KEY)
     gate = world.saas.gates["/client/auth"] = asyncio.Event()
     async with running(service.run()):
@@ -267,7 +258,7 @@ async def test_accepting_a_key(world: World, make: Make) -> None:
         assert hash_key("x") in config.keys
 
 
-async def test_processes_take_turns_with_growing_backoff(world: World, make: Make) -> None:
+async def test_processes_take_turns_with_growing_backoff(world: World) -> None:
     """While Harness is down for all, each turn is longer than the last; success resets it."""
 
     class Turns(SoleLeader):
@@ -289,7 +280,7 @@ async def test_processes_take_turns_with_growing_backoff(world: World, make: Mak
                 self.lasted.append(world.clock.monotonic() - began)
 
     turns = Turns()
-    service = make(KEY, leadership=turns)
+    service = world.service(KEY, leadership=turns)
     async with running(service.run()):
         await world.clock.advance(30)
         assert turns.lasted == []
@@ -306,10 +297,10 @@ async def test_processes_take_turns_with_growing_backoff(world: World, make: Mak
         assert service.readiness() == Readiness(loaded=1)
 
 
-async def test_silence_is_noticed_before_a_stream_breaks(world: World, make: Make) -> None:
+async def test_silence_is_noticed_before_a_stream_breaks(world: World) -> None:
     """A black hole: nothing is refused or reset, there are just no answers any more."""
     fleet = Fleet()
-    service = make(KEY, leadership=fleet)
+    service = world.service(KEY, leadership=fleet)
     async with running(service.run()):
         await world.clock.advance(60)
         assert not fleet.unreachable[ENVIRONMENT]()
@@ -324,10 +315,10 @@ async def test_silence_is_noticed_before_a_stream_breaks(world: World, make: Mak
         assert not fleet.unreachable[ENVIRONMENT]()
 
 
-async def test_who_is_refused_by_somebody_in_between_lets_others_try(world: World, make: Make) -> None:
+async def test_who_is_refused_by_somebody_in_between_lets_others_try(world: World) -> None:
     """The stream has ended, and whatever is asked is forbidden; elsewhere it need not be."""
     fleet = Fleet()
-    service = make(KEY, leadership=fleet)
+    service = world.service(KEY, leadership=fleet)
     async with running(service.run()):
         await world.clock.advance(60)
         world.saas.streaming = False
@@ -342,7 +333,7 @@ async def test_who_is_refused_by_somebody_in_between_lets_others_try(world: Worl
 
 
 async def test_one_refused_key_says_nothing_of_other_environments(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever of them is asked first."""
 
@@ -355,7 +346,7 @@ async def test_one_refused_key_says_nothing_of_other_environments(
     other = SdkKey("22222222-other-key")
     world.saas.environment("other", other)
     fleet = Fleet()
-    service = make(KEY, other, leadership=fleet)
+    service = world.service(KEY, other, leadership=fleet)
     async with running(service.run()):
         await world.clock.advance(60)
         world.saas.streaming = False
