@@ -2,19 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import httpx2
 import pytest
 
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.commands import as_flags, run
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_command, redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
@@ -22,17 +23,16 @@ from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
 PAGE: Final = Path(__file__).parents[2] / "docs/debugging.md"
 
 
-def steps(incident: str) -> list[tuple[str, list[str]]]:
-    """The steps of the page's table for an incident: where to look, and what is to be found there."""
+def incidents() -> dict[str, list[tuple[str, list[str]]]]:
+    """The page's table: for each incident its steps, where to look and what is to be found there."""
     section = PAGE.read_text(encoding="utf-8").partition("\n## Five incidents")[2].partition("\n## ")[0]
-    found: list[tuple[str, list[str]]] = []
+    found: dict[str, list[tuple[str, list[str]]]] = {}
     current = ""
-    for row in section.splitlines():
-        if row.startswith("| ") and "---" not in row:
+    for row in section.partition("|---")[2].splitlines():
+        if row.startswith("| "):
             name, where, says = (cell.strip() for cell in row.strip("|").split("|"))
             current = name or current
-            if current == incident:
-                found.append((where, re.findall(r"`([^`]+)`", says)))
+            found.setdefault(current, []).append((where, re.findall(r"`([^`]+)`", says)))
     return found
 
 
@@ -43,21 +43,21 @@ class OnCall:
     saas: RunningSandbox
     proxy: Proxy
     admin: str
-    commands: dict[str, str] = field(default_factory=dict)
-
-    async def page(self, path: str) -> str:
-        """A page of the admin address, as text."""
-        async with httpx2.AsyncClient(trust_env=False) as http:
-            return re.sub(r"<[^>]+>", "", (await http.get(self.admin + path)).text)
 
     async def look(self, where: str) -> str:
         """What is to be seen at a place that the page names."""
-        if where.startswith("overview"):
-            return await self.page("/")
+        environment = f"{self.admin}/environments/{DEV}"
+        pages = {
+            "overview": self.admin,
+            "`/health/ready`": f"{self.proxy.url}/health/ready",
+            "flag's page": f"{environment}/flags/dark_mode",
+            "*Explain a target*": f"{environment}/target?flag=dark_mode&identifier=alice",
+        }
+        if where in pages:
+            async with local_http() as http:
+                return re.sub(r"<[^>]+>", "", (await http.get(pages[where])).text)
         if where.startswith("log"):
             return self.proxy.log.read_text(encoding="utf-8")
-        if where.startswith("flag's page"):
-            return await self.page(f"/environments/{DEV}/flags/dark_mode")
         command, *flags = re.findall(r"`ff-proxy ([^`]+)`", where)[0].split()
         if command == "explain":
             given = ["-url", self.proxy.url, "-flag", "dark_mode", "-target", "alice"]
@@ -66,20 +66,23 @@ class OnCall:
 
     async def follow(self, incident: str) -> None:
         """Take every step; each must come to show what the page says."""
-        table = steps(incident)
-        assert len(table) >= 1, incident
-        for where, said in table:
-            assert said, where
+        for places, said in incidents()[incident]:
+            assert said, places
+            for where in places.split(", or "):
+                await self._find(incident, where, said)
 
-            async def shows(where: str = where, said: list[str] = said) -> bool:
-                text = await self.look(where)
-                self.commands[where] = text
-                return all(phrase in text for phrase in said)
+    async def _find(self, incident: str, where: str, said: Sequence[str]) -> None:
+        text = ""
 
-            try:
-                await eventually(shows)
-            except TimeoutError:
-                pytest.fail(f"{incident}, {where}: {said} not in\n{self.commands[where][-3000:]}")
+        async def shows() -> bool:
+            nonlocal text
+            text = await self.look(where)
+            return all(phrase in text for phrase in said)
+
+        try:
+            await eventually(shows)
+        except TimeoutError:
+            pytest.fail(f"{incident}, {where}: {said} not in\n{text[-3000:]}")
 
 
 @asynccontextmanager
@@ -150,6 +153,12 @@ class Middlebox:
                     await writer.wait_closed()
 
 
+def test_every_incident_of_the_page_is_made_here() -> None:
+    """And no other."""
+    followed = re.findall(r'\.follow\("(.+)"\)', Path(__file__).read_text(encoding="utf-8"))
+    assert sorted(followed) == sorted(incidents())
+
+
 @pytest.mark.timeout(150)
 async def test_harness_is_unreachable(tmp_path: Path) -> None:
     """SDKs are served as ever."""
@@ -165,9 +174,8 @@ async def test_harness_is_unreachable(tmp_path: Path) -> None:
 async def test_a_key_was_revoked(tmp_path: Path) -> None:
     """By somebody at Harness; an SDK that has it is refused."""
     async with on_call(tmp_path) as here:
-        keys = here.saas.state.environments[next(iter(here.saas.state.environments))].keys
-        keys[:] = [key for key in keys if key.text != KEYS[DEV]]
-        async with httpx2.AsyncClient(trust_env=False) as http:
+        here.saas.state.environments[EnvironmentId(DEV)].revoke(KEYS[DEV])
+        async with local_http() as http:
 
             async def refused() -> bool:
                 answer = await http.post(f"{here.proxy.url}/client/auth", json={"apiKey": KEYS[DEV]})
