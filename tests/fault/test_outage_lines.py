@@ -8,8 +8,7 @@ from random import Random
 import pytest
 
 from ff_proxy.errors import UpstreamUnavailable
-from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
-from ff_proxy.store.redis.leader_election import LeaderElection
+from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
 from ff_proxy.upstream.credentials import EnvironmentDirectory
@@ -17,6 +16,7 @@ from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.service import Upstream
 from ff_proxy.upstream.transport import Reply
 from tests.support.clock import FakeClock
+from tests.support.leader_election import leader_election
 from tests.support.saas import FakeSaas, admin_api, client_api, error, flag_doc
 from tests.unit.upstream.world import AWAY, BACK, World
 
@@ -84,19 +84,12 @@ class AlwaysJoined:
         del environment, leads
 
 
-class NoBus:
-    """Nobody sends anything."""
-
-    async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
-        raise AssertionError(environment, key)
-
-
 class Member:
     """One of two that share a store and a log."""
 
     def __init__(self, world: World, saas: FakeSaas, keys: list[SdkKey], leases: SharedLeases) -> None:
         self.telemetry = Telemetry(make_logger("INFO", world.out), world.clock)
-        election = LeaderElection(leases, AlwaysJoined(), NoBus(), world.clock, self.telemetry)  # type: ignore[arg-type]  # doubles
+        election = leader_election(leases, AlwaysJoined(), world.clock, self.telemetry)
         self.service = Upstream(
             keys=keys,
             api=client_api(saas, self.telemetry),

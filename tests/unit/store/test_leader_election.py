@@ -3,11 +3,11 @@
 import asyncio
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
-from ff_proxy.store.redis.leader_election import LeaderElection
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.redis.leases import ANSWER_SECONDS, SECONDS
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
+from tests.support.leader_election import leader_election
 
 ENVIRONMENT = EnvironmentId("3ad4b1c8-31b7-4f5e-9a36-6b0f8f3c1f00")
 
@@ -54,13 +54,6 @@ class FakeLeases:
         self.given_back += 1
 
 
-class NoBus:
-    """Nobody sends anything."""
-
-    async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
-        raise AssertionError(environment, key)
-
-
 class FakeConfigs:
     """A store that notes whether it stands alone."""
 
@@ -91,13 +84,7 @@ class Office:
         self.working = 0
         self.begun = 0
         self.configs = FakeConfigs()
-        self.terms = LeaderElection(
-            self.leases,  # type: ignore[arg-type]  # a double
-            self.configs,  # type: ignore[arg-type]  # a double
-            NoBus(),  # type: ignore[arg-type]  # a double
-            self.clock,
-            null_telemetry(),
-        )
+        self.terms = leader_election(self.leases, self.configs, self.clock, null_telemetry())
         self.task = asyncio.create_task(self.terms.lead(ENVIRONMENT, self.work, lambda: self.is_unreachable))
 
     async def work(self) -> None:
