@@ -25,8 +25,10 @@ def pytest_configure() -> None:
 def pytest_collection() -> Generator[None, None, None]:
     """What is collected is no garbage: looking for some takes an eighth of the time."""
     gc.disable()
-    yield
-    gc.enable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
