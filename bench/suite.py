@@ -72,7 +72,9 @@ BENCHMARKS = {
         Benchmark("losses", "Usage that is lost when the proxy ends or is killed."),
         Benchmark("targets", "A million targets, in SQLite and in Redis."),
         Benchmark(
-            "connections", "What connections, streams and TLS cost, and the bytes they carry.", ("wrk",)
+            "connections",
+            "What connections, streams and TLS cost, and the bytes they carry.",
+            ("wrk", "openssl"),
         ),
         Benchmark("storms", "A storm of reconnects and a change, beside the work that they are.", ("gcc",)),
         Benchmark(
