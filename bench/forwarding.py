@@ -21,6 +21,7 @@ _SECONDS = 60.0
 _DELAY_MS = 100
 _CONNECTIONS = 64
 _SOMEBODY = "somebody"
+_CLIENT_SDK = {"SDK_TYPE": "client", "SDK_LANGUAGE": "JavaScript", "SDK_VERSION": "1.32.0"}
 _LONG = 120.0
 _COLUMNS = (
     Column("posts/s"),
@@ -76,7 +77,7 @@ def _head(own: Site) -> str:
 
 async def _post(port: int, head: str, sdks: int, seconds: float) -> None:
     begun, numbers = time.monotonic(), iter(range(sdks))
-    same = usage_body(_MADE.flags, _SOMEBODY, count=1).encode()
+    same = usage_body(_MADE.flags, _SOMEBODY, count=1, sdk=_CLIENT_SDK).encode()
 
     async def some() -> None:
         reader, writer = await asyncio.open_connection(HOST, port)

@@ -1,7 +1,7 @@
 """What SDKs send, under load: authentication and usage."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
 from bench.common.contest import Contest, Scenario
@@ -16,6 +16,7 @@ from bench.common.wrk import NUMBER, Request
 _ENVIRONMENT = Made("posts", 100)
 COUNT = 7
 """The count in each entry of a post."""
+_SERVER_SDK = {"SDK_TYPE": "server", "SDK_LANGUAGE": "python", "SDK_VERSION": "1.7.5"}
 _JSON = {"Content-Type": "application/json"}
 _ABOUT_WORKERS = "The same of two workers, beside one process in turns; wrk takes a core meanwhile."
 _ABOUT = (
@@ -52,9 +53,13 @@ def _scenarios(own: Site) -> list[Scenario]:
     ]
 
 
-def usage_body(entries: int, target: str = "global", count: int = COUNT) -> str:
-    """A post with ``entries`` counts of about 300 bytes, each of another flag, as server SDKs write it."""
-    attributes = {"SDK_TYPE": "server", "SDK_LANGUAGE": "python", "SDK_VERSION": "1.7.5", "target": target}
+def usage_body(
+    entries: int, target: str = "global", count: int = COUNT, sdk: Mapping[str, str] = _SERVER_SDK
+) -> str:
+    """A post with ``entries`` counts of about 300 bytes, each of another flag, as SDKs write it.
+
+    ``sdk`` holds the attributes by which the SDK names itself.
+    """
     counts = [
         {
             "timestamp": 1_700_000_000_000,
@@ -66,7 +71,8 @@ def usage_body(entries: int, target: str = "global", count: int = COUNT) -> str:
                     "featureIdentifier": f"feature-{number}",
                     "featureName": f"feature-{number}",
                     "variationIdentifier": "two",
-                    **attributes,
+                    **sdk,
+                    "target": target,
                 }.items()
             ],
         }
