@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.locked import ROOT, Package, read_lock
+from scripts.generated import ROOT
+from scripts.locked import Package, read_lock
 from scripts.packages import commit_time
 from scripts.project import read_project
 from scripts.sbom import write_sbom

@@ -13,7 +13,8 @@ from typing import Final
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT: Final = Path(__file__).parents[1]
+from scripts.generated import ROOT
+
 RUNTIME: Final = ROOT / "requirements/runtime.txt"
 
 ALLOWED: Final = frozenset({"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "PSF-2.0"})

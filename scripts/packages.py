@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from scripts.locked import ROOT
+from scripts.generated import ROOT
 
 
 def build_packages(repository: Path, commit: str, target: Path) -> list[Path]:

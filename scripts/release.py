@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from scripts.locked import ROOT, read_lock
+from scripts.generated import ROOT
+from scripts.locked import read_lock
 from scripts.notice import notice
 from scripts.packages import build_packages, checksums, commit_time
 from scripts.project import read_project

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from scripts.locked import ROOT, read_lock
+from scripts.generated import ROOT
+from scripts.locked import read_lock
 from scripts.project import read_project
 from scripts.sbom import write_sbom
 

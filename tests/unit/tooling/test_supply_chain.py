@@ -9,8 +9,8 @@ import pytest
 
 from ff_proxy import __version__
 from scripts import audit, notice
-from scripts.generated import write_or_check
-from scripts.locked import ROOT, RUNTIME, Package, read_lock
+from scripts.generated import ROOT, write_or_check
+from scripts.locked import RUNTIME, Package, read_lock
 from scripts.project import read_project
 from scripts.sbom import write_sbom
 
