@@ -24,11 +24,16 @@ class NoOptions:
     """The options of a command that takes words only."""
 
 
+def json_option() -> bool:
+    """The field ``json`` of a record of options, where it is to stand in the help."""
+    return option(kinds.BOOLEAN, False, "One JSON object instead of text")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonOptions:
     """The option of a command whose output programs may read."""
 
-    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
+    json: bool = json_option()
 
 
 def _no_rule(_: Values) -> Iterable[str]:

@@ -8,7 +8,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from ff_proxy.commands.command_line import read_command
+from ff_proxy.commands.command_line import json_option, read_command
 from ff_proxy.commands.explain_sources import (
     DirectorySource,
     Found,
@@ -72,7 +72,7 @@ class ExplainOptions:
         _place, DirectorySource, SqliteStoreOptions, RedisStoreOptions, ProxySource, default=DirectorySource
     )
     and_rules: bool = option(kinds.BOOLEAN, True, "As the proxy's own option: evaluate groups with AND rules")
-    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
+    json: bool = json_option()
 
 
 def explain(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:

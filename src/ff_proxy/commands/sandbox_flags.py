@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from ff_proxy.commands.command_line import read_command, read_options
+from ff_proxy.commands.command_line import json_option, read_command, read_options
 from ff_proxy.commands.output import write_json, write_text
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option
@@ -24,7 +24,7 @@ class ListOptions:
 
     environment: str = option(kinds.TEXT, "", "Environment, by id or identifier; without it, all of them")
     url: str = option(kinds.URL, "http://127.0.0.1:7100", "Where the sandbox is")
-    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
+    json: bool = json_option()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ff_proxy.commands.command_line import read_command
+from ff_proxy.commands.command_line import json_option, read_command
 from ff_proxy.commands.compare.answers import Difference, compare
 from ff_proxy.commands.compare.known import CLAIMS
 from ff_proxy.commands.compare.questions import Question, Session, Subject, answered, questions
@@ -61,7 +61,7 @@ class CompareOptions:
     )
     stream_seconds: float = option(kinds.seconds(0), 3.0, "Seconds to wait for the first byte of a stream")
     all: bool = option(kinds.BOOLEAN, False, "Show known differences too")
-    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
+    json: bool = json_option()
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 from ff_proxy import __version__
 from ff_proxy.commands import local_proxy
-from ff_proxy.commands.command_line import read_as_in_container
+from ff_proxy.commands.command_line import JsonOptions, read_as_in_container
 from ff_proxy.commands.doctor.findings import Check, Finding, Outcome, Reporter, run_checks
 from ff_proxy.commands.doctor.harness import AccountChecks, Identity, network_checks
 from ff_proxy.commands.doctor.machine import (
@@ -59,10 +59,9 @@ _COLORS: Final[Mapping[Outcome, int]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorOptions:
+class DoctorOptions(JsonOptions):
     """The command's own options."""
 
-    json: bool = option(kinds.BOOLEAN, False, "One JSON object instead of text")
     stream_seconds: float = option(
         kinds.seconds(1), 35.0, "Seconds that Harness' stream is listened to for a heartbeat"
     )
