@@ -29,6 +29,11 @@ SECOND: Final = "sandbox-dev-second-server-key"
 QUICK: Final = {"shutdown-delay": "0", "metric-post-duration": "1"}
 
 
+def write(file: Path, *keys: str) -> None:
+    """Make it a configuration with these keys."""
+    file.write_text(f'api-keys = "{",".join(keys)}"\n')
+
+
 @dataclass
 class Operated:
     """A proxy whose keys are in a file, and its admin address."""
@@ -39,20 +44,16 @@ class Operated:
     saas: RunningSandbox
     http: httpx2.AsyncClient = field(repr=False)
 
-    def write(self, *keys: str) -> None:
-        """Put these keys, and no others, into the file."""
-        self.file.write_text(f'api-keys = "{",".join(keys)}"\n')
-
     async def reload(self, *keys: str) -> Any:
-        """The same, and take them up."""
-        self.write(*keys)
+        """Put these keys, and no others, into the file, and take them up."""
+        write(self.file, *keys)
         answer = await self.http.post(f"{self.admin}/api/reload")
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def signal(self, *keys: str) -> None:
         """Put these keys into the file, and send SIGHUP."""
-        self.write(*keys)
+        write(self.file, *keys)
         os.kill(self.proxy.pid, signal.SIGHUP)
 
     async def auth(self, key: str) -> int:
@@ -107,15 +108,9 @@ async def operated(place: Path, saas: RunningSandbox, *keys: str, **options: str
     )
     del given["api-keys"]
     given |= {"config": str(file), "admin-address": admin}
-    async with local_http() as http:
-        made = Operated(Proxy(given, place / "proxy.log"), file, f"http://{admin}", saas, http)
-        made.write(*keys)
-        try:
-            await made.proxy.start()
-            yield made
-            await made.proxy.stop()
-        finally:
-            await made.proxy.kill()
+    write(file, *keys)
+    async with local_http() as http, Proxy.running(given, place / "proxy.log") as proxy:
+        yield Operated(proxy, file, f"http://{admin}", saas, http)
 
 
 async def ended(stream: StreamClient) -> None:
