@@ -2,7 +2,7 @@
 
 import sys
 
-from ff_proxy.runtime.early_signals import ignore_signals, leave_when_signalled
+from ff_proxy.runtime.early_signals import ignore_signals, leave_when_signalled, signals_deferred
 from ff_proxy.runtime.gc_tuning import end_gc, without_gc
 
 
@@ -28,7 +28,7 @@ def _main() -> int:
 
 
 def _run() -> int:
-    with without_gc():
+    with signals_deferred(), without_gc():
         from ff_proxy.cli import main as run  # noqa: PLC0415  (it takes a while, see above)
 
     return run()

@@ -19,6 +19,7 @@ from ff_proxy.config.reference import as_text
 from ff_proxy.config.settings import Inputs, resolve_settings
 from ff_proxy.config.spelling import nearest
 from ff_proxy.errors import ConfigError, ExitCode, FfProxyError
+from ff_proxy.runtime.early_signals import leave_on_signals, signals_deferred
 from ff_proxy.runtime.gc_tuning import without_gc
 from ff_proxy.runtime.stdio import flush_standard_output, open_standard_files
 
@@ -79,7 +80,6 @@ def _split(words: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 
 def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode:
-    from ff_proxy.runtime.early_signals import leave_on_signals
     from ff_proxy.store.private_files import private_umask
 
     line = parse_flags(argv, records.ALL)
@@ -99,11 +99,11 @@ def _run_mode(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> E
 def _run_proxy(loaded: Loaded) -> ExitCode:
     options = loaded.options
     if isinstance(options, records.GenerateOptions) or options.serving.workers == 1:
-        with without_gc():
+        with signals_deferred(), without_gc():
             from ff_proxy.app.run import run_single
 
         return run_single(loaded)
-    with without_gc():
+    with signals_deferred(), without_gc():
         from ff_proxy.app.supervisor import supervise
 
     return supervise(loaded)

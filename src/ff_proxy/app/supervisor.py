@@ -42,6 +42,7 @@ from ff_proxy.config.records import (
 from ff_proxy.errors import ExitCode
 from ff_proxy.http.sockets import Listening, stop_listening
 from ff_proxy.runtime.clock import SystemClock
+from ff_proxy.runtime.early_signals import signals_deferred
 from ff_proxy.runtime.processes import forked_processes
 from ff_proxy.runtime.supervisor import Child, Supervisor
 from ff_proxy.telemetry import null_telemetry
@@ -68,8 +69,9 @@ def supervise(loaded: Loaded) -> ExitCode:
         admin = bind_admin(loaded, telemetry.logger("config"))
         sockets = bind_workers(options.serving)
         roles = child_roles(options, runtime, sockets, metrics, admin)
-        for role in roles:
-            import_modules(role)
+        with signals_deferred():
+            for role in roles:
+                import_modules(role)
         reload = OptionsReload(loaded, telemetry.logger("config"), [check_tls(clock)])
         reload.add(LOG_FLAGS, partial(set_levels, telemetry))
         reload.add(APPLIED, in_other_processes)

@@ -11,6 +11,7 @@ from ff_proxy.config.records import ROLES, ModeOptions, RoleOptions, declared
 from ff_proxy.config.settings import Inputs, Setting, Settings, read_settings, resolve_settings
 from ff_proxy.config.sources import ReadFile
 from ff_proxy.errors import ConfigError
+from ff_proxy.file_reading import read_file_or_pipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Reloaded:
 def load(
     argv: Sequence[str],
     environ: Mapping[str, str],
-    read_file: ReadFile = Path.read_bytes,
+    read_file: ReadFile = read_file_or_pipe,
     roles: Mapping[Mode, type[Any]] = ROLES,
 ) -> Loaded:
     """Read all sources (spec/behaviour#options) and build the record of the role they choose.

@@ -11,6 +11,7 @@ from ff_proxy.config.flags import CommandLine, parse_flags
 from ff_proxy.config.given import Given, Reading, Source
 from ff_proxy.config.records import ALL
 from ff_proxy.config.sources import ReadFile, from_env_file, from_environment, from_toml_file
+from ff_proxy.file_reading import read_file_or_pipe
 
 DEFAULT: Final = "default"
 
@@ -21,7 +22,7 @@ class Inputs:
 
     line: CommandLine
     environ: Mapping[str, str] = field(repr=False)
-    read_file: ReadFile = Path.read_bytes
+    read_file: ReadFile = read_file_or_pipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Settings:
 def read_settings(
     argv: Sequence[str],
     environ: Mapping[str, str],
-    read_file: ReadFile = Path.read_bytes,
+    read_file: ReadFile = read_file_or_pipe,
     declared: Sequence[Option[Any]] = ALL,
 ) -> Settings:
     """Read all options from flags, environment, ``.env`` and TOML; bad input never raises.

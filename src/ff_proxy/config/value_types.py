@@ -33,6 +33,9 @@ MEBIBYTE: Final = 2**20
 OFF: Final = "off"
 
 _MASK: Final = "***"
+_MOST_BYTES: Final = 2**63 - 1
+_MOST_SECONDS: Final = 10**9
+_DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _URL_FORM: Final = "must be an address such as https://host.example.com/path"
 _SIZE_UNITS: Final = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -174,10 +177,13 @@ def _parse_url(text: str) -> str:
 
 
 def _parse_size(text: str) -> int:
-    match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", text)
+    match = re.fullmatch(r"(\d{1,18})\s*([A-Za-z]*)", text, re.ASCII)
     if match is None or match[2].upper() not in _SIZE_UNITS:
         raise ValueError("must be a number of bytes, or a number with KiB, MiB or GiB")
-    return int(match[1]) * _SIZE_UNITS[match[2].upper()]
+    size = int(match[1]) * _SIZE_UNITS[match[2].upper()]
+    if size > _MOST_BYTES:
+        raise ValueError("must be less than 8 EiB")
+    return size
 
 
 def _show_size(size: int) -> str:
@@ -216,15 +222,14 @@ def whole_number(minimum: int, maximum: int | None = None) -> ValueType[int]:
 
 
 def seconds(minimum: float = 0) -> ValueType[float]:
-    """Seconds, whole or fractional, of at least ``minimum``."""
+    """Seconds, whole or fractional, of at least ``minimum``, and no more than every timer can wait."""
 
     def parse(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not (math.isfinite(number) and number >= minimum):
+        number = float(text) if _DECIMAL.fullmatch(text) else math.nan
+        if not number >= minimum:
             raise ValueError(f"must be a number of seconds, at least {minimum:g}, without a unit")
+        if number > _MOST_SECONDS:
+            raise ValueError(f"must be at most {_MOST_SECONDS} seconds")
         return number
 
     return ValueType("seconds", parse, lambda number: f"{number:g}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from ff_proxy.errors import ConfigError, StartupError
+from ff_proxy.file_reading import read_regular_file
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.tls.certificates import RENEWAL_SECONDS, Certificate, read_pem
@@ -255,7 +256,7 @@ def _load(files: TlsFiles) -> LoadedTls:
         # Otherwise OpenSSL would prompt on the terminal.
         raise ConfigError(f"tls-key: {files.key} is encrypted: decrypt it, there is no passphrase option")
 
-    key = files.key.read_bytes()
+    key = read_regular_file(files.key)
     if key.count(b"-----BEGIN ") != key.count(b"-----END "):
         raise ValueError(f"{files.key}: the file is incomplete")
     if b"PRIVATE KEY-----" not in key:
@@ -280,7 +281,7 @@ def _load(files: TlsFiles) -> LoadedTls:
 
 def _certificates(file: Path) -> list[Certificate]:
     try:
-        return read_pem(file.read_bytes())
+        return read_pem(read_regular_file(file))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 

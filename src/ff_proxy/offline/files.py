@@ -1,11 +1,12 @@
 """Reading files and directories."""
 
-import errno
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+from ff_proxy.file_reading import read_regular_file
 
 _MAX_BYTES: Final = 512 * 2**20
 
@@ -31,16 +32,7 @@ class Files:
 
     def read(self, path: Path) -> bytes:
         """The content of a regular file; a pipe or a device could block for ever."""
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISDIR(status.st_mode):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "Not a regular file", str(path))
-            if status.st_size > _MAX_BYTES:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-            return file.read(_MAX_BYTES)
+        return read_regular_file(path, _MAX_BYTES)
 
 
 def describe_error(error: OSError) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from ff_proxy.errors import OfflineDataError
+from ff_proxy.file_reading import read_regular_file
 from ff_proxy.offline.durable_files import Disk
 
 STAGING: Final = ".ff-proxy-staging"
@@ -82,7 +83,7 @@ def unswapped(root: Path) -> Mapping[Path, Path]:
 def _read(root: Path) -> list[Path]:
     path = root / JOURNAL
     try:
-        names = msgspec.json.decode(path.read_bytes(), type=list[str])
+        names = msgspec.json.decode(read_regular_file(path), type=list[str])
     except FileNotFoundError:
         return []  # just completed by another process
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -43,6 +43,19 @@ def leave_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Within the context, which should be short, no signal is handled; after it, those that came are.
+
+    For imports: an exception that a handler raises inside one may be replaced, reported or lost there.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPPING, *HARMLESS))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def ignore_signals() -> None:
     """From now on only SIGKILL has an effect: the process is about to end by itself."""
     for number in (*STOPPING, *HARMLESS):

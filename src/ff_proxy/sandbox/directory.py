@@ -8,6 +8,7 @@ from typing import Any, Final
 import yaml
 
 from ff_proxy.errors import OfflineDataError
+from ff_proxy.file_reading import read_regular_file
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.sandbox.environment import Document, Environment, home
@@ -77,7 +78,7 @@ def _plain(path: Path, content: Mapping[str, Any]) -> Iterator[Key]:
 
 def _read(path: Path) -> object:
     try:
-        text = path.read_text("utf-8")
+        text = read_regular_file(path).decode("utf-8")
         if path.suffix == ".json":
             return json.loads(text)
         # The second reading keeps every scalar as the text that it is written as.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ff_proxy.errors import StartupError
+from ff_proxy.file_reading import read_regular_file
 
 _FILE: Final = "SSL_CERT_FILE"
 _DIRECTORY: Final = "SSL_CERT_DIR"
@@ -87,7 +88,7 @@ def _files(directories: Sequence[str]) -> Iterator[Path]:
 def _add(context: ssl.SSLContext, path: Path) -> str:
     """Believe what is in ``path``; otherwise why that cannot be done."""
     try:
-        text = path.read_bytes()
+        text = read_regular_file(path)
         if text.startswith(_DER):
             context.load_verify_locations(cadata=text)
         else:

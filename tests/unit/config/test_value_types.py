@@ -91,12 +91,31 @@ def test_a_text_is_read_and_its_value_shown(
         *((kind, '"a"') for kind in (kinds.TEXT, kinds.PATH, kinds.SIZE, kinds.PORT, kinds.URL)),
         *((kinds.URL, text) for text in ("h", "ftp://h", "http://", "http://h:x", "http://[", "http://h:0")),
         *((kinds.URL, text) for text in ("http://h?x", "http://h/#x", "http://u:p@h", "http://a b")),
-        *((kinds.SIZE, text) for text in ("-1", "1.5", "MiB", "1 TiB", "")),
+        *(
+            (kinds.SIZE, text)
+            for text in ("-1", "1.5", "MiB", "1 TiB", "", "\u0663", "9" * 30, "9" * 5000, "9999999999 GiB")
+        ),
         *(
             (kinds.PORT, text)
             for text in ("-1", "65536", "7000.0", "x", "1e3", "7_000", "\u0667", "9" * 5000)
         ),
-        *((kinds.seconds(1), text) for text in ("0.9", "-1", "nan", "inf", "60s", "1m")),
+        *(
+            (kinds.seconds(1), text)
+            for text in (
+                "0.9",
+                "-1",
+                "nan",
+                "inf",
+                "60s",
+                "1m",
+                "1e10",
+                "1e999",
+                "1_0",
+                "\u0661\u0662",
+                "1e",
+                ".",
+            )
+        ),
         *((kinds.ADMIN_ADDRESS, text) for text in ("OFF", "127.0.0.1", "x:y")),
         (kinds.LOG_LEVEL, "TRACE"),
         (kinds.JSON_VALUES, "raw"),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ff_proxy.runtime.early_signals import HARMLESS, STOPPING, leave_on_signals
+from ff_proxy.runtime.early_signals import HARMLESS, STOPPING, leave_on_signals, signals_deferred
 from ff_proxy.runtime.signals import REQUESTS, ProcessRequest, Stop, stop_on_signals
 
 
@@ -91,3 +91,18 @@ def test_leaving_is_no_crash() -> None:
         signal.raise_signal(signal.SIGTERM)
     assert left.value.code == 0
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+class _Signalled:
+    """Where Python 3.11 turns any exception into a RuntimeError, as it does in many imports."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_within_an_import_takes_effect_after_it() -> None:
+    """What a handler raises inside one may become another exception, or get lost."""
+    imported: list[type] = []
+    with pytest.raises(SystemExit) as left, leave_on_signals(), signals_deferred():
+        imported.append(type("Imported", (), {"attribute": _Signalled()}))
+    assert (left.value.code, len(imported)) == (0, 1)

@@ -15,6 +15,7 @@ from ff_proxy.config import checks
 from ff_proxy.config.addresses import HostPort
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ConfigError, StartupError
+from ff_proxy.file_reading import read_regular_file
 from ff_proxy.http.limits import possible_connections
 from ff_proxy.http.tls import Tls, TlsFiles
 from ff_proxy.model.clock import Clock
@@ -71,7 +72,7 @@ async def check_certificate(files: TlsFiles, clock: Clock, report: Reporter) -> 
         except StartupError as error:
             report.problem(str(error), "check tls-cert, tls-key and tls-client-ca, and who may read them")
             return
-        shown = read_pem(files.certificate.read_bytes())[0]
+        shown = read_pem(read_regular_file(files.certificate))[0]
         left = shown.ends - clock.wall()
         end = datetime.fromtimestamp(shown.ends, UTC).date()
         text = f"certificate for {shown.subject} from {shown.issuer}"
