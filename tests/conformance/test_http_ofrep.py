@@ -4,6 +4,7 @@ import json
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import parse_qs
 
 import jsonschema_rs
 import mmh3
@@ -11,12 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ff_proxy.api.ofrep_streams import StreamTickets
+from ff_proxy.api.tokens import Tokens
 from ff_proxy.model.environment import Domain
-from ff_proxy.model.keys import SdkKey
+from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.wire.ofrep import read_context
 from tests.support import ofrep_protocol
+from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.web import SECRET, Response, Site, ask, connected, message, serving
 
@@ -146,11 +150,20 @@ async def test_without_a_targeting_key(site: Site) -> None:
     ],
 )
 async def test_bad_contexts(site: Site, body: bytes, code: str) -> None:
-    """400 with the protocol's code."""
-    for path in (BULK, f"{BULK}/plain"):
+    """400 with the protocol's code, and the flag if one was asked for, known or not."""
+    for path, name in ((BULK, None), (f"{BULK}/plain", "plain"), (f"{BULK}/not%20there", "not there")):
         got = await ask(site, "POST", path, {"X-API-Key": KEY}, body)
         ofrep_protocol.check(path, got.status, got.body)
-        assert (got.status, got.json()["errorCode"]) == (400, code)
+        assert (got.status, got.json()["errorCode"], got.json().get("key")) == (400, code, name)
+
+
+async def test_a_body_that_cannot_be_decompressed(site: Site) -> None:
+    """It names the flag, like a context that cannot be read."""
+    for path, name in ((BULK, None), (f"{BULK}/plain", "plain")):
+        fields = {"X-API-Key": KEY, "Content-Encoding": "gzip"}
+        got = await ask(site, "POST", path, fields, b"not compressed")
+        ofrep_protocol.check(path, got.status, got.body)
+        assert (got.status, got.json()["errorCode"], got.json().get("key")) == (400, "GENERAL", name)
 
 
 async def test_an_empty_body_is_nobody(site: Site) -> None:
@@ -284,6 +297,37 @@ async def test_events(site: Site) -> None:
         await wire.response(head=True)
         await wire.chunk()
         assert b"refetchEvaluation" in await wire.chunk()
+
+
+async def test_events_are_below_the_path_at_which_the_list_was_asked_for() -> None:
+    """Clients join it to the host alone, and a gateway may pass on nothing but the base path."""
+    async with serving(Site(base_path="/flags"), config(flag("plain"))) as site:
+        for before, expected in {
+            "": "",
+            "/flags": "/flags",
+            "//flags///api/1.0/": "/flags/api/1.0",
+            "/api/1.0": "/api/1.0",
+        }.items():
+            evaluated, remembered = [
+                (await post(site, before + BULK)).json()["eventStreams"][0]["endpoint"] for _ in range(2)
+            ]
+            address = evaluated["requestUri"]
+            assert remembered == evaluated
+            assert address.partition("?")[0] == expected + "/ofrep/v1/events"
+            async with connected(site) as wire:
+                await wire.send(message("GET", address))
+                assert (await wire.response(head=True)).status == 200
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1), st.sampled_from([KEY, "another"]))
+def test_a_ticket_is_good_for_the_environment_that_it_names(name: str, key: str) -> None:
+    """Whatever characters its identifier has: a directory's may be anything."""
+    clock = FakeClock()
+    tickets = StreamTickets(Tokens(SECRET, clock), clock)
+    environment = EnvironmentId(name)
+    address = tickets.address(environment, SdkKey(key).hash)
+    (ticket,) = parse_qs(address.partition("?")[2])["ticket"]
+    assert tickets.read(ticket) == (environment, SdkKey(key).hash)
 
 
 @pytest.mark.parametrize("query", ["", "?ticket=", "?ticket=abc", "?ticket=%00%ff"])

@@ -78,8 +78,7 @@ _INTERNAL: Final[_Schema] = {"type": "object", "properties": {"errorDetails": {"
 
 SINGLE: Final[dict[int, _Schema]] = {
     200: {**_SUCCESS, "required": ["key"]},
-    # The key is missing only where the context could not be read, and nobody looked at the flag.
-    400: _failure(*_BAD, key=False),
+    400: _failure(*_BAD, key=True),
     404: _failure("FLAG_NOT_FOUND", key=True),
     500: _INTERNAL,
 }

@@ -18,7 +18,7 @@ from ff_proxy.errors import RequestError
 from ff_proxy.http.headers import Headers
 from ff_proxy.http.negotiate import unchanged
 from ff_proxy.http.request import Request
-from ff_proxy.http.response import UNAUTHORIZED, Response, json_response, problem
+from ff_proxy.http.response import BAD_REQUEST, UNAUTHORIZED, Response, json_response, problem
 from ff_proxy.model.environment import Revision
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
@@ -43,13 +43,18 @@ OFREP_HEADERS: Final = (
 
 _EXPOSED: Final = (b"Access-Control-Expose-Headers", b"Etag")
 _VARY: Final = (b"Vary", b"Authorization, X-Api-Key, Accept-Encoding")
+_FLAG: Final = "key"
+"""The path parameter that names a flag; requests for all flags have none."""
+
 _HINTS: Final = ("flagConfigEtag", "flagConfigLastModified")
 _KEY_MISSING: Final = "targetingKey is missing, and this flag depends on the target"
 _OVERHEAD: Final = 1024
 _UNSIGNED: Final = -1
 """The period in the ETag of a response without a stream address."""
 
-_CacheKey = tuple[EnvironmentId, SdkKeyHash, bytes]
+_CacheKey = tuple[EnvironmentId, SdkKeyHash, str, bytes]
+"""What a bulk response depends on besides the data: the last two are the path prefix and the context."""
+
 _CachedBulk = tuple[Revision, int, EncodedBody, tuple[Served, ...]]
 """The revision and ticket period of a bulk response, its body, and the variations in it."""
 
@@ -159,19 +164,26 @@ class OfrepEvaluations:
             or not self._freshness.fresh(snapshot.environment, bulk=False)
         ):
             return self._answer_later(request, key, make)
-        return make(request, key, snapshot, ofrep.read_context(content))
+        return make(request, key, snapshot, ofrep.read_context(content, request.params.get(_FLAG)))
 
     async def _answer_later(self, request: Request, key: SdkKey, make: "_Make") -> Response:
-        content = await request.body.read()
+        flag = request.params.get(_FLAG)
+        try:
+            content = await request.body.read()
+        except RequestError as refusal:
+            if refusal.status != BAD_REQUEST:
+                raise
+            raise OfrepError(ErrorCode.GENERAL, refusal.message, flag) from refusal
         snapshot = await self._keys.find(key, request.peer)
         # A hint comes from an event: never answer with anything older than the event.
         await self._freshness.refresh(snapshot.environment)
         snapshot = self._keys.loaded(key) or snapshot
-        return make(request, key, snapshot, ofrep.read_context(content))
+        return make(request, key, snapshot, ofrep.read_context(content, flag))
 
     def _all(self, request: Request, key: SdkKey, snapshot: Snapshot, context: Context) -> Response:
         period = self._tickets.period()
-        name = (snapshot.environment, key.hash, _digest(context))
+        prefix = _prefix(request.path)
+        name = (snapshot.environment, key.hash, prefix, _digest(context))
         kept = self._cache.get(name)
         if kept is not None and kept[:2] != (snapshot.revision, period):
             kept = None
@@ -183,7 +195,7 @@ class OfrepEvaluations:
             if not address:
                 # Without a secret there is no address; a later response with one must have a different ETag.
                 etag = _etag(snapshot, name, _UNSIGNED)
-            content, given = self._list(snapshot, context, address)
+            content, given = self._list(snapshot, context, address and prefix + address)
             body: EncodedBody = _BulkBody(content, etag)
             if address:
                 self._cache.put(name, (snapshot.revision, period, body, given))
@@ -207,7 +219,7 @@ class OfrepEvaluations:
 
     def _one(self, request: Request, key: SdkKey, snapshot: Snapshot, context: Context) -> Response:
         del key
-        flag = request.params["key"]
+        flag = request.params[_FLAG]
         forms = self._forms_of(snapshot)
         outcome = snapshot.engine.evaluate(flag, context.target)
         if isinstance(outcome, NoEvaluation) and outcome.reason is Reason.UNKNOWN_FLAG:
@@ -239,10 +251,18 @@ _Make = Callable[[Request, SdkKey, Snapshot, Context], Response]
 def ofrep_problem(refusal: RequestError, *fields: tuple[bytes, bytes]) -> Response:
     """The response for an error, in OFREP's format."""
     if isinstance(refusal, OfrepError):
-        return json_response(refusal.status, ofrep.refused(refusal.code, refusal.message), *fields)
+        code, detail, flag = refusal.code, refusal.message, refusal.flag
+        body = ofrep.refused(code, detail) if flag is None else ofrep.failure(flag, code, detail)
+        return json_response(refusal.status, body, *fields)
     if refusal.status in {400, 413, 500}:
         return json_response(refusal.status, ofrep.refused(ErrorCode.GENERAL, refusal.message), *fields)
     return problem(refusal, *fields)
+
+
+def _prefix(path: bytes) -> str:
+    """The path before the route: a gateway may pass on nothing else, and clients keep only the host."""
+    before = path[: path.rfind(b"/ofrep/")]
+    return b"".join(b"/" + name for name in before.split(b"/") if name).decode("ascii")
 
 
 def _sdk_key(headers: Headers) -> SdkKey:
@@ -259,6 +279,6 @@ def _digest(context: Context) -> bytes:
 
 def _etag(snapshot: Snapshot, name: _CacheKey, period: int) -> bytes:
     """An ETag over all inputs of the response, so that it can be compared before evaluating."""
-    environment, key, context = name
-    parts = (environment, key, ofrep.revision_text(snapshot.revision), str(period))
+    environment, key, prefix, context = name
+    parts = (environment, key, prefix, ofrep.revision_text(snapshot.revision), str(period))
     return b'"%b"' % mmh3.hash_bytes("\0".join(parts).encode() + context).hex().encode()

@@ -43,7 +43,7 @@ class StreamTickets:
         return int(self._clock.wall()) // _PERIOD_SECONDS
 
     def address(self, environment: EnvironmentId, key: SdkKeyHash) -> str:
-        """The stream's address, relative to the service; empty while no secret is known."""
+        """The stream's path and query below the service's root; empty while no secret is known."""
         content = f"{environment} {key} {self.period()}".encode()
         try:
             signature = self._tokens.sign(environment, content)
@@ -56,7 +56,7 @@ class StreamTickets:
         """The environment and key of a ticket; ``None`` if it is invalid or expired."""
         try:
             content, _, signature = base64.urlsafe_b64decode(ticket + "==").rpartition(b" ")
-            environment, key, period = content.decode().split(" ")
+            environment, key, period = content.decode().rsplit(" ", 2)
             age = self.period() - int(period)
             given = bytes.fromhex(signature.decode())
         except (binascii.Error, ValueError):

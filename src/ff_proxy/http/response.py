@@ -21,6 +21,7 @@ EVENT_STREAM: Final[Fields] = (
     (b"Transfer-Encoding", b"chunked"),
 )
 
+BAD_REQUEST: Final = 400
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 BAD_GATEWAY: Final = 502

@@ -47,11 +47,12 @@ class ErrorCode(StrEnum):
 
 
 class OfrepError(RequestError):
-    """A request that cannot be evaluated: status 400 with an error code."""
+    """A request that cannot be evaluated: status 400 with an error code, and the flag if it asks for one."""
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str, flag: str | None = None) -> None:
         super().__init__(_BAD_REQUEST, message)
         self.code: Final = code
+        self.flag: Final = flag
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -64,8 +65,8 @@ class Context(msgspec.Struct, frozen=True):
     canonical: bytes
 
 
-def read_context(body: bytes) -> Context:
-    """The body of both evaluation requests; raises ``OfrepError``.
+def read_context(body: bytes, flag: str | None = None) -> Context:
+    """The body of both evaluation requests; raises ``OfrepError`` that names the ``flag`` asked for.
 
     ``targetingKey`` is the target's identifier, ``name`` its name, everything else its attributes;
     ``anonymous`` keeps it from being registered. Without a targeting key there is no target.
@@ -73,16 +74,16 @@ def read_context(body: bytes) -> Context:
     try:
         document = decode_json(body) if body.strip() else {}
     except MalformedJson as error:
-        raise OfrepError(ErrorCode.PARSE_ERROR, f"the request body cannot be read: {error}") from error
+        raise OfrepError(ErrorCode.PARSE_ERROR, f"the request body cannot be read: {error}", flag) from error
     if not isinstance(document, dict):
-        raise OfrepError(ErrorCode.PARSE_ERROR, "the request body is not a JSON object")
+        raise OfrepError(ErrorCode.PARSE_ERROR, "the request body is not a JSON object", flag)
     context = document.get("context", {})
     if not isinstance(context, dict):
-        raise OfrepError(ErrorCode.INVALID_CONTEXT, "context must be an object")
+        raise OfrepError(ErrorCode.INVALID_CONTEXT, "context must be an object", flag)
     described = clean_object(context)
     identifier = described.get(_IDENTIFIER)
     if identifier is not None and not isinstance(identifier, str):
-        raise OfrepError(ErrorCode.INVALID_CONTEXT, f"{_IDENTIFIER} must be a string")
+        raise OfrepError(ErrorCode.INVALID_CONTEXT, f"{_IDENTIFIER} must be a string", flag)
     canonical = _encode_sorted(described)
     if not identifier:
         return Context(None, canonical)
@@ -132,7 +133,7 @@ def bulk(flags: Iterable[bytes], streams: str) -> bytes:
 
 
 def refused(code: ErrorCode, detail: str) -> bytes:
-    """A whole request that cannot be answered."""
+    """A request for all flags that cannot be answered."""
     return _encode({"errorCode": code.value, "errorDetails": detail})
 
 
