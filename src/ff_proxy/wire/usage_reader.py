@@ -1,7 +1,8 @@
 """Reading the body that SDKs post to ``/metrics/{env}``, incrementally.
 
 Every usable part of a body is used (spec/sdk-wire#usage-body). Unusable entries are counted and dropped; only
-a body that is not a JSON object is refused. The encoding may be UTF-8, UTF-16 or UTF-32.
+a body that is not a JSON object is refused. The encoding may be UTF-8, UTF-16 or UTF-32; bytes that are not
+valid UTF-8 become U+FFFD.
 """
 
 import codecs
@@ -30,6 +31,7 @@ _COUNTS: Final = "metricsData"
 _TARGETS: Final = "targetData"
 # The first bytes of JSON reveal its encoding.
 _DETECTION_BYTES: Final = 4
+_UTF_8: Final = "utf-8"
 
 
 class _Pair(msgspec.Struct, gc=False):
@@ -108,7 +110,13 @@ class UsageReader:
         try:
             return self._decode(data, final)
         except UnicodeDecodeError as error:
-            raise RequestError(400, "the body is not UTF-8, UTF-16 or UTF-32") from error
+            if error.encoding != _UTF_8:
+                raise RequestError(400, "the body is not UTF-8, UTF-16 or UTF-32") from error
+            # As in Go, an invalid byte becomes U+FFFD: one odd text must not cost everybody's counts.
+            decoder = codecs.getincrementaldecoder(_UTF_8)("replace")
+            self._decode = decoder.decode
+            valid = error.object[: error.start].decode(_UTF_8, "surrogatepass")
+            return valid + decoder.decode(error.object[error.start :], final)
 
 
 class _Entries:

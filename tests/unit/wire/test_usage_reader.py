@@ -129,16 +129,44 @@ def test_it_takes_what_is_a_json_object_and_nothing_else(body: bytes) -> None:
         b'{"metricsData":["a]}',
         b"{}{}",
         b"{} x",
-        '{"metricsData":[],"é":1}'.encode("latin-1"),
+        '{"metricsData":[],"é":1}'.encode("utf-16")[:-1],
         b"\x1f\x8b\x08\x00",
         b"PK\x03\x04",
         b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
     ],
 )
 def test_what_cannot_be_read_is_refused(body: bytes) -> None:
-    """Other charsets, half a body, and what only looks like JSON."""
+    """Half a body, and what only looks like JSON."""
     assert read_in([body]) is None
     assert read_in(body[at : at + 1] for at in range(len(body))) is None
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.binary(max_size=6) | st.sampled_from(["é".encode(), b"\xed\xa0\xbd", b"\xe2\x82"]), max_size=6
+    ),
+    st.data(),
+)
+def test_bytes_that_are_not_utf_8_cost_no_count(texts: list[bytes], data: st.DataObject) -> None:
+    """They become U+FFFD, as they do in Go, however the body is cut."""
+    clean = bytes.maketrans(b'"\\', b"__")
+    targets = [text.translate(clean) for text in texts]
+    counts = b",".join(
+        b'{"count":2,"attributes":[{"key":"target","value":"%b"}]}' % target for target in targets
+    )
+    body = b'{"metricsData":[%b]}' % counts
+    whole = read_in([body])
+    assert whole is not None
+    got, _, bad = whole
+    assert (sum(count.count for count in got), bad) == (2 * len(texts), 0)
+    for count, target in zip(got, targets, strict=True):
+        read = json.loads(count.key.attributes[0][1])
+        if b"\xed" not in target:  # half a surrogate pair is repaired by other rules
+            assert read == target.decode("utf-8", "replace")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=5)))
+    cut = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    assert read_in(cut) == whole
 
 
 def entry(**more: object) -> dict[str, Any]:
