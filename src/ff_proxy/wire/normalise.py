@@ -19,6 +19,8 @@ from ff_proxy.wire.values import clean_object
 Json = dict[str, object]
 
 _MAX_INT: Final = 2**63 - 1
+# Java and .NET read priorities and weights into 32 bits, and fail on a longer number.
+_MAX_SHORT: Final = 2**31 - 1
 # The Ruby SDK raises on a flag with fewer, which kills its poll thread.
 _MIN_VARIATIONS: Final = 2
 _TARGET_FIELDS: Final = ("identifier", "account", "org", "environment", "project", "name")
@@ -97,6 +99,7 @@ def normalise_segment(doc: object, legacy: object | None = None) -> Item | Rejec
     }
     if "environment" in segment:
         segment["environment"] = _text(segment["environment"])
+    segment = _typed(segment, createdAt=_time, modifiedAt=_time)
     return _item(Domain.SEGMENT, identifier, segment)
 
 
@@ -161,6 +164,42 @@ def _texts(field: object) -> list[str]:
     return [value_text(entry) for entry in field if entry is not None] if isinstance(field, list) else []
 
 
+def _typed(entry: Json, **readers: Callable[[object], object | None]) -> Json:
+    """The entry with these optional fields of the right type: typed SDKs fail on a list that has a wrong one.
+
+    A reader returns ``None`` for a value that cannot be converted; the field is then left out.
+    """
+    read = {name: reader(entry[name]) for name, reader in readers.items() if name in entry}
+    if all(part is entry[name] for name, part in read.items()):
+        return entry
+    return {name: part for name, part in (entry | read).items() if read.get(name, part) is not None}
+
+
+def _label(field: object) -> str | None:
+    return value_text(field) if isinstance(field, str | bool | int | float) else None
+
+
+def _time(field: object) -> int | None:
+    return _integer(field) or None
+
+
+def _truth(field: object) -> bool | None:
+    return field if isinstance(field, bool) else None
+
+
+def _object(field: object) -> Json | None:
+    return field if isinstance(field, dict) else None
+
+
+def _groups(field: object) -> list[Json] | None:
+    groups = _objects(field, _tag)
+    return groups if groups == field else None
+
+
+def _short(field: object) -> int:
+    return max(-_MAX_SHORT, min(_integer(field), _MAX_SHORT))
+
+
 def _integer(field: object) -> int:
     if isinstance(field, bool):
         return 0
@@ -184,7 +223,8 @@ def _variation(entry: Json) -> Json | None:
     identifier = entry.get("identifier")
     if not isinstance(identifier, str) or not identifier:
         return None
-    return entry | {"identifier": identifier, "value": value_text(entry.get("value", ""))}
+    variation = entry | {"identifier": identifier, "value": value_text(entry.get("value", ""))}
+    return _typed(variation, name=_label, description=_label)
 
 
 def _serve(field: object) -> Json:
@@ -203,15 +243,15 @@ def _serve(field: object) -> Json:
 
 
 def _weighted(entry: Json) -> Json | None:
-    return entry | {"variation": _text(entry.get("variation")), "weight": _integer(entry.get("weight"))}
+    return entry | {"variation": _text(entry.get("variation")), "weight": _short(entry.get("weight"))}
 
 
 def _rule(entry: Json) -> Json | None:
     clauses = _clauses(entry.get("clauses", []))
     if clauses is None:
         return None
-    return entry | {
-        "priority": _integer(entry.get("priority")),
+    return _typed(entry, ruleId=_label) | {
+        "priority": _short(entry.get("priority")),
         "clauses": clauses,
         "serve": _serve(entry.get("serve")),
     }
@@ -222,8 +262,8 @@ def _segment_rule(entry: Json) -> Json | None:
     if clauses is None:
         return None
     return entry | {
-        "ruleId": _text(entry.get("ruleId")),
-        "priority": _integer(entry.get("priority")),
+        "ruleId": _label(entry.get("ruleId")) or "",
+        "priority": _short(entry.get("priority")),
         "clauses": clauses,
     }
 
@@ -240,7 +280,8 @@ def _clauses(field: object) -> list[Json] | None:
 
 
 def _clause(entry: Json) -> Json:
-    return {name: part for name, part in entry.items() if part is not None} | {
+    kept = {name: part for name, part in entry.items() if part is not None}
+    return _typed(kept, id=_label) | {
         "attribute": _text(entry.get("attribute")),
         "op": _text(entry.get("op")),
         "negate": entry.get("negate") is True,
@@ -286,6 +327,4 @@ def _member(entry: Json) -> Json | None:
         return None
     member = entry | {field: _text(entry.get(field)) for field in _TARGET_FIELDS}
     member["name"] = member["name"] or identifier
-    if not isinstance(member.get("attributes", {}), dict):
-        del member["attributes"]
-    return member
+    return _typed(member, attributes=_object, anonymous=_truth, createdAt=_time, segments=_groups)

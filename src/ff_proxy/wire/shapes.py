@@ -126,7 +126,8 @@ def _part(entry: Any, name: str) -> Any:
 
 
 _OWNERS: Final[Mapping[str, Field]] = {"account": _TEXT, "org": _TEXT, "project": _TEXT, "environment": _TEXT}
-_TIMES: Final[Mapping[str, Field]] = {"createdAt": _ANY, "modifiedAt": _ANY, "deletedAt": _ANY}
+_TIME: Final = Field(Kind.INTEGER)
+_TIMES: Final[Mapping[str, Field]] = {"createdAt": _TIME, "modifiedAt": _TIME, "deletedAt": _TIME}
 
 _NAMED: Final = Shape(
     noun="target",

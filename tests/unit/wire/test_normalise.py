@@ -1,6 +1,8 @@
 """Items that every SDK can read, whatever the source says (spec/sdk-wire#bodies)."""
 
+import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from ff_proxy.wire.normalise import (
     with_version,
 )
 from tests.support.thorough import examples
+from tests.support.typed_sdks import Flag, Group
 
 FLAG: dict[str, Any] = {
     "feature": "checkout",
@@ -39,6 +42,76 @@ FIELDS = st.sampled_from(
     "feature identifier variations defaultServe rules variationToTargetMap prerequisites servingRules "  # noqa: SIM905  (a list of so many does not fit a line)
     "included excluded tags version kind state offVariation name".split()
 )
+
+
+CLAUSE = {"id": "c", "attribute": "a", "op": "equal", "negate": False, "values": ["1"]}
+MEMBER = {
+    "identifier": "ann",
+    "name": "Ann",
+    "account": "a",
+    "org": "o",
+    "project": "p",
+    "environment": "e",
+    "attributes": {"a": 1},
+    "anonymous": False,
+    "createdAt": 1,
+    "segments": [{"identifier": "s", "name": "S"}],
+}
+SHARES = [{"variation": "t", "weight": 40}, {"variation": "f", "weight": 60}]
+FULL_FLAG: dict[str, Any] = FLAG | {
+    "variations": [
+        {"identifier": "t", "value": "true", "name": "T", "description": "d"},
+        {"identifier": "f", "value": "false"},
+    ],
+    "rules": [
+        {
+            "ruleId": "r",
+            "priority": 1,
+            "clauses": [CLAUSE],
+            "serve": {"distribution": {"bucketBy": "identifier", "variations": SHARES}},
+        }
+    ],
+    "prerequisites": [{"feature": "p", "variations": ["t"]}],
+    "variationToTargetMap": [
+        {"variation": "t", "targets": [{"identifier": "a", "name": "A"}], "targetSegments": ["s"]}
+    ],
+}
+FULL_SEGMENT: dict[str, Any] = {
+    "identifier": "beta",
+    "name": "Beta",
+    "environment": "e",
+    "included": [MEMBER],
+    "excluded": [MEMBER],
+    "tags": [{"name": "t", "identifier": "t"}],
+    "rules": [CLAUSE],
+    "servingRules": [{"ruleId": "r", "priority": 1, "clauses": [CLAUSE]}],
+    "createdAt": 1,
+    "modifiedAt": 2,
+    "version": 1,
+}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where in a document something stands; not the document itself."""
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in items:
+        yield from places(part, (*path, name))
+
+
+def with_parts(doc: dict[str, Any], parts: list[tuple[tuple[Any, ...], object]]) -> dict[str, Any]:
+    """A copy of a document with other values at some places, as far as these still exist."""
+    changed = copy.deepcopy(doc)
+    for path, value in parts:
+        owner: Any = changed
+        try:
+            for name in path[:-1]:
+                owner = owner[name]
+            owner[path[-1]] = value
+        except (IndexError, KeyError, TypeError):
+            continue
+    return changed
 
 
 def served(**fields: object) -> dict[str, Any]:
@@ -241,6 +314,44 @@ def test_absurd_depth_is_cut() -> None:
     for _ in range(5000):
         deep = [deep]
     assert isinstance(normalise_flag(FLAG | {"novelty": deep}), Item)
+
+
+@settings(max_examples=examples(0.6))
+@given(st.lists(st.tuples(st.sampled_from([*places(FULL_FLAG)]), JSON), min_size=1, max_size=3))
+def test_typed_sdks_can_read_a_flag_with_wrong_types(parts: list[tuple[tuple[Any, ...], object]]) -> None:
+    """One value of another type, and they would read nothing of the whole list."""
+    item = normalise_flag(with_parts(FULL_FLAG, parts))
+    if isinstance(item, Item):
+        msgspec.json.decode(item.wire, type=Flag)
+        assert normalise_flag(msgspec.json.decode(item.wire)) == item
+
+
+@settings(max_examples=examples(0.6))
+@given(st.lists(st.tuples(st.sampled_from([*places(FULL_SEGMENT)]), JSON), min_size=1, max_size=3))
+def test_typed_sdks_can_read_a_group_with_wrong_types(parts: list[tuple[tuple[Any, ...], object]]) -> None:
+    """In both of its forms."""
+    item = normalise_segment(with_parts(FULL_SEGMENT, parts))
+    if isinstance(item, Item):
+        for form in segment_forms(item.wire):
+            msgspec.json.decode(form, type=Group)
+        assert normalise_segment(msgspec.json.decode(item.wire)) == item
+
+
+def test_a_document_that_is_right_is_left_alone() -> None:
+    """Whatever optional fields it has."""
+    for doc, normalise in ((FULL_FLAG, normalise_flag), (FULL_SEGMENT, normalise_segment)):
+        item = normalise(doc)
+        assert isinstance(item, Item)
+        assert json.loads(item.wire) == doc
+
+
+def test_labels_that_are_numbers_become_text() -> None:
+    """As people write them in YAML."""
+    doc = served(
+        variations=[{"identifier": "t", "name": True, "value": True}, {"identifier": "f", "name": 2}]
+    )
+    assert [variation["name"] for variation in doc["variations"]] == ["true", "2"]
+    assert segment(servingRules=[{"ruleId": 7, "clauses": []}])["servingRules"][0]["ruleId"] == "7"
 
 
 @settings(max_examples=examples(0.6))
