@@ -45,7 +45,7 @@ def _write(
     for one in _counts(reading):
         counted = ", ".join(f"{one[part]} {part}" for part in ("flags", "segments", "targets", "keys"))
         write_text(out, f"{one['id']}: {counted}")
-    if reading.locations:
+    if reading.locations or bad:
         write_text(
             out, f"{len(reading.locations)} environments, {bad} errors, {len(problems) - bad} warnings"
         )

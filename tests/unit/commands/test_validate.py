@@ -67,6 +67,17 @@ def test_a_directory_without_environments_is_not_one(tmp_path: Path) -> None:
     assert "no directory env-" in said
 
 
+def test_an_environment_in_two_places_is_the_only_problem_named(tmp_path: Path) -> None:
+    """Its directories are there, though neither of them counts."""
+    write(tmp_path, "feature_config.json", json.dumps([FLAG]))
+    (tmp_path / "copy").mkdir()
+    write(tmp_path / "copy", "feature_config.json", json.dumps([FLAG]))
+    code, said = validated(tmp_path)
+    assert code is ExitCode.BAD_CONFIGURATION
+    assert "'e1' is also in" in said
+    assert "no directory env-" not in said
+
+
 def test_a_missing_directory_and_a_missing_word(tmp_path: Path) -> None:
     """Each with a sentence."""
     with pytest.raises(OfflineDataError, match="cannot be read"):
