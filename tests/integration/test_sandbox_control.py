@@ -84,6 +84,24 @@ class TestFlip:
         assert answer.json()["message"]
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"flag": "\xff"}', b'{"unknown": ' + b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000]
+)
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"/sandbox/{name}" for name in ("environments", "flip", "set", "faults", "streams/cut", "down")),
+        "/sandbox/environments/development/keys",
+        "/client/auth",
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused(saas: Client, path: str, body: bytes) -> None:
+    """Broken characters, endless nesting, also where nobody looks: an answer, and no trace in the log."""
+    answer = await saas.http.post(path, content=body)
+    assert answer.status_code == 400
+    assert answer.json()["message"]
+
+
 class TestItems:
     async def test_a_flag_is_replaced_patched_and_deleted(self, saas: Client) -> None:
         """The identifier in the path counts, the version goes up by itself."""

@@ -281,7 +281,7 @@ class Api:
         """See ``operations``."""
         try:
             wanted = msgspec.json.decode(await read_body(request), type=LogLevelChange)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise RequestError(400, f'the body must be JSON such as {{"level": "DEBUG"}}: {error}') from error
         change_level(self._ports.levels, self._log, wanted.level, wanted.environment)
         return await self.levels(request)

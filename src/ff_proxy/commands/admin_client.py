@@ -86,7 +86,7 @@ class AdminClient:
         try:
             answers = msgspec.json.decode(reply.body, type=_Answers)
             (answer,) = answers.answers
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UpstreamMalformed(f"{self._client.url}/api/explain gave no explanation: {error}") from error
         return self._known[environment], answers.target, _explanation(answer)
 

@@ -174,7 +174,7 @@ def _target(identifier: str, attributes: str) -> Target:
         return Target(identifier)
     try:
         doc = json.loads(attributes)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"attributes: not JSON: {error}") from error
     if not isinstance(doc, dict):
         raise ConfigError("attributes: must be a JSON object")

@@ -117,7 +117,7 @@ class ClientApi:
 def _json_object(body: bytes) -> Mapping[str, Any]:
     try:
         content = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the body is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise RequestError(400, "the body is not a JSON object")

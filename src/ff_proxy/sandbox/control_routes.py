@@ -33,7 +33,7 @@ async def read_body(request: Request, wanted: type[_Body]) -> _Body:
     """The body as ``wanted``, an empty one as ``{}``; ``RequestError`` 400 names what does not fit."""
     try:
         return msgspec.json.decode(await request.body() or b"{}", type=wanted)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the body cannot be used: {error}") from error
 
 

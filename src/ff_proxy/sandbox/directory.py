@@ -78,13 +78,32 @@ def _plain(path: Path, content: Mapping[str, Any]) -> Iterator[Key]:
 
 def _read(path: Path) -> object:
     try:
-        text = read_regular_file(path).decode("utf-8")
-        if path.suffix == ".json":
-            return json.loads(text)
-        # The second reading keeps every scalar as the text that it is written as.
-        return _with_texts(yaml.safe_load(text), yaml.load(text, yaml.BaseLoader), is_text=False)  # noqa: S506
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        text = read_regular_file(path).decode("utf-8-sig")
+        return _encodable(_first_value(text) if path.suffix == ".json" else _first_document(text))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise OfflineDataError(str(path), str(error)) from error
+
+
+def _first_value(text: str) -> object:
+    value, _ = json.JSONDecoder().raw_decode(text.lstrip())
+    return value
+
+
+def _first_document(text: str) -> object:
+    # The second reading keeps every scalar as the text that it is written as.
+    texts = next(yaml.load_all(text, yaml.BaseLoader), None)
+    return _with_texts(next(yaml.safe_load_all(text), None), texts, is_text=False)
+
+
+def _encodable(value: Any) -> Any:
+    """The value with U+FFFD for halves of surrogate pairs, which JSON may escape but nobody can send."""
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_encodable(part) for part in value]
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
 
 
 def _with_texts(value: Any, text: Any, *, is_text: bool) -> Any:

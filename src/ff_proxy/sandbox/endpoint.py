@@ -162,7 +162,7 @@ async def _environment_of(site: Site, request: Request) -> Environment | None:
     if key is None and request.method == "POST":
         try:
             body = msgspec.json.decode(await request.body())
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):
             return None
         key = body.get("apiKey") if isinstance(body, dict) else None
     found = site.state.authenticate(key) if isinstance(key, str) else None

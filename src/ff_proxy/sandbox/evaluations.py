@@ -1,7 +1,6 @@
 """Evaluations for client SDKs: with the product's own engine, for the target as it described itself."""
 
 import base64
-import binascii
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -67,7 +66,7 @@ def _target(environment: Environment, identifier: str, header: str | None) -> Ta
 def _decoded(header: str) -> object:
     try:
         return msgspec.json.decode(base64.b64decode(header))
-    except (binascii.Error, ValueError):
+    except (ValueError, RecursionError):
         return None
 
 

@@ -179,7 +179,15 @@ async def test_log_levels_change_for_all_and_for_one_environment() -> None:
         assert "quiet" not in lines
         only = (await http.get("/api/logs?environment=e2")).json()
         assert [one["event"] for one in only] == ["loud"]
-        for body in (b"", b"[]", b'{"level":"LOUD"}', b'{"level":""}', b"\xff", b"{" * 70_000):
+        for body in (
+            b"",
+            b"[]",
+            b'{"level":"LOUD"}',
+            b'{"level":""}',
+            b"\xff",
+            b"{" * 70_000,
+            b'{"x":' + b"[" * 60_000,
+        ):
             assert (await http.post("/api/log-level", content=body)).status_code in {400, 413}
         assert (await http.get("/api/log-level")).json() == {
             "level": "DEBUG",

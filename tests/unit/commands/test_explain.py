@@ -66,6 +66,7 @@ def test_attributes_can_be_given(directory: Path) -> None:
     [
         (["-target", "ana", "-environment", "other"], "environment: must be one of"),
         (["-target", "ana", "-attributes", "{"], "attributes: not JSON"),
+        (["-target", "ana", "-attributes", "[" * 50_000], "attributes: not JSON"),
         (["-target", "ana", "-attributes", "[]"], "attributes: must be a JSON object"),
         ([], "target: required"),
     ],

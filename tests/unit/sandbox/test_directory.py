@@ -80,6 +80,25 @@ def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         environments_in(tmp_path)
 
 
+def test_what_the_proxy_reads_is_read(tmp_path: Path) -> None:
+    """A byte order mark, more after the first value, half a surrogate pair: also answered to an SDK."""
+    write(tmp_path, "id-1", feature_config=[{**FLAG, "name": "a\ud800b\U0001f600"}])
+    path = tmp_path / "env-id-1" / "feature_config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b" []")
+    (tmp_path / "env-id-1" / "segments.yaml").write_text("[]\n---\n[]\n")
+    (environment,) = environments_in(tmp_path)
+    assert environment.flags["f"]["name"] == "a\ufffdb\U0001f600"
+
+
+@pytest.mark.parametrize("name", ["segments.json", "segments.yaml"])
+def test_nesting_without_end_is_an_error_that_names_the_file(tmp_path: Path, name: str) -> None:
+    """Not the end of the process."""
+    write(tmp_path, "id-1", feature_config=[FLAG])
+    (tmp_path / "env-id-1" / name).write_text("[" * 20_000)
+    with pytest.raises(OfflineDataError, match=name.replace(".", r"\.")):
+        environments_in(tmp_path)
+
+
 def test_a_directory_without_environments_is_an_error(tmp_path: Path) -> None:
     """It is most likely the wrong one."""
     with pytest.raises(OfflineDataError, match="env-"):

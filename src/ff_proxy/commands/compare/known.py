@@ -138,5 +138,5 @@ def _same_json(old: object, new: object) -> bool:
     try:
         was, now = json.loads(str(old)), json.loads(str(new))
         return bool(was == now or (isinstance(was, str) and json.loads(was) == now))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
