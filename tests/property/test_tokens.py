@@ -98,3 +98,11 @@ def test_a_fleet_with_two_secrets() -> None:
     assert claims is not None
     assert claims.environment == "e"
     assert own.verify(token[:-4].encode() + b"AAAA") is None
+
+
+def test_an_environment_that_utf8_cannot_encode_has_tokens() -> None:
+    """A directory's name may be any bytes: a lone surrogate counts as U+FFFD, as wherever JSON is read."""
+    tokens = Tokens(Secret("secret"), FakeClock())
+    claims = tokens.verify(tokens.issue(EnvironmentInfo(EnvironmentId("e\udcff")), hash_key("key")).encode())
+    assert claims is not None
+    assert claims.environment == "e\ufffd"

@@ -26,6 +26,9 @@ GivenUp = Callable[[EnvironmentId], bool]
 AWAITED: Final = "the secret that signs tokens is not read from the store yet"
 
 _ALGORITHM: Final = "HS256"
+# {"alg":"HS256","typ":"JWT"}. Tokens are written here and only read by the library: it would take 15 % of the
+# time of an authentication.
+_HEADER: Final = b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"
 # No token starts with this prefix, so a ticket's signature never verifies as a token's.
 _NO_TOKEN: Final = b"ff-proxy ticket\0"
 _LONGEST: Final = 8192
@@ -111,7 +114,9 @@ class Tokens:
         """
         serial = f"{next(self._serials):x}"
         payload = write_claims(info, key, int(self._clock.wall()), serial=serial, account=self._account)
-        return self._jws.encode(payload, self._signing(info.id), _ALGORITHM, sort_headers=True)
+        content = b"%b.%b" % (_HEADER, _base64url(payload))
+        signature = hmac.digest(self._signing(info.id), content, "sha256")
+        return (b"%b.%b" % (content, _base64url(signature))).decode("ascii")
 
     def verify(self, token: bytes) -> TokenClaims | None:
         """The claims of a token, or ``None`` if it was not issued by this fleet.
@@ -200,6 +205,10 @@ def _claimed_environment(content: bytes) -> EnvironmentId | None:
     except binascii.Error:
         return None
     return None if claims is None else claims.environment
+
+
+def _base64url(content: bytes) -> bytes:
+    return base64.urlsafe_b64encode(content).rstrip(b"=")
 
 
 def _bytes(secret: Secret) -> bytes:

@@ -5,7 +5,7 @@ See spec/sdk-wire#auth-body, spec/sdk-wire#token-format, spec/sdk-wire#target-tr
 
 import base64
 import binascii
-import json
+import re
 from typing import Final
 
 import msgspec
@@ -26,8 +26,9 @@ _HASH_DIGITS: Final = 64
 _MAX_SECONDS: Final = 1e15
 _MAX_CLAIM: Final = 256
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-# The ASCII characters that base64url can turn into "-" or "_" (spec/sdk-wire#token-format rule 3).
-_UNCLEAN: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in ">?~\x7f"})
+_encode: Final = msgspec.json.Encoder().encode
+# What base64url can turn into "-" or "_" (spec/sdk-wire#token-format rule 3).
+_UNCLEAN: Final = re.compile(r"[>?~\x7f]|[^\x00-\x7f]")
 
 
 class AuthRequest(msgspec.Struct, frozen=True):
@@ -111,13 +112,19 @@ def write_claims(
     }
     cluster = info.cluster
     claims = {
-        "environment": info.id,
+        "environment": clean_text(info.id),
         **{name: clean_text(text) for name, text in known.items() if text},
         "clusterIdentifier": cluster if cluster.isascii() and cluster.isdigit() else "1",
         "apiKey": _KEY_PREFIX + key,
         "iat": int(issued_at),
     } | ({"jti": serial} if serial else {})
-    return json.dumps(claims, ensure_ascii=True, separators=(",", ":")).translate(_UNCLEAN).encode("ascii")
+    return _UNCLEAN.sub(_escaped, _encode(claims).decode()).encode("ascii")
+
+
+def _escaped(char: re.Match[str]) -> str:
+    """A character as JSON can write it in ASCII."""
+    units = char[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def read_claims(payload: bytes) -> TokenClaims | None:

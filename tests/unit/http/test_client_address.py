@@ -1,6 +1,6 @@
 """Whose request it is."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 import pytest
 from hypothesis import given
@@ -55,3 +55,16 @@ def test_trusted_networks() -> None:
     assert not INSIDE.trusts("11.0.0.1")
     assert not INSIDE.trusts("")
     assert not ClientAddresses().trusts("10.9.9.9")
+
+
+@given(st.ip_addresses(), st.sampled_from(["", "%eth0"]))
+def test_a_peer_is_grouped_as_the_standard_library_would(
+    address: IPv4Address | IPv6Address, zone: str
+) -> None:
+    """An IPv4 address stays, also one that is mapped to IPv6; of others the network counts."""
+    if isinstance(address, IPv4Address):
+        assert ClientAddresses().find(str(address), None) == str(address)
+        assert ClientAddresses().find(f"::ffff:{address}", None) == str(address)
+    elif address.ipv4_mapped is None:
+        network = IPv6Network((address, 64), strict=False)
+        assert ClientAddresses().find(f"{address}{zone}", None) == str(network)
