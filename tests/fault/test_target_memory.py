@@ -112,7 +112,7 @@ async def test_what_is_kept_of_targets_is_bounded(
             )
             options = online_options(saas, [KEYS[DEV]]) | place
             options |= {"memory-budget": f"{BUDGET // MEBIBYTE}MiB", "shutdown-delay": "0"}
-            async with Proxy.running(options, tmp_path / "log") as proxy:
+            async with Proxy.running(options, tmp_path / "log", fresh=True) as proxy:  # memory of its own
                 size = (lambda: used_memory(server)) if store == "redis" else (lambda: on_disk(data))
                 before, stored = resident(proxy), await asyncio.to_thread(size)
                 await authenticate(proxy, body, targets)

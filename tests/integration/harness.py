@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ import httpx2
 from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.server import RunningSandbox, serve
 from ff_proxy.sandbox.state import SandboxState
+from tests.support.fork_server import ProxyProcess, start_proxy
 from tests.support.local_http import local_http
 from tests.support.ports import free_port
 
@@ -65,24 +64,28 @@ class Proxy:
     Args:
         options: by the names of spec/behaviour#options, without a dash.
         log: the file that its output is appended to.
+        fresh: whether it starts with an interpreter of its own (see ``tests.support.fork_server``).
 
     Attributes:
         environ: variables that the process has from its next start on, beside those that every one has.
     """
 
-    def __init__(self, options: Mapping[str, str], log: Path) -> None:
+    def __init__(self, options: Mapping[str, str], log: Path, *, fresh: bool = False) -> None:
         self.log = log
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._options = {"admin-address": "off", "shutdown-delay": "1", **options, "port": str(self.port)}
         self.environ: dict[str, str] = {}
-        self._process: asyncio.subprocess.Process | None = None
+        self._fresh = fresh
+        self._process: ProxyProcess | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def running(cls, options: Mapping[str, str], log: Path) -> AsyncIterator[Self]:
+    async def running(
+        cls, options: Mapping[str, str], log: Path, *, fresh: bool = False
+    ) -> AsyncIterator[Self]:
         """A proxy that is ready; it is stopped at the end, which must go well, and reaped in any case."""
-        proxy = cls(options, log)
+        proxy = cls(options, log, fresh=fresh)
         try:
             await proxy.start()
             yield proxy
@@ -97,16 +100,10 @@ class Proxy:
 
     async def launch(self) -> None:
         """Start the process."""
-        command = [sys.executable, "-m", "ff_proxy"]
-        for name, value in self._options.items():
-            command.append(f"-{name}={value}")
+        flags = [f"-{name}={value}" for name, value in self._options.items()]
         with self.log.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=_environment() | self.environ,
+            self._process = await start_proxy(
+                *flags, output=output.fileno(), environ=self.environ, fresh=self._fresh
             )
 
     async def stop(self) -> None:
@@ -154,9 +151,3 @@ class Proxy:
                         return
                 await asyncio.sleep(0.05)
         raise ProxyError(f"not ready, exit status {process.returncode}\n{self.last_words()}")
-
-
-def _environment() -> dict[str, str]:
-    """The environment without what would configure a proxy behind the test's back."""
-    kept = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG"}
-    return {name: value for name, value in os.environ.items() if name in kept}

@@ -217,7 +217,7 @@ def prepare(
         del options[name]
     options |= {"log-level": "DEBUG", "access-log": "all", "admin-address": f"127.0.0.1:{admin_port}"}
     options |= {"shutdown-delay": "0", "metric-post-duration": "1", **more}
-    proxy = Proxy(options, tmp_path / "log")
+    proxy = Proxy(options, tmp_path / "log", fresh=True)  # its command line is searched, too
     proxy.environ = in_files(hidden, tmp_path / "secrets")
     return proxy, admin_port
 

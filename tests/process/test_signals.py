@@ -63,7 +63,7 @@ async def test_no_signal_loses_usage(tmp_path: Path, number: signal.Signals) -> 
     """What was posted a moment before is delivered."""
     async with sandbox(*default_environments()) as saas:
         options = online_options(saas, KEYS.values()) | {"shutdown-delay": "0"}
-        proxy = Proxy(options, tmp_path / "log")
+        proxy = Proxy(options, tmp_path / "log", fresh=True)
         await proxy.start()
         assert proxy._process is not None
         try:
@@ -122,7 +122,7 @@ async def test_a_redis_that_hangs_does_not_hold_up_the_end(tmp_path: Path, worke
                 "shutdown-deadline": f"{deadline:g}",
                 "workers": str(workers),
             }
-            proxy = Proxy(options, tmp_path / "log")
+            proxy = Proxy(options, tmp_path / "log", fresh=True)
             await proxy.start()
             assert proxy._process is not None
             try:

@@ -26,7 +26,7 @@ async def on_redis(tmp_path: Path, **more: str) -> AsyncIterator[tuple[RunningSa
         async with sandbox(*default_environments()) as saas:
             options = online_options(saas, KEYS.values()) | QUICK | more
             options["redis-address"] = f"127.0.0.1:{redis.port}"
-            async with Proxy.running(options, tmp_path / "log") as proxy:
+            async with Proxy.running(options, tmp_path / "log", fresh=True) as proxy:
                 yield saas, redis, proxy
 
 
@@ -73,7 +73,7 @@ async def test_replicas_need_no_sync_process(tmp_path: Path) -> None:
     """They share a port and the figures, and follow the same Redis."""
     async with on_redis(tmp_path) as (saas, redis, _):
         options = {"read-replica": "true", "redis-address": f"127.0.0.1:{redis.port}"} | QUICK
-        async with Proxy.running(options, tmp_path / "replica.log") as replicas:
+        async with Proxy.running(options, tmp_path / "replica.log", fresh=True) as replicas:
             assert set(pids(replicas)) == {"worker-1", "worker-2"}
             await flips_reach(saas, replicas)
             await kill(replicas, "worker-1")
@@ -91,12 +91,12 @@ async def test_a_data_directory_serves_without_saas(tmp_path: Path) -> None:
     """At once and degraded, on every worker, with the tokens and targets of before."""
     async with sandbox(*default_environments()) as saas:
         options = online_options(saas, KEYS.values()) | QUICK | {"data-dir": str(tmp_path / "data")}
-        async with Proxy.running(options, tmp_path / "log") as proxy:
+        async with Proxy.running(options, tmp_path / "log", fresh=True) as proxy:
             async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
                 await client.authenticate({"identifier": "zed", "attributes": {"device": "desktop"}})
                 token = client.token
         saas.down()
-        async with Proxy.running(options, tmp_path / "log2") as proxy:
+        async with Proxy.running(options, tmp_path / "log2", fresh=True) as proxy:
             async with SdkLike.connected(proxy.url, KEYS[DEV], keep_alive=False) as client:
                 client.token = token
                 for _ in range(8):
@@ -115,7 +115,7 @@ async def test_offline_edits_reach_every_worker(tmp_path: Path, killed: tuple[st
     directory = tmp_path / "config"
     place = bakery(directory)
     options = offline_options(directory) | {"workers": "2", "shutdown-delay": "0"}
-    async with Proxy.running(options, tmp_path / "log") as proxy:
+    async with Proxy.running(options, tmp_path / "log", fresh=True) as proxy:
         async with SdkLike.connected(proxy.url, "key-one", keep_alive=False) as client:
             await client.authenticate({"identifier": "zed", "attributes": {"shift": "night"}})
             async with client.stream() as stream:
@@ -141,7 +141,9 @@ async def test_one_process_says_how_the_proxy_is(tmp_path: Path, offline: bool) 
     async with sandbox(*default_environments()) as saas:
         bakery(tmp_path / "config")
         options = offline_options(tmp_path / "config") if offline else online_options(saas, KEYS.values())
-        async with Proxy.running(options | QUICK | {"heartbeat-interval": "1"}, tmp_path / "log") as proxy:
+        async with Proxy.running(
+            options | QUICK | {"heartbeat-interval": "1"}, tmp_path / "log", fresh=True
+        ) as proxy:
 
             def beats() -> list[str]:
                 said = [json.loads(line) for line in proxy.log.read_text().splitlines()]
@@ -158,7 +160,7 @@ async def test_without_tokens_the_path_decides(tmp_path: Path) -> None:
     """``bypass-auth`` is every worker's."""
     bakery(tmp_path / "config")
     options = offline_options(tmp_path / "config") | {"workers": "2", "bypass-auth": "true"}
-    async with Proxy.running(options | {"shutdown-delay": "0"}, tmp_path / "log") as proxy:
+    async with Proxy.running(options | {"shutdown-delay": "0"}, tmp_path / "log", fresh=True) as proxy:
         client = SdkLike(proxy.url, "key-one", keep_alive=False)
         async with client.http:
             for _ in range(6):
@@ -171,7 +173,9 @@ async def test_no_value_of_a_target_ends_a_worker(tmp_path: Path) -> None:
     """Between processes and in the store: everybody goes on, and so does who reads the target later."""
     values = ("100000000000000000000", "1e400", "NaN", '"\\ud800"', "[" * 90 + "]" * 90, "1" + "0" * 400)
     async with sandbox(*default_environments()) as saas:
-        async with Proxy.running(online_options(saas, KEYS.values()) | QUICK, tmp_path / "log") as proxy:
+        async with Proxy.running(
+            online_options(saas, KEYS.values()) | QUICK, tmp_path / "log", fresh=True
+        ) as proxy:
             before = pids(proxy)
             async with SdkLike.connected(proxy.url, KEYS[DEV], keep_alive=False) as client:
                 for number, value in enumerate(values):

@@ -1,17 +1,15 @@
 """Running ``ff-proxy`` to its end, as a shell or a supervisor does."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
+from tests.support.fork_server import kept_environment
 from tests.support.log_scan import faults_of
-
-_KEPT: Final = ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "HOME", "COVERAGE_PROCESS_CONFIG")
 
 
 class Command:
@@ -51,7 +49,7 @@ class Command:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=self._directory,
-            env={name: os.environ[name] for name in _KEPT if name in os.environ} | self._environ,
+            env=kept_environment() | self._environ,
         )
 
     async def until(self, word: str, seconds: float = 60.0) -> None:

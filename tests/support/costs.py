@@ -9,6 +9,7 @@ from typing import Final, final
 
 import pytest
 
+from tests.support.fork_server import forked_seconds
 from tests.support.stopwatch import Cost
 
 _COST: Final = "cost"
@@ -55,18 +56,22 @@ class _Measuring:
 
     def __init__(self) -> None:
         self._before = Cost.now()
+        self._forked = forked_seconds()
 
     def pytest_runtest_logstart(self) -> None:
         """A test begins."""
         self._before = Cost.now()
+        self._forked = forked_seconds()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """A phase has ended."""
         report = yield
         before, self._before = self._before, Cost.now()
+        forked, self._forked = self._forked, forked_seconds()
         spent = self._before.since(before)
-        report.user_properties.append((_COST, f"{spent.wall} {spent.cpu} {spent.children}"))
+        children = spent.children + self._forked - forked
+        report.user_properties.append((_COST, f"{spent.wall} {spent.cpu} {children}"))
         return report
 
 

@@ -187,7 +187,7 @@ async def open_place(name: str, saas: RunningSandbox, scratch: Path) -> AsyncIte
     elif name == ONLINE:
         shop = online_shop()
         options = {**online_options(saas, [shop.key]), "metric-post-duration": str(USAGE_INTERVAL)}
-        async with Proxy.running(options, log) as proxy:
+        async with Proxy.running(options, log, fresh=True) as proxy:
             yield OnlinePlace(shop, proxy, saas)
     else:
         shop = offline_shop()
@@ -195,5 +195,5 @@ async def open_place(name: str, saas: RunningSandbox, scratch: Path) -> AsyncIte
         await asyncio.to_thread(shop.write, directory)
         # Without a secret of its own a restarted offline proxy knows no token that it gave.
         options = {**offline_options(directory), "auth-secret": "a-secret-that-outlives-the-process"}
-        async with Proxy.running(options, log) as proxy:
+        async with Proxy.running(options, log, fresh=True) as proxy:
             yield OfflinePlace(shop, proxy, directory)
