@@ -48,7 +48,7 @@ _COLUMNS = (Column("requests/s", spread=True), Column("CPU µs", 2, spread=True)
 
 
 def _rows(label: str, servers: Sequence[Server], request: Request, plan: Plan) -> Iterator[Row]:
-    runs = [partial(load, server, request, 1) for server in servers]
+    runs = [partial(load, server, request, quick=plan.quick) for server in servers]
     found = in_turns(runs, plan.pick(9, 1), warm_up=True)
     for mode, loads in zip(_MODES, found, strict=True):
         more = [_cost(one) - _cost(other) for one, other in zip(loads, found[0], strict=True)]

@@ -75,7 +75,7 @@ def _requests(own: Site, plan: Plan) -> Iterator[Row]:
     asks = [(label, Request(path, own.bearer(_MADE) | more)) for label, more in ways]
     asks.append(("preflight of a browser", Request(path, origin, "OPTIONS")))
     for label, asked in asks:
-        runs = [load(own.proxy, asked, 1) for _ in range(plan.pick(5, 1))]
+        runs = [load(own.proxy, asked, quick=plan.quick) for _ in range(plan.pick(5, 1))]
         yield Row(label, (Figure.of(1e6 / run.per_cpu for run in runs), kept))
         kept = None
 

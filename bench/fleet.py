@@ -246,7 +246,11 @@ def _loaded(fleet: _Fleet) -> Iterator[Row]:
         cpu, redis = [], []
         for _ in range(fleet.plan.pick(3, 1)):
             runs: list[Load] = []
-            counted = fleet.redis.during(lambda asked=request, runs=runs: runs.append(load(member, asked, 1)))  # type: ignore[misc]
+            counted = fleet.redis.during(
+                lambda asked=request, runs=runs: runs.append(  # type: ignore[misc]
+                    load(member, asked, quick=fleet.plan.quick)
+                )
+            )
             cpu.append(1e6 / runs[0].per_cpu)
             redis.append(counted.less(fleet.quiet, counted.seconds).each(runs[0].rate))
         own = Figure.of(one.cpu * 1e6 for one in redis)

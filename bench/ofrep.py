@@ -32,7 +32,7 @@ def measure(plan: Plan) -> Iterator[Table]:
         own = stack.enter_context(site([_ENVIRONMENT]))
         write_peer_flags(own.directory, _ENVIRONMENT)
         peers = [stack.enter_context(running_peer(path, own)) for path in plan.peers]
-        contest = Contest(own, peers, rounds=plan.pick(5, 1), seconds=1)
+        contest = Contest(own, peers, rounds=plan.pick(5, 1), quick=plan.quick)
         tables = ((_ABOUT, "OFREP", _contexts()), (_ABOUT_EVALUATIONS, "The SDKs' way", _evaluations(own)))
         for about, title, scenarios in tables:
             chosen = [one for one in scenarios if plan.wants(one.label)]

@@ -30,10 +30,10 @@ def measure(plan: Plan) -> Iterator[Table]:
     with ExitStack() as stack:
         own = stack.enter_context(site([_ENVIRONMENT]))
         peers = [stack.enter_context(running_peer(path, own)) for path in plan.peers]
-        contest = Contest(own, peers, rounds=plan.pick(5, 1), seconds=1)
+        contest = Contest(own, peers, rounds=plan.pick(5, 1), quick=plan.quick)
         chosen = plan.pick(_scenarios(own), _scenarios(own)[2:4])
         yield contest.table("Posts", _ABOUT, [one for one in chosen if plan.wants(one.label)])
-        with with_workers(own, [_ENVIRONMENT], plan.pick(3, 1), 1) as beside:
+        with with_workers(own, [_ENVIRONMENT], plan.pick(3, 1), quick=plan.quick) as beside:
             if beside is not None:
                 chosen = plan.pick(_scenarios(beside.site), _scenarios(beside.site)[2:4])
                 wanted = [one for one in chosen if plan.wants(one.label)]

@@ -41,7 +41,7 @@ def measure(plan: Plan) -> Iterator[Table]:
     with ExitStack() as stack:
         own = stack.enter_context(site([*sizes, _RULED]))
         peers = [stack.enter_context(running_peer(path, own)) for path in (NGINX, *plan.peers)]
-        contest = Contest(own, peers, rounds=plan.pick(5, 1), seconds=1)
+        contest = Contest(own, peers, rounds=plan.pick(5, 1), quick=plan.quick)
         tables = [(contest, f"Flags, {made.flags}", _ABOUT_FLAGS, _flags(own, made)) for made in sizes]
         fewer = replace(contest, rounds=plan.pick(3, 1))
         evaluations = [case for made in (*sizes, _RULED) for case in _targets(own, made)]
@@ -58,7 +58,7 @@ def measure(plan: Plan) -> Iterator[Table]:
 
 
 def _with_workers(alone: Site, sizes: Sequence[Made], plan: Plan) -> Iterator[Table]:
-    with with_workers(alone, [sizes[1], _RULED], rounds=3, seconds=1) as beside:
+    with with_workers(alone, [sizes[1], _RULED], rounds=3, quick=plan.quick) as beside:
         if beside is not None:
             scenarios = [*_flags(beside.site, sizes[1])[:2], *_targets(beside.site, _RULED)]
             chosen = [one for one in scenarios if plan.wants(one.label)]

@@ -34,12 +34,12 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """The servers, and for how long each is loaded."""
+    """The servers, and how often each is loaded; ``quick`` as of ``load``."""
 
     site: Site
     peers: Sequence[RunningPeer]
     rounds: int
-    seconds: int
+    quick: bool
 
     def table(self, title: str, about: str, scenarios: Sequence[Scenario]) -> Table:
         """Every scenario's figures."""
@@ -55,7 +55,7 @@ class Contest:
         ours = self.site.proxy
         own = expect(HTTPStatus.OK, *_first(ours, scenario.request))
         asked = _request(ours, scenario.request, own, scenario)
-        runs: list[Callable[[], Load]] = [partial(load, ours, asked, self.seconds)]
+        runs: list[Callable[[], Load]] = [partial(load, ours, asked, quick=self.quick)]
         present: list[RunningPeer] = []
         for peer in self.peers if scenario.peers else ():
             run = self._run_of(peer, scenario, own)
@@ -83,7 +83,7 @@ class Contest:
         answer = expect(HTTPStatus.OK, *_first(peer.server, asked))
         if scenario.unchanged and "etag" not in answer.fields:
             return None
-        return partial(load, peer.server, _request(peer.server, asked, answer, scenario), self.seconds)
+        return partial(load, peer.server, _request(peer.server, asked, answer, scenario), quick=self.quick)
 
 
 def _beside(mine: list[Load], other: list[Load] | None) -> list[Figure | None]:

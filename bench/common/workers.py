@@ -15,7 +15,7 @@ _KINDS = ["flags", "new-evaluations", "known-evaluations", "auth", "usage"]
 
 @contextmanager
 def with_workers(
-    alone: Site, environments: Sequence[Made], rounds: int, seconds: int
+    alone: Site, environments: Sequence[Made], rounds: int, *, quick: bool
 ) -> Iterator[Contest | None]:
     """A contest between two workers and ``alone``; ``None`` if the proxy starts none."""
     one = Peer(
@@ -28,4 +28,4 @@ def with_workers(
         if many.proxy.processes() <= WORKERS:
             yield None
         else:
-            yield Contest(many, [RunningPeer(one, alone.proxy, Path())], rounds, seconds)
+            yield Contest(many, [RunningPeer(one, alone.proxy, Path())], rounds, quick)

@@ -17,7 +17,10 @@ NUMBER = "@N@"
 _BASE64 = re.compile(r"@base64\((.*?)\)@")
 
 CONNECTIONS = 64
+_SECONDS = 1
 _POOL = 60_000
+_QUICK_POOL = 2_000
+_QUICK_DELAY = 200  # milliseconds, on each connection
 _counter = itertools.count(1)
 
 # What wrk counts as an error of status is 400 and more.
@@ -26,7 +29,7 @@ wrk.method = %(method)s
 wrk.path = %(path)s
 wrk.body = %(body)s
 %(headers)s
-local pool, first = %(pool)d, %(first)d
+local pool, first, pause = %(pool)d, %(first)d, %(delay)d
 local requests, count = {}, 0
 local letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 local function base64(text)
@@ -56,6 +59,9 @@ if pool > 0 then
         end
     end
     request = function() count = count %% pool + 1; return requests[count] end
+end
+if pause > 0 then
+    delay = function() return pause end
 end
 done = function(summary, latency, requests)
     local e = summary.errors
@@ -116,12 +122,15 @@ def _numbered(text: str, number: int) -> str:
     return _BASE64.sub(lambda found: base64.b64encode(found[1].encode()).decode(), text)
 
 
-def load(server: Server, request: Request, seconds: int, connections: int = CONNECTIONS) -> Load:
-    """Ask ``server`` from ``connections`` connections for ``seconds``; raises ``BenchError`` on any error."""
+def load(server: Server, request: Request, *, quick: bool = False) -> Load:
+    """Ask ``server`` for a second, from many connections; raises ``BenchError`` on any error.
+
+    As fast as it answers; or, if ``quick``, so slowly that it costs little.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_script(request))
+        script.write(_script(request, quick=quick))
         script.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script.name]
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{_SECONDS}s", "-s", script.name]
         before = server.cpu()
         done = subprocess.run(
             [*command, f"http://{HOST}:{server.port}{request.path.split(NUMBER)[0]}"],
@@ -144,11 +153,11 @@ def load(server: Server, request: Request, seconds: int, connections: int = CONN
     )
 
 
-def _script(request: Request) -> str:
+def _script(request: Request, *, quick: bool) -> str:
     pool = 0
     first = 0
     if request.varies:
-        pool = request.several or _POOL
+        pool = request.several or (_QUICK_POOL if quick else _POOL)
         first = 0 if request.several else next(_counter) * _POOL
     fields = "\n".join(
         f"wrk.headers[ {_lua(name)} ] = {_lua(value)}" for name, value in request.headers.items()
@@ -160,6 +169,7 @@ def _script(request: Request) -> str:
         "headers": fields,
         "pool": pool,
         "first": first,
+        "delay": _QUICK_DELAY if quick else 0,
     }
 
 
