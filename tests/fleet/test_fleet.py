@@ -33,7 +33,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fle
     place = tmp_path_factory.mktemp("fleet")
     with redis_server(place / "redis") as redis:
         # One of them is several processes.
-        async with fleet(place, f"127.0.0.1:{redis.port}", fresh=True, two={"workers": "2"}) as started:
+        async with fleet(place, f"127.0.0.1:{redis.port}", two={"workers": "2"}) as started:
             yield started
     scan(place)
 

@@ -45,11 +45,11 @@ async def place(tmp_path: Path) -> AsyncIterator[tuple[Path, dict[str, str], int
             "ADMIN_ADDRESS": "off",
         }
         flags = ["-generate-offline-config", f"-config-dir={tmp_path / 'config'}"]
-        code, said = await run(*flags, directory=tmp_path, seconds=20.0, **environ)
+        code, said = await run(*flags, directory=tmp_path, seconds=20.0, fresh=True, **environ)
         assert code == ExitCode.OK, said
         environ["API_KEYS"] = KEY
         port = free_port()
-        proxy = Command(f"-port={port}", directory=tmp_path, **environ)
+        proxy = Command(f"-port={port}", directory=tmp_path, fresh=True, **environ)
         await proxy.start()
         try:
             await proxy.until("listening")
@@ -67,7 +67,7 @@ async def test_every_line_works(place: tuple[Path, dict[str, str], int]) -> None
         for line in lines_of(page):
             words = shlex.split(re.sub(r"http://127\.0\.0\.1:\d+", f"http://127.0.0.1:{port}", line))[1:]
             more = {"PORT": str(port)} if words[0] == "doctor" else {}
-            code, said = await run(*words, directory=directory, seconds=20.0, **environ, **more)
+            code, said = await run(*words, directory=directory, seconds=20.0, fresh=True, **environ, **more)
             assert code == ExitCode.OK, f"{line}\n{said}"
             shown[line] = said
     text = await asyncio.to_thread((DOCS / "explain.md").read_text, "utf-8")

@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
+from tests.support.fork_server import ProxyProcess, start_proxy
 from tests.support.local_http import local_http
 from tests.support.ports import free_port
 
@@ -28,7 +29,7 @@ ENDS_WITHIN: Final = 10.0
 class Running:
     """A sandbox process, and what it said when it was ready."""
 
-    process: asyncio.subprocess.Process
+    process: ProxyProcess
     said: dict[str, Any]
 
     async def end(self, number: signal.Signals) -> tuple[int, float]:
@@ -42,9 +43,8 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(*options: str) -> AsyncIterator[Running]:
     """A sandbox on a port that the system chose."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND, "-port", "0", "-json", *options, stdout=asyncio.subprocess.PIPE
-    )
+    flags = ("sandbox", "-port", "0", "-json", *options)
+    process = await start_proxy(*flags, output=asyncio.subprocess.PIPE, environ={})
     try:
         assert process.stdout
         async with asyncio.timeout(READY_WITHIN):

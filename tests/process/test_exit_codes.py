@@ -3,6 +3,7 @@
 See spec/behaviour#modes, spec/behaviour#options.
 """
 
+import functools
 import json
 import os
 import socket
@@ -14,10 +15,13 @@ from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.store.sqlite.schema import APPLICATION
 from tests.integration.harness import online_options, sandbox
-from tests.support.commands import Command, as_flags, run
+from tests.support import commands
+from tests.support.commands import Command, as_flags
 from tests.support.offline import ENV, bakery
 from tests.support.ports import free_port
 from tests.support.sdk_like import KEYS
+
+run = functools.partial(commands.run, fresh=True)  # what is tried is how a program starts
 
 ONLINE = [
     "-account-identifier=a",
@@ -104,7 +108,7 @@ async def test_a_data_directory_in_use_is_refused(tmp_path: Path) -> None:
     """Exit 3, with what to do instead."""
     (tmp_path / "env-e1").mkdir()
     one = ["-offline", f"-config-dir={tmp_path}", f"-data-dir={tmp_path / 'data'}", "-shutdown-delay=0"]
-    first = Command(*one, f"-port={free_port()}")
+    first = Command(*one, f"-port={free_port()}", fresh=True)
     await first.start()
     await first.until("listening")
     code, said = await run(*one, f"-port={free_port()}")

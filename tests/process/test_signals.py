@@ -29,7 +29,7 @@ def offline(directory: Path, *flags: str) -> Command:
         f"-port={free_port()}",
         "-admin-address=off",
     )
-    return Command(*options, *flags)
+    return Command(*options, *flags, fresh=True)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -2,13 +2,12 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from tests.support.fork_server import kept_environment
+from tests.support.fork_server import ProxyProcess, start_proxy
 from tests.support.log_scan import faults_of
 
 
@@ -19,21 +18,25 @@ class Command:
         arguments: behind the program's name.
         environ: its environment, besides what Python itself needs.
         directory: where it runs.
+        fresh: whether it starts with an interpreter of its own (see ``tests.support.fork_server``).
     """
 
-    def __init__(self, *arguments: str, directory: Path | None = None, **environ: str) -> None:
+    def __init__(
+        self, *arguments: str, directory: Path | None = None, fresh: bool = False, **environ: str
+    ) -> None:
         self._arguments = arguments
         self._environ = environ
         self._directory = directory
-        self._program: tuple[str, ...] = (sys.executable, "-m", "ff_proxy")
+        self._fresh = fresh
+        self._installed: Path | None = None
         self._said = bytearray()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ProxyProcess | None = None
 
     @classmethod
     def installed(cls, program: Path, *arguments: str, directory: Path) -> Self:
         """The same of another installation than the one that runs the tests."""
         command = cls(*arguments, directory=directory)
-        command._program = (str(program),)
+        command._installed = program
         return command
 
     @property
@@ -43,13 +46,13 @@ class Command:
 
     async def start(self) -> None:
         """Begin."""
-        self._process = await asyncio.create_subprocess_exec(
-            *(*self._program, *self._arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=self._directory,
-            env=kept_environment() | self._environ,
+        self._process = await start_proxy(
+            *self._arguments,
+            output=asyncio.subprocess.PIPE,
+            environ=self._environ,
+            directory=self._directory,
+            fresh=self._fresh,
+            installed=self._installed,
         )
 
     async def until(self, word: str, seconds: float = 60.0) -> None:
@@ -92,16 +95,20 @@ class Command:
                 self._process.kill()
             await self._process.wait()
 
-    def _running(self) -> asyncio.subprocess.Process:
+    def _running(self) -> ProxyProcess:
         assert self._process is not None, "not started"
         return self._process
 
 
 async def run(
-    *arguments: str, seconds: float = 60.0, directory: Path | None = None, **environ: str
+    *arguments: str,
+    seconds: float = 60.0,
+    directory: Path | None = None,
+    fresh: bool = False,
+    **environ: str,
 ) -> tuple[int, str]:
     """Run ``ff-proxy`` with these arguments to its end: exit code, and everything it said."""
-    command = Command(*arguments, directory=directory, **environ)
+    command = Command(*arguments, directory=directory, fresh=fresh, **environ)
     await command.start()
     return await command.end(seconds), command.said
 

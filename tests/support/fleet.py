@@ -89,15 +89,12 @@ async def metrics(proxy: Proxy) -> str:
 
 
 @asynccontextmanager
-async def fleet(
-    place: Path, redis: str, *, fresh: bool = False, **special: Mapping[str, str]
-) -> AsyncIterator[Fleet]:
+async def fleet(place: Path, redis: str, **special: Mapping[str, str]) -> AsyncIterator[Fleet]:
     """Started, connected to SaaS for every environment, and stopped well.
 
     Args:
         place: where the logs go.
         redis: the option ``redis-address``.
-        fresh: see ``Proxy``.
         special: options of one member, by its name.
     """
     async with sandbox(*default_environments()) as saas:
@@ -109,11 +106,7 @@ async def fleet(
             "replica": {"read-replica": "true", "shutdown-delay": "0"},
         }
         proxies = {
-            name: Proxy(
-                {**options, "redis-address": redis, **special.get(name, {})},
-                place / f"{name}.log",
-                fresh=fresh,
-            )
+            name: Proxy({**options, "redis-address": redis, **special.get(name, {})}, place / f"{name}.log")
             for name, options in only_here.items()
         }
         async with AsyncExitStack() as stack:

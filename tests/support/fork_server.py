@@ -65,6 +65,7 @@ async def start_proxy(
     environ: dict[str, str],
     directory: Path | None = None,
     fresh: bool = False,
+    installed: Path | None = None,
 ) -> ProxyProcess:
     """Start ``ff-proxy`` with these arguments, without standard input.
 
@@ -74,12 +75,14 @@ async def start_proxy(
         environ: its environment, besides what Python itself needs: nothing else configures the proxy.
         directory: where it runs.
         fresh: whether an interpreter of its own is started (see above).
+        installed: the program of another installation than the one that runs the tests.
     """
     given = kept_environment() | environ
-    if not fresh and can_fork(given):
+    if not (fresh or installed) and can_fork(given):
         return await fork_server().start(arguments, output, given, directory or Path.cwd())
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ff_proxy", *arguments),
+        *([installed] if installed else [sys.executable, "-m", "ff_proxy"]),
+        *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=output,
         stderr=asyncio.subprocess.STDOUT,
