@@ -14,11 +14,13 @@ COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN python3 -m venv /opt/build \
     && /opt/build/bin/pip install --quiet --require-hashes -r requirements/build.txt
 RUN python3 -m venv --without-pip /opt/ff-proxy \
-    && /opt/build/bin/pip --python /opt/ff-proxy install --quiet --require-hashes --only-binary=:all: -r requirements/runtime.txt
+    && /opt/build/bin/pip --python /opt/ff-proxy install --quiet --no-compile --require-hashes --only-binary=:all: -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY src/ src/
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
-    && /opt/build/bin/pip --python /opt/ff-proxy install --quiet --no-deps --no-index dist/*.whl
+    && /opt/build/bin/pip --python /opt/ff-proxy install --quiet --no-compile --no-deps --no-index dist/*.whl \
+    && /opt/ff-proxy/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ff-proxy/lib
+# Unchecked: layers round the times of files, and by its time bytecode would be stale, to be compiled at each start.
 
 FROM ${BASE}
 ARG CA_CERTIFICATES=""

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 import subprocess
 from pathlib import Path
 
@@ -26,6 +27,9 @@ from tests.support.image import PROJECT, Image, what_the_engine_is_sent
 SEED_PAGE = PROJECT.parent / "shared/spec/seed-deploy-relay-proxy.md"
 OWN_PAGE = PROJECT / "docs/install/docker.md"
 ADDED_MB = 45  # as docs/install/docker.md says
+
+_UNCHECKED_HASH = 1
+"""See PEP 552."""
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, with its downloads
 
@@ -78,6 +82,18 @@ def test_it_holds_what_the_lock_names_and_nothing_else(image: Image) -> None:
     assert not (image.root / "build").exists()
     size = sum(path.lstat().st_size for path in ours.rglob("*") if not path.is_symlink()) / 1e6
     assert ADDED_MB - 15 < size < ADDED_MB + 5, size
+
+
+def test_nothing_of_it_is_compiled_when_it_starts(image: Image) -> None:
+    """Every module has bytecode, which no time or content of its source makes stale."""
+    (packages,) = image.root.glob("opt/ff-proxy/lib/python3*/site-packages")
+    sources = [*packages.rglob("*.py")]
+    assert len(sources) > 300
+    for source in sources:
+        (compiled,) = source.parent.glob(f"__pycache__/{source.stem}.cpython-*.pyc")
+        with compiled.open("rb") as bytecode:
+            _, flags = struct.unpack("<4sI", bytecode.read(8))
+        assert flags == _UNCHECKED_HASH, source
     assert f"adds {ADDED_MB} MB" in OWN_PAGE.read_text(encoding="utf-8")
 
 
