@@ -16,6 +16,8 @@ from tests.support.streams import StreamClient
 
 POSTED: Final = "posted"
 _PAUSE: Final = 0.02
+_TURN_PAUSE: Final = 0.1
+"""Seconds between the turns of one user: members and users would fill the processors otherwise."""
 
 
 class Served(Protocol):
@@ -126,7 +128,7 @@ class Load:
                 async with SdkLike.connected(member.url, KEYS[DEV], keep_alive=self._keep_alive) as client:
                     while not self._over:
                         await self._turn(member, client)
-                        await asyncio.sleep(_PAUSE)
+                        await asyncio.sleep(_TURN_PAUSE)
             except (httpx2.TransportError, AssertionError) as error:
                 torn = isinstance(error, httpx2.TransportError) and not self._keep_alive
                 if life and life == member.life and not torn:
