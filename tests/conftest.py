@@ -12,7 +12,7 @@ from tests.support.distribution import GroupScheduling, distribute
 
 pytest_plugins = ["tests.support.costs", "tests.support.skips"]
 
-settings.register_profile("quick", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("quick", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("deep", max_examples=2000, deadline=None)
 
 
