@@ -103,7 +103,7 @@ async def test_segments_come_in_two_forms(site: Site, suffix: str) -> None:
         found = (await get(site, f"{ENV}/target-segments{suffix}{query}")).json()
         return dict(found[0] if isinstance(found, list) else found)
 
-    for query in ("?rules=v2", "?cluster=1&rules=v2", "?rules=v2&rules=v1"):
+    for query in ("?rules=v2", "?cluster=1&rules=v2", "?cluster=1;rules=v2;x", "?rules=v2&rules=v1"):
         v2 = await one(query)
         assert v2["servingRules"] == [SERVING_RULES[0] | {"clauses": v2["servingRules"][0]["clauses"]}]  # type: ignore[index]  # it is a list
         assert "rules" not in v2

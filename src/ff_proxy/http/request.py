@@ -37,6 +37,6 @@ class Request(msgspec.Struct, frozen=True):
         """The first value of a query parameter, or ``None``."""
         if name.encode() not in self.query:
             return None
-        # Given bytes, parse_qsl accepts only ASCII.
-        pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
+        # Given bytes, parse_qsl accepts only ASCII. The Go proxy v2 takes a semicolon for an ampersand.
+        pairs = parse_qsl(self.query.replace(b";", b"&").decode("latin-1"), keep_blank_values=True)
         return next((value for held, value in pairs if held == name), None)
