@@ -4,8 +4,10 @@ See spec/behaviour#shutdown.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import cast
+from urllib.parse import quote
 
 import pytest
 
@@ -79,6 +81,34 @@ async def test_requests_may_come_in_any_pieces(site: Site) -> None:
                     await asyncio.sleep(0)
             for status, request in zip(STATUSES, requests(site), strict=True):
                 assert (await wire.response(head=request.startswith(b"HEAD"))).status == status
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 61, 500, 5000])
+async def test_a_target_may_hold_names_as_they_are_written(site: Site, size: int) -> None:
+    """As curl sends them; they mean what their percent-encoded form means, in whatever pieces they come."""
+    named = "josé-日本-😀"
+    await ask(
+        site,
+        "POST",
+        "/client/auth",
+        body=json.dumps({"apiKey": KEY, "target": {"identifier": named}}).encode(),
+    )
+    answers = []
+    for path in (named.encode(), quote(named).encode(), b"bad\xff\xfe", b"bad%FF%FE"):
+        head = message("GET", f"/client/env/{ENVIRONMENT}/target/X/evaluations", site.bearer()).replace(
+            b"X", path, 1
+        )
+        async with connected(site) as wire:
+            statuses = []
+            for sent in (message("POST", USAGE, site.bearer(), "é".encode()), head, b"\r\n" + head):
+                for start in range(0, len(sent), size):
+                    await wire.send(sent[start : start + size])
+                    await asyncio.sleep(0)
+                got = await wire.response()
+                statuses.append((got.status, got.field("etag")))
+        assert [status for status, _ in statuses] == [400, 200, 200]
+        answers.append(statuses[-1][1])
+    assert answers[0] == answers[1] != answers[2] == answers[3]
 
 
 async def test_line_ends_between_requests_are_nothing(site: Site) -> None:
@@ -196,7 +226,7 @@ async def test_a_head_that_can_be_read_in_two_ways_ends_the_connection(
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET / HTTP/1.1 \r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"G\xc3\x89T / HTTP/1.1\r\n\r\n",
         b"CONNECT proxy:443 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"get / HTTP/1.1\r\n\r\n",
         b" GET / HTTP/1.1\r\n\r\n",

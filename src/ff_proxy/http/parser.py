@@ -1,5 +1,6 @@
 """Parses requests with llhttp (httptools): heads, bodies, and errors for invalid input."""
 
+import re
 from collections.abc import Iterable
 from typing import Final, NoReturn, final
 
@@ -11,6 +12,7 @@ from ff_proxy.http.body_reader import ArrivingBody
 
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+_NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 BLANKS: Final = b" \t"
 """White space around a field value."""
 
@@ -23,7 +25,7 @@ class Head(msgspec.Struct, eq=False):
 
     Attributes:
         method: such as ``GET``.
-        target: as sent.
+        target: as sent, but with bytes beyond ASCII percent-encoded.
         fields: by lower-case name; repeated ones are joined by ``, ``.
         body: ``None`` if the request has none.
         http_1_0: the request is HTTP/1.0.
@@ -72,6 +74,7 @@ class RequestParser:
     __slots__ = (
         "_fields",
         "_head_bytes",
+        "_line_open",
         "_most_bytes",
         "_most_fields",
         "_parser",
@@ -90,6 +93,7 @@ class RequestParser:
         self._fields: list[tuple[bytes, bytes]] = []
         self._target = b""
         self._head_bytes = 0
+        self._line_open = False
         self.refusal: RequestError | None = None
         self.heads: Final[list[Head]] = []
         self.current: Head | None = None
@@ -100,6 +104,7 @@ class RequestParser:
         """Parse more bytes; raises ``RequestError`` 400 or 431, after which the parser is unusable."""
         if self.last:
             return
+        data = self._ascii_line(data)
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -111,6 +116,24 @@ class RequestParser:
         if self._head_bytes > self._most_bytes and not self.between:
             self.refusal = RequestError(431, _TOO_LARGE)
             raise self._refused()
+
+    def _ascii_line(self, data: bytes) -> bytes:
+        """The data with an ASCII request line at its start.
+
+        llhttp refuses other bytes in a target. Go and nginx do not, and curl sends names as they are written.
+        """
+        if self.between:
+            start = len(data) - len(data.lstrip(b"\r\n"))
+        elif self._line_open:
+            start = 0
+        else:
+            return data
+        end = data.find(b"\n", start)
+        self._line_open = end < 0
+        line = data if end < 0 else data[:end]
+        if line.isascii():
+            return data
+        return _NOT_ASCII.sub(lambda byte: b"%%%02X" % byte[0][0], line) + data[len(line) :]
 
     @property
     def pending(self) -> int:
