@@ -40,7 +40,9 @@ async def keep_going(
         recovering = asyncio.create_task(recover())
         failure: BaseException
         try:
-            await work()
+            # In a task of its own: before Python 3.13 a failing task group can leave its task marked as
+            # cancelled, which would look like the end of the process.
+            await asyncio.create_task(_await(work), name=service)
         except asyncio.CancelledError as error:
             if check.cancelled():
                 raise
@@ -50,9 +52,14 @@ async def keep_going(
             check.raise_if_cancelled(error)
             failure = error
         else:
+            check.raise_if_cancelled()
             failure = RuntimeError("it ended by itself")
         finally:
             recovering.cancel()
         failures.add(service, failure, subject)
         del failure
         await clock.sleep(backoff.next())
+
+
+async def _await(work: Callable[[], Awaitable[object]]) -> None:
+    await work()

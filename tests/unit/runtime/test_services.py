@@ -352,6 +352,49 @@ def test_a_service_that_fails_is_run_again_and_others_go_on(kind: type[BaseExcep
     asyncio.run(scenario())
 
 
+class InGroups(Stumbling):
+    """The same in tasks of tasks, each beside one that goes on; each group waits in its body or behind it."""
+
+    def __init__(self, waits_in_body: Sequence[bool], times: int) -> None:
+        super().__init__(OSError("broken"), times)
+        self._waits_in_body = waits_in_body
+
+    async def run(self) -> None:
+        await self._group(self._waits_in_body)
+
+    async def _group(self, waits_in_body: Sequence[bool]) -> None:
+        if not waits_in_body:
+            await super().run()
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Quiet().run())
+            group.create_task(self._group(waits_in_body[1:]))
+            if waits_in_body[0]:
+                await Quiet().run()
+
+
+@given(waits_in_body=st.lists(st.booleans(), min_size=1, max_size=4), times=st.integers(1, 4))
+@settings(max_examples=40, deadline=None)
+def test_a_service_that_fails_in_a_task_group_is_run_again(waits_in_body: list[bool], times: int) -> None:
+    """Before Python 3.13 a group that fails behind its body leaves the task as if it had been cancelled."""
+
+    async def scenario() -> None:
+        world, stumbling = World(), InGroups(waits_in_body, times)
+        running = world.run([stumbling], [])
+        await world.clock.settle()
+        assert world.telemetry.failures.reasons()
+        await world.clock.advance(200)
+        assert stumbling.begun == times + 1
+        assert not stumbling.ended
+        assert not world.telemetry.failures.reasons()
+        world.stop.request_stop()
+        async with asyncio.timeout(5):
+            assert await running is ExitCode.OK
+        assert stumbling.ended
+
+    asyncio.run(scenario())
+
+
 async def test_a_failing_service_makes_the_process_degraded() -> None:
     """With what is the matter; it stays ready."""
     world, stumbling = World(), Stumbling(IndexError("list index out of range"), 1)
