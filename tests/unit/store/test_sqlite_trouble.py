@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import json
 import os
 import shutil
 import sqlite3
@@ -343,3 +344,60 @@ async def test_rows_that_older_versions_or_others_wrote_hold_nothing_up(tmp_path
         assert await store.targets.get(ENVIRONMENT, "t") == Target("t", "new")
         await store.registrations.add(Registration(ENVIRONMENT, Target("last")))
         assert [one.target for one in await store.registrations.take(10)] == [Target("last")]
+
+
+DAMAGE = {
+    "a flag that is not UTF-8": "UPDATE items SET wire = x'7b2261223a22ff227d'",
+    "a flag that is cut off": "UPDATE items SET wire = substr(wire, 1, 20)",
+    "a flag that is no object": "UPDATE items SET wire = x'5b5d'",
+    "a flag that is a text": "UPDATE items SET wire = 'text'",
+    "a version that is a text": "UPDATE items SET version = 'x'",
+    "a domain that is none": "UPDATE items SET domain = 'x' || identifier",
+    "a name that is not UTF-8": "UPDATE items SET identifier = CAST(x'ff' AS TEXT)",
+    "a time that is a text": "UPDATE items SET changed = 'x'",
+    "an identity that is no JSON": "UPDATE environments SET info = x'7b'",
+    "an identity that is not UTF-8": "UPDATE environments SET info = replace(info, 'project', x'ff')",
+    "keys that are no list": "UPDATE environments SET keys = x'7b7d'",
+    "a moment that is a text": "UPDATE environments SET since = 'x'",
+}
+
+
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)
+async def test_rows_whose_content_is_damaged_are_refused(tmp_path: Path, change: str) -> None:
+    """SQLite does not notice: none of it is served, whoever reads it."""
+    async with opened(tmp_path) as store:
+        await store.configs.replace(config(flag("f")))
+    with contextlib.closing(sqlite3.connect(tmp_path / "ff-proxy.sqlite")) as connection, connection:
+        connection.execute(change)
+    with pytest.raises(StoreUnusable, match=r"damaged.*move it away"):
+        async with opened(tmp_path):
+            pass
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_bytes_that_changed_are_refused_or_still_make_sense(data: st.DataObject) -> None:
+    """Anywhere in the file: what is served after it can be read by an SDK, and no other error comes."""
+
+    async def scenario(directory: Path) -> None:
+        async with opened(directory) as store:
+            await store.configs.replace(config(*(flag(f"f{n}") for n in range(20))))
+        path = directory / "ff-proxy.sqlite"
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 5))):
+            at = data.draw(st.integers(0, len(content) - 1))
+            new = data.draw(st.binary(min_size=1, max_size=50))[: len(content) - at]
+            content[at : at + len(new)] = new
+        path.write_bytes(content)
+        try:
+            async with opened(directory) as store:
+                for environment in await store.configs.environments():
+                    found = await store.configs.environment(environment)
+                    assert found is not None
+                    for item in found.flags.values():
+                        json.loads(item.wire)
+        except (StoreUnusable, StartupError):
+            return
+
+    with TemporaryDirectory() as directory:
+        asyncio.run(scenario(Path(directory)))

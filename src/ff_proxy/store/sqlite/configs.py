@@ -3,8 +3,8 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Final
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, Final
 
 import msgspec
 
@@ -28,6 +28,9 @@ from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.write_behind import FileRecovery, Work, WriteBehind
 
 _encode: Final = msgspec.json.Encoder().encode
+_decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+# How Python reports a text that is none; SQLite itself does not look.
+_NOT_TEXT: Final = "Could not decode to UTF-8"
 _ItemRow = tuple[str, str, str, int, str, bytes | None, float]
 
 
@@ -217,19 +220,31 @@ def _name(domain: str, identifier: str) -> str:
 
 def _read_times(connection: sqlite3.Connection) -> dict[EnvironmentId, dict[str, float]]:
     times: dict[EnvironmentId, dict[str, float]] = {}
-    rows = connection.execute("SELECT environment, domain, identifier, changed FROM items WHERE changed > 0")
-    for environment, domain, identifier, changed in rows:
-        times.setdefault(EnvironmentId(environment), {})[_name(domain, identifier)] = changed
+    with _unreadable_as_damage():
+        rows = connection.execute(
+            "SELECT environment, domain, identifier, changed FROM items WHERE changed > 0"
+        )
+        for environment, domain, identifier, changed in rows:
+            times.setdefault(EnvironmentId(environment), {})[_name(domain, identifier)] = float(changed)
     return times
 
 
 def read_all(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
-    """Every environment in the file, without revisions."""
+    """Every environment in the file, without revisions.
+
+    Raises ``sqlite3.DatabaseError`` also for rows whose content is damaged: nothing of it must be served.
+    """
+    with _unreadable_as_damage():
+        return _read_environments(connection)
+
+
+def _read_environments(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
     parts: dict[str, tuple[dict[str, Item], dict[str, Item], dict[str, int]]] = {}
     rows = connection.execute(
         "SELECT environment, domain, identifier, version, digest, wire FROM items ORDER BY changed"
     )
-    for environment, domain_name, identifier, version, digest, wire in rows:
+    for row in rows:
+        environment, domain_name, identifier, version, digest, wire = _checked(row)
         flags, segments, retired = parts.setdefault(environment, ({}, {}, {}))
         domain = Domain(domain_name)
         if wire is None:
@@ -244,7 +259,32 @@ def read_all(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
             segments=parts.get(name, ({}, {}, {}))[1],
             keys=frozenset(SdkKeyHash(key) for key in msgspec.json.decode(keys, type=list[str])),
             retired=parts.get(name, ({}, {}, {}))[2],
-            since=since,
+            since=float(since),
         )
         for name, info, keys, since in connection.execute("SELECT id, info, keys, since FROM environments")
     ]
+
+
+def _checked(row: tuple[Any, ...]) -> tuple[str, str, str, int, str, bytes | None]:
+    """An item's row; raises ``ValueError`` if it cannot be one that was written."""
+    match row:
+        case (str(), str(), str(), int(), str(), None):
+            return row
+        case (str(), str(), str(), int(), str(), bytes() as wire):
+            wire.decode()
+            _decode_object(wire)
+            return row
+    raise ValueError("an item has a value of another type")
+
+
+@contextmanager
+def _unreadable_as_damage() -> Iterator[None]:
+    """Raise ``sqlite3.DatabaseError`` for content that cannot be understood: the file is damaged."""
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"a row cannot be read: {error}") from error
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith(_NOT_TEXT):
+            raise
+        raise sqlite3.DatabaseError("a row cannot be read: a text is not UTF-8") from error

@@ -63,6 +63,9 @@ class Database:
         try:
             self._lock = _locked(self._lock_path, self._once)
             self._connection = await self._call(self._open)
+        except StoreUnavailable as error:
+            await self._close()
+            raise StartupError(f"data-dir cannot be used: {error}") from error
         except BaseException:
             await self._close()
             raise
