@@ -10,10 +10,14 @@ import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import pytest
+
 from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.sdk_like import DEV, KEYS, SdkLike
+
+CLIENTS = 40
 
 
 async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:
@@ -54,6 +58,37 @@ async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:
         assert moments[-1] - moments[0] > 0.4, "streams are to end one by one"
         assert sum(entry.count for entry in saas.usage.sums()) == sent
     assert "Traceback" not in proxy.last_words()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_sdks_that_come_back_at_once_are_let_in_once(tmp_path: Path, workers: str) -> None:
+    """Java and .NET do: nobody is let in just to be sent away, however often he tries (traps 14 and 52)."""
+    async with sandbox(*default_environments()) as saas:
+        options = online_options(saas, KEYS.values()) | {"shutdown-delay": "1", "workers": workers}
+        proxy = Proxy(options, tmp_path / "log")
+        await proxy.start()
+        assert proxy._process is not None
+        opened = 0
+        all_open = asyncio.Event()
+
+        async def come_back() -> None:
+            nonlocal opened
+            with suppress(OSError, EOFError):
+                while True:
+                    async with client.stream() as stream:
+                        opened += 1
+                        if opened == CLIENTS:
+                            all_open.set()
+                        await _read_to_end(stream)
+
+        async with SdkLike.connected(proxy.url, KEYS[DEV]) as client:
+            clients = [asyncio.create_task(come_back()) for _ in range(CLIENTS)]
+            await all_open.wait()
+            proxy._process.send_signal(signal.SIGTERM)
+            assert await proxy._process.wait() == 0
+            await asyncio.gather(*clients)
+        # Once at first, once while others end, and with two workers once more where the other one is later.
+        assert opened <= 3 * CLIENTS
 
 
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:

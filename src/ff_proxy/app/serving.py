@@ -219,7 +219,7 @@ def _phases(options: ShutdownOptions, server: HttpServer, hub: Hub) -> Sequence[
     async def end_streams(seconds: float) -> None:
         server.drain_connections()
         if server.state.admitted:  # without connections nobody would notice the delay
-            await hub.drain(seconds)
+            await hub.drain(seconds, server.stop_accepting)
 
     async def finish_requests(seconds: float) -> None:
         server.stop_accepting()

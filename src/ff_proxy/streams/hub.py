@@ -172,10 +172,15 @@ class Hub:
             group.create_task(self._every_second())
             self.ready.set()
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float, before_last: Callable[[], None] | None = None) -> None:
         """End all streams, spread over ``seconds``; when it returns, none is open.
 
         Streams opened meanwhile end with the last ones. ``run`` must be running.
+
+        Args:
+            seconds: the time to take.
+            before_last: stops new connections; called before the last streams end. Otherwise an SDK that
+                reconnects at once would be accepted and sent away again and again (spec/sdk-wire#trap-14).
         """
         start = self._clock.monotonic()
         schedule = DrainSchedule(self._streams(), start, start + seconds, self._jitter)
@@ -184,6 +189,8 @@ class Hub:
             while (now := self._clock.monotonic()) < schedule.end:
                 self._sender.end(schedule.due(now), "shutdown")
                 await self._clock.sleep(min(_DRAIN_STEP, schedule.end - now))
+            if before_last is not None:
+                before_last()
             while len(self) and self._clock.monotonic() < schedule.end + self._pace.grace:
                 self._sender.end(self._streams(), "shutdown")
                 await self._clock.sleep(_DRAIN_STEP)
