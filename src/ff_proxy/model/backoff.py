@@ -23,6 +23,12 @@ def delays(random: Random, cap: float = CAP) -> Iterator[float]:
         ceiling = min(ceiling * _FACTOR, cap)
 
 
+def requested_wait(error: FfProxyError | None) -> float:
+    """The seconds that Harness asked to wait with this error before the next try; 0 if it did not."""
+    asked = error.retry_after if isinstance(error, UpstreamUnavailable) else None
+    return asked or 0.0
+
+
 class Backoff:
     """One series of tries."""
 
@@ -32,8 +38,7 @@ class Backoff:
 
     def next(self, error: FfProxyError | None = None) -> float:
         """Seconds until the next try; never less than what Harness asked to wait for."""
-        asked = error.retry_after if isinstance(error, UpstreamUnavailable) else None
-        return max(next(self._delays), asked or 0.0)
+        return max(next(self._delays), requested_wait(error))
 
     def reset(self) -> None:
         """A try has succeeded."""

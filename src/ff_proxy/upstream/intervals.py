@@ -40,9 +40,12 @@ class Schedule:
     sleep: Callable[[float], Awaitable[None]]
     random: Random
 
-    async def sleep_jittered(self, interval: float) -> None:
-        """Sleep about ``interval`` seconds; the jitter keeps environments from acting in unison."""
-        await self.sleep(jittered(self.random, interval))
+    async def sleep_jittered(self, interval: float, least: float = 0.0) -> None:
+        """Sleep about ``interval`` seconds, and at least ``least``.
+
+        The jitter keeps environments from acting in unison.
+        """
+        await self.sleep(max(jittered(self.random, interval), least))
 
     def backoff(self) -> Backoff:
         """A new exponential backoff."""

@@ -9,6 +9,7 @@ import msgspec
 from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.aio.waits import sleep_unless
 from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamRefused
+from ff_proxy.model.backoff import requested_wait
 from ff_proxy.model.environment import Action, Change, Domain
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.telemetry import Telemetry
@@ -154,6 +155,8 @@ class ItemRefresher:
             # The store has recovered once this write, or that of the list, succeeds.
             store_failed = isinstance(error, StoreUnavailable)
             self._telemetry.trouble(error, kind if store_failed else "single items", environment)
+            if asked := requested_wait(error):
+                await self._schedule.sleep(asked)
             if pending.tries >= _MAX_FAILURES:
                 self._refresh_list(pending.change.domain)
                 return None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 
 from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamMalformed
+from ff_proxy.model.backoff import requested_wait
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi
@@ -43,6 +44,7 @@ class KeyRefresh:
         self._interval = interval
         self._on_lost = on_lost
         self._problem = ""
+        self._requested_wait = 0.0
         self._listed_at = schedule.clock.monotonic()
 
     @property
@@ -59,7 +61,7 @@ class KeyRefresh:
         """Refresh until cancelled."""
         while True:
             await self.refresh()
-            await self._schedule.sleep_jittered(self._interval)
+            await self._schedule.sleep_jittered(self._interval, self._requested_wait)
 
     async def refresh(self) -> None:
         """List once and write the result."""
@@ -69,9 +71,11 @@ class KeyRefresh:
         except UpstreamError as error:
             # Keep the known keys.
             self._problem = str(error)
+            self._requested_wait = requested_wait(error)
             self._telemetry.trouble(error, "keys", subject)
         else:
             self._problem = ""
+            self._requested_wait = 0.0
             self._listed_at = self._schedule.clock.monotonic()
             self._telemetry.harness.answered("keys", subject)
         if not self._writer.loaded:

@@ -7,7 +7,7 @@ from typing import Final
 from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.aio.waits import sleep_unless
 from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
-from ff_proxy.model.backoff import jittered
+from ff_proxy.model.backoff import jittered, requested_wait
 from ff_proxy.model.environment import Change, Domain
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.credentials import Credentials
@@ -89,7 +89,10 @@ class ListRefresher:
             if pause is None:
                 await self._requested.wait()
             else:
-                await sleep_unless(self._requested, self._schedule.clock, pause)
+                # New requests end the pause, but not what Harness asked to wait.
+                if asked := min(requested_wait(self.last_error), pause):
+                    await self._schedule.sleep(asked)
+                await sleep_unless(self._requested, self._schedule.clock, pause - asked)
             self._requested.clear()
             pause = await self._fetch()
 

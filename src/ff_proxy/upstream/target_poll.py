@@ -2,6 +2,7 @@
 
 from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import StoreUnavailable, UpstreamError
+from ff_proxy.model.backoff import requested_wait
 from ff_proxy.store.protocol import TargetStore
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.admin import AdminApi
@@ -35,12 +36,13 @@ class TargetPoll:
         self._telemetry = telemetry
         self._schedule = schedule
         self._interval = interval
+        self._requested_wait = 0.0
 
     async def run(self) -> None:
         """Poll until cancelled."""
         while True:
             await self.refresh()
-            await self._schedule.sleep_jittered(self._interval)
+            await self._schedule.sleep_jittered(self._interval, self._requested_wait)
 
     async def refresh(self) -> None:
         """List and store once."""
@@ -50,6 +52,8 @@ class TargetPoll:
                 listing = await self._admin.targets(environment)
             await self._targets.put_many(environment.id, listing.entries)
         except (UpstreamError, StoreUnavailable) as error:
+            self._requested_wait = requested_wait(error)
             self._telemetry.trouble(error, "targets", environment.id)
         else:
+            self._requested_wait = 0.0
             self._telemetry.recovered("targets", environment.id)

@@ -10,7 +10,7 @@ from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.key_refresh import KeyRefresh
 from ff_proxy.upstream.transport import Reply
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
-from tests.support.saas import ENV, HTML, KEY, error, reply
+from tests.support.saas import ENV, HTML, JSON, KEY, error, reply
 from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, STORE_BACK, World, running
 
 LISTED = hash_key("client-key")
@@ -54,6 +54,20 @@ async def keys(world: World) -> Keys:
     for domain in Domain:
         await made.writer.put_list(EnvironmentInfo(ENVIRONMENT), domain, {}, made.writer.ticket())
     return made
+
+
+async def test_what_harness_asks_to_wait_is_waited(keys: Keys) -> None:
+    """Longer than the interval, if it says so."""
+    path = "/admin/apikey"
+    keys.world.saas.always[path] = Reply(429, JSON | {"retry-after": "200"}, b"{}")
+    async with running(keys.refresh.run()):
+        await keys.world.clock.settle()
+        asked = keys.world.saas.count(path)
+        await keys.world.clock.advance(190)
+        assert keys.world.saas.count(path) == asked
+        del keys.world.saas.always[path]
+        await keys.world.clock.advance(12)
+        assert set((await keys.world.config()).keys) == {KEY.hash, LISTED}
 
 
 async def test_listed_keys_are_stored(keys: Keys) -> None:

@@ -15,7 +15,7 @@ from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.response_tracker import ResponseTracker
 from ff_proxy.upstream.transport import Reply
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
-from tests.support.saas import ENV, HTML, KEY, FakeEnvironment, error, flag_doc, reply, segment_doc
+from tests.support.saas import ENV, HTML, JSON, KEY, FakeEnvironment, error, flag_doc, reply, segment_doc
 from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, STORE_BACK, World, running
 
 FLAGS = "/client/env/{env}/feature-configs"
@@ -223,6 +223,24 @@ async def test_item_that_cannot_be_fetched_leads_to_a_whole_fetch(work: Work) ->
     (line,) = work.world.said(AWAY)
     assert line["affected"] == ["single items"]
     assert len(work.world.said(BACK)) == 1
+
+
+@pytest.mark.parametrize("route", [FLAG, FLAGS])
+async def test_what_harness_asks_to_wait_is_waited(work: Work, route: str) -> None:
+    """Whatever is asked for meanwhile: of one flag or of all there is one request in that time."""
+    work.saas.put_flag(flag_doc("a", 2))
+    work.world.saas.always[route] = Reply(429, JSON | {"retry-after": "40"}, b"{}")
+    before = work.world.saas.count(route)
+    for _ in range(3):
+        if route == FLAG:
+            await work.hear(Action.PATCH, "a", 2)
+        else:
+            await work.everything()
+        await work.world.clock.advance(12)
+    assert work.world.saas.count(route) == before + 1
+    del work.world.saas.always[route]
+    await work.world.clock.advance(45)
+    assert (await work.world.versions())["a"] == 2
 
 
 async def test_unreadable_item_keeps_its_last_form(work: Work) -> None:
