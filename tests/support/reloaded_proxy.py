@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +48,8 @@ class ReloadedProxy:
     http: httpx2.AsyncClient
     saas: RunningSandbox
     token: str = TOKEN
+    _lines: list[dict[str, Any]] = field(default_factory=list, init=False)
+    _read: int = field(default=0, init=False)
 
     @property
     def workers(self) -> int:
@@ -83,9 +85,13 @@ class ReloadedProxy:
         return {line["event"]: line for line in self._outcomes()[before:]}
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log, as far as it is whole."""
-        whole, _, _ = self.proxy.log.read_text(encoding="utf-8").rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        """The log, as far as it is whole; what is new of it is read."""
+        with self.proxy.log.open("rb") as log:
+            log.seek(self._read)
+            whole, end, _ = log.read().rpartition(b"\n")
+        self._read += len(whole + end)
+        self._lines += [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
+        return self._lines
 
     def _outcomes(self) -> list[dict[str, Any]]:
         return [line for line in self.lines() if line["event"] in _OUTCOMES]
