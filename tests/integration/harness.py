@@ -19,6 +19,7 @@ from tests.support.ports import free_port
 
 READY_WITHIN: Final = 60.0
 EXIT_WITHIN: Final = 30.0
+ASKED_PER_WORKER: Final = 4
 
 
 class ProxyError(Exception):
@@ -140,14 +141,26 @@ class Proxy:
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
 
     async def until_ready(self) -> None:
-        """Wait until the process that was launched is ready."""
+        """Wait until the process that was launched is ready; of workers, until all seem to be.
+
+        A connection is any worker's, so several in a row must find one that is.
+        """
         process = self._process
         assert process is not None
         end = time.monotonic() + READY_WITHIN
+        workers = int(self._options.get("workers", "1"))
+        wanted = 1 if workers == 1 else workers * ASKED_PER_WORKER
+        ready = 0
         async with local_http(timeout=5.0) as http:
             while time.monotonic() < end and process.returncode is None:
+                answer = None
                 with contextlib.suppress(httpx2.TransportError):
-                    if (await http.get(f"{self.url}/health/ready")).status_code == httpx2.codes.OK:
+                    answer = await http.get(f"{self.url}/health/ready", headers={"Connection": "close"})
+                if answer is not None and answer.status_code == httpx2.codes.OK:
+                    ready += 1
+                    if ready == wanted:
                         return
+                    continue
+                ready = 0
                 await asyncio.sleep(0.05)
         raise ProxyError(f"not ready, exit status {process.returncode}\n{self.last_words()}")
