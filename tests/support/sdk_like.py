@@ -108,4 +108,4 @@ async def eventually(condition: Any, seconds: float = 30.0) -> None:
     """Wait until an async function of nothing answers true: for what another process does in its own time."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110  (another process tells nobody)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
