@@ -5,6 +5,7 @@ Run it by hand (`python tests/sdk/prepare.py [sdk …]`), or let the session fix
 """
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -33,8 +34,9 @@ class PrepareError(Exception):
     """A driver could not be made ready: the text has the command and the end of what it printed."""
 
 
+@functools.cache
 def executable(name: str, *elsewhere: str) -> str | None:
-    """The path of a tool, from PATH or from one of the places where distributions put it."""
+    """The path of a tool, from PATH or from one of the places where distributions put it; looked for once."""
     return shutil.which(name) or next((path for path in elsewhere if os.access(path, os.X_OK)), None)
 
 
