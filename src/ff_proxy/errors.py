@@ -7,6 +7,7 @@
     ├── StartupError              cannot start: port or data directory busy, directory not writable; exit 3
     ├── UpstreamError             Harness
     │   ├── UpstreamUnavailable   no answer, a 5xx, a timeout, anything that may be better later
+    │   │   └── UpstreamPending       it was not asked: no key of the environment is accepted yet
     │   ├── UpstreamRefused       401, 403, 404, or a body rejected: definite until somebody changes something
     │   └── UpstreamMalformed     an answer that is not what the API promises
     ├── StoreError                the place where environments are kept
@@ -86,6 +87,10 @@ class UpstreamUnavailable(UpstreamError):  # noqa: N818  (reads as what it says 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class UpstreamPending(UpstreamUnavailable):
+    """Harness was not asked, since it has not accepted a key of the environment yet: no trouble by itself."""
 
 
 class UpstreamRefused(UpstreamError):  # noqa: N818  (as above)

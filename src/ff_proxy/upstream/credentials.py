@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from ff_proxy.errors import UpstreamRefused, UpstreamUnavailable
+from ff_proxy.errors import UpstreamPending, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
 from ff_proxy.model.target import Target
@@ -174,10 +174,10 @@ class EnvironmentDirectory:
         return self._known.get(environment)
 
     def require(self, environment: EnvironmentId) -> Credentials:
-        """Like ``find``, but raises ``UpstreamUnavailable``: its keys may be accepted later."""
+        """Like ``find``, but raises ``UpstreamPending``: its keys may be accepted later."""
         known = self._known.get(environment)
         if known is None:
-            raise UpstreamUnavailable(f"environment {environment}: {_NO_KEY}")
+            raise UpstreamPending(f"environment {environment}: {_NO_KEY}")
         return known
 
     def add_session(self, session: Session, authenticate: Authenticate) -> tuple[Credentials, bool]:

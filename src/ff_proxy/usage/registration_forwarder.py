@@ -6,7 +6,7 @@ from enum import Enum
 from random import Random
 from typing import Final
 
-from ff_proxy.errors import StoreError, UpstreamError, UpstreamRefused
+from ff_proxy.errors import StoreError, UpstreamError, UpstreamPending, UpstreamRefused
 from ff_proxy.model.backoff import Backoff
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
@@ -148,7 +148,8 @@ class RegistrationForwarder:
         if isinstance(error, UpstreamRefused) and error.rejects_body:
             self._once.warning("a target is refused by Harness and dropped", environment, error=str(error))
             return _Outcome.DONE
-        self._harness.failed(error, "target registrations", environment)
+        if not isinstance(error, UpstreamPending):
+            self._harness.failed(error, "target registrations", environment)
         now = self._clock.monotonic()
         pause = self._pauses.setdefault(environment, _EnvironmentPause(self._random))
         pause.extend(now, error)

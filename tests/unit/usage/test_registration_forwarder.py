@@ -1,18 +1,26 @@
 """Targets are made known to SaaS in the background."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
 
-from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamRefused, UpstreamUnavailable
+from ff_proxy.errors import (
+    StoreUnavailable,
+    UpstreamError,
+    UpstreamPending,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.store.memory.queues import MemoryRegistrations
 from ff_proxy.store.protocol import Registration
-from ff_proxy.telemetry import null_telemetry
+from ff_proxy.telemetry import Telemetry, null_telemetry
+from ff_proxy.telemetry.logs import make_logger
 from ff_proxy.usage.registration_forwarder import RegistrationForwarder
 from tests.support.clock import FakeClock
 
@@ -86,6 +94,24 @@ async def test_a_saas_that_is_away_is_asked_again_and_not_hammered() -> None:
         away = False
         await clock.advance(60)
     assert saas.known == ["ana"]
+
+
+async def test_what_waits_for_the_first_key_is_no_trouble() -> None:
+    """After a restart SDKs come before Harness has accepted the keys; that is told where it lasts."""
+    pending = True
+    saas = Saas(lambda _: UpstreamPending("no key yet") if pending else None)
+    queue, clock, lines = MemoryRegistrations(), FakeClock(), io.StringIO()
+    telemetry = Telemetry(make_logger("DEBUG", lines), clock)
+    forwarder = RegistrationForwarder(queue, saas, clock, Random(1), telemetry)
+    task = asyncio.create_task(forwarder.run())
+    await queue.add(Registration(ENV, Target("ana")))
+    await clock.advance(20)
+    pending = False
+    await clock.advance(60)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert saas.known == ["ana"]
+    assert not lines.getvalue()
 
 
 @pytest.mark.parametrize(("status", "tries"), [(400, 1), (413, 1), (403, 2)])
