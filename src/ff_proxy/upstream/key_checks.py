@@ -9,6 +9,7 @@ from typing import Final
 
 from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import UpstreamError, UpstreamRefused
+from ff_proxy.model.backoff import requested_wait
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
 from ff_proxy.model.memory import LEAST_SHARES
@@ -60,6 +61,7 @@ class KeyChecker:
         self._per_second = per_second
         self._tokens = burst
         self._refilled_at = clock.monotonic()
+        self._not_before = self._refilled_at
 
     async def check(self, key: SdkKey) -> KeyVerdict:
         """Harness's verdict on ``key``, cached for two minutes; takes at most a few seconds."""
@@ -74,6 +76,8 @@ class KeyChecker:
         if check_task is not None:
             # Shielded: a cancelled caller must not cancel the check for the others.
             return await asyncio.shield(check_task)
+        if self._clock.monotonic() < self._not_before:
+            return KeyVerdict.UNAVAILABLE
         if not self._take_token():
             self._once.warning("too many unknown keys, not checked with Harness")
             return KeyVerdict.UNAVAILABLE
@@ -100,6 +104,8 @@ class KeyChecker:
             self._log.debug("unknown key refused by Harness", key=key.masked, status=refused.status)
             return KeyVerdict.REFUSED
         except UpstreamError as error:
+            # As long as Harness asks to wait, for whichever key.
+            self._not_before = self._clock.monotonic() + requested_wait(error)
             self._once.warning("unknown key not checked", error=str(error))
             return KeyVerdict.UNAVAILABLE
         verdict = await self._accept(session.environment.id, key.hash)

@@ -7,7 +7,8 @@ import pytest
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.key_checks import KeyChecker
-from tests.support.saas import ENV, HTML, KEY, error
+from ff_proxy.upstream.transport import Reply
+from tests.support.saas import ENV, HTML, JSON, KEY, error
 from tests.unit.upstream.world import World
 
 ROUTE = "/client/auth"
@@ -61,6 +62,21 @@ async def test_no_verdict(world: World, checker: KeyChecker, answer: object) -> 
     """It is not remembered: the next one asks again."""
     world.saas.next[ROUTE] = [answer]  # type: ignore[list-item]  # the parameter's type is the test's
     assert await checker.check(KEY) is KeyVerdict.UNAVAILABLE
+    assert await checker.check(KEY) is KeyVerdict.ACCEPTED
+
+
+async def test_what_harness_asks_to_wait_is_waited(world: World, checker: KeyChecker) -> None:
+    """For every key; what is known of one is still said."""
+    bad = SdkKey("bad")
+    assert await checker.check(bad) is KeyVerdict.REFUSED
+    world.saas.next[ROUTE] = [Reply(429, JSON | {"retry-after": "20"}, b"{}")]
+    for _ in range(3):
+        assert await checker.check(KEY) is KeyVerdict.UNAVAILABLE
+        assert await checker.check(SdkKey("another")) is KeyVerdict.UNAVAILABLE
+        await world.clock.advance(6)
+    assert world.saas.count(ROUTE) == 2
+    assert await checker.check(bad) is KeyVerdict.REFUSED
+    await world.clock.advance(3)
     assert await checker.check(KEY) is KeyVerdict.ACCEPTED
 
 
