@@ -1,12 +1,15 @@
 """Signals of terminals and service managers: none of them loses anything (spec/behaviour#shutdown)."""
 
 import asyncio
+import os
 import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from ff_proxy.sandbox.seed import default_environments
@@ -108,6 +111,45 @@ async def test_a_signal_while_it_is_being_loaded_is_an_orderly_end(tmp_path: Pat
         process.send_signal(signal.SIGTERM)
         _, said = await process.communicate()
         assert (process.returncode, said) == (0, b"")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_log_that_nobody_reads_holds_nothing_up(tmp_path: Path, workers: int) -> None:
+    """Its pipe is full from the first line on: requests are answered, and a signal ends it in order."""
+    directory = tmp_path / "config" / "env-0c9e4b2a-54a5-4d3c-8d0f-5e1f2c3b4a59"
+    directory.mkdir(parents=True)
+    (directory / "auth_config.yaml").write_text("keys: [k]")
+    (directory / "feature_config.json").write_text("[]")
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while os.write(writing, b"x" * 4096):
+            pass
+    os.set_blocking(writing, True)
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ff_proxy", "-offline", f"-config-dir={tmp_path / 'config'}"),
+        *("-host=127.0.0.1", f"-port={port}", f"-workers={workers}", "-admin-address=off", "-access-log=all"),
+        stdout=writing,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writing)
+    try:
+        async with asyncio.timeout(60), httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            while True:
+                with suppress(httpx2.TransportError):
+                    if (await client.get("/health/ready")).status_code == 200:
+                        break
+                await asyncio.sleep(0.05)
+            for _ in range(2000):
+                assert (await client.get("/health")).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            _, said = await process.communicate()
+        assert (process.returncode, said) == (0, b"")
+    finally:
+        os.close(reading)
+        with suppress(ProcessLookupError):
+            process.kill()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -1,5 +1,6 @@
 """Logging: JSON to standard output, or plain text on a terminal; repeated lines are limited."""
 
+import io
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -12,14 +13,16 @@ from ff_proxy.errors import FfProxyError, StoreUnavailable
 from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry.json_lines import JsonLines, Output
 from ff_proxy.telemetry.levels import LogLevels
+from ff_proxy.telemetry.unblocked import UnblockedOutput, may_stall
 
 _ONCE_BYTES: Final = 512 * 1024
+_DROPPED: Final = "log lines were dropped: whoever reads standard output does not keep up"
 
 
 class _TextLines:
     """Lines for people, by ``structlog``; ``kept`` writes them for programs as well."""
 
-    def __init__(self, out: TextIO, kept: JsonLines, *, colors: bool) -> None:
+    def __init__(self, out: Output, kept: JsonLines, *, colors: bool) -> None:
         # Its import takes longer than that of all the rest of telemetry, and few logs are read on a terminal.
         import structlog  # noqa: PLC0415
 
@@ -128,13 +131,24 @@ def make_logger(
     ``form`` is ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere; only a terminal
     gets ``colors``. Every line carries ``process`` if there is one, and goes to ``recent`` as well.
     """
-    out = stream if stream is not None else sys.stdout
-    terminal = out.isatty()
+    stream = stream if stream is not None else sys.stdout
+    terminal = stream.isatty()
     text = form == "text" or (form == "auto" and terminal)
-    kept = () if recent is None else (recent,)
-    lines = _TextLines(out, JsonLines(*kept), colors=terminal and colors) if text else JsonLines(out, *kept)
+    bound = {"process": process} if process else {}
+
+    def lines_to(out: Output, *kept: Output) -> _Lines:
+        if text:
+            return _TextLines(out, JsonLines(*kept), colors=terminal and colors)
+        return JsonLines(out, *kept)
+
+    def notice(dropped: int) -> str:
+        line = io.StringIO()
+        lines_to(line).write("warning", _DROPPED, bound, {"component": "log", "lines": dropped})
+        return line.getvalue()
+
+    out = UnblockedOutput(stream, notice) if may_stall(stream) else stream
     levels = level if isinstance(level, LogLevels) else LogLevels(level)
-    return Logger(lines, levels, {"process": process} if process else {})
+    return Logger(lines_to(out, *(() if recent is None else (recent,))), levels, bound)
 
 
 class OnceLog:

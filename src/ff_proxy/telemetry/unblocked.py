@@ -1,0 +1,63 @@
+"""Standard output whose reader may stall: whoever logs never waits for it."""
+
+import os
+import select
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TextIO
+
+_MOST_BYTES: Final = 256 * 1024
+# A pipe, socket or terminal that is ready for writing has room for this much.
+_CHUNK_BYTES: Final = 4096
+
+
+class UnblockedOutput:
+    """Writes to the descriptor of ``stream`` what fits; the rest waits for the next line, up to a limit.
+
+    Lines beyond it are dropped. Once the reader goes on, ``notice`` makes the line that says how many.
+    """
+
+    def __init__(self, stream: TextIO, notice: Callable[[int], str], most: int = _MOST_BYTES) -> None:
+        self._descriptor = stream.fileno()
+        self._notice = notice
+        self._most = most
+        self._waiting = bytearray()
+        self._dropped = 0
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLOUT)
+
+    def write(self, text: str) -> None:
+        """See ``Output``."""
+        data = text.encode("utf-8", "backslashreplace")
+        if self._is_full(len(data)):
+            self.flush()
+        if self._is_full(len(data)):
+            self._dropped += 1
+        else:
+            self._waiting += data
+
+    def flush(self) -> None:
+        """See ``Output``."""
+        waiting = self._waiting
+        try:
+            while waiting and self._poll.poll(0):
+                del waiting[: os.write(self._descriptor, waiting[:_CHUNK_BYTES])]
+        except OSError:
+            waiting.clear()  # the reader has gone, or the disk of a terminal's log is full
+            raise
+        if self._dropped and not waiting:
+            dropped, self._dropped = self._dropped, 0
+            waiting += self._notice(dropped).encode()
+
+    def _is_full(self, more: int) -> bool:
+        """Whether lines are dropped; once one was, until nothing waits: the notice stands where they lack."""
+        return bool(self._waiting) and (self._dropped > 0 or len(self._waiting) + more > self._most)
+
+
+def may_stall(stream: TextIO) -> bool:
+    """Whether somebody reads ``stream`` who may stop reading."""
+    with suppress(OSError, ValueError):
+        mode = os.fstat(stream.fileno()).st_mode
+        return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+    return False
