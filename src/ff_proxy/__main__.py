@@ -2,7 +2,12 @@
 
 import sys
 
-from ff_proxy.runtime.early_signals import ignore_signals, leave_when_signalled, signals_deferred
+from ff_proxy.runtime.early_signals import (
+    end_when_interrupted,
+    ignore_signals,
+    leave_when_signalled,
+    signals_deferred,
+)
 from ff_proxy.runtime.gc_tuning import end_gc, without_gc
 
 
@@ -17,6 +22,7 @@ def main() -> int:
 def _main() -> int:
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     if word and not word.startswith("-"):
+        end_when_interrupted()
         return _run()
     # A signal that comes while a mode is being loaded ends it as orderly as a later one, and when it is over
     # a further one must not make it look as if it had failed.

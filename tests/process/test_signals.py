@@ -113,6 +113,22 @@ async def test_a_signal_while_it_is_being_loaded_is_an_orderly_end(tmp_path: Pat
         assert (process.returncode, said) == (0, b"")
 
 
+async def test_ctrl_c_ends_a_command_without_a_trace(tmp_path: Path) -> None:
+    """Here while it waits for a file of options."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ff_proxy", "print-config", "-offline", f"-env-file={pipe}"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    writer = await asyncio.to_thread(os.open, pipe, os.O_WRONLY)  # once it is read
+    process.send_signal(signal.SIGINT)
+    _, said = await process.communicate()
+    os.close(writer)
+    assert (process.returncode, said) == (-signal.SIGINT, b"")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_log_that_nobody_reads_holds_nothing_up(tmp_path: Path, workers: int) -> None:
     """Its pipe is full from the first line on: requests are answered, and a signal ends it in order."""

@@ -31,6 +31,12 @@ def leave_when_signalled() -> None:
         signal.signal(number, _ignore)
 
 
+def end_when_interrupted() -> None:
+    """From now on Ctrl-C ends the process as it ends other programs: at once, without a stack trace."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started it ignores it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def leave_on_signals() -> Iterator[None]:
     """``leave_when_signalled`` within the context."""
