@@ -5,7 +5,7 @@
     @dataclass(frozen=True, slots=True, kw_only=True)
     class LimitOptions:
         section: ClassVar[str] = SERVING
-        max_body_size: int = option(SIZE, 64 * MEBIBYTE, "Largest request body")
+        max_body_size: int = option(size(), 64 * MEBIBYTE, "Largest request body")
 
 The flag (``max-body-size``) and the environment variable (``MAX_BODY_SIZE``) are derived from the field's
 name. Records contain other records as ``group``s. The parser, the sources, the checks, the help,

@@ -118,7 +118,7 @@ class OperationOptions:
     )
     no_color: bool = option(kinds.PRESENCE, False, "Disable colours; any value counts")
     heartbeat_interval: float | None = option(
-        kinds.zero_for_none(kinds.seconds()),
+        kinds.zero_for_none(kinds.seconds(1)),
         60.0,
         "Seconds between log lines about the proxy's health; 0: none",
     )

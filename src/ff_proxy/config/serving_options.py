@@ -59,15 +59,15 @@ class LimitOptions:
     section: ClassVar[str] = SERVING
 
     max_connections: int | None = option(
-        kinds.zero_for_none(kinds.whole_number(0)),
+        kinds.zero_for_none(kinds.whole_number(1)),
         None,
         "Most concurrent connections, streams included; 0 derives it from the open-file limit",
         reloadable=True,
     )
     max_body_size: int = option(
-        kinds.SIZE,
+        kinds.size(1024),
         64 * MEBIBYTE,
-        "Largest request body, in bytes or with a unit: KiB, MiB or GiB",
+        "Largest request body, in bytes or with a unit: KiB, MiB or GiB; at least 1 KiB",
         reloadable=True,
     )
     idle_timeout: float = option(
@@ -77,7 +77,7 @@ class LimitOptions:
         reloadable=True,
     )
     memory_budget: int | None = option(
-        kinds.zero_for_none(kinds.SIZE),
+        kinds.zero_for_none(kinds.size()),
         None,
         "Total memory for caches and queues; 0: a quarter of the memory or of the container's limit, "
         "at least 256 MiB",

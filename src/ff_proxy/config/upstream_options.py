@@ -65,7 +65,7 @@ class UpstreamOptions:
         section=SYNC,
     )
     target_poll_interval: float | None = option(
-        kinds.zero_for_none(kinds.seconds()),
+        kinds.zero_for_none(kinds.seconds(1)),
         None,
         "Seconds between fetches of the targets; 0: never",
         name="target-poll-duration",
@@ -90,7 +90,7 @@ class UsageOptions:
     section: ClassVar[str] = SYNC
 
     post_interval: float | None = option(
-        kinds.zero_for_none(kinds.seconds()),
+        kinds.zero_for_none(kinds.seconds(1)),
         60.0,
         "Seconds between posts of usage to Harness; 0: do not forward",
         name="metric-post-duration",

@@ -37,6 +37,7 @@ _MOST_BYTES: Final = 2**63 - 1
 _MOST_SECONDS: Final = 10**9
 _DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _URL_FORM: Final = "must be an address such as https://host.example.com/path"
+_ZERO: Final = re.compile(r"[+-]?0+(?:\.0*)?")
 _SIZE_UNITS: Final = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -176,14 +177,21 @@ def _parse_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _parse_size(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,18})\s*([A-Za-z]*)", text, re.ASCII)
-    if match is None or match[2].upper() not in _SIZE_UNITS:
-        raise ValueError("must be a number of bytes, or a number with KiB, MiB or GiB")
-    size = int(match[1]) * _SIZE_UNITS[match[2].upper()]
-    if size > _MOST_BYTES:
-        raise ValueError("must be less than 8 EiB")
-    return size
+def size(minimum: int = 0) -> ValueType[int]:
+    """Bytes, from ``minimum`` on, as a number or with a unit."""
+
+    def parse(text: str) -> int:
+        match = re.fullmatch(r"(\d{1,18})\s*([A-Za-z]*)", text, re.ASCII)
+        if match is None or match[2].upper() not in _SIZE_UNITS:
+            raise ValueError("must be a number of bytes, or a number with KiB, MiB or GiB")
+        number = int(match[1]) * _SIZE_UNITS[match[2].upper()]
+        if number < minimum:
+            raise ValueError(f"must be at least {_show_size(minimum)}")
+        if number > _MOST_BYTES:
+            raise ValueError("must be less than 8 EiB")
+        return number
+
+    return ValueType("size", parse, _show_size)
 
 
 def _show_size(size: int) -> str:
@@ -270,10 +278,15 @@ def by_environment(levels: ValueType[T]) -> ValueType[tuple[tuple[str, T], ...]]
 
 
 def zero_for_none(numbers: ValueType[T]) -> ValueType[T | None]:
-    """``numbers``, with 0 read as ``None``."""
+    """``numbers``, or 0, which is read as ``None``."""
 
     def parse(text: str) -> T | None:
-        return numbers.parse(text) or None
+        if _ZERO.fullmatch(text):
+            return None
+        try:
+            return numbers.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or 0") from error
 
     return replace(cast("ValueType[Any]", numbers), parse=parse, none="0")
 
@@ -304,7 +317,6 @@ NETWORKS: Final[ValueType[tuple[Network, ...]]] = ValueType(
 URL: Final = ValueType("URL", _parse_url, str, quotable=False)
 PATH: Final = ValueType("path", Path, str)
 BASE_PATH: Final = ValueType("path", _parse_base_path, str)
-SIZE: Final = ValueType("size", _parse_size, _show_size)
 PORT: Final = whole_number(0, MAX_PORT)
 HOST: Final[ValueType[str | Path]] = ValueType(
     "address", parse_bind_host, lambda host: f"unix:{host}" if isinstance(host, Path) else host

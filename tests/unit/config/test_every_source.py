@@ -32,7 +32,7 @@ BY_TYPE: Mapping[str, st.SearchStrategy[str]] = {
     "list": st.lists(st.sampled_from(["10.0.0.0/8", "::1", "192.0.2.1"]), min_size=1).map(",".join),
     "URL": URLS,
     "path": st.builds("/{}".format, st.text("abc019_", min_size=1, max_size=8)),
-    "size": st.builds("{} {}".format, NUMBERS, st.sampled_from(["", "KiB", "mib", "GB"])).map(str.strip),
+    "size": st.builds("{} {}".format, NUMBERS, st.sampled_from(["KiB", "mib", "GB"])) | st.just("4096"),
     "int": NUMBERS,
     "seconds": NUMBERS | st.floats(1, 1e6).map(str),
     "address": HOSTS,

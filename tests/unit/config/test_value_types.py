@@ -43,13 +43,15 @@ from ff_proxy.model.keys import SdkKey, Secret
         (kinds.URL, "https://h:1/p/", "https://h:1/p", "https://h:1/p"),
         (kinds.URL, "http://[::1]:1", "http://[::1]:1", "http://[::1]:1"),
         (kinds.PATH, "/a/b", Path("/a/b"), "/a/b"),
-        (kinds.SIZE, "0", 0, "0"),
-        (kinds.SIZE, "1500", 1500, "1500"),
-        (kinds.SIZE, "64MiB", 67108864, "64 MiB"),
-        (kinds.SIZE, "2 kib", 2048, "2 KiB"),
-        (kinds.SIZE, "1 GB", 1000000000, "1000000000"),
+        (kinds.size(), "0", 0, "0"),
+        (kinds.size(), "1500", 1500, "1500"),
+        (kinds.size(), "64MiB", 67108864, "64 MiB"),
+        (kinds.size(), "2 kib", 2048, "2 KiB"),
+        (kinds.size(), "1 GB", 1000000000, "1000000000"),
         (kinds.PORT, "65535", 65535, "65535"),
-        (kinds.zero_for_none(kinds.seconds()), "0.0", None, "0"),
+        (kinds.size(1024), "1 KiB", 1024, "1 KiB"),
+        *((kinds.zero_for_none(kinds.seconds(1)), zero, None, "0") for zero in ("0", "0.0", "+0", "00")),
+        (kinds.zero_for_none(kinds.seconds(1)), "1", 1.0, "1"),
         (kinds.whole_number(-5), "-5", -5, "-5"),
         (kinds.seconds(), "0", 0.0, "0"),
         (kinds.seconds(1), "1.5", 1.5, "1.5"),
@@ -88,13 +90,16 @@ def test_a_text_is_read_and_its_value_shown(
         *((kinds.HOST, text) for text in ("proxy.example", "10.0.0.1:7000", "unix:", "unix:rel", "unix:/d/")),
         *((kinds.BASE_PATH, text) for text in ("ff", "/a//b", "/a?b", "/../x", "/a b", "/%41")),
         *((kinds.NETWORKS, text) for text in (",", "10.0.0.0/33", "proxy.example")),
-        *((kind, '"a"') for kind in (kinds.TEXT, kinds.PATH, kinds.SIZE, kinds.PORT, kinds.URL)),
+        *((kind, '"a"') for kind in (kinds.TEXT, kinds.PATH, kinds.size(), kinds.PORT, kinds.URL)),
         *((kinds.URL, text) for text in ("h", "ftp://h", "http://", "http://h:x", "http://[", "http://h:0")),
         *((kinds.URL, text) for text in ("http://h?x", "http://h/#x", "http://u:p@h", "http://a b")),
         *(
-            (kinds.SIZE, text)
+            (kinds.size(), text)
             for text in ("-1", "1.5", "MiB", "1 TiB", "", "\u0663", "9" * 30, "9" * 5000, "9999999999 GiB")
         ),
+        (kinds.size(1024), "1023"),
+        *((kinds.zero_for_none(kinds.seconds(1)), text) for text in ("0.5", "1e-9", "-1", "x", "0s")),
+        (kinds.zero_for_none(kinds.whole_number(1)), "-1"),
         *(
             (kinds.PORT, text)
             for text in ("-1", "65536", "7000.0", "x", "1e3", "7_000", "\u0667", "9" * 5000)
