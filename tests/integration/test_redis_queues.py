@@ -1,6 +1,7 @@
 """What flows up and what SDKs say of themselves, through a Redis that loses answers and members that die."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from random import Random
@@ -11,10 +12,12 @@ import pytest
 from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
-from ff_proxy.model.usage import UsageCount, UsageKey
+from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.protocol import Registration
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.usage.forwarder import UsageForwarder
+from ff_proxy.usage.intake import UsageIntake
+from ff_proxy.wire.usage import SdkLabels, UsageReport
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT
 from tests.support.redis_member import counted, member, part
@@ -123,10 +126,7 @@ async def test_a_cut_while_a_half_sent_batch_is_settled_doubles_nothing(
         await forwarder.flush(0.5)
         assert 0 < len(saas.taken) < 300
         store.usage._connection.run = run  # type: ignore[method-assign]  # it is back
-        for lease in redis_command(server.port, "ZRANGE", part(prefix, "usage:leases"), "0", "-1").split(
-            b"\r\n"
-        )[2::2]:
-            redis_command(server.port, "ZADD", part(prefix, "usage:leases"), "1", lease.decode())
+        _make_leases_return(server, prefix)
         await forwarder.flush(5)
         assert saas.taken == {(ENVIRONMENT, f"f{number}"): 1 for number in range(300)}
 
@@ -215,3 +215,76 @@ async def test_targets_make_room_by_their_bytes(server: RedisServer, prefix: str
             assert await other.targets.get(ENVIRONMENT, target.identifier) == target
         kept = redis_command(server.port, "HLEN", part(prefix, "targets"))
         assert kept in {b":4\r\n", b":5\r\n", b":6\r\n"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_answers_that_are_lost_at_random_neither_lose_nor_double_usage(
+    server: RedisServer, prefix: str, seed: int
+) -> None:
+    """From the post of an SDK to Harness: some calls do not arrive, of others the answer does not."""
+    random, clock, saas, lossy = Random(seed), FakeClock(), Saas(), True
+    async with member(server, prefix) as store:
+        run = store.usage._connection.run
+
+        async def unreliable(*arguments: Any) -> Any:
+            if lossy and random.random() < 0.4:
+                raise StoreUnavailable("did not arrive")
+            answer = await run(*arguments)
+            if lossy and random.random() < 0.4:
+                raise StoreUnavailable("the answer did not arrive")
+            return answer
+
+        unheard: Callable[..., Coroutine[Any, Any, Any]] = unreliable
+        store.usage._connection.run = unheard  # type: ignore[method-assign]  # what the network does
+        intake = UsageIntake(store.usage, clock, null_telemetry())
+        forwarder = UsageForwarder(store.usage, saas, 60, clock, random, null_telemetry())
+        posted: Counter[tuple[EnvironmentId, str]] = Counter()
+        for _ in range(30):
+            name, times = f"f{random.randrange(5)}", random.randrange(1, 9)
+            posted[ENVIRONMENT, name] += times
+            counts = [usage(name, times, environment=ENVIRONMENT)]
+            intake._merge(ENVIRONMENT, UsageReport(tuple(counts), (), SdkLabels(), 0))
+            await intake.flush()
+            await forwarder.flush(0.02)
+            _make_leases_return(server, prefix)
+        lossy = False
+        assert await intake.flush()
+        await forwarder.flush(5)
+        _make_leases_return(server, prefix)
+        await forwarder.flush(5)
+        assert saas.taken == posted
+        assert await store.usage.pending() == {}
+
+
+def _make_leases_return(server: RedisServer, prefix: str) -> None:
+    leases = part(prefix, "usage:leases")
+    for lease in redis_command(server.port, "ZRANGE", leases, "0", "-1").split(b"\r\n")[2::2]:
+        redis_command(server.port, "ZADD", leases, "1", lease.decode())
+
+
+@pytest.mark.parametrize("kind", ["counts", "targets", "leases", "bytes", "merged"])
+async def test_a_key_of_another_kind_loses_no_usage(server: RedisServer, prefix: str, kind: str) -> None:
+    """While it is there, nothing is taken or merged in part; when it is gone, everything is there once."""
+    entries = [counted(3)]
+    described = [UsageTarget(ENVIRONMENT, "ana", "Ana", ())]
+    key = part(prefix, f"usage:{kind}")
+    async with member(server, prefix) as store:
+        await store.usage.merge([counted(1)], [])
+        there = redis_command(server.port, "EXISTS", key) == b":1\r\n"
+        if there:
+            redis_command(server.port, "RENAME", key, f"{key}:away")
+        redis_command(server.port, "LPUSH", key, "of another program")
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+                await store.usage.merge(entries, described, name="again")
+        if kind != "merged":
+            with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+                await store.usage.take(ENVIRONMENT, 10)
+        redis_command(server.port, "DEL", key)
+        if there:
+            redis_command(server.port, "RENAME", f"{key}:away", key)
+        assert await store.usage.merge(entries, described, name="again") == 0
+        assert await store.usage.merge(entries, described, name="again") == 0
+        lease = await store.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        assert (lease.counts, lease.targets) == ((counted(4),), tuple(described))

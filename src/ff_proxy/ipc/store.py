@@ -238,8 +238,11 @@ class IpcUsage:
     def __init__(self, client: IpcClient) -> None:
         self._client = client
 
-    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
+    async def merge(
+        self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
+    ) -> int:
         """See ``UsageQueue``."""
+        del name
         request = messages.MergeUsage(counts, targets)
         # A lost response may mean success, and no client waits for it.
         dropped: int = await self._client.call(request, int, retry=False, seconds=_MERGE_SECONDS)

@@ -195,8 +195,14 @@ class UsageLease(msgspec.Struct, frozen=True):
 class UsageIngest(Protocol):
     """Accepts usage."""
 
-    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
-        """Merge with queued entries; returns how many were dropped for lack of room."""
+    async def merge(
+        self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
+    ) -> int:
+        """Merge with queued entries; returns how many were dropped for lack of room.
+
+        A merge that raised may have been made. A shared store counts it once if it is asked for the same
+        again, within ten minutes, under the same ``name``.
+        """
         ...
 
 

@@ -117,12 +117,23 @@ class UsageForwarder:
         for environment, entries in (await self._pending()).items():
             self._log.warning("usage not delivered in time", environment=environment, entries=entries)
 
+    async def _settle_late(self, window: "_Window") -> bool:
+        """Settle leases for which the store had no answer, or they come back and are counted twice.
+
+        Returns whether none is left.
+        """
+        for lease, parts in list(window.unsettled.values()):
+            await self._try_finish(window, lease, parts)
+        return not window.unsettled
+
     async def _wait_until_due(self) -> Mapping[EnvironmentId, int]:
         """Wait for the end of the round, or for many entries; returns the number of queued entries."""
         end = self._clock.monotonic() + jittered(self._random, self._interval)
         while True:
             left = end - self._clock.monotonic()
             await self._clock.sleep(min(left, _CHECK_SECONDS))
+            for window in self._windows.values():
+                await self._settle_late(window)
             pending = await self._pending()
             if left <= _CHECK_SECONDS or sum(pending.values()) >= _EARLY_ROUND_ENTRIES:
                 return pending
@@ -171,6 +182,8 @@ class UsageForwarder:
         """Send about ``entries``; later ones wait for the next round. Returns the failure that stopped it."""
         window = self._window(environment)
         async with window.lock:
+            if not await self._settle_late(window):
+                return None  # what is taken now could be what was sent
             return await self._resend_unconfirmed(environment, window) or await self._send_fresh(
                 environment, window, entries
             )
@@ -227,7 +240,8 @@ class UsageForwarder:
             return  # a send is still running: the store returns the leases when they expire
         async with window.lock:
             while window.unconfirmed:
-                await self._try_finish(*window.unconfirmed.pop())
+                await self._try_finish(window, *window.unconfirmed.pop())
+            await self._settle_late(window)
 
     async def _deliver(
         self, window: "_Window", lease: UsageLease, parts: "list[_Part]"
@@ -252,7 +266,7 @@ class UsageForwarder:
             if any(part.sent for part in parts) and failure is not None:
                 window.unconfirmed.append((lease, parts))
             else:
-                await self._try_finish(lease, parts)
+                await self._try_finish(window, lease, parts)
         self._report_outcome(lease.environment, failure)
         return failure
 
@@ -267,13 +281,16 @@ class UsageForwarder:
         )
         return []
 
-    async def _try_finish(self, lease: UsageLease, parts: "Sequence[_Part]") -> None:
+    async def _try_finish(self, window: "_Window", lease: UsageLease, parts: "list[_Part]") -> None:
         counts = [entry for part in parts for entry in part.counts]
         targets = [entry for part in parts for entry in part.targets]
+        window.unsettled[lease.id] = lease, parts
         try:
             await self._queue.settle(lease, counts, targets)
         except StoreError as error:
             self._once.trouble("usage queue not writable", error)
+        else:
+            window.unsettled.pop(lease.id, None)
 
     async def _post(self, environment: EnvironmentId, part: "_Part") -> "list[_Part]":
         """Send one part; returns the parts that remain: none, or its halves if it is too large."""
@@ -315,12 +332,16 @@ class _Part(Entries, frozen=True):
 
 
 class _Window:
-    """One environment's concurrency window, and its leases that may have been accepted."""
+    """One environment's concurrency window, and its leases that are not settled.
+
+    Harness may have accepted the ``unconfirmed`` ones; the store did not answer for the ``unsettled`` ones.
+    """
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.size: float = _INITIAL_WINDOW
         self.unconfirmed: list[tuple[UsageLease, list[_Part]]] = []
+        self.unsettled: dict[str, tuple[UsageLease, list[_Part]]] = {}
 
     def adapt(self, outcome: UpstreamError | None) -> None:
         """Grow by one after each success, halve after a failure."""

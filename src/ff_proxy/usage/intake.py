@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Final, Protocol
 
 from ff_proxy.aio.waits import finish, sleep_unless
@@ -22,6 +23,7 @@ from ff_proxy.wire.usage_reader import UsageReader, steps
 _BATCH: Final = 1000
 _GRACE: Final = 5.0
 _STORE_FAILURE: Final = "store does not accept usage, keeping it in memory"
+_STORE_BACK: Final = "store accepts usage again"
 # Entries of a post are deferred until its end, so that a post that is cut off and sent again counts once.
 # This part of the budget is for deferred entries.
 _DEFERRED_PART: Final = 4
@@ -87,6 +89,7 @@ class UsageIntake:
         self._dropped = telemetry.metrics.usage_dropped
         self._sdks = SdkCounter(telemetry.metrics.sdk_usage)
         self._once = telemetry.once("usage")
+        self._log = telemetry.logger("usage")
         queued = telemetry.metrics.queued.labels("usage")
         telemetry.sampler.add(lambda: queued.set(len(self._buffer)))
         self._interval = interval
@@ -98,7 +101,7 @@ class UsageIntake:
         self._flush_now = asyncio.Event()
         self._room = asyncio.Event()
         self._flushing = asyncio.Lock()
-        self._unstored: deque[Batch] = deque()
+        self._unstored: dict[EnvironmentId, deque[Batch]] = {}
         self._local_counts = local_counts
         self._sources: list[CountSource] = []
 
@@ -150,27 +153,16 @@ class UsageIntake:
                 for environment, counts in source():
                     self._merge(environment, UsageReport(tuple(counts), (), _UNKNOWN_SDK, 0))
             self._not_empty.clear()
-            unstored = self._unstored = deque(self._buffer.drain(_BATCH))
-            try:
-                while unstored:
-                    batch = unstored[0]
-                    try:
-                        dropped = await self._queue.merge(batch.counts, batch.targets)
-                    except StoreRefused:
-                        unstored.popleft()
-                        unstored.extendleft(self._bisect(batch))
-                        continue
-                    unstored.popleft()
-                    self._drop(batch.environment, "no room", dropped)
-                    await asyncio.sleep(0)  # a store in memory never yields
-            except StoreError as error:
-                self._once.warning(_STORE_FAILURE, error=str(error))
+            self._unstored = _by_environment(self._buffer.drain(_BATCH))
+            async with asyncio.TaskGroup() as group:
+                storing = [group.create_task(self._store(batches)) for batches in self._unstored.values()]
+        for failure in (task.result() for task in storing):
+            if failure is not None:
+                self._once.warning(_STORE_FAILURE, error=str(failure))
                 return False
-            finally:
-                self._put_back(unstored)
-                unstored.clear()
-            self._room.set()
-        self._once.forget(_STORE_FAILURE)
+        self._room.set()
+        if self._once.forget(_STORE_FAILURE):
+            self._log.info(_STORE_BACK)
         return True
 
     async def last_flush(self, seconds: float) -> None:
@@ -179,10 +171,39 @@ class UsageIntake:
             async with asyncio.timeout(seconds):
                 await self.flush()
         left: Counter[EnvironmentId] = Counter()
-        for batch in (*self._unstored, *self._buffer.drain(_BATCH)):
+        for batch in (*chain.from_iterable(self._unstored.values()), *self._buffer.drain(_BATCH)):
             left[batch.environment] += len(batch.counts) + len(batch.targets)
         for environment, entries in left.items():
             self._drop(environment, "not stored at the end", entries)
+
+    async def _store(self, batches: deque[Batch]) -> StoreError | None:
+        """Store one environment's batches: no other waits for the part of the store that this one is in.
+
+        Returns why some are back in the buffer. The first of these may be stored already, so it goes again as
+        it was, and the store can tell.
+        """
+        try:
+            while batches:
+                batch = batches[0]
+                try:
+                    dropped = await self._queue.merge(batch.counts, batch.targets, name=batch.name)
+                except StoreRefused:
+                    batches.popleft()
+                    batches.extendleft(self._bisect(batch))
+                    continue
+                batches.popleft()
+                self._drop(batch.environment, "no room", dropped)
+                await asyncio.sleep(0)  # a store in memory never yields
+        except StoreError as error:
+            return error
+        finally:
+            put_back = self._buffer.keep
+            while batches:
+                batch = batches.popleft()
+                self._drop(batch.environment, "no room", put_back(batch))
+                put_back = self._buffer.put_back
+                self._not_empty.set()
+        return None
 
     def _bisect(self, batch: Batch) -> Sequence[Batch]:
         if len(batch) > 1:
@@ -209,11 +230,6 @@ class UsageIntake:
             self._not_empty.set()
         if self._buffer.spent >= self._flush_bytes:
             self._flush_now.set()
-
-    def _put_back(self, batches: Iterable[Batch]) -> None:
-        for batch in batches:
-            self._drop(batch.environment, "no room", self._buffer.put_back(batch))
-            self._not_empty.set()
 
     def _drop(self, environment: EnvironmentId, reason: str, entries: int) -> None:
         if entries:
@@ -272,6 +288,13 @@ class _Post:
         if self.sdk is _UNKNOWN_SDK and report.counts:
             self.sdk = report.sdk
         return report
+
+
+def _by_environment(batches: Iterable[Batch]) -> dict[EnvironmentId, deque[Batch]]:
+    found: dict[EnvironmentId, deque[Batch]] = {}
+    for batch in batches:
+        found.setdefault(batch.environment, deque()).append(batch)
+    return found
 
 
 def _size(report: UsageReport) -> int:

@@ -18,6 +18,7 @@ _GRACE: Final = 5.0
 _PAUSE: Final = 1.0
 _REFUSED: Final = "a target cannot be registered and is dropped"
 _STORE_FAILURE: Final = "store does not accept registrations, keeping them in memory"
+_STORE_BACK: Final = "store accepts registrations again"
 
 
 @final
@@ -48,6 +49,7 @@ class TargetIntake:
         self._clock = clock
         self._outcomes = telemetry.metrics.registrations
         self._once = telemetry.once("usage")
+        self._log = telemetry.logger("usage")
         queued = telemetry.metrics.queued.labels("registrations")
         telemetry.sampler.add(lambda: queued.set(len(self._waiting)))
         self._waiting: BoundedMap[tuple[EnvironmentId, str], Registration] = BoundedMap(budget)
@@ -89,7 +91,8 @@ class TargetIntake:
                     self._drop(registration.environment)
                 await asyncio.sleep(0)  # a store in memory never yields
             self._not_empty.clear()
-        self._once.forget(_STORE_FAILURE)
+        if self._once.forget(_STORE_FAILURE):
+            self._log.info(_STORE_BACK)
         return True
 
     async def last_flush(self, seconds: float) -> None:

@@ -17,6 +17,7 @@ from ff_proxy.usage.intake import NullIntake, UsageIntake
 from tests.support.clock import FakeClock
 
 ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
+OTHER = EnvironmentId("b1dc1c9f-5a3f-41d7-8a4e-0c8e2f9e3b22")
 
 ROOM = 1500
 """Bytes that hold one entry of ``body``, and not two."""
@@ -49,12 +50,14 @@ class FailingQueue(MemoryUsageQueue):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
+    async def merge(
+        self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
+    ) -> int:
         self.merges += 1
         await self.gate.wait()
         if self.fails:
             raise StoreUnavailable("no answer")
-        return await super().merge(counts, targets)
+        return await super().merge(counts, targets, name=name)
 
     async def counts(self) -> dict[str, int]:
         """What waits in the queue, by flag."""
@@ -289,10 +292,12 @@ async def test_what_the_store_does_not_take_in_the_end_is_counted() -> None:
 class PickyQueue(MemoryUsageQueue):
     """A queue that cannot carry one flag's counts."""
 
-    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
+    async def merge(
+        self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
+    ) -> int:
         if any("odd" in text for count in counts for _, text in count.key.attributes):
             raise StoreRefused("not to be carried")
-        return await super().merge(counts, targets)
+        return await super().merge(counts, targets, name=name)
 
 
 async def test_an_entry_that_cannot_be_carried_is_dropped_alone() -> None:
@@ -320,3 +325,31 @@ async def test_counts_made_here_are_pulled_before_each_flush() -> None:
         assert await bench.queue.counts() == {"on": 3}
     async with Bench(local_counts=False) as bench:
         assert bench.intake.pull(lambda: ()) is None
+
+
+class HalfQueue(MemoryUsageQueue):
+    """A store of which the part is away, or hangs, that one environment's usage belongs to."""
+
+    async def merge(
+        self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
+    ) -> int:
+        if any(entry.key.environment == OTHER for entry in counts):
+            await asyncio.sleep(0)
+            raise StoreUnavailable("a node is away")
+        return await super().merge(counts, targets, name=name)
+
+
+async def test_usage_of_an_environment_that_cannot_be_stored_delays_no_other() -> None:
+    """Whichever came first; what cannot be stored stays here."""
+    for order in ((OTHER, ENV), (ENV, OTHER)):
+        queue = HalfQueue(1_000_000)
+        intake = UsageIntake(queue, FakeClock(), null_telemetry())
+        for environment in order:
+            await intake.receive(environment, WholeBody(body("a", "b")).pieces())
+        assert not await intake.flush()
+        await intake.receive(ENV, WholeBody(body("c")).pieces())
+        assert not await intake.flush()
+        lease = await queue.take(ENV, 100)
+        assert lease is not None
+        assert len(lease.counts) == 3
+        assert await queue.pending() == {ENV: len(lease.counts) + len(lease.targets)}

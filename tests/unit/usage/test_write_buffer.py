@@ -18,25 +18,33 @@ def target(identifier: str, name: str = "n") -> UsageTarget:
     return UsageTarget(ENV, identifier, name, ())
 
 
+def _named(counts: tuple[UsageCount, ...], targets: tuple[UsageTarget, ...], of: EnvironmentId) -> Batch:
+    return Batch(counts, targets, of, name="any")
+
+
+def _drained(buffer: WriteBuffer, size: int) -> list[Batch]:
+    return [_named(batch.counts, batch.targets, batch.environment) for batch in buffer.drain(size)]
+
+
 def test_counts_add_up_and_the_newer_target_stays() -> None:
     """Equal keys meet, whichever post they came with."""
     buffer = WriteBuffer(10_000)
     buffer.add([usage("a"), usage("a", 2)], [target("x", "old")])
     buffer.add([usage("a", 4)], [target("x", "new")])
     assert len(buffer) == 2
-    assert buffer.drain(10) == [Batch((usage("a", 7),), (), ENV), Batch((), (target("x", "new"),), ENV)]
+    assert _drained(buffer, 10) == [_named((usage("a", 7),), (), ENV), _named((), (target("x", "new"),), ENV)]
 
 
 def test_a_batch_holds_one_environment_and_no_more_than_its_size() -> None:
     """Draining empties the buffer."""
     buffer = WriteBuffer(10_000)
     buffer.add([usage("a"), usage("b"), usage("c"), usage("a", environment=OTHER)], [])
-    assert buffer.drain(2) == [
-        Batch((usage("a"), usage("b")), (), ENV),
-        Batch((usage("c"),), (), ENV),
-        Batch((usage("a", environment=OTHER),), (), OTHER),
+    assert _drained(buffer, 2) == [
+        _named((usage("a"), usage("b")), (), ENV),
+        _named((usage("c"),), (), ENV),
+        _named((usage("a", environment=OTHER),), (), OTHER),
     ]
-    assert not buffer.drain(2)
+    assert not _drained(buffer, 2)
 
 
 def test_new_entries_beyond_the_capacity_are_dropped_and_known_ones_still_merge() -> None:
@@ -44,14 +52,14 @@ def test_new_entries_beyond_the_capacity_are_dropped_and_known_ones_still_merge(
     buffer = WriteBuffer(weight(usage("a")) + weight(target("x", "new")))
     assert buffer.add([usage("a")], [target("x")]) == 0
     assert buffer.add([usage("a"), usage("b")], [target("x", "new"), target("y")]) == 2
-    assert buffer.drain(10)[0].counts == (usage("a", 2),)
+    assert _drained(buffer, 10)[0].counts == (usage("a", 2),)
 
 
 def test_size_is_bounded_as_well_and_given_back_by_draining() -> None:
     """Large entries find no room long before the capacity is reached."""
     buffer = WriteBuffer(2 * weight(usage("a")))
     assert buffer.add([usage("a"), usage("b"), usage("c")], []) == 1
-    buffer.drain(10)
+    _drained(buffer, 10)
     assert buffer.add([usage("a"), usage("b")], []) == 0
 
 
@@ -59,7 +67,18 @@ def test_putting_back_keeps_the_newer_target() -> None:
     """A failed flush must not overwrite what was said meanwhile."""
     buffer = WriteBuffer(10_000)
     buffer.add([usage("a", 5)], [target("x", "new")])
-    assert buffer.put_back(Batch((usage("a", 2),), (target("x", "old"), target("y")), ENV)) == 0
-    counts, targets = buffer.drain(10)
+    assert buffer.put_back(_named((usage("a", 2),), (target("x", "old"), target("y")), ENV)) == 0
+    counts, targets = _drained(buffer, 10)
     assert counts.counts == (usage("a", 7),)
     assert targets.targets == (target("x", "new"), target("y"))
+
+
+def test_a_kept_batch_comes_again_as_it_was() -> None:
+    """Under its name, apart from what was counted meanwhile, and within the budget."""
+    buffer = WriteBuffer(2 * weight(usage("a")))
+    buffer.add([usage("a", 5)], [])
+    [batch] = buffer.drain(10)
+    assert buffer.keep(batch) == 0
+    assert buffer.add([usage("a"), usage("b")], []) == 1
+    assert buffer.drain(10)[0] is batch
+    assert WriteBuffer(weight(usage("a")) // 2).keep(batch) == 1

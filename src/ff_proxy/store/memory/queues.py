@@ -30,8 +30,11 @@ class MemoryUsageQueue:
         self._leases: dict[str, UsageLease] = {}
         self._ids = count(1)
 
-    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
+    async def merge(
+        self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
+    ) -> int:
         """See ``UsageQueue``."""
+        del name
         taken_counts, taken_targets = self.admit(counts, targets)
         return len(counts) + len(targets) - len(taken_counts) - len(taken_targets)
 

@@ -82,6 +82,13 @@ return 1
 )
 
 _ROOM: Final = """
+local function usable(counts, targets, leases, bytes)
+  -- A script that fails half-way leaves what it has written: keys of another kind must show before.
+  redis.call('HLEN', counts)
+  redis.call('HLEN', targets)
+  redis.call('ZCARD', leases)
+  redis.call('GET', bytes)
+end
 -- About the bytes that an entry takes besides its texts.
 local OVERHEAD = 120
 local function cost(field, entry) return #field + #entry + OVERHEAD end
@@ -150,6 +157,7 @@ MERGE_USAGE: Final = Script(
 -- KEYS: counts, targets, leases, bytes, merged
 -- ARGV: prefix of lease keys, most bytes, this merge's name, seconds for which it is remembered,
 --       number of counts, then field, count, timestamp of each, then identifier and entry of each target
+usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 local now = tonumber(redis.call('TIME')[1])
 if redis.call('ZSCORE', KEYS[5], ARGV[3]) then return 0 end
 -- The first write needs memory: a Redis that has none refuses it all.
@@ -200,6 +208,7 @@ TAKE_USAGE: Final = Script(
     + """
 -- KEYS: counts, targets, leases, bytes, new lease
 -- ARGV: prefix of lease keys, lease, limit, seconds until it comes back
+usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 if redis.call('EXISTS', KEYS[5]) == 1 then return redis.call('HGETALL', KEYS[5]) end
 redis.call('HDEL', KEYS[1], '')
 local now = tonumber(redis.call('TIME')[1])
@@ -237,6 +246,7 @@ SETTLE_USAGE: Final = Script(
 -- KEYS: counts, targets, leases, bytes, lease
 -- ARGV: prefix of lease keys, lease, number of counts that have not arrived, then field, count, timestamp of
 --       each, then identifier and entry of each target that has not arrived
+usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 if not redis.call('ZSCORE', KEYS[3], ARGV[2]) then return 0 end
 local sum = spent(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[2])

@@ -36,7 +36,7 @@ class RedisUsageQueue:
     Nothing new is taken while Redis has used most of the memory that it may use.
 
     A merge without an answer is sent once more under the same name, and counts once. If that is not answered
-    either, ``merge`` raises, and what the caller merges later counts again if one of the two was executed.
+    either, ``merge`` raises, and the caller asks for it again under that name.
     """
 
     def __init__(self, connection: Connection, keys: Keys, budget: int, once: OnceLog) -> None:
@@ -46,8 +46,11 @@ class RedisUsageQueue:
         self._queues = SharedSet(connection, keys.queues)
         self._budget = budget
 
-    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
+    async def merge(
+        self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
+    ) -> int:
         """See ``UsageQueue``."""
+        name = name or uuid4().hex
         own_counts: dict[EnvironmentId, list[UsageCount]] = {}
         own_targets: dict[EnvironmentId, list[UsageTarget]] = {}
         for count in counts:
@@ -57,19 +60,23 @@ class RedisUsageQueue:
         dropped = 0
         for environment in sorted({*own_counts, *own_targets}):
             await self._queues.add(environment)
-            for some in _parts(own_counts.get(environment, [])):
-                dropped += await self._merge(environment, some, [])
-            for more in _parts(own_targets.get(environment, [])):
-                dropped += await self._merge(environment, [], more)
+            for number, some in enumerate(_parts(own_counts.get(environment, []))):
+                dropped += await self._merge(f"{name}c{number}", environment, some, [])
+            for number, more in enumerate(_parts(own_targets.get(environment, []))):
+                dropped += await self._merge(f"{name}t{number}", environment, [], more)
         return dropped
 
     async def _merge(
-        self, environment: EnvironmentId, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]
+        self,
+        name: str,
+        environment: EnvironmentId,
+        counts: Sequence[UsageCount],
+        targets: Sequence[UsageTarget],
     ) -> int:
         arguments: list[Argument] = [
             self._prefix(environment),
             self._budget,
-            uuid4().hex,
+            name,
             _REMEMBERED,
             len(counts),
         ]

@@ -44,8 +44,11 @@ class SqliteUsageQueue:
         if lost:
             self._once.warning(_LOST, entries=lost)
 
-    async def merge(self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> int:
+    async def merge(
+        self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
+    ) -> int:
         """See ``UsageQueue``: after this returns, a killed process loses nothing."""
+        del name
         taken_counts, taken_targets = self._queue.admit(counts, targets)
 
         def write(connection: sqlite3.Connection) -> None:
