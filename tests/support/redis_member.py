@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 from ff_proxy.model.environment import EnvironmentConfig
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageKey
 from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.telemetry import null_telemetry
@@ -34,9 +35,9 @@ async def held(store: RedisStore) -> EnvironmentConfig:
     return found
 
 
-def counted(number: int = 1) -> UsageCount:
+def counted(number: int = 1, environment: EnvironmentId = ENVIRONMENT) -> UsageCount:
     """A count of one flag."""
-    return UsageCount(UsageKey(ENVIRONMENT, "FFMETRICS", (("featureIdentifier", '"a"'),)), number, 1)
+    return UsageCount(UsageKey(environment, "FFMETRICS", (("featureIdentifier", '"a"'),)), number, 1)
 
 
 def part(prefix: str, name: str) -> str:

@@ -17,11 +17,15 @@ class BatchLoader(Generic[_Question, _Answer]):
     So a lookup never gets a result older than itself, and a slow store occupies only one connection.
 
     Args:
-        ask: looks up at most ``most`` different keys, in order and with a timeout.
+        ask: looks up at most ``most`` different keys, in order and with a timeout. An error in the place of
+            an answer concerns that key alone.
     """
 
     def __init__(
-        self, ask: Callable[[Sequence[_Question]], Awaitable[Sequence[_Answer]]], *, most: int
+        self,
+        ask: Callable[[Sequence[_Question]], Awaitable[Sequence[_Answer | StoreUnavailable]]],
+        *,
+        most: int,
     ) -> None:
         self._ask = ask
         self._most: Final = most
@@ -80,7 +84,7 @@ class GroupedLoader(Generic[_Question, _Answer]):
 
     def __init__(
         self,
-        ask: Callable[[Sequence[_Question]], Awaitable[Sequence[_Answer]]],
+        ask: Callable[[Sequence[_Question]], Awaitable[Sequence[_Answer | StoreUnavailable]]],
         *,
         most: int,
         group: Callable[[_Question], str],

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from itertools import count
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from ff_proxy.store.merge import Difference, apply_edit, difference, merge
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.redis import rows, scripts
 from ff_proxy.store.redis.batch_loader import GroupedLoader
-from ff_proxy.store.redis.connection import Argument, Connection
+from ff_proxy.store.redis.connection import Argument, Call, Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.held import Held, HeldEnvironments
 from ff_proxy.store.redis.keys import Keys
@@ -99,28 +99,14 @@ class RedisConfigs:
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``; an environment that Redis has lost counts as held."""
-        members = await self._listed.members()
-        with translated():
-            names = sorted(EnvironmentId(member.decode()) for member in members)
-        states = await self._connection.settle_run_each(
-            scripts.STATE, [(self._of(name), []) for name in names]
-        )
-        away = {
-            name: state
-            for name, state in zip(names, states, strict=True)
-            if isinstance(state, StoreUnavailable)
-        }
-        with translated():
-            found = {
-                name: Revision(state[0].decode(), int(state[1]))
-                for name, state in zip(names, states, strict=True)
-                if state and name not in away
-            }
+        names = await self._listed.environments()
+        states = await self._states(names)
+        found = {name: state for name, state in states.items() if isinstance(state, Revision)}
         known = frozenset(names)
         lost = []
         for name, config in self._held.configs().items():
-            if name in away:
-                # Of the others nothing is different because a node of the Cluster is away.
+            if isinstance(states.get(name), StoreUnavailable):
+                # A node of the Cluster is away, or another program wrote there: of the others nothing is new.
                 found[name] = config.revision
                 continue
             seen = self._held[name].seen
@@ -128,7 +114,7 @@ class RedisConfigs:
                 self._ahead.add(name)
             if name in self._ahead or name not in found or self._held[name].may_be_after(found[name]):
                 lost.append(name)
-        for name, current in zip(lost, await asyncio.gather(*map(self.environment, lost)), strict=True):
+        for name, current in zip(lost, await asyncio.gather(*map(self._current, lost)), strict=True):
             if current is not None:
                 found[name] = current.revision
                 if name not in known and self._leases.fence(name) is not None:
@@ -138,6 +124,19 @@ class RedisConfigs:
             self._once.forget(_WENT_BACK)
         await self._statuses.again(known)
         return found
+
+    async def _states(
+        self, names: Sequence[EnvironmentId]
+    ) -> Mapping[EnvironmentId, Revision | StoreUnavailable | None]:
+        calls: list[Call] = [(self._of(name), ()) for name in names]
+        states = await self._connection.settle_run_each(scripts.STATE, calls)
+        return dict(zip(names, map(rows.revision, states), strict=True))
+
+    async def _current(self, environment: EnvironmentId) -> EnvironmentConfig | None:
+        # What cannot be read there concerns no other environment.
+        with suppress(StoreUnavailable):
+            return await self.environment(environment)
+        return self.held_config(environment)
 
     def held(self) -> Mapping[EnvironmentId, Revision]:
         """What was read or written last, and is served while Redis does not have it."""
@@ -395,29 +394,28 @@ class RedisConfigs:
         return f"{self._epoch}.{next(self._numbers)}"
 
     async def _read_many(self, asked: Sequence[tuple[EnvironmentId, Revision]]) -> list[list[Any]]:
-        return await self._connection.run_each(
+        return await self._connection.try_run_each(
             scripts.READ,
             [(self._of(environment), [known.epoch, str(known.counter)]) for environment, known in asked],
         )
 
     async def _recent_many(self, asked: Sequence[tuple[EnvironmentId, float]]) -> list[list[bytes]]:
-        return await self._connection.run_each(
+        return await self._connection.try_run_each(
             scripts.RECENT,
             [([self._keys.items(name), self._keys.recent(name)], [repr(since)]) for name, since in asked],
         )
 
-    async def _revision_many(self, environments: Sequence[EnvironmentId]) -> list[Revision | None]:
+    async def _revision_many(
+        self, environments: Sequence[EnvironmentId]
+    ) -> list[Revision | StoreUnavailable | None]:
         try:
             async with asyncio.timeout(_REVISION_SECONDS):
-                found = await self._connection.each(
+                found = await self._connection.try_each(
                     [("HMGET", self._keys.config(name), "epoch", "counter") for name in environments]
                 )
         except TimeoutError as error:
             raise StoreUnavailable("Redis does not answer in time") from error
-        with translated():
-            return [
-                None if epoch is None else Revision(epoch.decode(), int(counter)) for epoch, counter in found
-            ]
+        return [rows.revision(state) for state in found]
 
     def _group(self, environment: EnvironmentId) -> str:
         return self._connection.group(self._keys.config(environment))

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import PubSub
-from redis.exceptions import MovedError, NoScriptError, ReadOnlyError
+from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, ResponseError
 
 from ff_proxy.aio.waits import retrieve
 from ff_proxy.errors import StoreUnavailable
@@ -31,6 +31,9 @@ _SILENCE: Final = 5.0
 _OTHERS_SECONDS: Final = 0.5
 # Their slots lie evenly spread.
 _TAGS: Final = ("342", "76", "358", "181", "357", "120", "308", "26", "53")
+
+# Of errors that keys of another kind, or with other content, lead to; the latter in a script.
+_ABOUT_KEYS: Final = ("WRONGTYPE", "attempt to", "not an integer", "not a valid float", "bad argument")
 
 _Asked = TypeVar("_Asked")
 _Answer = TypeVar("_Answer")
@@ -99,7 +102,7 @@ class Connection:
     async def do(self, *command: Argument) -> Any:
         """One command; bytes in, bytes out."""
         key = _key_of_command(command) if len(command) > 1 else ""
-        return (await self._ask(key, partial(_sent, [command])))[0]
+        return _whole(await self._ask(key, partial(_sent, [command])))[0]
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """A script over keys of one environment."""
@@ -114,10 +117,21 @@ class Connection:
 
         The first error is raised.
         """
-        return await self._in_parts(commands, _key_of_command, _sent)
+        return _whole(await self.try_each(commands))
 
     async def run_each(self, script: Script, calls: Sequence[Call]) -> list[Any]:
         """Call a script several times, as ``each``; the script must be idempotent."""
+        return _whole(await self.try_run_each(script, calls))
+
+    async def try_each(self, commands: Sequence[Command]) -> list[Any]:
+        """As ``each``: a ``StoreUnavailable`` in the place of an answer that its keys alone prevent.
+
+        That is what a key of another kind or with other content does; the neighbours have their answers.
+        """
+        return await self._in_parts(commands, _key_of_command, _sent)
+
+    async def try_run_each(self, script: Script, calls: Sequence[Call]) -> list[Any]:
+        """As ``run_each``, with errors as ``try_each``."""
         return await self._in_parts(calls, _key_of_call, partial(_called, script))
 
     async def _in_parts(
@@ -130,18 +144,18 @@ class Connection:
         for start in range(0, len(asked), _BATCH):
             some = asked[start : start + _BATCH]
             answers += await self._ask(key(some[0]), partial(send, some))
-        return answers
+        return [_ours(answer) for answer in answers]
 
     async def settle_each(self, commands: Sequence[Command]) -> list[Any]:
         """As ``each``, of any keys: a ``StoreUnavailable`` in the place of each answer that is not there.
 
         Raises ``StoreUnavailable`` if none is.
         """
-        return await self._settle(commands, _key_of_command, self.each)
+        return await self._settle(commands, _key_of_command, self.try_each)
 
     async def settle_run_each(self, script: Script, calls: Sequence[Call]) -> list[Any]:
         """As ``run_each``, of any keys, with errors as ``settle_each``."""
-        return await self._settle(calls, _key_of_call, partial(self.run_each, script))
+        return await self._settle(calls, _key_of_call, partial(self.try_run_each, script))
 
     async def _settle(
         self,
@@ -165,7 +179,7 @@ class Connection:
                 found = [error] * len(places)
             for place, answer in zip(places, found, strict=True):
                 answers[place] = answer
-            return not isinstance(found[0], StoreUnavailable)
+            return not all(isinstance(answer, StoreUnavailable) for answer in found)
 
         await soon(map(settle, groups.values()), lambda answered: answered)
         if answers and all(isinstance(answer, StoreUnavailable) for answer in answers):
@@ -262,6 +276,23 @@ async def soon(
     return answers
 
 
+def _ours(answer: Any) -> Any:
+    if not isinstance(answer, Exception) or isinstance(answer, StoreUnavailable):
+        return answer
+    try:
+        with translated():
+            raise answer
+    except StoreUnavailable as error:
+        return error
+
+
+def _whole(answers: list[Any]) -> list[Any]:
+    for answer in map(_ours, answers):
+        if isinstance(answer, StoreUnavailable):
+            raise answer
+    return answers
+
+
 def _key_of_command(command: Command) -> str:
     return str(command[1])
 
@@ -271,17 +302,28 @@ def _key_of_call(call: Call) -> str:
 
 
 async def _sent(commands: Sequence[Command], client: Redis | RedisCluster) -> list[Any]:
+    """The answers; an error among them is about the keys of its command only."""
     if len(commands) == 1:
-        return [await client.execute_command(*commands[0])]  # a pipeline of one costs more
+        try:
+            return [await client.execute_command(*commands[0])]  # a pipeline of one costs more
+        except ResponseError as error:
+            if not _is_about_keys(error):
+                raise
+            return [error]
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
     # The library would put the command, and so the stored data, into the message.
     answers: list[Any] = await pipeline.execute(raise_on_error=False)
     for answer in answers:
-        if isinstance(answer, Exception):
+        if isinstance(answer, Exception) and not _is_about_keys(answer):
             raise answer
     return answers
+
+
+def _is_about_keys(error: Exception) -> bool:
+    # The library has classes for what concerns a server, a connection or a user.
+    return type(error) is ResponseError and any(mark in str(error) for mark in _ABOUT_KEYS)
 
 
 async def _called(script: Script, calls: Sequence[Call], client: Redis | RedisCluster) -> list[Any]:

@@ -103,9 +103,7 @@ class RedisRegistrations:
     async def _candidates(self) -> list[EnvironmentId]:
         everywhere = self._looks % _EVERYWHERE == 0
         self._looks += 1
-        members = await (self._queues if everywhere else self._registering).members()
-        with translated():
-            return sorted(EnvironmentId(member.decode()) for member in members)
+        return await (self._queues if everywhere else self._registering).environments()
 
     async def _take_of(self, environment: EnvironmentId, limit: int) -> list[Registration]:
         order, waiting, taken, _ = self._keys.registrations(environment)

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import (
     Action,
     Change,
@@ -20,6 +21,7 @@ from ff_proxy.model.environment import (
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.store.merge import Difference, bounded_retired, retired_name, split_name
 from ff_proxy.store.protocol import Notice
+from ff_proxy.store.redis.errors import translated
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -81,6 +83,20 @@ def environment(answer: Sequence[Any], held: EnvironmentConfig | None) -> Enviro
         retired=retired,
         since=float(since),
     )
+
+
+def revision(state: Any) -> Revision | StoreUnavailable | None:
+    """What epoch and counter say, or why they say nothing; ``None`` if they are not there."""
+    if isinstance(state, StoreUnavailable):
+        return state
+    epoch, counter = state or (None, b"")
+    if epoch is None:
+        return None
+    try:
+        with translated():
+            return Revision(epoch.decode(), int(counter))
+    except StoreUnavailable as error:
+        return error
 
 
 def notice(payload: bytes) -> Notice | None:

@@ -51,6 +51,8 @@ end
 if epoch ~= ARGV[1] or counter ~= tonumber(ARGV[2]) then return {'moved'} end
 local whole = mode == 'whole'
 if not whole and not intact(KEYS[2], KEYS[3], state[4]) then return {'moved'} end
+-- What is no sorted set must show before anything is written.
+if not whole then redis.call('ZCARD', KEYS[4]) end
 local size = 0
 for i = 15, #ARGV do size = size + #ARGV[i] end
 -- A change of usual size goes through a Redis without memory, a whole environment does not.

@@ -57,7 +57,7 @@ class RedisSecrets:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 stored = await self._connection.do("GET", self._keys.secret)
         except (StoreUnavailable, TimeoutError):
-            stored = min(await self._told.members(_MOST_OTHERS), default=None)
+            stored = min(map(str.encode, await self._told.texts(_MOST_OTHERS)), default=None)
             if stored is None:
                 raise StoreUnavailable("Redis: the secret cannot be read now") from None
         if stored is None:
@@ -86,9 +86,7 @@ class RedisSecrets:
         with suppress(StoreUnavailable, TimeoutError):  # on one node of a Cluster; the next look tries again
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._connection.do("SET", self._keys.secret, own, "NX")
-        told = await self._told.members(_MOST_OTHERS + 1)
-        with translated():
-            found = {Secret(text.decode()) for text in told} - {self._known}
+        found = set(map(Secret, await self._told.texts(_MOST_OTHERS + 1))) - {self._known}
         if not found <= self._others:
             self._others = frozenset([*found, *self._others][:_MOST_OTHERS])
 
@@ -96,10 +94,8 @@ class RedisSecrets:
         if self._derived:
             own = [f"{secret.reveal()}\n{environment}" for environment, secret in self._derived]
             await self._told_bound.add(*own)
-        told = await self._told_bound.members(_MOST_BOUND)
         bound: dict[EnvironmentId, set[Secret]] = {}
-        with translated():
-            for text in told:
-                secret, _, environment = text.decode("utf-8", "surrogatepass").partition("\n")
-                bound.setdefault(EnvironmentId(environment), set()).add(Secret(secret))
+        for text in await self._told_bound.texts(_MOST_BOUND):
+            secret, _, environment = text.partition("\n")
+            bound.setdefault(EnvironmentId(environment), set()).add(Secret(secret))
         self._bound = bound

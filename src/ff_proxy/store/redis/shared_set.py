@@ -1,8 +1,10 @@
 """A set that every member needs, whichever node of a Cluster is away: each copy of it is on another."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
+from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.redis.connection import Argument, Connection, soon
 
 
@@ -25,6 +27,18 @@ class SharedSet:
             return self._connection.do("SRANDMEMBER", copy, most)
 
         return {member for found in await self.at_each(ask) for member in found}
+
+    async def texts(self, most: int | None = None) -> set[str]:
+        """The same as texts; what is none was put there by somebody else."""
+        found = set()
+        for member in await self.members(most):
+            with suppress(UnicodeDecodeError):
+                found.add(member.decode("utf-8", "surrogatepass"))
+        return found
+
+    async def environments(self) -> list[EnvironmentId]:
+        """The members as environments, in order."""
+        return sorted(map(EnvironmentId, await self.texts()))
 
     async def add(self, *members: Argument) -> None:
         """Add members."""

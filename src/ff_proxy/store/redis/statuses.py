@@ -45,21 +45,23 @@ class RedisStatuses:
 
     async def all(self) -> Mapping[EnvironmentId, UpstreamStatus]:
         """See ``StatusStore.statuses``; what was reported under a lease counts for as long as that lasts."""
-        members = await self._listed.members()
-        with translated():
-            names = [EnvironmentId(member.decode()) for member in members]
+        names = await self._listed.environments()
         questions: list[Command] = []
         for name in names:
             questions.append(("HMGET", self._keys.config(name), "status", "reporter"))
             questions.append(("GET", self._keys.lease(name)))
         found = await self._connection.settle_each(questions)
         statuses = {}
-        with translated():
-            for name, reported, lease in zip(names, found[::2], found[1::2], strict=True):
-                if isinstance(reported, StoreUnavailable):
-                    statuses[name] = UpstreamStatus(trouble=f"served from memory: {reported}")
-                elif reported[0] is not None:
-                    statuses[name] = rows.status(reported[0], int(reported[1] or 0), lease)
+        for name, reported, lease in zip(names, found[::2], found[1::2], strict=True):
+            try:
+                with translated():
+                    for answer in (reported, lease):
+                        if isinstance(answer, StoreUnavailable):
+                            raise answer
+                    if reported[0] is not None:
+                        statuses[name] = rows.status(reported[0], int(reported[1] or 0), lease)
+            except StoreUnavailable as error:
+                statuses[name] = UpstreamStatus(trouble=f"served from memory: {error}")
         return statuses
 
     async def again(self, known: Collection[EnvironmentId]) -> None:

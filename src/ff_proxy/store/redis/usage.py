@@ -88,9 +88,7 @@ class RedisUsageQueue:
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
         """See ``UsageQueue``."""
-        members = await self._queues.members()
-        with translated():
-            names = [EnvironmentId(member.decode()) for member in members]
+        names = await self._queues.environments()
         waiting = await self._connection.settle_run_each(
             queue_scripts.COUNT_USAGE, [(self._of(name)[:3], [self._prefix(name)]) for name in names]
         )
