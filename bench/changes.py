@@ -4,7 +4,6 @@ Whatever has to be made again for one flag may cost the same everywhere; what th
 grow as its bytes do, and no more.
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
@@ -54,8 +53,6 @@ def _row(programs: Programs, plan: Plan, flags: int, options: Mapping[str, str])
     made = Made("changes", flags)
     path = f"/client/env/{made.id}/feature-configs?cluster=1"
     with site([made], options) as own, _flips(own, made) as control:
-        # A token counts as older than data of the same second, and so would be told of all of it.
-        time.sleep(1)
         fetch = own.raw(made, path, {})
         size = len(expect(200, own.proxy.port, "GET", path, own.bearer(made)).body) / 1e3
 

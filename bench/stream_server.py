@@ -106,8 +106,6 @@ async def main() -> None:
             running = (snapshots, *serving.services, serving.server)
             services = [group.create_task(service.run()) for service in running]
             await snapshots.ready.wait()
-            # Tokens count whole seconds: one of this second would count as older than the data.
-            await asyncio.sleep(1)
             sys.stdout.write(f"{serving.server.port} {controls.sockets[0].getsockname()[1]}\n")
             sys.stdout.flush()
             await over.wait()

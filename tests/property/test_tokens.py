@@ -3,12 +3,14 @@
 import base64
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ff_proxy.api.tokens import Tokens
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
+from ff_proxy.wire.sdk import read_claims
 from tests.support.clock import FakeClock
 
 # The characters that base64url turns into "-" and "_" more often than any other would be.
@@ -57,8 +59,33 @@ def test_what_is_issued_is_verified(info: EnvironmentInfo, secret: Secret, now: 
     for _ in range(2):
         claims = Tokens(secret, FakeClock(0)).verify(token)
         assert claims is not None
-        assert (claims.environment, claims.key, claims.issued_at) == (info.id, key, float(int(now)))
+        assert (claims.environment, claims.key) == (info.id, key)
+        assert claims.issued_at == pytest.approx(now, rel=1e-15, abs=1e-6)
     assert Tokens(Secret(secret.reveal() + "x"), FakeClock(now)).verify(token) is None
+
+
+@given(st.floats(1.6e9, 2e9), st.floats(1e-5, 2))
+def test_a_token_tells_when_it_was_issued_within_its_second(now: float, pause: float) -> None:
+    """An SDK that authenticates, and is back after a restart in the same second, may hold old values."""
+    issued = []
+    for clock in (FakeClock(now), FakeClock(now + pause)):
+        token = Tokens(Secret("secret"), clock).issue(EnvironmentInfo(EnvironmentId("e")), hash_key("key"))
+        claims = Tokens(Secret("secret"), FakeClock()).verify(token.encode())
+        assert claims is not None
+        assert claims.issued_at is not None
+        assert claims.issued_at == pytest.approx(clock.wall(), rel=0, abs=2e-6)
+        issued.append(claims.issued_at)
+    assert issued[0] < issued[1]
+
+
+@pytest.mark.parametrize(
+    "serial", [None, 5, "", "5", "5.5", ".5", "5.", "x.5", "-5.5", "9" * 40 + ".5", "f.g"]
+)
+def test_a_serial_of_others_says_nothing_of_the_time(serial: object) -> None:
+    """Then the whole second counts."""
+    claims = read_claims(json.dumps({"environment": "e", "iat": 1_700_000_000, "jti": serial}).encode())
+    assert claims is not None
+    assert claims.issued_at == 1_700_000_000
 
 
 @given(INFOS)

@@ -113,7 +113,7 @@ class Tokens:
         Raises ``RequestError`` 503 while no secret is known.
         """
         serial = f"{next(self._serials):x}"
-        payload = write_claims(info, key, int(self._clock.wall()), serial=serial, account=self._account)
+        payload = write_claims(info, key, self._clock.wall(), serial=serial, account=self._account)
         content = b"%b.%b" % (_HEADER, _base64url(payload))
         signature = hmac.digest(self._signing(info.id), content, "sha256")
         return (b"%b.%b" % (content, _base64url(signature))).decode("ascii")

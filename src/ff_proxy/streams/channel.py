@@ -97,8 +97,7 @@ class Channel:
 
     def is_older(self, issued_at: float) -> bool:
         """Whether a token is older than the data, so that its SDK may have fetched older data elsewhere."""
-        # Tokens have a resolution of a second: one issued in the second of the data counts as newer.
-        return self.snapshot is not None and issued_at < int(self.snapshot.since)
+        return self.snapshot is not None and issued_at < self.snapshot.since
 
     def refetch(self, stream: Stream) -> None:
         """Send one event that makes a client SDK fetch all evaluations."""

@@ -23,7 +23,7 @@ from ff_proxy.telemetry import Telemetry
 
 _DRAIN_STEP: Final = 0.02
 _TICK: Final = 1.0
-# Allows for clock skew between members, and for the one-second resolution of tokens.
+# Allows for clock skew between members, and for other proxies' tokens, which count whole seconds.
 _SKEW: Final = 2.0
 
 

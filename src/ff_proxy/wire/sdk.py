@@ -6,6 +6,7 @@ See spec/sdk-wire#auth-body, spec/sdk-wire#token-format, spec/sdk-wire#target-tr
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -25,6 +26,8 @@ _KEY_PREFIX: Final = "auth-key-"
 _HASH_DIGITS: Final = 64
 _MAX_SECONDS: Final = 1e15
 _MAX_CLAIM: Final = 256
+_MICROSECONDS: Final = 10**6
+_SERIAL: Final = re.compile(r"([0-9a-f]{1,16})\.[0-9a-f]+")
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 # What base64url can turn into "-" or "_" (spec/sdk-wire#token-format rule 3).
@@ -100,7 +103,7 @@ def write_claims(
     never empty, because some Python and PHP SDKs do not start without them. If the first two are unknown,
     ``account`` and the environment's id replace them. Other unknown claims are omitted. The key's claim is
     the Go proxy v2's, so that either proxy accepts the other's tokens. ``serial`` makes the token unlike any
-    other of the same second.
+    other; with it, ``read_claims`` knows the time of issue to the microsecond.
     """
     known = {
         "environmentIdentifier": _claim(info.identifier) or info.id,
@@ -117,7 +120,7 @@ def write_claims(
         "clusterIdentifier": cluster if cluster.isascii() and cluster.isdigit() else "1",
         "apiKey": _KEY_PREFIX + key,
         "iat": int(issued_at),
-    } | ({"jti": serial} if serial else {})
+    } | ({"jti": f"{int(issued_at * _MICROSECONDS):x}.{serial}"} if serial else {})
     return _UNCLEAN.sub(_escaped, _encode(claims).decode()).encode("ascii")
 
 
@@ -147,13 +150,17 @@ def read_claims(payload: bytes) -> TokenClaims | None:
         key = _key_hash(claims["apiKey"])
         if key is None:
             return None
-    return TokenClaims(EnvironmentId(environment), key, _seconds(claims.get("iat")))
+    return TokenClaims(EnvironmentId(environment), key, _issued_at(claims))
 
 
-def _seconds(claim: object) -> float | None:
-    if isinstance(claim, bool) or not isinstance(claim, int | float):
+def _issued_at(claims: Mapping[str, object]) -> float | None:
+    whole, serial = claims.get("iat"), claims.get("jti")
+    if isinstance(whole, bool) or not isinstance(whole, int | float) or abs(whole) >= _MAX_SECONDS:
         return None
-    return float(claim) if abs(claim) < _MAX_SECONDS else None
+    # SDKs expect whole seconds in "iat"; a token may be issued in the second in which data changes.
+    match = _SERIAL.fullmatch(serial) if isinstance(serial, str) else None
+    exact = int(match[1], 16) / _MICROSECONDS if match else whole
+    return float(exact if int(exact) == whole else whole)
 
 
 def _key_hash(claim: object) -> SdkKeyHash | None:

@@ -77,6 +77,23 @@ async def test_a_server_sdk_with_an_older_token_gets_a_resync_later(
 
 
 @pytest.mark.parametrize("client", [True, False])
+async def test_a_token_of_the_second_before_the_data_is_older(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock, client: bool
+) -> None:
+    """A proxy can restart within the second in which an SDK has authenticated."""
+    await clock.advance(0.9)
+    before = clock.wall()
+    await clock.advance(0.05)
+    snapshots.remove(ENVIRONMENT)
+    newly_loaded(snapshots, clock, flag("a"), segment("beta"))
+    stream = open_fake(hub, token=b"old", issued_at=before, client=client)
+    newer = open_fake(hub, token=b"new", issued_at=clock.wall(), client=client)
+    await clock.advance(62)
+    assert ("patch", "beta", 1) in stream.transport.events
+    assert newer.transport.events == []
+
+
+@pytest.mark.parametrize("client", [True, False])
 async def test_an_sdk_that_has_fetched_both_lists_gets_nothing(
     hub: Hub, lists: ListReads, snapshots: FakeSnapshots, clock: FakeClock, client: bool
 ) -> None:
