@@ -8,8 +8,10 @@ from ff_proxy.app.backend import ServedStore
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.store.protocol import StoreFacets
+from ff_proxy.usage.acceptance import StoreAcceptance
 from ff_proxy.usage.forwarder import UsageForwarder
 from ff_proxy.usage.intake import Intake, NullIntake, UsageIntake
 from ff_proxy.usage.ports import RegistrationSink, UsageSink
@@ -26,6 +28,13 @@ class Ingest:
     registrar: Registrar
     services: Sequence[Service]
     phases: Sequence[Phase]
+    acceptances: Sequence[StoreAcceptance]
+
+    def merge_into(self, readiness: Readiness) -> Readiness:
+        """``readiness``, degraded while the store does not accept something."""
+        for one in self.acceptances:
+            readiness = one.merge_into(readiness)
+        return readiness
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +53,11 @@ def make_ingest(
     clock, shares, telemetry = context.clock, context.shares, context.telemetry
     services: list[Service] = []
     phases: list[Phase] = []
+    acceptances: list[StoreAcceptance] = []
     intake: Intake = NullIntake(telemetry)
     registrar: Registrar = NullTargetIntake()
     if isinstance(options, OfflineOptions):
-        return Ingest(intake, registrar, services, phases)
+        return Ingest(intake, registrar, services, phases, acceptances)
     deadline = options.serving.shutdown.deadline
     if options.usage.post_interval is not None:
         intake = usage = UsageIntake(
@@ -58,13 +68,15 @@ def make_ingest(
             local_counts=options.usage.ofrep,
         )
         services.append(usage)
+        acceptances.append(usage.acceptance)
         phases.append(Phase("usage intake", deadline, usage.last_flush))
     # A replica always stores targets; the members that follow Harness decide whether to send them.
     if isinstance(options, ReplicaOptions) or options.upstream.forward_targets:
         registrar = targets = TargetIntake(store.registrations, clock, telemetry, budget=shares.registrations)
         services.append(targets)
+        acceptances.append(targets.acceptance)
         phases.append(Phase("target intake", deadline, targets.last_flush))
-    return Ingest(intake, registrar, services, phases)
+    return Ingest(intake, registrar, services, phases, acceptances)
 
 
 def make_forwarding(

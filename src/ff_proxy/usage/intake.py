@@ -15,6 +15,7 @@ from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.usage import UsageCount, weight
 from ff_proxy.store.protocol import UsageIngest
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.usage.acceptance import StoreAcceptance
 from ff_proxy.usage.sdk_metrics import SdkCounter
 from ff_proxy.usage.write_buffer import Batch, WriteBuffer
 from ff_proxy.wire.usage import SdkLabels, UsageReport
@@ -22,8 +23,6 @@ from ff_proxy.wire.usage_reader import UsageReader, steps
 
 _BATCH: Final = 1000
 _GRACE: Final = 5.0
-_STORE_FAILURE: Final = "store does not accept usage, keeping it in memory"
-_STORE_BACK: Final = "store accepts usage again"
 # Entries of a post are deferred until its end, so that a post that is cut off and sent again counts once.
 # This part of the budget is for deferred entries.
 _DEFERRED_PART: Final = 4
@@ -69,6 +68,9 @@ class UsageIntake:
         (spec/behaviour#goals).
         budget: bytes of merged entries in memory.
         local_counts: whether evaluations made in this process count as well.
+
+    Attributes:
+        acceptance: whether the store accepts it.
     """
 
     name = "usage intake"
@@ -89,7 +91,7 @@ class UsageIntake:
         self._dropped = telemetry.metrics.usage_dropped
         self._sdks = SdkCounter(telemetry.metrics.sdk_usage)
         self._once = telemetry.once("usage")
-        self._log = telemetry.logger("usage")
+        self.acceptance: Final = StoreAcceptance("usage", telemetry)
         queued = telemetry.metrics.queued.labels("usage")
         telemetry.sampler.add(lambda: queued.set(len(self._buffer)))
         self._interval = interval
@@ -158,11 +160,10 @@ class UsageIntake:
                 storing = [group.create_task(self._store(batches)) for batches in self._unstored.values()]
         for failure in (task.result() for task in storing):
             if failure is not None:
-                self._once.warning(_STORE_FAILURE, error=str(failure))
+                self.acceptance.failed(failure)
                 return False
         self._room.set()
-        if self._once.forget(_STORE_FAILURE):
-            self._log.info(_STORE_BACK)
+        self.acceptance.worked()
         return True
 
     async def last_flush(self, seconds: float) -> None:

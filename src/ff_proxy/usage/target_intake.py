@@ -13,12 +13,11 @@ from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import Registration, RegistrationIngest
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.usage.acceptance import StoreAcceptance
 
 _GRACE: Final = 5.0
 _PAUSE: Final = 1.0
 _REFUSED: Final = "a target cannot be registered and is dropped"
-_STORE_FAILURE: Final = "store does not accept registrations, keeping them in memory"
-_STORE_BACK: Final = "store accepts registrations again"
 
 
 @final
@@ -32,6 +31,9 @@ class TargetIntake:
         clock: time.
         telemetry: counts dropped targets.
         budget: bytes of waiting targets; of each, only the newest attributes.
+
+    Attributes:
+        acceptance: whether the store accepts them.
     """
 
     name = "target intake"
@@ -49,7 +51,7 @@ class TargetIntake:
         self._clock = clock
         self._outcomes = telemetry.metrics.registrations
         self._once = telemetry.once("usage")
-        self._log = telemetry.logger("usage")
+        self.acceptance: Final = StoreAcceptance("registrations", telemetry)
         queued = telemetry.metrics.queued.labels("registrations")
         telemetry.sampler.add(lambda: queued.set(len(self._waiting)))
         self._waiting: BoundedMap[tuple[EnvironmentId, str], Registration] = BoundedMap(budget)
@@ -82,7 +84,7 @@ class TargetIntake:
                     self._once.warning(_REFUSED, registration.environment, error=str(error))
                     added = False
                 except StoreError as error:
-                    self._once.warning(_STORE_FAILURE, error=str(error))
+                    self.acceptance.failed(error)
                     return False
                 # If it was replaced meanwhile, the newer target is sent next.
                 if self._waiting.peek(name) is registration:
@@ -91,8 +93,7 @@ class TargetIntake:
                     self._drop(registration.environment)
                 await asyncio.sleep(0)  # a store in memory never yields
             self._not_empty.clear()
-        if self._once.forget(_STORE_FAILURE):
-            self._log.info(_STORE_BACK)
+        self.acceptance.worked()
         return True
 
     async def last_flush(self, seconds: float) -> None:

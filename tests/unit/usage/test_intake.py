@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from io import StringIO
 from typing import Any, Self
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from ff_proxy.errors import RequestError, StoreRefused, StoreUnavailable
 from ff_proxy.http.body import WholeBody
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.memory.queues import MemoryUsageQueue
 from ff_proxy.telemetry import Telemetry, null_telemetry
+from ff_proxy.telemetry.logs import make_logger
 from ff_proxy.usage.intake import NullIntake, UsageIntake
 from tests.support.clock import FakeClock
 
@@ -353,3 +356,24 @@ async def test_usage_of_an_environment_that_cannot_be_stored_delays_no_other() -
         assert lease is not None
         assert len(lease.counts) == 3
         assert await queue.pending() == {ENV: len(lease.counts) + len(lease.targets)}
+
+
+async def test_a_store_that_does_not_accept_usage_is_a_reason_until_it_does() -> None:
+    """One line when it begins and one when it ends; what has another reason needs none."""
+    lines = StringIO()
+    telemetry = Telemetry(make_logger("INFO", lines), FakeClock())
+    queue = FailingQueue()
+    intake = UsageIntake(queue, FakeClock(), telemetry)
+    for _ in range(2):
+        queue.fails = True
+        await intake.receive(ENV, WholeBody(body("a")).pieces())
+        for _ in range(3):
+            assert not await intake.flush()
+        assert "no answer" in intake.acceptance.merge_into(Readiness(loaded=1)).degraded[0]
+        away = Readiness(loaded=1, degraded=("Redis is away",))
+        assert intake.acceptance.merge_into(away) is away
+        queue.fails = False
+        assert await intake.flush()
+        assert intake.acceptance.merge_into(Readiness(loaded=1)).state == "ready"
+    assert lines.getvalue().count("does not accept usage") == 2
+    assert lines.getvalue().count("accepts usage again") == 2
