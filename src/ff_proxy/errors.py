@@ -12,7 +12,8 @@
     │   └── UpstreamMalformed     an answer that is not what the API promises
     ├── StoreError                the place where environments are kept
     │   ├── StoreUnavailable      it does not answer now
-    │   │   └── StoreMisconfigured    and will not before somebody changes an option, or it
+    │   │   ├── StoreMisconfigured    and will not before somebody changes an option, or it
+    │   │   └── StoreUnreadable       it answers with what somebody else has written there
     │   ├── StoreRefused          this one entry cannot be kept, others can
     │   └── StoreUnusable         it answers, but its content is corrupt or of a newer version; exit 3
     ├── MalformedJson             bytes that are no JSON, or JSON nested too deeply
@@ -135,6 +136,10 @@ class StoreMisconfigured(StoreUnavailable):
 
     It is tried again all the same: what is wrong may be put right on the other side.
     """
+
+
+class StoreUnreadable(StoreUnavailable):
+    """The store has something in place of what is asked for that cannot be read."""
 
 
 class StoreRefused(StoreError):  # noqa: N818  (as above)

@@ -1,12 +1,14 @@
 """A key of another kind, or with other content: it concerns its environment, and no other."""
 
+from random import Random
+
 import pytest
 
 from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import PutItem
 from tests.support.configs import ENVIRONMENT, config, flag
-from tests.support.redis_member import counted, member, part
+from tests.support.redis_member import counted, held, member, part
 from tests.support.redis_server import RedisServer, redis_command
 
 OTHER = EnvironmentId("b1dc1c9f-5a3f-41d7-8a4e-0c8e2f9e3b22")
@@ -76,3 +78,44 @@ async def test_names_that_are_no_text_are_passed_over(server: RedisServer, prefi
         await store.configs.statuses()
         await store.recovery.poll()
         assert not store.secrets.others()
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_what_cannot_be_read_is_written_anew_by_who_leads(
+    server: RedisServer, prefix: str, seed: int
+) -> None:
+    """Any fields with any content: members serve what they hold, versions never fall, and changes arrive."""
+    random = Random(seed)
+    async with member(server, prefix, "leader") as store, member(server, prefix, "follower") as late:
+        assert await store.leases.take(ENVIRONMENT)
+        await store.configs.replace(config(flag("a", version=5), flag("b", version=7)))
+        assert (await held(late)).flags["b"].version == 7
+        for turn in range(6):
+            _spoil(server, prefix, random)
+            for one in random.sample([store, late], 2):
+                assert ENVIRONMENT in await one.configs.environments()
+            assert await store.leases.take(ENVIRONMENT)
+            await store.configs.apply(ENVIRONMENT, PutItem(flag("a", version=6 + turn)))
+            async with member(server, prefix, "new") as new:
+                for one in (store, late, new):
+                    assert ENVIRONMENT in await one.configs.environments()
+                    flags = (await held(one)).flags
+                    assert {name: item.version for name, item in flags.items()} == {"a": 6 + turn, "b": 7}
+
+
+def _spoil(server: RedisServer, prefix: str, random: Random) -> None:
+    fields = ["epoch", "counter", "fence", "life", "rows", "info", "keys", "since", "status", "reporter"]
+    texts = ["", "nonsense", "1e400", "1.5", "-1", "{", "9" * 30, "nan", "0x10", "\\255\\254"]
+    spoiled = random.sample(fields, random.randrange(1, 4))
+    for field in spoiled:
+        value = f"'{random.choice(texts)}'"
+        redis_command(
+            server.port,
+            "EVAL",
+            f"return redis.call('HSET', KEYS[1], '{field}', {value})",
+            "1",
+            part(prefix, "config"),
+        )
+    if "epoch" not in spoiled:  # whoever has read it already must look again
+        other = f"of others {random.random()}"
+        redis_command(server.port, "HSET", part(prefix, "config"), "epoch", other)

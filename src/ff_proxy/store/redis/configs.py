@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from ff_proxy.aio.keyed_locks import KeyedLocks
-from ff_proxy.errors import StoreUnavailable
+from ff_proxy.errors import StoreUnavailable, StoreUnreadable
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import NEVER, EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
@@ -17,12 +17,12 @@ from ff_proxy.store.join import joined
 from ff_proxy.store.merge import Difference, apply_edit, difference, merge
 from ff_proxy.store.protocol import Edit, Notice
 from ff_proxy.store.redis import rows, scripts
-from ff_proxy.store.redis.batch_loader import GroupedLoader
-from ff_proxy.store.redis.connection import Argument, Call, Connection
+from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.held import Held, HeldEnvironments
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.leases import Leases
+from ff_proxy.store.redis.lookups import Lookups
 from ff_proxy.store.redis.lost_writes import LostWrites
 from ff_proxy.store.redis.shared_set import SharedSet
 from ff_proxy.store.redis.statuses import RedisStatuses
@@ -31,14 +31,10 @@ from ff_proxy.telemetry import OnceLog
 _encode: Final = msgspec.json.Encoder().encode
 # A conflict means that another member wrote in between; the lease makes that rare.
 _ATTEMPTS: Final = 50
-# Whole environments of hundreds of flags: so many are megabytes, and others wait meanwhile.
-_READ_AT_ONCE: Final = 32
-_REVISIONS_AT_ONCE: Final = 256
-# A connection that says nothing for so long is given up, so that the next check is on another.
-_REVISION_SECONDS: Final = 0.5
 
 _EMPTIED: Final = "Redis lost environments, serving them from memory"
 _WENT_BACK: Final = "Redis went back to an older state, serving what is in memory"
+_UNREADABLE: Final = "what Redis has of an environment cannot be read and is written anew"
 _NOT_YET: Final = "what Redis has lost is not put back yet"
 
 
@@ -84,28 +80,22 @@ class RedisConfigs:
         self._begun: dict[EnvironmentId, tuple[str, int]] = {}
         self._reading: KeyedLocks[EnvironmentId] = KeyedLocks()
         self._listed = SharedSet(connection, keys.environments)
-        self._reads = GroupedLoader(
-            self._read_many, most=_READ_AT_ONCE, group=lambda asked: self._group(asked[0])
-        )
-        self._recents = GroupedLoader(
-            self._recent_many, most=_READ_AT_ONCE, group=lambda asked: self._group(asked[0])
-        )
-        self._revisions = GroupedLoader(self._revision_many, most=_REVISIONS_AT_ONCE, group=self._group)
+        self._lookups = Lookups(connection, keys)
 
     async def close(self) -> None:
         """Stop all lookups."""
-        for questions in (self._reads, self._recents, self._revisions):
-            await questions.close()
+        await self._lookups.close()
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``; an environment that Redis has lost counts as held."""
         names = await self._listed.environments()
-        states = await self._states(names)
+        states = await self._lookups.states(names)
         found = {name: state for name, state in states.items() if isinstance(state, Revision)}
         known = frozenset(names)
         lost = []
         for name, config in self._held.configs().items():
-            if isinstance(states.get(name), StoreUnavailable):
+            state = states.get(name)
+            if isinstance(state, StoreUnavailable) and not isinstance(state, StoreUnreadable):
                 # A node of the Cluster is away, or another program wrote there: of the others nothing is new.
                 found[name] = config.revision
                 continue
@@ -124,13 +114,6 @@ class RedisConfigs:
             self._once.forget(_WENT_BACK)
         await self._statuses.again(known)
         return found
-
-    async def _states(
-        self, names: Sequence[EnvironmentId]
-    ) -> Mapping[EnvironmentId, Revision | StoreUnavailable | None]:
-        calls: list[Call] = [(self._of(name), ()) for name in names]
-        states = await self._connection.settle_run_each(scripts.STATE, calls)
-        return dict(zip(names, map(rows.revision, states), strict=True))
 
     async def _current(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         # What cannot be read there concerns no other environment.
@@ -154,7 +137,7 @@ class RedisConfigs:
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
         """The environment's revision now, or ``None`` if Redis does not have it."""
-        found = await self._revisions.get(environment)
+        found = await self._lookups.revision(environment)
         held = self._held[environment]
         return held.config.revision if held.config is not None and found == held.seen else found
 
@@ -166,7 +149,7 @@ class RedisConfigs:
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
         """See ``ConfigReader``: of the last 2,000 changes."""
-        answer = await self._recents.get((environment, since))
+        answer = await self._lookups.recent(environment, since)
         with translated():
             return rows.recent(answer, since)
 
@@ -189,7 +172,7 @@ class RedisConfigs:
                 self._keys.notices,
                 environment,
             ]
-            life = await self._connection.run(scripts.REMOVE, self._of(environment), arguments)
+            life = await self._connection.run(scripts.REMOVE, self._lookups.keys_of(environment), arguments)
             if life < 0:
                 raise _fenced(environment)
             held = self._held[environment]
@@ -215,17 +198,31 @@ class RedisConfigs:
         return await self._statuses.all()
 
     async def _read(self, environment: EnvironmentId) -> tuple[EnvironmentConfig | None, Revision]:
+        """As ``_read_once``; what cannot be read counts as lost where this member leads."""
+        try:
+            return await self._read_once(environment)
+        except StoreUnreadable as error:
+            fence = self._leases.fence(environment)
+            if not fence:  # also where nothing is fenced
+                raise
+            self._once.warning(_UNREADABLE, environment, error=str(error))
+            await self._connection.run(
+                scripts.DISCARD, self._lookups.keys_of(environment), [self._leases.member, fence]
+            )
+        return await self._read_once(environment)
+
+    async def _read_once(self, environment: EnvironmentId) -> tuple[EnvironmentConfig | None, Revision]:
         """What is held now, and the revision that a write of it must still find in Redis."""
         held = self._held[environment]
         in_step = held.config is not None and held.config.revision == held.seen
-        answer = await self._reads.get((environment, NEVER if environment in self._ahead else held.seen))
+        answer = await self._lookups.read(environment, NEVER if environment in self._ahead else held.seen)
         if answer[0] == b"part" and not in_step:
             # What moved says nothing where more is held than Redis had.
-            answer = await self._reads.get((environment, NEVER))
+            answer = await self._lookups.read(environment, NEVER)
         self._ahead.discard(environment)
         with translated():
-            kind, now = answer[0].decode(), Revision(answer[1].decode(), int(answer[2]))
-            fence, life = int(answer[3]), int(answer[4])
+            kind, now = answer[0].decode(), Revision(answer[1].decode(), rows.number(answer[2]))
+            fence, life = rows.number(answer[3]), rows.number(answer[4])
             if kind == "same":
                 return held.config, now
             self._leases.noticed(environment, fence)
@@ -374,7 +371,7 @@ class RedisConfigs:
         for field, row in rows.changed(old, change, now):
             arguments += (field, row)
         begun = self._begun.pop(new.id, None)
-        answer = await self._connection.run(scripts.COMMIT, self._of(new.id), arguments)
+        answer = await self._connection.run(scripts.COMMIT, self._lookups.keys_of(new.id), arguments)
         outcome = answer[0].decode()
         if outcome == "leaseless" and await self._leases.take(new.id):
             # Emptied, or asleep for too long: no other member has led since, but what was held may be old.
@@ -393,47 +390,11 @@ class RedisConfigs:
     def _next_epoch(self) -> str:
         return f"{self._epoch}.{next(self._numbers)}"
 
-    async def _read_many(self, asked: Sequence[tuple[EnvironmentId, Revision]]) -> list[list[Any]]:
-        return await self._connection.try_run_each(
-            scripts.READ,
-            [(self._of(environment), [known.epoch, str(known.counter)]) for environment, known in asked],
-        )
-
-    async def _recent_many(self, asked: Sequence[tuple[EnvironmentId, float]]) -> list[list[bytes]]:
-        return await self._connection.try_run_each(
-            scripts.RECENT,
-            [([self._keys.items(name), self._keys.recent(name)], [repr(since)]) for name, since in asked],
-        )
-
-    async def _revision_many(
-        self, environments: Sequence[EnvironmentId]
-    ) -> list[Revision | StoreUnavailable | None]:
-        try:
-            async with asyncio.timeout(_REVISION_SECONDS):
-                found = await self._connection.try_each(
-                    [("HMGET", self._keys.config(name), "epoch", "counter") for name in environments]
-                )
-        except TimeoutError as error:
-            raise StoreUnavailable("Redis does not answer in time") from error
-        return [rows.revision(state) for state in found]
-
-    def _group(self, environment: EnvironmentId) -> str:
-        return self._connection.group(self._keys.config(environment))
-
     def _own_fence(self, environment: EnvironmentId) -> int:
         fence = self._leases.fence(environment)
         if fence is None:
             raise _fenced(environment)
         return fence
-
-    def _of(self, environment: EnvironmentId) -> list[str]:
-        return [
-            self._keys.config(environment),
-            self._keys.items(environment),
-            self._keys.moved(environment),
-            self._keys.recent(environment),
-            self._keys.lease(environment),
-        ]
 
 
 def _adds(change: Difference) -> bool:

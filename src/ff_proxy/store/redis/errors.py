@@ -23,7 +23,7 @@ from redis.exceptions import (
 )
 
 from ff_proxy.aio.border import border, described
-from ff_proxy.errors import StoreMisconfigured, StoreUnavailable
+from ff_proxy.errors import StoreMisconfigured, StoreUnavailable, StoreUnreadable
 
 _Advice = tuple[tuple[type[BaseException], ...], tuple[str, ...], str]
 
@@ -117,7 +117,7 @@ def translated() -> AbstractContextManager[None]:
 
 def _ours(error: Exception) -> StoreUnavailable:
     if isinstance(error, msgspec.MsgspecError | ValueError) and not isinstance(error, RedisError | OSError):
-        return StoreUnavailable(
+        return StoreUnreadable(
             f"Redis holds something that cannot be read ({error}): "
             "did another version of ff-proxy, or another program, write under the same redis-prefix?"
         )

@@ -36,6 +36,8 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     wire: bytes | None
 
 
+# Beyond it Lua counts no more.
+_MOST: Final = 2**53 - 1
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Row).decode
 
@@ -85,6 +87,14 @@ def environment(answer: Sequence[Any], held: EnvironmentConfig | None) -> Enviro
     )
 
 
+def number(text: bytes) -> int:
+    """A counter, number of a fence or of removals; raises ``ValueError`` if it is none that was counted."""
+    found = int(text)
+    if not 0 <= found <= _MOST:
+        raise ValueError(f"{found} is out of range")
+    return found
+
+
 def revision(state: Any) -> Revision | StoreUnavailable | None:
     """What epoch and counter say, or why they say nothing; ``None`` if they are not there."""
     if isinstance(state, StoreUnavailable):
@@ -94,7 +104,7 @@ def revision(state: Any) -> Revision | StoreUnavailable | None:
         return None
     try:
         with translated():
-            return Revision(epoch.decode(), int(counter))
+            return Revision(epoch.decode(), number(counter))
     except StoreUnavailable as error:
         return error
 

@@ -13,6 +13,15 @@ from ff_proxy.store.redis.connection import Script
 
 # Redis may evict, or a person delete, one key of an environment and not the others: the number of its rows is
 # written with it, so that no half of an environment is ever taken for the whole.
+_NUMBER: Final = """
+local function number(text)
+  -- What is none, whoever wrote it, counts as absent: the holder of a lease must be able to write over it.
+  local found = tonumber(text or '') or 0
+  if found ~= found or found < 0 or found > 9007199254740991 then return 0 end
+  return found
+end
+"""
+
 _INTACT: Final = """
 local function intact(items, moved, rows)
   rows = tonumber(rows or '-1')
@@ -31,7 +40,8 @@ end
 """
 
 COMMIT: Final = Script(
-    _INTACT
+    _NUMBER
+    + _INTACT
     + _LEADING
     + """
 -- KEYS: config, items, moved, recent, lease
@@ -42,9 +52,9 @@ COMMIT: Final = Script(
 -- everything, 'join' adds, without a lease and under a new epoch, items of which Redis has lost the newer
 -- version.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'fence', 'rows')
-local epoch, counter, mode = state[1] or '', tonumber(state[2] or '0'), ARGV[7]
+local epoch, counter, mode = state[1] or '', number(state[2]), ARGV[7]
 if mode ~= 'join' then
-  if tonumber(ARGV[4]) < tonumber(state[3] or '0') then return {'fenced'} end
+  if tonumber(ARGV[4]) < number(state[3]) then return {'fenced'} end
   local why = leading(KEYS[5], ARGV[3], ARGV[4])
   if why then return {why} end
 end
@@ -86,19 +96,21 @@ return {'ok', epoch, following}
 )
 
 CLAIM: Final = Script(
-    _LEADING
+    _NUMBER
+    + _LEADING
     + """
 -- KEYS: config, lease; ARGV: member, fence
 -- Whoever leads has found nothing to change: from now on what is here is as new as this fence says.
 if leading(KEYS[2], ARGV[1], ARGV[2]) or not redis.call('HGET', KEYS[1], 'epoch') then return 0 end
-if tonumber(ARGV[2]) <= tonumber(redis.call('HGET', KEYS[1], 'fence') or '0') then return 0 end
+if tonumber(ARGV[2]) <= number(redis.call('HGET', KEYS[1], 'fence')) then return 0 end
 redis.call('HSET', KEYS[1], 'fence', ARGV[2])
 return 1
 """
 )
 
 READ: Final = Script(
-    _INTACT
+    _NUMBER
+    + _INTACT
     + """
 -- KEYS: config, items, moved; ARGV: known epoch, known counter
 -- Answers what this is, epoch, counter, fence and life, and unless that says it all info, keys, since and
@@ -109,7 +121,7 @@ local epoch, counter, fence, life = state[1] or '', state[2] or '0', state[3] or
 if state[5] then return {'removed', epoch, counter, fence, life} end
 if not intact(KEYS[2], KEYS[3], state[6]) then return {'absent', epoch, counter, fence, life} end
 if epoch == ARGV[1] and counter == ARGV[2] then return {'same', epoch, counter, fence, life} end
-if epoch ~= ARGV[1] or tonumber(counter) < tonumber(ARGV[2]) then
+if epoch ~= ARGV[1] or number(counter) < tonumber(ARGV[2]) then
   return {'whole', epoch, counter, fence, life, state[7], state[8], state[9], redis.call('HGETALL', KEYS[2])}
 end
 local rows = {}
@@ -146,21 +158,34 @@ return rows
 """)
 
 REMOVE: Final = Script(
-    _LEADING
+    _NUMBER
+    + _LEADING
     + """
 -- KEYS: config, items, moved, recent, lease; ARGV: member, fence, channel, environment
 -- Answers how often it has been removed, -1 if another member may write now.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'fence', 'removed')
-if leading(KEYS[5], ARGV[1], ARGV[2]) or tonumber(ARGV[2]) < tonumber(state[3] or '0') then return -1 end
+if leading(KEYS[5], ARGV[1], ARGV[2]) or tonumber(ARGV[2]) < number(state[3]) then return -1 end
 redis.call('HDEL', KEYS[1], 'status', 'reporter')
-if not state[1] or state[4] then return tonumber(redis.call('HGET', KEYS[1], 'life') or '0') end
+if not state[1] or state[4] then return number(redis.call('HGET', KEYS[1], 'life')) end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 redis.call('HDEL', KEYS[1], 'info', 'keys', 'rows')
 local life = redis.call('HINCRBY', KEYS[1], 'life', 1)
 redis.call('HSET', KEYS[1], 'removed', '1', 'fence', ARGV[2],
-           'counter', string.format('%.0f', tonumber(state[2]) + 1))
+           'counter', string.format('%.0f', number(state[2]) + 1))
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 return life
+"""
+)
+
+DISCARD: Final = Script(
+    _LEADING
+    + """
+-- KEYS: config, items, moved, recent, lease; ARGV: member, fence
+-- What is there cannot be read: whoever leads writes all of it anew.
+if leading(KEYS[5], ARGV[1], ARGV[2]) then return 0 end
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+redis.call('HSET', KEYS[1], 'fence', ARGV[2])
+return 1
 """
 )
 
@@ -171,28 +196,31 @@ return redis.call('SADD', KEYS[1], ARGV[1])
 """)
 
 REPORT: Final = Script(
-    _LEADING
+    _NUMBER
+    + _LEADING
     + """
 -- KEYS: config, lease; ARGV: member, fence, status
 -- Answers 0 if another member leads, or if somebody with a higher fence has written or reported.
 if leading(KEYS[2], ARGV[1], ARGV[2]) then return 0 end
 local state = redis.call('HMGET', KEYS[1], 'fence', 'reporter')
-if tonumber(ARGV[2]) < math.max(tonumber(state[1] or '0'), tonumber(state[2] or '0')) then return 0 end
+if tonumber(ARGV[2]) < math.max(number(state[1]), number(state[2])) then return 0 end
 redis.call('HDEL', KEYS[1], '')
 redis.call('HSET', KEYS[1], 'status', ARGV[3], 'reporter', ARGV[2])
 return 1
 """
 )
 
-TAKE_LEASE: Final = Script("""
+TAKE_LEASE: Final = Script(
+    _NUMBER
+    + """
 -- KEYS: lease, config; ARGV: member, milliseconds, the highest fencing number known
 -- Answers the fencing number as text; if another member holds the lease, for how many milliseconds yet.
-local last = math.max(tonumber(redis.call('HGET', KEYS[2], 'fence') or '0'), tonumber(ARGV[3]))
+local last = math.max(number(redis.call('HGET', KEYS[2], 'fence')), tonumber(ARGV[3]))
 local held = redis.call('GET', KEYS[1])
 if held then
   local member, fence = string.match(held, '^(.*)|(%d+)$')
-  if member ~= ARGV[1] then return redis.call('PTTL', KEYS[1]) end
-  if tonumber(fence) >= last then
+  if member and member ~= ARGV[1] then return redis.call('PTTL', KEYS[1]) end
+  if number(fence) >= last then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
     return fence
   end
@@ -205,7 +233,8 @@ local fence = string.format('%.0f', math.max(tonumber(time[1]) * 1000000 + tonum
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1] .. '|' .. fence, 'PX', ARGV[2])
 return fence
-""")
+"""
+)
 
 DROP_LEASE: Final = Script("""
 -- KEYS: lease; ARGV: member, channel, environment

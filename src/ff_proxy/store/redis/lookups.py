@@ -1,0 +1,99 @@
+"""What Redis says of environments, asked for many at once."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.environment import Revision
+from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.store.redis import rows, scripts
+from ff_proxy.store.redis.batch_loader import GroupedLoader
+from ff_proxy.store.redis.connection import Call, Connection
+from ff_proxy.store.redis.keys import Keys
+
+# Whole environments of hundreds of flags: so many are megabytes, and others wait meanwhile.
+_READ_AT_ONCE: Final = 32
+_REVISIONS_AT_ONCE: Final = 256
+# A connection that says nothing for so long is given up, so that the next check is on another.
+_REVISION_SECONDS: Final = 0.5
+
+
+class Lookups:
+    """Lookups in batches, one for each node of a Cluster; all raise ``StoreUnavailable``.
+
+    What cannot be read of one environment concerns no other.
+    """
+
+    def __init__(self, connection: Connection, keys: Keys) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._reads = GroupedLoader(
+            self._read_many, most=_READ_AT_ONCE, group=lambda asked: self._group(asked[0])
+        )
+        self._recents = GroupedLoader(
+            self._recent_many, most=_READ_AT_ONCE, group=lambda asked: self._group(asked[0])
+        )
+        self._revisions = GroupedLoader(self._revision_many, most=_REVISIONS_AT_ONCE, group=self._group)
+
+    async def close(self) -> None:
+        """Stop all lookups."""
+        for questions in (self._reads, self._recents, self._revisions):
+            await questions.close()
+
+    async def read(self, environment: EnvironmentId, known: Revision) -> list[Any]:
+        """What ``scripts.READ`` answers to who knows that revision."""
+        return await self._reads.get((environment, known))
+
+    async def recent(self, environment: EnvironmentId, since: float) -> list[bytes]:
+        """Fields and rows of what has changed after ``since``."""
+        return await self._recents.get((environment, since))
+
+    async def revision(self, environment: EnvironmentId) -> Revision | None:
+        """The revision, or ``None`` if Redis does not have the environment."""
+        return await self._revisions.get(environment)
+
+    async def states(
+        self, names: Sequence[EnvironmentId]
+    ) -> Mapping[EnvironmentId, Revision | StoreUnavailable | None]:
+        """The revision of each that is there whole, or why nobody can tell."""
+        calls: list[Call] = [(self.keys_of(name), ()) for name in names]
+        states = await self._connection.settle_run_each(scripts.STATE, calls)
+        return dict(zip(names, map(rows.revision, states), strict=True))
+
+    def keys_of(self, environment: EnvironmentId) -> list[str]:
+        """The keys of its configuration and its lease."""
+        return [
+            self._keys.config(environment),
+            self._keys.items(environment),
+            self._keys.moved(environment),
+            self._keys.recent(environment),
+            self._keys.lease(environment),
+        ]
+
+    async def _read_many(self, asked: Sequence[tuple[EnvironmentId, Revision]]) -> list[list[Any]]:
+        return await self._connection.try_run_each(
+            scripts.READ,
+            [(self.keys_of(environment), [known.epoch, str(known.counter)]) for environment, known in asked],
+        )
+
+    async def _recent_many(self, asked: Sequence[tuple[EnvironmentId, float]]) -> list[list[bytes]]:
+        return await self._connection.try_run_each(
+            scripts.RECENT,
+            [([self._keys.items(name), self._keys.recent(name)], [repr(since)]) for name, since in asked],
+        )
+
+    async def _revision_many(
+        self, environments: Sequence[EnvironmentId]
+    ) -> list[Revision | StoreUnavailable | None]:
+        try:
+            async with asyncio.timeout(_REVISION_SECONDS):
+                found = await self._connection.try_each(
+                    [("HMGET", self._keys.config(name), "epoch", "counter") for name in environments]
+                )
+        except TimeoutError as error:
+            raise StoreUnavailable("Redis does not answer in time") from error
+        return [rows.revision(state) for state in found]
+
+    def _group(self, environment: EnvironmentId) -> str:
+        return self._connection.group(self._keys.config(environment))
