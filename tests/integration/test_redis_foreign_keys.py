@@ -1,12 +1,18 @@
 """A key of another kind, or with other content: it concerns its environment, and no other."""
 
+import asyncio
 from random import Random
 
 import pytest
 
 from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.readiness import Readiness
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.store.protocol import PutItem
+from ff_proxy.telemetry import null_telemetry
+from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, config, flag
 from tests.support.redis_member import counted, held, member, part
 from tests.support.redis_server import RedisServer, redis_command
@@ -119,3 +125,58 @@ def _spoil(server: RedisServer, prefix: str, random: Random) -> None:
     if "epoch" not in spoiled:  # whoever has read it already must look again
         other = f"of others {random.random()}"
         redis_command(server.port, "HSET", part(prefix, "config"), "epoch", other)
+
+
+async def test_an_environment_that_cannot_be_read_delays_no_other(server: RedisServer, prefix: str) -> None:
+    """A member that starts serves the others, says which one it lacks, and has it when it can be read."""
+    clock = FakeClock()
+    async with member(server, prefix) as store, member(server, prefix) as late:
+        for environment in (ENVIRONMENT, OTHER):
+            await store.configs.replace(config(flag("a"), environment=environment))
+        kept = redis_command(server.port, "HGET", part(prefix, "config"), "info").split(b"\r\n")[1].decode()
+        redis_command(server.port, "HSET", part(prefix, "config"), "info", "{")
+        snapshots = SnapshotRegistry(late.configs, CompileOptions(), clock, null_telemetry())
+        following = asyncio.create_task(snapshots.run())
+        async with asyncio.timeout(10):
+            await snapshots.ready.wait()
+        assert set(snapshots.names) == {OTHER}
+        [reason] = snapshots.merge_into(Readiness(loaded=1)).degraded
+        assert ENVIRONMENT in reason
+        redis_command(server.port, "HSET", part(prefix, "config"), "info", kept)
+        await snapshots.resync()
+        assert set(snapshots.names) == {ENVIRONMENT, OTHER}
+        assert snapshots.merge_into(Readiness(loaded=2)).state == "ready"
+        following.cancel()
+        await asyncio.wait([following])
+
+
+async def test_a_field_that_names_no_item_is_passed_over(server: RedisServer, prefix: str) -> None:
+    """By members that have the environment, and by such that read it whole."""
+    async with member(server, prefix) as store, member(server, prefix) as late:
+        await store.configs.replace(config(flag("a")))
+        await held(late)
+        for name, value in (("\\255", "\\254"), ("other", "x")):
+            script = (
+                f"redis.call('HSET', KEYS[1], '{name}', '{value}') redis.call('HINCRBY', KEYS[2], 'rows', 1) "
+                f"return redis.call('ZADD', KEYS[3], 99999999, '{name}')"
+            )
+            keys = [part(prefix, kind) for kind in ("items", "config", "moved")]
+            redis_command(server.port, "EVAL", script, "3", *keys)
+        await store.configs.apply(ENVIRONMENT, PutItem(flag("b")))
+        async with member(server, prefix) as new:
+            for one in (store, late, new):
+                assert sorted((await held(one)).flags) == ["a", "b"]
+
+
+async def test_the_age_of_data_is_known_while_a_status_cannot_be_read(
+    server: RedisServer, prefix: str
+) -> None:
+    """It was confirmed when it was last read."""
+    async with member(server, prefix) as store:
+        await store.configs.replace(config(flag("a")))
+        await store.configs.set_status(ENVIRONMENT, UpstreamStatus(StreamState.CONNECTED, 5, confirmed=7))
+        await store.configs.statuses()
+        redis_command(server.port, "HSET", part(prefix, "config"), "status", "{")
+        found = (await store.configs.statuses())[ENVIRONMENT]
+        assert (found.since, found.confirmed) == (5, 7)
+        assert found.trouble

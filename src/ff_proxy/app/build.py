@@ -135,7 +135,7 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
         registrar=ingest.registrar,
         intake=ingest.intake,
         freshness=backend.freshness(snapshots),
-        readiness=lambda: ingest.merge_into(source.readiness()),
+        readiness=lambda: ingest.merge_into(snapshots.merge_into(source.readiness())),
         environments=source.environments,
         given_up=given_up,
         signing=make_signing(role.options, store.secrets, backend.secrets, snapshots, context),

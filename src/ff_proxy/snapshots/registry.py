@@ -1,17 +1,18 @@
 """The registry of snapshots: it follows the store, compiles, swaps, and only then announces."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
 
-from ff_proxy.errors import StoreError
+from ff_proxy.errors import StoreError, StoreUnavailable
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import Change
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.model.readiness import Readiness
 from ff_proxy.snapshots.snapshot import CompileOptions, Snapshot
 from ff_proxy.store.protocol import ChangeSource, ConfigReader
 from ff_proxy.telemetry import Telemetry
@@ -85,6 +86,8 @@ class SnapshotRegistry:
         self._keys: dict[SdkKeyHash, EnvironmentId] = {}
         self._listeners: list[Listener] = []
         self._flights: dict[EnvironmentId, _SingleFlight] = {}
+        # Environments whose last read failed, and why.
+        self._unread: dict[EnvironmentId, str] = {}
 
     def get(self, environment: EnvironmentId) -> Snapshot | None:
         """The environment's snapshot, or ``None`` while it is not loaded."""
@@ -120,7 +123,7 @@ class SnapshotRegistry:
                     await self.resync()
                     self.ready.set()
                     async for notice in notices:
-                        await self.refresh(notice.environment)
+                        await self._catch_up([notice.environment])
             except StoreError as error:
                 self._once.trouble("store unavailable, serving what is loaded", error)
                 # It may be readable without notices: a Redis user may have no right to channels.
@@ -148,14 +151,40 @@ class SnapshotRegistry:
             if (current := self._current.get(environment)) is None
             or current.revision != stored.get(environment)
         ]
+        failures: list[StoreUnavailable] = []
         for start in range(0, len(changed), _MAX_CONCURRENT_READS):
             # On the network, concurrent reads take little longer than one.
-            outcomes = await asyncio.gather(
-                *map(self.refresh, changed[start : start + _MAX_CONCURRENT_READS]), return_exceptions=True
-            )
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
+            failures += await self._catch_up(changed[start : start + _MAX_CONCURRENT_READS])
+        for gone in self._unread.keys() - set(changed):
+            del self._unread[gone]
+        if failures and len(failures) == len(changed):
+            raise failures[0]
+
+    def merge_into(self, readiness: Readiness) -> Readiness:
+        """Add the environments that cannot be read, unless something is said of them already."""
+        found = [
+            f"environment {environment}: not read from the store: {error}"
+            for environment, error in self._unread.items()
+            if not any(environment in reason or error in reason for reason in readiness.degraded)
+        ]
+        if not found:
+            return readiness
+        return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *found))
+
+    async def _catch_up(self, environments: Sequence[EnvironmentId]) -> list[StoreUnavailable]:
+        """Refresh each; one that cannot be read stays as it is, and no other waits for it."""
+        outcomes = await asyncio.gather(*map(self.refresh, environments), return_exceptions=True)
+        failures: list[StoreUnavailable] = []
+        for environment, outcome in zip(environments, outcomes, strict=True):
+            if isinstance(outcome, StoreUnavailable):
+                failures.append(outcome)
+                self._unread[environment] = str(outcome)
+                self._once.trouble("environment not read from the store", outcome, environment)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            elif self._unread.pop(environment, None) is not None:
+                self._once.forget("environment not read from the store", environment)
+        return failures
 
     async def refresh(self, environment: EnvironmentId) -> None:
         """Bring the snapshot up to date with the store; concurrent callers share one read."""

@@ -167,5 +167,8 @@ def _field(item: Item) -> str:
 
 def _pairs(fields: Sequence[bytes]) -> Iterator[tuple[Domain, str, Row]]:
     for field, row in zip(fields[::2], fields[1::2], strict=True):
-        domain, identifier = split_name(field.decode())
+        try:
+            domain, identifier = split_name(field.decode())
+        except ValueError:
+            continue  # no item's name: somebody else's
         yield domain, identifier, _decode(row)

@@ -33,6 +33,7 @@ class RedisStatuses:
         self._listed = SharedSet(connection, keys.environments)
         self._reported: dict[EnvironmentId, UpstreamStatus] = {}
         self._told: dict[EnvironmentId, int] = {}
+        self._seen: dict[EnvironmentId, UpstreamStatus] = {}
 
     async def set(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
         """See ``StatusStore.set_status``; only who leads an environment knows it."""
@@ -59,9 +60,14 @@ class RedisStatuses:
                         if isinstance(answer, StoreUnavailable):
                             raise answer
                     if reported[0] is not None:
-                        statuses[name] = rows.status(reported[0], int(reported[1] or 0), lease)
+                        statuses[name] = self._seen[name] = rows.status(
+                            reported[0], int(reported[1] or 0), lease
+                        )
             except StoreUnavailable as error:
-                statuses[name] = UpstreamStatus(trouble=f"served from memory: {error}")
+                seen = self._seen.get(name, UpstreamStatus())
+                statuses[name] = UpstreamStatus(
+                    since=seen.since, trouble=f"served from memory: {error}", confirmed=seen.confirmed
+                )
         return statuses
 
     async def again(self, known: Collection[EnvironmentId]) -> None:
@@ -85,6 +91,7 @@ class RedisStatuses:
         """The environment is gone."""
         self._reported.pop(environment, None)
         self._told.pop(environment, None)
+        self._seen.pop(environment, None)
 
     async def _report(self, environment: EnvironmentId, fence: int) -> None:
         status = self._reported[environment]
