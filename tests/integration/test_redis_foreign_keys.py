@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
@@ -180,3 +181,26 @@ async def test_the_age_of_data_is_known_while_a_status_cannot_be_read(
         found = (await store.configs.statuses())[ENVIRONMENT]
         assert (found.since, found.confirmed) == (5, 7)
         assert found.trouble
+
+
+@pytest.mark.parametrize(
+    "lease", ["nonsense", "other|7", "other|99999999999999999999", "other|x", "", "|", "a|b|1"]
+)
+@pytest.mark.parametrize("ends", [[], ["PX", "86400000"]])
+async def test_a_lease_without_an_end_is_none(
+    server: RedisServer, prefix: str, lease: str, ends: list[str]
+) -> None:
+    """Of a dead member, or of nobody: somebody leads all the same, and one at a time."""
+    async with member(server, prefix, "one") as one, member(server, prefix, "two") as two:
+        redis_command(server.port, "SET", part(prefix, "lease"), lease, *ends)
+        assert await one.leases.take(ENVIRONMENT)
+        assert not await two.leases.take(ENVIRONMENT)
+        await one.configs.replace(config(flag("a")))
+        redis_command(server.port, "PERSIST", part(prefix, "lease"))
+        assert await one.leases.take(ENVIRONMENT)
+        assert not await two.leases.take(ENVIRONMENT)
+        redis_command(server.port, "PERSIST", part(prefix, "lease"))
+        assert await two.leases.take(ENVIRONMENT)
+        with pytest.raises(StoreUnavailable, match="another member"):
+            await one.configs.replace(config(flag("b")))
+        await two.configs.replace(config(flag("c")))

@@ -219,8 +219,10 @@ local last = math.max(number(redis.call('HGET', KEYS[2], 'fence')), tonumber(ARG
 local held = redis.call('GET', KEYS[1])
 if held then
   local member, fence = string.match(held, '^(.*)|(%d+)$')
-  if member and member ~= ARGV[1] then return redis.call('PTTL', KEYS[1]) end
-  if number(fence) >= last then
+  local left = redis.call('PTTL', KEYS[1])
+  -- What never ends, or not for long, is no lease of a member: nobody would lead again.
+  if member and member ~= ARGV[1] and left >= 0 and left <= 10 * tonumber(ARGV[2]) then return left end
+  if member == ARGV[1] and number(fence) >= last then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
     return fence
   end
