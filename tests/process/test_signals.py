@@ -117,11 +117,16 @@ async def test_ctrl_c_ends_a_command_without_a_trace(tmp_path: Path) -> None:
     """Here while it waits for a file of options."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ff_proxy", "print-config", "-offline", f"-env-file={pipe}"),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    # A shell lets what it runs in the background ignore Ctrl-C, and that is inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "ff_proxy", "print-config", "-offline", f"-env-file={pipe}"),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     writer = await asyncio.to_thread(os.open, pipe, os.O_WRONLY)  # once it is read
     process.send_signal(signal.SIGINT)
     _, said = await process.communicate()
