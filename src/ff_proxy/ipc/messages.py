@@ -77,6 +77,7 @@ class MergeUsage(msgspec.Struct, frozen=True, tag=True):
 
     counts: Sequence[UsageCount]
     targets: Sequence[UsageTarget]
+    name: str
 
 
 class AddRegistration(msgspec.Struct, frozen=True, tag=True):

@@ -228,8 +228,8 @@ class _Worker:
                     environment, target, keep_attributes=keep, described_at=described_at
                 )
                 return None
-            case messages.MergeUsage(counts, seen):
-                return await services.usage.merge(counts, seen)
+            case messages.MergeUsage(counts, seen, name):
+                return await services.usage.merge(counts, seen, name=name)
             case messages.AddRegistration(registration):
                 return await services.registrations.add(registration)
             case messages.CheckKey(key):

@@ -242,8 +242,7 @@ class IpcUsage:
         self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
     ) -> int:
         """See ``UsageQueue``."""
-        del name
-        request = messages.MergeUsage(counts, targets)
+        request = messages.MergeUsage(counts, targets, name)
         # A lost response may mean success, and no client waits for it.
         dropped: int = await self._client.call(request, int, retry=False, seconds=_MERGE_SECONDS)
         return dropped

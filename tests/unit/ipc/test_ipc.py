@@ -144,11 +144,24 @@ async def test_counts_are_never_handed_over_twice_by_the_connection_itself(
 
 
 def _never(reached: asyncio.Event) -> Callable[..., Awaitable[Any]]:
-    async def act(*_: object) -> None:
+    async def act(*_: object, **__: object) -> None:
         reached.set()
         await asyncio.get_running_loop().create_future()
 
     return act
+
+
+async def test_a_merge_goes_up_under_its_name(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By which a shared store knows one that is asked for again."""
+    names: list[str] = []
+
+    async def merge(*_: object, name: str) -> int:
+        names.append(name)
+        return 0
+
+    monkeypatch.setattr(pair.store.usage, "merge", merge)
+    await pair.worker.usage.merge([], [], name="kept")
+    assert names == ["kept"]
 
 
 async def test_what_sdks_send_goes_up(pair: Pair) -> None:
