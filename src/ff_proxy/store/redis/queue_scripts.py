@@ -247,6 +247,7 @@ SETTLE_USAGE: Final = Script(
 -- ARGV: prefix of lease keys, lease, number of counts that have not arrived, then field, count, timestamp of
 --       each, then identifier and entry of each target that has not arrived
 usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+redis.call('HLEN', KEYS[5])
 if not redis.call('ZSCORE', KEYS[3], ARGV[2]) then return 0 end
 local sum = spent(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[2])
