@@ -9,7 +9,7 @@ from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.errors import translated
-from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.keys import Keys, encoded
 from ff_proxy.store.redis.shared_set import SharedSet
 
 _MOST_OTHERS: Final = 8
@@ -57,7 +57,7 @@ class RedisSecrets:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 stored = await self._connection.do("GET", self._keys.secret)
         except (StoreUnavailable, TimeoutError):
-            stored = min(map(str.encode, await self._told.texts(_MOST_OTHERS)), default=None)
+            stored = min(map(encoded, await self._told.texts(_MOST_OTHERS)), default=None)
             if stored is None:
                 raise StoreUnavailable("Redis: the secret cannot be read now") from None
         if stored is None:

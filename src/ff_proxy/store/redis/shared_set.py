@@ -6,6 +6,7 @@ from typing import Any
 
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.redis.connection import Argument, Connection, soon
+from ff_proxy.wire.text import clean_text
 
 
 class SharedSet:
@@ -29,7 +30,7 @@ class SharedSet:
         return {member for found in await self.at_each(ask) for member in found}
 
     async def texts(self, most: int | None = None) -> set[str]:
-        """The same as texts; what is none was put there by somebody else."""
+        """The same as texts; what is no text was put there by somebody else, and is left out."""
         found = set()
         for member in await self.members(most):
             with suppress(UnicodeDecodeError):
@@ -37,8 +38,8 @@ class SharedSet:
         return found
 
     async def environments(self) -> list[EnvironmentId]:
-        """The members as environments, in order."""
-        return sorted(map(EnvironmentId, await self.texts()))
+        """The members as environments, in order; without those that no key of Redis can be named after."""
+        return sorted(EnvironmentId(text) for text in await self.texts() if clean_text(text) == text)
 
     async def add(self, *members: Argument) -> None:
         """Add members."""
