@@ -144,6 +144,7 @@ async def test_an_environment_that_cannot_be_read_delays_no_other(server: RedisS
         assert set(snapshots.names) == {OTHER}
         [reason] = snapshots.merge_into(Readiness(loaded=1)).degraded
         assert ENVIRONMENT in reason
+        await snapshots.resync()
         redis_command(server.port, "HSET", part(prefix, "config"), "info", kept)
         await snapshots.resync()
         assert set(snapshots.names) == {ENVIRONMENT, OTHER}

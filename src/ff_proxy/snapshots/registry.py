@@ -157,7 +157,7 @@ class SnapshotRegistry:
             failures += await self._catch_up(changed[start : start + _MAX_CONCURRENT_READS])
         for gone in self._unread.keys() - set(changed):
             del self._unread[gone]
-        if failures and len(failures) == len(changed):
+        if failures and len(failures) == len({*stored, *self._current}):
             raise failures[0]
 
     def merge_into(self, readiness: Readiness) -> Readiness:
