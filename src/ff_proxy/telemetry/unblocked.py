@@ -19,7 +19,7 @@ class UnblockedOutput:
     """
 
     def __init__(self, stream: TextIO, notice: Callable[[int], str], most: int = _MOST_BYTES) -> None:
-        self._descriptor = stream.fileno()
+        self._descriptor = _without_waiting(stream.fileno())
         self._notice = notice
         self._most = most
         self._waiting = bytearray()
@@ -42,7 +42,11 @@ class UnblockedOutput:
         waiting = self._waiting
         try:
             while waiting and self._poll.poll(0):
-                del waiting[: os.write(self._descriptor, waiting[:_CHUNK_BYTES])]
+                # Whole lines: other processes write to the same pipe.
+                end = waiting.rfind(b"\n", 0, _CHUNK_BYTES) + 1 or _CHUNK_BYTES
+                del waiting[: os.write(self._descriptor, waiting[:end])]
+        except BlockingIOError:
+            return  # another process was faster
         except OSError:
             waiting.clear()  # the reader has gone, or the disk of a terminal's log is full
             raise
@@ -53,6 +57,17 @@ class UnblockedOutput:
     def _is_full(self, more: int) -> bool:
         """Whether lines are dropped; once one was, until nothing waits: the notice stands where they lack."""
         return bool(self._waiting) and (self._dropped > 0 or len(self._waiting) + more > self._most)
+
+
+def _without_waiting(descriptor: int) -> int:
+    """A descriptor of the same pipe that never blocks, where the system has such: ``poll`` only saw room.
+
+    The given one may be shared with programs that expect it to block.
+    """
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        with suppress(OSError):
+            return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return descriptor
 
 
 def may_stall(stream: TextIO) -> bool:

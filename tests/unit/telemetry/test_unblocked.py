@@ -1,8 +1,10 @@
 """A log whose reader stalls holds nobody up, and loses lines only beyond a limit."""
 
 import os
+import select
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TextIO
 
 import pytest
@@ -97,3 +99,45 @@ def test_files_are_written_whole(tmp_path_factory: pytest.TempPathFactory) -> No
     path = tmp_path_factory.mktemp("log") / "log"
     with path.open("w") as stream:
         assert not may_stall(stream)
+
+
+def test_lines_of_several_processes_stay_whole(pipe: tuple[int, TextIO]) -> None:
+    """Also those that have waited: no part of a line is written alone."""
+    reading, stream = pipe
+    outputs = [UnblockedOutput(stream, str) for _ in range(2)]
+    lines = [f"{name}{number:04}{name * 395}\n" for number in range(200) for name in "ab"]
+    found = bytearray()
+    for number, line in enumerate(lines):
+        outputs[number % 2].write(line)
+        outputs[number % 2].flush()
+    while len(found) < sum(map(len, lines)):
+        found += read_available(reading)
+        for output in outputs:
+            output.flush()
+    assert sorted(found.decode().splitlines(keepends=True)) == sorted(lines)
+
+
+class _AlwaysRoom:
+    """What ``poll`` says to a process that another one will be faster than."""
+
+    def poll(self, _: int) -> list[tuple[int, int]]:
+        return [(1, select.POLLOUT)]
+
+
+def test_a_pipe_that_another_process_fills_holds_nobody_up(
+    pipe: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the write; what waits is kept."""
+    reading, stream = pipe
+    output = UnblockedOutput(stream, str)
+    monkeypatch.setattr(output, "_poll", _AlwaysRoom())
+    os.set_blocking(stream.fileno(), False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(stream.fileno(), b"x" * 4096)
+    os.set_blocking(stream.fileno(), True)
+    output.write("kept\n")
+    output.flush()
+    assert b"kept" not in read_available(reading)
+    output.flush()
+    assert read_available(reading) == b"kept\n"
