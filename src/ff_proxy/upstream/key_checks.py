@@ -105,7 +105,7 @@ class KeyChecker:
             return KeyVerdict.REFUSED
         except UpstreamError as error:
             # As long as Harness asks to wait, for whichever key.
-            self._not_before = self._clock.monotonic() + requested_wait(error)
+            self._not_before = max(self._not_before, self._clock.monotonic() + requested_wait(error))
             self._once.warning("unknown key not checked", error=str(error))
             return KeyVerdict.UNAVAILABLE
         verdict = await self._accept(session.environment.id, key.hash)
