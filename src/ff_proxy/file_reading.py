@@ -24,10 +24,14 @@ def read_regular_file(path: Path, most: int = MOST_BYTES) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
-        content = file.read(most + 1) if status.st_size <= most else None
-    if content is None or len(content) > most:
-        raise _too_large(path)
-    return content
+        content = bytearray()
+        # One read may return less, and a size may be wrong: of /proc it is 0.
+        while status.st_size <= most and len(content) <= most:
+            chunk = os.read(file.fileno(), _CHUNK_BYTES)
+            if not chunk:
+                return bytes(content)
+            content += chunk
+    raise _too_large(path)
 
 
 def read_file_or_pipe(path: Path, seconds: float = _PIPE_SECONDS) -> bytes:
