@@ -111,9 +111,10 @@ def test_lines_of_several_processes_stay_whole(pipe: tuple[int, TextIO]) -> None
         outputs[number % 2].write(line)
         outputs[number % 2].flush()
     while len(found) < sum(map(len, lines)):
-        found += read_available(reading)
+        found += os.read(reading, 4096)
         for output in outputs:
             output.flush()
+        outputs.reverse()
     assert sorted(found.decode().splitlines(keepends=True)) == sorted(lines)
 
 
