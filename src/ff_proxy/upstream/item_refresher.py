@@ -42,11 +42,12 @@ class _PendingFetch(msgspec.Struct, frozen=True):
 
 
 class _ItemTask:
-    """The task of one item; it ends when nothing is pending."""
+    """The task of one item; it ends when nothing is pending, and asks Harness ``not_before`` a time."""
 
     def __init__(self, pending: _PendingFetch) -> None:
         self.pending: _PendingFetch | None = pending
         self.changed: Final = asyncio.Event()
+        self.not_before = 0.0
 
 
 class ItemRefresher:
@@ -120,9 +121,13 @@ class ItemRefresher:
         """Fetch one item until it has the last announced version."""
         try:
             while (pending := work.pending) is not None:
-                work.pending = None
                 work.changed.clear()
-                wait = await self._fetch_once(pending)
+                asked = work.not_before - self._schedule.clock.monotonic()
+                if asked > 0 and not _is_known_deletion(pending):
+                    await sleep_unless(work.changed, self._schedule.clock, asked)
+                    continue
+                work.pending = None
+                wait = await self._fetch_once(pending, work)
                 if wait is None or work.pending is not None:
                     continue
                 await sleep_unless(work.changed, self._schedule.clock, wait)
@@ -138,7 +143,7 @@ class ItemRefresher:
                 # The list fetch covers items that could not be fetched alone, and reports its own failures.
                 self._telemetry.harness.answered("single items", self._credentials.environment.id)
 
-    async def _fetch_once(self, pending: _PendingFetch) -> float | None:
+    async def _fetch_once(self, pending: _PendingFetch, work: _ItemTask) -> float | None:
         """Fetch and write; returns the seconds until the next try, or ``None`` when done."""
         ticket = self._writer.ticket()
         environment, kind = self._credentials.environment.id, DOMAIN_NOUNS[pending.change.domain]
@@ -155,9 +160,11 @@ class ItemRefresher:
             # The store has recovered once this write, or that of the list, succeeds.
             store_failed = isinstance(error, StoreUnavailable)
             self._telemetry.trouble(error, kind if store_failed else "single items", environment)
-            if asked := requested_wait(error):
-                await self._schedule.sleep(asked)
+            asked = requested_wait(error)
+            work.not_before = self._schedule.clock.monotonic() + asked
             if pending.tries >= _MAX_FAILURES:
+                if asked:
+                    await self._schedule.sleep(asked)
                 self._refresh_list(pending.change.domain)
                 return None
             return self._wait(pending)
@@ -168,7 +175,7 @@ class ItemRefresher:
         """The edit, if any, and whether it has the announced version."""
         change = pending.change
         drop = DropItem(change.domain, change.identifier)
-        if change.action is Action.DELETE and not pending.tries:
+        if _is_known_deletion(pending):
             # The deletion was just announced. Later, check first: the item may have been created again.
             return drop, True
         try:
@@ -189,3 +196,8 @@ class ItemRefresher:
 
     def _wait(self, pending: _PendingFetch) -> float:
         return min(_INITIAL_DELAY * 2.0**pending.tries, self._max_delay)
+
+
+def _is_known_deletion(pending: _PendingFetch) -> bool:
+    """Whether it was just announced, so that Harness need not be asked."""
+    return pending.change.action is Action.DELETE and not pending.tries

@@ -139,6 +139,18 @@ async def test_what_harness_asks_to_wait_is_waited(work: Work, route: str) -> No
     assert (await work.world.versions())["a"] == 2
 
 
+async def test_a_deletion_does_not_wait_for_what_harness_asks(work: Work) -> None:
+    """It needs no request, and what is deleted must not be served for minutes."""
+    work.saas.put_flag(flag_doc("a", 2))
+    work.world.saas.always[FLAG] = Reply(429, JSON | {"retry-after": "200"}, b"{}")
+    await work.hear(Action.PATCH, "a", 2)
+    await work.world.clock.advance(3)
+    asked = work.world.saas.count(FLAG)
+    await work.hear(Action.DELETE, "a", 3)
+    assert await work.world.versions() == {"b": 1}
+    assert work.world.saas.count(FLAG) == asked
+
+
 async def test_unreadable_item_keeps_its_last_form(work: Work) -> None:
     """Garbage does not drop a flag."""
     work.saas.put_flag(flag_doc("a", 2, variations=None))
