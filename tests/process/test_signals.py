@@ -1,6 +1,7 @@
 """Signals of terminals and service managers: none of them loses anything (spec/behaviour#shutdown)."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike
 
 HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+DROPPED = "log lines were dropped: whoever reads standard output does not keep up"
 
 
 def offline(directory: Path, *flags: str) -> Command:
@@ -134,9 +136,15 @@ async def test_ctrl_c_ends_a_command_without_a_trace(tmp_path: Path) -> None:
     assert (process.returncode, said) == (-signal.SIGINT, b"")
 
 
+@pytest.mark.parametrize("read_at_last", [False, True])
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_a_log_that_nobody_reads_holds_nothing_up(tmp_path: Path, workers: int) -> None:
-    """Its pipe is full from the first line on: requests are answered, and a signal ends it in order."""
+async def test_a_log_that_nobody_reads_holds_nothing_up(
+    tmp_path: Path, workers: int, read_at_last: bool
+) -> None:
+    """Its pipe is full from the first line on: requests are answered, and a signal ends it in order.
+
+    Lines that wait are not lost if somebody reads by then.
+    """
     directory = tmp_path / "config" / "env-0c9e4b2a-54a5-4d3c-8d0f-5e1f2c3b4a59"
     directory.mkdir(parents=True)
     (directory / "auth_config.yaml").write_text("keys: [k]")
@@ -165,12 +173,25 @@ async def test_a_log_that_nobody_reads_holds_nothing_up(tmp_path: Path, workers:
             for _ in range(2000):
                 assert (await client.get("/health")).status_code == 200
             process.send_signal(signal.SIGTERM)
+            lines = await asyncio.to_thread(_read_lines, reading) if read_at_last else []
             _, said = await process.communicate()
         assert (process.returncode, said) == (0, b"")
+        if read_at_last:
+            last = {line.get("process"): line["event"] for line in lines}
+            assert len(last) == (1 if workers == 1 else workers + 2)
+            assert set(last.values()) <= {"stopped", DROPPED}
     finally:
         os.close(reading)
         with suppress(ProcessLookupError):
             process.kill()
+
+
+def _read_lines(reading: int) -> list[dict[str, str]]:
+    """Everything until the last writer ends, without what filled the pipe at first."""
+    found = bytearray()
+    while more := os.read(reading, 4096):
+        found += more
+    return [json.loads(line) for line in found.lstrip(b"x").splitlines()]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

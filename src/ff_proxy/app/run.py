@@ -27,22 +27,33 @@ from ff_proxy.telemetry import Telemetry, null_telemetry
 
 def run_single(loaded: Loaded) -> ExitCode:
     """Run as the only process, until a signal or until the work is done; raises ``FfProxyError``."""
-    role = single_role(loaded)
+    role, clock = single_role(loaded), SystemClock()
+    telemetry = make_telemetry(loaded, clock)
     unfinished = ExitCode.CRASH if isinstance(role, Generate) else ExitCode.OK
-    return run_until_stopped(partial(_single, role, loaded), unfinished=unfinished)
+    try:
+        return run_until_stopped(partial(_single, role, loaded, clock, telemetry), unfinished=unfinished)
+    finally:
+        telemetry.drain_log()
 
 
 def run_child(role: ChildRole, reload: OptionsReload, pipe: int) -> ExitCode:
     """Run as one of several processes, until the supervisor ends it through ``pipe``."""
-    code = run_until_stopped(partial(_child, role, reload), listen=partial(stop_on_control, pipe))
+    clock = SystemClock()
+    telemetry = make_child_telemetry(role, clock)
+    try:
+        code = run_until_stopped(
+            partial(_child, role, reload, clock, telemetry), listen=partial(stop_on_control, pipe)
+        )
+    finally:
+        telemetry.drain_log()
     if isinstance(role, Sync | ReplicaWorker):  # other workers may still hand over to the sync process
         role.runtime.remove_if_orphaned()
     return code
 
 
-async def _single(role: SingleRole, loaded: Loaded, stop: Stop) -> ExitCode:
-    clock = SystemClock()
-    telemetry = make_telemetry(loaded, clock)
+async def _single(
+    role: SingleRole, loaded: Loaded, clock: Clock, telemetry: Telemetry, stop: Stop
+) -> ExitCode:
     if isinstance(role, Generate):
         from ff_proxy.app.generate import generate  # noqa: PLC0415  (no other role needs YAML for it)
 
@@ -53,9 +64,9 @@ async def _single(role: SingleRole, loaded: Loaded, stop: Stop) -> ExitCode:
     return await run_role(role, context, stop)
 
 
-async def _child(role: ChildRole, reload: OptionsReload, stop: Stop) -> ExitCode:
-    clock = SystemClock()
-    telemetry = make_child_telemetry(role, clock)
+async def _child(
+    role: ChildRole, reload: OptionsReload, clock: Clock, telemetry: Telemetry, stop: Stop
+) -> ExitCode:
     admin = role.admin if isinstance(role, Sync | ReplicaWorker) else None
     # Only the supervisor logs what a reload has changed.
     own = reload.for_child(null_telemetry().logger("config"))

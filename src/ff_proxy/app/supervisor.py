@@ -61,6 +61,7 @@ def supervise(loaded: Loaded) -> ExitCode:
     clock = SystemClock()
     telemetry = make_telemetry(loaded, clock, process="supervisor")
     with ExitStack() as stack:
+        stack.callback(telemetry.drain_log)
         runtime = stack.enter_context(open_shared_runtime(telemetry.logger("runtime")))
         share_lines(telemetry, runtime, "supervisor")
         # Unusable files are reported once, here; everything else about them by the workers.

@@ -56,12 +56,15 @@ class Logger:
     Its ``levels`` can change; a suppressed line costs only a comparison.
     """
 
-    __slots__ = ("_bound", "_levels", "_lines")
+    __slots__ = ("_bound", "_drain", "_levels", "_lines")
 
-    def __init__(self, lines: _Lines, levels: LogLevels, bound: Mapping[str, object]) -> None:
+    def __init__(
+        self, lines: _Lines, levels: LogLevels, bound: Mapping[str, object], drain: Callable[[], None]
+    ) -> None:
         self._lines = lines
         self._levels = levels
         self._bound = bound
+        self._drain = drain
 
     @property
     def levels(self) -> LogLevels:
@@ -94,7 +97,11 @@ class Logger:
 
     def bind(self, **facts: object) -> "Logger":
         """The same, with ``facts`` on every line."""
-        return Logger(self._lines, self._levels, {**self._bound, **facts})
+        return Logger(self._lines, self._levels, {**self._bound, **facts}, self._drain)
+
+    def drain(self) -> None:
+        """At the end of the process: write what a slow reader has not taken yet, within a second."""
+        self._drain()
 
     def debug(self, event: str, **facts: object) -> None:
         """For tracing single requests."""
@@ -146,9 +153,17 @@ def make_logger(
         lines_to(line).write("warning", _DROPPED, bound, {"component": "log", "lines": dropped})
         return line.getvalue()
 
-    out = UnblockedOutput(stream, notice) if may_stall(stream) else stream
+    out: Output = stream
+    drain = _nothing
+    if may_stall(stream):
+        out = unblocked = UnblockedOutput(stream, notice)
+        drain = unblocked.drain
     levels = level if isinstance(level, LogLevels) else LogLevels(level)
-    return Logger(lines_to(out, *(() if recent is None else (recent,))), levels, bound)
+    return Logger(lines_to(out, *(() if recent is None else (recent,))), levels, bound, drain)
+
+
+def _nothing() -> None:
+    return
 
 
 class OnceLog:

@@ -78,6 +78,10 @@ class Telemetry:
             self._notices[room] = Notices(self.logger(room), self.grouped_lines)
         return self._notices[room]
 
+    def drain_log(self) -> None:
+        """At the end of the process: write the lines that a slow reader has not taken yet."""
+        self._logger.drain()
+
     @property
     def levels(self) -> LogLevels:
         """Which lines are written; they can be changed."""

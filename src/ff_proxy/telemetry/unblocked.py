@@ -3,6 +3,7 @@
 import os
 import select
 import stat
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TextIO
@@ -10,6 +11,8 @@ from typing import Final, TextIO
 _MOST_BYTES: Final = 256 * 1024
 # A pipe, socket or terminal that is ready for writing has room for this much.
 _CHUNK_BYTES: Final = 4096
+_DRAIN_SECONDS: Final = 1.0
+_STALLED_MILLISECONDS: Final = 200
 
 
 class UnblockedOutput:
@@ -53,6 +56,13 @@ class UnblockedOutput:
         if self._dropped and not waiting:
             dropped, self._dropped = self._dropped, 0
             waiting += self._notice(dropped).encode()
+
+    def drain(self) -> None:
+        """Write what waits, at the end of the process; give up if the reader takes nothing for a moment."""
+        end = time.monotonic() + _DRAIN_SECONDS
+        with suppress(OSError):
+            while self._waiting and time.monotonic() < end and self._poll.poll(_STALLED_MILLISECONDS):
+                self.flush()
 
     def _is_full(self, more: int) -> bool:
         """Whether lines are dropped; once one was, until nothing waits: the notice stands where they lack."""

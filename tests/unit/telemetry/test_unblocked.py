@@ -1,5 +1,6 @@
 """A log whose reader stalls holds nobody up, and loses lines only beyond a limit."""
 
+import json
 import os
 import select
 import threading
@@ -56,6 +57,41 @@ def test_a_reader_that_stalls_gets_every_line_later(pipe: tuple[int, TextIO]) ->
         found += read_available(reading)
         output.flush()
     assert found.decode() == "".join(lines)
+
+
+def test_what_waits_at_the_end_is_written_to_a_reader_that_comes_back(pipe: tuple[int, TextIO]) -> None:
+    """All of it, and how many lines were dropped before."""
+    reading, stream = pipe
+    logger = make_logger("INFO", stream)
+    for number in range(5000):
+        logger.info("line", number=number, text="x" * 100)
+    found = bytearray()
+
+    def read() -> None:
+        while b"log lines were dropped" not in found:
+            found.extend(os.read(reading, 4096))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    logger.bind(component="x").drain()
+    reader.join(60)
+    lines = [json.loads(line) for line in found.decode().splitlines()]
+    assert [line["number"] for line in lines[:-1]] == list(range(len(lines) - 1))
+    assert lines[-1]["lines"] == 5000 - (len(lines) - 1)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_end_does_not_wait_for_a_reader_that_stays_away(pipe: tuple[int, TextIO], gone: bool) -> None:
+    """Nor for one that has gone."""
+    reading, stream = pipe
+    logger = make_logger("INFO", stream)
+    for number in range(2000):
+        logger.info("line", number=number, text="x" * 100)
+    if gone:
+        nobody = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nobody, reading)
+        os.close(nobody)
+    logger.drain()
 
 
 def test_lines_beyond_the_limit_are_counted(pipe: tuple[int, TextIO]) -> None:
