@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
@@ -158,6 +159,47 @@ def test_no_request_is_made_of_parts_of_others(
     reference = Reference(sent.replace(b"Upgrade: h2c\r\n", b"Upgraded: h2c\r\n"))
     assert is_subsequence(echoed(answers), reference.ids)
     assert b"HTTP/1.1 500" not in answers
+
+
+BODIES = st.lists(st.sampled_from(["{}", " ", "\r\n\r\n", "é", "0\r\n\r\n", "x" * 20_000]), max_size=4)
+FRAMINGS = st.sampled_from(["none", "length", "chunked", "chunked, with trailers", "chunked, upgrade"])
+
+
+def raw_request(running: Running, number: int, framing: str, pieces: list[str]) -> bytes:
+    """A request whose target is written as it is, not percent-encoded, with a body of such pieces."""
+    method, target = ("GET", f"{FLAGS}/é") if framing == "none" else ("POST", f"/metrics/{ENVIRONMENT}?é=1")
+    head = f"{method} {target} HTTP/1.1\r\nAuthorization: Bearer {running.token}\r\nX-Request-ID: id-{number}"
+    if framing == "none":
+        return f"{head}\r\n\r\n".encode()
+    body = [piece.encode() for piece in pieces]
+    if framing == "length":
+        content = b"".join(body)
+        return b"%b\r\nContent-Length: %d\r\n\r\n%b" % (head.encode(), len(content), content)
+    upgrade = "\r\nConnection: upgrade\r\nUpgrade: h2c" if "upgrade" in framing else ""
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in body)
+    trailers = b"X-Sum: 1\r\n" if "trailers" in framing else b""
+    return (
+        f"{head}{upgrade}\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + chunks + b"0\r\n%b\r\n" % trailers
+    )
+
+
+@settings(max_examples=examples(6), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(FRAMINGS, BODIES), min_size=2, max_size=4), st.lists(st.floats(0, 1), max_size=3))
+@example(requests=[("chunked", ["{}"]), ("none", [])], cuts=[])
+def test_a_target_is_read_alike_wherever_its_request_begins(
+    running: Running, requests: list[tuple[str, list[str]]], cuts: list[float]
+) -> None:
+    """Behind any body, in any pieces: bytes beyond ASCII in a target are no reason to refuse it."""
+    each = [raw_request(running, number, *one) for number, one in enumerate(requests)]
+    sent = b"".join(each)
+    places = [0, *sorted(int(cut * len(sent)) for cut in cuts), len(sent)]
+    answers = running.answers([sent[start:end] for start, end in pairwise(places)])
+    assert echoed(answers) == [b"id-%d" % number for number in range(len(each))]
+    assert _statuses(answers) == [status for one in each for status in _statuses(running.answers([one]))]
+
+
+def _statuses(answers: bytes) -> list[bytes]:
+    return re.findall(rb"HTTP/1\.1 (\d+)", answers)
 
 
 @settings(max_examples=examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture])

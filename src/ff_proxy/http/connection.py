@@ -280,7 +280,9 @@ class Connection(asyncio.Protocol):
             limits = self._state.limits
             limit = 0 if exchange.route is None else min(exchange.route.body_limit, limits.body_bytes)
             head.body.open(limit, limits.discard_bytes, self._resume_body)
-            while self._feed_body(exchange):
+            for _ in range(_TURN):
+                if not self._feed_body(exchange):
+                    break
                 if self._ended:
                     return _TURN
         outcome = dispatcher.start(exchange, self._peer)

@@ -83,7 +83,7 @@ class Incoming:
                 del buffer[: len(_LINE_END)]
         if not buffer:
             return None
-        length = self._head_length()
+        length = self._length_to_end()
         if length == 0:
             # The first bytes show whether this is HTTP at all; parse the others in large slices.
             if not between and len(buffer) < _SLICE:
@@ -96,8 +96,9 @@ class Incoming:
         if body.ended or body.full or not self.buffer:
             return False
         body.expects = False
-        length = _SLICE if body.declared is None else min(_SLICE, body.declared - body.received)
-        self.feed(self._cut(length))
+        # A chunked body ends like a head, and the parser wants the next head to itself.
+        left = self._length_to_end() or _SLICE if body.declared is None else body.declared - body.received
+        self.feed(self._cut(min(left, _SLICE)))
         return True
 
     def count(self, body: ArrivingBody | None, share: str, peer: str, evict: Callable[[], None]) -> None:
@@ -128,8 +129,8 @@ class Incoming:
         if self._hold is not None:
             self._hold.resize(0)
 
-    def _head_length(self) -> int:
-        """How many bytes of the buffer belong to the current head; 0 if the head is incomplete."""
+    def _length_to_end(self) -> int:
+        """Bytes of the buffer through the next ``END``, which may begin before it; 0 if there is none."""
         rest = self._rest
         if rest:
             end = (rest + self.buffer[: len(END)]).find(END)
