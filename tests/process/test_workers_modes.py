@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ff_proxy.model.keys import hash_key
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, offline_options, online_options, sandbox
-from tests.support.offline import ENV, bakery
+from tests.support.offline import ENV, OTHER, bakery, write_files
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike, eventually
 from tests.support.workers import SYNC, kill, pids
@@ -133,6 +134,39 @@ async def test_offline_edits_reach_every_worker(tmp_path: Path, killed: tuple[st
                     assert (await client.http.get("/health/ready")).status_code == 200
             answer = await client.http.post("/client/auth", json={"apiKey": "no-such-key"})
             assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_an_environment_removed_from_the_directory_is_refused(tmp_path: Path, workers: str) -> None:
+    """Once its grace is over, as one without keys is online; before that and once it is back it is served."""
+    directory = tmp_path / "config"
+    place = bakery(directory)
+    write_files(directory / f"env-{OTHER}", auth_config=[hash_key("key-other")], feature_config=[])
+    options = offline_options(directory) | {"workers": workers, "shutdown-delay": "0", "offline-grace": "2"}
+    async with Proxy.running(options, tmp_path / "log", fresh=workers != "1") as proxy:
+        async with SdkLike.connected(proxy.url, "key-one", keep_alive=False) as client:
+            await client.authenticate({"identifier": "zed"})
+            aside = place.rename(tmp_path / "aside")
+            seen: set[int] = set()
+
+            async def refused() -> bool:
+                statuses = {(await client.get("/feature-configs")).status_code for _ in range(4)}
+                seen.update(statuses)
+                return statuses == {403}
+
+            await eventually(refused)
+            assert seen == {200, 403}
+            paths = ("/feature-configs/glaze", "/target-segments", "/target/zed/evaluations")
+            assert {(await client.get(path)).status_code for path in paths} == {403}
+            assert (await client.post_usage("glaze", 1)).status_code == 403
+            answer = await client.http.post("/client/auth", json={"apiKey": "key-one"})
+            assert answer.status_code == 403
+            aside.rename(place)
+
+            async def served() -> bool:
+                return {(await client.get("/feature-configs")).status_code for _ in range(4)} == {200}
+
+            await eventually(served)
 
 
 @pytest.mark.parametrize("offline", [True, False])

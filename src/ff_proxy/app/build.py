@@ -124,6 +124,9 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     source = backend.follow(snapshots)
 
     def given_up(environment: EnvironmentId) -> bool:
+        if isinstance(role.options, OfflineOptions):
+            # What this process never saw may be on a volume that is not mounted.
+            return snapshots.removed(environment)
         return source.settled() and environment not in source.environments()
 
     ingest = make_ingest(role.options, store, context)

@@ -85,6 +85,7 @@ class SnapshotRegistry:
         self._current: dict[EnvironmentId, Snapshot] = {}
         self._keys: dict[SdkKeyHash, EnvironmentId] = {}
         self._listeners: list[Listener] = []
+        self._removed: set[EnvironmentId] = set()
         self._flights: dict[EnvironmentId, _SingleFlight] = {}
         # Environments whose last read failed, and why.
         self._unread: dict[EnvironmentId, str] = {}
@@ -101,6 +102,10 @@ class SnapshotRegistry:
     def names(self) -> AbstractSet[EnvironmentId]:
         """Every loaded environment, as a live set."""
         return self._current.keys()
+
+    def removed(self, environment: EnvironmentId) -> bool:
+        """Whether the environment was loaded until it was removed from the store."""
+        return environment in self._removed
 
     def environment_of(self, key: SdkKeyHash) -> EnvironmentId | None:
         """The loaded environment that a key belongs to."""
@@ -214,12 +219,14 @@ class SnapshotRegistry:
     def _swap(self, previous: Snapshot | None, snapshot: Snapshot, changes: tuple[Change, ...]) -> None:
         before = frozenset[SdkKeyHash]() if previous is None else previous.keys
         self._current[snapshot.environment] = snapshot
+        self._removed.discard(snapshot.environment)
         self._keys.update(dict.fromkeys(snapshot.keys - before, snapshot.environment))
         revoked = self._forget_keys(before - snapshot.keys, snapshot.environment)
         self._announce(Announcement(snapshot.environment, snapshot, previous, changes, revoked))
 
     def _drop(self, previous: Snapshot) -> None:
         del self._current[previous.environment]
+        self._removed.add(previous.environment)
         revoked = self._forget_keys(previous.keys, previous.environment)
         self._announce(Announcement(previous.environment, None, previous, (), revoked))
 

@@ -104,12 +104,17 @@ async def test_a_removed_environment_is_dropped(registry: Registry) -> None:
     """With its keys."""
     await registry.store.configs.replace(config(flag()))
     await FakeClock.settle()
+    assert not registry.snapshots.removed(ENVIRONMENT)
     await registry.store.configs.remove(ENVIRONMENT)
     await FakeClock.settle()
     assert registry.snapshots.get(ENVIRONMENT) is None
     assert registry.snapshots.environment_of(hash_key(KEY)) is None
     assert registry.heard[-1].snapshot is None
     assert registry.heard[-1].revoked == {hash_key(KEY)}
+    assert registry.snapshots.removed(ENVIRONMENT)
+    await registry.store.configs.replace(config(flag()))
+    await FakeClock.settle()
+    assert not registry.snapshots.removed(ENVIRONMENT)
 
 
 async def test_a_burst_ends_in_the_last_state(registry: Registry) -> None:
