@@ -25,6 +25,8 @@ README: Final = "README.md"
 YAML_SUFFIXES: Final = (".yaml", ".yml")
 SUFFIXES: Final = (".json", *YAML_SUFFIXES)
 _MAX_DEPTH: Final = 16
+# Of directories that are no environments: with more, it is not the right directory.
+_MAX_OTHERS: Final = 10_000
 _FOREIGN: Final = frozenset(
     {
         "#recycle",
@@ -90,7 +92,7 @@ def find(root: Path, files: Files | None = None) -> DirectoryScan:
     """Find every environment below ``root``, or ``root`` itself.
 
     An unreadable directory below ``root`` is a problem. Raises ``OfflineDataError`` if ``root`` is not a
-    directory or cannot be read.
+    directory, cannot be read, or has thousands of directories in it that are no environments.
     """
     files = files if files is not None else Files()
     try:
@@ -100,9 +102,14 @@ def find(root: Path, files: Files | None = None) -> DirectoryScan:
     locations: dict[EnvironmentId, Location] = {}
     duplicate_ids: set[EnvironmentId] = set()
     walk = _Walk(files)
+    others = 0
     for directory in walk.directories(top):
         location = walk.location_of(directory, is_root=directory is top)
         if location is None:
+            others += 1
+            if others > _MAX_OTHERS:
+                text = f"more than {_MAX_OTHERS} directories in it are no environments: is it the right one?"
+                raise OfflineDataError(str(root), text)
             continue
         other = locations.setdefault(location.environment, location)
         if other is not location and not walk.same(location.path, other.path):

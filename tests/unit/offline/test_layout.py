@@ -116,6 +116,20 @@ def test_links_in_a_circle_come_to_an_end(tmp_path: Path) -> None:
     assert found(tmp_path) == {"one": "a/env-one"}
 
 
+def test_a_tree_that_is_something_else_is_not_walked_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a whole machine; environments may be as many as they like."""
+    monkeypatch.setattr("ff_proxy.offline.layout._MAX_OTHERS", 20)
+    for number in range(30):
+        write_files(tmp_path / f"env-{number}", targets=[])
+    assert len(find(tmp_path).locations) == 30
+    for number in range(20):
+        (tmp_path / f"other-{number}").mkdir()
+    with pytest.raises(OfflineDataError, match="more than 20 directories in it are no environments"):
+        find(tmp_path)
+
+
 def test_two_directories_of_one_environment_are_a_problem(tmp_path: Path) -> None:
     """Neither is taken, and both are named; a link to the same directory does no harm."""
     write_files(tmp_path / "a" / "env-one", segments=[])
