@@ -1,16 +1,17 @@
 """Forwarding usage from the store's queue to Harness, with retries, each environment independently."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Final
 
 import msgspec
 
 from ff_proxy.aio.cancellation import CancellationCheck
-from ff_proxy.errors import StoreError, UpstreamError, UpstreamRefused
-from ff_proxy.model.backoff import Backoff, jittered
+from ff_proxy.errors import FfProxyError, StoreError, UpstreamError, UpstreamRefused
+from ff_proxy.model.backoff import Backoff, jittered, requested_wait
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount
@@ -32,14 +33,7 @@ _EARLY_ROUND_ENTRIES: Final = 5_000
 _CHECK_SECONDS: Final = 1.0
 # Bisecting for the rejected entries takes requests: at most this many before the next pause.
 _MAX_REJECTIONS: Final = 50
-
-
-def _all_environments(_: EnvironmentId) -> bool:
-    return True
-
-
-def _unheard(_: Sequence[UsageCount]) -> None:
-    """What was sent is not added up."""
+_NOT_WRITABLE: Final = "usage queue not writable"
 
 
 class UsageForwarder:
@@ -73,8 +67,8 @@ class UsageForwarder:
         random: Random,
         telemetry: Telemetry,
         *,
-        owns: Callable[[EnvironmentId], bool] = _all_environments,
-        accepted: Callable[[Sequence[UsageCount]], object] = _unheard,
+        owns: Callable[[EnvironmentId], bool] = lambda _: True,
+        accepted: Callable[[Sequence[UsageCount]], object] = lambda _: None,
     ) -> None:
         self.ready = asyncio.Event()
         self._queue = queue
@@ -101,44 +95,54 @@ class UsageForwarder:
         self.ready.set()
         async with asyncio.TaskGroup() as group:
             while True:
-                for environment, entries in (await self._wait_until_due()).items():
+                for environment, entries in (await self._wait_until_due(group)).items():
                     if environment not in self._busy:
                         self._busy.add(environment)
-                        group.create_task(self._keep_sending(environment, entries))
+                        group.create_task(self._send_round(environment, entries))
 
     async def flush(self, seconds: float) -> None:
         """Send queued usage for up to ``seconds``; the rest stays queued and is logged."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                for environment, entries in (await self._pending()).items():
-                    group.create_task(self._send_until_done(environment, entries))
-        for window in self._windows.values():
-            await self._return_unconfirmed(window)
+                # The part of the store that an unfinished lease is in may be away, and so not in ``pending``.
+                unfinished = {name: 0 for name, window in self._windows.items() if window.is_unfinished}
+                for environment, entries in (unfinished | await self._pending()).items():
+                    send = partial(self._send_until_done, environment, entries)
+                    group.create_task(self._contained(environment, send))
+        await asyncio.gather(*map(self._give_back, self._windows.values()))
         for environment, entries in (await self._pending()).items():
             self._log.warning("usage not delivered in time", environment=environment, entries=entries)
 
-    async def _settle_late(self, window: "_Window") -> bool:
-        """Settle leases for which the store had no answer, or they come back and are counted twice.
+    async def _send_round(self, environment: EnvironmentId, entries: int) -> None:
+        try:
+            await self._contained(environment, partial(self._send_until_done, environment, entries))
+        finally:
+            self._busy.discard(environment)
 
-        Returns whether none is left.
-        """
-        for lease, parts in list(window.unsettled.values()):
-            await self._try_finish(window, lease, parts)
-        return not window.unsettled
+    async def _contained(self, environment: EnvironmentId, work: Callable[[], Awaitable[object]]) -> None:
+        """Do ``work`` for one environment; its unexpected failures are reported, and stop no other."""
+        check = CancellationCheck()
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001  (see above)
+            check.raise_if_cancelled(error)
+            self._failures.contained("usage forwarder", error, environment)
 
-    async def _wait_until_due(self) -> Mapping[EnvironmentId, int]:
+    async def _wait_until_due(self, group: asyncio.TaskGroup) -> Mapping[EnvironmentId, int]:
         """Wait for the end of the round, or for many entries; returns the number of queued entries."""
         end = self._clock.monotonic() + jittered(self._random, self._interval)
         while True:
             left = end - self._clock.monotonic()
             await self._clock.sleep(min(left, _CHECK_SECONDS))
-            for window in self._windows.values():
-                await self._settle_late(window)
+            for environment, window in self._windows.items():
+                if window.unsettled and not window.settling.locked():
+                    group.create_task(self._contained(environment, partial(self._settle_late, window)))
             pending = await self._pending()
             if left <= _CHECK_SECONDS or sum(pending.values()) >= _EARLY_ROUND_ENTRIES:
                 return pending
 
-    async def _pending(self) -> Mapping[EnvironmentId, int]:
+    async def _pending(self) -> dict[EnvironmentId, int]:
+        """The number of queued entries of each own environment; none if the store does not answer."""
         try:
             pending = await self._queue.pending()
         except StoreError as error:
@@ -153,50 +157,45 @@ class UsageForwarder:
         return owned
 
     async def _send_until_done(self, environment: EnvironmentId, entries: int) -> None:
-        """Send about ``entries``, pausing after failures, until done or cancelled."""
+        """Send about ``entries``, pausing after failures, until done, or until another process owns them."""
         backoff = Backoff(self._random)
-        while (failure := await self._send(environment, entries)) is not None:
+        while self._owns(environment):
+            failure = await self._send(environment, entries)
+            if failure is None:
+                return
             await self._clock.sleep(backoff.next(failure))
-
-    async def _keep_sending(self, environment: EnvironmentId, entries: int) -> None:
-        backoff, check = Backoff(self._random), CancellationCheck()
-        try:
-            while self._owns(environment):
-                failure = await self._send(environment, entries)
-                if failure is None:
-                    return
-                await self._clock.sleep(backoff.next(failure))
-            # The member that owns it now finds the rest in the queue.
-            self._harness.answered("usage", environment)
-            await self._return_unconfirmed(self._window(environment))
-        except Exception as error:  # noqa: BLE001  (a failure of one environment must not stop the others)
-            check.raise_if_cancelled(error)
-            self._failures.contained("usage forwarder", error, environment)
-        finally:
-            self._busy.discard(environment)
+        # The member that owns it now finds the rest in the queue.
+        self._harness.answered("usage", environment)
+        await self._give_back(self._window(environment))
 
     def _window(self, environment: EnvironmentId) -> "_Window":
         return self._windows.setdefault(environment, _Window())
 
-    async def _send(self, environment: EnvironmentId, entries: int) -> UpstreamError | None:
+    async def _send(self, environment: EnvironmentId, entries: int) -> FfProxyError | None:
         """Send about ``entries``; later ones wait for the next round. Returns the failure that stopped it."""
         window = self._window(environment)
         async with window.lock:
-            if not await self._settle_late(window):
-                return None  # what is taken now could be what was sent
-            return await self._resend_unconfirmed(environment, window) or await self._send_fresh(
-                environment, window, entries
+            return (
+                # First, since what is taken now could be what was sent.
+                await self._settle_late(window)
+                or await self._resend_unconfirmed(environment, window)
+                or await self._send_fresh(environment, window, entries)
             )
 
     async def _send_fresh(
         self, environment: EnvironmentId, window: "_Window", entries: int
-    ) -> UpstreamError | None:
-        failure: UpstreamError | None = None
-        running: set[asyncio.Task[UpstreamError | None]] = set()
+    ) -> FfProxyError | None:
+        failure: FfProxyError | None = None
+        running: set[asyncio.Task[FfProxyError | None]] = set()
         async with asyncio.TaskGroup() as group:
             while True:
                 while failure is None and entries > 0 and len(running) < int(window.size):
-                    lease = await self._take(environment)
+                    try:
+                        lease = await self._queue.take(environment, _ENTRIES)
+                    except StoreError as error:
+                        self._once.trouble(_NOT_WRITABLE, error)
+                        failure = error
+                        break
                     entries = 0 if lease is None else entries - len(lease.counts) - len(lease.targets)
                     if lease is not None:
                         parts = [_Part(lease.counts, lease.targets)]
@@ -206,18 +205,10 @@ class UsageForwarder:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for outcome in [task.result() for task in done]:
                     window.adapt(outcome)
-                    failure = failure or outcome
+                    if failure is None or requested_wait(outcome) > requested_wait(failure):
+                        failure = outcome
 
-    async def _take(self, environment: EnvironmentId) -> UsageLease | None:
-        try:
-            return await self._queue.take(environment, _ENTRIES)
-        except StoreError as error:
-            self._once.trouble("usage queue not writable", error)
-            return None
-
-    async def _resend_unconfirmed(
-        self, environment: EnvironmentId, window: "_Window"
-    ) -> UpstreamError | None:
+    async def _resend_unconfirmed(self, environment: EnvironmentId, window: "_Window") -> FfProxyError | None:
         """Send unconfirmed parts again, once Harness accepts anything."""
         if not window.unconfirmed:
             return None
@@ -235,19 +226,21 @@ class UsageForwarder:
                 return failure
         return None
 
-    async def _return_unconfirmed(self, window: "_Window") -> None:
+    async def _give_back(self, window: "_Window") -> None:
+        """Return what Harness may not have to the queue."""
         if window.lock.locked():
             return  # a send is still running: the store returns the leases when they expire
         async with window.lock:
-            while window.unconfirmed:
-                await self._try_finish(window, *window.unconfirmed.pop())
+            window.unsettled |= {lease.id: (lease, parts) for lease, parts in window.unconfirmed}
+            window.unconfirmed.clear()
             await self._settle_late(window)
 
     async def _deliver(
         self, window: "_Window", lease: UsageLease, parts: "list[_Part]"
-    ) -> UpstreamError | None:
-        """Send one lease and finish it; returns the failure that requires a pause."""
+    ) -> FfProxyError | None:
+        """Send one lease and settle it; returns the failure that requires a pause."""
         failure: UpstreamError | None = None
+        unsettled: StoreError | None = None
         rejections = 0
         try:
             while parts and failure is None:
@@ -266,9 +259,9 @@ class UsageForwarder:
             if any(part.sent for part in parts) and failure is not None:
                 window.unconfirmed.append((lease, parts))
             else:
-                await self._try_finish(window, lease, parts)
+                unsettled = await self._settle(window, lease, parts)
         self._report_outcome(lease.environment, failure)
-        return failure
+        return failure or unsettled
 
     def _mark_unconfirmed(self, part: "_Part", environment: EnvironmentId) -> "list[_Part]":
         if not part.sent:
@@ -281,16 +274,30 @@ class UsageForwarder:
         )
         return []
 
-    async def _try_finish(self, window: "_Window", lease: UsageLease, parts: "list[_Part]") -> None:
+    async def _settle(self, window: "_Window", lease: UsageLease, parts: "list[_Part]") -> StoreError | None:
+        """Tell the store that Harness has all but ``parts``; if it does not answer, that is told later."""
         counts = [entry for part in parts for entry in part.counts]
         targets = [entry for part in parts for entry in part.targets]
         window.unsettled[lease.id] = lease, parts
         try:
             await self._queue.settle(lease, counts, targets)
         except StoreError as error:
-            self._once.trouble("usage queue not writable", error)
-        else:
-            window.unsettled.pop(lease.id, None)
+            self._once.trouble(_NOT_WRITABLE, error)
+            return error
+        window.unsettled.pop(lease.id, None)
+        return None
+
+    async def _settle_late(self, window: "_Window") -> StoreError | None:
+        """Settle leases for which the store had no answer, or they come back and are counted twice.
+
+        Returns the failure if some are left.
+        """
+        async with window.settling:
+            for lease, parts in list(window.unsettled.values()):
+                failure = await self._settle(window, lease, parts)
+                if failure is not None:
+                    return failure  # the others of the environment are in the same place
+        return None
 
     async def _post(self, environment: EnvironmentId, part: "_Part") -> "list[_Part]":
         """Send one part; returns the parts that remain: none, or its halves if it is too large."""
@@ -339,11 +346,17 @@ class _Window:
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
+        self.settling = asyncio.Lock()
         self.size: float = _INITIAL_WINDOW
         self.unconfirmed: list[tuple[UsageLease, list[_Part]]] = []
         self.unsettled: dict[str, tuple[UsageLease, list[_Part]]] = {}
 
-    def adapt(self, outcome: UpstreamError | None) -> None:
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether some leases are not settled."""
+        return bool(self.unconfirmed or self.unsettled)
+
+    def adapt(self, outcome: FfProxyError | None) -> None:
         """Grow by one after each success, halve after a failure."""
         size = self.size + 1 if outcome is None else self.size / 2
         self.size = min(max(size, _MIN_WINDOW), _MAX_WINDOW)
