@@ -72,6 +72,12 @@ async def test_nobody_there() -> None:
     assert "is it running, with this path as its unixsocket?" in found
 
 
+async def test_tls_with_a_redis_that_has_none(server: RedisServer) -> None:
+    """It waits for the rest of what it takes for a command."""
+    found = the_trouble(await redis(f"rediss://127.0.0.1:{server.port}"))
+    assert "Timeout connecting to server (does it speak TLS there" in found
+
+
 async def test_a_full_redis(tmp_path: Path) -> None:
     """What it says comes with what to do."""
     with redis_server(tmp_path, ["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"]) as server:

@@ -91,6 +91,11 @@ _ADVICE: Final[Sequence[_Advice]] = (
         ("Name or service not known", "name resolution"),
         "check the host name in redis-address, and the DNS of this machine",
     ),
+    (
+        (),
+        ("Timeout connecting",),
+        "does it speak TLS there, as rediss:// means, and does a firewall let the port pass?",
+    ),
     ((MovedError,), ("MOVED ",), "this is a node of a Cluster, whose others are asked from now on"),
     ((BusyLoadingError,), ("LOADING",), "it answers when it has read its data"),
     ((), ("BUSY ",), "somebody's script holds it up, SCRIPT KILL ends one"),
