@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from ff_proxy.aio.border import border, described
-from ff_proxy.errors import StartupError, StoreError, StoreUnavailable, StoreUnusable
+from ff_proxy.errors import FfProxyError, StartupError, StoreUnavailable, StoreUnusable
 from ff_proxy.posix import hold_lock
 from ff_proxy.store.private_files import make_all_private, make_private_directory, make_private_file
+from ff_proxy.store.sqlite.group_commit import GroupCommit
 from ff_proxy.store.sqlite.schema import prepare
 from ff_proxy.telemetry import OnceLog
 
@@ -44,7 +45,7 @@ def lock_file(directory: Path, name: str = FILE_PREFIX) -> Path:
 class Database:
     """A SQLite file in ``directory``, locked against other processes while open.
 
-    ``async with`` opens it. ``run`` executes a function of the connection in one transaction. ``once`` logs
+    ``async with`` opens it. ``run`` executes a function of the connection in a transaction. ``once`` logs
     files that other users could read; ``up`` is set to 1 or 0 after each use.
     """
 
@@ -56,13 +57,16 @@ class Database:
         self._up = up
         self._lock_path: Final = lock_file(directory, name)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
-        self._connection: sqlite3.Connection | None = None
+        self._commits: GroupCommit | None = None
         self._lock: int | None = None
 
     async def __aenter__(self) -> Self:
         try:
             self._lock = _locked(self._lock_path, self._once)
-            self._connection = await self._call(self._open)
+            connection = await self._connect()
+            self._commits = GroupCommit(
+                connection, self._thread, _TIMEOUT_SECONDS, self._to_store_error, self._up
+            )
         except StoreUnavailable as error:
             await self._close()
             raise StartupError(f"data-dir cannot be used: {error}") from error
@@ -75,34 +79,24 @@ class Database:
         await self._close()
 
     async def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Run ``work`` in its own transaction: committed when it returns, rolled back when it raises.
+        """Run ``work`` in a transaction, as ``GroupCommit.run`` does.
 
         Raises:
             StoreUnavailable: the file cannot be used now (disk full, I/O error, no answer in time).
             StoreUnusable: its content is corrupt.
         """
+        if self._commits is None:
+            raise StoreUnavailable(f"{self.path} is not open")
+        return await self._commits.run(work)
 
-        def transaction() -> _Result:
-            assert self._connection is not None, "the database is not open"  # noqa: S101  (a programming error)
-            with self._connection:
-                self._connection.execute("BEGIN IMMEDIATE")
-                return work(self._connection)
-
-        try:
-            result = await self._call(transaction)
-        except StoreError:
-            self._up(0)
-            raise
-        self._up(1)
-        return result
-
-    async def _call(self, work: Callable[[], _Result]) -> _Result:
+    async def _connect(self) -> sqlite3.Connection:
         with border(self._to_store_error):
             async with asyncio.timeout(_TIMEOUT_SECONDS):
-                # A thread cannot be cancelled, so wait for the end of the transaction.
-                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
-    def _to_store_error(self, error: Exception) -> StoreError:
+    def _to_store_error(self, error: Exception) -> FfProxyError:
+        if isinstance(error, FfProxyError):
+            return error
         if isinstance(error, TimeoutError):
             return StoreUnavailable(f"{self.path}: no answer from the disk within {_TIMEOUT_SECONDS:.0f} s")
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _TEMPORARY_ERRORS):
@@ -134,9 +128,9 @@ class Database:
         return connection
 
     async def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
+        commits, self._commits = self._commits, None
+        if commits is not None:
+            await commits.close()
         self._thread.shutdown(wait=False)
         if self._lock is not None:
             os.close(self._lock)
