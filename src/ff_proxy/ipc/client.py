@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from ff_proxy.errors import StoreRefused, StoreUnavailable
 from ff_proxy.ipc import messages
+from ff_proxy.ipc.frames import FrameConnection
 from ff_proxy.model.clock import Clock
 from ff_proxy.store.change_feed import Feed
 from ff_proxy.store.protocol import Notice
@@ -93,11 +94,13 @@ class IpcClient:
     async def _maintain(self) -> None:
         while True:
             try:
-                reader, writer = await asyncio.open_unix_connection(self._path)
+                _, frames = await asyncio.get_running_loop().create_unix_connection(
+                    FrameConnection, str(self._path)
+                )
             except Exception:  # noqa: BLE001  (whatever it is: without a connection nothing works here)
                 await self._clock.sleep(_RECONNECT_SECONDS)
                 continue
-            self._connection = _Connection(reader, writer, self._feed)
+            self._connection = _Connection(frames, self._feed)
             self._connected.set()
             try:
                 await self._connection.listen()
@@ -111,9 +114,8 @@ class IpcClient:
 class _Connection:
     """One connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, feed: Feed) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, frames: FrameConnection, feed: Feed) -> None:
+        self._frames = frames
         self._feed = feed
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[messages.ResponseMessage | None]] = {}
@@ -128,9 +130,8 @@ class _Connection:
         answer: asyncio.Future[messages.ResponseMessage | None] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
-            messages.write_frame(self._writer, messages.RequestMessage(number, request))
-            with suppress(OSError):  # the reader notices
-                await self._writer.drain()
+            self._frames.send(messages.encode(messages.RequestMessage(number, request)))
+            await self._frames.drain()
             answered = await answer
         finally:
             del self._waiting[number]
@@ -167,7 +168,7 @@ class _Connection:
         """Dispatch messages until the other end closes."""
         try:
             while True:
-                answered = messages.decode_response(await messages.read_frame(self._reader))
+                answered = messages.decode_response(await self._frames.receive())
                 if answered.number == messages.NOTICES:
                     self._feed.publish(messages.decode(answered.result, Notice))
                 elif (answer := self._waiting.get(answered.number)) is not None and not answer.done():
@@ -176,7 +177,7 @@ class _Connection:
             return
         finally:
             self._ended.set()
-            self._writer.close()
+            self._frames.close()
             for answer in self._waiting.values():
                 if not answer.done():
                     # Not an exception: the caller may be cancelled, and it would never be retrieved.

@@ -1,27 +1,23 @@
-"""The messages on the socket: one frame per message, its length followed by MessagePack.
+"""The messages on the socket, as MessagePack.
 
 Every request has its own type and a fixed type of result; errors are sent as ``Failure``. Notices follow
 ``Watch``.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
 from ff_proxy.aio.border import border, described
 from ff_proxy.errors import StoreRefused, StoreUnavailable
+from ff_proxy.ipc.frames import MAX_FRAME_BYTES
 from ff_proxy.model.environment import Domain, EnvironmentInfo, Item, Revision
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageTarget
 from ff_proxy.store.protocol import Registration
-
-_LENGTH: Final = 4
-_MAX_FRAME_BYTES: Final = 512 * 1024 * 1024
 
 
 class Environments(msgspec.Struct, frozen=True, tag=True):
@@ -178,7 +174,7 @@ def encode(message: object) -> bytes:
     """Encode a message or result; raises ``StoreRefused`` for values that MessagePack does not support."""
     with border(_unwritable):
         content = _encode(message)
-    if len(content) > _MAX_FRAME_BYTES:
+    if len(content) > MAX_FRAME_BYTES:
         raise StoreRefused(f"a message of {len(content)} bytes for another process of this proxy")
     return content
 
@@ -201,34 +197,9 @@ def decode_response(frame: bytes) -> ResponseMessage:
         return _decode_response(frame)
 
 
-async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    """Read one frame; raises ``StoreUnavailable`` when the connection is closed."""
-    with border(_disconnected):
-        length = int.from_bytes(await reader.readexactly(_LENGTH), "big")
-        if length > _MAX_FRAME_BYTES:
-            raise StoreUnavailable(f"a message of {length} bytes from another process of this proxy")
-        return await reader.readexactly(length)
-
-
-def write_frame(writer: asyncio.StreamWriter, message: object) -> None:
-    """Queue one frame for sending; dropped if the connection is closed, which the reader notices.
-
-    Raises ``StoreRefused`` like ``encode``, before anything is written.
-    """
-    content = encode(message)
-    if writer.is_closing():
-        return  # uvloop's transports do not accept it
-    with suppress(OSError, RuntimeError):  # it is just closing
-        writer.write(len(content).to_bytes(_LENGTH, "big") + content)
-
-
 def _unreadable(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"a message of another process of this proxy cannot be read: {described(error)}")
 
 
 def _unwritable(error: Exception) -> StoreRefused:
     return StoreRefused(f"a message for another process of this proxy: {described(error)}")
-
-
-def _disconnected(_: Exception) -> StoreUnavailable:
-    return StoreUnavailable("the sync process closed the connection")

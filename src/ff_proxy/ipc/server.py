@@ -12,6 +12,7 @@ import msgspec
 from ff_proxy.aio.cancellation import CancellationCheck
 from ff_proxy.errors import StoreError, StoreRefused, StoreUnavailable
 from ff_proxy.ipc import messages
+from ff_proxy.ipc.frames import FrameConnection
 from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentConfig, Revision
@@ -73,10 +74,12 @@ class IpcServer:
         self._generations.bump_all()
         async with asyncio.TaskGroup() as group:
 
-            def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                group.create_task(self._serve(reader, writer))
+            def connected() -> FrameConnection:
+                frames = FrameConnection()
+                group.create_task(self._serve(frames))
+                return frames
 
-            server = await asyncio.start_unix_server(connected, self._path)
+            server = await asyncio.get_running_loop().create_unix_server(connected, str(self._path))
             self._path.chmod(FILE_MODE)  # even in another user's directory
             self.ready.set()
             try:
@@ -98,11 +101,11 @@ class IpcServer:
         """Wait until no worker is connected, so that all have flushed their data."""
         await self._no_workers.wait()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, frames: FrameConnection) -> None:
         self._workers += 1
         self._no_workers.clear()
         try:
-            await _Worker(self._services, self._counted, reader, writer, self._failures).serve()
+            await _Worker(self._services, self._counted, frames, self._failures).serve()
         except Exception as error:  # noqa: BLE001  (this worker connects again, the others go on)
             self._failures.contained("connection of a worker", error)
         finally:
@@ -161,15 +164,13 @@ class _Worker:
         self,
         services: WorkerServices,
         counted: _CountedConfigs,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        frames: FrameConnection,
         failures: Failures,
     ) -> None:
         self._failures = failures
         self._services = services
         self._counted = counted
-        self._reader = reader
-        self._writer = writer
+        self._frames = frames
         # What this worker last received, so that only differences are sent.
         self._last_sent: dict[EnvironmentId, EnvironmentConfig] = {}
 
@@ -179,7 +180,7 @@ class _Worker:
         try:
             async with asyncio.TaskGroup() as group, self._counted.feed.watch() as notices:
                 while True:
-                    message = messages.decode_request(await messages.read_frame(self._reader))
+                    message = messages.decode_request(await self._frames.receive())
                     if isinstance(message.request, messages.Watch):
                         group.create_task(self._send_notices(notices))
                         self._send(message.number, _NOTHING)
@@ -189,7 +190,7 @@ class _Worker:
             # The worker disconnected. On Python 3.11 this hides a cancellation.
             check.raise_if_cancelled()
         finally:
-            self._writer.close()
+            self._frames.close()
 
     async def _answer(self, message: messages.RequestMessage) -> None:
         try:
@@ -205,8 +206,7 @@ class _Worker:
             self._send(message.number, _NOTHING, messages.Failure(problem))
         else:
             self._send(message.number, result)
-        with suppress(OSError):
-            await self._writer.drain()
+        await self._frames.drain()
 
     async def _handle(self, request: messages.Request) -> object:  # noqa: C901, PLR0911, PLR0912  (a table)
         services = self._services
@@ -256,11 +256,10 @@ class _Worker:
     async def _send_notices(self, notices: AsyncIterator[Notice]) -> None:
         async for notice in notices:
             self._send(messages.NOTICES, msgspec.Raw(messages.encode(notice)))
-            with suppress(OSError):
-                await self._writer.drain()
+            await self._frames.drain()
 
     def _send(self, number: int, result: msgspec.Raw, failure: messages.Failure | None = None) -> None:
-        messages.write_frame(self._writer, messages.ResponseMessage(number, failure, result))
+        self._frames.send(messages.encode(messages.ResponseMessage(number, failure, result)))
 
 
 def _delta(old: EnvironmentConfig | None, new: EnvironmentConfig) -> messages.EnvironmentDelta:

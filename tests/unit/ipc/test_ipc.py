@@ -17,7 +17,6 @@ from ff_proxy.ipc import (
     State,
     SyncState,
     WorkerServices,
-    messages,
 )
 from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
@@ -26,7 +25,6 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.runtime.event_loop import run
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import UNKNOWN, DropItem, PutItem, Registration
 from ff_proxy.telemetry import null_telemetry
@@ -69,7 +67,7 @@ async def test_a_lost_connection_is_told_and_made_again(tmp_path: Path) -> None:
                 async with pair.worker.configs.watch() as notices:
                     waiting = asyncio.ensure_future(anext(notices))
                     await asyncio.sleep(0)
-                    pair.worker._client._connection._writer.close()  # type: ignore[union-attr]  # it is connected
+                    pair.worker._client._connection._frames.close()  # type: ignore[union-attr]  # it is connected
                     with pytest.raises(StoreUnavailable, match="not reachable"):
                         async with asyncio.timeout(5):
                             await waiting
@@ -225,27 +223,6 @@ async def test_the_last_worker_to_leave_is_noticed(tmp_path: Path) -> None:
         await waiting
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-
-
-def test_what_is_said_to_somebody_who_is_gone_is_dropped(tmp_path: Path) -> None:
-    """On the loop of production, whose transports take nothing then."""
-
-    async def story() -> None:
-        heard: list[asyncio.StreamWriter] = []
-        path = tmp_path / "link"
-        server = await asyncio.start_unix_server(lambda _, writer: heard.append(writer), path)
-        _, writer = await asyncio.open_unix_connection(path)
-        while not heard:  # noqa: ASYNC110  (what is awaited is on the other side of a socket)
-            await asyncio.sleep(0.001)
-        writer.transport.abort()
-        try:
-            for _ in range(20):
-                messages.write_frame(heard[0], messages.RequestMessage(1, messages.Environments()))
-                await asyncio.sleep(0.001)
-        finally:
-            server.close()
-
-    run(story())
 
 
 class Loaded:
