@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
-from ff_proxy.telemetry.grouped_lines import GroupedLines, named
+from ff_proxy.telemetry.grouped_lines import GroupedLines, Pace, named
 from ff_proxy.telemetry.logs import Logger
-from ff_proxy.telemetry.pace import Pace
 
 
 class Notices:

@@ -10,14 +10,13 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry.exposition import exposition
 from ff_proxy.telemetry.failures import Failures
 from ff_proxy.telemetry.grouped_lines import GroupedLines
-from ff_proxy.telemetry.harness_troubles import HarnessTroubles
 from ff_proxy.telemetry.levels import LogLevels
 from ff_proxy.telemetry.log_ring import LogRing, RecentLines
 from ff_proxy.telemetry.logs import Logger, OnceLog, make_logger
 from ff_proxy.telemetry.metrics import Metrics, without_forgotten
 from ff_proxy.telemetry.notices import Notices
 from ff_proxy.telemetry.sampling import Sampler
-from ff_proxy.telemetry.store_troubles import StoreTroubles
+from ff_proxy.telemetry.troubles import Troubles
 
 
 class Telemetry:
@@ -60,8 +59,19 @@ class Telemetry:
         self.failures = Failures(self.logger("runtime"), self.once("runtime"), self.metrics.service_failures)
         self.sampler = Sampler(clock, self.failures)
         self.grouped_lines = GroupedLines(clock)
-        self.harness = HarnessTroubles(self.logger("upstream"), self.grouped_lines)
-        self.store = StoreTroubles(self.logger("store"), self.grouped_lines)
+        self.harness = Troubles(
+            "Harness cannot be used",
+            "Harness can be used again",
+            self.logger("upstream"),
+            self.grouped_lines,
+        )
+        self.store = Troubles(
+            "the store cannot be used",
+            "the store can be used again",
+            self.logger("store"),
+            self.grouped_lines,
+            word="subject",
+        )
         self._notices: dict[str, Notices] = {}
 
     def logger(self, room: str) -> Logger:
@@ -98,10 +108,8 @@ class Telemetry:
 
     def trouble(self, error: UpstreamError | StoreError, doing: str, environment: str = "") -> None:
         """``doing`` something for ``environment`` failed; ``recovered`` says when it works again."""
-        if isinstance(error, UpstreamError):
-            self.harness.failed(error, doing, environment)
-        else:
-            self.store.failed(error, doing, environment)
+        troubles = self.harness if isinstance(error, UpstreamError) else self.store
+        troubles.failed(error, doing, environment)
 
     def recovered(self, doing: str, environment: str = "") -> None:
         """It works (again): Harness, and the store where it is used for that."""
