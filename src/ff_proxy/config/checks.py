@@ -7,7 +7,7 @@ continues.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -41,27 +41,25 @@ def mode_of(settings: Settings) -> Mode:
     return build(ModeOptions, settings).mode
 
 
-def missing_options(
-    settings: Settings, roles: Mapping[Mode, type[Any]] = ROLES
-) -> list[tuple[Option[Any], str]]:
+def missing_options(settings: Settings) -> list[tuple[Option[Any], str]]:
     """The options that the mode requires but that are not set, and why each is required."""
     mode = mode_of(settings)
-    return [(option, reason or _NEEDED.get(mode, "")) for option, reason in missing(roles[mode], settings)]
+    return [(option, reason or _NEEDED.get(mode, "")) for option, reason in missing(ROLES[mode], settings)]
 
 
-def problems(settings: Settings, roles: Mapping[Mode, type[Any]] = ROLES) -> list[str]:
+def problems(settings: Settings) -> list[str]:
     """What makes the options unusable, alone or combined; each problem starts with the name of an option."""
     if settings.given("proxy-key"):
         # Other differences of a version 2 configuration are not mistakes.
         instead = "account-identifier, org-identifier, admin-service-token and api-keys"
         return [f"proxy-key: not supported yet; use {instead}"]
-    return [*settings.problems, *_missing_problems(settings, roles), *_combinations(settings)]
+    return [*settings.problems, *_missing_problems(settings), *_combinations(settings)]
 
 
-def _missing_problems(settings: Settings, roles: Mapping[Mode, type[Any]]) -> Iterator[str]:
+def _missing_problems(settings: Settings) -> Iterator[str]:
     if settings.inputs.line.has_unknown_flags:
         return  # it may be there under a mistyped name, which is reported already
-    for option, reason in missing_options(settings, roles):
+    for option, reason in missing_options(settings):
         yield f"{option.flag}: required{reason} (flag -{option.flag} or environment variable {option.env})"
 
 

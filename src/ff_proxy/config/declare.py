@@ -183,18 +183,6 @@ def options_of(*records: type[Any]) -> tuple[Option[Any], ...]:
     return tuple({found.flag: found for record in records for found in _walk(record)}.values())
 
 
-def always_required(record: type[Any]) -> frozenset[str]:
-    """The flags of options that ``record`` always requires, whatever its choices."""
-    found: set[str] = set()
-    for declared in _declared_fields(record).values():
-        match declared:
-            case Option(required=True):
-                found.add(declared.flag)
-            case _Group(among=(only,), switch=None):
-                found |= always_required(only)
-    return frozenset(found)
-
-
 def build(record: type[R], values: Values) -> R:
     """Build ``record`` from the values; raises ``ConfigError`` if a required option is missing."""
     problems = [f"{found.flag}: required{reason}" for found, reason in missing(record, values)]

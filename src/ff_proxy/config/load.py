@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ff_proxy.config import checks
-from ff_proxy.config.declare import Mode, build, options_of
-from ff_proxy.config.records import ROLES, ModeOptions, RoleOptions, declared
+from ff_proxy.config.declare import build, options_of
+from ff_proxy.config.records import ROLES, ModeOptions, RoleOptions
 from ff_proxy.config.settings import Inputs, Setting, Settings, read_settings, resolve_settings
 from ff_proxy.config.sources import ReadFile
 from ff_proxy.errors import ConfigError
@@ -41,26 +40,21 @@ class Reloaded:
     restart: tuple[str, ...]
 
 
-def load(
-    argv: Sequence[str],
-    environ: Mapping[str, str],
-    read_file: ReadFile = read_file_or_pipe,
-    roles: Mapping[Mode, type[Any]] = ROLES,
-) -> Loaded:
+def load(argv: Sequence[str], environ: Mapping[str, str], read_file: ReadFile = read_file_or_pipe) -> Loaded:
     """Read all sources (spec/behaviour#options) and build the record of the role they choose.
 
     Does nothing but read the files that options name. Raises ``ConfigError`` with every problem.
     """
-    return checked(read_settings(argv, environ, read_file, declared(*roles.values())), roles)
+    return checked(read_settings(argv, environ, read_file))
 
 
-def checked(settings: Settings, roles: Mapping[Mode, type[Any]] = ROLES) -> Loaded:
+def checked(settings: Settings) -> Loaded:
     """Like ``load``, for settings that were read already."""
-    problems = checks.problems(settings, roles)
+    problems = checks.problems(settings)
     if problems:
         raise ConfigError(*problems)
     return Loaded(
-        build(roles[checks.mode_of(settings)], settings),
+        build(ROLES[checks.mode_of(settings)], settings),
         tuple(checks.warnings(settings)),
         tuple(settings),
         settings.files,

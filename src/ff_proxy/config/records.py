@@ -249,12 +249,10 @@ class CompatibilityOptions:
     )
 
 
-def declared(*roles: type[Any]) -> tuple[Option[Any], ...]:
-    """Every option of ``roles`` and of the mode, by section."""
-    found = options_of(ModeOptions, *roles, SourceOptions, CompatibilityOptions)
-    order = {section: number for number, section in enumerate(SECTIONS)}
-    return tuple(sorted(found, key=lambda one: order.get(one.section, len(order))))
-
-
-ALL: Final = declared(*ROLES.values())
+ALL: Final[tuple[Option[Any], ...]] = tuple(
+    sorted(
+        options_of(ModeOptions, *ROLES.values(), SourceOptions, CompatibilityOptions),
+        key=lambda one: SECTIONS.index(one.section),
+    )
+)
 """Every option of the proxy, in the order of the help."""

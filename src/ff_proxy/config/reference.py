@@ -5,8 +5,8 @@ from itertools import groupby
 from textwrap import fill
 from typing import Any, Final
 
-from ff_proxy.config.declare import Mode, Option, always_required, missing, options_of
-from ff_proxy.config.records import ROLES
+from ff_proxy.config.declare import Mode, Option, missing, options_of
+from ff_proxy.config.records import ALL, ROLES
 from ff_proxy.config.settings import read_settings
 
 _Required = Mapping[Mode, frozenset[str]]
@@ -33,7 +33,8 @@ _COLUMN: Final = 24
 
 def usage(call: str, record: type[Any], summary: str = "") -> str:
     """The usage of a command with the options of ``record``, one line each."""
-    options, needed = options_of(record), always_required(record)
+    options = options_of(record)
+    needed = _required_by(record, options)
     lines = [f"{call} [options]" if options else call, ""]
     if summary:
         lines += [summary, ""]
@@ -118,8 +119,13 @@ def _default(option: Option[Any]) -> Iterator[str]:
 
 
 def _required() -> _Required:
-    no_settings = read_settings([], {})
-    return {mode: frozenset(option.flag for option, _ in missing(ROLES[mode], no_settings)) for mode in Mode}
+    return {mode: _required_by(ROLES[mode], ALL) for mode in Mode}
+
+
+def _required_by(record: type[Any], options: Sequence[Option[Any]]) -> frozenset[str]:
+    """The flags of those of ``options`` that ``record`` requires whatever else is set."""
+    nothing = read_settings([], {}, declared=options)
+    return frozenset(option.flag for option, _ in missing(record, nothing))
 
 
 def _meaning(option: Option[Any], required: _Required) -> str:

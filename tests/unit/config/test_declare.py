@@ -1,6 +1,6 @@
 """An option is one declaration: whatever a record declares reaches it, the help and the report from there."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, get_args, get_type_hints
 
@@ -8,8 +8,7 @@ import pytest
 
 from ff_proxy.config import records
 from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import Mode, build, is_given, option, options_of, required
-from ff_proxy.config.load import load
+from ff_proxy.config.declare import build, is_given, option, options_of, required
 from ff_proxy.config.reference import as_markdown, as_text
 from ff_proxy.config.settings import read_settings
 from ff_proxy.errors import ConfigError
@@ -25,18 +24,16 @@ class Toy(records.OfflineOptions):
     toy_speed: float = option(kinds.seconds(1), 2.5, "How fast the toy goes", reloadable=True)
 
 
-ROLES: Mapping[Mode, type[Any]] = {**records.ROLES, Mode.OFFLINE: Toy}
-DECLARED = records.declared(*ROLES.values())
+DECLARED = (*records.ALL, *(one for one in options_of(Toy) if one.flag == "toy-speed"))
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_new_option_is_one_declaration(way: Callable[..., Said]) -> None:
     """It arrives in the record from every source, with its default where none gives it."""
     said = way({"offline": "true", "toy-speed": "7"}, DECLARED)
-    loaded = load(said.argv, said.environ or {}, reader(said.files or {}), ROLES)
-    assert isinstance(loaded.options, Toy)
-    assert loaded.options.toy_speed == 7
-    assert load(["-offline"], {}, roles=ROLES).options == Toy()
+    settings = read_settings(said.argv, said.environ or {}, reader(said.files or {}), DECLARED)
+    assert build(Toy, settings).toy_speed == 7
+    assert build(Toy, read_settings(["-offline"], {}, declared=DECLARED)) == Toy()
     assert Toy().toy_speed == 2.5
 
 
@@ -46,10 +43,10 @@ def test_a_new_option_is_described_and_checked() -> None:
     assert "| `toy-speed` | `TOY_SPEED` | seconds | `2.5` | reload | How fast the toy goes. |" in as_markdown(
         DECLARED
     )
-    report = {setting.option.flag: setting.masked for setting in load(["-offline"], {}, roles=ROLES).report}
+    report = {one.option.flag: one.masked for one in read_settings([], {}, declared=DECLARED)}
     assert report["toy-speed"] == "2.5"
-    with pytest.raises(ConfigError, match=r"^toy-speed: must be a number of seconds, at least 1"):
-        load(["-offline", "-toy-speed=0"], {}, roles=ROLES)
+    (problem,) = read_settings(["-toy-speed=0"], {}, declared=DECLARED).problems
+    assert problem.startswith("toy-speed: must be a number of seconds, at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
