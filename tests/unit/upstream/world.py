@@ -112,8 +112,8 @@ class World:
         self.trouble = ""
         self.lagging = False
 
-    def service(self, *keys: SdkKey, leadership: Leadership | None = None) -> Upstream:
-        """The service for these keys; by default nobody else could lead."""
+    def service(self, *keys: SdkKey, leadership: Leadership | None = None, targets: float = 0.0) -> Upstream:
+        """The service for these keys; by default nobody else could lead, and targets are not polled."""
         return Upstream(
             keys=keys,
             api=self.api,
@@ -123,7 +123,7 @@ class World:
             directory=EnvironmentDirectory(),
             telemetry=self.telemetry,
             schedule=self.schedule,
-            intervals=SyncIntervals(),
+            intervals=SyncIntervals(targets=targets),
             leadership=leadership or SoleLeader(),
             served=lambda name: not self.lagging and self.configs.holds(name),
         )
