@@ -11,6 +11,7 @@ from ff_proxy.errors import UpstreamUnavailable
 from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import EnvironmentDirectory
 from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.service import Upstream
@@ -90,19 +91,16 @@ class Member:
     def __init__(self, world: World, saas: FakeSaas, keys: list[SdkKey], leases: SharedLeases) -> None:
         self.telemetry = Telemetry(make_logger("INFO", world.out), world.clock)
         election = leader_election(leases, AlwaysJoined(), world.clock, self.telemetry)
-        self.service = Upstream(
-            keys=keys,
+        context = UpstreamContext(
             api=client_api(saas, self.telemetry),
             admin=admin_api(saas),
             configs=world.configs,
             targets=world.targets,
-            directory=EnvironmentDirectory(),
             telemetry=self.telemetry,
-            schedule=Schedule(world.clock, world.clock.sleep, Random(7)),
+            schedule=Schedule(world.clock, Random(7)),
             intervals=SyncIntervals(),
-            leadership=election,
-            served=world.configs.holds,
         )
+        self.service = Upstream(context, keys, EnvironmentDirectory(), election, world.configs.holds)
 
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         return [tasks.create_task(self.telemetry.grouped_lines.run()), tasks.create_task(self.service.run())]

@@ -22,12 +22,13 @@ from ff_proxy.store.memory import MemoryStore
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import EnvironmentDirectory
 from ff_proxy.upstream.http import HttpTransport
 from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.leadership import SoleLeader
-from ff_proxy.upstream.posts import SaasRegistrationSink, SaasUsageSink
+from ff_proxy.upstream.posts import HarnessSink
 from ff_proxy.upstream.responses import Caller
 from ff_proxy.upstream.service import Upstream
 from ff_proxy.upstream.snapshot_export import SnapshotExporter
@@ -46,7 +47,7 @@ class Proxy:
     def __init__(self, saas: RunningSandbox, transport: HttpTransport, intervals: SyncIntervals) -> None:
         self.saas = saas
         clock, telemetry, directory = SystemClock(), null_telemetry(), EnvironmentDirectory()
-        schedule = Schedule(clock, asyncio.sleep, Random())
+        schedule = Schedule(clock, Random())
         caller = Caller(transport, telemetry)
         self.store = MemoryStore("test", clock)
         self.api = ClientApi(
@@ -64,21 +65,22 @@ class Proxy:
             organization="default",
         )
         self.service = Upstream(
-            keys=[SdkKey(DEV_KEY), SdkKey(PROD_KEY)],
-            api=self.api,
-            admin=admin,
-            configs=self.store.configs,
-            targets=self.store.targets,
-            directory=directory,
-            telemetry=telemetry,
-            schedule=schedule,
-            intervals=intervals,
-            leadership=SoleLeader(),
+            UpstreamContext(
+                api=self.api,
+                admin=admin,
+                configs=self.store.configs,
+                targets=self.store.targets,
+                telemetry=telemetry,
+                schedule=schedule,
+                intervals=intervals,
+            ),
+            [SdkKey(DEV_KEY), SdkKey(PROD_KEY)],
+            directory,
+            SoleLeader(),
             served=lambda name: name in self.store.configs._environments,
         )
         self.checker = KeyChecker(self.api, self.service.accept, clock=clock, telemetry=telemetry)
-        self.usage = SaasUsageSink(self.api, directory)
-        self.registrations = SaasRegistrationSink(self.api, directory)
+        self.sink = HarnessSink(self.api, directory)
         self.collector = SnapshotExporter(api=self.api, admin=admin, telemetry=telemetry, schedule=schedule)
 
     async def ready(self) -> bool:
@@ -348,17 +350,17 @@ async def test_key_checks() -> None:
 async def test_usage_and_registration(proxy: Proxy) -> None:
     """Both arrive, and SaaS's errors come back as ours."""
     body = b'{"metricsData":[{"timestamp":1,"count":7,"metricsType":"FFMETRICS","attributes":[]}]}'
-    await proxy.usage.send(DEVELOPMENT, body)
+    await proxy.sink.send(DEVELOPMENT, body)
     assert sum(total.count for total in proxy.saas.usage.sums()) == 7
-    await proxy.registrations.register(DEVELOPMENT, Target("anna", attributes={"age": 7}))
+    await proxy.sink.register(DEVELOPMENT, Target("anna", attributes={"age": 7}))
     assert "anna" in proxy.saas.state.find(DEV).targets
     proxy.saas.state.settings.usage_body_limit = 10
     with pytest.raises(UpstreamRefused) as refused:
-        await proxy.usage.send(DEVELOPMENT, body)
+        await proxy.sink.send(DEVELOPMENT, body)
     assert refused.value.status == 413
     proxy.saas.down()
     with pytest.raises(UpstreamUnavailable):
-        await proxy.usage.send(DEVELOPMENT, body)
+        await proxy.sink.send(DEVELOPMENT, body)
 
 
 async def test_polling_only() -> None:

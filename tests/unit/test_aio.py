@@ -118,7 +118,7 @@ async def test_sleep_unless_ends_with_the_time_or_the_event() -> None:
 async def test_whoever_hangs_gives_its_place_away() -> None:
     """After the patience; those who are done give theirs at once."""
     clock = FakeClock()
-    limiter = PatientLimiter(1, 2.0, clock)
+    limiter = PatientLimiter(1, clock)
     entered: list[str] = []
 
     async def work(name: str, until: asyncio.Event) -> None:

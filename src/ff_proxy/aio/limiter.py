@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import final
+from typing import Final, final
 
 from ff_proxy.model.clock import Clock
+
+# Enough for most requests; a task that hangs must not block the others for long.
+_SLOT_SECONDS: Final = 2.0
 
 
 @final
@@ -13,21 +16,19 @@ class PatientLimiter:
     """A semaphore whose slots expire, so that a task that hangs does not block the others.
 
     Args:
-        limit: number of slots.
-        patience: seconds after which a slot is freed, even if its holder is still running.
+        limit: number of slots; each is freed after two seconds, even if its holder is still running.
         clock: time.
     """
 
-    def __init__(self, limit: int, patience: float, clock: Clock) -> None:
+    def __init__(self, limit: int, clock: Clock) -> None:
         self._places = asyncio.Semaphore(limit)
-        self._patience = patience
         self._clock = clock
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Wait for a slot and hold it, for at most ``patience`` seconds."""
+        """Wait for a slot and hold it."""
         await self._places.acquire()
-        expiry = asyncio.ensure_future(self._clock.sleep(self._patience))
+        expiry = asyncio.ensure_future(self._clock.sleep(_SLOT_SECONDS))
         expiry.add_done_callback(lambda _: self._places.release())
         try:
             yield

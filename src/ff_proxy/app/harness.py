@@ -26,12 +26,13 @@ from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.protocol import StoreFacets
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import EnvironmentDirectory
 from ff_proxy.upstream.http import HttpTransport
 from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.outbound_proxy import OutboundProxies, outbound_proxies
-from ff_proxy.upstream.posts import SaasRegistrationSink, SaasUsageSink
+from ff_proxy.upstream.posts import HarnessSink
 from ff_proxy.upstream.responses import Caller
 from ff_proxy.upstream.service import Upstream
 
@@ -69,7 +70,7 @@ async def open_apis(options: UpstreamOptions, context: ProcessContext) -> AsyncI
             account=options.account,
             organization=options.organization,
         )
-        yield Apis(client, admin, Schedule(clock, clock.sleep, context.random))
+        yield Apis(client, admin, Schedule(clock, context.random))
 
 
 def _open_member(
@@ -125,21 +126,23 @@ def _source(
 ) -> Source:
     directory = EnvironmentDirectory()
     upstream = Upstream(
-        keys=options.upstream.api_keys,
-        api=apis.client,
-        admin=apis.admin,
-        configs=store.configs,
-        targets=store.targets,
-        directory=directory,
-        telemetry=context.telemetry,
-        schedule=apis.schedule,
-        intervals=SyncIntervals(
-            stream=options.upstream.stream_enabled,
-            poll=options.upstream.flag_poll_interval,
-            keys=options.upstream.key_refresh_interval,
-            targets=options.upstream.target_poll_interval or 0.0,
+        UpstreamContext(
+            api=apis.client,
+            admin=apis.admin,
+            configs=store.configs,
+            targets=store.targets,
+            telemetry=context.telemetry,
+            schedule=apis.schedule,
+            intervals=SyncIntervals(
+                stream=options.upstream.stream_enabled,
+                poll=options.upstream.flag_poll_interval,
+                keys=options.upstream.key_refresh_interval,
+                targets=options.upstream.target_poll_interval or 0.0,
+            ),
         ),
-        leadership=member.leadership,
+        options.upstream.api_keys,
+        directory,
+        member.leadership,
         served=lambda environment: environment in loaded.names,
     )
     if context.reload is not None:
@@ -154,8 +157,7 @@ def _source(
     forwarding = make_forwarding(
         options,
         store,
-        SaasUsageSink(apis.client, directory),
-        SaasRegistrationSink(apis.client, directory),
+        HarnessSink(apis.client, directory),
         sends,
         upstream.removed,
         context,

@@ -11,10 +11,10 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.store.protocol import StoreFacets
+from ff_proxy.upstream.posts import HarnessSink
 from ff_proxy.usage.acceptance import StoreAcceptance
 from ff_proxy.usage.forwarder import UsageForwarder
 from ff_proxy.usage.intake import Intake, NullIntake, UsageIntake
-from ff_proxy.usage.ports import RegistrationSink, UsageSink
 from ff_proxy.usage.registration_forwarder import RegistrationForwarder
 from ff_proxy.usage.tally import UsageTally
 from ff_proxy.usage.target_intake import NullTargetIntake, TargetIntake
@@ -82,8 +82,7 @@ def make_ingest(
 def make_forwarding(
     options: OnlineOptions,
     store: StoreFacets,
-    usage: UsageSink,
-    registrations: RegistrationSink,
+    sink: HarnessSink,
     sends: Callable[[EnvironmentId], bool],
     given_up: Callable[[EnvironmentId], bool],
     context: ProcessContext,
@@ -101,7 +100,7 @@ def make_forwarding(
         sent = UsageTally(clock, context.shares.usage_tally, telemetry.dropped("usage_tally"))
         forwarder = UsageForwarder(
             store.usage,
-            usage,
+            sink,
             options.usage.post_interval,
             clock,
             random,
@@ -113,8 +112,6 @@ def make_forwarding(
         phases.append(Phase("usage", options.serving.shutdown.deadline, forwarder.flush))
     if options.upstream.forward_targets:
         services.append(
-            RegistrationForwarder(
-                store.registrations, registrations, clock, random, telemetry, given_up=given_up
-            )
+            RegistrationForwarder(store.registrations, sink, clock, random, telemetry, given_up=given_up)
         )
     return Forwarding(services, phases, sent)

@@ -2,22 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from ff_proxy.aio.keep_going import keep_going
-from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import StoreUnavailable, UpstreamRefused
 from ff_proxy.model.environment import EnvironmentConfig, StreamState
 from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.store.protocol import ConfigStore, TargetStore
-from ff_proxy.telemetry import Telemetry
-from ff_proxy.upstream.admin import AdminApi
-from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials
-from ff_proxy.upstream.fetcher import Fetcher
-from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.key_refresh import KeyRefresh
 from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.response_tracker import ResponseTracker
@@ -27,102 +20,35 @@ from ff_proxy.upstream.target_poll import TargetPoll
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 
 
-@dataclass(frozen=True, slots=True)
-class SharedUpstream:
-    """Shared by all environments.
-
-    ``fetching`` and ``listing`` limit how many environments are fully fetched, or listed through the admin
-    API, at the same time.
-    """
-
-    api: ClientApi
-    admin: AdminApi
-    configs: ConfigStore
-    targets: TargetStore
-    telemetry: Telemetry
-    schedule: Schedule
-    intervals: SyncIntervals
-    fetching: PatientLimiter
-    listing: PatientLimiter
-
-
 class Environment:
     """Synchronises one environment's flags, segments, keys and targets.
 
     Args:
+        context: the APIs and the store.
         credentials: its keys and token.
         stored: what the store already has of it.
     """
 
     def __init__(
-        self,
-        credentials: Credentials,
-        stored: EnvironmentConfig | None,
-        shared: SharedUpstream,
+        self, context: UpstreamContext, credentials: Credentials, stored: EnvironmentConfig | None
     ) -> None:
         configured = {key.hash for key in credentials.accepted}
         known = stored.keys if stored is not None else frozenset()
+        clock, telemetry = context.schedule.clock, context.telemetry
+        self._context = context
         self._credentials = credentials
-        self._writer = EnvironmentWriter(
-            shared.configs,
-            credentials.environment.id,
-            KeyRing(known | configured),
-            shared.schedule.clock,
-            loaded=stored is not None,
-        )
         self._name = credentials.environment.id
-        self._failures = shared.telemetry.failures
-        self._notices = shared.telemetry.notices("upstream")
-        self._intervals = shared.intervals
-        self._api = shared.api
-        self.response_tracker: Final = ResponseTracker(shared.schedule.clock)
-        self._schedule = shared.schedule
-        self._status = StatusReporter(
-            credentials.environment.id,
-            shared.configs,
-            shared.schedule.clock,
-            shared.telemetry,
-            lambda: self.problem,
+        self._writer = EnvironmentWriter(
+            context.configs, self._name, KeyRing(known | configured), clock, loaded=stored is not None
         )
-        self._refresher = Refresher(
-            credentials=credentials,
-            fetcher=Fetcher(shared.api, shared.telemetry),
-            writer=self._writer,
-            response_tracker=self.response_tracker,
-            limiter=shared.fetching,
-            telemetry=shared.telemetry,
-            schedule=shared.schedule,
-            intervals=shared.intervals,
-            report=self._fetched,
-        )
-        self._follower = Follower(
-            credentials=credentials,
-            api=shared.api,
-            refresher=self._refresher,
-            status=self._status,
-            intervals=shared.intervals,
-            telemetry=shared.telemetry,
-            schedule=shared.schedule,
-        )
-        self._keys = KeyRefresh(
-            admin=shared.admin,
-            credentials=credentials,
-            writer=self._writer,
-            limiter=shared.listing,
-            telemetry=shared.telemetry,
-            schedule=shared.schedule,
-            interval=shared.intervals.keys,
-            on_lost=self._refresher.refresh_all,
-        )
-        self._targets = TargetPoll(
-            admin=shared.admin,
-            credentials=credentials,
-            targets=shared.targets,
-            limiter=shared.listing,
-            telemetry=shared.telemetry,
-            schedule=shared.schedule,
-            interval=shared.intervals.targets,
-        )
+        self._intervals = context.intervals
+        self._schedule = context.schedule
+        self.response_tracker: Final = ResponseTracker(clock)
+        self._status = StatusReporter(self._name, context.configs, clock, telemetry, lambda: self.problem)
+        self._refresher = Refresher(context, credentials, self._writer, self.response_tracker, self._fetched)
+        self._follower = Follower(context, credentials, self._refresher, self._status)
+        self._keys = KeyRefresh(context, credentials, self._writer, self._refresher.refresh_all)
+        self._targets = TargetPoll(context, credentials)
 
     @property
     def loaded(self) -> bool:
@@ -194,7 +120,7 @@ class Environment:
             if self._intervals.stream:
                 tasks.create_task(self._fetch_without_stream())
             else:
-                self._notices.info(
+                self._context.telemetry.notices("upstream").info(
                     "polling Harness, streaming is turned off", self._name, seconds=self._intervals.poll
                 )
                 self._refresher.refresh_all()
@@ -207,12 +133,12 @@ class Environment:
             subject=self._name,
             clock=self._schedule.clock,
             random=self._schedule.random,
-            failures=self._failures,
+            failures=self._context.telemetry.failures,
         )
 
     async def probe(self, deadline: float) -> None:
         """Send Harness a small request; raises ``UpstreamError`` without a response within ``deadline``."""
-        await self._credentials.call(lambda session: self._api.probe(session, deadline))
+        await self._credentials.call(lambda session: self._context.api.probe(session, deadline))
 
     async def _fetched(self) -> None:
         error = self._refresher.last_error
@@ -225,7 +151,7 @@ class Environment:
 
     async def _fetch_without_stream(self) -> None:
         # SDKs must get their flags even if no stream opens.
-        await self._schedule.sleep(self._intervals.grace)
+        await self._schedule.clock.sleep(self._intervals.grace)
         if not self._refresher.started:
             self._refresher.refresh_all()
 

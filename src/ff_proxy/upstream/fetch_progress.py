@@ -62,10 +62,10 @@ class FetchProgress:
             await asyncio.gather(logging_task, return_exceptions=True)
 
     async def _log_regularly(self) -> None:
-        await self._schedule.sleep(_FIRST_SECONDS)
+        await self._schedule.clock.sleep(_FIRST_SECONDS)
         while True:
             self._log_once()
-            await self._schedule.sleep(_EVERY_SECONDS)
+            await self._schedule.clock.sleep(_EVERY_SECONDS)
 
     def _log_once(self) -> None:
         waits = sorted(self._waits.values(), key=lambda wait: wait.since)

@@ -1,6 +1,5 @@
 """Every interval of synchronisation in one record, and the clock for them."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -34,18 +33,14 @@ class SyncIntervals(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Clock, sleep function (``asyncio.sleep`` or a test's) and randomness."""
+    """The clock, and the randomness that keeps environments from acting in unison."""
 
     clock: Clock
-    sleep: Callable[[float], Awaitable[None]]
     random: Random
 
     async def sleep_jittered(self, interval: float, least: float = 0.0) -> None:
-        """Sleep about ``interval`` seconds, and at least ``least``.
-
-        The jitter keeps environments from acting in unison.
-        """
-        await self.sleep(max(jittered(self.random, interval), least))
+        """Sleep about ``interval`` seconds, and at least ``least``."""
+        await self.clock.sleep(max(jittered(self.random, interval), least))
 
     def backoff(self) -> Backoff:
         """A new exponential backoff."""

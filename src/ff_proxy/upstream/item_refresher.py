@@ -12,16 +12,14 @@ from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamRefused
 from ff_proxy.model.backoff import requested_wait
 from ff_proxy.model.environment import Action, Change, Domain
 from ff_proxy.store.protocol import DropItem, PutItem
-from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.fetcher import Fetcher
-from ff_proxy.upstream.intervals import Schedule
 from ff_proxy.upstream.list_refresher import DOMAIN_NOUNS
 from ff_proxy.upstream.writer import EnvironmentWriter
 
 _NOT_FOUND: Final = 404
 _MAX_CONCURRENT: Final = 8
-_MAX_SLOT_SECONDS: Final = 2.0
 # With more items than this, fetching the list is quicker.
 _MAX_ITEMS: Final = 64
 _INITIAL_DELAY: Final = 0.25
@@ -54,32 +52,29 @@ class ItemRefresher:
     """Fetches the items that events name.
 
     Args:
+        context: time; the poll interval is the longest delay while an item is older than announced.
         credentials: provide the token, and renew it when Harness refuses it.
         fetcher: fetches from Harness.
         writer: writes the store.
-        max_delay: the longest delay in seconds between tries while an item is older than announced.
         refresh_list: fetches all items of a kind instead.
     """
 
     def __init__(
         self,
-        *,
+        context: UpstreamContext,
         credentials: Credentials,
         fetcher: Fetcher,
         writer: EnvironmentWriter,
-        telemetry: Telemetry,
-        schedule: Schedule,
-        max_delay: float,
         refresh_list: Callable[[Domain], None],
     ) -> None:
         self._credentials = credentials
         self._fetcher = fetcher
         self._writer = writer
-        self._telemetry = telemetry
-        self._schedule = schedule
-        self._max_delay = max_delay
+        self._telemetry = context.telemetry
+        self._schedule = context.schedule
+        self._max_delay = context.intervals.poll
         self._refresh_list = refresh_list
-        self._limiter = PatientLimiter(_MAX_CONCURRENT, _MAX_SLOT_SECONDS, schedule.clock)
+        self._limiter = PatientLimiter(_MAX_CONCURRENT, context.schedule.clock)
         self._work: dict[_Key, _ItemTask] = {}
         self._started: asyncio.Queue[tuple[_Key, _ItemTask]] = asyncio.Queue()
 
@@ -164,7 +159,7 @@ class ItemRefresher:
             work.not_before = self._schedule.clock.monotonic() + asked
             if pending.tries >= _MAX_FAILURES:
                 if asked:
-                    await self._schedule.sleep(asked)
+                    await self._schedule.clock.sleep(asked)
                 self._refresh_list(pending.change.domain)
                 return None
             return self._wait(pending)

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Collection
 
-from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamMalformed
 from ff_proxy.model.backoff import requested_wait
-from ff_proxy.model.keys import SdkKeyHash
-from ff_proxy.telemetry import Telemetry
-from ff_proxy.upstream.admin import AdminApi
+from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials
-from ff_proxy.upstream.intervals import Schedule
 from ff_proxy.upstream.writer import EnvironmentWriter
 
 
@@ -17,69 +14,63 @@ class KeyRefresh:
     """Refreshes one environment's keys. An empty, failed or partial listing changes nothing.
 
     Args:
-        limiter: limits how many environments are listed at the same time.
-        interval: seconds between listings.
+        context: the admin API, and the time between listings.
+        credentials: the configured keys.
+        writer: writes the keys.
         on_lost: called when the store no longer has the environment.
+
+    Attributes:
+        problem: why the last listing was unusable; empty if it was usable.
     """
 
     def __init__(
         self,
-        *,
-        admin: AdminApi,
+        context: UpstreamContext,
         credentials: Credentials,
         writer: EnvironmentWriter,
-        limiter: PatientLimiter,
-        telemetry: Telemetry,
-        schedule: Schedule,
-        interval: float,
         on_lost: Callable[[], None],
     ) -> None:
-        self._admin = admin
+        self._context = context
         self._credentials = credentials
         self._writer = writer
-        self._limiter = limiter
-        self._log = telemetry.logger("upstream")
-        self._telemetry = telemetry
-        self._schedule = schedule
-        self._interval = interval
+        self._telemetry = context.telemetry
+        self._log = context.telemetry.logger("upstream")
+        self._clock = context.schedule.clock
         self._on_lost = on_lost
-        self._problem = ""
-        self._requested_wait = 0.0
-        self._listed_at = schedule.clock.monotonic()
-
-    @property
-    def problem(self) -> str:
-        """Why the last listing was unusable; empty if it was usable."""
-        return self._problem
+        self._listed_at = self._clock.monotonic()
+        self.problem = ""
 
     @property
     def age(self) -> float:
         """Seconds since the keys were listed, or since this began."""
-        return self._schedule.clock.monotonic() - self._listed_at
+        return self._clock.monotonic() - self._listed_at
 
     async def run(self) -> None:
         """Refresh until cancelled."""
         while True:
-            await self.refresh()
-            await self._schedule.sleep_jittered(self._interval, self._requested_wait)
+            asked = await self.refresh()
+            await self._context.schedule.sleep_jittered(self._context.intervals.keys, asked)
 
-    async def refresh(self) -> None:
-        """List once and write the result."""
+    async def refresh(self) -> float:
+        """List once and write the result; returns the seconds that Harness asks to wait."""
         subject = self._credentials.environment.id
+        asked = 0.0
         try:
             await self._list()
         except UpstreamError as error:
             # Keep the known keys.
-            self._problem = str(error)
-            self._requested_wait = requested_wait(error)
+            self.problem = str(error)
+            asked = requested_wait(error)
             self._telemetry.trouble(error, "keys", subject)
         else:
-            self._problem = ""
-            self._requested_wait = 0.0
-            self._listed_at = self._schedule.clock.monotonic()
+            self.problem = ""
+            self._listed_at = self._clock.monotonic()
             self._telemetry.harness.answered("keys", subject)
-        if not self._writer.loaded:
-            return
+        if self._writer.loaded:
+            await self._save(subject)
+        return asked
+
+    async def _save(self, subject: EnvironmentId) -> None:
         try:
             stored = await self._writer.save_keys()
         except StoreUnavailable as error:
@@ -90,8 +81,8 @@ class KeyRefresh:
                 self._on_lost()
 
     async def _list(self) -> None:
-        async with self._limiter.place():
-            listing = await self._admin.keys(self._credentials.environment)
+        async with self._context.listing.place():
+            listing = await self._context.admin.keys(self._credentials.environment)
         if not listing.complete:
             raise UpstreamMalformed("Harness's listing of keys is partial")
         if not listing.entries:

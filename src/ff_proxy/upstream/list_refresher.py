@@ -4,20 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.aio.waits import sleep_unless
 from ff_proxy.errors import FfProxyError, StoreUnavailable, UpstreamError, UpstreamRefused
 from ff_proxy.model.backoff import jittered, requested_wait
 from ff_proxy.model.environment import Change, Domain
-from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.failure_text import advice
 from ff_proxy.upstream.fetcher import Fetcher
-from ff_proxy.upstream.intervals import Schedule
-from ff_proxy.upstream.response_tracker import RequestKind, ResponseTracker
+from ff_proxy.upstream.response_tracker import ResponseTracker
 from ff_proxy.upstream.writer import CONFIRM_SECONDS, EnvironmentWriter, ListOutcome
 
-_REQUEST_KINDS: Final = {Domain.FLAG: RequestKind.FLAGS, Domain.SEGMENT: RequestKind.SEGMENTS}
 DOMAIN_NOUNS: Final = {Domain.FLAG: "flags", Domain.SEGMENT: "target groups"}
 
 Report = Callable[[], Awaitable[None]]
@@ -28,12 +25,11 @@ class ListRefresher:
 
     Args:
         domain: which kind.
+        context: time, and how many lists are fetched at the same time.
         credentials: provide the token, and renew it when Harness refuses it.
         fetcher: fetches from Harness.
         writer: writes the store.
         response_tracker: tracks whether Harness responds.
-        limiter: limits how many lists are fetched at the same time, over all environments.
-        refused: seconds between tries while Harness refuses every key.
         report: called after each fetch.
         refetch: called with items that a list has in an older version than announced.
     """
@@ -41,15 +37,12 @@ class ListRefresher:
     def __init__(
         self,
         domain: Domain,
-        *,
+        context: UpstreamContext,
         credentials: Credentials,
         fetcher: Fetcher,
         writer: EnvironmentWriter,
         response_tracker: ResponseTracker,
-        limiter: PatientLimiter,
-        telemetry: Telemetry,
-        schedule: Schedule,
-        refused: float,
+        *,
         report: Report,
         refetch: Callable[[Change], None],
     ) -> None:
@@ -58,14 +51,13 @@ class ListRefresher:
         self._fetcher = fetcher
         self._writer = writer
         self._response_tracker = response_tracker
-        self._limiter = limiter
-        self._log = telemetry.logger("upstream")
-        self._telemetry = telemetry
-        self._schedule = schedule
-        self._refused = refused
+        self._context = context
+        self._log = context.telemetry.logger("upstream")
+        self._telemetry = context.telemetry
+        self._schedule = context.schedule
         self._report = report
         self._refetch = refetch
-        self._backoff = schedule.backoff()
+        self._backoff = context.schedule.backoff()
         self._requested = asyncio.Event()
         self._unconfirmed: tuple[str, ...] = ()
         self.last_error: FfProxyError | None = None
@@ -91,22 +83,21 @@ class ListRefresher:
             else:
                 # New requests end the pause, but not what Harness asked to wait.
                 if asked := min(requested_wait(self.last_error), pause):
-                    await self._schedule.sleep(asked)
+                    await self._schedule.clock.sleep(asked)
                 await sleep_unless(self._requested, self._schedule.clock, pause - asked)
             self._requested.clear()
             pause = await self._fetch()
 
     async def _fetch(self) -> float | None:
         """Fetch once; returns the seconds until the next try, or ``None`` when done."""
-        request_kind = _REQUEST_KINDS[self._domain]
         try:
-            async with self._limiter.place():
-                self._response_tracker.request_sent(request_kind)
+            async with self._context.fetching.place():
+                self._response_tracker.request_sent(self._domain)
                 ticket = self._writer.ticket()
                 items = await self._credentials.call(
                     lambda session: self._fetcher.fetch_all(session, self._domain, self._writer.stored)
                 )
-            self._response_tracker.response_received(request_kind)
+            self._response_tracker.response_received(self._domain)
             outcome = await self._writer.put_list(self._credentials.environment, self._domain, items, ticket)
         except (UpstreamError, StoreUnavailable) as error:
             return await self._failed(error)
@@ -125,8 +116,8 @@ class ListRefresher:
         else:
             self._telemetry.harness.failed(error, task, environment, advice=advice(error, "sdk-base-url"))
             # Harness did respond, and would refuse another member too.
-            self._response_tracker.response_received(_REQUEST_KINDS[self._domain])
-            return jittered(self._schedule.random, self._refused)
+            self._response_tracker.response_received(self._domain)
+            return jittered(self._schedule.random, self._context.intervals.refused)
         return self._backoff.next(error)
 
     async def _done(self, outcome: ListOutcome) -> float | None:

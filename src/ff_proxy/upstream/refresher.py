@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import FfProxyError
 from ff_proxy.model.environment import Change, Domain
-from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.fetcher import Fetcher
-from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.item_refresher import ItemRefresher
 from ff_proxy.upstream.list_refresher import ListRefresher
 from ff_proxy.upstream.response_tracker import ResponseTracker
@@ -20,55 +18,40 @@ class Refresher:
     """Refreshes one environment. No fetch waits for another (spec/behaviour#independence).
 
     Args:
+        context: the API, time, and how many lists are fetched at the same time.
         credentials: provide the token, and renew it when Harness refuses it.
-        fetcher: fetches from Harness.
         writer: writes the store.
         response_tracker: tracks whether Harness responds.
-        limiter: limits how many lists are fetched at the same time, over all environments.
-        intervals: when to fetch again.
         report: called after each list.
+
+    Attributes:
+        started: everything was requested since the start.
     """
 
     def __init__(
         self,
-        *,
+        context: UpstreamContext,
         credentials: Credentials,
-        fetcher: Fetcher,
         writer: EnvironmentWriter,
         response_tracker: ResponseTracker,
-        limiter: PatientLimiter,
-        telemetry: Telemetry,
-        schedule: Schedule,
-        intervals: SyncIntervals,
         report: Callable[[], Awaitable[None]],
     ) -> None:
-        self._writer = writer
-        self._started = False
-        self._items = ItemRefresher(
-            credentials=credentials,
-            fetcher=fetcher,
-            writer=writer,
-            telemetry=telemetry,
-            schedule=schedule,
-            max_delay=intervals.poll,
-            refresh_list=self._refresh_list,
-        )
+        fetcher = Fetcher(context.api, context.telemetry)
+        self._items = ItemRefresher(context, credentials, fetcher, writer, self._refresh_list)
         self._lists = {
             domain: ListRefresher(
                 domain,
-                credentials=credentials,
-                fetcher=fetcher,
-                writer=writer,
-                response_tracker=response_tracker,
-                limiter=limiter,
-                telemetry=telemetry,
-                schedule=schedule,
-                refused=intervals.refused,
+                context,
+                credentials,
+                fetcher,
+                writer,
+                response_tracker,
                 report=report,
                 refetch=self._items.refetch,
             )
             for domain in Domain
         }
+        self.started = False
 
     @property
     def last_error(self) -> FfProxyError | None:
@@ -83,14 +66,9 @@ class Refresher:
         """Items that are still served although Harness's lists lack them."""
         return [refresher.unconfirmed for refresher in self._lists.values() if refresher.unconfirmed]
 
-    @property
-    def started(self) -> bool:
-        """Whether everything was requested since the start."""
-        return self._started
-
     def refresh_all(self) -> None:
         """Request a fetch of everything."""
-        self._started = True
+        self.started = True
         for refresher in self._lists.values():
             refresher.refresh()
 

@@ -1,17 +1,12 @@
 """How long Harness has not responded to one environment's requests (spec/behaviour#lease)."""
 
-from enum import Enum
-from typing import final
+from typing import Literal, final
 
 from ff_proxy.model.clock import Clock
+from ff_proxy.model.environment import Domain
 
-
-class RequestKind(Enum):
-    """Requests that are repeated, so that they show whether Harness is reachable."""
-
-    FLAGS = "flags"
-    SEGMENTS = "segments"
-    PROBE = "probe"
+RepeatedRequest = Domain | Literal["probe"]
+"""A list or a probe: these are repeated, so they show whether Harness is reachable."""
 
 
 @final
@@ -20,17 +15,17 @@ class ResponseTracker:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._since: dict[RequestKind, float] = {}
+        self._since: dict[RepeatedRequest, float] = {}
 
     @property
     def unanswered_for(self) -> float:
         """Seconds since the oldest unanswered request; 0 if all were answered."""
         return self._clock.monotonic() - min(self._since.values()) if self._since else 0.0
 
-    def request_sent(self, kind: RequestKind) -> None:
+    def request_sent(self, request: RepeatedRequest) -> None:
         """A request is sent."""
-        self._since.setdefault(kind, self._clock.monotonic())
+        self._since.setdefault(request, self._clock.monotonic())
 
-    def response_received(self, kind: RequestKind) -> None:
+    def response_received(self, request: RepeatedRequest) -> None:
         """Harness has responded."""
-        self._since.pop(kind, None)
+        self._since.pop(request, None)

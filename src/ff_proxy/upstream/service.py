@@ -15,25 +15,17 @@ from ff_proxy.model.environment import EnvironmentConfig, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.store.protocol import ConfigStore, TargetStore
-from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.metrics import forget
-from ff_proxy.upstream.admin import AdminApi
-from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session
-from ff_proxy.upstream.environment import Environment, SharedUpstream
+from ff_proxy.upstream.environment import Environment
 from ff_proxy.upstream.failure_text import advice
-from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.key_tasks import KeyTasks
 from ff_proxy.upstream.leadership import Leadership
 from ff_proxy.upstream.silence_probe import SilenceProbe
 
-# How many environments are authenticated, fully fetched, and listed at the same time.
+# How many environments are authenticated at the same time.
 _STARTING: Final = 16
-_FETCHING: Final = 16
-_LISTING: Final = 4
-# A hanging one loses its slot after this many seconds.
-_MAX_SLOT_SECONDS: Final = 2.0
 _MAX_DOUBLINGS: Final = 5
 _AUTHENTICATION: Final = "authentication"
 _STORED: Final = "stored environments"
@@ -50,6 +42,7 @@ class Upstream:
     ``ready`` is set once it runs; ``readiness`` describes its progress.
 
     Args:
+        context: the APIs and the store.
         keys: the configured SDK keys, in any order; an environment may have several.
         directory: receives the credentials of each authenticated environment.
         leadership: decides when this process synchronises an environment.
@@ -60,25 +53,20 @@ class Upstream:
 
     def __init__(
         self,
-        *,
+        context: UpstreamContext,
         keys: Sequence[SdkKey],
-        api: ClientApi,
-        admin: AdminApi,
-        configs: ConfigStore,
-        targets: TargetStore,
         directory: EnvironmentDirectory,
-        telemetry: Telemetry,
-        schedule: Schedule,
-        intervals: SyncIntervals,
         leadership: Leadership,
         served: Callable[[EnvironmentId], bool],
     ) -> None:
+        telemetry, schedule = context.telemetry, context.schedule
+        self._context = context
         self._keys = tuple(dict.fromkeys(keys))
         self._tasks = KeyTasks(self._keys, self._keep_following, self._tasks_ended)
         self._leadership = leadership
         self._served = served
-        self._api = api
-        self._configs = configs
+        self._api = context.api
+        self._configs = context.configs
         self._directory = directory
         self._failures = telemetry.failures
         # Whose task leads an environment, or will; the tasks of its other keys wait for their turn.
@@ -87,19 +75,8 @@ class Upstream:
         self._telemetry = telemetry
         self._notices = telemetry.notices("upstream")
         self._schedule = schedule
-        self._intervals = intervals
-        self._starting = PatientLimiter(_STARTING, _MAX_SLOT_SECONDS, schedule.clock)
-        self._shared = SharedUpstream(
-            api=api,
-            admin=admin,
-            configs=configs,
-            targets=targets,
-            telemetry=telemetry,
-            schedule=schedule,
-            intervals=intervals,
-            fetching=PatientLimiter(_FETCHING, _MAX_SLOT_SECONDS, schedule.clock),
-            listing=PatientLimiter(_LISTING, _MAX_SLOT_SECONDS, schedule.clock),
-        )
+        self._intervals = context.intervals
+        self._starting = PatientLimiter(_STARTING, schedule.clock)
         self._pending: dict[SdkKey, str] = dict.fromkeys(keys, "not tried yet")
         self._refused: dict[SdkKey, str] = {}
         self._stored: dict[SdkKeyHash, EnvironmentId] = {}
@@ -122,7 +99,7 @@ class Upstream:
         async with asyncio.TaskGroup() as tasks:
             # Start with Harness even if the store does not respond.
             stored = tasks.create_task(self._find_stored_environments())
-            timeout = tasks.create_task(_sleep(self._schedule, _STORE_SECONDS))
+            timeout = tasks.create_task(self._schedule.clock.sleep(_STORE_SECONDS))
             await asyncio.wait([stored, timeout], return_when=asyncio.FIRST_COMPLETED)
             timeout.cancel()
             tasks.create_task(self._keep_going(self._keep_comparing_store, "stored environments", ""))
@@ -360,7 +337,7 @@ class Upstream:
         name = credentials.environment.id
         # The state of the last term may be old: start from what the store has now.
         stored_config = await self._read_stored(name)
-        environment = Environment(credentials, stored_config, self._shared)
+        environment = Environment(self._context, credentials, stored_config)
         self._environments[name] = environment
         self._followed_by_others.discard(name)
         self._metrics.leading.labels(name).set(1)
@@ -406,7 +383,7 @@ class Upstream:
                 if key in self._pending:
                     self._pending[key] = str(error)
                 self._telemetry.harness.failed(error, _AUTHENTICATION, key=key.masked)
-                await self._schedule.sleep(backoff.next(error))
+                await self._schedule.clock.sleep(backoff.next(error))
             else:
                 self._telemetry.harness.answered(_AUTHENTICATION, key=key.masked)
                 return session
@@ -418,11 +395,7 @@ class Upstream:
                 config = await self._configs.environment(environment)
             except StoreUnavailable as error:
                 self._telemetry.trouble(error, _STORED, environment)
-                await self._schedule.sleep(backoff.next(error))
+                await self._schedule.clock.sleep(backoff.next(error))
             else:
                 self._telemetry.recovered(_STORED, environment)
                 return config
-
-
-async def _sleep(schedule: Schedule, seconds: float) -> None:
-    await schedule.sleep(seconds)

@@ -10,15 +10,12 @@ from ff_proxy.errors import UpstreamError, UpstreamRefused
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.environment import Environment
 from ff_proxy.upstream.intervals import Schedule
-from ff_proxy.upstream.response_tracker import RequestKind
 
 # Probe Harness after this much silence, and this often while it lasts.
 _SILENCE_SECONDS: Final = 4.0
 _PROBE_INTERVAL: Final = 2.0
 _PROBE_SECONDS: Final = 4.0
 _PROBING: Final = 16
-# A hanging probe loses its slot after this many seconds.
-_MAX_SLOT_SECONDS: Final = 2.0
 _PROBE: Final = "probe"
 
 
@@ -45,14 +42,14 @@ class SilenceProbe:
         self._environments = environments
         self._telemetry = telemetry
         self._schedule = schedule
-        self._places = PatientLimiter(_PROBING, _MAX_SLOT_SECONDS, schedule.clock)
+        self._places = PatientLimiter(_PROBING, schedule.clock)
 
     async def run(self) -> None:
         """Probe until cancelled."""
         last_response = self._schedule.clock.monotonic()
         pause = _SILENCE_SECONDS
         while True:
-            await self._schedule.sleep(pause)
+            await self._schedule.clock.sleep(pause)
             environments = self._environments()
             last_activity = max(
                 (environment.last_activity for environment in environments), default=last_response
@@ -67,13 +64,13 @@ class SilenceProbe:
                 self._telemetry.recovered(_PROBE)
                 continue
             for environment in environments:
-                environment.response_tracker.request_sent(RequestKind.PROBE)
+                environment.response_tracker.request_sent(_PROBE)
             found = await self._probe_some(environments)
             if _Reply.SILENCE not in found.values() and _Reply.REFUSAL not in found.values():
                 last_response = self._schedule.clock.monotonic()
             for environment, reply in found.items():
                 if reply is _Reply.ANSWER:
-                    environment.response_tracker.response_received(RequestKind.PROBE)
+                    environment.response_tracker.response_received(_PROBE)
 
     def withdraw(self) -> None:
         """Forget failed probes: other processes synchronise every environment now."""

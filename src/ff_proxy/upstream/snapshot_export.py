@@ -145,5 +145,5 @@ class SnapshotExporter:
                     raise
                 except UpstreamError as error:
                     wait.failed(error)
-                    await self._schedule.sleep(backoff.next(error))
+                    await self._schedule.clock.sleep(backoff.next(error))
             return await ask()

@@ -4,12 +4,10 @@ from typing import Final
 
 from ff_proxy.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import StreamState
-from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.go_names import UPSTREAM_TOPIC
-from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials, Session
 from ff_proxy.upstream.failure_text import advice
-from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.sse import SseDecoder, SseRecord
 from ff_proxy.upstream.status_reporter import StatusReporter
@@ -27,22 +25,19 @@ class Follower:
 
     def __init__(
         self,
-        *,
+        context: UpstreamContext,
         credentials: Credentials,
-        api: ClientApi,
         refresher: Refresher,
         status: StatusReporter,
-        intervals: SyncIntervals,
-        telemetry: Telemetry,
-        schedule: Schedule,
     ) -> None:
+        telemetry = context.telemetry
         self._credentials = credentials
-        self._api = api
+        self._api = context.api
         self._refresher = refresher
         self._status = status
-        self._intervals = intervals
-        self._schedule = schedule
-        self._backoff = schedule.backoff()
+        self._intervals = context.intervals
+        self._schedule = context.schedule
+        self._backoff = context.schedule.backoff()
         self._log = telemetry.logger("upstream")
         self._events = telemetry.metrics.upstream_events
         self._messages = telemetry.metrics.upstream_messages
@@ -53,7 +48,7 @@ class Follower:
         self._opened = False
         self._failed = False
         self._silent = False
-        self.last_activity = schedule.clock.monotonic()
+        self.last_activity = context.schedule.clock.monotonic()
 
     @property
     def alive(self) -> bool:
@@ -87,7 +82,7 @@ class Follower:
             if refused:
                 await self._schedule.sleep_jittered(self._intervals.refused)
             else:
-                await self._schedule.sleep(self._backoff.next(error))
+                await self._schedule.clock.sleep(self._backoff.next(error))
 
     def _is_first_failure(self) -> bool:
         """Whether this is the first failed connection since the last success."""

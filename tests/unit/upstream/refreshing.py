@@ -1,11 +1,8 @@
 """A refresher that runs over a world."""
 
-from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import FfProxyError
 from ff_proxy.model.environment import Action, Change, Domain
 from ff_proxy.upstream.credentials import Credentials
-from ff_proxy.upstream.fetcher import Fetcher
-from ff_proxy.upstream.intervals import SyncIntervals
 from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.response_tracker import ResponseTracker
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
@@ -28,15 +25,7 @@ class Work:
         )
         self.response_tracker = ResponseTracker(world.clock)
         self.refresher = Refresher(
-            credentials=credentials,
-            fetcher=Fetcher(world.api, world.telemetry),
-            writer=self.writer,
-            response_tracker=self.response_tracker,
-            limiter=PatientLimiter(2, 2.0, world.clock),
-            telemetry=world.telemetry,
-            schedule=world.schedule,
-            intervals=SyncIntervals(),
-            report=self._report,
+            world.context(), credentials, self.writer, self.response_tracker, self._report
         )
 
     @property

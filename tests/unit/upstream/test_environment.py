@@ -6,13 +6,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import UpstreamUnavailable
 from ff_proxy.model.environment import StreamState
 from ff_proxy.model.keys import hash_key
 from ff_proxy.model.target import Target
 from ff_proxy.model.verdict import KeyVerdict
-from ff_proxy.upstream.environment import Environment, SharedUpstream
+from ff_proxy.upstream.environment import Environment
 from ff_proxy.upstream.intervals import SyncIntervals
 from tests.support.saas import ENV, HTML, KEY, FakeStream, error, flag_doc
 from tests.unit.upstream.world import ENVIRONMENT, World, running
@@ -30,20 +29,9 @@ def start(world: World) -> Start:
 
     @asynccontextmanager
     async def started(intervals: SyncIntervals) -> AsyncIterator[Environment]:
-        shared = SharedUpstream(
-            api=world.api,
-            admin=world.admin,
-            configs=world.configs,
-            targets=world.targets,
-            telemetry=world.telemetry,
-            schedule=world.schedule,
-            intervals=intervals,
-            fetching=PatientLimiter(2, 2.0, world.clock),
-            listing=PatientLimiter(2, 2.0, world.clock),
-        )
         credentials = await world.credentials()
         held = await world.configs.environment(ENVIRONMENT)
-        environment = Environment(credentials, held, shared)
+        environment = Environment(world.context(intervals), credentials, held)
         async with running(environment.run()):
             await world.clock.settle()
             yield environment

@@ -2,7 +2,6 @@
 
 import pytest
 
-from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import UpstreamUnavailable
 from ff_proxy.model.environment import Domain, EnvironmentInfo
 from ff_proxy.model.keys import hash_key
@@ -10,7 +9,7 @@ from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.key_refresh import KeyRefresh
 from ff_proxy.upstream.transport import Reply
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
-from tests.support.saas import ENV, HTML, JSON, KEY, error, reply
+from tests.support.saas import ENV, HTML, KEY, error, reply
 from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, STORE_BACK, World, running
 
 LISTED = hash_key("client-key")
@@ -26,16 +25,7 @@ class Keys:
         self.writer = EnvironmentWriter(
             world.configs, ENVIRONMENT, KeyRing([KEY.hash]), world.clock, loaded=False
         )
-        self.refresh = KeyRefresh(
-            admin=world.admin,
-            credentials=credentials,
-            writer=self.writer,
-            limiter=PatientLimiter(4, 2.0, world.clock),
-            telemetry=world.telemetry,
-            schedule=world.schedule,
-            interval=60.0,
-            on_lost=self._lose,
-        )
+        self.refresh = KeyRefresh(world.context(), credentials, self.writer, self._lose)
 
     async def held(self) -> set[str]:
         """The keys in the store after one more refresh."""
@@ -54,20 +44,6 @@ async def keys(world: World) -> Keys:
     for domain in Domain:
         await made.writer.put_list(EnvironmentInfo(ENVIRONMENT), domain, {}, made.writer.ticket())
     return made
-
-
-async def test_what_harness_asks_to_wait_is_waited(keys: Keys) -> None:
-    """Longer than the interval, if it says so."""
-    path = "/admin/apikey"
-    keys.world.saas.always[path] = Reply(429, JSON | {"retry-after": "200"}, b"{}")
-    async with running(keys.refresh.run()):
-        await keys.world.clock.settle()
-        asked = keys.world.saas.count(path)
-        await keys.world.clock.advance(190)
-        assert keys.world.saas.count(path) == asked
-        del keys.world.saas.always[path]
-        await keys.world.clock.advance(12)
-        assert set((await keys.world.config()).keys) == {KEY.hash, LISTED}
 
 
 async def test_listed_keys_are_stored(keys: Keys) -> None:

@@ -7,7 +7,7 @@ import pytest
 from ff_proxy.errors import UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.target import Target
 from ff_proxy.upstream.credentials import EnvironmentDirectory
-from ff_proxy.upstream.posts import SaasRegistrationSink, SaasUsageSink
+from ff_proxy.upstream.posts import HarnessSink
 from tests.support.saas import ENV, KEY, error
 from tests.unit.upstream.world import ENVIRONMENT, World
 
@@ -22,7 +22,7 @@ async def directory(world: World) -> EnvironmentDirectory:
 
 async def test_usage_arrives(world: World, directory: EnvironmentDirectory) -> None:
     """With the environment's own token and cluster."""
-    await SaasUsageSink(world.api, directory).send(ENVIRONMENT, b"{}")
+    await HarnessSink(world.api, directory).send(ENVIRONMENT, b"{}")
     assert world.saas.usage == [(ENV, b"{}")]
     assert world.saas.requests[-1].query == {"cluster": "2"}
 
@@ -30,14 +30,14 @@ async def test_usage_arrives(world: World, directory: EnvironmentDirectory) -> N
 async def test_usage_with_a_token_that_ended(world: World, directory: EnvironmentDirectory) -> None:
     """A new one is asked for, and the body sent again."""
     world.saas.expire_tokens()
-    await SaasUsageSink(world.api, directory).send(ENVIRONMENT, b"{}")
+    await HarnessSink(world.api, directory).send(ENVIRONMENT, b"{}")
     assert world.saas.usage == [(ENV, b"{}")]
 
 
 async def test_usage_of_an_environment_not_let_in(world: World) -> None:
     """It may be later: the entries wait."""
     with pytest.raises(UpstreamUnavailable):
-        await SaasUsageSink(world.api, EnvironmentDirectory()).send(ENVIRONMENT, b"{}")
+        await HarnessSink(world.api, EnvironmentDirectory()).send(ENVIRONMENT, b"{}")
 
 
 @pytest.mark.parametrize("status", [400, 413])
@@ -45,7 +45,7 @@ async def test_usage_that_is_never_taken(world: World, directory: EnvironmentDir
     """The caller splits it or gives it up; no token is renewed for it."""
     world.saas.always["/metrics/{env}"] = error(status)
     with pytest.raises(UpstreamRefused):
-        await SaasUsageSink(world.api, directory).send(ENVIRONMENT, b"{}")
+        await HarnessSink(world.api, directory).send(ENVIRONMENT, b"{}")
     assert world.saas.count("/client/auth") == 1
 
 
@@ -53,12 +53,12 @@ async def test_usage_while_saas_is_away(world: World, directory: EnvironmentDire
     """Worth a retry."""
     world.saas.down = True
     with pytest.raises(UpstreamUnavailable):
-        await SaasUsageSink(world.api, directory).send(ENVIRONMENT, b"{}")
+        await HarnessSink(world.api, directory).send(ENVIRONMENT, b"{}")
 
 
 async def test_registration(world: World, directory: EnvironmentDirectory) -> None:
     """By authenticating with the configured key."""
-    await SaasRegistrationSink(world.api, directory).register(ENVIRONMENT, Target("anna", "Anna"))
+    await HarnessSink(world.api, directory).register(ENVIRONMENT, Target("anna", "Anna"))
     body = json.loads(world.saas.requests[-1].body or b"")
     assert body["apiKey"] == KEY.reveal()
     assert body["target"]["identifier"] == "anna"
@@ -68,10 +68,10 @@ async def test_registration_that_is_never_taken(world: World, directory: Environ
     """A 400 is about the target."""
     world.saas.always["/client/auth"] = error(400)
     with pytest.raises(UpstreamRefused):
-        await SaasRegistrationSink(world.api, directory).register(ENVIRONMENT, Target("anna"))
+        await HarnessSink(world.api, directory).register(ENVIRONMENT, Target("anna"))
 
 
 async def test_registration_without_a_key(world: World) -> None:
     """It may be later."""
     with pytest.raises(UpstreamUnavailable):
-        await SaasRegistrationSink(world.api, EnvironmentDirectory()).register(ENVIRONMENT, Target("anna"))
+        await HarnessSink(world.api, EnvironmentDirectory()).register(ENVIRONMENT, Target("anna"))

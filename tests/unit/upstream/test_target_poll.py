@@ -2,8 +2,8 @@
 
 import pytest
 
-from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.model.target import Target
+from ff_proxy.upstream.intervals import SyncIntervals
 from ff_proxy.upstream.target_poll import TargetPoll
 from tests.support.saas import ENV, error
 from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, World, running
@@ -13,15 +13,7 @@ from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, World, running
 async def poll(world: World) -> TargetPoll:
     """A poll over the world, every ten seconds."""
     world.saas.environments[ENV].targets[:] = [{"identifier": "anna", "attributes": {"age": 7}}]
-    return TargetPoll(
-        admin=world.admin,
-        credentials=await world.credentials(),
-        targets=world.targets,
-        limiter=PatientLimiter(1, 2.0, world.clock),
-        telemetry=world.telemetry,
-        schedule=world.schedule,
-        interval=10.0,
-    )
+    return TargetPoll(world.context(SyncIntervals(targets=10.0)), await world.credentials())
 
 
 async def test_listed_targets_are_stored(world: World, poll: TargetPoll) -> None:

@@ -15,6 +15,7 @@ from ff_proxy.store.memory import MemoryConfigs, MemoryTargets
 from ff_proxy.store.protocol import Edit
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
+from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session
 from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.leadership import Leadership, SoleLeader, Work
@@ -23,6 +24,7 @@ from tests.support.clock import FakeClock
 from tests.support.saas import ENV, KEY, FakeSaas, admin_api, client_api
 
 ENVIRONMENT = EnvironmentId(ENV)
+DEFAULTS = SyncIntervals()
 AWAY = "Harness cannot be used"
 BACK = "Harness can be used again"
 STORE_BACK = "the store can be used again"
@@ -104,7 +106,7 @@ class World:
         self.clock = clock or FakeClock()
         self.out = io.StringIO()
         self.telemetry = Telemetry(make_logger("DEBUG", self.out), self.clock)
-        self.schedule = Schedule(self.clock, self.clock.sleep, Random(7))
+        self.schedule = Schedule(self.clock, Random(7))
         self.api = client_api(self.saas, self.telemetry)
         self.admin = admin_api(self.saas)
         self.configs = Configs()
@@ -115,17 +117,23 @@ class World:
     def service(self, *keys: SdkKey, leadership: Leadership | None = None, targets: float = 0.0) -> Upstream:
         """The service for these keys; by default nobody else could lead, and targets are not polled."""
         return Upstream(
-            keys=keys,
+            self.context(SyncIntervals(targets=targets)),
+            keys,
+            EnvironmentDirectory(),
+            leadership or SoleLeader(),
+            served=lambda name: not self.lagging and self.configs.holds(name),
+        )
+
+    def context(self, intervals: SyncIntervals = DEFAULTS) -> UpstreamContext:
+        """What all parts of the synchronisation use."""
+        return UpstreamContext(
             api=self.api,
             admin=self.admin,
             configs=self.configs,
             targets=self.targets,
-            directory=EnvironmentDirectory(),
             telemetry=self.telemetry,
             schedule=self.schedule,
-            intervals=SyncIntervals(targets=targets),
-            leadership=leadership or SoleLeader(),
-            served=lambda name: not self.lagging and self.configs.holds(name),
+            intervals=intervals,
         )
 
     @property
