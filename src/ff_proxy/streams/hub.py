@@ -138,7 +138,9 @@ class Hub:
         channel.join(stream)
         if isinstance(channel, RefetchChannel):
             channel.catch_up(stream, opening.seen)
-        elif opening.issued_at is not None and channel.is_older(opening.issued_at):
+        elif opening.issued_at is not None and (
+            channel.is_older(opening.issued_at) or self._from_the_future(opening.issued_at)
+        ):
             self._catch_up(opening, channel, stream)
         if self._drain_schedule is not None:
             self._drain_schedule.add(stream)
@@ -148,10 +150,14 @@ class Hub:
         """The position to start from: an SDK authenticates, fetches, then listens, so it has older events."""
         if opening.protocol is StreamProtocol.OFREP:
             return channel.recent.end
-        if opening.issued_at is None:
+        if opening.issued_at is None or self._from_the_future(opening.issued_at):
             return channel.recent.start
         age = self._clock.wall() - opening.issued_at
         return channel.recent.position_at(self._clock.monotonic() - age - _SKEW)
+
+    def _from_the_future(self, issued_at: float) -> bool:
+        """Whether a token's age is unknown: its clock was ahead of this one, or this one was set back."""
+        return issued_at > self._clock.wall() + _SKEW
 
     def _catch_up(self, opening: StreamOpening, channel: Channel, stream: Stream) -> None:
         """Make sure that an SDK with an older token fetches the current data."""

@@ -184,6 +184,23 @@ async def test_events_older_than_the_token_are_not_replayed(
     assert old.transport.events == [("patch", "a", 2), ("patch", "b", 2)]
 
 
+@pytest.mark.parametrize("client", [True, False])
+@pytest.mark.parametrize(("ahead", "known"), [(1.5, True), (2.5, False), (3600, False)])
+async def test_the_age_of_a_token_from_the_future_is_unknown(
+    hub: Hub, snapshots: FakeSnapshots, clock: FakeClock, client: bool, ahead: float, known: bool
+) -> None:
+    """A clock was set back, or that of another member is ahead: the SDK may have missed anything."""
+    snapshots.remove(ENVIRONMENT)
+    newly_loaded(snapshots, clock, flag("a"), flag("b"), segment("beta"))
+    await clock.advance(1)
+    snapshots.put(config(flag("a"), flag("b", version=2), segment("beta")))
+    await clock.advance(10)
+    stream = open_fake(hub, token=b"ahead", issued_at=clock.wall() + ahead, client=client)
+    await clock.advance(62)
+    rest = [("patch", "beta", 1)] if client else [("patch", "beta", 1), ("patch", "a", 1)]
+    assert stream.transport.events == ([] if known else [("patch", "b", 2), *rest])
+
+
 async def test_new_events_go_before_the_rest_of_a_resync(
     hub: Hub, snapshots: FakeSnapshots, clock: FakeClock
 ) -> None:
