@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from ff_proxy.http.limits import Limits
-from ff_proxy.http.token_buckets import TokenBuckets
+from ff_proxy.model.token_buckets import TokenBuckets
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.web import Response, Site, ask, connected, message, serving

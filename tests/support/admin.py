@@ -9,13 +9,14 @@ import httpx2
 from prometheus_client import CollectorRegistry
 
 from ff_proxy.admin.app import AdminApp
-from ff_proxy.admin.ports import AdminPorts, Fleet, ProxyFacts, ReloadResult, SettingRow
+from ff_proxy.admin.ports import AdminPorts, ProxyFacts, ReloadResult, SettingRow
 from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import CompileOptions
 from ff_proxy.store.memory import MemoryStore
+from ff_proxy.store.protocol import FleetMembers
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.log_ring import LogRing
 from ff_proxy.telemetry.logs import make_logger
@@ -29,7 +30,9 @@ BASE: Final = "http://127.0.0.1:7001"
 class AdminWorld:
     """An admin application, and what it shows: all of it can be changed."""
 
-    def __init__(self, *, token: str | None = None, fleet: Fleet | None = None, sends: bool = True) -> None:
+    def __init__(
+        self, *, token: str | None = None, fleet: FleetMembers | None = None, sends: bool = True
+    ) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore("life", self.clock)
         self.recent = LogRing()

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import secrets
-from collections import deque
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
@@ -11,14 +10,15 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
-from ff_proxy.bounded import BoundedMap
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import Secret
+from ff_proxy.model.token_buckets import TokenBuckets
 
 COOKIE: Final = "ff_proxy_admin"
 SESSION_SECONDS: Final = 12 * 3600.0
 _MOST_SESSIONS: Final = 256
-_WINDOW_SECONDS: Final = 60.0
+_MINUTE: Final = 60.0
+# Wrong tokens at once, and in each minute after that.
 _TRIES: Final = 10
 _TRIES_OF_ALL: Final = 200
 _TRACKED_BYTES: Final = 256 * 1024
@@ -27,25 +27,20 @@ _SAME: Final = frozenset({"same-origin", "none"})
 
 
 class FailedTries:
-    """Counts wrong tokens of the last minute, per client address and of all addresses."""
+    """Limits wrong tokens, per client address and of all addresses."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._of_all: deque[float] = deque(maxlen=_TRIES_OF_ALL)
-        self._by_address: BoundedMap[str, tuple[float, ...]] = BoundedMap(_TRACKED_BYTES)
+        self._by_address = TokenBuckets(_TRIES, _TRIES / _MINUTE, clock, budget=_TRACKED_BYTES)
+        self._of_all = TokenBuckets(_TRIES_OF_ALL, _TRIES_OF_ALL / _MINUTE, clock, budget=_TRACKED_BYTES)
 
     def too_many(self, address: str) -> bool:
         """Whether ``address`` has to wait before its next try."""
-        since = self._clock.monotonic() - _WINDOW_SECONDS
-        mine = [at for at in self._by_address.get(address, ()) if at > since]
-        everybody = len(self._of_all) == _TRIES_OF_ALL and self._of_all[0] > since
-        return len(mine) >= _TRIES or everybody
+        return bool(self._by_address.wait(address) or self._of_all.wait(""))
 
     def note(self, address: str) -> None:
         """Count a wrong token from ``address``."""
-        now = self._clock.monotonic()
-        self._of_all.append(now)
-        self._by_address.put(address, (*self._by_address.get(address, ()), now)[-_TRIES:])
+        self._by_address.take(address)
+        self._of_all.take("")
 
 
 class AdminAccess:

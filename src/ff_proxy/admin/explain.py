@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from ff_proxy.admin.ports import KnownTargets
 from ff_proxy.errors import RequestError, StoreError
 from ff_proxy.evaluation import Explanation
 from ff_proxy.evaluation.explanation import Step
 from ff_proxy.model.evaluation import Evaluation
 from ff_proxy.model.target import Target
 from ff_proxy.snapshots.snapshot import Snapshot
+from ff_proxy.store.protocol import Targets
 from ff_proxy.wire.config import read_target
 
 AT_ONCE: Final = 200
@@ -40,7 +40,7 @@ class Answers(msgspec.Struct, frozen=True, rename="camel"):
 
 
 async def asked_target(
-    targets: KnownTargets, snapshot: Snapshot, identifier: str, name: str, attributes: str
+    targets: Targets, snapshot: Snapshot, identifier: str, name: str, attributes: str
 ) -> tuple[Target, bool]:
     """The target to evaluate, and whether its attributes are those that SDKs have sent.
 

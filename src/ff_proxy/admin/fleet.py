@@ -6,10 +6,10 @@ from typing import Final
 
 import msgspec
 
-from ff_proxy.admin.ports import Fleet
 from ff_proxy.errors import StoreError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.member import SeenMember
+from ff_proxy.store.protocol import FleetMembers
 
 _STORE_SECONDS: Final = 1.0
 
@@ -86,7 +86,7 @@ class FleetNow(msgspec.Struct, frozen=True):
         return FleetView(tuple(rows), tuple(sorted({row.version for row in rows})), self.trouble)
 
 
-async def look(fleet: Fleet, environments: Collection[EnvironmentId]) -> FleetNow:
+async def look(fleet: FleetMembers, environments: Collection[EnvironmentId]) -> FleetNow:
     """Read the fleet from the store; a failure or timeout becomes ``trouble``."""
     try:
         async with asyncio.timeout(_STORE_SECONDS):

@@ -6,9 +6,9 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from ff_proxy.admin.ports import Snapshots
 from ff_proxy.errors import RequestError
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import Snapshot
 
 _LONGEST_FORM: Final = 64 * 1024
@@ -34,7 +34,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
         raise RequestError(400, f"this is not a form: {error}") from error
 
 
-def find_environment(snapshots: Snapshots, named: str) -> Snapshot:
+def find_environment(snapshots: SnapshotRegistry, named: str) -> Snapshot:
     """The environment with this id, else the one with this identifier.
 
     Without a name, the only environment. Raises ``RequestError`` 400 or 404.

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ff_proxy.admin.ports import Levels, SettingRow
+from ff_proxy.admin.ports import SettingRow
 from ff_proxy.errors import RequestError
 from ff_proxy.telemetry import Logger
-from ff_proxy.telemetry.levels import LEVELS
+from ff_proxy.telemetry.levels import LEVELS, LogLevels
 
 _MOST_ENVIRONMENTS: Final = 1000
 
 
-def change_level(levels: Levels, log: Logger, level: str, environment: str = "") -> None:
+def change_level(levels: LogLevels, log: Logger, level: str, environment: str = "") -> None:
     """Change the log level, for all or for one environment; raises ``RequestError`` 400.
 
     An empty ``level`` removes an environment's own level.

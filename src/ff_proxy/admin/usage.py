@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ff_proxy.admin.fleet import Leader
-from ff_proxy.admin.ports import Sent
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import SentUsage
+from ff_proxy.usage.tally import UsageTally
 
 
 class UsageRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -33,7 +33,11 @@ class UsageView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def usage_view(
-    sent: Sent | None, silent: str, environment: EnvironmentId, leader: Leader | None, flag: str | None = None
+    sent: UsageTally | None,
+    silent: str,
+    environment: EnvironmentId,
+    leader: Leader | None,
+    flag: str | None = None,
 ) -> UsageView:
     """The usage sent for the environment, or for one flag; ``silent`` says why there is no ``sent``."""
     if sent is None:

@@ -3,9 +3,9 @@
 from typing import Final, final
 
 from ff_proxy.http.failure_limit import too_many
-from ff_proxy.http.token_buckets import TokenBuckets
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import SdkKeyHash
+from ff_proxy.model.token_buckets import TokenBuckets
 
 # The burst covers a fleet that starts with a revoked key; guessing keys is slowed to the rate below.
 _BURST_BY_CLIENT: Final = 100.0

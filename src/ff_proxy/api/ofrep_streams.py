@@ -5,7 +5,6 @@ import binascii
 from typing import Final, final
 from urllib.parse import urlencode
 
-from ff_proxy.api.ports import StreamHub
 from ff_proxy.api.tokens import Tokens
 from ff_proxy.errors import RequestError
 from ff_proxy.http.handler import Handover
@@ -14,7 +13,7 @@ from ff_proxy.http.response import EVENT_STREAM, FORBIDDEN, RETRY_SOON, UNAUTHOR
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.snapshots.registry import SnapshotRegistry
-from ff_proxy.streams.hub import StreamOpening, StreamProtocol
+from ff_proxy.streams.hub import Hub, StreamOpening, StreamProtocol
 
 EVENTS_PATH: Final = "/ofrep/v1/events"
 EVENTS_HEADERS: Final = (b"last-event-id",)
@@ -75,7 +74,7 @@ class OfrepStreamRequests:
         hub: takes over the connections.
     """
 
-    def __init__(self, tickets: StreamTickets, snapshots: SnapshotRegistry, hub: StreamHub) -> None:
+    def __init__(self, tickets: StreamTickets, snapshots: SnapshotRegistry, hub: Hub) -> None:
         self._tickets = tickets
         self._snapshots = snapshots
         self._hub = hub

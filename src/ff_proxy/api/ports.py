@@ -1,6 +1,5 @@
 """What this room needs from others: narrow protocols, and one record of them that ``app`` fills."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from ff_proxy.model.target import Target
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.protocol import StatusReader, Targets
-from ff_proxy.streams.hub import StreamOpening
 from ff_proxy.usage.intake import Intake
 
 
@@ -63,20 +61,6 @@ class SpanSink(Protocol):
         failed: bool = False,
     ) -> None:
         """Record a request answered at ``ended`` (wall clock) that took ``seconds``."""
-        ...
-
-
-class StreamHub(Protocol):
-    """Keeps open streams; see ``streams.hub``."""
-
-    def open_transport(
-        self,
-        transport: asyncio.Transport,
-        opening: StreamOpening,
-        head: bytes,
-        on_closed: Callable[[], None],
-    ) -> None:
-        """Take over a connection: write ``head`` and the first heartbeat, then serve it until it ends."""
         ...
 
 

@@ -6,14 +6,14 @@ from functools import partial
 from typing import Final
 
 from ff_proxy.api.access import Access, Outdated, StreamGrant
-from ff_proxy.api.ports import Freshness, StreamHub
+from ff_proxy.api.ports import Freshness
 from ff_proxy.errors import RequestError
 from ff_proxy.http.handler import Handover
 from ff_proxy.http.headers import Headers
 from ff_proxy.http.request import Request
 from ff_proxy.http.response import EVENT_STREAM, UNAVAILABLE
 from ff_proxy.snapshots.registry import Announcement, SnapshotRegistry
-from ff_proxy.streams.hub import StreamOpening
+from ff_proxy.streams.hub import Hub, StreamOpening
 
 STREAM_HEADERS: Final = (b"authorization", b"api-key", b"harness-sdk-info", b"origin", b"user-agent")
 """The header fields that the response depends on."""
@@ -37,7 +37,7 @@ class StreamRequests:
         self,
         access: Access,
         freshness: Freshness,
-        hub: StreamHub,
+        hub: Hub,
         snapshots: SnapshotRegistry,
         *,
         loading: float = LOADING_SECONDS,

@@ -10,9 +10,7 @@ from ff_proxy.admin.ports import (
     AdminPorts,
     ProxyFacts,
     ReloadResult,
-    Sent,
     SettingRow,
-    Snapshots,
 )
 from ff_proxy.admin.server import AdminServer
 from ff_proxy.api.openapi import openapi_json
@@ -27,6 +25,8 @@ from ff_proxy.http.sockets import Listening
 from ff_proxy.model.keys import Secret
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Service
+from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.usage.tally import UsageTally
 
 
 def make_admin(
@@ -34,9 +34,9 @@ def make_admin(
     reload: OptionsReload,
     options: ProxyOptions,
     *,
-    snapshots: Snapshots,
+    snapshots: SnapshotRegistry,
     backend: Backend[ServedStore],
-    sent: Sent | None,
+    sent: UsageTally | None,
     readiness: Callable[[], Readiness],
     context: ProcessContext,
 ) -> Sequence[Service]:

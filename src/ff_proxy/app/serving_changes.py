@@ -16,8 +16,8 @@ from ff_proxy.http.cors import Cors
 from ff_proxy.http.failure_limit import FailureLimit
 from ff_proxy.http.limits import Limits, connection_limit
 from ff_proxy.http.server_state import ServerState
-from ff_proxy.http.token_buckets import TokenBuckets
 from ff_proxy.model.clock import Clock
+from ff_proxy.model.token_buckets import TokenBuckets
 from ff_proxy.telemetry import Telemetry
 
 # Thousands of SDKs behind one address may come with tokens that are good no longer, and have to be told so.

@@ -3,7 +3,7 @@
 from typing import Final, final
 
 from ff_proxy.errors import RequestError
-from ff_proxy.http.token_buckets import TokenBuckets
+from ff_proxy.model.token_buckets import TokenBuckets
 
 TOO_MANY: Final = 429
 LONGEST_WAIT: Final = 10

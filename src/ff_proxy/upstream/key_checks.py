@@ -13,6 +13,7 @@ from ff_proxy.model.backoff import requested_wait
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
 from ff_proxy.model.memory import LEAST_SHARES
+from ff_proxy.model.token_buckets import TokenBuckets
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.client import ClientApi
@@ -26,6 +27,9 @@ _PER_SECOND: Final = 2.0
 # SDKs wait at least 10 seconds (spec/sdk-wire#timeouts).
 _ANSWER_SECONDS: Final = 5.0
 _MAX_KEY_LENGTH: Final = 1024
+# One bucket for all keys.
+_ALL_KEYS: Final = "keys"
+_RATE_BYTES: Final = 1024
 
 
 class KeyChecker:
@@ -57,11 +61,8 @@ class KeyChecker:
         self._once = telemetry.once("upstream")
         self._refused: BoundedMap[SdkKeyHash, float] = BoundedMap(budget, dropped=telemetry.dropped("keys"))
         self._running: dict[SdkKeyHash, asyncio.Future[KeyVerdict]] = {}
-        self._burst = burst
-        self._per_second = per_second
-        self._tokens = burst
-        self._refilled_at = clock.monotonic()
-        self._not_before = self._refilled_at
+        self._rate = TokenBuckets(burst, per_second, clock, budget=_RATE_BYTES)
+        self._not_before = clock.monotonic()
 
     async def check(self, key: SdkKey) -> KeyVerdict:
         """Harness's verdict on ``key``, cached for two minutes; takes at most a few seconds."""
@@ -78,7 +79,7 @@ class KeyChecker:
             return await asyncio.shield(check_task)
         if self._clock.monotonic() < self._not_before:
             return KeyVerdict.UNAVAILABLE
-        if not self._take_token():
+        if self._rate.take(_ALL_KEYS):
             self._once.warning("too many unknown keys, not checked with Harness")
             return KeyVerdict.UNAVAILABLE
         return await self._share_check(key)
@@ -120,12 +121,3 @@ class KeyChecker:
 
     def _remember(self, key: SdkKeyHash) -> None:
         self._refused.put(key, self._clock.monotonic() + _REFUSED_SECONDS)
-
-    def _take_token(self) -> bool:
-        now = self._clock.monotonic()
-        self._tokens = min(self._burst, self._tokens + (now - self._refilled_at) * self._per_second)
-        self._refilled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

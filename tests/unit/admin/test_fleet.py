@@ -28,6 +28,12 @@ class Fleet:
         self.error: StoreUnavailable | None = None
         self.silent = False
 
+    async def put(self, member: FleetMember) -> bool:
+        raise NotImplementedError  # the admin address only reads
+
+    async def take_out(self) -> None:
+        raise NotImplementedError
+
     async def present(self) -> Sequence[SeenMember]:
         if self.silent:
             await asyncio.get_running_loop().create_future()

@@ -1,7 +1,6 @@
 """Token buckets: a rate limit per name."""
 
 import math
-from collections.abc import Callable
 from typing import Final, final
 
 from ff_proxy.bounded import BoundedMap
@@ -19,7 +18,6 @@ class TokenBuckets:
         per_second: refill rate.
         clock: time.
         budget: bytes for all buckets; the least recently used are evicted, which makes them full again.
-        dropped: called with the number of buckets evicted.
     """
 
     def __init__(
@@ -29,22 +27,30 @@ class TokenBuckets:
         clock: Clock,
         *,
         budget: int,
-        dropped: Callable[[int], object] | None = None,
     ) -> None:
         self._burst: Final = burst
         self._per_second: Final = per_second
         self._clock: Final = clock
         self._buckets: BoundedMap[str, tuple[float, float]] = BoundedMap(
-            budget, lambda name, _: _ENTRY_BYTES + 4 * len(name), dropped or (lambda _: None)
+            budget, lambda name, _: _ENTRY_BYTES + 4 * len(name)
         )
 
     def take(self, name: str) -> int:
         """Take a token and return 0; if there is none, return the seconds until there is one."""
+        tokens = self._tokens(name)
+        if tokens >= 1:
+            self._buckets.put(name, (tokens - 1, self._clock.monotonic()))
+        return self._seconds_until_one(tokens)
+
+    def wait(self, name: str) -> int:
+        """The seconds until there is a token; takes none."""
+        return self._seconds_until_one(self._tokens(name))
+
+    def _tokens(self, name: str) -> float:
         now = self._clock.monotonic()
+        # ``get`` marks the bucket as used: a name that keeps trying is not evicted first.
         tokens, filled = self._buckets.get(name, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - filled) * self._per_second)
-        if tokens < 1:
-            # ``get`` marked the bucket as used: a name that keeps trying is not evicted first.
-            return math.ceil((1 - tokens) / self._per_second)
-        self._buckets.put(name, (tokens - 1, now))
-        return 0
+        return min(self._burst, tokens + (now - filled) * self._per_second)
+
+    def _seconds_until_one(self, tokens: float) -> int:
+        return 0 if tokens >= 1 else math.ceil((1 - tokens) / self._per_second)
