@@ -9,7 +9,7 @@ from bench.common.plan import Plan
 from bench.common.results import Column, Row, Table
 from bench.common.turns import in_turns
 from bench.posts import usage_body
-from ff_proxy.usage.write_buffer import WriteBuffer
+from ff_proxy.store.usage_buffer import UsageBuffer
 from tests.support.usage_body import read_usage
 
 _ENVIRONMENT = Made("usage", 1).id
@@ -56,7 +56,7 @@ def _reading(bodies: list[bytes]) -> Callable[[], float]:
 
 def _taking(bodies: list[bytes]) -> Callable[[], float]:
     def take() -> float:
-        buffer = WriteBuffer(_ROOM)
+        buffer = UsageBuffer(_ROOM)
         begun = time.process_time()
         for body in bodies:
             report = read_usage(body, _ENVIRONMENT, 1)

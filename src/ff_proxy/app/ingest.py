@@ -12,10 +12,10 @@ from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.store.protocol import StoreFacets
 from ff_proxy.upstream.posts import HarnessSink
-from ff_proxy.usage.acceptance import StoreAcceptance
 from ff_proxy.usage.forwarder import UsageForwarder
 from ff_proxy.usage.intake import Intake, NullIntake, UsageIntake
 from ff_proxy.usage.registration_forwarder import RegistrationForwarder
+from ff_proxy.usage.store_writer import StoreWriter
 from ff_proxy.usage.tally import UsageTally
 from ff_proxy.usage.target_intake import NullTargetIntake, TargetIntake
 
@@ -28,11 +28,11 @@ class Ingest:
     registrar: Registrar
     services: Sequence[Service]
     phases: Sequence[Phase]
-    acceptances: Sequence[StoreAcceptance]
+    writers: Sequence[StoreWriter]
 
     def merge_into(self, readiness: Readiness) -> Readiness:
         """``readiness``, degraded while the store does not accept something."""
-        for one in self.acceptances:
+        for one in self.writers:
             readiness = one.merge_into(readiness)
         return readiness
 
@@ -53,11 +53,11 @@ def make_ingest(
     clock, shares, telemetry = context.clock, context.shares, context.telemetry
     services: list[Service] = []
     phases: list[Phase] = []
-    acceptances: list[StoreAcceptance] = []
+    writers: list[StoreWriter] = []
     intake: Intake = NullIntake(telemetry)
     registrar: Registrar = NullTargetIntake()
     if isinstance(options, OfflineOptions):
-        return Ingest(intake, registrar, services, phases, acceptances)
+        return Ingest(intake, registrar, services, phases, writers)
     deadline = options.serving.shutdown.deadline
     if options.usage.post_interval is not None:
         intake = usage = UsageIntake(
@@ -68,15 +68,15 @@ def make_ingest(
             local_counts=options.usage.ofrep,
         )
         services.append(usage)
-        acceptances.append(usage.acceptance)
+        writers.append(usage.writer)
         phases.append(Phase("usage intake", deadline, usage.last_flush))
     # A replica always stores targets; the members that follow Harness decide whether to send them.
     if isinstance(options, ReplicaOptions) or options.upstream.forward_targets:
         registrar = targets = TargetIntake(store.registrations, clock, telemetry, budget=shares.registrations)
         services.append(targets)
-        acceptances.append(targets.acceptance)
+        writers.append(targets.writer)
         phases.append(Phase("target intake", deadline, targets.last_flush))
-    return Ingest(intake, registrar, services, phases, acceptances)
+    return Ingest(intake, registrar, services, phases, writers)
 
 
 def make_forwarding(

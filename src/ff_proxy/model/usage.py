@@ -2,7 +2,7 @@
 
 import sys
 from itertools import chain
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -39,6 +39,31 @@ class UsageTarget(msgspec.Struct, frozen=True):
     identifier: str
     name: str
     attributes: Attributes
+
+
+class UsageEntries(msgspec.Struct, frozen=True):
+    """Counts and targets that stay together, such as those of one body."""
+
+    counts: tuple[UsageCount, ...]
+    targets: tuple[UsageTarget, ...]
+
+    def __len__(self) -> int:
+        return len(self.counts) + len(self.targets)
+
+    @property
+    def weight(self) -> int:
+        """About the bytes of memory that they take."""
+        return sum(map(weight, self.counts)) + sum(map(weight, self.targets))
+
+    def halves(self) -> tuple[Self, Self]:
+        """The same in two parts."""
+        middle = len(self) // 2
+        counts = min(middle, len(self.counts))
+        targets = middle - counts
+        return (
+            msgspec.structs.replace(self, counts=self.counts[:counts], targets=self.targets[:targets]),
+            msgspec.structs.replace(self, counts=self.counts[counts:], targets=self.targets[targets:]),
+        )
 
 
 class SentUsage(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ from ff_proxy.model.environment import (
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, Secret
 from ff_proxy.model.member import FleetMember, SeenMember
 from ff_proxy.model.target import Target
-from ff_proxy.model.usage import UsageCount, UsageTarget
+from ff_proxy.model.usage import UsageCount, UsageEntries, UsageTarget
 
 
 class PutItem(msgspec.Struct, frozen=True):
@@ -183,13 +183,11 @@ class TargetStore(Targets, Protocol):
         ...
 
 
-class UsageLease(msgspec.Struct, frozen=True):
+class UsageLease(UsageEntries, frozen=True):
     """A leased batch, to be settled once Harness has all or part of it."""
 
     id: str
     environment: EnvironmentId
-    counts: tuple[UsageCount, ...]
-    targets: tuple[UsageTarget, ...]
 
 
 class UsageIngest(Protocol):

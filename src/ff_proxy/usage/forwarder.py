@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -14,11 +14,9 @@ from ff_proxy.errors import FfProxyError, StoreError, UpstreamError, UpstreamRef
 from ff_proxy.model.backoff import Backoff, jittered, requested_wait
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.usage import UsageCount
+from ff_proxy.model.usage import UsageCount, UsageEntries
 from ff_proxy.store.protocol import UsageLease, UsageQueue
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.usage.ports import UsageSink
-from ff_proxy.usage.write_buffer import Entries
 from ff_proxy.wire.usage import write_usage
 
 _ENTRIES: Final = 500
@@ -34,6 +32,20 @@ _CHECK_SECONDS: Final = 1.0
 # Bisecting for the rejected entries takes requests: at most this many before the next pause.
 _MAX_REJECTIONS: Final = 50
 _NOT_WRITABLE: Final = "usage queue not writable"
+
+
+class UsageSink(Protocol):
+    """Posts usage to Harness (``POST /metrics/{env}?cluster=``)."""
+
+    async def send(self, environment: EnvironmentId, body: bytes) -> None:
+        """Return once Harness has accepted ``body``; times out.
+
+        The sink finds the cluster and a valid token, and gets a new token itself after 401 or 403. Raises
+        ``UpstreamRefused`` for any other definite refusal, including 400 and 413 (the entries are then
+        bisected), and ``UpstreamUnavailable`` or ``UpstreamMalformed`` for failures worth a retry.
+        ``perhaps_done`` says whether Harness may have accepted ``body`` nevertheless.
+        """
+        ...
 
 
 class UsageForwarder:
@@ -196,7 +208,7 @@ class UsageForwarder:
                         self._once.trouble(_NOT_WRITABLE, error)
                         failure = error
                         break
-                    entries = 0 if lease is None else entries - len(lease.counts) - len(lease.targets)
+                    entries = 0 if lease is None else entries - len(lease)
                     if lease is not None:
                         parts = [_Part(lease.counts, lease.targets)]
                         running.add(group.create_task(self._deliver(window, lease, parts)))
@@ -303,7 +315,7 @@ class UsageForwarder:
         """Send one part; returns the parts that remain: none, or its halves if it is too large."""
         body = write_usage(part.counts, part.targets)
         if len(body) > _BODY_BYTES and len(part) > 1:
-            return part.halves()
+            return list(part.halves())
         try:
             async with self._gate:
                 await self._sink.send(environment, body)
@@ -316,7 +328,7 @@ class UsageForwarder:
 
     def _bisect(self, part: "_Part", environment: EnvironmentId, error: UpstreamError) -> "list[_Part]":
         if len(part) > 1:
-            return part.halves()
+            return list(part.halves())
         self._dropped.labels(environment, "refused").inc()
         self._once.warning("a usage entry is refused by Harness and dropped", environment, error=str(error))
         return []
@@ -332,7 +344,7 @@ def _is_rejected(error: UpstreamError) -> bool:
     return isinstance(error, UpstreamRefused) and error.rejects_body
 
 
-class _Part(Entries, frozen=True):
+class _Part(UsageEntries, frozen=True):
     """Entries of one body; ``sent``: they were sent once and may have been accepted."""
 
     sent: bool = False

@@ -1,32 +1,32 @@
 """Accepting the usage that SDKs post: merged in memory, and stored within half a second."""
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import suppress
-from itertools import chain
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, Protocol
+from uuid import uuid4
 
-from ff_proxy.aio.waits import finish, sleep_unless
-from ff_proxy.errors import RequestError, StoreError, StoreRefused
+import msgspec
+
+from ff_proxy.aio.waits import sleep_unless
+from ff_proxy.errors import RequestError, StoreRefused
 from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.memory import LEAST_SHARES
-from ff_proxy.model.usage import UsageCount, weight
-from ff_proxy.store.protocol import UsageIngest
+from ff_proxy.model.usage import UsageCount, UsageEntries
+from ff_proxy.store.protocol import UsageIngest, UsageLease
+from ff_proxy.store.usage_buffer import UsageBuffer
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.usage.acceptance import StoreAcceptance
 from ff_proxy.usage.sdk_metrics import SdkCounter
-from ff_proxy.usage.write_buffer import Batch, WriteBuffer
+from ff_proxy.usage.store_writer import StoreWriter
 from ff_proxy.wire.usage import SdkLabels, UsageReport
 from ff_proxy.wire.usage_reader import UsageReader, steps
 
 _BATCH: Final = 1000
-_GRACE: Final = 5.0
 # Entries of a post are deferred until its end, so that a post that is cut off and sent again counts once.
 # This part of the budget is for deferred entries.
 _DEFERRED_PART: Final = 4
-# When a tenth of the buffer is used, flush at once; when half is used, large posts wait for a flush.
+# When a tenth of the buffer has arrived, flush at once; when half is used, large posts wait for a flush.
 _FLUSH_PART: Final = 10
 _BACKPRESSURE_PART: Final = 2
 _ROOM_SECONDS: Final = 2.0
@@ -70,7 +70,7 @@ class UsageIntake:
         local_counts: whether evaluations made in this process count as well.
 
     Attributes:
-        acceptance: whether the store accepts it.
+        writer: whether the store accepts it.
     """
 
     name = "usage intake"
@@ -91,19 +91,22 @@ class UsageIntake:
         self._dropped = telemetry.metrics.usage_dropped
         self._sdks = SdkCounter(telemetry.metrics.sdk_usage)
         self._once = telemetry.once("usage")
-        self.acceptance: Final = StoreAcceptance("usage", telemetry)
         queued = telemetry.metrics.queued.labels("usage")
-        telemetry.sampler.add(lambda: queued.set(len(self._buffer)))
+        telemetry.sampler.add(lambda: queued.set(sum(self._buffer.pending().values())))
         self._interval = interval
         self._flush_bytes = budget // _FLUSH_PART
         self._backpressure_bytes = budget // _BACKPRESSURE_PART
         self._deferred_room = budget // _DEFERRED_PART
-        self._buffer = WriteBuffer(budget - budget // _DEFERRED_PART)
-        self._not_empty = asyncio.Event()
+        self._buffer = UsageBuffer(budget - budget // _DEFERRED_PART)
+        self._arrived_bytes = 0
         self._flush_now = asyncio.Event()
         self._room = asyncio.Event()
-        self._flushing = asyncio.Lock()
-        self._unstored: dict[EnvironmentId, deque[Batch]] = {}
+        self._name = uuid4().hex
+        # What was taken from the buffer and is not in the store yet, or perhaps not.
+        self._unstored: defaultdict[EnvironmentId, deque[_Batch]] = defaultdict(deque)
+        self.writer: Final = StoreWriter(
+            "usage", lambda: self._buffer.waiting | self._unstored.keys(), self._store, clock, telemetry
+        )
         self._local_counts = local_counts
         self._sources: list[CountSource] = []
 
@@ -113,7 +116,7 @@ class UsageIntake:
         deferred = 0
         try:
             async for report in post.reports(pieces):
-                size = _size(report)
+                size = report.weight
                 if self._deferred_room >= size:
                     self._deferred_room -= size
                     deferred += size
@@ -135,82 +138,67 @@ class UsageIntake:
         if not self._local_counts:
             return None
         self._sources.append(source)
-        return self._not_empty.set
+        return self.writer.arrived.set
 
     async def run(self) -> None:
-        """Move counts into the store until cancelled; call ``flush`` afterwards for the rest."""
+        """Move counts into the store until cancelled; call ``last_flush`` for the rest."""
         self.ready.set()
-        while True:
-            await self._not_empty.wait()
-            await sleep_unless(self._flush_now, self._clock, self._interval)
-            if not await finish(self.flush(), _GRACE):
-                await self._clock.sleep(self._interval)
+        await self.writer.run(self._wait_for_more)
+
+    async def _wait_for_more(self) -> None:
+        await sleep_unless(self._flush_now, self._clock, self._interval)
+        self._pull_counts()
 
     async def flush(self) -> bool:
         """Move everything into the store; ``False`` if the store failed and the rest is still here."""
-        async with self._flushing:
-            self._not_empty.clear()
-            self._flush_now.clear()
-            for source in self._sources:
-                for environment, counts in source():
-                    self._merge(environment, UsageReport(tuple(counts), (), _UNKNOWN_SDK, 0))
-            self._not_empty.clear()
-            self._unstored = _by_environment(self._buffer.drain(_BATCH))
-            async with asyncio.TaskGroup() as group:
-                storing = [group.create_task(self._store(batches)) for batches in self._unstored.values()]
-        for failure in (task.result() for task in storing):
-            if failure is not None:
-                self.acceptance.failed(failure)
-                return False
-        self._room.set()
-        self.acceptance.worked()
-        return True
+        self._pull_counts()
+        return await self.writer.flush()
 
     async def last_flush(self, seconds: float) -> None:
         """Flush for up to ``seconds``; the rest is lost with the process, and counted."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.flush()
-        left: Counter[EnvironmentId] = Counter()
-        for batch in (*chain.from_iterable(self._unstored.values()), *self._buffer.drain(_BATCH)):
-            left[batch.environment] += len(batch.counts) + len(batch.targets)
-        for environment, entries in left.items():
+        self._pull_counts()
+        await self.writer.last_flush(seconds)
+        for environment, entries in self._buffer.pending().items():
             self._drop(environment, "not stored at the end", entries)
 
-    async def _store(self, batches: deque[Batch]) -> StoreError | None:
-        """Store one environment's batches: no other waits for the part of the store that this one is in.
+    def _pull_counts(self) -> None:
+        for source in self._sources:
+            for environment, counts in source():
+                self._merge(environment, UsageReport(tuple(counts), (), _UNKNOWN_SDK, 0))
+        self._arrived_bytes = 0
+        self._flush_now.clear()
 
-        Returns why some are back in the buffer. The first of these may be stored already, so it goes again as
-        it was, and the store can tell.
+    async def _store(self, environment: EnvironmentId) -> None:
+        """Store an environment's entries; raises ``StoreError``.
+
+        Then the first batch may be stored already: it goes again as it was, and the store can tell.
         """
-        try:
-            while batches:
-                batch = batches[0]
-                try:
-                    dropped = await self._queue.merge(batch.counts, batch.targets, name=batch.name)
-                except StoreRefused:
-                    batches.popleft()
-                    batches.extendleft(self._bisect(batch))
-                    continue
+        batches = self._unstored[environment]
+        left = self._buffer.pending().get(environment, 0)  # later ones wait for the next time
+        while True:
+            if not batches:
+                lease = self._buffer.take(environment, _BATCH) if left > 0 else None
+                if lease is None:
+                    break
+                batches.append(_Batch(lease.counts, lease.targets, lease, f"{self._name}.{lease.id}"))
+            batch = batches[0]
+            try:
+                dropped = await self._queue.merge(batch.counts, batch.targets, name=batch.name)
+            except StoreRefused:
                 batches.popleft()
-                self._drop(batch.environment, "no room", dropped)
-                await asyncio.sleep(0)  # a store in memory never yields
-        except StoreError as error:
-            return error
-        finally:
-            put_back = self._buffer.keep
-            while batches:
-                batch = batches.popleft()
-                self._drop(batch.environment, "no room", put_back(batch))
-                put_back = self._buffer.put_back
-                self._not_empty.set()
-        return None
-
-    def _bisect(self, batch: Batch) -> Sequence[Batch]:
-        if len(batch) > 1:
-            return batch.halves()
-        self._drop(batch.environment, "bad", 1)
-        return ()
+                if len(batch) > 1:
+                    batches.extendleft(reversed(batch.halves()))
+                else:
+                    self._drop(environment, "bad", 1)
+            else:
+                batches.popleft()
+                self._drop(environment, "no room", dropped)
+            if not batches:
+                self._buffer.settle(batch.lease)
+                self._room.set()
+                left -= len(batch.lease)
+            await asyncio.sleep(0)  # a store in memory never yields
+        del self._unstored[environment]
 
     async def _merge_reports(self, post: "_Post", reports: Iterable[UsageReport]) -> None:
         """Merge reports, yielding to the event loop in between; large posts wait a moment for room."""
@@ -225,11 +213,14 @@ class UsageIntake:
             self._merge(post.environment, report)
 
     def _merge(self, environment: EnvironmentId, report: UsageReport) -> None:
+        before = self._buffer.spent
+        added = self._buffer.add(report.counts, report.targets)
         self._drop(environment, "bad", report.bad)
-        self._drop(environment, "no room", self._buffer.add(report.counts, report.targets))
-        if len(self._buffer):
-            self._not_empty.set()
-        if self._buffer.spent >= self._flush_bytes:
+        self._drop(environment, "no room", len(report) - len(added))
+        if added:
+            self.writer.arrived.set()
+        self._arrived_bytes += self._buffer.spent - before
+        if self._arrived_bytes >= self._flush_bytes:
             self._flush_now.set()
 
     def _drop(self, environment: EnvironmentId, reason: str, entries: int) -> None:
@@ -261,6 +252,21 @@ class NullIntake:
         del source
 
 
+class _Batch(UsageEntries, frozen=True):
+    """Entries of a lease, under a name by which a store can tell that they come again."""
+
+    lease: UsageLease
+    name: str
+
+    def halves(self) -> "tuple[_Batch, _Batch]":
+        """See ``UsageEntries``; each has a name of its own."""
+        one, other = super().halves()
+        return (
+            msgspec.structs.replace(one, name=f"{self.name}.1"),
+            msgspec.structs.replace(other, name=f"{self.name}.2"),
+        )
+
+
 class _Post:
     """One body while it is parsed; ``sdk`` is the SDK that posted it, if it says so."""
 
@@ -289,14 +295,3 @@ class _Post:
         if self.sdk is _UNKNOWN_SDK and report.counts:
             self.sdk = report.sdk
         return report
-
-
-def _by_environment(batches: Iterable[Batch]) -> dict[EnvironmentId, deque[Batch]]:
-    found: dict[EnvironmentId, deque[Batch]] = {}
-    for batch in batches:
-        found.setdefault(batch.environment, deque()).append(batch)
-    return found
-
-
-def _size(report: UsageReport) -> int:
-    return sum(map(weight, report.counts)) + sum(map(weight, report.targets))

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from ff_proxy.errors import StoreError, UpstreamError, UpstreamPending, UpstreamRefused
 from ff_proxy.model.backoff import Backoff
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import Registration, Registrations
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.usage.ports import RegistrationSink
 
 _BATCH: Final = 32
 _MAX_REQUESTS: Final = 8
@@ -22,6 +22,14 @@ _PAUSE: Final = 1.0
 _STORE_FAILURE: Final = "registrations not readable"
 # After this long without success an environment counts as deleted, so that its targets do not fill the queue.
 _GIVEN_UP_SECONDS: Final = 3600.0
+
+
+class RegistrationSink(Protocol):
+    """Registers targets with Harness (``POST /client/auth`` with the environment's configured key)."""
+
+    async def register(self, environment: EnvironmentId, target: Target) -> None:
+        """Return once Harness has ``target``; errors as in ``UsageSink.send``."""
+        ...
 
 
 class _Outcome(Enum):

@@ -1,22 +1,20 @@
 """Accepting target registrations: they reach the store's queue in the background."""
 
 import asyncio
-from contextlib import suppress
 from typing import Final, final
 
-from ff_proxy.aio.waits import finish
 from ff_proxy.bounded import BoundedMap
-from ff_proxy.errors import StoreError, StoreRefused
+from ff_proxy.errors import StoreRefused
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.target import Target
 from ff_proxy.store.protocol import Registration, RegistrationIngest
 from ff_proxy.telemetry import Telemetry
-from ff_proxy.usage.acceptance import StoreAcceptance
+from ff_proxy.usage.store_writer import StoreWriter
 
-_GRACE: Final = 5.0
-_PAUSE: Final = 1.0
+# Stores, and the connection between processes, do together what they are asked for at once.
+_CONCURRENT: Final = 64
 _REFUSED: Final = "a target cannot be registered and is dropped"
 
 
@@ -33,7 +31,7 @@ class TargetIntake:
         budget: bytes of waiting targets; of each, only the newest attributes.
 
     Attributes:
-        acceptance: whether the store accepts them.
+        writer: whether the store accepts them.
     """
 
     name = "target intake"
@@ -48,61 +46,62 @@ class TargetIntake:
     ) -> None:
         self.ready = asyncio.Event()
         self._queue = queue
-        self._clock = clock
         self._outcomes = telemetry.metrics.registrations
         self._once = telemetry.once("usage")
-        self.acceptance: Final = StoreAcceptance("registrations", telemetry)
         queued = telemetry.metrics.queued.labels("registrations")
         telemetry.sampler.add(lambda: queued.set(len(self._waiting)))
         self._waiting: BoundedMap[tuple[EnvironmentId, str], Registration] = BoundedMap(budget)
-        self._not_empty = asyncio.Event()
-        self._flushing = asyncio.Lock()
+        # What waits of each environment, oldest first.
+        self._identifiers: dict[EnvironmentId, dict[str, None]] = {}
+        self.writer: Final = StoreWriter(
+            "registrations", self._identifiers.keys, self._add_all, clock, telemetry
+        )
 
     def register(self, environment: EnvironmentId, target: Target) -> None:
         """See ``api.ports.Registrar``."""
         if self._waiting.offer((environment, target.identifier), Registration(environment, target)):
-            self._not_empty.set()
+            self._identifiers.setdefault(environment, {})[target.identifier] = None
+            self.writer.arrived.set()
         else:
             self._drop(environment)
 
     async def run(self) -> None:
-        """Move targets into the store until cancelled; call ``flush`` afterwards for the rest."""
+        """Move targets into the store until cancelled; call ``last_flush`` for the rest."""
         self.ready.set()
-        while True:
-            await self._not_empty.wait()
-            if not await finish(self.flush(), _GRACE):
-                await self._clock.sleep(_PAUSE)
-
-    async def flush(self) -> bool:
-        """Move everything into the store; ``False`` if the store failed and the rest is still here."""
-        async with self._flushing:
-            while self._waiting:
-                name, registration = next(iter(self._waiting.items()))
-                try:
-                    added = await self._queue.add(registration)
-                except StoreRefused as error:
-                    self._once.warning(_REFUSED, registration.environment, error=str(error))
-                    added = False
-                except StoreError as error:
-                    self.acceptance.failed(error)
-                    return False
-                # If it was replaced meanwhile, the newer target is sent next.
-                if self._waiting.peek(name) is registration:
-                    self._waiting.pop(name)
-                if not added:
-                    self._drop(registration.environment)
-                await asyncio.sleep(0)  # a store in memory never yields
-            self._not_empty.clear()
-        self.acceptance.worked()
-        return True
+        await self.writer.run()
 
     async def last_flush(self, seconds: float) -> None:
         """Flush for up to ``seconds``; the rest is lost with the process, and counted."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.flush()
+        await self.writer.last_flush(seconds)
         for environment, _ in self._waiting:
             self._drop(environment)
+
+    async def _add_all(self, environment: EnvironmentId) -> None:
+        """Queue what waits of an environment; raises ``StoreError`` if some of it still waits."""
+        identifiers = list(self._identifiers.get(environment, ()))
+        for start in range(0, len(identifiers), _CONCURRENT):
+            adding = [self._add(environment, name) for name in identifiers[start : start + _CONCURRENT]]
+            for failure in await asyncio.gather(*adding, return_exceptions=True):
+                if failure is not None:
+                    raise failure
+
+    async def _add(self, environment: EnvironmentId, identifier: str) -> None:
+        name = (environment, identifier)
+        registration = self._waiting.peek(name)
+        assert registration is not None  # noqa: S101  (only this takes it out, once at a time)
+        try:
+            added = await self._queue.add(registration)
+        except StoreRefused as error:
+            self._once.warning(_REFUSED, environment, error=str(error))
+            added = False
+        if not added:
+            self._drop(environment)
+        # If it was replaced meanwhile, the newer target is sent next.
+        if self._waiting.peek(name) is registration:
+            self._waiting.pop(name)
+            del self._identifiers[environment][identifier]
+            if not self._identifiers[environment]:
+                del self._identifiers[environment]
 
     def _drop(self, environment: EnvironmentId) -> None:
         self._outcomes.labels(environment, "dropped").inc()

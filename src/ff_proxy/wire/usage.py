@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.usage import Attributes, UsageCount, UsageKey, UsageTarget
+from ff_proxy.model.usage import Attributes, UsageCount, UsageEntries, UsageKey, UsageTarget
 
 _METRICS_TYPE: Final = "FFMETRICS"
 _GLOBAL_TARGET: Final = "__global__cf_target"
@@ -22,14 +22,12 @@ class SdkLabels(msgspec.Struct, frozen=True):
     language: str = ""
 
 
-class UsageReport(msgspec.Struct, frozen=True):
+class UsageReport(UsageEntries, frozen=True):
     """The usable entries of a posted body, in order, and how many were ``bad``.
 
     ``sdk`` comes from the first of ``counts``.
     """
 
-    counts: tuple[UsageCount, ...]
-    targets: tuple[UsageTarget, ...]
     sdk: SdkLabels
     bad: int
 

@@ -100,12 +100,12 @@ async def test_what_finds_no_room_is_counted() -> None:
     here = Setting(budget=2 * 1000)
     for name in "abca":
         here.intake.register(ENV, Target(name))
-    assert await here.intake.flush()
+    assert await here.intake.writer.flush()
     assert (len(here.queue.added), here.dropped()) == (2, b"1.0")
     there = Setting(room=1)
     for name in "abc":
         there.intake.register(ENV, Target(name))
-    assert await there.intake.flush()
+    assert await there.intake.writer.flush()
     assert (len(there.queue.added), there.dropped()) == (1, b"2.0")
 
 
@@ -114,8 +114,8 @@ async def test_a_flush_tells_whether_the_store_took_everything() -> None:
     setting = Setting()
     setting.queue.away = True
     setting.intake.register(ENV, Target("a"))
-    assert not await setting.intake.flush()
+    assert not await setting.intake.writer.flush()
     setting.queue.away = False
-    assert await setting.intake.flush()
+    assert await setting.intake.writer.flush()
     assert len(setting.queue.added) == 1
     NullTargetIntake().register(ENV, Target("a"))

@@ -128,7 +128,7 @@ class RedisUsageQueue:
         if lost:
             # They stay in the lease, and are forgotten with it.
             self._once.warning(_LOST, environment, entries=lost)
-        return UsageLease(name, environment, tuple(counts), tuple(targets))
+        return UsageLease(tuple(counts), tuple(targets), name, environment)
 
     async def settle(
         self, lease: UsageLease, counts: Sequence[UsageCount] = (), targets: Sequence[UsageTarget] = ()

@@ -5,16 +5,18 @@ The file has no leases: entries leased when the process died are queued again at
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
-from ff_proxy.store.memory.queues import MemoryRegistrations, MemoryUsageQueue
+from ff_proxy.model.usage import UsageCount, UsageEntries, UsageKey, UsageTarget
+from ff_proxy.store.memory.queues import MemoryRegistrations
 from ff_proxy.store.protocol import Registration, UsageLease
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.write_behind import FileRecovery, Work, WriteBehind
+from ff_proxy.store.usage_buffer import UsageBuffer
 from ff_proxy.telemetry import OnceLog
 from ff_proxy.wire.stored import encode_target, read_row
 
@@ -34,13 +36,13 @@ class SqliteUsageQueue:
     def __init__(self, database: Database, budget: int, recovery: FileRecovery, once: OnceLog) -> None:
         self._database = database
         self._once = once
-        self._queue = MemoryUsageQueue(budget)
+        self._buffer = UsageBuffer(budget)
         self._copy = WriteBehind(database, recovery, self._all_rows)
 
     async def load(self) -> None:
         """Load what was unfinished when the file was last used."""
         counts, targets, lost = await self._database.run(_read_usage)
-        await self._queue.merge(counts, targets)
+        self._buffer.add(counts, targets)
         if lost:
             self._once.warning(_LOST, entries=lost)
 
@@ -49,30 +51,24 @@ class SqliteUsageQueue:
     ) -> int:
         """See ``UsageQueue``: after this returns, a killed process loses nothing."""
         del name
-        taken_counts, taken_targets = self._queue.admit(counts, targets)
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.executemany(_ADD, map(_count_row, taken_counts))
-            connection.executemany(_DESCRIBE, map(_target_row, taken_targets))
-
-        await self._copy.write(write)
-        return len(counts) + len(targets) - len(taken_counts) - len(taken_targets)
+        added = self._buffer.add(counts, targets)
+        await self._copy.write(partial(_write_usage, added))
+        return len(counts) + len(targets) - len(added)
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
         """See ``UsageQueue``."""
-        return await self._queue.pending()
+        return self._buffer.pending()
 
     async def take(self, environment: EnvironmentId, limit: int) -> UsageLease | None:
         """See ``UsageQueue``."""
-        return await self._queue.take(environment, limit)
+        return self._buffer.take(environment, limit)
 
     async def settle(
         self, lease: UsageLease, counts: Sequence[UsageCount] = (), targets: Sequence[UsageTarget] = ()
     ) -> None:
         """See ``UsageQueue``."""
-        if not self._queue.is_leased(lease):
+        if not self._buffer.settle(lease, counts, targets):
             return
-        await self._queue.settle(lease, counts, targets)
         keys, identifiers = {entry.key for entry in counts}, {entry.identifier for entry in targets}
         delivered = [entry for entry in lease.counts if entry.key not in keys]
         described = [entry for entry in lease.targets if entry.identifier not in identifiers]
@@ -98,13 +94,12 @@ class SqliteUsageQueue:
         await self._copy.write(forget)
 
     def _all_rows(self) -> Work:
-        counts, targets = self._queue.outstanding()
+        outstanding = self._buffer.outstanding()
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM usage_counts")
             connection.execute("DELETE FROM usage_targets")
-            connection.executemany(_ADD, map(_count_row, counts))
-            connection.executemany(_DESCRIBE, map(_target_row, targets))
+            _write_usage(outstanding, connection)
 
         return write
 
@@ -164,6 +159,11 @@ class SqliteRegistrations:
             _write_registrations(connection, outstanding)
 
         return write
+
+
+def _write_usage(entries: UsageEntries, connection: sqlite3.Connection) -> None:
+    connection.executemany(_ADD, map(_count_row, entries.counts))
+    connection.executemany(_DESCRIBE, map(_target_row, entries.targets))
 
 
 def _count_row(entry: UsageCount) -> tuple[bytes, int, int]:
