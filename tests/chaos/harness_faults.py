@@ -74,7 +74,7 @@ def answered(*routes: str, everywhere: bool = False, cut: bool = False, **fields
             yield
         finally:
             for route in chosen:
-                world.saas.site.clear_faults(route)
+                world.saas.clear_faults(route)
 
     return begin
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 from ff_proxy.model.environment import Domain
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed.build import flag, serve
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.support.sdk_like import DEV, PROD
 
 TICK: Final = "tick"

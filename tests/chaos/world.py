@@ -17,8 +17,8 @@ import msgspec
 from redis import Redis
 from redis.exceptions import RedisError
 
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.chaos.truth import Truth
 from tests.integration.harness import Proxy, ProxyError, online_options, sandbox
 from tests.support.local_http import local_http

@@ -11,8 +11,8 @@ import pytest
 
 from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.keys import known_key
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.sdk_like import DEV, KEYS, OFFICE, PROD, SdkLike, eventually
 
@@ -151,7 +151,7 @@ async def test_keys_come_and_go_without_a_restart(tmp_path: Path) -> None:
         async with SdkLike.connected(proxy.url, added.text) as client:
             assert client.environment == DEV
             async with client.stream() as stream:
-                saas.site.revoke("development", "second")
+                saas.revoke("development", "second")
                 async with asyncio.timeout(15):
                     while await stream.record() != b"":
                         pass

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.failing_saas import FailingSaas, Failure
 from tests.support.fleet import TICK, Fleet, Ticker, fleet, leads

@@ -11,7 +11,8 @@ from typing import Final, Self
 import httpx2
 
 from ff_proxy.sandbox.environment import Environment
-from ff_proxy.sandbox.server import RunningSandbox, serve
+from ff_proxy.sandbox.running import RunningSandbox
+from ff_proxy.sandbox.server import serve
 from ff_proxy.sandbox.state import SandboxState
 from tests.support.fork_server import ProxyProcess, start_proxy
 from tests.support.local_http import local_http

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import httpx2
 
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox, serve
+from ff_proxy.sandbox.server import serve
 from ff_proxy.sandbox.state import SandboxState
 from tests.support.local_http import local_http
 

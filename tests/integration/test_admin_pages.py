@@ -19,8 +19,8 @@ from ff_proxy.model.member import FleetMember
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.sandbox.environment import Environment
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from ff_proxy.store.fleet_presence import FleetPresence
 from ff_proxy.telemetry import null_telemetry
 from tests.integration.harness import Proxy, online_options, sandbox

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from ff_proxy.errors import ExitCode
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox, serve
+from ff_proxy.sandbox.server import serve
 from ff_proxy.sandbox.state import SandboxState
 from tests.support.commands import Command, as_flags, run
 from tests.support.ports import free_port

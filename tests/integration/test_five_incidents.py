@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.commands import as_flags, run
 from tests.support.local_http import local_http

@@ -15,8 +15,8 @@ from typing import Any, Final
 import jsonschema_rs
 import pytest
 
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.local_http import local_http
 from tests.support.ports import free_port

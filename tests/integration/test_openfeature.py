@@ -13,9 +13,9 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from ff_proxy.model.environment import Domain
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.seed.build import flag, serve
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.sdk.chromium import page
 from tests.sdk.openfeature_client import WITHIN, Language, OpenFeatureClient, languages

@@ -115,7 +115,7 @@ async def test_a_token_opens_its_own_environment_only(saas: Client, path: str) -
 async def test_a_revoked_key_opens_nothing(saas: Client) -> None:
     """Neither by its tokens nor anew; the other key of the environment keeps working."""
     headers = await saas.login()
-    saas.sandbox.site.revoke("development", DEV_KEY)
+    saas.sandbox.revoke("development", DEV_KEY)
     assert (await saas.http.get(f"/client/env/{DEV}/feature-configs", headers=headers)).status_code == 403
     assert (await saas.http.post("/client/auth", json={"apiKey": DEV_KEY})).status_code == 403
     await saas.login("sandbox-dev-client-key")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import sandbox
 from tests.sdk.prepare import BROWSER, missing_tools, prepare
 from tests.support.chromium import Tab, browser

@@ -115,7 +115,7 @@ async def test_a_cut_may_be_for_one_environment(saas: Client) -> None:
 async def test_a_revoked_key_loses_its_streams(saas: Client) -> None:
     """The environment's other key keeps its own."""
     async with saas.listening(DEV_KEY) as revoked, saas.listening("sandbox-dev-client-key") as other:
-        saas.sandbox.site.revoke("development", DEV_KEY)
+        saas.sandbox.revoke("development", DEV_KEY)
         assert await revoked.next() is None
         saas.sandbox.state.flip("development", "dark_mode")
         assert b"dark_mode" in (await other.next() or b"")

@@ -17,8 +17,8 @@ from typing import Final, Protocol
 import pytest
 from _pytest.mark import ParameterSet
 
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.sdk.chromium import page
 from tests.sdk.client import environment

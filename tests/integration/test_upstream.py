@@ -16,8 +16,8 @@ from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.keys import known_key
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.upstream.admin import AdminApi
@@ -259,7 +259,7 @@ async def test_bad_answers_change_nothing(proxy: Proxy, fault: Fault) -> None:
     await eventually(seen_often)
     assert await proxy.contents() == before
     proxy.turn(on=False, announce=False)
-    proxy.saas.site.clear_faults()
+    proxy.saas.clear_faults()
     await eventually(proxy.is_off)
 
 
@@ -308,7 +308,7 @@ async def test_revoked_key(proxy: Proxy) -> None:
 
 async def test_revoked_server_key(proxy: Proxy) -> None:
     """The environment is refused by SaaS, said so, and served on; the other is untouched."""
-    proxy.saas.site.revoke(DEV, DEV_KEY)
+    proxy.saas.revoke(DEV, DEV_KEY)
 
     async def refused() -> bool:
         return (await proxy.store.configs.statuses())[DEVELOPMENT].refused

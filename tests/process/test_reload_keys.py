@@ -15,8 +15,8 @@ import pytest
 from ff_proxy.http.response import BAD_GATEWAY
 from ff_proxy.model.keys import EnvironmentId, hash_key
 from ff_proxy.sandbox.keys import known_key
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.fleet import leads
 from tests.support.local_http import local_http

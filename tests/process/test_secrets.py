@@ -22,8 +22,9 @@ import pytest
 
 from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.keys import known_key
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox, serve
+from ff_proxy.sandbox.server import serve
 from ff_proxy.sandbox.state import SandboxState
 from tests.integration.harness import Proxy, online_options
 from tests.support.commands import as_flags, run

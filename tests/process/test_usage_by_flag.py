@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, offline_options, online_options, sandbox
 from tests.support.fleet import QUICK
 from tests.support.local_http import local_http

@@ -16,8 +16,8 @@ import pytest
 
 from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.keys import known_key
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.certificates import make_certificate
 from tests.support.commands import Command, as_flags, run

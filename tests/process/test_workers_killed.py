@@ -14,8 +14,8 @@ from typing import Final
 import httpx2
 import pytest
 
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.fleet import TICK, WAYS, Ticker, metrics
 from tests.support.load import POSTED, Load, Mortal

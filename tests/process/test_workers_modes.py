@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ff_proxy.model.keys import hash_key
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, offline_options, online_options, sandbox
 from tests.support.offline import ENV, OTHER, bakery, write_files
 from tests.support.redis_server import RedisServer, redis_server

@@ -10,9 +10,9 @@ from typing import Any, Final
 import httpx2
 
 from ff_proxy.model.environment import Domain
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
 from ff_proxy.sandbox.seed.build import flag, serve
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.local_http import local_http
 from tests.support.metrics import metric_sum

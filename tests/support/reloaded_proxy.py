@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import httpx2
 
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox
 from tests.integration.harness import Proxy, offline_options, online_options, sandbox
 from tests.support.local_http import local_http
 from tests.support.offline import bakery

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from ff_proxy.commands.child_process import ready_proxy
 from ff_proxy.commands.command_line import read_options
-from ff_proxy.commands.sandbox_sdks import sdk_lines
+from ff_proxy.commands.sandbox_message import as_record, greeting, proxy_options, server_keys
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option
 from ff_proxy.errors import ConfigError, ExitCode, StartupError
@@ -23,8 +23,7 @@ from ff_proxy.runtime.event_loop import run
 from ff_proxy.runtime.signals import stop_on_signals
 from ff_proxy.sandbox.directory_follower import DirectoryFollower
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.sandbox.server import RunningSandbox, serve
-from ff_proxy.sandbox.startup_message import as_record, first_key, greeting, proxy_options, server_keys
+from ff_proxy.sandbox.server import serve
 from ff_proxy.sandbox.state import SandboxState
 
 
@@ -80,14 +79,16 @@ async def _run(
         async with serve(state, options.host, options.port) as running, contextlib.AsyncExitStack() as more:
             ends: list[Coroutine[Any, Any, object]] = [stop.requested.wait()]
             if follower is not None:
-                ends.append(follower.run(running.site))
+                ends.append(follower.run(running))
             proxy_url = ""
             if options.proxy:
                 _check_free(options.proxy_port)
                 wanted = dict(proxy_options(running, server_keys(running)))
                 proxy, proxy_url = await more.enter_async_context(ready_proxy(wanted, options.proxy_port))
                 ends.append(proxy.until_failure())
-            words = json.dumps(as_record(running, proxy_url)) if options.json else _words(running, proxy_url)
+            words = (
+                json.dumps(as_record(running, proxy_url)) if options.json else greeting(running, proxy_url)
+            )
             print(words, file=out, flush=True)
             await _first(ends)
 
@@ -117,10 +118,3 @@ async def _first(waits: Sequence[Coroutine[Any, Any, object]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _words(running: RunningSandbox, proxy_url: str) -> str:
-    if not proxy_url:
-        return greeting(running)
-    lines = sdk_lines(proxy_url, first_key(running, "Server"), first_key(running, "Client"))
-    return greeting(running, proxy_url, list(lines))

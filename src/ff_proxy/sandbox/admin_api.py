@@ -13,27 +13,26 @@ from ff_proxy.errors import RequestError
 from ff_proxy.sandbox.endpoint import Endpoint, json_response
 from ff_proxy.sandbox.environment import Environment, home
 from ff_proxy.sandbox.faults import RouteName
-from ff_proxy.sandbox.site import Site
+from ff_proxy.sandbox.running import RunningSandbox
 
 _DEFAULT_PAGE_SIZE: Final = 15
 _REQUIRED: Final = ("accountIdentifier", "orgIdentifier", "projectIdentifier", "environmentIdentifier")
 
 
 class AdminApi:
-    """The handlers of the admin API over one site."""
+    """The handlers of the admin API over one sandbox."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self._sandbox = sandbox
 
     def routes(self) -> list[BaseRoute]:
         """The routes, as they stand behind the admin service's URL."""
         return [
-            Route("/admin/apikey", Endpoint(self._site, RouteName.ADMIN_KEYS, self._keys), methods=["GET"]),
-            Route(
-                "/admin/targets",
-                Endpoint(self._site, RouteName.ADMIN_TARGETS, self._targets),
-                methods=["GET"],
-            ),
+            Route(path, Endpoint(self._sandbox, name, handler), methods=["GET"])
+            for path, name, handler in (
+                ("/admin/apikey", RouteName.ADMIN_KEYS, self._keys),
+                ("/admin/targets", RouteName.ADMIN_TARGETS, self._targets),
+            )
         ]
 
     async def _keys(self, request: Request) -> Response:
@@ -56,7 +55,7 @@ class AdminApi:
         return self._page(request, "targets", [{**target, **own} for target in environment.targets.values()])
 
     def _environment(self, request: Request) -> Environment:
-        state = self._site.state
+        state = self._sandbox.state
         # Bytes, because a header may hold what ASCII does not.
         token = request.headers.get("x-api-key", "").encode()
         if not secrets.compare_digest(token, state.admin_token.encode()):
@@ -76,7 +75,7 @@ class AdminApi:
 
     def _page(self, request: Request, name: str, items: Sequence[object]) -> Response:
         number = _number(request, "pageNumber", 0)
-        limit = self._site.state.settings.page_size_limit
+        limit = self._sandbox.state.settings.page_size_limit
         size = min(max(_number(request, "pageSize", _DEFAULT_PAGE_SIZE), 1), limit)
         return json_response(
             {

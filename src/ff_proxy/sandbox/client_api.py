@@ -16,17 +16,17 @@ from ff_proxy.sandbox.environment import Document
 from ff_proxy.sandbox.evaluations import Evaluations
 from ff_proxy.sandbox.faults import RouteName
 from ff_proxy.sandbox.received import UsagePost, objects, pairs
-from ff_proxy.sandbox.site import Site
+from ff_proxy.sandbox.running import RunningSandbox
 
 _AND_RULES: Final = "v2"
 _TARGET_HEADER: Final = "harness-target"
 
 
 class ClientApi:
-    """The handlers of the client API over one site."""
+    """The handlers of the client API over one sandbox."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self._sandbox = sandbox
         self._evaluate = Evaluations()
 
     def routes(self) -> list[BaseRoute]:
@@ -45,7 +45,7 @@ class ClientApi:
             ("POST", "/metrics/{environment}", RouteName.USAGE, self._usage),
         )
         return [
-            Route(path, Endpoint(self._site, name, handler), methods=[method])
+            Route(path, Endpoint(self._sandbox, name, handler), methods=[method])
             for method, path, name, handler in table
         ]
 
@@ -54,7 +54,7 @@ class ClientApi:
         key = body.get("apiKey")
         if not isinstance(key, str) or not key:
             raise RequestError(400, "apiKey is missing")
-        found = self._site.state.authenticate(key)
+        found = self._sandbox.state.authenticate(key)
         if found is None:
             raise RequestError(403, "the key is not known")
         environment, known = found
@@ -62,31 +62,31 @@ class ClientApi:
         # A server SDK may send a target without an identifier; anonymous ones are never registered.
         if isinstance(target, dict) and target.get("identifier") and not target.get("anonymous"):
             environment.put_target({**target, "identifier": str(target["identifier"])})
-        return json_response({"authToken": self._site.tokens.issue(environment, known)})
+        return json_response({"authToken": self._sandbox.tokens.issue(environment, known)})
 
     async def _flags(self, request: Request) -> Response:
-        return json_response(list(own_environment(self._site, request).flags.values()))
+        return json_response(list(own_environment(self._sandbox, request).flags.values()))
 
     async def _flag(self, request: Request) -> Response:
-        environment = own_environment(self._site, request)
+        environment = own_environment(self._sandbox, request)
         return json_response(environment.item(Domain.FLAG, request.path_params["identifier"]))
 
     async def _segments(self, request: Request) -> Response:
-        segments = own_environment(self._site, request).segments.values()
+        segments = own_environment(self._sandbox, request).segments.values()
         return json_response([_segment_for(request, segment) for segment in segments])
 
     async def _segment(self, request: Request) -> Response:
-        environment = own_environment(self._site, request)
+        environment = own_environment(self._sandbox, request)
         segment = environment.item(Domain.SEGMENT, request.path_params["identifier"])
         return json_response(_segment_for(request, segment))
 
     async def _evaluations(self, request: Request) -> Response:
-        environment = own_environment(self._site, request)
+        environment = own_environment(self._sandbox, request)
         header = request.headers.get(_TARGET_HEADER)
         return json_response(self._evaluate.every(environment, request.path_params["target"], header))
 
     async def _evaluation(self, request: Request) -> Response:
-        environment = own_environment(self._site, request)
+        environment = own_environment(self._sandbox, request)
         header = request.headers.get(_TARGET_HEADER)
         flag = request.path_params["identifier"]
         return json_response(self._evaluate.one(environment, request.path_params["target"], header, flag))
@@ -95,19 +95,19 @@ class ClientApi:
         if not request.headers.get("api-key"):
             return Response(status_code=400)
         try:
-            environment, key = authorised(self._site, request)
+            environment, key = authorised(self._sandbox, request)
         except RequestError as error:
             # A refusal with a body keeps the JavaScript SDK from polling.
             return Response(status_code=error.status)
-        return self._site.streams.response(environment.info.id, key.hash)
+        return self._sandbox.streams.response(environment.info.id, key.hash)
 
     async def _usage(self, request: Request) -> Response:
-        environment = own_environment(self._site, request)
+        environment = own_environment(self._sandbox, request)
         body = await request.body()
-        if len(body) > self._site.state.settings.usage_body_limit:
+        if len(body) > self._sandbox.state.settings.usage_body_limit:
             raise RequestError(413, "the body is too large")
         post = _json_object(body)
-        self._site.usage.add(UsagePost(environment.info.id, request.query_params.get("cluster", ""), post))
+        self._sandbox.usage.add(UsagePost(environment.info.id, request.query_params.get("cluster", ""), post))
         for target in objects(post.get("targetData")):
             if isinstance(target.get("identifier"), str) and target["identifier"]:
                 environment.put_target({**target, "attributes": pairs(target.get("attributes"))})

@@ -13,8 +13,8 @@ from ff_proxy.model.keys import SdkKeyHash
 from ff_proxy.sandbox.control_routes import control_route, is_announced, read_body
 from ff_proxy.sandbox.environment import IDENTIFIER_FIELD, Document, Environment
 from ff_proxy.sandbox.keys import Key, KeyType, known_key
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed.build import identity
-from ff_proxy.sandbox.site import Site
 from ff_proxy.sandbox.state import DEFAULT_ORGANIZATION
 
 _DOMAINS: Final = {"flags": Domain.FLAG, "segments": Domain.SEGMENT}
@@ -78,11 +78,11 @@ class NewEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConfigControl:
-    """Its handlers over one site."""
+    """Its handlers over one sandbox."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._state = site.state
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self._sandbox = sandbox
+        self._state = sandbox.state
 
     def routes(self) -> list[BaseRoute]:
         """Its routes; ``{kind}`` is ``flags`` or ``segments``."""
@@ -135,7 +135,7 @@ class ConfigControl:
         return self._described(environment)
 
     async def _remove_environment(self, request: Request) -> dict[str, object]:
-        self._site.remove(request.path_params["environment"])
+        self._sandbox.remove(request.path_params["environment"])
         return {}
 
     async def _flip(self, request: Request) -> Flipped:
@@ -167,7 +167,7 @@ class ConfigControl:
         return key
 
     async def _revoke_key(self, request: Request) -> Key:
-        return self._site.revoke(request.path_params["environment"], request.path_params["key"])
+        return self._sandbox.revoke(request.path_params["environment"], request.path_params["key"])
 
     async def _targets(self, request: Request) -> list[Document]:
         return list(self._asked(request).targets.values())
@@ -229,7 +229,7 @@ class ConfigControl:
             "flags": {name: document.get("state") for name, document in environment.flags.items()},
             "segments": list(environment.segments),
             "targets": len(environment.targets),
-            "streams": self._site.streams.count(info.id),
+            "streams": self._sandbox.streams.count(info.id),
         }
 
 

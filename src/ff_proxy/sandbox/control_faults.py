@@ -10,9 +10,8 @@ from ff_proxy.errors import RequestError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.sandbox.control_routes import control_route, read_body
 from ff_proxy.sandbox.faults import EVERY_ROUTE, Fault
-from ff_proxy.sandbox.listener import Listener
 from ff_proxy.sandbox.received import ReceivedRequest, UsagePost
-from ff_proxy.sandbox.site import Site
+from ff_proxy.sandbox.running import RunningSandbox
 
 
 class WhichStreams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,11 +44,10 @@ class Down(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FaultControl:
-    """Its handlers over one site and its listening socket."""
+    """Its handlers over one sandbox."""
 
-    def __init__(self, site: Site, listener: Listener) -> None:
-        self._site = site
-        self._listener = listener
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self._sandbox = sandbox
 
     def routes(self) -> list[BaseRoute]:
         """Its routes."""
@@ -75,10 +73,10 @@ class FaultControl:
         ]
 
     async def _settings(self, _: Request) -> object:
-        return self._site.state.settings
+        return self._sandbox.state.settings
 
     async def _set(self, request: Request) -> object:
-        settings = self._site.state.settings
+        settings = self._sandbox.state.settings
         given = await read_body(request, dict[str, object])
         try:
             wanted = msgspec.convert({**msgspec.to_builtins(settings), **given}, type(settings), strict=True)
@@ -89,78 +87,78 @@ class FaultControl:
         return settings
 
     async def _usage(self, _: Request) -> dict[str, object]:
-        return {"posts": self._site.usage.received, "sums": self._site.usage.sums()}
+        return {"posts": self._sandbox.usage.received, "sums": self._sandbox.usage.sums()}
 
     async def _posts(self, _: Request) -> list[UsagePost]:
-        return list(self._site.usage.posts())
+        return list(self._sandbox.usage.posts())
 
     async def _reset_usage(self, _: Request) -> dict[str, object]:
-        self._site.usage.reset()
+        self._sandbox.usage.reset()
         return {}
 
     async def _counts(self, _: Request) -> dict[str, dict[str, int]]:
-        return self._site.journal.counts()
+        return self._sandbox.journal.counts()
 
     async def _recent(self, _: Request) -> list[ReceivedRequest]:
-        return list(self._site.journal.recent())
+        return list(self._sandbox.journal.recent())
 
     async def _reset_requests(self, _: Request) -> dict[str, object]:
-        self._site.journal.reset()
+        self._sandbox.journal.reset()
         return {}
 
     async def _streams(self, _: Request) -> dict[str, object]:
-        streams = self._site.streams
+        streams = self._sandbox.streams
         return {
             "open": streams.count(),
-            "environments": {name: streams.count(name) for name in self._site.state.environments},
+            "environments": {name: streams.count(name) for name in self._sandbox.state.environments},
         }
 
     async def _cut(self, request: Request) -> dict[str, object]:
         cut = await read_body(request, Cut)
-        return {"cut": self._site.streams.cut(self._meant(cut), cut.how)}
+        return {"cut": self._sandbox.streams.cut(self._meant(cut), cut.how)}
 
     async def _mute(self, request: Request) -> dict[str, object]:
-        self._site.streams.mute(self._meant(await read_body(request, WhichStreams)))
+        self._sandbox.streams.mute(self._meant(await read_body(request, WhichStreams)))
         return {}
 
     async def _unmute(self, request: Request) -> dict[str, object]:
-        self._site.streams.unmute(self._meant(await read_body(request, WhichStreams)))
+        self._sandbox.streams.unmute(self._meant(await read_body(request, WhichStreams)))
         return {}
 
     async def _send(self, request: Request) -> dict[str, object]:
         chunk = await read_body(request, Chunk)
-        self._site.streams.send(self._meant(chunk), chunk.text.encode())
+        self._sandbox.streams.send(self._meant(chunk), chunk.text.encode())
         return {}
 
     async def _faults(self, _: Request) -> list[Fault]:
-        return self._site.faults.listing()
+        return self._sandbox.faults.listing()
 
     async def _add_fault(self, request: Request) -> list[Fault]:
-        self._site.faults.add(await read_body(request, Fault))
-        return self._site.faults.listing()
+        self._sandbox.faults.add(await read_body(request, Fault))
+        return self._sandbox.faults.listing()
 
     async def _clear_faults(self, request: Request) -> list[Fault]:
-        self._site.clear_faults(request.query_params.get("route"))
-        return self._site.faults.listing()
+        self._sandbox.clear_faults(request.query_params.get("route"))
+        return self._sandbox.faults.listing()
 
     async def _down(self, request: Request) -> dict[str, object]:
         down = await read_body(request, Down)
         if down.how == "refuse":
             if down.seconds is None:
                 raise RequestError(400, "refuse needs seconds: this API is refused as well meanwhile")
-            self._listener.refuse(down.seconds)
+            self._sandbox.listener.refuse(down.seconds)
             return {}
-        self._site.faults.add(Fault(route=EVERY_ROUTE, connection=down.how))
+        self._sandbox.faults.add(Fault(route=EVERY_ROUTE, connection=down.how))
         if down.how == "hang":
-            self._site.streams.mute()
+            self._sandbox.streams.mute()
         else:
-            self._site.streams.cut(how="reset")
+            self._sandbox.streams.cut(how="reset")
         return {}
 
     async def _up(self, _: Request) -> dict[str, object]:
-        self._site.clear_faults()
-        self._site.streams.unmute()
+        self._sandbox.clear_faults()
+        self._sandbox.streams.unmute()
         return {}
 
     def _meant(self, which: WhichStreams) -> EnvironmentId | None:
-        return self._site.state.find(which.environment).info.id if which.environment else None
+        return self._sandbox.state.find(which.environment).info.id if which.environment else None

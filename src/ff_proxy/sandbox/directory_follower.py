@@ -12,7 +12,7 @@ from ff_proxy.model.environment import Domain
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.sandbox.directory import environments_in
 from ff_proxy.sandbox.environment import Document, Environment
-from ff_proxy.sandbox.site import Site
+from ff_proxy.sandbox.running import RunningSandbox
 
 Notices = Callable[[Path], AsyncIterator[object]]
 """Yields whenever something below a directory changed."""
@@ -51,8 +51,8 @@ class DirectoryFollower:
         self._last = _by_id(copy.deepcopy(environments))
         return environments
 
-    async def run(self, site: Site) -> None:
-        """Keep ``site`` in step, until cancelled."""
+    async def run(self, sandbox: RunningSandbox) -> None:
+        """Keep ``sandbox`` in step, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
             while True:
@@ -60,9 +60,9 @@ class DirectoryFollower:
                     async with asyncio.timeout(self._interval):
                         await self._changed.wait()
                 self._changed.clear()
-                await self.update(site)
+                await self.update(sandbox)
 
-    async def update(self, site: Site) -> None:
+    async def update(self, sandbox: RunningSandbox) -> None:
         """Read it once, and take up what changed."""
         try:
             environments = _by_id(await asyncio.to_thread(environments_in, self._root))
@@ -76,13 +76,13 @@ class DirectoryFollower:
             self._tell(f"{self._root}: it can be read again")
         for environment_id in self._last.keys() - environments.keys():
             with contextlib.suppress(RequestError):  # removed by hand already
-                site.remove(environment_id)
+                sandbox.remove(environment_id)
         for environment_id, new in environments.items():
             last = self._last.get(environment_id)
             if last is None or last.info != new.info:
-                site.state.add(copy.deepcopy(new))
-            elif environment_id in site.state.environments:  # not removed by hand
-                _take_up(site, last, new)
+                sandbox.state.add(copy.deepcopy(new))
+            elif environment_id in sandbox.state.environments:  # not removed by hand
+                _take_up(sandbox, last, new)
         self._last = environments
 
     async def _watch(self) -> None:
@@ -95,17 +95,17 @@ def _by_id(environments: list[Environment]) -> dict[EnvironmentId, Environment]:
     return {environment.info.id: environment for environment in environments}
 
 
-def _take_up(site: Site, last: Environment, new: Environment) -> None:
+def _take_up(sandbox: RunningSandbox, last: Environment, new: Environment) -> None:
     environment = new.info.id
     for domain in Domain:
         before, after = _bare(last.items(domain)), _bare(new.items(domain))
         for identifier, document in after.items():
             if before.get(identifier) != document:
-                site.state.put(environment, domain, document)
+                sandbox.state.put(environment, domain, document)
         for identifier in before.keys() - after.keys():
             with contextlib.suppress(RequestError):  # deleted by hand already
-                site.state.drop(environment, domain, identifier)
-    served = site.state.find(environment)
+                sandbox.state.drop(environment, domain, identifier)
+    served = sandbox.state.find(environment)
     for identifier, target in new.targets.items():
         if last.targets.get(identifier) != target:
             served.put_target(target)
@@ -115,7 +115,7 @@ def _take_up(site: Site, last: Environment, new: Environment) -> None:
     served.keys.extend(key for key in new.keys if key.hash not in known)
     for gone in known - {key.hash for key in new.keys}:
         with contextlib.suppress(RequestError):  # revoked by hand already
-            site.revoke(environment, gone)
+            sandbox.revoke(environment, gone)
 
 
 def _bare(documents: Mapping[str, Document]) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.faults import Fault, RouteName
 from ff_proxy.sandbox.keys import Key
 from ff_proxy.sandbox.received import ReceivedRequest, masked
-from ff_proxy.sandbox.site import Site
+from ff_proxy.sandbox.running import RunningSandbox
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
 
@@ -40,13 +40,13 @@ class Endpoint:
     """An ASGI application for one route: meets its faults, answers, and notes the request.
 
     Args:
-        site: the sandbox.
+        sandbox: has the faults and the journal.
         route: the name by which faults and the journal know it.
         handler: makes the answer; a ``RequestError`` it raises becomes Harness's error.
     """
 
-    def __init__(self, site: Site, route: RouteName, handler: Handler) -> None:
-        self._site = site
+    def __init__(self, sandbox: RunningSandbox, route: RouteName, handler: Handler) -> None:
+        self._sandbox = sandbox
         self._route = route
         self._handler = handler
 
@@ -57,7 +57,7 @@ class Endpoint:
 
     async def _serve(self, request: Request, send: Send) -> None:
         scope = request.scope
-        environment = await _environment_of(self._site, request)
+        environment = await _environment_of(self._sandbox, request)
         names = frozenset({environment.info.id, environment.info.identifier} if environment else ())
         noted = False
 
@@ -65,7 +65,7 @@ class Endpoint:
             nonlocal noted
             if not noted:
                 noted = True
-                self._site.journal.add(
+                self._sandbox.journal.add(
                     ReceivedRequest(
                         route=self._route,
                         environment=environment.info.id if environment else "",
@@ -83,7 +83,7 @@ class Endpoint:
             await send(message)
 
         try:
-            await self._answer(request, self._site.faults.take(self._route, names), noting)
+            await self._answer(request, self._sandbox.faults.take(self._route, names), noting)
         finally:
             note(0)
 
@@ -108,7 +108,7 @@ class Endpoint:
     async def _wait(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self._site.closing.wait()
+                await self._sandbox.closing.wait()
         except TimeoutError:
             return
 
@@ -116,7 +116,7 @@ class Endpoint:
         connection = connection_of(request.scope)
         if not hang:
             connection.reset()
-        self._site.hung.add(connection)
+        self._sandbox.hung.add(connection)
         try:
             async with asyncio.timeout(_HANG_LIMIT):
                 while (await request.receive())["type"] != "http.disconnect":
@@ -124,16 +124,16 @@ class Endpoint:
         except TimeoutError:
             connection.reset()
         finally:
-            self._site.hung.discard(connection)
+            self._sandbox.hung.discard(connection)
 
 
-def authorised(site: Site, request: Request) -> tuple[Environment, Key]:
+def authorised(sandbox: RunningSandbox, request: Request) -> tuple[Environment, Key]:
     """Environment and key of a request's token; ``RequestError`` 401 without a good one, 403 if revoked."""
     header = request.headers.get("authorization", "")
-    claims = site.tokens.read(header.removeprefix(_PREFIX)) if header.startswith(_PREFIX) else None
+    claims = sandbox.tokens.read(header.removeprefix(_PREFIX)) if header.startswith(_PREFIX) else None
     if claims is None:
         raise RequestError(401, "missing or bad token")
-    environment = site.state.environments.get(claims.environment)
+    environment = sandbox.state.environments.get(claims.environment)
     if environment is None:
         raise RequestError(404, "the token's environment does not exist")
     for key in environment.keys:
@@ -142,20 +142,20 @@ def authorised(site: Site, request: Request) -> tuple[Environment, Key]:
     raise RequestError(403, "the key of this token has been revoked")
 
 
-def own_environment(site: Site, request: Request) -> Environment:
+def own_environment(sandbox: RunningSandbox, request: Request) -> Environment:
     """The environment in the path, if it is the token's; otherwise ``RequestError`` 403."""
-    environment, _ = authorised(site, request)
+    environment, _ = authorised(sandbox, request)
     if request.path_params["environment"] != environment.info.id:
         raise RequestError(403, "the token is for another environment")
     return environment
 
 
-async def _environment_of(site: Site, request: Request) -> Environment | None:
+async def _environment_of(sandbox: RunningSandbox, request: Request) -> Environment | None:
     # Faults and the journal need the environment even if the request will be refused.
     named = request.path_params.get("environment") or request.query_params.get("environmentIdentifier")
     if named:
         try:
-            return site.state.find(named)
+            return sandbox.state.find(named)
         except RequestError:
             return None
     key = request.headers.get("api-key")
@@ -165,7 +165,7 @@ async def _environment_of(site: Site, request: Request) -> Environment | None:
         except (ValueError, RecursionError):
             return None
         key = body.get("apiKey") if isinstance(body, dict) else None
-    found = site.state.authenticate(key) if isinstance(key, str) else None
+    found = sandbox.state.authenticate(key) if isinstance(key, str) else None
     return found[0] if found else None
 
 

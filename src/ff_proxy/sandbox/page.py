@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from ff_proxy.errors import RequestError
 from ff_proxy.sandbox.environment import Environment, variations_of
-from ff_proxy.sandbox.site import Site
+from ff_proxy.sandbox.running import RunningSandbox
 
 _TEMPLATE: Final = Path(__file__).with_name("page.html")
 _SEE_OTHER: Final = 303
@@ -21,8 +21,8 @@ _SEE_OTHER: Final = 303
 class Page:
     """Its two routes: the page, and the form of a switch. It works without JavaScript, and live with it."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self._sandbox = sandbox
         loader = jinja2.FileSystemLoader(_TEMPLATE.parent)
         self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
@@ -34,13 +34,13 @@ class Page:
         ]
 
     async def _show(self, _: Request) -> Response:
-        environments = [self._described(one) for one in self._site.state.environments.values()]
+        environments = [self._described(one) for one in self._sandbox.state.environments.values()]
         return HTMLResponse(self._templates.get_template(_TEMPLATE.name).render(environments=environments))
 
     async def _change(self, request: Request) -> Response:
         form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         try:
-            self._site.state.set(form.get("environment", ""), form.get("flag", ""), form.get("value", ""))
+            self._sandbox.state.set(form.get("environment", ""), form.get("flag", ""), form.get("value", ""))
         except RequestError as error:
             return PlainTextResponse(error.message, error.status)
         return RedirectResponse("/", _SEE_OTHER)
@@ -51,7 +51,7 @@ class Page:
             "id": info.id,
             "name": info.identifier or info.id,
             "sdk_keys": environment.keys,
-            "streams": self._site.streams.count(info.id),
+            "streams": self._sandbox.streams.count(info.id),
             "flags": [
                 {
                     "identifier": identifier,

@@ -1,67 +1,84 @@
-"""Run a sandbox: in a process of its own, or inside a test."""
+"""Runs a sandbox: Harness's paths, the control API and what browsers need, as an ASGI application."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, final
+from typing import Final
 
-from ff_proxy.sandbox.app import ADMIN_BASE, CLIENT_BASE, App
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.routing import Mount, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ff_proxy.sandbox.admin_api import AdminApi
+from ff_proxy.sandbox.client_api import ClientApi
+from ff_proxy.sandbox.control_config import ConfigControl
+from ff_proxy.sandbox.control_faults import FaultControl
+from ff_proxy.sandbox.control_routes import control_route
 from ff_proxy.sandbox.listener import Listener
-from ff_proxy.sandbox.site import Site
+from ff_proxy.sandbox.page import Page
+from ff_proxy.sandbox.running import ADMIN_BASE, CLIENT_BASE, RunningSandbox
 from ff_proxy.sandbox.state import SandboxState
 
-
-@final
-class RunningSandbox:
-    """A sandbox that answers; its parts may be used directly, on the loop that runs it.
-
-    ``state``, ``streams``, ``faults``, ``usage`` and ``journal`` are those of its ``site``.
-    """
-
-    def __init__(self, site: Site, listener: Listener) -> None:
-        self.site: Final = site
-        self.listener: Final = listener
-        self.state: Final = site.state
-        self.streams: Final = site.streams
-        self.faults: Final = site.faults
-        self.usage: Final = site.usage
-        self.journal: Final = site.journal
-
-    @property
-    def url(self) -> str:
-        """Its root, without a slash at the end."""
-        return self.listener.url
-
-    @property
-    def client_url(self) -> str:
-        """What stands for ``https://config.ff.harness.io/api/1.0``, and for the events service."""
-        return self.url + CLIENT_BASE
-
-    @property
-    def admin_url(self) -> str:
-        """What stands for ``https://app.harness.io/gateway/cf``."""
-        return self.url + ADMIN_BASE
-
-    def down(self) -> None:
-        """Refuse connections and break the open ones, as a host does whose process died."""
-        self.listener.refuse()
-
-    async def up(self) -> None:
-        """Accept connections again."""
-        await self.listener.reopen()
+_CONTENTS: Final = {
+    "environments": "/sandbox/environments",
+    "flip": "POST /sandbox/flip",
+    "set": "POST /sandbox/set",
+    "usage": "/sandbox/usage",
+    "requests": "/sandbox/requests",
+    "streams": "/sandbox/streams",
+    "faults": "/sandbox/faults",
+    "settings": "/sandbox/settings",
+}
+_PREFLIGHT_SECONDS: Final = 7200
+_DOUBLED: Final = re.compile(rf"^((?:{CLIENT_BASE}|{ADMIN_BASE})?)/{{2,}}")
 
 
 @asynccontextmanager
 async def serve(state: SandboxState, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[RunningSandbox]:
     """Serve ``state`` until the context is left; port 0 lets the system choose.
 
-    Leaving ends open streams, lets answers under way go out for at most a second, and closes the rest.
     ``StartupError`` if the address cannot be had.
     """
-    site = Site(state)
-    listener = Listener(host, port)
-    await listener.start(App(site, listener))
+    sandbox = RunningSandbox(state, Listener(host, port))
+    await sandbox.listener.start(_App(sandbox))
     try:
-        yield RunningSandbox(site, listener)
+        yield sandbox
     finally:
-        site.close()
-        await listener.close()
+        await sandbox.close()
+
+
+class _App:
+    """Every route, at the root and below the base paths of Harness; doubled slashes after a base are one.
+
+    SDKs append paths to the base URL that they are given, which may end with a slash.
+    """
+
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        client = ClientApi(sandbox).routes()
+        admin = AdminApi(sandbox).routes()
+        router = Router(
+            [
+                Mount(CLIENT_BASE, app=Router(client, redirect_slashes=False)),
+                Mount(ADMIN_BASE, app=Router(admin, redirect_slashes=False)),
+                control_route("GET", "", _contents),
+                *ConfigControl(sandbox).routes(),
+                *FaultControl(sandbox).routes(),
+                *Page(sandbox).routes(),
+                *client,
+                *admin,
+            ],
+            redirect_slashes=False,
+        )
+        self._app: ASGIApp = CORSMiddleware(
+            router, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], max_age=_PREFLIGHT_SECONDS
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["path"] = _DOUBLED.sub(r"\1/", scope["path"])
+        await self._app(scope, receive, send)
+
+
+async def _contents(_: Request) -> dict[str, str]:
+    return _CONTENTS

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.sandbox.server import RunningSandbox
+from ff_proxy.sandbox.running import RunningSandbox
 from tests.integration.harness import ProxyError, sandbox
 from tests.integration.sdk import shop
 from tests.integration.sdk.places import (

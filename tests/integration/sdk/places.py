@@ -12,7 +12,7 @@ from ff_proxy.model.environment import Domain, EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.keys import known_key
-from ff_proxy.sandbox.server import RunningSandbox
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.state import DEFAULT_ACCOUNT
 from tests.integration.harness import Proxy, offline_options, online_options
 from tests.integration.sdk.shop import ORGANISATION, PROJECT, Document, Shop

@@ -11,7 +11,8 @@ import pytest
 from ff_proxy.model.environment import Action, Change, Domain
 from ff_proxy.model.keys import EnvironmentId, hash_key
 from ff_proxy.sandbox.directory_follower import DirectoryFollower
-from ff_proxy.sandbox.site import Site
+from ff_proxy.sandbox.listener import Listener
+from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.state import SandboxState
 from tests.unit.sandbox.test_directory import FLAG, write
 
@@ -32,20 +33,20 @@ class Place:
         self.changes: list[Change] = []
         write(root, ENV, feature_config=[flag], auth_config=[hash_key("a")], segments=[{"identifier": "s"}])
         self.follower = DirectoryFollower(root, _never, self.told.append)
-        self.site = Site(SandboxState(self.follower.load()))
-        self.site.state.subscribe(lambda _, change: self.changes.append(change))
+        self.sandbox = RunningSandbox(SandboxState(self.follower.load()), Listener("127.0.0.1", 0))
+        self.sandbox.state.subscribe(lambda _, change: self.changes.append(change))
 
     async def edit(self, file: str, content: object, environment: str = ENV) -> None:
         """Write one file anew, and let it be taken up."""
         directory = self.root / f"env-{environment}"
         directory.mkdir(exist_ok=True)
         (directory / file).write_text(content if isinstance(content, str) else json.dumps(content))
-        await self.follower.update(self.site)
+        await self.follower.update(self.sandbox)
 
     @property
     def flags(self) -> Mapping[str, Mapping[str, Any]]:
         """What is served."""
-        return self.site.state.environments[ENV].flags
+        return self.sandbox.state.environments[ENV].flags
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
     """One environment with a flag, a group and a key."""
     made = Place(tmp_path)
     yield made
-    made.site.close()
+    await made.sandbox.close()
 
 
 async def test_an_edited_flag_is_announced_and_others_stay(place: Place) -> None:
@@ -71,11 +72,11 @@ async def test_an_edited_flag_is_announced_and_others_stay(place: Place) -> None
 
 async def test_a_flag_flipped_by_hand_stays_flipped_until_it_is_edited(place: Place) -> None:
     """Another file, or another flag, is no reason to take that back."""
-    place.site.state.flip(ENV, "f", state="off")
+    place.sandbox.state.flip(ENV, "f", state="off")
     await place.edit("targets.json", [{"identifier": "ann"}])
     await place.edit("feature_config.json", [FLAG, {**FLAG, "feature": "g"}])
     assert place.flags["f"]["state"] == "off"
-    assert "ann" in place.site.state.environments[ENV].targets
+    assert "ann" in place.sandbox.state.environments[ENV].targets
     await place.edit("feature_config.json", [{**FLAG, "offVariation": "true"}])
     assert place.flags["f"]["state"] == "on"
 
@@ -96,13 +97,13 @@ async def test_a_file_that_cannot_be_read_changes_nothing(place: Place) -> None:
 async def test_keys_and_environments_come_and_go(place: Place) -> None:
     """A key that is taken away is revoked."""
     await place.edit("auth_config.json", [hash_key("b")])
-    assert place.site.state.authenticate("a") is None
-    assert place.site.state.authenticate("b")
+    assert place.sandbox.state.authenticate("a") is None
+    assert place.sandbox.state.authenticate("b")
     await place.edit("feature_config.json", [FLAG], environment="id-2")
-    assert set(place.site.state.environments) == {"id-1", "id-2"}
+    assert set(place.sandbox.state.environments) == {"id-1", "id-2"}
     (place.root / "env-id-2" / "feature_config.json").unlink()
-    await place.follower.update(place.site)
-    assert set(place.site.state.environments) == {"id-1"}
+    await place.follower.update(place.sandbox)
+    assert set(place.sandbox.state.environments) == {"id-1"}
 
 
 async def test_a_notice_is_enough(tmp_path: Path) -> None:
@@ -115,13 +116,13 @@ async def test_a_notice_is_enough(tmp_path: Path) -> None:
 
     write(tmp_path, ENV, feature_config=[FLAG])
     follower = DirectoryFollower(tmp_path, notices, lambda _: None, interval=3600.0)
-    site = Site(SandboxState(follower.load()))
+    sandbox = RunningSandbox(SandboxState(follower.load()), Listener("127.0.0.1", 0))
     told = asyncio.Event()
-    site.state.subscribe(lambda *_: told.set())
-    running = asyncio.create_task(follower.run(site))
+    sandbox.state.subscribe(lambda *_: told.set())
+    running = asyncio.create_task(follower.run(sandbox))
     (tmp_path / f"env-{ENV}" / "feature_config.json").write_text(json.dumps([{**FLAG, "state": "off"}]))
     changed.set()
     async with asyncio.timeout(10):
         await told.wait()
     running.cancel()
-    site.close()
+    await sandbox.close()

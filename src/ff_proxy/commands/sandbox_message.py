@@ -1,9 +1,42 @@
 """What users of a running sandbox are told: addresses, keys, lines to copy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from ff_proxy.sandbox.keys import KeyType
-from ff_proxy.sandbox.server import RunningSandbox
+from ff_proxy.sandbox.running import RunningSandbox
+
+_SDK_LINES: Final = (
+    ("Python", "CfClient('{server}', with_base_url('{url}'), with_events_url('{url}'))"),
+    ("Node.js", "new Client('{server}', {{ baseUrl: '{url}', eventsUrl: '{url}' }})"),
+    ("Go", 'harness.NewCfClient("{server}", harness.WithURL("{url}"), harness.WithEventsURL("{url}"))'),
+    ("Java", 'HarnessConfig.builder().configUrl("{url}").eventUrl("{url}").build()'),
+    (".NET", 'Config.Builder().ConfigUrl("{url}").EventUrl("{url}").Build()'),
+    ("Ruby", 'ConfigBuilder.new.config_url("{url}").event_url("{url}").build'),
+    ("PHP", "new Client('{server}', $target, ['base_url' => '{url}', 'events_url' => '{url}'])"),
+    ("Erlang", '{{config, [{{config_url, "{url}"}}, {{events_url, "{url}"}}]}}'),
+    ("Elixir", 'config: [config_url: "{url}", events_url: "{url}"]'),
+    ("JavaScript", "initialize('{client}', target, {{ baseUrl: '{url}', eventUrl: '{url}' }})"),
+    (
+        "React",
+        "<FFContextProvider apiKey=\"{client}\" options={{{{ baseUrl: '{url}', eventUrl: '{url}' }}}} …>",
+    ),
+    ("Android", 'CfConfiguration.builder().baseUrl("{url}").eventUrl("{url}").build()'),
+    (
+        "iOS",
+        'CfConfiguration.builder().setConfigUrl("{url}").setEventUrl("{url}").setStreamUrl("{url}/stream").build()',
+    ),
+    (
+        "Flutter",
+        'CfConfigurationBuilder().setConfigUri("{url}").setEventUrl("{url}").setStreamUrl("{url}/stream").build()',
+    ),
+)
+"""Each SDK, and the line with its options. Pages in docs/sdks have whole programs."""
+
+_DEVICES: Final = (
+    "Mobile SDKs on an emulator or a device need an address of this machine instead of 127.0.0.1 "
+    "(Android emulator: 10.0.2.2)."
+)
 
 
 def proxy_options(sandbox: RunningSandbox, api_keys: Sequence[str]) -> list[tuple[str, str]]:
@@ -31,7 +64,7 @@ def server_keys(sandbox: RunningSandbox) -> list[str]:
     return found
 
 
-def first_key(sandbox: RunningSandbox, kind: KeyType) -> str:
+def _first_key(sandbox: RunningSandbox, kind: KeyType) -> str:
     """A key of that kind to show: the first whose text is known, of whatever kind if there is no other."""
     known = [
         key for environment in sandbox.state.environments.values() for key in environment.keys if key.text
@@ -61,11 +94,8 @@ def as_record(sandbox: RunningSandbox, proxy_url: str = "") -> dict[str, object]
     }
 
 
-def greeting(sandbox: RunningSandbox, proxy_url: str = "", sdks: Sequence[str] = ()) -> str:
-    """Everything a person needs to begin, as lines to read and to copy.
-
-    With a proxy in front, ``sdks`` are the lines to paste into SDKs.
-    """
+def greeting(sandbox: RunningSandbox, proxy_url: str = "") -> str:
+    """Everything a person needs to begin, as lines to read and to copy."""
     options = proxy_options(sandbox, server_keys(sandbox) or ["<a server key of each environment>"])
     command = " \\\n".join(["  ff-proxy", *(f"    -{name} {value}" for name, value in options)])
     sdk_parts = [
@@ -73,7 +103,8 @@ def greeting(sandbox: RunningSandbox, proxy_url: str = "", sdks: Sequence[str] =
         f"ff-proxy in front of it, for SDKs with base URL and events URL http://127.0.0.1:7000:\n{command}",
     ]
     if proxy_url:
-        pasted = "\n".join(f"  {line}" for line in sdks)
+        lines = sdk_lines(proxy_url, _first_key(sandbox, "Server"), _first_key(sandbox, "Client"))
+        pasted = "\n".join(f"  {line}" for line in lines)
         sdk_parts = [f"ff-proxy in front of it, on {proxy_url}. Paste into your SDK:\n{pasted}"]
     return "\n\n".join(
         [
@@ -107,3 +138,11 @@ def _flips(sandbox: RunningSandbox) -> str:
                 f"""-d '{{"flag": "{flag}", "environment": "{name}"}}'"""
             )
     return "  there is no flag yet"
+
+
+def sdk_lines(url: str, server_key: str, client_key: str) -> Iterator[str]:
+    """A line for each SDK, with the proxy's ``url`` and the keys in it."""
+    width = max(len(name) for name, _ in _SDK_LINES)
+    for name, line in _SDK_LINES:
+        yield f"{name:{width}}  {line.format(url=url, server=server_key, client=client_key)}"
+    yield _DEVICES

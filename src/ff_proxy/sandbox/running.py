@@ -1,4 +1,4 @@
-"""Everything a running sandbox holds, for its routes and for programs that embed it."""
+"""A running sandbox: all its parts, for its routes and for programs that embed it."""
 
 import asyncio
 from typing import Final, final
@@ -6,6 +6,7 @@ from typing import Final, final
 from ff_proxy.sandbox.connection import Connection
 from ff_proxy.sandbox.faults import Faults
 from ff_proxy.sandbox.keys import Key
+from ff_proxy.sandbox.listener import Listener
 from ff_proxy.sandbox.received import Journal, ReceivedUsage
 from ff_proxy.sandbox.state import SandboxState
 from ff_proxy.sandbox.streams import Streams
@@ -15,17 +16,25 @@ from ff_proxy.sandbox.tokens import Tokens
 _SIGNING_SECRET: Final = "the-sandbox-signs-with-a-secret-that-is-not-one"  # noqa: S105  (says so itself)
 
 
+CLIENT_BASE: Final = "/api/1.0"
+"""Where Harness's client, stream and metrics services live below their hosts."""
+
+ADMIN_BASE: Final = "/gateway/cf"
+"""Where Harness's admin service lives below its host."""
+
+
 @final
-class Site:
-    """A sandbox's parts.
+class RunningSandbox:
+    """A sandbox's parts; they may be used directly, on the loop that runs it.
 
     ``state`` is what it serves, ``streams`` who listens, ``faults`` how it misbehaves, ``usage`` and
     ``journal`` what came in, ``hung`` the connections that a fault keeps waiting, ``closing`` is set when
     it is about to end, so that nothing sleeps through that.
     """
 
-    def __init__(self, state: SandboxState) -> None:
+    def __init__(self, state: SandboxState, listener: Listener) -> None:
         self.state: Final = state
+        self.listener: Final = listener
         self.tokens: Final = Tokens(_SIGNING_SECRET)
         self.streams: Final = Streams(state.settings)
         self.faults: Final = Faults()
@@ -34,6 +43,29 @@ class Site:
         self.hung: Final[set[Connection]] = set()
         self.closing: Final = asyncio.Event()
         self._unsubscribe = state.subscribe(self.streams.publish)
+
+    @property
+    def url(self) -> str:
+        """Its root, without a slash at the end."""
+        return self.listener.url
+
+    @property
+    def client_url(self) -> str:
+        """What stands for ``https://config.ff.harness.io/api/1.0``, and for the events service."""
+        return self.url + CLIENT_BASE
+
+    @property
+    def admin_url(self) -> str:
+        """What stands for ``https://app.harness.io/gateway/cf``."""
+        return self.url + ADMIN_BASE
+
+    def down(self) -> None:
+        """Refuse connections and break the open ones, as a host does whose process died."""
+        self.listener.refuse()
+
+    async def up(self) -> None:
+        """Accept connections again."""
+        await self.listener.reopen()
 
     def clear_faults(self, route: str | None = None) -> None:
         """Clear faults (of one route if given) and reset every connection that hangs."""
@@ -51,9 +83,10 @@ class Site:
         """Remove an environment and end its streams."""
         self.streams.cut(self.state.remove(environment).info.id)
 
-    def close(self) -> None:
-        """End every stream and every wait, and stop listening to the state."""
+    async def close(self) -> None:
+        """End open streams and waits, let answers under way go out for at most a second, close the rest."""
         self.closing.set()
         self._unsubscribe()
         self.clear_faults()
         self.streams.cut()
+        await self.listener.close()

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from ff_proxy.commands.sandbox_sdks import sdk_lines
+from ff_proxy.commands.sandbox_message import sdk_lines
 
 PAGES: Final = Path(__file__).parents[3] / "docs/sdks"
 FILES: Final = {"Node.js": "node", ".NET": "dotnet"}
