@@ -1,6 +1,7 @@
 """Counts that SDKs post back, as records that can be merged (spec/behaviour#usage-merging)."""
 
 import sys
+from functools import cached_property
 from itertools import chain
 from typing import Final, Self
 
@@ -16,12 +17,17 @@ MAX_COUNT: Final = 2**53 - 1
 """No count grows above this: every JSON reader and every store keeps it exactly."""
 
 
-class UsageKey(msgspec.Struct, frozen=True):
+class UsageKey(msgspec.Struct, frozen=True, cache_hash=True, dict=True):
     """What makes two counts the same: counts with equal keys add up."""
 
     environment: EnvironmentId
     metrics_type: str
     attributes: Attributes
+
+    @cached_property
+    def weight(self) -> int:
+        """See ``weight``; like the hash, it is asked for several times on a count's way."""
+        return _weight(self.attributes, self.metrics_type)
 
 
 class UsageCount(msgspec.Struct, frozen=True):
@@ -83,12 +89,14 @@ def merged(held: UsageCount, more: UsageCount) -> UsageCount:
 def weight(entry: UsageCount | UsageTarget) -> int:
     """About the bytes of memory that an entry of a buffer or queue takes."""
     if isinstance(entry, UsageCount):
-        attributes, own = entry.key.attributes, sys.getsizeof(entry.key.metrics_type)
-    else:
-        attributes, own = entry.attributes, sys.getsizeof(entry.identifier) + sys.getsizeof(entry.name)
-    # Asked for every count, several times on its way: one text is weighed in a fraction of the time of many.
-    texts = sys.getsizeof("".join(chain.from_iterable(attributes)))
-    return ENTRY_OVERHEAD + _RECORDS_WEIGHT + own + _PAIR_WEIGHT * len(attributes) + texts
+        return entry.key.weight
+    return _weight(entry.attributes, entry.identifier, entry.name)
+
+
+def _weight(attributes: Attributes, *texts: str) -> int:
+    # One text is weighed in a fraction of the time of many.
+    text = "".join((*chain.from_iterable(attributes), *texts))
+    return ENTRY_OVERHEAD + _RECORDS_WEIGHT + _PAIR_WEIGHT * len(attributes) + sys.getsizeof(text)
 
 
 _RECORDS_WEIGHT: Final = 250

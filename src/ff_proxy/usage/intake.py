@@ -20,7 +20,7 @@ from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.sdk_metrics import SdkCounter
 from ff_proxy.usage.store_writer import StoreWriter
 from ff_proxy.wire.usage import SdkLabels, UsageReport
-from ff_proxy.wire.usage_reader import UsageReader, steps
+from ff_proxy.wire.usage_reader import UsageKeys, UsageReader, steps
 
 _BATCH: Final = 1000
 # Entries of a post are deferred until its end, so that a post that is cut off and sent again counts once.
@@ -29,6 +29,8 @@ _DEFERRED_PART: Final = 4
 # When a tenth of the buffer has arrived, flush at once; when half is used, large posts wait for a flush.
 _FLUSH_PART: Final = 10
 _BACKPRESSURE_PART: Final = 2
+# The part of the budget for keys of counts that SDKs send again and again.
+_KEYS_PART: Final = 8
 _ROOM_SECONDS: Final = 2.0
 _UNKNOWN_SDK: Final = SdkLabels()
 
@@ -97,7 +99,8 @@ class UsageIntake:
         self._flush_bytes = budget // _FLUSH_PART
         self._backpressure_bytes = budget // _BACKPRESSURE_PART
         self._deferred_room = budget // _DEFERRED_PART
-        self._buffer = UsageBuffer(budget - budget // _DEFERRED_PART)
+        self._buffer = UsageBuffer(budget - budget // _DEFERRED_PART - budget // _KEYS_PART)
+        self._keys = UsageKeys(budget // _KEYS_PART)
         self._arrived_bytes = 0
         self._flush_now = asyncio.Event()
         self._room = asyncio.Event()
@@ -112,7 +115,7 @@ class UsageIntake:
 
     async def receive(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
         """See ``Intake``."""
-        post = _Post(environment, milliseconds(self._clock))
+        post = _Post(UsageReader(environment, milliseconds(self._clock), self._keys), environment)
         deferred = 0
         try:
             async for report in post.reports(pieces):
@@ -235,10 +238,11 @@ class NullIntake:
     def __init__(self, telemetry: Telemetry) -> None:
         self._sdks = SdkCounter(telemetry.metrics.sdk_usage)
         self._dropped = telemetry.metrics.usage_dropped
+        self._keys = UsageKeys(LEAST_SHARES.usage_buffer // _KEYS_PART)
 
     async def receive(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
         """See ``Intake``."""
-        post = _Post(environment, 0)
+        post = _Post(UsageReader(environment, 0, self._keys), environment)
         try:
             async for _ in post.reports(pieces):
                 pass
@@ -270,13 +274,13 @@ class _Batch(UsageEntries, frozen=True):
 class _Post:
     """One body while it is parsed; ``sdk`` is the SDK that posted it, if it says so."""
 
-    def __init__(self, environment: EnvironmentId, received: int) -> None:
+    def __init__(self, reader: UsageReader, environment: EnvironmentId) -> None:
         self.environment: Final = environment
         self.deferred: list[UsageReport] = []
         self.sdk = _UNKNOWN_SDK
         self.large = False
         self.waits_for_room = False
-        self._reader = UsageReader(environment, received)
+        self._reader = reader
 
     async def reports(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[UsageReport]:
         """Parse in steps, yielding to the event loop in between; raises ``RequestError``."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import MalformedJson, RequestError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import MAX_COUNT, Attributes, UsageCount, UsageKey, UsageTarget
@@ -39,25 +40,48 @@ class _Pair(msgspec.Struct, gc=False):
     value: msgspec.Raw = _NULL
 
 
-class _Entry(msgspec.Struct, gc=False):
-    attributes: list[_Pair | None] | None = None
-
-
-class _Count(_Entry, gc=False, rename="camel"):
+class _Count(msgspec.Struct, gc=False, rename="camel"):
+    attributes: msgspec.Raw = _NULL
     timestamp: Any = None
     count: Any = None
     metrics_type: Any = None
 
 
-class _Target(_Entry, gc=False):
+class _Target(msgspec.Struct, gc=False):
+    attributes: list[_Pair | None] | None = None
     identifier: Any = None
     name: Any = None
 
 
 _read_count: Final = msgspec.json.Decoder(_Count).decode
 _read_target: Final = msgspec.json.Decoder(_Target).decode
+_read_pairs: Final = msgspec.json.Decoder(list[_Pair | None] | None).decode
 _MAX_LENIENT_BYTES: Final = 4 * MAX_ENTRY_BYTES
 _UNUSABLE: Final = (MalformedJson, msgspec.DecodeError, ValueError, ArithmeticError, RecursionError)
+
+
+class UsageKeys:
+    """The keys of counts by their JSON: SDKs send the same ones every minute, and reading one takes long.
+
+    Args:
+        budget: bytes; the oldest keys make room for new ones.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._keys: BoundedMap[tuple[EnvironmentId, str, bytes], UsageKey] = BoundedMap(budget, _key_cost)
+
+    def read(self, environment: EnvironmentId, kind: str, attributes: bytes) -> UsageKey | None:
+        """The key with these attributes, as JSON; ``None`` if there are none. Raises ``DecodeError``."""
+        name = (environment, kind, attributes)
+        key = self._keys.peek(name)
+        if key is None and (canonical := _canonical(_read_pairs(attributes))):
+            key = UsageKey(environment, kind, canonical)
+            self._keys.put(name, key)
+        return key
+
+
+def _key_cost(name: tuple[EnvironmentId, str, bytes], key: UsageKey) -> int:
+    return len(name[2]) + key.weight
 
 
 class UsageReader:
@@ -66,10 +90,11 @@ class UsageReader:
     Args:
         environment: whose usage it is.
         received: epoch milliseconds; replaces timestamps that are missing or unusable.
+        keys: the keys of earlier bodies.
     """
 
-    def __init__(self, environment: EnvironmentId, received: int) -> None:
-        self._entries = _Entries(environment, received)
+    def __init__(self, environment: EnvironmentId, received: int, keys: UsageKeys) -> None:
+        self._entries = _Entries(environment, received, keys)
         self._json = IncrementalJson((_COUNTS, _TARGETS), MAX_ENTRY_BYTES, self._entries)
         self._prefix: bytes | None = b""
         self._decode: Callable[[bytes, bool], str] = _utf8
@@ -122,9 +147,10 @@ class UsageReader:
 class _Entries:
     """Collects entries; see ``ElementSink``."""
 
-    def __init__(self, environment: EnvironmentId, received: int) -> None:
+    def __init__(self, environment: EnvironmentId, received: int, keys: UsageKeys) -> None:
         self._environment = environment
         self._received = received
+        self._keys = keys
         self._counts: list[UsageCount] = []
         self._targets: list[UsageTarget] = []
         self._bad = 0
@@ -161,7 +187,7 @@ class _Entries:
     def _add(self, entry: _Count | _Target) -> None:
         try:
             if isinstance(entry, _Count):
-                count = _count(entry, self._environment, self._received)
+                count = _count(entry, self._environment, self._received, self._keys)
                 if count is not None:
                     self._counts.append(count)
                     return
@@ -203,15 +229,13 @@ def _clean(text: str) -> bytes:
     return data
 
 
-def _count(entry: _Count, environment: EnvironmentId, received: int) -> UsageCount | None:
-    attributes = _canonical(entry.attributes)
+def _count(entry: _Count, environment: EnvironmentId, received: int, keys: UsageKeys) -> UsageCount | None:
     kind = _DEFAULT_TYPE if entry.metrics_type is None else entry.metrics_type
     count = _whole_number(entry.count)
-    if not attributes or not isinstance(kind, str) or count is None:
+    if not isinstance(kind, str) or count is None:
         return None
-    return UsageCount(
-        UsageKey(environment, kind, attributes), count, _whole_number(entry.timestamp) or received
-    )
+    key = keys.read(environment, kind, bytes(entry.attributes))
+    return None if key is None else UsageCount(key, count, _whole_number(entry.timestamp) or received)
 
 
 def _target(entry: _Target, environment: EnvironmentId) -> UsageTarget | None:

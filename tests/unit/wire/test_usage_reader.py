@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ff_proxy.errors import RequestError
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.memory import MEBIBYTE
 from ff_proxy.model.usage import UsageCount, UsageTarget
-from ff_proxy.wire.usage_reader import MAX_ENTRY_BYTES, STEP_BYTES, UsageReader
+from ff_proxy.wire.usage_reader import MAX_ENTRY_BYTES, STEP_BYTES, UsageKeys, UsageReader
 from tests.support.usage_body import read_usage
 
 ENV = EnvironmentId("5b3ae4f2-46a4-4e0a-a2f6-24d8ff2f3a11")
@@ -60,9 +61,9 @@ documents = (
 )
 
 
-def read_in(pieces: Iterable[bytes]) -> Read:
+def read_in(pieces: Iterable[bytes], keys: UsageKeys | None = None) -> Read:
     """What the reader makes of a body in pieces; ``None`` if it refuses it."""
-    reader = UsageReader(ENV, NOW)
+    reader = UsageReader(ENV, NOW, keys or UsageKeys(MEBIBYTE))
     try:
         reports = [*map(reader.feed, pieces), reader.finish()]
     except RequestError:
@@ -222,7 +223,7 @@ START = b'{"metricsData":['
 )
 def test_no_body_becomes_objects_of_many_times_its_size(body: bytes) -> None:
     """Neither what nobody wants nor what is too large is kept while the rest is awaited."""
-    reader = UsageReader(ENV, NOW)
+    reader = UsageReader(ENV, NOW, UsageKeys(MEBIBYTE))
     tracemalloc.start()
     try:
         for at in range(0, len(body), STEP_BYTES):
@@ -243,3 +244,38 @@ def test_many_targets_in_one_body_are_read() -> None:
     ]
     report = read_usage(json.dumps({"targetData": targets}).encode(), ENV, NOW)
     assert [target.identifier for target in report.targets] == [f"t{n}" for n in range(5000)]
+
+
+@settings(deadline=None)
+@given(st.lists(bodies(), max_size=8), st.sampled_from([0, 2000, MEBIBYTE]))
+def test_what_was_read_before_changes_nothing(posts: list[bytes], budget: int) -> None:
+    """However many of the keys of earlier bodies are still known."""
+    keys = UsageKeys(budget)
+    assert [read_in([body], keys) for body in posts] == [read_in([body]) for body in posts]
+
+
+def test_counts_that_are_sent_again_share_their_key() -> None:
+    """Reading, hashing and weighing it takes most of the time of a post."""
+    body = json.dumps(
+        {"metricsData": [{"count": 1, "attributes": [{"key": "target", "value": "global"}]}]}
+    ).encode()
+    keys = UsageKeys(MEBIBYTE)
+    first, second = ((read_in([body], keys) or ((), (), 0))[0] for _ in range(2))
+    assert first[0].key is second[0].key
+
+
+def test_keys_stay_within_their_budget() -> None:
+    """Whatever clients make up."""
+    keys = UsageKeys(MEBIBYTE)
+    kind, environments = "FFMETRICS" * 100, [ENV, EnvironmentId("another")]
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            attributes = json.dumps([{"key": f"{number}", "value": "x" * 500}]).encode()
+            for environment in environments:
+                key = keys.read(environment, kind, attributes)
+                assert key is not None
+                assert key.environment == environment
+        assert tracemalloc.get_traced_memory()[0] < 1.5 * MEBIBYTE
+    finally:
+        tracemalloc.stop()
