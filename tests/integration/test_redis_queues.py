@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -262,6 +263,63 @@ def _make_leases_return(server: RedisServer, prefix: str) -> None:
         redis_command(server.port, "ZADD", leases, "1", lease.decode())
 
 
+@contextmanager
+def of_another_kind(server: RedisServer, key: str) -> Iterator[None]:
+    """Meanwhile another program has the key; afterwards there is what was there before."""
+    there = redis_command(server.port, "EXISTS", key) == b":1\r\n"
+    if there:
+        redis_command(server.port, "RENAME", key, f"{key}:away")
+    redis_command(server.port, "LPUSH", key, "of another program")
+    yield
+    redis_command(server.port, "DEL", key)
+    if there:
+        redis_command(server.port, "RENAME", f"{key}:away", key)
+
+
+@pytest.mark.parametrize("kind", ["counts", "targets", "leases", "bytes", "lease"])
+async def test_a_key_of_another_kind_loses_nothing_that_comes_back(
+    server: RedisServer, prefix: str, kind: str
+) -> None:
+    """While it is there, nothing is settled in part; when it is gone, everything is."""
+    described = [UsageTarget(ENVIRONMENT, "ana", "Ana", ())]
+    async with member(server, prefix) as store:
+        await store.usage.merge([counted(3)], described)
+        lease = await store.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        await store.usage.merge([counted(1)], [])
+        name = f"lease:{lease.id}" if kind == "lease" else kind
+        with of_another_kind(server, part(prefix, f"usage:{name}")):
+            with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+                await store.usage.settle(lease, lease.counts, lease.targets)
+        await store.usage.settle(lease, lease.counts, lease.targets)
+        again = await store.usage.take(ENVIRONMENT, 10)
+        assert again is not None
+        assert (again.counts, again.targets) == ((counted(4),), tuple(described))
+
+
+@pytest.mark.parametrize("number", range(4))
+async def test_a_key_of_another_kind_loses_no_registration(
+    server: RedisServer, prefix: str, number: int
+) -> None:
+    """Neither one that comes meanwhile, nor one that is taken or returned."""
+    names = "abc"
+    one, two, three = (Registration(ENVIRONMENT, Target(name)) for name in names)
+    async with member(server, prefix, "leader") as store:
+        assert await store.leases.take(ENVIRONMENT)
+        key = store.registrations._keys.registrations(ENVIRONMENT)[number]
+        await store.registrations.add(one)
+        assert list(await store.registrations.take(1)) == [one]
+        await store.registrations.add(two)
+        with of_another_kind(server, key):
+            with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+                await store.registrations.add(three)
+            with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+                await store.registrations.complete(one, delivered=False)
+        await store.registrations.add(three)
+        await store.registrations.complete(one, delivered=False)
+        assert sorted(left.target.identifier for left in await store.registrations.take(5)) == list(names)
+
+
 @pytest.mark.parametrize("kind", ["counts", "targets", "leases", "bytes", "merged"])
 async def test_a_key_of_another_kind_loses_no_usage(server: RedisServer, prefix: str, kind: str) -> None:
     """While it is there, nothing is taken or merged in part; when it is gone, everything is there once."""
@@ -270,19 +328,13 @@ async def test_a_key_of_another_kind_loses_no_usage(server: RedisServer, prefix:
     key = part(prefix, f"usage:{kind}")
     async with member(server, prefix) as store:
         await store.usage.merge([counted(1)], [])
-        there = redis_command(server.port, "EXISTS", key) == b":1\r\n"
-        if there:
-            redis_command(server.port, "RENAME", key, f"{key}:away")
-        redis_command(server.port, "LPUSH", key, "of another program")
-        for _ in range(2):
-            with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
-                await store.usage.merge(entries, described, name="again")
-        if kind != "merged":
-            with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
-                await store.usage.take(ENVIRONMENT, 10)
-        redis_command(server.port, "DEL", key)
-        if there:
-            redis_command(server.port, "RENAME", f"{key}:away", key)
+        with of_another_kind(server, key):
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+                    await store.usage.merge(entries, described, name="again")
+            if kind != "merged":
+                with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+                    await store.usage.take(ENVIRONMENT, 10)
         assert await store.usage.merge(entries, described, name="again") == 0
         assert await store.usage.merge(entries, described, name="again") == 0
         lease = await store.usage.take(ENVIRONMENT, 10)

@@ -268,11 +268,20 @@ return 1
 """
 )
 
+_USABLE_REGISTRATIONS: Final = """
+-- A script that fails half-way leaves what it has written: keys of another kind must show before.
+redis.call('ZCARD', KEYS[1])
+for group = 2, #KEYS do redis.call('HLEN', KEYS[group]) end
+"""
+
 ADD_REGISTRATION: Final = Script(
     _CROWDED
     + """
 -- KEYS: order, waiting, taken, sent
 -- ARGV: identifier, fingerprint (32 hexadecimal digits) and registration in one text, fingerprint, most bytes
+"""
+    + _USABLE_REGISTRATIONS
+    + """
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then
   redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
   return 1
@@ -296,9 +305,13 @@ return 1
 """
 )
 
-TAKE_REGISTRATIONS: Final = Script("""
+TAKE_REGISTRATIONS: Final = Script(
+    """
 -- KEYS: order, waiting, taken; ARGV: limit, seconds until one comes back
 -- Answers what was taken, and last how many wait or are being sent.
+"""
+    + _USABLE_REGISTRATIONS
+    + """
 local now = tonumber(redis.call('TIME')[1])
 local found = {}
 local taken = redis.call('HGETALL', KEYS[3])
@@ -324,10 +337,15 @@ for _, identifier in ipairs(redis.call('ZRANGE', KEYS[1], 0, last)) do
 end
 found[#found + 1] = redis.call('HLEN', KEYS[2]) + redis.call('HLEN', KEYS[3])
 return found
-""")
+"""
+)
 
-SETTLE_REGISTRATION: Final = Script("""
+SETTLE_REGISTRATION: Final = Script(
+    """
 -- KEYS: order, waiting, taken, sent; ARGV: identifier, fingerprint, 'sent', 'again' or 'forget', remembered
+"""
+    + _USABLE_REGISTRATIONS
+    + """
 local taken = redis.call('HGET', KEYS[3], ARGV[1])
 if not taken or string.match(taken, '^(%x+)|') ~= ARGV[2] then return 0 end
 redis.call('HDEL', KEYS[3], ARGV[1])
@@ -346,4 +364,5 @@ elseif ARGV[3] == 'again' then
   end
 end
 return 1
-""")
+"""
+)

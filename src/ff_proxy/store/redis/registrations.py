@@ -71,8 +71,10 @@ class RedisRegistrations:
             self._added.clear()
             found: list[Registration] = []
             for environment in await self._candidates():
-                if len(found) < limit and self._leads(environment):
-                    with suppress(StoreUnavailable):  # a node of a Cluster; others are on others
+                # Each environment on a node of a Cluster that is away would hold up those on others.
+                away = self._connection.is_doubted(self._keys.registrations(environment)[0])
+                if len(found) < limit and self._leads(environment) and not away:
+                    with suppress(StoreUnavailable):
                         found += await self._take_of(environment, limit - len(found))
             if found:
                 return found
