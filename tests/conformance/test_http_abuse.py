@@ -6,8 +6,8 @@ from ipaddress import ip_network
 
 import pytest
 
+from ff_proxy.http.failure_limit import FailureLimit
 from ff_proxy.http.limits import Limits
-from ff_proxy.model.token_buckets import TokenBuckets
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.web import Response, Site, ask, connected, message, serving
@@ -31,8 +31,8 @@ def key(text: str) -> bytes:
 def limited(burst: int, trusted: tuple[str, ...] = ()) -> Site:
     """So many refusals at once, and hardly any more later."""
     clock = FakeClock()
-    buckets = TokenBuckets(burst, 0.2, clock, budget=100_000)
-    return Site(clock=clock, failures=buckets, trusted=[ip_network(text) for text in trusted])
+    failures = FailureLimit(clock, budget=100_000, burst=burst, per_second=0.2)
+    return Site(clock=clock, failures=failures, trusted=[ip_network(text) for text in trusted])
 
 
 async def asked(site: Site, method: str, path: str, fields: Mapping[str, str]) -> Response:

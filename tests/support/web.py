@@ -13,9 +13,7 @@ from ff_proxy.api.auth import Authenticator
 from ff_proxy.api.auth_gate import ClosedGate, Issuer
 from ff_proxy.api.evaluations import Evaluations
 from ff_proxy.api.health import Health
-from ff_proxy.api.key_attempts import KeyAttempts
-from ff_proxy.api.key_lookup import KeyLookup
-from ff_proxy.api.leases import SnapshotLeases
+from ff_proxy.api.key_lookup import KeyAttempts, KeyLookup
 from ff_proxy.api.metrics_page import MetricsPage
 from ff_proxy.api.ofrep import OfrepEvaluations
 from ff_proxy.api.ofrep_streams import OfrepStreamRequests, StreamTickets
@@ -46,7 +44,6 @@ from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret, hash_key
 from ff_proxy.model.memory import LEAST_SHARES, MEBIBYTE, MemoryShares
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
-from ff_proxy.model.token_buckets import TokenBuckets
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.snapshots.environment_metrics import EnvironmentMetrics
@@ -139,7 +136,7 @@ class Site:
         access_log: AccessLog | None = None,
         limited: bool = False,
         signs: bool = True,
-        failures: TokenBuckets | None = None,
+        failures: FailureLimit | None = None,
         trusted: Sequence[IPv4Network | IPv6Network] = (),
         metrics: bool = True,
     ) -> None:
@@ -181,7 +178,7 @@ class Site:
                 self.targets,
                 fresh,
                 Evaluations(self.telemetry, budget=shares.evaluations),
-                SnapshotLeases(self.snapshots),
+                self.snapshots,
                 self.lists,
                 self.telemetry,
             ),
@@ -206,7 +203,6 @@ class Site:
             ),
             OfrepStreamRequests(self.tickets, self.snapshots, self.hub),
             self.snapshots,
-            longest_usage=max_body,
             metrics=MetricsPage(self.telemetry.exposition, self.request_metrics.fold) if metrics else None,
         )
         dispatcher = Dispatcher(
@@ -217,12 +213,12 @@ class Site:
             self.clock,
             self.telemetry,
             addresses=self.addresses,
-            failures=FailureLimit(failures),
+            failures=failures,
             budget=shares.routes,
         )
         self.state = ServerState(
             dispatcher,
-            limits or Limits(connections=10_000),
+            limits or Limits(connections=10_000, body_bytes=max_body),
             BufferBudget(bodies),
             BufferBudget(unsent),
             self.clock,

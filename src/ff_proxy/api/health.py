@@ -1,23 +1,54 @@
-"""Health endpoints, for tools of the Go proxy v1 and for orchestrators (spec/behaviour#endpoints)."""
+"""The proxy's health: endpoints (spec/behaviour#endpoints), log lines, and readiness that stays."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, Protocol
+from typing import Final, Protocol, final
 
 import msgspec
+from msgspec.structs import replace
 
+from ff_proxy.api.ports import LoadedEnvironments
 from ff_proxy.errors import StoreError
 from ff_proxy.http.request import Request
 from ff_proxy.http.response import UNAVAILABLE, Response, json_response
+from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.store.protocol import StatusReader
+from ff_proxy.telemetry import Telemetry
 
 _MILLISECONDS: Final = 1000
 # A hanging store must not make a probe time out.
 _ANSWER_SECONDS: Final = 0.5
 _encode: Final = msgspec.json.Encoder().encode
+
+
+@final
+class StickyReadiness:
+    """Keeps a proxy ready once it was (spec/behaviour#readiness).
+
+    Neither a restarted sync process nor a store that lost its data withdraws it.
+
+    Args:
+        current: returns the readiness of the sync process or store.
+        loaded: the environments this process serves.
+    """
+
+    def __init__(self, current: Callable[[], Readiness], loaded: LoadedEnvironments) -> None:
+        self._current = current
+        self._loaded = loaded
+        self._was_ready = False
+
+    def __call__(self) -> Readiness:
+        """The current readiness; once ready, pending reasons count as ``degraded`` while data is served."""
+        state = self._current()
+        if state.ready:
+            self._was_ready = True
+        elif self._was_ready and (served := len(self._loaded.names)):
+            degraded = (*state.degraded, *state.pending)
+            return replace(state, loaded=max(state.loaded, served), pending=(), degraded=degraded)
+        return state
 
 
 class DataAges(Protocol):
@@ -95,3 +126,33 @@ class Health:
         if (age := self._ages.data_age) is not None:
             body["dataAgeSeconds"] = round(age, 1)
         return json_response(status, _encode(body))
+
+
+class HealthLog:
+    """The service that logs readiness every ``interval`` seconds (option ``heartbeat-interval``)."""
+
+    name = "health log"
+
+    def __init__(
+        self, readiness: Callable[[], Readiness], interval: float, clock: Clock, telemetry: Telemetry
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._readiness = readiness
+        self._interval = interval
+        self._clock = clock
+        self._log = telemetry.logger("heartbeat")
+
+    async def run(self) -> None:
+        """Log until cancelled."""
+        self.ready.set()
+        while True:
+            await self._clock.sleep(self._interval)
+            state = self._readiness()
+            facts = {"pending": state.pending, "degraded": state.degraded, "refused": state.refused}
+            fields = {name: list(reasons) for name, reasons in facts.items() if reasons}
+            if not state.ready:
+                self._log.warning("heartbeat not ready", environments=state.loaded, **fields)
+            elif state.degraded:
+                self._log.warning("heartbeat degraded", environments=state.loaded, **fields)
+            else:
+                self._log.info("heartbeat healthy", environments=state.loaded, **fields)

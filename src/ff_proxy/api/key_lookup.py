@@ -1,15 +1,49 @@
-"""Finds the environment of an SDK key; asks Harness about unknown keys."""
+"""Finds the environment of an SDK key; asks Harness about unknown keys, at a limited rate."""
 
 from typing import Final, final
 
-from ff_proxy.api.key_attempts import KeyAttempts
 from ff_proxy.api.ports import KeyChecker
 from ff_proxy.errors import RequestError
+from ff_proxy.http.failure_limit import too_many
 from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE
-from ff_proxy.model.keys import SdkKey
+from ff_proxy.model.clock import Clock
+from ff_proxy.model.keys import SdkKey, SdkKeyHash
+from ff_proxy.model.token_buckets import TokenBuckets
 from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import Snapshot
+
+# The burst covers a fleet that starts with a revoked key; guessing keys is slowed to the rate below.
+_BURST_BY_CLIENT: Final = 100.0
+_PER_SECOND_BY_CLIENT: Final = 1.0
+_BURST_BY_KEY: Final = 1000.0
+_PER_SECOND_BY_KEY: Final = 10.0
+
+
+@final
+class KeyAttempts:
+    """Limits attempts with unknown keys (spec/behaviour#abuse-limits); known keys do not count.
+
+    Args:
+        clock: time.
+        budget: bytes for counters.
+        limited: whether the limits apply; may be changed at any time.
+    """
+
+    def __init__(self, clock: Clock, *, budget: int, limited: bool = True) -> None:
+        self.limited = limited
+        half = budget // 2
+        self._clients: Final = TokenBuckets(_BURST_BY_CLIENT, _PER_SECOND_BY_CLIENT, clock, budget=half)
+        self._keys: Final = TokenBuckets(_BURST_BY_KEY, _PER_SECOND_BY_KEY, clock, budget=half)
+
+    def admit(self, client: str, key: SdkKeyHash) -> None:
+        """Count an attempt; raises ``RequestError`` 429 beyond the rate of ``client`` (if any) or ``key``."""
+        if not self.limited:
+            return
+        wait = self._clients.take(client) if client else 0
+        wait = wait or self._keys.take(key)
+        if wait:
+            raise too_many(wait)
 
 
 @final

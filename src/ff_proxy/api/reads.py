@@ -8,10 +8,9 @@ from weakref import WeakKeyDictionary
 from ff_proxy.api.access import Access, Outdated, bearer_token
 from ff_proxy.api.encoded_response import Form, encoded_response, form_of
 from ff_proxy.api.evaluations import Evaluations
-from ff_proxy.api.leases import SnapshotLeases
 from ff_proxy.api.ports import Freshness
 from ff_proxy.errors import RequestError, StoreError
-from ff_proxy.http.handler import Cacheable, Outcome
+from ff_proxy.http.handler import Cacheable, Lease, Outcome
 from ff_proxy.http.headers import Headers
 from ff_proxy.http.request import Request
 from ff_proxy.http.response import FORBIDDEN, UNAUTHORIZED, Response
@@ -19,6 +18,7 @@ from ff_proxy.model.environment import Domain
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.snapshots.encoded_body import EncodedBody
+from ff_proxy.snapshots.registry import Announcement, SnapshotRegistry
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.store.protocol import Targets, Unknown
 from ff_proxy.streams.list_reads import ListReads
@@ -72,6 +72,29 @@ class _Forms:
         return made
 
 
+class _SnapshotLeases:
+    """One lease per environment's current snapshot; swapping the snapshot ends it in the same step.
+
+    Revoking a key swaps the snapshot too, so a cache hit need not check the key.
+    """
+
+    def __init__(self, snapshots: SnapshotRegistry) -> None:
+        self._leases: Final[dict[EnvironmentId, Lease]] = {}
+        snapshots.listen(self._swapped)
+
+    def of(self, environment: EnvironmentId) -> Lease:
+        """The lease of a loaded environment."""
+        lease = self._leases.get(environment)
+        if lease is None:
+            lease = self._leases[environment] = Lease()
+        return lease
+
+    def _swapped(self, announcement: Announcement) -> None:
+        lease = self._leases.pop(announcement.environment, None)
+        if lease is not None:
+            lease.current = False
+
+
 _Make = Callable[[Request, Snapshot, _Known], "Outcome | _MustWait"]
 
 
@@ -83,7 +106,7 @@ class Reads:
         targets: the targets that SDKs sent when they authenticated.
         freshness: whether a snapshot is current enough to answer at once.
         evaluations: evaluates targets.
-        leases: the leases of the snapshots.
+        snapshots: swaps end what is cached.
         lists: records which tokens have fetched all flags or all segments.
         telemetry: logs invalid ``Harness-Target`` headers.
     """
@@ -94,7 +117,7 @@ class Reads:
         targets: Targets,
         freshness: Freshness,
         evaluations: Evaluations,
-        leases: SnapshotLeases,
+        snapshots: SnapshotRegistry,
         lists: ListReads,
         telemetry: Telemetry,
     ) -> None:
@@ -102,7 +125,7 @@ class Reads:
         self._targets = targets
         self._freshness = freshness
         self._evaluations = evaluations
-        self._leases = leases
+        self._leases = _SnapshotLeases(snapshots)
         self._lists = lists
         self._once = telemetry.once("reads")
         self._forms: WeakKeyDictionary[Snapshot, dict[str, _Forms]] = WeakKeyDictionary()

@@ -13,7 +13,7 @@ from ff_proxy.api.reads import EVALUATION_HEADERS, READ_HEADERS, Reads
 from ff_proxy.api.stream_requests import STREAM_HEADERS, StreamRequests
 from ff_proxy.api.usage_posts import UsagePosts
 from ff_proxy.http.response import empty_problem
-from ff_proxy.http.routes import Route
+from ff_proxy.http.routes import NO_LIMIT, Route
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.snapshots.registry import SnapshotRegistry
 
@@ -33,14 +33,9 @@ def make_routes(
     ofrep: OfrepEvaluations,
     ofrep_streams: OfrepStreamRequests,
     snapshots: SnapshotRegistry,
-    *,
-    longest_usage: int,
     metrics: MetricsPage | None,
 ) -> list[Route]:
-    """All routes of the SDK port.
-
-    ``longest_usage`` is the longest usage post in bytes. ``metrics`` is ``None`` if another port serves them.
-    """
+    """All routes of the SDK port; ``metrics`` is ``None`` if another port serves them."""
 
     def share(params: Mapping[str, str]) -> str:
         # Only loaded environments have a share of the body budget: clients can make up names.
@@ -48,7 +43,7 @@ def make_routes(
         return environment if snapshots.get(environment) is not None else ""
 
     return [
-        Route("POST", "/client/auth", authenticator, body_limit=min(LONGEST_BODY, longest_usage)),
+        Route("POST", "/client/auth", authenticator, body_limit=LONGEST_BODY),
         Route("GET", f"{_ENVIRONMENT}/feature-configs", reads.flags, headers=READ_HEADERS),
         Route("GET", f"{_ENVIRONMENT}/feature-configs/{{id}}", reads.flag, headers=READ_HEADERS),
         Route("GET", f"{_ENVIRONMENT}/target-segments", reads.segments, headers=READ_HEADERS),
@@ -68,7 +63,7 @@ def make_routes(
             "/metrics/{env}",
             usage_posts,
             headers=(b"authorization",),
-            body_limit=longest_usage,
+            body_limit=NO_LIMIT,
             share=share,
         ),
         *_ofrep_routes(ofrep, ofrep_streams),

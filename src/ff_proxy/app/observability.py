@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 
 from ff_proxy import __version__
-from ff_proxy.api.health_log import HealthLog
+from ff_proxy.api.health import HealthLog
 from ff_proxy.api.metrics_page import MetricsPage
 from ff_proxy.app.listening import bind_metrics
 from ff_proxy.app.metrics_port import MetricsPort

@@ -1,7 +1,6 @@
 """The server that SDKs call, and everything behind it: the same for every role that serves."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -11,16 +10,13 @@ from ff_proxy.api.access import Access, OpenAccess, TokenAccess
 from ff_proxy.api.auth import Authenticator
 from ff_proxy.api.auth_gate import AuthGate
 from ff_proxy.api.evaluations import Evaluations
-from ff_proxy.api.health import Health
-from ff_proxy.api.key_attempts import KeyAttempts
-from ff_proxy.api.key_lookup import KeyLookup
-from ff_proxy.api.leases import SnapshotLeases
+from ff_proxy.api.health import Health, StickyReadiness
+from ff_proxy.api.key_lookup import KeyAttempts, KeyLookup
 from ff_proxy.api.metrics_page import MetricsPage
 from ff_proxy.api.ofrep import OfrepEvaluations
 from ff_proxy.api.ofrep_streams import OfrepStreamRequests, StreamTickets
 from ff_proxy.api.ofrep_usage import OfrepUsage
 from ff_proxy.api.ports import Dependencies, SpanSink
-from ff_proxy.api.readiness import StickyReadiness
 from ff_proxy.api.reads import Reads
 from ff_proxy.api.request_metrics import RequestMetrics
 from ff_proxy.api.request_traces import RequestTraces
@@ -30,7 +26,7 @@ from ff_proxy.api.tokens import Tokens
 from ff_proxy.api.usage_posts import UsagePosts
 from ff_proxy.app.options_reload import SERVING_FLAGS, TLS_FLAGS, Apply
 from ff_proxy.app.process import ProcessContext, last_step_seconds
-from ff_proxy.app.serving_changes import ServingChanges, failure_buckets, make_access_log, make_limits
+from ff_proxy.app.serving_changes import ServingChanges, make_access_log, make_limits
 from ff_proxy.app.tls import make_tls, tls_changes, tls_in_force
 from ff_proxy.config.records import ServingOptions, ShutdownOptions
 from ff_proxy.config.value_types import JsonValues
@@ -139,7 +135,7 @@ def make_serving(
         needs.targets,
         needs.freshness,
         Evaluations(telemetry, budget=shares.evaluations // 2),
-        SnapshotLeases(snapshots),
+        snapshots,
         lists,
         telemetry,
     )
@@ -172,11 +168,10 @@ def make_serving(
         ),
         OfrepStreamRequests(tickets, snapshots, hub),
         snapshots,
-        longest_usage=sys.maxsize,
         metrics=page if options.metrics_port is None else None,
     )
     addresses = ClientAddresses(options.abuse.trusted_proxies)
-    failures = FailureLimit(failure_buckets(options.abuse, clock, budget=shares.keys // 2))
+    failures = FailureLimit(clock, budget=shares.keys // 2, limited=options.abuse.rate_limit)
     dispatcher = Dispatcher(
         Routes(routes, (options.base_path, API_PREFIX)),
         ResponseCache(shares.responses, telemetry.dropped("responses")),
@@ -200,7 +195,14 @@ def make_serving(
     tls = make_tls(tls_in_force(options, context.reload), clock, telemetry)
     server = HttpServer(state, listening, clock, telemetry, tls=tls)
     changes = ServingChanges(
-        options, state, request_metrics, addresses, failures, attempts, context, asyncio.get_running_loop()
+        present=options,
+        state=state,
+        request_metrics=request_metrics,
+        addresses=addresses,
+        failures=failures,
+        attempts=attempts,
+        context=context,
+        loop=asyncio.get_running_loop(),
     )
     secured = () if tls is None else (tls,)
     return Serving(

@@ -146,7 +146,7 @@ class Dispatcher:
         self.observer: Final = observer
         self._clock: Final = clock
         self._addresses: Final = addresses or ClientAddresses()
-        self._failures: Final = failures or FailureLimit(None)
+        self._failures: Final = failures
         self._log = telemetry.logger("http")
         self._once = telemetry.once("http")
         dropped = telemetry.dropped("routes")
@@ -269,7 +269,7 @@ class Dispatcher:
             template = "other" if exchange.match is None else exchange.match.template
             self._log.error("a request failed", route=template, error=repr(error), exc_info=error)
         refusal = refusal_for(error)
-        if self._failures.counts(refusal):
+        if self._failures is not None and self._failures.counts(refusal):
             refusal = self._failures.apply(self._client(exchange), refusal)
         exchange.cause = refusal.message
         if exchange.match is None:

@@ -1,6 +1,7 @@
 """The route table: finds the handler and the path parameters for a raw path."""
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, final
 from urllib.parse import unquote_to_bytes
@@ -10,6 +11,9 @@ import msgspec
 from ff_proxy.http.handler import Handler
 from ff_proxy.http.headers import canonical
 from ff_proxy.http.response import Response, problem
+
+NO_LIMIT: Final = sys.maxsize
+"""A body limit."""
 
 _PARAMETER: Final = re.compile(r"\{(\w+)(\.\.\.)?\}")
 # A validator chooses between 200 and 304, not between representations.
@@ -25,7 +29,8 @@ class Route(msgspec.Struct, frozen=True):
         handler: answers the requests.
         headers: the header fields the answers depend on, in lower case; the handler can read no others. For
             a ``GET`` they make up ``Vary`` and the cache key.
-        body_limit: the longest body for the handler, in bytes after decoding; 0: bodies are dropped.
+        body_limit: the longest body for the handler, in bytes after decoding; 0: bodies are dropped,
+            ``NO_LIMIT``: the server's limit alone decides.
         share: the share of the body budget a request is charged to, by its parameters; default: its peer.
         problem: makes the response for an error.
         over_limit: answered even on connections beyond the limit.

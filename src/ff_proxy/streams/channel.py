@@ -6,13 +6,17 @@ from typing import Final, Protocol
 
 from msgspec import structs
 
-from ff_proxy.model.environment import Action, Change
+from ff_proxy.model.environment import Action, Change, Domain
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.streams.event_log import EventLog, OneWrite, Resync, change_of_one_segment
-from ff_proxy.streams.framing import Batch, event_chunk
+from ff_proxy.streams.framing import Batch, chunk, event_chunk
 from ff_proxy.streams.list_reads import ListReads
 from ff_proxy.streams.stream import Stream
 from ff_proxy.telemetry import Metrics
+from ff_proxy.wire.ofrep import refetch_record, revision_text
+
+_ANY_ITEM: Final = (Domain.FLAG, "")
+"""For OFREP all changes count as one item, so a stream that lags gets one event."""
 
 
 class ChannelOwner(Protocol):
@@ -156,3 +160,16 @@ class Channel:
             floor = min(stream.position for stream in self.streams)
         self.recent.prune(now, floor)
         self._full_resync = None
+
+
+class RefetchChannel(Channel):
+    """One environment's OFREP streams: events say that something changed, not what (spec/behaviour#ofrep)."""
+
+    def catch_up(self, stream: Stream, seen: str) -> None:
+        """Send an event at once if the client last saw a revision other than the current one."""
+        if self.snapshot is not None and seen and seen != revision_text(self.snapshot.revision):
+            stream.resync = OneWrite(chunk(refetch_record(self.snapshot.revision)))
+
+    def _append(self, changes: Collection[Change], now: float) -> None:
+        if changes and self.snapshot is not None:
+            self.recent.append(_ANY_ITEM, chunk(refetch_record(self.snapshot.revision)), now)

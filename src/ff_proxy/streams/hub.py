@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
@@ -12,10 +13,8 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
 from ff_proxy.snapshots.registry import Announcement, Listener
 from ff_proxy.snapshots.snapshot import Snapshot
-from ff_proxy.streams.channel import Channel
-from ff_proxy.streams.drain_schedule import DrainSchedule
+from ff_proxy.streams.channel import Channel, RefetchChannel
 from ff_proxy.streams.list_reads import ListReads
-from ff_proxy.streams.refetch_channel import RefetchChannel
 from ff_proxy.streams.resync_schedule import ResyncSchedule
 from ff_proxy.streams.sender import Intervals, Sender
 from ff_proxy.streams.stream import Stream
@@ -105,7 +104,6 @@ class Hub:
         self._pace = pace
         self._channels: dict[tuple[EnvironmentId, StreamProtocol], Channel] = {}
         self._sender = Sender(clock, pace)
-        self._drain_schedule: DrainSchedule | None = None
         snapshots.listen(self._announced)
 
     def __len__(self) -> int:
@@ -142,8 +140,6 @@ class Hub:
             channel.is_older(opening.issued_at) or self._from_the_future(opening.issued_at)
         ):
             self._catch_up(opening, channel, stream)
-        if self._drain_schedule is not None:
-            self._drain_schedule.add(stream)
         self._sender.open(channel, stream, head)
 
     def _start_at(self, opening: StreamOpening, channel: Channel) -> int:
@@ -179,9 +175,10 @@ class Hub:
             self.ready.set()
 
     async def drain(self, seconds: float, before_last: Callable[[], None] | None = None) -> None:
-        """End all streams, spread over ``seconds``; when it returns, none is open.
+        """End all streams, in random order spread over ``seconds``; when it returns, none is open.
 
-        Streams opened meanwhile end with the last ones. ``run`` must be running.
+        Streams opened meanwhile end with the last ones: ending them earlier would make some SDKs reconnect
+        in a loop (spec/sdk-wire#trap-52). ``run`` must be running.
 
         Args:
             seconds: the time to take.
@@ -189,20 +186,29 @@ class Hub:
                 reconnects at once would be accepted and sent away again and again (spec/sdk-wire#trap-14).
         """
         start = self._clock.monotonic()
-        schedule = DrainSchedule(self._streams(), start, start + seconds, self._jitter)
-        self._drain_schedule = schedule
+        end = start + seconds
+        planned = self._planned_ends(start, seconds)
         try:
-            while (now := self._clock.monotonic()) < schedule.end:
-                self._sender.end(schedule.due(now), "shutdown")
-                await self._clock.sleep(min(_DRAIN_STEP, schedule.end - now))
+            while (now := self._clock.monotonic()) < end:
+                while planned and planned[0][0] <= now:
+                    self._sender.end([planned.popleft()[1]], "shutdown")
+                await self._clock.sleep(min(_DRAIN_STEP, end - now))
             if before_last is not None:
                 before_last()
-            while len(self) and self._clock.monotonic() < schedule.end + self._pace.grace:
+            while len(self) and self._clock.monotonic() < end + self._pace.grace:
                 self._sender.end(self._streams(), "shutdown")
                 await self._clock.sleep(_DRAIN_STEP)
         finally:
             for stream in self._streams():
                 stream.abort()
+
+    def _planned_ends(self, start: float, seconds: float) -> deque[tuple[float, Stream]]:
+        """When each open stream ends: at even intervals, each delayed by up to one interval."""
+        shuffled = self._jitter.sample(self._streams(), len(self))
+        space = seconds / max(1, len(shuffled))
+        return deque(
+            (start + (index + self._jitter.random()) * space, stream) for index, stream in enumerate(shuffled)
+        )
 
     def _streams(self) -> list[Stream]:
         return [stream for channel in self._channels.values() for stream in channel.streams]

@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 
-from ff_proxy.api.health_log import HealthLog
+from ff_proxy.api.health import HealthLog
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger

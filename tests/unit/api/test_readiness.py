@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ff_proxy.api.readiness import StickyReadiness
+from ff_proxy.api.health import StickyReadiness
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 

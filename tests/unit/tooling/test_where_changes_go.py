@@ -23,7 +23,7 @@ OPTION = {
         '    toy_greeting: str = option(kinds.TEXT, "hello", "What the toy says")\n',
     ),
     "app/serving.py": (
-        "        longest_usage=",
+        "        metrics=page ",
         "        toy=Toy(options.limits.toy_greeting, telemetry),\n",
     ),
 }
@@ -47,8 +47,8 @@ ENDPOINT = {
     "api/routes.py": ('        *([Route("GET", "/metrics", ', '        Route("GET", "/toy", toy),\n'),
     "app/serving.py": ("from ff_proxy.api.usage_posts ", "from ff_proxy.api.toy import Toy\n"),
 }
-SIGNATURE = ("    longest_usage: int,\n", "    toy: Handler,\n")
-IMPORT = ("from ff_proxy.http.routes import Route\n", "from ff_proxy.http.handler import Handler\n")
+SIGNATURE = ("    metrics: MetricsPage | None,\n", "    toy: Handler,\n")
+IMPORT = ("from ff_proxy.http.routes import NO_LIMIT, Route\n", "from ff_proxy.http.handler import Handler\n")
 METRIC = {
     "telemetry/metrics.py": (
         "        self.sdk_usage = counter(",
