@@ -22,10 +22,8 @@ from ff_proxy.commands.output import write_json, write_text
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import Values, one_of, option, required
 from ff_proxy.config.records import RedisStoreOptions, SqliteStoreOptions
-from ff_proxy.config.spelling import nearest
 from ff_proxy.errors import ConfigError, ExitCode
-from ff_proxy.evaluation import Explanation, compile_engine, display_name, render
-from ff_proxy.model.evaluation import NoEvaluation
+from ff_proxy.evaluation import display_name, render
 from ff_proxy.model.target import Target
 from ff_proxy.runtime.event_loop import run_until_stopped
 from ff_proxy.runtime.signals import Stop
@@ -99,49 +97,17 @@ async def _run(options: ExplainOptions, out: TextIO, _: Stop) -> ExitCode:
         and_rules=options.and_rules,
     )
     found = await look_up(options.source, question)
-    if found.explanation is None and options.flag not in found.flags:
-        hint = nearest(options.flag, list(found.flags))
-        raise ConfigError(f"flag: the environment has no flag {options.flag!r}{hint}")
-    account = _account(found, question)
     if options.json:
-        write_json(out, _record(found, account))
+        write_json(out, _record(found))
         return ExitCode.OK
     name = f" ({found.environment.identifier})" if found.environment.identifier else ""
     target = json.dumps(msgspec.to_builtins(found.target))
     write_text(out, f"environment {found.environment.id}{name}, from {found.place}", f"target {target}")
-    *steps, outcome = render(account.explanation).splitlines()
-    if account.told is not None:
-        outcome = f"=> {display_name(options.flag)}: {_words(account.told)} (as the proxy answers)"
-    write_text(out, *steps, *(f"note: {note}" for note in account.notes), outcome)
+    *steps, outcome = render(found.explanation).splitlines()
+    if found.told is not None:
+        outcome = f"=> {display_name(options.flag)}: {_words(found.told)} (as the proxy answers)"
+    write_text(out, *steps, *([f"note: {found.note}"] if found.note else ()), outcome)
     return ExitCode.OK
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """An explanation with remarks; ``told`` is what SDKs get if that differs from its outcome."""
-
-    explanation: Explanation
-    notes: tuple[str, ...] = ()
-    told: ProxyAnswer | None = None
-
-
-def _account(found: Found, question: Question) -> _Account:
-    """What explains the answer of the place, if it gives one."""
-    if found.explanation is not None:
-        return _Account(found.explanation)
-    engine = compile_engine(found.flags, found.segments, and_rules=question.and_rules)
-    explanation = engine.explain(question.flag, found.target)
-    answer = found.answer
-    if answer is None or _variation(explanation) == answer.variation:
-        return _Account(explanation)
-    why = "it knows attributes of the target that are not known here: give them with -attributes"
-    if question.described:
-        why = "has the flag changed just now, or is its option and-rules another? Ask again"
-    note = (
-        f"these steps lead to {_variation(explanation) or 'no variation'}, and the proxy says "
-        f"{answer.variation or 'no variation'}: {why}"
-    )
-    return _Account(explanation, (note,), answer)
 
 
 def _words(answer: ProxyAnswer) -> str:
@@ -150,21 +116,17 @@ def _words(answer: ProxyAnswer) -> str:
     )
 
 
-def _variation(explanation: Explanation) -> str | None:
-    return None if isinstance(explanation.outcome, NoEvaluation) else explanation.outcome.variation
-
-
-def _record(found: Found, account: _Account) -> Mapping[str, object]:
-    outcome: object = account.explanation.outcome
-    if account.told is not None:
-        told = account.told
-        outcome = {"flag": account.explanation.outcome.flag, "variation": told.variation, "value": told.value}
+def _record(found: Found) -> Mapping[str, object]:
+    outcome: object = found.explanation.outcome
+    if found.told is not None:
+        told = found.told
+        outcome = {"flag": found.explanation.outcome.flag, "variation": told.variation, "value": told.value}
     return {
         "source": found.place,
         "environment": {"id": found.environment.id, "identifier": found.environment.identifier},
         "target": found.target,
-        "steps": account.explanation.steps,
-        "notes": account.notes,
+        "steps": found.explanation.steps,
+        "notes": [found.note] if found.note else [],
         "outcome": outcome,
     }
 

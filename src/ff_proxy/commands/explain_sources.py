@@ -1,8 +1,8 @@
-"""Where ``explain`` finds an environment: a directory, a data directory, Redis, or a running proxy."""
+"""Where ``explain`` finds its answer: a directory, a data directory, Redis, or a running proxy."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from ff_proxy.commands.proxy_client import ProxyClient, bearer, open_transport, 
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option, required
 from ff_proxy.config.records import RedisStoreOptions, SqliteStoreOptions
+from ff_proxy.config.spelling import nearest
 from ff_proxy.errors import ConfigError, MalformedJson, UpstreamMalformed, UpstreamRefused
-from ff_proxy.evaluation import Explanation
+from ff_proxy.evaluation import Explanation, compile_engine
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo
+from ff_proxy.model.evaluation import NoEvaluation
 from ff_proxy.model.feature import FeatureConfig, Segment
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
 from ff_proxy.model.target import Target
@@ -79,21 +81,23 @@ class ProxyAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An environment and the target, as they are known there; or the explanation that was given there."""
+    """The environment, the target as it is known there, and the explanation.
+
+    ``told`` is what SDKs get from a proxy if that differs from the outcome; ``note`` says why it may.
+    """
 
     place: str
     environment: EnvironmentInfo
-    flags: Mapping[str, FeatureConfig]
-    segments: Mapping[str, Segment]
     target: Target
-    answer: ProxyAnswer | None = None
-    explanation: Explanation | None = None
+    explanation: Explanation
+    note: str = ""
+    told: ProxyAnswer | None = None
 
 
 async def look_up(source: Source, question: Question) -> Found:
     """Find what is asked for.
 
-    Raises ``ConfigError`` for an environment that is not there, and otherwise what the place raises.
+    Raises ``ConfigError`` for an environment or flag that is not there, and otherwise what the place raises.
     """
     match source:
         case DirectorySource():
@@ -159,14 +163,23 @@ async def _in_proxy(source: ProxySource, question: Question) -> Found:
         flags = await _listed(client, f"{base}/feature-configs", headers)
         groups = await _listed(client, f"{base}/target-segments", headers, rules)
         answer = await _answer(client, base, headers, question)
-    return Found(
-        f"the proxy {source.url}",
-        infos[chosen],
+    explanation = _explained(
+        question,
         {record.identifier: record for record in map(read_feature, flags)},
         {record.identifier: record for record in map(read_segment, groups)},
         question.target,
-        answer,
     )
+    found = Found(f"the proxy {source.url}", infos[chosen], question.target, explanation)
+    outcome = explanation.outcome
+    variation = None if isinstance(outcome, NoEvaluation) else outcome.variation
+    if variation == answer.variation:
+        return found
+    why = "it knows attributes of the target that are not known here: give them with -attributes"
+    if question.described:
+        why = "has the flag changed just now, or is its option and-rules another? Ask again"
+    said = answer.variation or "no variation"
+    note = f"these steps lead to {variation or 'no variation'}, and the proxy says {said}: {why}"
+    return replace(found, note=note, told=answer)
 
 
 async def _at_admin_address(client: ProxyClient, source: ProxySource, question: Question) -> Found:
@@ -176,7 +189,7 @@ async def _at_admin_address(client: ProxyClient, source: ProxySource, question: 
     environment, target, explanation = await admin.explain(
         chosen, question.flag, question.target, described=question.described
     )
-    return Found(place, environment, {}, {}, target, explanation=explanation)
+    return Found(place, environment, target, explanation)
 
 
 async def _listed(
@@ -215,13 +228,18 @@ def _found(place: str, config: EnvironmentConfig, question: Question, known: Tar
     target = question.target
     if known is not None:
         target = known if not question.described else msgspec.structs.replace(target, name=known.name)
-    return Found(
-        place,
-        config.info,
-        {name: read_feature(msgspec.json.decode(item.wire)) for name, item in config.flags.items()},
-        {name: read_segment(msgspec.json.decode(item.wire)) for name, item in config.segments.items()},
-        target,
-    )
+    flags = {name: read_feature(msgspec.json.decode(item.wire)) for name, item in config.flags.items()}
+    segments = {name: read_segment(msgspec.json.decode(item.wire)) for name, item in config.segments.items()}
+    return Found(place, config.info, target, _explained(question, flags, segments, target))
+
+
+def _explained(
+    question: Question, flags: Mapping[str, FeatureConfig], segments: Mapping[str, Segment], target: Target
+) -> Explanation:
+    if question.flag not in flags:
+        hint = nearest(question.flag, list(flags))
+        raise ConfigError(f"flag: the environment has no flag {question.flag!r}{hint}")
+    return compile_engine(flags, segments, and_rules=question.and_rules).explain(question.flag, target)
 
 
 def _chosen(wanted: str, infos: Sequence[EnvironmentInfo], place: str, hint: str = "") -> EnvironmentId:
