@@ -14,7 +14,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from ff_proxy.telemetry.go_names import GO_COUNTERS
+from ff_proxy.telemetry.exposition import GO_COUNTERS
 from ff_proxy.telemetry.metrics import Metrics
 from tests.deploy.harness import ENV_FILE, HOST_PATH, NOBODY, SHELL, start_sandbox
 from tests.support.certificates import make_certificate

@@ -141,15 +141,15 @@ async def test_what_is_known_to_differ_is_no_difference() -> None:
         report = await compared(was, now)
     assert report.unknown == []
     assert {one.known for one in report.differences} == {
-        known.CLAIMS,
-        known.UNKNOWN_KEY,
-        known.MALFORMED,
-        known.JSON_VALUE,
-        known.NO_VARIATION,
-        known.STREAM_REFUSAL,
-        known.HEARTBEAT,
-        known.AND_RULES,
-        known.FIELDS,
+        known.Title.CLAIMS,
+        known.Title.UNKNOWN_KEY,
+        known.Title.MALFORMED,
+        known.Title.JSON_VALUE,
+        known.Title.NO_VARIATION,
+        known.Title.STREAM_REFUSAL,
+        known.Title.HEARTBEAT,
+        known.Title.AND_RULES,
+        known.Title.FIELDS,
     }
 
 
@@ -316,7 +316,7 @@ async def test_as_people_and_programs_run_it(tmp_path: Path) -> None:
         assert code == ExitCode.CRASH
         lines = said.splitlines()
         assert lines[0] == "production: feature-configs/theme: version: old 2, new 3"
-        assert any(line.startswith("known, ") and line.endswith(known.JSON_VALUE) for line in lines)
+        assert any(line.startswith("known, ") and line.endswith(known.Title.JSON_VALUE) for line in lines)
         assert lines[-1].endswith(" answers compared, 1 differences")
         code, said = await run("compare", now, now, *usual, "-json", API_KEYS=KEY)
         assert code == ExitCode.OK
@@ -339,4 +339,4 @@ def test_every_known_difference_is_on_the_page() -> None:
     """Under the title that the command shows."""
     page = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text(encoding="utf-8")
     titles = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")]
-    assert [title for title in known.TITLES if title not in titles] == []
+    assert [title for title in known.Title if title not in titles] == []

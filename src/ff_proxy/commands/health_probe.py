@@ -8,14 +8,12 @@ import http.client
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 from ff_proxy.commands import local_proxy
 from ff_proxy.commands.command_line import JsonOptions, read_as_in_container
 from ff_proxy.config.settings import Settings
 from ff_proxy.errors import ConfigError, ExitCode
-
-PATIENCE: Final = 5.0  # seconds
 
 
 def health(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
@@ -44,7 +42,7 @@ def probe(name: str, path: str, settings: Settings, out: TextIO, *, as_json: boo
     place = local_proxy.place_of(settings)
     status, answer, why = 0, "", ""
     try:
-        status, answer = local_proxy.get(settings, path, PATIENCE)
+        status, answer = local_proxy.get(settings, path)
     except (OSError, http.client.HTTPException) as error:
         why = str(error) or type(error).__name__
     good = status == http.client.OK

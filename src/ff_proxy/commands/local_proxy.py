@@ -10,6 +10,8 @@ from ff_proxy.config.addresses import HostPort
 from ff_proxy.config.settings import Settings
 
 PATIENCE: Final = 5.0
+"""Seconds to wait for each step of a request."""
+
 _SHOWN: Final = 500
 _LOOPBACK: Final = "127.0.0.1"
 # Every address of the machine: loopback is one of them.
@@ -24,13 +26,12 @@ def place_of(settings: Settings) -> str:
     return str(HostPort(_address(host), settings["port"]))
 
 
-def get(settings: Settings, path: str, patience: float = PATIENCE) -> tuple[int, str]:
+def get(settings: Settings, path: str) -> tuple[int, str]:
     """Status and beginning of the answer to GET ``path``; raises ``OSError`` or ``HTTPException``.
 
-    It waits ``patience`` seconds for each step. ``path`` stands at the root: what is served below
-    ``base-path`` is served there as well.
+    ``path`` is one at the root: what is served below ``base-path`` is served there as well.
     """
-    connection = _connect(settings, patience)
+    connection = _connect(settings)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
@@ -40,14 +41,14 @@ def get(settings: Settings, path: str, patience: float = PATIENCE) -> tuple[int,
     return response.status, " ".join(body.split())
 
 
-def _connect(settings: Settings, patience: float) -> http.client.HTTPConnection:
+def _connect(settings: Settings) -> http.client.HTTPConnection:
     host: str | Path | None = settings["host"]
     tls = _tls(settings) if settings["tls-enabled"] else None
     if isinstance(host, Path):
-        return _SocketConnection(host, tls, patience)
+        return _SocketConnection(host, tls)
     if tls is None:
-        return http.client.HTTPConnection(_address(host), settings["port"], timeout=patience)
-    return http.client.HTTPSConnection(_address(host), settings["port"], timeout=patience, context=tls)
+        return http.client.HTTPConnection(_address(host), settings["port"], timeout=PATIENCE)
+    return http.client.HTTPSConnection(_address(host), settings["port"], timeout=PATIENCE, context=tls)
 
 
 def _address(host: str | None) -> str:
@@ -68,8 +69,8 @@ def _tls(settings: Settings) -> ssl.SSLContext:
 class _SocketConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: Path, tls: ssl.SSLContext | None, patience: float) -> None:
-        super().__init__("localhost", timeout=patience)
+    def __init__(self, path: Path, tls: ssl.SSLContext | None) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
         self._path = path
         self._tls = tls
 

@@ -9,6 +9,7 @@ from ff_proxy.commands.command_line import NoOptions, read_options
 from ff_proxy.commands.registry import COMMANDS
 from ff_proxy.config.declare import Option
 from ff_proxy.config.records import ALL
+from ff_proxy.config.reference import SOURCES
 from ff_proxy.errors import ExitCode
 
 _EXIT: Final = (
@@ -21,11 +22,6 @@ _SIGNALS: Final = (
     ("SIGTERM, SIGINT, SIGQUIT", "end in order; a second one at once"),
     ("SIGHUP", "read certificates and files of options again"),
     ("SIGUSR1", "log every task and what it waits for"),
-)
-_SOURCES: Final = (
-    "Sources, strongest first: flag, environment variable, file of environment variables (-env-file), TOML "
-    "file (-config), default. An empty value means unset; values of api-keys from all sources are joined. A "
-    "secret can stand in a file that NAME_FILE names. Flags may be written with two dashes."
 )
 
 
@@ -51,7 +47,7 @@ def page() -> Iterator[str]:
         flags = "[flags]" if command.options() else ""
         yield _escaped(" ".join(filter(None, (command.words, flags)))) or "\\&"
     yield ".SH DESCRIPTION"
-    yield _escaped("Without a command the proxy runs. " + _SOURCES)
+    yield _escaped(f"Without a command the proxy runs. {SOURCES} Flags may be written with two dashes.")
     yield ".SH COMMANDS"
     for name, command in COMMANDS.items():
         yield from _entry(f"{name} {command.words}".strip(), f"{command.summary}.")

@@ -14,7 +14,7 @@ _Required = Mapping[Mode, frozenset[str]]
 WIDTH: Final = 100
 _INDENT: Final = " " * 8
 
-_SOURCES: Final = (
+SOURCES: Final = (
     "Each option is a flag and an environment variable. Sources, strongest first: flag, environment variable,"
     " file of environment variables (-env-file), TOML file (-config), default. An empty value means unset; "
     "values of api-keys from all sources are joined. A secret can be in a file named by NAME_FILE: "
@@ -51,7 +51,7 @@ def as_text(options: Sequence[Option[Any]]) -> str:
     required = _required()
     return "\n".join(
         (
-            fill(_SOURCES, WIDTH),
+            fill(SOURCES, WIDTH),
             fill(_FLAGS, WIDTH),
             *(line for group, members in _groups(options) for line in _text_group(group, members, required)),
             "",
@@ -68,7 +68,7 @@ def as_markdown(options: Sequence[Option[Any]]) -> str:
             "",
             "<!-- Made by `make docs` from `src/ff_proxy/config`; edit that, not this. -->",
             "",
-            _SOURCES,
+            SOURCES,
             "",
             _FLAGS,
             "",

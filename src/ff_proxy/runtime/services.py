@@ -68,24 +68,17 @@ async def run_services(
     An ``essential`` one ends the process: with the exit code of its error if it has one, else with ``CRASH``.
     """
     log = telemetry.logger("runtime")
+    kept = partial(keep_going, clock=clock, random=random, failures=telemetry.failures)
     stop.taken_over = True
     check = CancellationCheck()
     try:
         async with asyncio.TaskGroup() as group:
             running = [
-                group.create_task(
-                    keep_going(
-                        service.run, service.name, clock=clock, random=random, failures=telemetry.failures
-                    ),
-                    name=service.name,
-                )
+                group.create_task(kept(service.run, service.name), name=service.name)
                 for service in (telemetry.grouped_lines, *services)
             ]
             requests = partial(serve_requests, stop, reloads, log)
-            attending = keep_going(
-                requests, "requests", clock=clock, random=random, failures=telemetry.failures
-            )
-            running.append(group.create_task(attending, name="requests"))
+            running.append(group.create_task(kept(requests, "requests"), name="requests"))
             running += [group.create_task(_guarded(service), name=service.name) for service in essential]
             await stop.requested.wait()
             seconds = deadline if stop.seconds is None else stop.seconds

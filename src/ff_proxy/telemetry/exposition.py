@@ -10,11 +10,25 @@ from typing import Final
 from prometheus_client import Metric
 from prometheus_client.utils import floatToGoString
 
-from ff_proxy.telemetry.go_names import GO_COUNTERS, PUBLISHED, published_as
-
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 """What the text is sent as."""
 
+GO_COUNTERS: Final = frozenset(
+    {
+        "ff_proxy_sdk_usage",
+        "ff_proxy_metrics_forwarded",
+        "ff_proxy_sse_publish",
+        "ff_proxy_sse_stream_close",
+        "ff_proxy_to_client_service_requests",
+        "ff_proxy_saas_to_primary_sse_consumer_messages_received",
+        "ff_proxy_saas_to_primary_sse_consumer_subscription_requests",
+        "ff_proxy_primary_to_sdk_sse_producer_messages_published",
+        "ff_proxy_replica_to_sdk_sse_producer_messages_published",
+    }
+)
+"""Counters that the Go proxy, in either version, has without ``_total``."""
+
+_PUBLISHED: Final = "ff_proxy_sse_publish"
 _CREATED: Final = "_created"
 _TOTAL: Final = "_total"
 _ESCAPES: Final = {"\\": r"\\", "\n": r"\n", '"': r"\""}
@@ -25,9 +39,21 @@ def exposition(families: Iterable[Metric], *, replica: bool = False) -> bytes:
     lines: list[str] = []
     for family in families:
         lines += _family(family)
-        if family.name == PUBLISHED:
-            lines += _family(published_as(family, replica=replica))
+        if family.name == _PUBLISHED:
+            lines += _family(_as_version_2(family, replica=replica))
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _as_version_2(published: Metric, *, replica: bool) -> Metric:
+    """Version 2's family for the events written to SDKs: the environment is the topic."""
+    who = "replica" if replica else "primary"
+    name = f"ff_proxy_{who}_to_sdk_sse_producer_messages_published"
+    made = Metric(name, published.documentation, "counter")
+    for sample in published.samples:
+        if sample.name.endswith("_total"):
+            labels = {"topic": sample.labels["environment"], "error": "false"}
+            made.add_sample(f"{name}_total", labels, sample.value)
+    return made
 
 
 def _family(family: Metric) -> Iterator[str]:

@@ -4,7 +4,6 @@ from typing import Final
 
 from ff_proxy.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import StreamState
-from ff_proxy.telemetry.go_names import UPSTREAM_TOPIC
 from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials, Session
 from ff_proxy.upstream.failure_text import advice
@@ -13,6 +12,8 @@ from ff_proxy.upstream.sse import SseDecoder, SseRecord
 from ff_proxy.upstream.status_reporter import StatusReporter
 from ff_proxy.wire.events import UnusableEvent, read_event
 
+# What the Go proxy calls the topic of all events from Harness.
+_TOPIC: Final = "*"
 # A stream open for this long counts as a success; a server that accepts and hangs up does not.
 _SUCCESS_SECONDS: Final = 10.0
 
@@ -107,7 +108,7 @@ class Follower:
 
     async def _listen(self, session: Session) -> None:
         decoder = SseDecoder()
-        self._subscriptions.labels(UPSTREAM_TOPIC).inc()
+        self._subscriptions.labels(_TOPIC).inc()
         async with self._api.stream(session, self._intervals.idle) as chunks:
             self._opened = True
             self._telemetry.recovered("stream", self._credentials.environment.id)
@@ -133,7 +134,7 @@ class Follower:
         outcome = change.value if isinstance(change, UnusableEvent) else change.action.value
         self._events.labels(self._credentials.environment.id, outcome).inc()
         error = "err_parsing_message" if change is UnusableEvent.MALFORMED else "false"
-        self._messages.labels(UPSTREAM_TOPIC, error).inc()
+        self._messages.labels(_TOPIC, error).inc()
         self._log.debug("event", environment=self._credentials.environment.id, data=record.data)
         if change is UnusableEvent.MALFORMED:
             # Something unknown may have changed.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ff_proxy.commands import health_probe
+from ff_proxy.commands import local_proxy
 from ff_proxy.commands.command_line import JsonOptions, flags_of_the_container, read_as_in_container
 from ff_proxy.commands.health_probe import health, probe, ready
 from ff_proxy.config.settings import Settings, read_settings
@@ -80,7 +80,7 @@ def test_nobody_there_is_not_alive() -> None:
 
 def test_a_server_that_says_nothing_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait is bounded."""
-    monkeypatch.setattr(health_probe, "PATIENCE", 0.05)
+    monkeypatch.setattr(local_proxy, "PATIENCE", 0.05)
     with HTTPServer(("127.0.0.1", 0), _Answers) as silent:
         assert lives(settings(silent.server_port), io.StringIO()) == ExitCode.CRASH
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from ff_proxy.telemetry.go_names import GO_COUNTERS
+from ff_proxy.telemetry.exposition import GO_COUNTERS
 from ff_proxy.telemetry.metrics import Metrics
 
 _PAGE = Path(__file__).parents[3] / "docs" / "monitoring.md"

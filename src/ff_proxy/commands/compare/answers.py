@@ -121,7 +121,7 @@ def _without_empty(question: str, old: object, new: object) -> tuple[object, lis
         and entry.get("flag") not in there
     ]
     found = [
-        Difference(question, f"[{entry.get('flag')}]", _shown(entry), "nothing", known.NO_VARIATION)
+        Difference(question, f"[{entry.get('flag')}]", _shown(entry), "nothing", known.Title.NO_VARIATION)
         for entry in gone
     ]
     return [entry for entry in old if entry not in gone], found

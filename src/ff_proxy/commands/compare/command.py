@@ -13,7 +13,7 @@ import msgspec
 
 from ff_proxy.commands.command_line import json_option, read_command
 from ff_proxy.commands.compare.answers import Difference, compare
-from ff_proxy.commands.compare.known import CLAIMS
+from ff_proxy.commands.compare.known import Title
 from ff_proxy.commands.compare.questions import Question, Session, Subject, answered, questions
 from ff_proxy.commands.output import Terminal, standard_error, write_json, write_text
 from ff_proxy.commands.proxy_client import ProxyClient, bearer, open_transport, segment
@@ -196,7 +196,7 @@ def _claims(old: EnvironmentInfo, new: EnvironmentInfo) -> list[Difference]:
     for field in ("id", "identifier", "project_identifier", "account"):
         was, now = getattr(old, field), getattr(new, field)
         if was != now:
-            title = "" if was else CLAIMS
+            title = "" if was else Title.CLAIMS
             found.append(Difference(name, f"claim {field}", was or "nothing", now or "nothing", title))
     return found
 

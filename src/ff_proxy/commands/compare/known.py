@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final
 
 
@@ -20,59 +20,46 @@ class Kind(Enum):
     STREAM_REFUSAL = "stream refusal"
 
 
-FOREIGN: Final = "a token of one environment used for another"
-UNKNOWN_KEY: Final = "unknown SDK key at `/client/auth`"
-NOT_LOADED_KEY: Final = "unknown key, not loaded yet"
-NOT_LOADED: Final = "data of an environment that is not loaded yet"
-JSON_VALUE: Final = "a JSON flag's `value` in evaluations"
-MALFORMED: Final = "malformed JSON in a request"
-CLAIMS: Final = "claims of tokens"
-STREAM_REFUSAL: Final = "refusals on `/stream`"
-NO_VARIATION: Final = "a flag that cannot be evaluated"
-STREAM_LOST: Final = "Harness' stream is lost"
-STREAMING: Final = "streaming"
-HEARTBEAT: Final = "heartbeats"
-AND_RULES: Final = "`and-rules`"
-FIELDS: Final = "fields of flags and target groups that the Go proxy does not know (`tags`, …)"
+class Title(StrEnum):
+    """What docs/compatibility.md calls a difference."""
 
-TITLES: Final = (
-    FOREIGN,
-    UNKNOWN_KEY,
-    NOT_LOADED_KEY,
-    NOT_LOADED,
-    JSON_VALUE,
-    MALFORMED,
-    CLAIMS,
-    STREAM_REFUSAL,
-    NO_VARIATION,
-    STREAM_LOST,
-    STREAMING,
-    HEARTBEAT,
-    AND_RULES,
-    FIELDS,
-)
+    FOREIGN = "a token of one environment used for another"
+    UNKNOWN_KEY = "unknown SDK key at `/client/auth`"
+    NOT_LOADED_KEY = "unknown key, not loaded yet"
+    NOT_LOADED = "data of an environment that is not loaded yet"
+    JSON_VALUE = "a JSON flag's `value` in evaluations"
+    MALFORMED = "malformed JSON in a request"
+    CLAIMS = "claims of tokens"
+    STREAM_REFUSAL = "refusals on `/stream`"
+    NO_VARIATION = "a flag that cannot be evaluated"
+    STREAM_LOST = "Harness' stream is lost"
+    STREAMING = "streaming"
+    HEARTBEAT = "heartbeats"
+    AND_RULES = "`and-rules`"
+    FIELDS = "fields of flags and target groups that the Go proxy does not know (`tags`, …)"
+
 
 # By what was asked: the status of the Go proxy (v1 or v2), ours, and the title.
 _STATUSES: Final[Mapping[tuple[Kind, int, int], str]] = {
-    (Kind.FOREIGN, 200, 403): FOREIGN,
-    (Kind.FOREIGN, 401, 403): FOREIGN,
-    (Kind.UNKNOWN_KEY, 401, 403): UNKNOWN_KEY,
-    (Kind.UNKNOWN_KEY, 401, 503): NOT_LOADED_KEY,
-    (Kind.MALFORMED, 500, 400): MALFORMED,
-    (Kind.FLAGS, 200, 502): NOT_LOADED,
-    (Kind.GROUPS, 200, 502): NOT_LOADED,
-    (Kind.EVALUATIONS, 200, 502): NOT_LOADED,
-    (Kind.EVALUATIONS, 500, 404): NO_VARIATION,
-    (Kind.STREAM, 503, 200): STREAM_LOST,
-    (Kind.STREAM, 501, 200): STREAMING,
-    (Kind.STREAM_REFUSAL, 404, 403): STREAM_REFUSAL,
-    (Kind.STREAM_REFUSAL, 401, 403): STREAM_REFUSAL,
-    (Kind.STREAM_REFUSAL, 503, 400): STREAM_REFUSAL,
-    (Kind.STREAM_REFUSAL, 503, 401): STREAM_REFUSAL,
-    (Kind.STREAM_REFUSAL, 503, 403): STREAM_REFUSAL,
-    (Kind.STREAM_REFUSAL, 501, 400): STREAM_REFUSAL,
-    (Kind.STREAM_REFUSAL, 501, 401): STREAM_REFUSAL,
-    (Kind.STREAM_REFUSAL, 501, 403): STREAM_REFUSAL,
+    (Kind.FOREIGN, 200, 403): Title.FOREIGN,
+    (Kind.FOREIGN, 401, 403): Title.FOREIGN,
+    (Kind.UNKNOWN_KEY, 401, 403): Title.UNKNOWN_KEY,
+    (Kind.UNKNOWN_KEY, 401, 503): Title.NOT_LOADED_KEY,
+    (Kind.MALFORMED, 500, 400): Title.MALFORMED,
+    (Kind.FLAGS, 200, 502): Title.NOT_LOADED,
+    (Kind.GROUPS, 200, 502): Title.NOT_LOADED,
+    (Kind.EVALUATIONS, 200, 502): Title.NOT_LOADED,
+    (Kind.EVALUATIONS, 500, 404): Title.NO_VARIATION,
+    (Kind.STREAM, 503, 200): Title.STREAM_LOST,
+    (Kind.STREAM, 501, 200): Title.STREAMING,
+    (Kind.STREAM_REFUSAL, 404, 403): Title.STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 401, 403): Title.STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 503, 400): Title.STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 503, 401): Title.STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 503, 403): Title.STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 501, 400): Title.STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 501, 401): Title.STREAM_REFUSAL,
+    (Kind.STREAM_REFUSAL, 501, 403): Title.STREAM_REFUSAL,
 }
 _KNOWN_FIELDS: Final[Mapping[Kind, frozenset[str]]] = {
     Kind.FLAGS: frozenset(
@@ -100,15 +87,15 @@ def value(kind: Kind, place: str, old: object, new: object, bodies: tuple[object
     """The same for a value at ``place`` of both ``bodies``."""
     if kind is Kind.EVALUATIONS:
         is_value = place.rpartition(".")[2] == "value" and _entry(place, bodies[1]).get("kind") == "json"
-        return JSON_VALUE if is_value and _same_json(old, new) else ""
+        return Title.JSON_VALUE if is_value and _same_json(old, new) else ""
     if kind is Kind.STREAM:
-        return HEARTBEAT if new == "heartbeat" else ""
+        return Title.HEARTBEAT if new == "heartbeat" else ""
     if kind not in _KNOWN_FIELDS:
         return ""
     top = _top_field(place)
     if kind is Kind.GROUPS and top in {_SERVING_RULES, "rules"} and _serves_rules(place, *bodies):
-        return AND_RULES
-    return FIELDS if old is None and top and top not in _KNOWN_FIELDS[kind] else ""
+        return Title.AND_RULES
+    return Title.FIELDS if old is None and top and top not in _KNOWN_FIELDS[kind] else ""
 
 
 def _top_field(place: str) -> str:
