@@ -19,7 +19,6 @@ from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
 from ff_proxy.config.value_types import ValueType
 from ff_proxy.errors import ConfigError
-from ff_proxy.model.keys import Secret
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -151,31 +150,9 @@ def one_of(select: Callable[[Values], type[Any] | None], *among: type[Any], defa
     return field(default_factory=default, metadata={_DECLARED: _Group(among, select)})
 
 
-def is_given(flag: str) -> bool:
-    """A field that says whether any source sets the option, even to its default."""
-    return field(default=False, metadata={_DECLARED: _Computed(lambda values: values.given(flag))})
-
-
-def value_of(flag: str, default: T) -> T:
-    """A field with the value of another record's option; ``default`` if it is not declared."""
-
-    def value(values: Values) -> Any:
-        return default if values[flag] is None else values[flag]
-
-    return field(default=default, metadata={_DECLARED: _Computed(value)})
-
-
-def untrimmed_secret(flag: str) -> Secret | None:
-    """A field with a secret as it was given, if it had surrounding white space.
-
-    It does not take part in the comparison of records.
-    """
-
-    def secret(values: Values) -> Secret | None:
-        text = values.untrimmed(flag)
-        return Secret(text) if text != text.strip() else None
-
-    return field(default=None, compare=False, metadata={_DECLARED: _Computed(secret)})
+def computed(of: Callable[[Values], T], default: T, *, compare: bool = True) -> T:
+    """A field that is no option: what ``of`` makes of the values. ``compare``: records differ by it."""
+    return field(default=default, compare=compare, metadata={_DECLARED: _Computed(of)})
 
 
 def options_of(*records: type[Any]) -> tuple[Option[Any], ...]:

@@ -8,13 +8,12 @@ from ff_proxy.config import value_types as kinds
 from ff_proxy.config.addresses import HostPort, Network
 from ff_proxy.config.declare import (
     Option,
+    Values,
+    computed,
     group,
-    is_given,
     option,
     required,
     switched,
-    untrimmed_secret,
-    value_of,
 )
 from ff_proxy.config.sections import OPERATION, SECURITY, SERVING
 from ff_proxy.config.value_types import MEBIBYTE, AccessLog, JsonValues
@@ -84,6 +83,11 @@ class LimitOptions:
     )
 
 
+def _untrimmed_secret(values: Values) -> Secret | None:
+    text = values.untrimmed("auth-secret")
+    return Secret(text) if text != text.strip() else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenOptions:
     """How tokens are signed and whether they are checked; without ``secret`` the proxy creates one.
@@ -102,14 +106,14 @@ class TokenOptions:
         "Secret that signs SDKs' tokens; if not set, the proxy creates one and keeps it in its store",
         name="auth-secret",
     )
-    untrimmed_secret: Secret | None = untrimmed_secret("auth-secret")
+    untrimmed_secret: Secret | None = computed(_untrimmed_secret, None, compare=False)
     bypass: bool = option(
         kinds.BOOLEAN,
         False,
         "Do not check tokens: anyone who can reach the port can read every environment",
         name="bypass-auth",
     )
-    account: str = value_of("account-identifier", "")
+    account: str = computed(lambda values: values["account-identifier"] or "", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +160,7 @@ class AdminOptions:
         name="admin-token",
         reloadable=True,
     )
-    explicit: bool = is_given("admin-address")
+    explicit: bool = computed(lambda values: values.given("admin-address"), False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

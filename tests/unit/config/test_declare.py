@@ -8,7 +8,7 @@ import pytest
 
 from ff_proxy.config import records
 from ff_proxy.config import value_types as kinds
-from ff_proxy.config.declare import build, is_given, option, options_of, required
+from ff_proxy.config.declare import build, computed, option, options_of, required
 from ff_proxy.config.reference import as_markdown, as_text
 from ff_proxy.config.settings import read_settings
 from ff_proxy.errors import ConfigError
@@ -56,7 +56,7 @@ class Small:
     name: str = required(kinds.TEXT, "Who")
     size: int = option(kinds.whole_number(0), 3, "How much", fallback="weight")
     weight: int = option(kinds.whole_number(0), 4, "How heavy")
-    chosen: bool = is_given("size")
+    chosen: bool = computed(lambda values: values.given("size"), False)
 
 
 def test_a_record_is_built_with_defaults_fallbacks_and_what_was_chosen() -> None:

@@ -52,24 +52,19 @@ def network_checks(
         servers.setdefault(origin(url), []).append(name)
     addresses = {origin(url): url for _, url in reversed(urls)}
 
-    def of(server: str, names: Sequence[str]) -> Check:
-        async def run(report: Reporter) -> None:
-            await _reach(report, addresses[server], transport, proxies, wall)
-
-        return Check(f"{', '.join(names)} {server}", run)
-
-    async def compare_clocks(report: Reporter) -> None:
-        await _clock(report, urls[0][1], transport, wall)
-
-    return [*(of(server, names) for server, names in servers.items()), Check("clock", compare_clocks)]
+    reached = [
+        Check(f"{', '.join(names)} {server}", partial(_reach, addresses[server], transport, proxies, wall))
+        for server, names in servers.items()
+    ]
+    return [*reached, Check("clock", partial(_clock, urls[0][1], transport, wall))]
 
 
 async def _reach(
-    report: Reporter,
     url: str,
     transport: HttpTransport,
     proxies: OutboundProxies,
     wall: Callable[[], float],
+    report: Reporter,
 ) -> None:
     proxy = origin(proxies.proxy_of(url)) if proxies.proxy_of(url) else ""
     try:
@@ -117,7 +112,7 @@ def _unreachable(error: UpstreamError, url: str, proxy: str) -> tuple[str, str]:
     return str(error), ""
 
 
-async def _clock(report: Reporter, url: str, transport: HttpTransport, wall: Callable[[], float]) -> None:
+async def _clock(url: str, transport: HttpTransport, wall: Callable[[], float], report: Reporter) -> None:
     try:
         reply = await transport.send(_request(url))
     except UpstreamError:
