@@ -19,6 +19,7 @@ import featureflags.lru_cache as sdk_cache
 import featureflags.openapi.config.models.feature_config as sdk_feature
 import featureflags.openapi.config.models.segment as sdk_segment
 import featureflags.repository as sdk_repository
+import msgspec
 
 from bench.common.figures import Figure
 from bench.common.plan import Plan
@@ -119,8 +120,8 @@ def compiled(docs: Doc) -> tuple[Engine, float]:
     """The environment's engine, and the CPU seconds of compiling it from decoded JSON."""
     started = time.process_time()
     engine = compile_engine(
-        {doc["feature"]: read_feature(doc) for doc in docs["flags"]},
-        {doc["identifier"]: read_segment(doc) for doc in docs["segments"]},
+        {doc["feature"]: read_feature(msgspec.json.encode(doc)) for doc in docs["flags"]},
+        {doc["identifier"]: read_segment(msgspec.json.encode(doc)) for doc in docs["segments"]},
     )
     return engine, time.process_time() - started
 
@@ -132,7 +133,7 @@ def recompiling(docs: Doc, engine: Engine, changes: int) -> Figure:
     times = []
     for version in range(changes):
         doc = docs["flags"][version % len(docs["flags"])]
-        flags[doc["feature"]] = read_feature(doc | {"version": 1000 + version})
+        flags[doc["feature"]] = read_feature(msgspec.json.encode(doc | {"version": 1000 + version}))
         started = time.process_time()
         engine = compile_engine(flags, segments, previous=engine)
         times.append((time.process_time() - started) * 1e6)

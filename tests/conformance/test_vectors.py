@@ -6,7 +6,8 @@ import pytest
 
 from ff_proxy.evaluation import compile_engine
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation
-from ff_proxy.wire.config import read_feature, read_segment, read_target
+from ff_proxy.wire.config import read_target
+from tests.support.engines import flag_record, segment_record
 from tests.support.vectors import OWN_FILES, SETS, SHARED, SHARED_FILES, read
 
 
@@ -19,8 +20,8 @@ def _answer(evaluation: Evaluation | NoEvaluation) -> tuple[str | None, str | No
 def _check(path: Path) -> None:
     environment = read(path)
     engine = compile_engine(
-        {doc["feature"]: read_feature(doc) for doc in environment["flags"]},
-        {doc["identifier"]: read_segment(doc) for doc in environment["segments"]},
+        {doc["feature"]: flag_record(doc) for doc in environment["flags"]},
+        {doc["identifier"]: segment_record(doc) for doc in environment["segments"]},
     )
     targets = {doc["identifier"]: read_target(doc) for doc in environment["targets"]} | {None: None}
     wrong = []

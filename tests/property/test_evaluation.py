@@ -15,8 +15,9 @@ from ff_proxy.evaluation.target_view import TargetView
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.feature import Clause
 from ff_proxy.model.target import Target
-from ff_proxy.wire.config import read_feature, read_segment, read_target
+from ff_proxy.wire.config import read_target
 from ff_proxy.wire.evaluation import encode_evaluation
+from tests.support.engines import flag_record, segment_record
 
 Doc = dict[str, Any]
 
@@ -92,8 +93,8 @@ _TARGETS = st.none() | st.builds(
 def _engine(docs: tuple[list[Doc], list[Doc]], previous: Engine | None = None, **options: bool) -> Engine:
     flags, segments = docs
     return compile_engine(
-        {doc["feature"]: read_feature(doc) for doc in flags},
-        {doc["identifier"]: read_segment(doc) for doc in segments},
+        {doc["feature"]: flag_record(doc) for doc in flags},
+        {doc["identifier"]: segment_record(doc) for doc in segments},
         previous=previous,
         **options,
     )
@@ -102,7 +103,7 @@ def _engine(docs: tuple[list[Doc], list[Doc]], previous: Engine | None = None, *
 @given(_JSON)
 def test_reading_is_total(doc: object) -> None:
     """Any JSON value reads as a flag, a segment and a target, all of which can be written as UTF-8."""
-    for record in (read_feature(doc), read_segment(doc), read_target(doc)):
+    for record in (flag_record(doc), segment_record(doc), read_target(doc)):
         if not isinstance(record, Target):
             msgspec.json.encode(record)
 

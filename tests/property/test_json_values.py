@@ -334,7 +334,7 @@ flags = described(
 @given(flags | anything)
 def test_items_of_saas(value: object) -> None:
     """Flags and segments are made readable or rejected, and the engine reads what is served."""
-    kinds: list[tuple[Callable[..., Item | Rejected], Callable[[object], object]]] = [
+    kinds: list[tuple[Callable[..., Item | Rejected], Callable[[bytes], object]]] = [
         (normalise_flag, read_feature),
         (normalise_segment, read_segment),
     ]
@@ -346,7 +346,7 @@ def test_items_of_saas(value: object) -> None:
         item = normalise(doc)
         if isinstance(item, Item):
             assert item.domain in Domain
-            read(decode_json(item.wire))
+            read(item.wire)
             assert normalise(decode_json(item.wire)) == item
 
 

@@ -98,11 +98,9 @@ def served(part: str, document: object, suffix: str = ".json") -> tuple[object, 
     if reading.environment is None:
         return None, len(reading.problems)
     config = reading.environment.config
-    flags = [
-        msgspec.structs.replace(read_feature(_doc(item.wire)), version=0) for item in config.flags.values()
-    ]
+    flags = [msgspec.structs.replace(read_feature(item.wire), version=0) for item in config.flags.values()]
     segments = [
-        msgspec.structs.replace(read_segment(_doc(item.wire)), version=0) for item in config.segments.values()
+        msgspec.structs.replace(read_segment(item.wire), version=0) for item in config.segments.values()
     ]
     return (flags, segments, reading.environment.targets), len(reading.problems)
 

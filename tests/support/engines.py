@@ -1,9 +1,11 @@
 """Makers of engines from wire JSON, so that evaluation tests read like configurations."""
 
+import json
 from typing import Any
 
 from ff_proxy.evaluation import Engine, compile_engine
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
+from ff_proxy.model.feature import FeatureConfig, Segment
 from ff_proxy.model.target import Target
 from ff_proxy.wire.config import read_feature, read_segment
 
@@ -45,10 +47,20 @@ def rollout(bucket_by: str, **weights: int) -> Doc:
     return {"distribution": {"bucketBy": bucket_by, "variations": shares}}
 
 
+def flag_record(doc: object) -> FeatureConfig:
+    """A flag of wire JSON as the engine knows it."""
+    return read_feature(json.dumps(doc).encode())
+
+
+def segment_record(doc: object) -> Segment:
+    """The same of a segment."""
+    return read_segment(json.dumps(doc).encode())
+
+
 def engine_of(*flags: Doc, segments: tuple[Doc, ...] = (), and_rules: bool = True) -> Engine:
     """An engine of wire JSON."""
-    features = [read_feature(doc) for doc in flags]
-    groups = [read_segment(doc) for doc in segments]
+    features = [flag_record(doc) for doc in flags]
+    groups = [segment_record(doc) for doc in segments]
     return compile_engine(
         {record.identifier: record for record in features},
         {record.identifier: record for record in groups},

@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-import msgspec
-
 from ff_proxy.evaluation.clauses import groups_matched, groups_named
 from ff_proxy.model.feature import FeatureConfig, Segment, Serve
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash
@@ -35,8 +33,8 @@ def _in_environment(location: Location, environment: OfflineEnvironment) -> Iter
     if not _UUID.fullmatch(config.id):
         text = f"the environment id {config.id!r} is no UUID: some SDKs then repeat refused usage for ever"
         yield Problem(Severity.WARNING, str(location.path), "", text)
-    flags = {name: read_feature(msgspec.json.decode(item.wire)) for name, item in config.flags.items()}
-    segments = {name: read_segment(msgspec.json.decode(item.wire)) for name, item in config.segments.items()}
+    flags = {name: read_feature(item.wire) for name, item in config.flags.items()}
+    segments = {name: read_segment(item.wire) for name, item in config.segments.items()}
     for name, flag in flags.items():
         for text in _of_flag(flag, flags, segments):
             yield _warning(location, Part.FLAGS, name, text)

@@ -194,12 +194,12 @@ async def _at_admin_address(client: ProxyClient, source: ProxySource, question: 
 
 async def _listed(
     client: ProxyClient, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None = None
-) -> list[object]:
+) -> list[bytes]:
     reply = await client.get(path, headers, query)
     listed = _decoded(reply.body)
     if reply.status != HTTPStatus.OK or not isinstance(listed, list):
         raise UpstreamMalformed(f"{client.url}{path} answered {reply.status}, not a list: is it ready?")
-    return listed
+    return [msgspec.json.encode(entry) for entry in listed]
 
 
 async def _answer(
@@ -228,8 +228,8 @@ def _found(place: str, config: EnvironmentConfig, question: Question, known: Tar
     target = question.target
     if known is not None:
         target = known if not question.described else msgspec.structs.replace(target, name=known.name)
-    flags = {name: read_feature(msgspec.json.decode(item.wire)) for name, item in config.flags.items()}
-    segments = {name: read_segment(msgspec.json.decode(item.wire)) for name, item in config.segments.items()}
+    flags = {name: read_feature(item.wire) for name, item in config.flags.items()}
+    segments = {name: read_segment(item.wire) for name, item in config.segments.items()}
     return Found(place, config.info, target, _explained(question, flags, segments, target))
 
 

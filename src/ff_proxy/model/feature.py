@@ -28,7 +28,7 @@ class WeightedVariation(msgspec.Struct, frozen=True):
     weight: int
 
 
-class Distribution(msgspec.Struct, frozen=True):
+class Distribution(msgspec.Struct, frozen=True, rename="camel"):
     """A percentage rollout over the attribute ``bucket_by``."""
 
     bucket_by: str

@@ -39,7 +39,7 @@ class _Flag:
 
     @cached_property
     def record(self) -> FeatureConfig:
-        return read_feature(msgspec.json.decode(self.item.wire))
+        return read_feature(self.item.wire)
 
 
 class _Segment:
@@ -54,7 +54,7 @@ class _Segment:
 
     @cached_property
     def record(self) -> Segment:
-        return read_segment(msgspec.json.decode(self.item.wire))
+        return read_segment(self.item.wire)
 
 
 class Snapshot:

@@ -1,18 +1,15 @@
-"""Reading flags, segments and targets off the wire into the records that the engine works on.
-
-Reading is total: any JSON value gives a record. A missing field, or one of the wrong type, reads as the Go
-SDK's zero value; numbers and booleans in place of text read as their JSON text; entries that are not objects
-are dropped. One rule overrides leniency: bad input never makes a rule match more targets than it should. So
-an unreadable clause stays and never matches, and a rule whose clauses are not a list is dropped.
-"""
+"""Reading flags, segments and targets into the records that the engine works on."""
 
 import math
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+import msgspec
+
+from ff_proxy.errors import MalformedJson
+from ff_proxy.model.environment import Item
 from ff_proxy.model.feature import (
     Clause,
-    Distribution,
     FeatureConfig,
     Prerequisite,
     Segment,
@@ -21,46 +18,107 @@ from ff_proxy.model.feature import (
     ServingRule,
     Variation,
     VariationMap,
-    WeightedVariation,
 )
 from ff_proxy.model.target import Target
+from ff_proxy.wire.normalise import Rejected, normalise_flag, normalise_segment
 from ff_proxy.wire.text import clean_text, value_text
-from ff_proxy.wire.values import clean_object
+from ff_proxy.wire.values import clean_object, decode_json
+
+
+class _Named(msgspec.Struct):
+    identifier: str
+
+
+class _VariationMap(msgspec.Struct, rename="camel"):
+    variation: str
+    targets: tuple[_Named, ...] = ()
+    target_segments: tuple[str, ...] = ()
+
+
+class _Flag(msgspec.Struct, rename="camel"):
+    feature: str = ""
+    kind: str = ""
+    state: str = "off"
+    variations: tuple[Variation, ...] = ()
+    off_variation: str = ""
+    default_serve: Serve = Serve()
+    rules: tuple[ServingRule, ...] = ()
+    variation_to_target_map: tuple[_VariationMap, ...] = ()
+    prerequisites: tuple[Prerequisite, ...] = ()
+    version: int = 0
+
+
+class _Segment(msgspec.Struct, rename="camel"):
+    identifier: str = ""
+    included: tuple[_Named, ...] = ()
+    excluded: tuple[_Named, ...] = ()
+    rules: tuple[Clause, ...] = ()
+    serving_rules: tuple[SegmentRule, ...] = ()
+    version: int = 0
+
 
 _MAX_INT: Final = 2**63 - 1
+_decode_flag: Final = msgspec.json.Decoder(_Flag).decode
+_decode_segment: Final = msgspec.json.Decoder(_Segment).decode
+_Doc = TypeVar("_Doc", _Flag, _Segment)
 
-_Doc = dict[object, object]
-_Entry = TypeVar("_Entry")
 
+def read_feature(wire: bytes) -> FeatureConfig:
+    """The record of a flag's JSON (spec/evaluation#one-flag).
 
-def read_feature(doc: object) -> FeatureConfig:
-    """Parse a flag's JSON object (spec/evaluation#one-flag)."""
-    flag = _object(doc)
+    Total: what ``normalise_flag`` did not write is normalised first, and reads as an empty flag if rejected.
+    """
+    flag = _read(wire, _decode_flag, normalise_flag, _Flag)
     return FeatureConfig(
-        identifier=_text(flag.get("feature")),
-        kind=_text(flag.get("kind")),
-        on=flag.get("state") == "on",
-        variations=_entries(flag.get("variations"), _variation),
-        off_variation=_text(flag.get("offVariation")),
-        default_serve=_serve(flag.get("defaultServe")),
-        rules=_entries(flag.get("rules"), _serving_rule),
-        variation_map=_entries(flag.get("variationToTargetMap"), _variation_map),
-        prerequisites=_entries(flag.get("prerequisites"), _prerequisite),
-        version=_integer(flag.get("version")),
+        identifier=flag.feature,
+        kind=flag.kind,
+        on=flag.state == "on",
+        variations=flag.variations,
+        off_variation=flag.off_variation,
+        default_serve=flag.default_serve,
+        rules=flag.rules,
+        variation_map=tuple(
+            VariationMap(
+                entry.variation, tuple(target.identifier for target in entry.targets), entry.target_segments
+            )
+            for entry in flag.variation_to_target_map
+        ),
+        prerequisites=flag.prerequisites,
+        version=flag.version,
     )
 
 
-def read_segment(doc: object) -> Segment:
-    """Parse a segment's JSON object, with either or both forms of rules (spec/evaluation#segments)."""
-    segment = _object(doc)
+def read_segment(wire: bytes) -> Segment:
+    """The record of a segment's JSON, with either or both forms of rules (spec/evaluation#segments).
+
+    Total, like ``read_feature``.
+    """
+    segment = _read(wire, _decode_segment, normalise_segment, _Segment)
     return Segment(
-        identifier=_text(segment.get("identifier")),
-        included=frozenset(_entries(segment.get("included"), _identifier)),
-        excluded=frozenset(_entries(segment.get("excluded"), _identifier)),
-        rules=_clauses(segment.get("rules")),
-        serving_rules=_entries(segment.get("servingRules"), _segment_rule),
-        version=_integer(segment.get("version")),
+        identifier=segment.identifier,
+        included=frozenset(target.identifier for target in segment.included),
+        excluded=frozenset(target.identifier for target in segment.excluded),
+        rules=segment.rules,
+        serving_rules=segment.serving_rules,
+        version=segment.version,
     )
+
+
+def _read(
+    wire: bytes,
+    decode: Callable[[bytes], _Doc],
+    normalise: Callable[[object], Item | Rejected],
+    empty: Callable[[], _Doc],
+) -> _Doc:
+    try:
+        return decode(wire)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass  # stored by something else: read it as from any source
+    try:
+        item = normalise(decode_json(wire))
+    except MalformedJson:
+        return empty()
+    return decode(item.wire) if isinstance(item, Item) else empty()
 
 
 def read_target(doc: object) -> Target | None:
@@ -86,88 +144,9 @@ def read_decoded_target(doc: object) -> Target | None:
     )
 
 
-def _object(field: object) -> _Doc:
-    return field if isinstance(field, dict) else {}
-
-
-def _entries(field: object, read: Callable[[_Doc], _Entry | None]) -> tuple[_Entry, ...]:
-    if not isinstance(field, list):
-        return ()
-    entries = (read(entry) for entry in field if isinstance(entry, dict))
-    return tuple(entry for entry in entries if entry is not None)
-
-
 def _text(field: object) -> str:
     if isinstance(field, str):
         return clean_text(field)
     if isinstance(field, bool | int) or (isinstance(field, float) and math.isfinite(field)):
         return value_text(field) if abs(field) <= _MAX_INT else ""
     return ""
-
-
-def _texts(field: object) -> tuple[str, ...]:
-    return tuple(map(_text, field)) if isinstance(field, list) else ()
-
-
-def _integer(field: object) -> int:
-    if isinstance(field, bool) or not isinstance(field, int | float):
-        return 0
-    return int(field) if abs(field) <= _MAX_INT else 0
-
-
-def _variation(entry: _Doc) -> Variation:
-    return Variation(_text(entry.get("identifier")), _text(entry.get("value")))
-
-
-def _serve(field: object) -> Serve:
-    serve = _object(field)
-    variation = serve.get("variation")
-    distribution = serve.get("distribution")
-    return Serve(
-        variation=None if variation is None else _text(variation),
-        distribution=_distribution(distribution) if isinstance(distribution, dict) else None,
-    )
-
-
-def _distribution(entry: _Doc) -> Distribution:
-    return Distribution(_text(entry.get("bucketBy")), _entries(entry.get("variations"), _weighted))
-
-
-def _weighted(entry: _Doc) -> WeightedVariation:
-    return WeightedVariation(_text(entry.get("variation")), _integer(entry.get("weight")))
-
-
-def _serving_rule(entry: _Doc) -> ServingRule | None:
-    clauses = entry.get("clauses")
-    if clauses is not None and not isinstance(clauses, list):
-        return None
-    return ServingRule(_integer(entry.get("priority")), _clauses(clauses), _serve(entry.get("serve")))
-
-
-def _segment_rule(entry: _Doc) -> SegmentRule:
-    return SegmentRule(_integer(entry.get("priority")), _clauses(entry.get("clauses")))
-
-
-def _clauses(field: object) -> tuple[Clause, ...]:
-    return tuple(map(_clause, map(_object, field))) if isinstance(field, list) else ()
-
-
-def _clause(entry: _Doc) -> Clause:
-    return Clause(_text(entry.get("attribute")), _text(entry.get("op")), _texts(entry.get("values")))
-
-
-def _variation_map(entry: _Doc) -> VariationMap:
-    return VariationMap(
-        _text(entry.get("variation")),
-        _entries(entry.get("targets"), _identifier),
-        _texts(entry.get("targetSegments")),
-    )
-
-
-def _prerequisite(entry: _Doc) -> Prerequisite:
-    return Prerequisite(_text(entry.get("feature")), _texts(entry.get("variations")))
-
-
-def _identifier(entry: _Doc) -> str | None:
-    identifier = entry.get("identifier", "")
-    return _text(identifier) if isinstance(identifier, str) else None

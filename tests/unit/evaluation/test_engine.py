@@ -6,15 +6,24 @@ import pytest
 
 from ff_proxy.evaluation import Engine, compile_engine
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
-from ff_proxy.wire.config import read_feature, read_segment
-from tests.support.engines import ALICE, clause, engine_of, feature, in_segments, outcome, rule
+from tests.support.engines import (
+    ALICE,
+    clause,
+    engine_of,
+    feature,
+    flag_record,
+    in_segments,
+    outcome,
+    rule,
+    segment_record,
+)
 
 JSON_FLAG = feature("j", kind="json", variations=[{"identifier": "a", "value": '{"k":"<é>"}'}])
 
 
 def _made(*flags: dict[str, object], escape_json: bool = False) -> Engine:
     return compile_engine(
-        {str(doc["feature"]): read_feature(doc) for doc in flags}, {}, escape_json=escape_json
+        {str(doc["feature"]): flag_record(doc) for doc in flags}, {}, escape_json=escape_json
     )
 
 
@@ -85,13 +94,13 @@ def test_json_values_plain_and_escaped() -> None:
 
 def test_the_next_engine_takes_over_what_is_the_same() -> None:
     """Equal records keep their compiled parts; changed and new ones are compiled, gone ones forgotten."""
-    flags = {name: read_feature(feature(name)) for name in "abc"}
-    segments = {"s": read_segment({"identifier": "s"})}
+    flags = {name: flag_record(feature(name)) for name in "abc"}
+    segments = {"s": segment_record({"identifier": "s"})}
     first = compile_engine(flags, segments)
     changed = {
-        "a": read_feature(feature("a")),
-        "b": read_feature(feature("b", state="off")),
-        "d": read_feature(feature("d")),
+        "a": flag_record(feature("a")),
+        "b": flag_record(feature("b", state="off")),
+        "d": flag_record(feature("d")),
     }
     second = compile_engine(changed, segments, previous=first)
     assert second.flags["a"] is first.flags["a"]
@@ -104,11 +113,11 @@ def test_the_next_engine_takes_over_what_is_the_same() -> None:
 def test_a_change_reaches_flags_that_were_taken_over() -> None:
     """A flag asks for segments and other flags by name, so it need not be compiled for their sake."""
     flags = {
-        "f": read_feature(feature(rules=[rule("b", in_segments("s"))])),
-        "g": read_feature(feature("g", prerequisites=[{"feature": "f", "variations": ["b"]}])),
+        "f": flag_record(feature(rules=[rule("b", in_segments("s"))])),
+        "g": flag_record(feature("g", prerequisites=[{"feature": "f", "variations": ["b"]}])),
     }
     first = compile_engine(flags, {})
-    members = {"s": read_segment({"identifier": "s", "included": [{"identifier": "alice"}]})}
+    members = {"s": segment_record({"identifier": "s", "included": [{"identifier": "alice"}]})}
     second = compile_engine(flags, members, previous=first)
     assert second.flags["f"] is first.flags["f"]
     assert (outcome(first), outcome(second)) == (("a", Reason.DEFAULT), ("b", Reason.RULE))
@@ -117,12 +126,9 @@ def test_a_change_reaches_flags_that_were_taken_over() -> None:
 
 def test_other_options_take_nothing_over() -> None:
     """Parts that were compiled for other options would answer otherwise."""
-    segments = {
-        "s": read_segment(
-            {"identifier": "s", "servingRules": [{"clauses": [clause("plan", "equal", "pro")]}]}
-        )
-    }
-    flags = {"j": read_feature(JSON_FLAG), "f": read_feature(feature(rules=[rule("b", in_segments("s"))]))}
+    serving = {"priority": 1, "clauses": [clause("plan", "equal", "pro")]}
+    segments = {"s": segment_record({"identifier": "s", "servingRules": [serving]})}
+    flags = {"j": flag_record(JSON_FLAG), "f": flag_record(feature(rules=[rule("b", in_segments("s"))]))}
     first = compile_engine(flags, segments)
     second = compile_engine(flags, segments, and_rules=False, escape_json=True, previous=first)
     assert (outcome(first), outcome(second)) == (("b", Reason.RULE), ("a", Reason.DEFAULT))
@@ -131,7 +137,7 @@ def test_other_options_take_nothing_over() -> None:
 
 def test_a_flag_goes_by_the_name_the_environment_has_for_it() -> None:
     """The mapping's key counts, so that a record with another identifier is no error."""
-    record = read_feature(feature("inner", prerequisites=[{"feature": "inner", "variations": ["a"]}]))
+    record = flag_record(feature("inner", prerequisites=[{"feature": "inner", "variations": ["a"]}]))
     engine = compile_engine({"outer": record}, {})
     assert engine.evaluate("outer", ALICE) == Evaluation("outer", "string", "a", "value a", Reason.DEFAULT)
     assert engine.explain("outer", ALICE).outcome == engine.evaluate("outer", ALICE)

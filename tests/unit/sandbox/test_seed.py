@@ -12,8 +12,9 @@ from ff_proxy.model.evaluation import Evaluation, Reason
 from ff_proxy.model.target import Target
 from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.seed import default_environments
-from ff_proxy.wire.config import read_feature, read_segment, read_target
+from ff_proxy.wire.config import read_target
 from ff_proxy.wire.normalise import normalise_flag, normalise_segment
+from tests.support.engines import flag_record, segment_record
 
 ENVIRONMENTS = default_environments()
 FLAGS = [flag for environment in ENVIRONMENTS for flag in environment.flags.values()]
@@ -84,7 +85,7 @@ def test_flags_need_no_repair(document: dict[str, Any]) -> None:
     """They are what SaaS sends, so that the product's normalisation has nothing to do."""
     item = normalise_flag(document)
     assert isinstance(item, Item)
-    assert read_feature(document) == read_feature(normalised(item))
+    assert flag_record(document) == flag_record(normalised(item))
 
 
 @pytest.mark.parametrize("document", SEGMENTS, ids=lambda one: f"{one['environment']}-{one['identifier']}")
@@ -92,7 +93,7 @@ def test_segments_carry_both_forms_of_rules(document: dict[str, Any]) -> None:
     """Old SDKs know the one, new ones the other."""
     item = normalise_segment(document)
     assert isinstance(item, Item)
-    assert read_segment(document) == read_segment(normalised(item))
+    assert segment_record(document) == segment_record(normalised(item))
     assert bool(document["rules"]) == bool(document["servingRules"])
 
 
@@ -100,8 +101,8 @@ def test_segments_carry_both_forms_of_rules(document: dict[str, Any]) -> None:
 def test_every_flag_yields_a_variation_for_every_target(environment: Environment) -> None:
     """Nothing in the seed refers to what does not exist."""
     engine = compile_engine(
-        {name: read_feature(flag) for name, flag in environment.flags.items()},
-        {name: read_segment(segment) for name, segment in environment.segments.items()},
+        {name: flag_record(flag) for name, flag in environment.flags.items()},
+        {name: segment_record(segment) for name, segment in environment.segments.items()},
     )
     targets = [read_target(document) for document in environment.targets.values()]
     results = [result for target in [*targets, Target("x")] for result in engine.evaluate_all(target)]

@@ -1,4 +1,4 @@
-"""Reading configuration: total, lenient, and never wider than what was written."""
+"""Reading records, of what was normalised or not: total, and never wider than what was written."""
 
 from typing import Any
 
@@ -18,8 +18,11 @@ from ff_proxy.model.feature import (
     WeightedVariation,
 )
 from ff_proxy.model.target import Target
-from ff_proxy.wire.config import read_feature, read_segment, read_target
+from ff_proxy.wire.config import read_target
+from tests.support.engines import flag_record, segment_record
 
+FLAG = {"feature": "f", "variations": [{"identifier": name, "value": name} for name in "ab"]}
+SEGMENT = {"identifier": "s"}
 CLAUSE = {"id": "x", "attribute": "plan", "op": "in", "values": ["a", "b"], "negate": False}
 
 
@@ -41,7 +44,7 @@ def test_a_whole_flag() -> None:
         "prerequisites": [{"feature": "g", "variations": ["on"]}],
         "version": 5,
     }
-    assert read_feature(doc) == FeatureConfig(
+    assert flag_record(doc) == FeatureConfig(
         identifier="f",
         kind="int",
         on=True,
@@ -66,7 +69,7 @@ def test_a_whole_segment() -> None:
         "version": 2,
     }
     clause = Clause("plan", "in", ("a", "b"))
-    assert read_segment(doc) == Segment(
+    assert segment_record(doc) == Segment(
         "s", frozenset({"in"}), frozenset({"out"}), (clause,), (SegmentRule(3, (clause,)),), 2
     )
 
@@ -81,10 +84,10 @@ def test_a_whole_target() -> None:
 @pytest.mark.parametrize("doc", [None, [], "x", 1, True, {}])
 def test_nothing_to_read(doc: object) -> None:
     """What is no object reads as an empty one; a target then is none."""
-    assert read_feature(doc) == FeatureConfig(
+    assert flag_record(doc) == FeatureConfig(
         "", "", on=False, variations=(), off_variation="", default_serve=Serve()
     )
-    assert read_segment(doc) == Segment("")
+    assert segment_record(doc) == Segment("")
     assert read_target(doc) is None
 
 
@@ -111,27 +114,27 @@ def test_absent_and_empty_serves_differ(serve: object, expected: Serve) -> None:
 
     See spec/evaluation#rules, spec/evaluation#distribution.
     """
-    assert read_feature({"defaultServe": serve}).default_serve == expected
-    assert read_feature({"rules": [{"serve": serve}]}).rules[0].serve == expected
+    assert flag_record(FLAG | {"defaultServe": serve}).default_serve == expected
+    assert flag_record(FLAG | {"rules": [{"serve": serve}]}).rules[0].serve == expected
 
 
 @pytest.mark.parametrize(
     ("field", "text"),
-    [("a", "a"), (True, "true"), (5, "5"), (5.0, "5"), (2.5, "2.5"), (None, ""), ([], ""), ({}, "")],
+    [("a", "a"), (True, "true"), (5, "5"), (5.0, "5"), (2.5, "2.5"), ([], "[]"), ({"k": 1}, '{"k":1}')],
 )
-def test_scalars_read_as_text(field: object, text: str) -> None:
-    """YAML writers forget quotes: numbers and booleans stand for their text."""
-    assert read_feature({"variations": [{"identifier": field, "value": field}]}).variations == (
-        Variation(text, text),
-    )
-    assert read_segment({"rules": [{"values": [field]}]}).rules[0].values == (text,)
+def test_any_value_reads_as_text(field: object, text: str) -> None:
+    """YAML writers forget quotes: what is no text stands for its JSON."""
+    variations = [{"identifier": "a", "value": field}, {"identifier": "b"}]
+    expected = (Variation("a", text), Variation("b", ""))
+    assert flag_record(FLAG | {"variations": variations}).variations == expected
+    assert segment_record(SEGMENT | {"rules": [{"values": [field]}]}).rules[0].values == (text,)
 
 
 @pytest.mark.parametrize("number", [10**400, -(10**400), float("inf"), float("nan"), "7", True, None])
 def test_numbers_out_of_range_are_zero(number: object) -> None:
     """A weight, priority or version that no int64 holds is 0."""
     shares = {"distribution": {"variations": [{"variation": "a", "weight": number}]}}
-    flag = read_feature({"version": number, "rules": [{"priority": number}], "defaultServe": shares})
+    flag = flag_record(FLAG | {"version": number, "rules": [{"priority": number}], "defaultServe": shares})
     assert (flag.version, flag.rules[0].priority) == (0, 0)
     assert flag.default_serve.distribution == Distribution("", (WeightedVariation("a", 0),))
 
@@ -139,37 +142,40 @@ def test_numbers_out_of_range_are_zero(number: object) -> None:
 @pytest.mark.parametrize("junk", [None, 5, "x", {}, True])
 def test_lists_that_are_none_are_empty(junk: object) -> None:
     """The wrong type in place of a list holds no entries."""
-    flag = read_feature(dict.fromkeys(("variations", "rules", "variationToTargetMap", "prerequisites"), junk))
-    assert (flag.variations, flag.rules, flag.variation_map, flag.prerequisites) == ((), (), (), ())
-    assert read_segment(dict.fromkeys(("included", "excluded", "rules", "servingRules"), junk)) == Segment("")
+    flag = flag_record(FLAG | dict.fromkeys(("rules", "variationToTargetMap", "prerequisites"), junk))
+    assert (flag.rules, flag.variation_map, flag.prerequisites) == ((), (), ())
+    lists = dict.fromkeys(("included", "excluded", "rules", "servingRules"), junk)
+    assert segment_record(SEGMENT | lists) == Segment("s")
 
 
 def test_entries_that_are_no_objects_are_dropped() -> None:
     """The others stay."""
-    variations: list[Any] = [None, 5, {"identifier": "a", "value": "1"}, []]
-    assert read_feature({"variations": variations}).variations == (Variation("a", "1"),)
+    usable = [{"identifier": "a", "value": "1"}, {"identifier": "b", "value": "2"}]
+    flag = flag_record(FLAG | {"variations": [None, 5, *usable, []]})
+    assert flag.variations == (Variation("a", "1"), Variation("b", "2"))
     members: list[Any] = ["a", None, {"identifier": "b"}, {"identifier": 5}]
-    assert read_segment({"included": members}).included == {"b"}
+    assert segment_record(SEGMENT | {"included": members}).included == {"b"}
 
 
 @pytest.mark.parametrize("junk", [None, "plan equal pro", 5, []])
 def test_an_unreadable_clause_does_not_widen_its_rule(junk: object) -> None:
     """It stays as a clause that never holds: without it, the rule would match everyone."""
-    flag = read_feature({"rules": [{"clauses": [junk], "serve": {"variation": "a"}}]})
+    flag = flag_record(FLAG | {"rules": [{"clauses": [junk], "serve": {"variation": "a"}}]})
     assert flag.rules == (ServingRule(0, (Clause("", "", ()),), Serve("a")),)
 
 
 def test_a_rule_whose_clauses_are_no_list_is_dropped() -> None:
     """Absent and null clauses are none, which matches everyone (spec/evaluation#rules); nonsense is not."""
     rules: list[Any] = [{"clauses": "x"}, {"clauses": {}}, {"clauses": None}, {}]
-    assert read_feature({"rules": rules}).rules == (ServingRule(0, (), Serve()), ServingRule(0, (), Serve()))
+    rule = ServingRule(0, (), Serve())
+    assert flag_record(FLAG | {"rules": rules}).rules == (rule, rule)
 
 
 def test_lone_surrogates_are_replaced() -> None:
     """As Go's decoder does, in names, keys and values at any depth; real pairs stay."""
     target = read_target({"identifier": "a\ud800", "attributes": {"k\udc00": ["\ud800", {"\ud800": "😀"}]}})
     assert target == Target("a\ufffd", "", {"k\ufffd": ["\ufffd", {"\ufffd": "😀"}]})
-    assert read_feature({"feature": "\ud800"}).identifier == "\ufffd"
+    assert flag_record(FLAG | {"feature": "\ud800"}).identifier == "\ufffd"
 
 
 def test_depth_of_attributes_is_bounded() -> None:
