@@ -18,7 +18,7 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.store.redis import Endpoint, RedisStore, Topology
 from ff_proxy.store.redis.clients import Clients
-from ff_proxy.store.redis.connection import Connection, Script
+from ff_proxy.store.redis.connection import Call, Connection, Script
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.telemetry import Telemetry, null_telemetry
@@ -289,7 +289,7 @@ async def test_an_answer_is_never_anothers(tmp_path: Path, *, clustered: bool) -
                     if number % 2:
                         answers = [await connection.run(echo, ["{a}"], [number])]
                     else:
-                        answers = await connection.run_each(echo, [(["{a}"], [number])])
+                        answers = await connection.each([Call(echo, ["{a}"], [number])])
                     assert answers == [str(number).encode()]
                     heard += 1
 

@@ -34,7 +34,7 @@ async def settled() -> None:
 async def test_what_is_asked_meanwhile_is_the_next_batch() -> None:
     """Equal questions of one batch are asked once; one that came later does not share an older answer."""
     slow = Slow()
-    questions = BatchLoader(slow, most=10)
+    questions = BatchLoader(slow, most=10, group=lambda _: "")
     async with asyncio.TaskGroup() as group:
         first = group.create_task(questions.get("a"))
         await settled()
@@ -52,7 +52,7 @@ async def test_what_is_asked_meanwhile_is_the_next_batch() -> None:
 async def test_a_batch_is_bounded() -> None:
     """The rest comes in the next."""
     slow = Slow()
-    questions = BatchLoader(slow, most=2)
+    questions = BatchLoader(slow, most=2, group=lambda _: "")
     for _ in range(3):
         slow.go.release()
     found = await asyncio.gather(*(questions.get(name) for name in "abcde"))
@@ -63,7 +63,7 @@ async def test_a_batch_is_bounded() -> None:
 async def test_who_leaves_does_not_take_the_answer_along() -> None:
     """One of two that wait for the same answer is cancelled."""
     slow = Slow()
-    questions = BatchLoader(slow, most=2)
+    questions = BatchLoader(slow, most=2, group=lambda _: "")
     async with asyncio.TaskGroup() as group:
         leaving = group.create_task(questions.get("a"))
         staying = group.create_task(questions.get("a"))
@@ -78,7 +78,7 @@ async def test_trouble_is_told_to_all_and_over_with_the_next_batch() -> None:
     """Each asker has an error of its own."""
     slow = Slow()
     slow.down = True
-    questions = BatchLoader(slow, most=2)
+    questions = BatchLoader(slow, most=2, group=lambda _: "")
     slow.go.release()
     one, other = await asyncio.gather(questions.get("a"), questions.get("a"), return_exceptions=True)
     assert isinstance(one, StoreUnavailable)
@@ -91,7 +91,7 @@ async def test_trouble_is_told_to_all_and_over_with_the_next_batch() -> None:
 
 async def test_closing_leaves_nobody_waiting() -> None:
     """Neither who is being answered nor who is next."""
-    questions = BatchLoader(Slow(), most=1)
+    questions = BatchLoader(Slow(), most=1, group=lambda _: "")
     waiting = [asyncio.create_task(questions.get(name)) for name in ("a", "b")]
     await settled()
     await questions.close()

@@ -13,7 +13,7 @@ from redis.asyncio.client import PubSub
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.store.redis import Endpoint, Topology
 from ff_proxy.store.redis.clients import Clients
-from ff_proxy.store.redis.connection import Connection, Script
+from ff_proxy.store.redis.connection import Call, Connection, Script
 from ff_proxy.store.redis.errors import translated
 from tests.support.foreign_errors import FOREIGN, made
 
@@ -212,14 +212,14 @@ _OPERATIONS: Mapping[str, Callable[[Connection], Awaitable[object]]] = {
     "do": lambda connection: connection.do("GET", "a"),
     "run": lambda connection: connection.run(Script("return 1"), ["a"], []),
     "each": lambda connection: connection.each([("GET", "a"), ("GET", "b")]),
-    "run_each": lambda connection: connection.run_each(Script("return 1"), [(["a"], []), (["b"], [])]),
+    "each script": lambda connection: connection.each([Call(Script("return 1"), [key]) for key in "ab"]),
     "subscribed": _listen,
 }
 _PLACES = {
     "do": ("command", "know_slots"),
     "run": ("command",),
     "each": ("pipeline", "execute", "answers"),
-    "run_each": ("pipeline", "execute", "answers"),
+    "each script": ("pipeline", "execute", "answers"),
     "subscribed": ("listener", "pubsub", "subscribe", "get_message"),
 }
 _CASES = [(operation, place) for operation, places in _PLACES.items() for place in places]

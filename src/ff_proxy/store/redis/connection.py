@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import PubSub
@@ -35,13 +35,10 @@ _TAGS: Final = ("342", "76", "358", "181", "357", "120", "308", "26", "53")
 # Of errors that keys of another kind, or with other content, lead to; the latter in a script.
 _ABOUT_KEYS: Final = ("WRONGTYPE", "attempt to", "not an integer", "not a valid float", "bad argument")
 
-_Asked = TypeVar("_Asked")
 _Answer = TypeVar("_Answer")
 _Work = Callable[[Redis | RedisCluster], Awaitable[Any]]
 Argument = str | bytes | int | float
 Command = Sequence[Argument]
-Call = tuple[Sequence[str], Sequence[Argument]]
-"""The keys and arguments of a script."""
 
 
 class Script:
@@ -50,6 +47,14 @@ class Script:
     def __init__(self, source: str) -> None:
         self.source: Final = source
         self.sha: Final = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+class Call(NamedTuple):
+    """A script with its keys and arguments."""
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Argument] = ()
 
 
 _PUBLISH: Final = Script("return redis.call('PUBLISH', ARGV[1], ARGV[2])")
@@ -105,80 +110,55 @@ class Connection:
 
     async def do(self, *command: Argument) -> Any:
         """One command; bytes in, bytes out."""
-        key = _key_of_command(command) if len(command) > 1 else ""
-        return _whole(await self._ask(key, partial(_sent, [command])))[0]
+        return (await self.each([command]))[0]
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """A script over keys of one environment."""
-        return (await self.run_each(script, [(keys, arguments)]))[0]
+        return (await self.each([Call(script, keys, arguments)]))[0]
 
     async def publish(self, channel: str, payload: str, near: str) -> None:
         """Publish; in a Cluster on the node with the key ``near``, which passes it on to all."""
         await self.run(_PUBLISH, [near], [channel, payload])
 
-    async def each(self, commands: Sequence[Command]) -> list[Any]:
-        """Several commands on keys of one group in few round trips, answers in order.
+    async def each(self, asked: Sequence[Command | Call]) -> list[Any]:
+        """Several commands or idempotent scripts on keys of one group, in few round trips.
 
-        The first error is raised.
+        Returns the answers in order, or raises the first error.
         """
-        return _whole(await self.try_each(commands))
+        answers = await self.try_each(asked)
+        for answer in answers:
+            if isinstance(answer, StoreUnavailable):
+                raise answer
+        return answers
 
-    async def run_each(self, script: Script, calls: Sequence[Call]) -> list[Any]:
-        """Call a script several times, as ``each``; the script must be idempotent."""
-        return _whole(await self.try_run_each(script, calls))
-
-    async def try_each(self, commands: Sequence[Command]) -> list[Any]:
+    async def try_each(self, asked: Sequence[Command | Call]) -> list[Any]:
         """As ``each``: a ``StoreUnavailable`` in the place of an answer that its keys alone prevent.
 
         That is what a key of another kind or with other content does; the neighbours have their answers.
         """
-        return await self._in_parts(commands, _key_of_command, _sent)
-
-    async def try_run_each(self, script: Script, calls: Sequence[Call]) -> list[Any]:
-        """As ``run_each``, with errors as ``try_each``."""
-        return await self._in_parts(calls, _key_of_call, partial(_called, script))
-
-    async def _in_parts(
-        self,
-        asked: Sequence[_Asked],
-        key: Callable[[_Asked], str],
-        send: Callable[[Sequence[_Asked], Redis | RedisCluster], Awaitable[list[Any]]],
-    ) -> list[Any]:
         answers: list[Any] = []
         for start in range(0, len(asked), _BATCH):
             some = asked[start : start + _BATCH]
-            answers += await self._ask(key(some[0]), partial(send, some))
+            answers += await self._ask(_key(some[0]), partial(_send, some))
         return [_ours(answer) for answer in answers]
 
-    async def settle_each(self, commands: Sequence[Command]) -> list[Any]:
+    async def settle_each(self, asked: Sequence[Command | Call]) -> list[Any]:
         """As ``each``, of any keys: a ``StoreUnavailable`` in the place of each answer that is not there.
 
         Raises ``StoreUnavailable`` if none is.
         """
-        return await self._settle(commands, _key_of_command, self.try_each)
-
-    async def settle_run_each(self, script: Script, calls: Sequence[Call]) -> list[Any]:
-        """As ``run_each``, of any keys, with errors as ``settle_each``."""
-        return await self._settle(calls, _key_of_call, partial(self.try_run_each, script))
-
-    async def _settle(
-        self,
-        asked: Sequence[_Asked],
-        key: Callable[[_Asked], str],
-        ask: Callable[[Sequence[_Asked]], Awaitable[list[Any]]],
-    ) -> list[Any]:
         groups: dict[str, list[int]] = {}
         if self._clients.clustered and asked:
             with translated():
                 await self._clients.know_slots()
         for place, one in enumerate(asked):
-            groups.setdefault(self.group(key(one)), []).append(place)
+            groups.setdefault(self.group(_key(one)), []).append(place)
         answers: list[Any] = [StoreUnavailable("Redis: no answer in time")] * len(asked)
 
         async def settle(places: Sequence[int]) -> bool:
             found: Sequence[Any]
             try:
-                found = await ask([asked[place] for place in places])
+                found = await self.try_each([asked[place] for place in places])
             except StoreUnavailable as error:
                 found = [error] * len(places)
             for place, answer in zip(places, found, strict=True):
@@ -290,19 +270,25 @@ def _ours(answer: Any) -> Any:
         return error
 
 
-def _whole(answers: list[Any]) -> list[Any]:
-    for answer in map(_ours, answers):
-        if isinstance(answer, StoreUnavailable):
-            raise answer
-    return answers
+def _key(asked: Command | Call) -> str:
+    if isinstance(asked, Call):
+        return asked.keys[0]
+    return str(asked[1]) if len(asked) > 1 else ""
 
 
-def _key_of_command(command: Command) -> str:
-    return str(command[1])
+async def _send(asked: Sequence[Command | Call], client: Redis | RedisCluster) -> list[Any]:
+    try:
+        return await _sent([_command(one, by_hash=True) for one in asked], client)
+    except NoScriptError:
+        return await _sent([_command(one, by_hash=False) for one in asked], client)
 
 
-def _key_of_call(call: Call) -> str:
-    return call[0][0]
+def _command(asked: Command | Call, *, by_hash: bool) -> Command:
+    if not isinstance(asked, Call):
+        return asked
+    script, keys, arguments = asked
+    name, text = ("EVALSHA", script.sha) if by_hash else ("EVAL", script.source)
+    return (name, text, len(keys), *keys, *arguments)
 
 
 async def _sent(commands: Sequence[Command], client: Redis | RedisCluster) -> list[Any]:
@@ -328,14 +314,6 @@ async def _sent(commands: Sequence[Command], client: Redis | RedisCluster) -> li
 def _is_about_keys(error: Exception) -> bool:
     # The library has classes for what concerns a server, a connection or a user.
     return type(error) is ResponseError and any(mark in str(error) for mark in _ABOUT_KEYS)
-
-
-async def _called(script: Script, calls: Sequence[Call], client: Redis | RedisCluster) -> list[Any]:
-    asked = [(len(keys), *keys, *arguments) for keys, arguments in calls]
-    try:
-        return await _sent([("EVALSHA", script.sha, *rest) for rest in asked], client)
-    except NoScriptError:
-        return await _sent([("EVAL", script.source, *rest) for rest in asked], client)
 
 
 async def _subscribe(pubsub: PubSub, channel: str) -> None:

@@ -8,7 +8,7 @@ from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import Revision
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.redis import rows, scripts
-from ff_proxy.store.redis.batch_loader import GroupedLoader
+from ff_proxy.store.redis.batch_loader import BatchLoader
 from ff_proxy.store.redis.connection import Call, Connection
 from ff_proxy.store.redis.keys import Keys
 
@@ -28,13 +28,13 @@ class Lookups:
     def __init__(self, connection: Connection, keys: Keys) -> None:
         self._connection = connection
         self._keys = keys
-        self._reads = GroupedLoader(
+        self._reads = BatchLoader(
             self._read_many, most=_READ_AT_ONCE, group=lambda asked: self._group(asked[0])
         )
-        self._recents = GroupedLoader(
+        self._recents = BatchLoader(
             self._recent_many, most=_READ_AT_ONCE, group=lambda asked: self._group(asked[0])
         )
-        self._revisions = GroupedLoader(self._revision_many, most=_REVISIONS_AT_ONCE, group=self._group)
+        self._revisions = BatchLoader(self._revision_many, most=_REVISIONS_AT_ONCE, group=self._group)
 
     async def close(self) -> None:
         """Stop all lookups."""
@@ -57,8 +57,9 @@ class Lookups:
         self, names: Sequence[EnvironmentId]
     ) -> Mapping[EnvironmentId, Revision | StoreUnavailable | None]:
         """The revision of each that is there whole, or why nobody can tell."""
-        calls: list[Call] = [(self.keys_of(name), ()) for name in names]
-        states = await self._connection.settle_run_each(scripts.STATE, calls)
+        states = await self._connection.settle_each(
+            [Call(scripts.STATE, self.keys_of(name)) for name in names]
+        )
         return dict(zip(names, map(rows.revision, states), strict=True))
 
     def keys_of(self, environment: EnvironmentId) -> list[str]:
@@ -72,15 +73,14 @@ class Lookups:
         ]
 
     async def _read_many(self, asked: Sequence[tuple[EnvironmentId, Revision]]) -> list[list[Any]]:
-        return await self._connection.try_run_each(
-            scripts.READ,
-            [(self.keys_of(environment), [known.epoch, str(known.counter)]) for environment, known in asked],
+        return await self._connection.try_each(
+            [Call(scripts.READ, self.keys_of(one), [known.epoch, str(known.counter)]) for one, known in asked]
         )
 
     async def _recent_many(self, asked: Sequence[tuple[EnvironmentId, float]]) -> list[list[bytes]]:
-        return await self._connection.try_run_each(
-            scripts.RECENT,
-            [([self._keys.items(name), self._keys.recent(name)], [repr(since)]) for name, since in asked],
+        keys = self._keys
+        return await self._connection.try_each(
+            [Call(scripts.RECENT, [keys.items(one), keys.recent(one)], [repr(since)]) for one, since in asked]
         )
 
     async def _revision_many(

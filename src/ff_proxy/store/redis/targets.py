@@ -15,7 +15,7 @@ from ff_proxy.model.target import Target
 from ff_proxy.store.merge import merge_target
 from ff_proxy.store.protocol import UNKNOWN, Unknown
 from ff_proxy.store.redis import queue_scripts
-from ff_proxy.store.redis.batch_loader import GroupedLoader
+from ff_proxy.store.redis.batch_loader import BatchLoader
 from ff_proxy.store.redis.connection import Argument, Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys, encoded
@@ -69,7 +69,7 @@ class RedisTargets:
         self._count_dropped = dropped("pending_writes")
         self._flushing = asyncio.Lock()
         self._silent = False
-        self._lookups = GroupedLoader(
+        self._lookups = BatchLoader(
             self._look_up, most=_ASKED_AT_ONCE, group=lambda key: connection.group(keys.targets(key[0]))
         )
 

@@ -12,7 +12,7 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.protocol import UsageLease
 from ff_proxy.store.redis import queue_scripts
-from ff_proxy.store.redis.connection import Argument, Connection, Script
+from ff_proxy.store.redis.connection import Argument, Call, Connection, Script
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys, encoded
 from ff_proxy.store.redis.shared_set import SharedSet
@@ -89,8 +89,8 @@ class RedisUsageQueue:
     async def pending(self) -> Mapping[EnvironmentId, int]:
         """See ``UsageQueue``."""
         names = await self._queues.environments()
-        waiting = await self._connection.settle_run_each(
-            queue_scripts.COUNT_USAGE, [(self._of(name)[:3], [self._prefix(name)]) for name in names]
+        waiting = await self._connection.settle_each(
+            [Call(queue_scripts.COUNT_USAGE, self._of(name)[:3], [self._prefix(name)]) for name in names]
         )
         return {
             name: entries
