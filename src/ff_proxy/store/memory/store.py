@@ -74,12 +74,20 @@ class MemoryConfigs:
     def _commit(self, old: EnvironmentConfig | None, new: EnvironmentConfig) -> Revision:
         if new is old:
             return new.revision
+        config = self._revised(old, new)
+        self._show(config)
+        return config.revision
+
+    def _revised(self, old: EnvironmentConfig | None, new: EnvironmentConfig) -> EnvironmentConfig:
+        """``new`` as the successor of ``old``."""
         self._counter += 1
-        revision = Revision(self._epoch, self._counter)
         since = self._clock.wall() if old is None else old.since
-        self._environments[new.id] = msgspec.structs.replace(new, revision=revision, since=since)
-        self._feed.publish(Notice(new.id, revision))
-        return revision
+        return msgspec.structs.replace(new, revision=Revision(self._epoch, self._counter), since=since)
+
+    def _show(self, config: EnvironmentConfig) -> None:
+        """Let readers see ``config``, and notify them."""
+        self._environments[config.id] = config
+        self._feed.publish(Notice(config.id, config.revision))
 
 
 class MemoryTargets:

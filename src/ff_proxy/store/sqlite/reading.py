@@ -12,7 +12,7 @@ from ff_proxy.errors import StoreUnavailable, StoreUnusable
 from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
-from ff_proxy.store.sqlite.configs import read_all
+from ff_proxy.store.sqlite.configs import read_environments
 from ff_proxy.store.sqlite.database import database_file
 from ff_proxy.store.sqlite.schema import check
 from ff_proxy.wire.stored import read_row
@@ -28,7 +28,7 @@ def stored_environments(directory: Path) -> list[EnvironmentConfig]:
         StoreUnusable: it is damaged, foreign, or of a newer version.
     """
     with _opened(directory) as connection:
-        return read_all(connection)
+        return read_environments(connection)
 
 
 def stored_target(directory: Path, environment: EnvironmentId, identifier: str) -> Target | None:
