@@ -18,7 +18,6 @@ from ff_proxy.model.environment import Domain, EnvironmentInfo, Item
 from ff_proxy.model.evaluation import Evaluation, Reason
 from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret, hash_key
 from ff_proxy.model.target import Target
-from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.wire.admin import read_key_page, read_target_page
 from ff_proxy.wire.config import read_feature, read_segment
 from ff_proxy.wire.evaluation import encode_evaluation
@@ -27,7 +26,7 @@ from ff_proxy.wire.normalise import Rejected, normalise_flag, normalise_segment
 from ff_proxy.wire.offline import read_info
 from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
 from ff_proxy.wire.sdk import read_auth_request, read_target_header, write_claims
-from ff_proxy.wire.stored import MAX_ATTRIBUTES_BYTES, DescribedTarget, encode_row, read_row
+from ff_proxy.wire.stored import MAX_ATTRIBUTES_BYTES, DescribedTarget, encode_row, fingerprint, read_row
 from ff_proxy.wire.usage import encode_count, encode_target
 from ff_proxy.wire.values import MAX_DEPTH, clean, decode_json
 from tests.support.usage_body import read_usage

@@ -13,8 +13,8 @@ from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.target import Target
 from ff_proxy.snapshots.encoded_body import EncodedBody
 from ff_proxy.snapshots.snapshot import Snapshot
-from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.wire.stored import fingerprint
 
 _OVERHEAD: Final = 1024
 

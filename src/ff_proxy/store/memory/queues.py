@@ -9,9 +9,9 @@ from ff_proxy.bounded import BoundedMap, entry_cost
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.usage import UsageCount, UsageTarget
-from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.store.protocol import Registration, UsageLease
 from ff_proxy.store.usage_buffer import UsageBuffer
+from ff_proxy.wire.stored import fingerprint
 
 # The part of the registrations' budget for fingerprints of sent ones.
 _SENT_PART: Final = 4

@@ -7,14 +7,13 @@ from typing import Final
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.store.fingerprint import fingerprint
 from ff_proxy.store.protocol import Registration
 from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys, encoded
 from ff_proxy.store.redis.shared_set import SharedSet
-from ff_proxy.wire.stored import encode_target, read_row
+from ff_proxy.wire.stored import encode_target, fingerprint, read_row
 
 _MARK: Final = 32  # hexadecimal digits of a fingerprint
 _COMEBACK: Final = 120

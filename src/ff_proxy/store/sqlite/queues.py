@@ -4,7 +4,7 @@ The file has no leases: entries leased when the process died are queued again at
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -12,11 +12,10 @@ import msgspec
 
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageEntries, UsageKey, UsageTarget
-from ff_proxy.store.memory.queues import MemoryRegistrations
+from ff_proxy.store.memory.queues import MemoryRegistrations, MemoryUsageQueue
 from ff_proxy.store.protocol import Registration, UsageLease
 from ff_proxy.store.sqlite.database import Database
 from ff_proxy.store.sqlite.write_behind import FileRecovery, Work, WriteBehind
-from ff_proxy.store.usage_buffer import UsageBuffer
 from ff_proxy.telemetry import OnceLog
 from ff_proxy.wire.stored import encode_target, read_row
 
@@ -30,13 +29,13 @@ _ADD: Final = (
 _DESCRIBE: Final = "INSERT OR REPLACE INTO usage_targets (environment, identifier, target) VALUES (?, ?, ?)"
 
 
-class SqliteUsageQueue:
+class SqliteUsageQueue(MemoryUsageQueue):
     """All usage, queued or leased, as one row per key."""
 
     def __init__(self, database: Database, budget: int, recovery: FileRecovery, once: OnceLog) -> None:
+        super().__init__(budget)
         self._database = database
         self._once = once
-        self._buffer = UsageBuffer(budget)
         self._copy = WriteBehind(database, recovery, self._all_rows)
 
     async def load(self) -> None:
@@ -54,14 +53,6 @@ class SqliteUsageQueue:
         added = self._buffer.add(counts, targets)
         await self._copy.write(partial(_write_usage, added))
         return len(counts) + len(targets) - len(added)
-
-    async def pending(self) -> Mapping[EnvironmentId, int]:
-        """See ``UsageQueue``."""
-        return self._buffer.pending()
-
-    async def take(self, environment: EnvironmentId, limit: int) -> UsageLease | None:
-        """See ``UsageQueue``."""
-        return self._buffer.take(environment, limit)
 
     async def settle(
         self, lease: UsageLease, counts: Sequence[UsageCount] = (), targets: Sequence[UsageTarget] = ()
@@ -104,43 +95,39 @@ class SqliteUsageQueue:
         return write
 
 
-class SqliteRegistrations:
+class SqliteRegistrations(MemoryRegistrations):
     """Registrations, queued or in flight, as one row each."""
 
     def __init__(self, database: Database, budget: int, recovery: FileRecovery, once: OnceLog) -> None:
+        super().__init__(budget)
         self._database = database
         self._once = once
-        self._queue = MemoryRegistrations(budget)
         self._copy = WriteBehind(database, recovery, self._all_rows)
 
     async def load(self) -> None:
         """Load what was unfinished when the file was last used."""
         registrations, lost = await self._database.run(_read_registrations)
         for registration in registrations:
-            await self._queue.add(registration)
+            await super().add(registration)
         if lost:
             self._once.warning(_LOST, entries=lost)
 
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``."""
-        added = await self._queue.add(registration)
-        if added and self._queue.is_waiting(registration):
+        added = await super().add(registration)
+        if added and self.is_waiting(registration):
             await self._copy.write(lambda connection: _write_registrations(connection, [registration]))
         return added
 
-    async def take(self, limit: int) -> Sequence[Registration]:
-        """See ``Registrations``."""
-        return await self._queue.take(limit)
-
     async def complete(self, registration: Registration, *, delivered: bool) -> None:
         """See ``Registrations``."""
-        await self._queue.complete(registration, delivered=delivered)
+        await super().complete(registration, delivered=delivered)
         if delivered:
             await self._delete(registration)
 
     async def discard(self, registration: Registration) -> None:
         """See ``Registrations``."""
-        await self._queue.discard(registration)
+        await super().discard(registration)
         await self._delete(registration)
 
     async def _delete(self, registration: Registration) -> None:
@@ -152,7 +139,7 @@ class SqliteRegistrations:
         )
 
     def _all_rows(self) -> Work:
-        outstanding = self._queue.outstanding()
+        outstanding = self.outstanding()
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM registrations")
