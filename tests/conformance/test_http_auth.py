@@ -14,9 +14,8 @@ import pytest
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import EnvironmentInfo
-from ff_proxy.model.keys import EnvironmentId, hash_key
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, hash_key
 from ff_proxy.model.target import Target
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.memory import MemoryTargets
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.web import SECRET, Response, Site, ask, serving

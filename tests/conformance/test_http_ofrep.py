@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from ff_proxy.api.ofrep_streams import StreamTickets
 from ff_proxy.api.tokens import Tokens
 from ff_proxy.model.environment import Domain
-from ff_proxy.model.keys import EnvironmentId, SdkKey
-from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey
 from ff_proxy.store.protocol import DropItem, PutItem
 from ff_proxy.wire.ofrep import read_context
 from tests.support import ofrep_protocol

@@ -10,9 +10,8 @@ import pytest
 
 from ff_proxy.errors import UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import Domain, StreamState
-from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, Secret
 from ff_proxy.model.target import Target
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.sandbox.faults import Fault
 from ff_proxy.sandbox.keys import known_key

@@ -13,9 +13,8 @@ from ff_proxy.ipc import (
     State,
     WorkerServices,
 )
-from ff_proxy.model.keys import SdkKey, Secret
+from ff_proxy.model.keys import KeyVerdict, SdkKey, Secret
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.telemetry import null_telemetry

@@ -40,11 +40,10 @@ from ff_proxy.http.sockets import bind
 from ff_proxy.http.tls import Tls
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentConfig
-from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret, hash_key
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, Secret, hash_key
 from ff_proxy.model.memory import LEAST_SHARES, MEBIBYTE, MemoryShares
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.snapshots.environment_metrics import EnvironmentMetrics
 from ff_proxy.snapshots.registry import SnapshotRegistry

@@ -7,9 +7,8 @@ from ff_proxy.errors import RequestError
 from ff_proxy.http.failure_limit import too_many
 from ff_proxy.http.response import RETRY_SOON, UNAVAILABLE
 from ff_proxy.model.clock import Clock
-from ff_proxy.model.keys import SdkKey, SdkKeyHash
+from ff_proxy.model.keys import KeyVerdict, SdkKey, SdkKeyHash
 from ff_proxy.model.token_buckets import TokenBuckets
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.snapshots.snapshot import Snapshot
 

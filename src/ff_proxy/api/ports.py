@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol, final
 
 from ff_proxy.api.derived_secrets import DerivedSecrets
-from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, Secret
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.protocol import StatusReader, Targets
 from ff_proxy.usage.intake import Intake

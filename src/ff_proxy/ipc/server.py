@@ -16,8 +16,7 @@ from ff_proxy.ipc.frames import FrameConnection
 from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import EnvironmentConfig, Revision
-from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
-from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, Secret
 from ff_proxy.store.change_feed import Feed
 from ff_proxy.store.merge import difference
 from ff_proxy.store.private_files import FILE_MODE

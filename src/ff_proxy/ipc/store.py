@@ -14,11 +14,10 @@ from ff_proxy.ipc.client import IpcClient
 from ff_proxy.ipc.shared_generations import SharedGenerations
 from ff_proxy.model.clock import Clock, milliseconds
 from ff_proxy.model.environment import Domain, EnvironmentConfig, Item, RecentChange, Revision, UpstreamStatus
-from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, Secret
 from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageTarget
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.protocol import UNKNOWN, Notice, Registration, Unknown
 from ff_proxy.wire.stored import same_target
 

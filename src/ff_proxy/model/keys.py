@@ -1,6 +1,8 @@
 """Identities and secrets: environment ids, SDK keys and their hashes, anything that must not be printed."""
 
 import hashlib
+import re
+from enum import Enum
 from typing import Final, NewType, final
 
 EnvironmentId = NewType("EnvironmentId", str)
@@ -9,6 +11,10 @@ EnvironmentId = NewType("EnvironmentId", str)
 SdkKeyHash = NewType("SdkKeyHash", str)
 """SHA-256 of an SDK key, lower-case hex: the only form of a key that is ever stored."""
 
+KEY_HASH_PREFIX: Final = "auth-key-"
+"""Precedes a hash in tokens and files of the Go proxy."""
+
+_KEY_HASH: Final = re.compile(r"[0-9a-f]{64}")
 _SHOWN: Final = 4
 _HASH_SHOWN: Final = 6
 
@@ -76,6 +82,25 @@ class SdkKey:
         return hash(self._text)
 
 
+def read_key_hash(text: object) -> SdkKeyHash | None:
+    """The hash in a file, a listing or a token, with or without its prefix; ``None`` if it is none."""
+    digits = text.strip().removeprefix(KEY_HASH_PREFIX).lower() if isinstance(text, str) else ""
+    return SdkKeyHash(digits) if _KEY_HASH.fullmatch(digits) else None
+
+
 def hash_key(text: str) -> SdkKeyHash:
     """SHA-256 of ``text``'s UTF-8 bytes in lower-case hex; lone surrogates (JSON can carry them) survive."""
     return SdkKeyHash(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
+
+
+class KeyVerdict(Enum):
+    """Harness's verdict on an unknown key (spec/behaviour#key-checks)."""
+
+    ACCEPTED = "accepted"
+    """Harness accepts it, and its environment now lists it."""
+
+    REFUSED = "refused"
+    """It belongs to no environment that is served here."""
+
+    UNAVAILABLE = "unavailable"
+    """It cannot be checked now: ask again."""

@@ -9,7 +9,7 @@ import msgspec
 
 from ff_proxy.errors import OfflineDataError
 from ff_proxy.model.environment import EnvironmentConfig, Item
-from ff_proxy.model.keys import SdkKeyHash
+from ff_proxy.model.keys import SdkKeyHash, read_key_hash
 from ff_proxy.model.target import Target
 from ff_proxy.offline.document import read_document
 from ff_proxy.offline.files import Files, describe_error
@@ -24,7 +24,6 @@ from ff_proxy.wire.offline import (
     encode_keys,
     encode_targets,
     read_info,
-    read_key_hash,
     read_plain_keys,
 )
 from ff_proxy.wire.shapes import FLAG, SEGMENT, TARGET, Shape

@@ -7,8 +7,7 @@ from typing import Final, NoReturn
 from ff_proxy.aio.keep_going import keep_going
 from ff_proxy.errors import StoreUnavailable, UpstreamRefused
 from ff_proxy.model.environment import EnvironmentConfig, StreamState
-from ff_proxy.model.keys import SdkKeyHash
-from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.model.keys import KeyVerdict, SdkKeyHash
 from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials
 from ff_proxy.upstream.key_refresh import KeyRefresh

@@ -11,10 +11,9 @@ from ff_proxy.bounded import BoundedMap
 from ff_proxy.errors import UpstreamError, UpstreamRefused
 from ff_proxy.model.backoff import requested_wait
 from ff_proxy.model.clock import Clock
-from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, SdkKeyHash
 from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.token_buckets import TokenBuckets
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.client import ClientApi
 

@@ -12,9 +12,8 @@ from ff_proxy.aio.waits import sleep_unless
 from ff_proxy.errors import StoreUnavailable, UpstreamError, UpstreamRefused
 from ff_proxy.model.clock import milliseconds
 from ff_proxy.model.environment import EnvironmentConfig, UpstreamStatus
-from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, SdkKeyHash
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.telemetry.metrics import forget
 from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session

@@ -4,22 +4,19 @@ Reading is lenient about fields and strict about the page: a response that is no
 never mistaken for an empty page.
 """
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 from ff_proxy.errors import MalformedJson
-from ff_proxy.model.keys import SdkKeyHash
+from ff_proxy.model.keys import SdkKeyHash, read_key_hash
 from ff_proxy.model.target import Target
 from ff_proxy.wire.config import read_target
 from ff_proxy.wire.stored import truncate_target
 from ff_proxy.wire.values import decode_json
 
 Entry = TypeVar("Entry")
-
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Page(msgspec.Struct, Generic[Entry], frozen=True):
@@ -38,7 +35,7 @@ class Page(msgspec.Struct, Generic[Entry], frozen=True):
 
 def read_key_page(body: bytes) -> Page[SdkKeyHash] | None:
     """A page of ``/admin/apikey``; entries without a usable hash are dropped."""
-    return _read(body, "apiKeys", _key_hash)
+    return _read(body, "apiKeys", lambda entry: read_key_hash(entry.get("key")))
 
 
 def read_target_page(body: bytes) -> Page[Target] | None:
@@ -69,12 +66,6 @@ def _read(body: bytes, field: str, read: Callable[[dict[str, object]], Entry | N
         item_count=_count(doc.get("itemCount")),
         page_count=_count(doc.get("pageCount")),
     )
-
-
-def _key_hash(entry: dict[str, object]) -> SdkKeyHash | None:
-    text = entry.get("key")
-    text = text.strip().lower() if isinstance(text, str) else ""
-    return SdkKeyHash(text) if _HASH.fullmatch(text) else None
 
 
 def _target(entry: dict[str, object]) -> Target | None:

@@ -3,7 +3,6 @@
 The format is the Go proxy's: either proxy can read what the other wrote.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -44,17 +43,6 @@ TEXT_LISTS: Final = frozenset(
 
 USER_FIELD: Final = "attributes"
 """The field whose content belongs to the user, so ``TEXT_FIELDS`` does not apply inside."""
-
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
-_KEY_PREFIX: Final = "auth-key-"
-
-
-def read_key_hash(entry: object) -> SdkKeyHash | None:
-    """Parse an entry of ``auth_config``; ``None`` if it is not a SHA-256 in hex."""
-    if not isinstance(entry, str):
-        return None
-    text = entry.strip().removeprefix(_KEY_PREFIX).lower()
-    return SdkKeyHash(text) if _HASH.fullmatch(text) else None
 
 
 def read_plain_keys(document: object) -> tuple[list[object], list[str]] | None:

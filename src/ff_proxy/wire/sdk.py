@@ -13,7 +13,7 @@ import msgspec
 
 from ff_proxy.errors import MalformedJson, RequestError
 from ff_proxy.model.environment import EnvironmentInfo
-from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
+from ff_proxy.model.keys import KEY_HASH_PREFIX, EnvironmentId, SdkKey, SdkKeyHash, read_key_hash
 from ff_proxy.model.target import Target
 from ff_proxy.wire.config import read_decoded_target
 from ff_proxy.wire.stored import MAX_ATTRIBUTES_BYTES, Excess, truncate_target
@@ -22,8 +22,6 @@ from ff_proxy.wire.values import decode_json
 
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _PADDING: Final = b"=="
-_KEY_PREFIX: Final = "auth-key-"
-_HASH_DIGITS: Final = 64
 _MAX_SECONDS: Final = 1e15
 _MAX_CLAIM: Final = 256
 _MICROSECONDS: Final = 10**6
@@ -118,7 +116,7 @@ def write_claims(
         "environment": clean_text(info.id),
         **{name: clean_text(text) for name, text in known.items() if text},
         "clusterIdentifier": cluster if cluster.isascii() and cluster.isdigit() else "1",
-        "apiKey": _KEY_PREFIX + key,
+        "apiKey": KEY_HASH_PREFIX + key,
         "iat": int(issued_at),
     } | ({"jti": f"{int(issued_at * _MICROSECONDS):x}.{serial}"} if serial else {})
     return _UNCLEAN.sub(_escaped, _encode(claims).decode()).encode("ascii")
@@ -147,7 +145,7 @@ def read_claims(payload: bytes) -> TokenClaims | None:
         return None
     key = None
     if "apiKey" in claims:
-        key = _key_hash(claims["apiKey"])
+        key = read_key_hash(claims["apiKey"])
         if key is None:
             return None
     return TokenClaims(EnvironmentId(environment), key, _issued_at(claims))
@@ -161,13 +159,6 @@ def _issued_at(claims: Mapping[str, object]) -> float | None:
     match = _SERIAL.fullmatch(serial) if isinstance(serial, str) else None
     exact = int(match[1], 16) / _MICROSECONDS if match else whole
     return float(exact if int(exact) == whole else whole)
-
-
-def _key_hash(claim: object) -> SdkKeyHash | None:
-    if not isinstance(claim, str):
-        return None
-    digits = claim.removeprefix(_KEY_PREFIX)
-    return SdkKeyHash(digits) if len(digits) == _HASH_DIGITS else None
 
 
 def _claim(text: str) -> str:

@@ -19,12 +19,11 @@ from ff_proxy.ipc import (
     WorkerServices,
 )
 from ff_proxy.model.environment import StreamState, UpstreamStatus
-from ff_proxy.model.keys import EnvironmentId, SdkKey, Secret
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, Secret
 from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import UNKNOWN, DropItem, PutItem, Registration
 from ff_proxy.telemetry import null_telemetry

@@ -7,9 +7,8 @@ import pytest
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Revision
-from ff_proxy.model.keys import EnvironmentId, SdkKey, hash_key
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, hash_key
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.transport import Reply, Request
 from tests.support.saas import ENV, KEY, error
 from tests.unit.upstream.world import ENVIRONMENT, Fleet, World, running

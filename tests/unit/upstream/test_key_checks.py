@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
-from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, SdkKeyHash
 from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.transport import Reply
 from tests.support.saas import ENV, HTML, JSON, KEY, error

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ff_proxy.model.keys import EnvironmentId, SdkKey, SdkKeyHash
-from ff_proxy.model.verdict import KeyVerdict
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, SdkKeyHash
 from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.transport import Reply
 from tests.support.saas import ENV, JSON, KEY, flag_doc, segment_doc

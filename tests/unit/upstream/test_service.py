@@ -7,9 +7,8 @@ import pytest
 
 from ff_proxy.errors import UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, StreamState
-from ff_proxy.model.keys import EnvironmentId, SdkKey, hash_key
+from ff_proxy.model.keys import EnvironmentId, KeyVerdict, SdkKey, hash_key
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.model.verdict import KeyVerdict
 from ff_proxy.upstream.environment import Environment
 from ff_proxy.upstream.leadership import SoleLeader, Work
 from tests.support.saas import ENV, KEY, error, flag_doc
