@@ -7,7 +7,6 @@ from typing import Generic, Protocol, TypeVar
 
 from ff_proxy.api.ports import Freshness, KeyChecker, LoadedEnvironments
 from ff_proxy.app.process import Step
-from ff_proxy.app.signing import NOT_SHARED, SharedSecrets
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
@@ -113,7 +112,6 @@ class Backend(Generic[_Store]):
         store: the store.
         freshness: makes the check of whether snapshots are as new as the store.
         follow: makes the source; gets the environments that this process has loaded, as a live view.
-        secrets: the secrets that other members sign with.
         loaded: the store is complete, so snapshots can be compiled before serving starts.
         retry: seconds until a failed store is read again.
         members: the fleet that shares the store, if any.
@@ -122,7 +120,6 @@ class Backend(Generic[_Store]):
     store: _Store
     freshness: Callable[[SnapshotRegistry], Freshness]
     follow: Callable[[LoadedEnvironments], Source]
-    secrets: SharedSecrets = NOT_SHARED
     loaded: bool = False
     retry: float = 1.0
     members: FleetMembers | None = None

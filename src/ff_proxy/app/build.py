@@ -30,9 +30,10 @@ from ff_proxy.app.roles import (
     Worker,
 )
 from ff_proxy.app.serving import Serving, compile_options, make_serving
+from ff_proxy.app.shared_runtime import SharedRuntime
 from ff_proxy.app.signing import make_signing
 from ff_proxy.app.start_lines import ReadyLine
-from ff_proxy.app.tls import tls_changes_elsewhere
+from ff_proxy.app.tls import tls_changes
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions
 from ff_proxy.errors import StoreError
 from ff_proxy.model.keys import EnvironmentId
@@ -70,12 +71,12 @@ def opener(role: ServingRole) -> Opener:
     """How to open the backend of ``role``."""
     match role:
         case Single(options):
-            return _opener_by_options(options)
+            return (
+                _replica_opener(options) if isinstance(options, ReplicaOptions) else _source_opener(options)
+            )
         case ReplicaWorker(options, runtime):
-            from ff_proxy.app.redis import open_replica  # noqa: PLC0415  (see above)
-
             # A restarted worker keeps its name in the fleet.
-            return partial(open_replica, options, name=runtime.member)
+            return _replica_opener(options, runtime.member)
         case Worker():
             from ff_proxy.app.beside_sync import open_beside_sync  # noqa: PLC0415  (see above)
 
@@ -86,31 +87,27 @@ def opener(role: ServingRole) -> Opener:
             return partial(open_redis_beside_sync, role)
 
 
-def _opener_by_options(options: OnlineOptions | OfflineOptions | ReplicaOptions) -> Opener:
-    match options:
-        case OnlineOptions():
-            from ff_proxy.app.harness import open_harness  # noqa: PLC0415  (see above)
-
-            return partial(open_harness, options)
-        case OfflineOptions():
-            from ff_proxy.app.directory import open_directory  # noqa: PLC0415  (see above)
-
-            return partial(open_directory, options)
-        case ReplicaOptions():
-            from ff_proxy.app.redis import open_replica  # noqa: PLC0415  (see above)
-
-            return partial(open_replica, options)
-
-
 def sync_opener(role: Sync) -> SyncOpener:
     """How to open the backend of a sync process."""
-    if isinstance(role.options, OnlineOptions):
+    return _source_opener(role.options, role.runtime)
+
+
+def _replica_opener(options: ReplicaOptions, name: str = "") -> Opener:
+    from ff_proxy.app.redis import open_replica  # noqa: PLC0415  (see above)
+
+    return partial(open_replica, options, name=name)
+
+
+def _source_opener(
+    options: OnlineOptions | OfflineOptions, runtime: SharedRuntime | None = None
+) -> SyncOpener:
+    if isinstance(options, OnlineOptions):
         from ff_proxy.app.harness import open_harness  # noqa: PLC0415  (see above)
 
-        return partial(open_harness, role.options, runtime=role.runtime)
+        return partial(open_harness, options, runtime=runtime)
     from ff_proxy.app.directory import open_directory  # noqa: PLC0415  (see above)
 
-    return partial(open_directory, role.options, runtime=role.runtime)
+    return partial(open_directory, options, runtime=runtime)
 
 
 async def _build_server(role: ServingRole, context: ProcessContext, stack: AsyncExitStack) -> Process:
@@ -141,7 +138,7 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
         readiness=lambda: ingest.merge_into(snapshots.merge_into(source.readiness())),
         environments=source.environments,
         given_up=given_up,
-        signing=make_signing(role.options, store.secrets, backend.secrets, snapshots, context),
+        signing=make_signing(role.options, store.secrets, snapshots, context),
     )
     place = None if isinstance(role, Single) else role.slot
     listening = bind_single(serving_options) if place is None else place.listening
@@ -192,7 +189,7 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
     reports = make_reports(role, readiness, context, stack)
     if context.reload is not None:
         context.reload.add(SERVING_FLAGS, in_other_processes)
-        context.reload.add(TLS_FLAGS, tls_changes_elsewhere(serving_options))
+        context.reload.add(TLS_FLAGS, tls_changes(serving_options))
     for_admin: Sequence[Service] = ()
     if context.admin is not None:
         # Reads what the workers serve, and compiles only what an admin request needs.

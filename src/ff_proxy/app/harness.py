@@ -111,7 +111,6 @@ async def open_harness(
         store=store,
         freshness=member.freshness,
         follow=follow,
-        secrets=member.secrets,
         members=member.fleet,
     )
 
@@ -152,7 +151,7 @@ def _source(
         )
 
     def sends(environment: EnvironmentId) -> bool:
-        return member.leads(environment) and not upstream.given_up(environment)
+        return member.leadership.leads(environment) and not upstream.given_up(environment)
 
     forwarding = make_forwarding(
         options,

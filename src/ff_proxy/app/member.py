@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ff_proxy.api.ports import AlwaysFresh, Freshness
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.shared_runtime import SharedRuntime
-from ff_proxy.app.signing import NOT_SHARED, SharedSecrets
 from ff_proxy.app.store import open_store, recovery_of
 from ff_proxy.config.records import StoreOptions
 from ff_proxy.model.keys import EnvironmentId
@@ -25,23 +24,19 @@ class Member:
 
     Args:
         store: the store.
-        leadership: decides which environments this process synchronises.
-        leads: whether this process sends an environment's usage.
+        leadership: decides which environments this process synchronises, and whose usage it sends.
         freshness: makes the check of whether snapshots are as new as the store.
         services: makes the services for the store and its other members, given the upstream.
         readiness: returns the readiness of upstream and store.
-        secrets: the secrets that other members sign with.
         standalone: environments kept in this process's memory until the store answers.
         fleet: the members that share the store, if any.
     """
 
     store: StoreFacets
     leadership: Leadership
-    leads: Callable[[EnvironmentId], bool]
     freshness: Callable[[SnapshotRegistry], Freshness]
     services: Callable[[Upstream], Sequence[Service]]
     readiness: Callable[[Upstream], Readiness]
-    secrets: SharedSecrets = NOT_SHARED
     standalone: Callable[[], frozenset[EnvironmentId]] = frozenset
     fleet: FleetMembers | None = None
 
@@ -63,7 +58,6 @@ async def open_sole_member(
         yield Member(
             store=store,
             leadership=SoleLeader(),
-            leads=lambda _: True,
             freshness=lambda _: AlwaysFresh(),
             services=lambda _: recovery,
             readiness=readiness,

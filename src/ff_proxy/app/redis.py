@@ -11,7 +11,6 @@ from ff_proxy.app.member import Member
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.app.redis_store import redis_store
 from ff_proxy.app.roles import RedisWorker
-from ff_proxy.app.signing import SharedSecrets
 from ff_proxy.config.records import RedisStoreOptions, ReplicaOptions
 from ff_proxy.ipc import IpcStore
 from ff_proxy.model.readiness import Readiness
@@ -46,7 +45,6 @@ async def open_fleet_member(
         yield Member(
             store=store,
             leadership=leadership,
-            leads=leadership.leads,
             freshness=lambda snapshots: _freshness(store, snapshots, context),
             services=lambda upstream: [
                 store.recovery,
@@ -55,7 +53,6 @@ async def open_fleet_member(
                 LostWriteListener(store.lost_writes, upstream.refetch, clock),
             ],
             readiness=readiness,
-            secrets=_shared_secrets(store, signs=True),
             standalone=store.configs.standalone,
             fleet=store.members,
         )
@@ -84,7 +81,6 @@ async def open_replica(
         store=store,
         freshness=lambda snapshots: _freshness(store, snapshots, context),
         follow=follow,
-        secrets=_shared_secrets(store, signs=False),
         members=store.members,
     )
 
@@ -116,7 +112,6 @@ async def open_redis_beside_sync(
             configs.revision, snapshots, context.clock, context.telemetry
         ),
         follow=follow,
-        secrets=_shared_secrets(redis, signs=True),
     )
 
 
@@ -131,9 +126,3 @@ class _StoreBesideSync:
 
 def _freshness(store: RedisStore, snapshots: SnapshotRegistry, context: ProcessContext) -> Freshness:
     return RevisionFreshness(store.configs.revision, snapshots, context.clock, context.telemetry)
-
-
-def _shared_secrets(store: RedisStore, *, signs: bool) -> SharedSecrets:
-    """The shared secrets; with ``signs`` this process also publishes the secrets it derives."""
-    shared = SharedSecrets(others=store.secrets.others, bound=store.secrets.bound)
-    return replace(shared, used=store.secrets.signed_with) if signs else shared

@@ -205,6 +205,7 @@ def make_serving(
         loop=asyncio.get_running_loop(),
     )
     secured = () if tls is None else (tls,)
+    tls_change = tls_changes(options) if tls is None else tls_changes(options, tls.use)
     return Serving(
         server=server,
         auth_gate=auth_gate,

@@ -1,20 +1,19 @@
 """Which secrets sign a process's tokens (spec/behaviour#token-secrets)."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
 from ff_proxy.api.derived_secrets import DerivedSecrets, SecretsFromKeyHashes, SecretsFromServerKeys
-from ff_proxy.api.ports import Signing, no_secrets
+from ff_proxy.api.ports import Signing
 from ff_proxy.app.options_reload import KEY_FLAGS, OptionsReload, upstream_changes
-from ff_proxy.app.process import ProcessContext
+from ff_proxy.app.process import ProcessContext, ProxyOptions
 from ff_proxy.config.records import (
     MemoryStoreOptions,
     OfflineOptions,
     OnlineOptions,
     RedisStoreOptions,
-    ReplicaOptions,
     TemporaryStoreOptions,
     TokenOptions,
 )
@@ -32,62 +31,46 @@ _LOOK_SECONDS: Final = 0.1
 _PASSING = MemoryStoreOptions | TemporaryStoreOptions
 
 
-def unused(environment: EnvironmentId, secret: Secret) -> None:
-    """For derived secrets that no other process has to know."""
-    del environment, secret
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedSecrets:
-    """Secrets that members of a fleet share.
-
-    Args:
-        others: what other members sign with, if not with the same secret.
-        bound: the same, each good for one environment only.
-        used: is called with each derived secret that this process signs with.
-    """
-
-    others: Callable[[], Collection[Secret]] = tuple
-    bound: Callable[[EnvironmentId], Collection[Secret]] = no_secrets
-    used: Callable[[EnvironmentId, Secret], object] = unused
-
-
-NOT_SHARED: Final = SharedSecrets()
-"""For a store that no other proxy uses."""
-
-
 @runtime_checkable
 class FleetSecrets(SecretStore, Protocol):
-    """A store whose secret others may know already."""
+    """A store whose secrets the members of a fleet share."""
 
     async def stored(self) -> Secret | None:
         """The secret, if the store has it."""
         ...
 
+    def others(self) -> Collection[Secret]:
+        """What other members sign with, if not with the same secret."""
+        ...
+
+    def bound(self, environment: EnvironmentId) -> Collection[Secret]:
+        """The same, each valid for one environment only."""
+        ...
+
+    def signed_with(self, environment: EnvironmentId, secret: Secret) -> None:
+        """This process signs with a derived secret: tell the other members."""
+        ...
+
 
 def make_signing(
-    options: OnlineOptions | OfflineOptions | ReplicaOptions,
-    secrets: SecretStore,
-    shared: SharedSecrets,
-    snapshots: SnapshotRegistry,
-    context: ProcessContext,
+    options: ProxyOptions, secrets: SecretStore, snapshots: SnapshotRegistry, context: ProcessContext
 ) -> Signing:
-    """The configured secret, or the store's, and those that are worked out meanwhile."""
+    """The configured secret, or the store's, and those that are derived meanwhile."""
     tokens = options.serving.tokens
     awaited = tokens.secret is not None or not isinstance(options.store, _PASSING)
-    return Signing(
+    fleet = secrets if isinstance(secrets, FleetSecrets) else None
+    signing = Signing(
         secret=partial(signing_secret, tokens, secrets, context) if awaited else None,
         keyless=tokens.secret is not None,
-        others=shared.others,
-        bound=shared.bound,
-        derived=_derived(options, snapshots, shared, context.reload),
+        derived=_derived(options, snapshots, fleet, context.reload),
     )
+    return signing if fleet is None else replace(signing, others=fleet.others, bound=fleet.bound)
 
 
 def _derived(
-    options: OnlineOptions | OfflineOptions | ReplicaOptions,
+    options: ProxyOptions,
     snapshots: SnapshotRegistry,
-    shared: SharedSecrets,
+    fleet: FleetSecrets | None,
     reload: OptionsReload | None,
 ) -> DerivedSecrets | None:
     def keys_of(environment: EnvironmentId) -> Collection[SdkKeyHash] | None:
@@ -97,7 +80,8 @@ def _derived(
     if options.serving.tokens.secret is not None:
         return None
     if isinstance(options, OnlineOptions):
-        derived = SecretsFromServerKeys(options.upstream.api_keys, keys_of, shared.used)
+        used = () if fleet is None else (fleet.signed_with,)
+        derived = SecretsFromServerKeys(options.upstream.api_keys, keys_of, *used)
         if reload is not None:
             reload.add(KEY_FLAGS, upstream_changes(lambda new: derived.configure(new.api_keys)))
         return derived

@@ -31,7 +31,7 @@ from ff_proxy.app.roles import (
 from ff_proxy.app.run import run_child
 from ff_proxy.app.serving_changes import divided
 from ff_proxy.app.shared_runtime import SharedRuntime, open_shared_runtime
-from ff_proxy.app.tls import check_tls, make_tls, tls_changes_elsewhere, tls_files
+from ff_proxy.app.tls import check_tls, make_tls, tls_changes, tls_files
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import (
     OfflineOptions,
@@ -76,7 +76,7 @@ def supervise(loaded: Loaded) -> ExitCode:
         reload = OptionsReload(loaded, telemetry.logger("config"), [check_tls(clock)])
         reload.add(LOG_FLAGS, partial(set_levels, telemetry))
         reload.add(APPLIED, in_other_processes)
-        reload.add(TLS_FLAGS, tls_changes_elsewhere(options.serving))
+        reload.add(TLS_FLAGS, tls_changes(options.serving))
         shutdown = options.serving.shutdown
         supervisor = Supervisor(
             make_children(roles, reload),

@@ -1,6 +1,6 @@
 """TLS for SDKs as the options want it, at the start and when they change."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from ff_proxy.app.options_reload import TLS_FLAGS, Apply, Check, OptionsReload
@@ -34,22 +34,20 @@ def make_tls(files: TlsFiles | None, clock: Clock, telemetry: Telemetry) -> Tls 
     return None if files is None else Tls(files, clock, telemetry)
 
 
-def tls_changes(tls: Tls | None) -> Apply:
-    """Have ``tls`` use other files. A port that is open without TLS stays so, and one with TLS likewise."""
+def tls_changes(present: ServingOptions, use: Callable[[TlsFiles], object] = lambda _: None) -> Apply:
+    """Have ``use`` take up other files; by default other processes do.
+
+    A port that was opened without TLS stays without, and one with TLS stays with it.
+    """
 
     def apply(changed: RoleOptions) -> Collection[str]:
         files = _files_of(changed)
-        if tls is None or files is None:
+        if present.tls is None or files is None:
             return TLS_FLAGS
-        tls.use(files)
+        use(files)
         return ()
 
     return apply
-
-
-def tls_changes_elsewhere(present: ServingOptions) -> Apply:
-    """What ``tls_changes`` says in other processes of a proxy that was started with ``present``."""
-    return lambda changed: TLS_FLAGS if present.tls is None or _files_of(changed) is None else ()
 
 
 def check_tls(clock: Clock) -> Check:

@@ -17,6 +17,10 @@ class Leadership(Protocol):
 
     contested: bool
 
+    def leads(self, environment: EnvironmentId) -> bool:
+        """Whether this process leads the environment now."""
+        ...
+
     async def lead(self, environment: EnvironmentId, work: Work, is_unreachable: Callable[[], bool]) -> None:
         """Run ``work``, which never ends, but only while this process leads the environment.
 
@@ -37,6 +41,11 @@ class SoleLeader:
     """The only process leads every environment."""
 
     contested = False
+
+    def leads(self, environment: EnvironmentId) -> bool:
+        """See ``Leadership``: always."""
+        del environment
+        return True
 
     async def lead(self, environment: EnvironmentId, work: Work, is_unreachable: Callable[[], bool]) -> None:
         """See ``Leadership``: there is no other process."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ff_proxy.app.options_reload import TLS_FLAGS, OptionsReload
-from ff_proxy.app.tls import check_tls, tls_changes, tls_changes_elsewhere, tls_in_force
+from ff_proxy.app.tls import check_tls, tls_changes, tls_in_force
 from ff_proxy.config.load import load
 from ff_proxy.config.records import GenerateOptions, RoleOptions
 from ff_proxy.http.tls import Tls
@@ -38,7 +38,8 @@ class Proxy:
         self.reload.add(["idle-timeout"], self._take_idle_timeout)
         files = tls_in_force(self.serving, self.reload)
         self.tls = None if files is None else Tls(files, self.clock, null_telemetry())
-        self.reload.add(TLS_FLAGS, tls_changes(self.tls))
+        use = () if self.tls is None else (self.tls.use,)
+        self.reload.add(TLS_FLAGS, tls_changes(self.serving, *use))
 
     def _take_idle_timeout(self, changed: RoleOptions) -> Collection[str]:
         self.idle.append(changed)
@@ -176,7 +177,7 @@ def test_an_open_port_stays_what_it_is(tmp_path: Path, enabled: str) -> None:
     result = proxy.reload()
     assert result.changed == ("idle-timeout",)
     assert result.restart == ("tls-cert", "tls-enabled", "tls-key")
-    assert set(tls_changes_elsewhere(proxy.serving)(proxy.reload.loaded.options)) >= {"tls-cert", "tls-key"}
+    assert set(tls_changes(proxy.serving)(proxy.reload.loaded.options)) >= {"tls-cert", "tls-key"}
     files = tls_in_force(proxy.serving, proxy.reload)
     if enabled == "true":
         assert "first" in proxy.shown
