@@ -168,7 +168,11 @@ def _source(
         environments=upstream.environments,
         settled=upstream.settled,
         key_checker=KeyChecker(
-            apis.client, upstream.accept, clock=context.clock, telemetry=context.telemetry
+            apis.client,
+            upstream.accept,
+            clock=context.clock,
+            telemetry=context.telemetry,
+            budget=context.shares.keys // 2,
         ),
         expected=lambda: loaded.names & upstream.environments(),
         standalone=member.standalone,

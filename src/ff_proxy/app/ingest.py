@@ -54,7 +54,7 @@ def make_ingest(
     services: list[Service] = []
     phases: list[Phase] = []
     writers: list[StoreWriter] = []
-    intake: Intake = NullIntake(telemetry)
+    intake: Intake = NullIntake(telemetry, budget=shares.usage_buffer)
     registrar: Registrar = NullTargetIntake()
     if isinstance(options, OfflineOptions):
         return Ingest(intake, registrar, services, phases, writers)

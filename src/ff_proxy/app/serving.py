@@ -139,7 +139,7 @@ def make_serving(
         lists,
         telemetry,
     )
-    attempts = KeyAttempts(clock, budget=shares.keys // 2, limited=options.abuse.rate_limit)
+    attempts = KeyAttempts(clock, budget=shares.keys // 4, limited=options.abuse.rate_limit)
     keys = KeyLookup(snapshots, needs.key_checker, attempts)
     tickets = StreamTickets(tokens, clock)
     ofrep_usage = OfrepUsage(needs.intake, clock)
@@ -171,7 +171,7 @@ def make_serving(
         metrics=page if options.metrics_port is None else None,
     )
     addresses = ClientAddresses(options.abuse.trusted_proxies)
-    failures = FailureLimit(clock, budget=shares.keys // 2, limited=options.abuse.rate_limit)
+    failures = FailureLimit(clock, budget=shares.keys // 4, limited=options.abuse.rate_limit)
     dispatcher = Dispatcher(
         Routes(routes, (options.base_path, API_PREFIX)),
         ResponseCache(shares.responses, telemetry.dropped("responses")),
@@ -214,7 +214,7 @@ def make_serving(
         phases=_phases(options.shutdown, server, hub),
         reloads=[one.reload for one in secured],
         readiness=readiness,
-        changes=((SERVING_FLAGS, changes), (TLS_FLAGS, tls_changes(tls))),
+        changes=((SERVING_FLAGS, changes), (TLS_FLAGS, tls_change)),
     )
 
 

@@ -233,12 +233,15 @@ class UsageIntake:
 
 
 class NullIntake:
-    """Accepts posts and discards them: for offline mode and METRIC_POST_DURATION 0."""
+    """Accepts posts and discards them: for offline mode and METRIC_POST_DURATION 0.
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    ``budget`` is the same as ``UsageIntake``'s, which it needs a part of.
+    """
+
+    def __init__(self, telemetry: Telemetry, *, budget: int = LEAST_SHARES.usage_buffer) -> None:
         self._sdks = SdkCounter(telemetry.metrics.sdk_usage)
         self._dropped = telemetry.metrics.usage_dropped
-        self._keys = UsageKeys(LEAST_SHARES.usage_buffer // _KEYS_PART)
+        self._keys = UsageKeys(budget // _KEYS_PART)
 
     async def receive(self, environment: EnvironmentId, pieces: AsyncIterator[bytes]) -> None:
         """See ``Intake``."""
