@@ -34,7 +34,7 @@ _FLUSH = 0.6
 _VARIATIONS = ("one", "two", "three")
 _LONG = 30.0
 _LOOK = 0.02
-_KEPT = "targets put back"
+_TARGETS = "targets"
 _TARGET_BYTES = 150
 
 _COLUMNS = (
@@ -146,8 +146,7 @@ def measure(plan: Plan) -> Iterator[Table]:
         many.join()
         rows += [many.idle(), _changes(many), *_reads(many)]
         rows += [many.each("authentication of a new target", many.token, plan.pick(100, 5), _LOOK)]
-        back, target = _put_back(many)
-        rows += [back]
+        target = _target_bytes(many)
         loaded = tuple(_loaded(many))
     with _fleet(plan, 1, {"metric-post-duration": "1"}) as sending:
         sending.join()
@@ -201,17 +200,12 @@ def _reads(fleet: _Fleet) -> Iterator[Row]:
         yield fleet.each(label, lambda _, path=path: expect(200, port, "GET", path, bearer), count, 0.005)  # type: ignore[misc]
 
 
-def _put_back(fleet: _Fleet) -> tuple[Row, float]:
-    """As members do with the targets that they remember, when Redis was emptied; and bytes for each."""
-    kept = [(f"user-{number}", "x" * _TARGET_BYTES) for number in range(fleet.plan.pick(20_000, 500))]
-    given, held = [], []
-    for _ in range(fleet.plan.pick(3, 1)):
-        before = fleet.redis.memory()
-        given.append(fleet.redis.during(lambda: fleet.redis.keep(_KEPT, kept)))
-        held.append((fleet.redis.memory() - before) / len(kept))
-        fleet.redis.forget(_KEPT)
-    each = [one.less(fleet.quiet, one.seconds).each(len(kept)) for one in given]
-    return _row("a target put back", each), min(held)
+def _target_bytes(fleet: _Fleet) -> float:
+    """Bytes of Redis' memory for a target."""
+    targets = [(f"user-{number}", "x" * _TARGET_BYTES) for number in range(fleet.plan.pick(20_000, 500))]
+    before = fleet.redis.memory()
+    fleet.redis.fill(_TARGETS, targets)
+    return (fleet.redis.memory() - before) / len(targets)
 
 
 def _posts(fleet: _Fleet, counts: int, done: str) -> Row:

@@ -1,7 +1,6 @@
-"""Work out a fleet of your own, or write docs/capacity.md.
+"""Work out a fleet of your own.
 
     python -m bench.capacity --sdks 200000 --flags 300 --changes 2 --session 10
-    python -m bench.capacity --page [--check]
 
 Unit costs are those of the newest file in bench/results, or of the one named by --results.
 """
@@ -13,22 +12,18 @@ from pathlib import Path
 
 from bench.capacity import formulas
 from bench.capacity.case import Case, Member
-from bench.capacity.happenings import happening
+from bench.capacity.formatting import number, seconds, share, size, table
 from bench.capacity.measured import LackingError, read_units
-from bench.capacity.page import PAGE, page
-from bench.capacity.sizing import member_words
+from bench.capacity.sections import incident
 from bench.capacity.units import Units
-from bench.capacity.wording import number, seconds, share, size, table
-from bench.common.results import Report, newest_report, read_report
+from bench.common.results import newest_report, read_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print, or write the page; 1 if figures are lacking or the page is out of date."""
+    """Print what the fleet needs; 1 if figures are lacking."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    report = _report(given.results)
-    if given.page or given.check:
-        return _page(report, check=given.check)
+    report = newest_report() if given.results is None else read_report(given.results)
     if report is None:
         print("no results: run `make bench` first, or name a file with --results")
         return 1
@@ -47,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def answer(case: Case, units: Units) -> list[str]:
     """What a fleet needs, what is in use then, and what happens to it, as texts."""
     needs = [[need.reason, number(need.members)] for need in formulas.needs(case, units)]
-    parts = [f"members of {member_words(case.member)}:", table(["for", "members"], needs)]
+    parts = [f"members of {_member_words(case.member)}:", table(["for", "members"], needs)]
     given = formulas.fleet(case, units)
     if given is None:
         return [*parts, "No number of members is enough: give each more memory."]
@@ -69,7 +64,7 @@ def answer(case: Case, units: Units) -> list[str]:
     bounds = [[limit.name, share(limit.used), limit.then] for limit in formulas.limits(case, units)]
     parts += ["What more members do not help against:", table(["", "in use", "beyond it"], bounds)]
     if case.streaming:
-        parts += ["If all come back at once:", happening(given)]
+        parts += ["If all come back at once:", incident(given)]
     return parts
 
 
@@ -105,8 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--nodes", type=int, default=one.nodes, help="of Redis")
     parser.add_argument("--results", type=Path, metavar="FILE", help="of `make bench`")
-    parser.add_argument("--page", action="store_true", help="write docs/capacity.md")
-    parser.add_argument("--check", action="store_true", help="only say whether that page is up to date")
     return parser
 
 
@@ -128,19 +121,11 @@ def _case(given: argparse.Namespace) -> Case:
     )
 
 
-def _report(path: Path | None) -> Report | None:
-    return newest_report() if path is None else read_report(path)
-
-
-def _page(report: Report | None, *, check: bool) -> int:
-    text = page(report)
-    if not check:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    if PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    print("docs/capacity.md is not what the newest results give: run `make page`, and commit it")
-    return 1
+def _member_words(member: Member) -> str:
+    """The resources of a member, in words."""
+    cores = f"{member.cores} core{'s' if member.cores > 1 else ''}"
+    network = f"{number(member.network * 8 / 1e9)} Gbit/s"
+    return f"{cores}, {number(member.memory / 1e9)} GB, {member.files:,} files, {network}"
 
 
 if __name__ == "__main__":

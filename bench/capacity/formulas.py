@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.capacity.case import POLL_SECONDS, Case
-from bench.capacity.sdks import BROWSERS
+from bench.capacity.case import BROWSERS, POLL_SECONDS, Case
 from bench.capacity.units import Asked, Units
 
 HEARTBEAT_SECONDS = 14.0

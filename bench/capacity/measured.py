@@ -183,7 +183,6 @@ def _redis(read: _Reader) -> RedisUnits:
         followed=(both - leading - member) * (1 / ENVIRONMENTS),
         change=one,
         told=two - one,
-        kept=read.asked("a target put back"),
         fetch=read.asked("a flag fetched"),
         evaluation=read.shared("all evaluations, new targets", "evaluations of a known target"),
         auth=read.shared("authentication, new targets", "authentication of a new target"),

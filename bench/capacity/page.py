@@ -4,13 +4,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.capacity import formulas
-from bench.capacity.carried import growth, members_carry, redis_carries
-from bench.capacity.happenings import happenings
+from bench.capacity.formatting import seconds
 from bench.capacity.measured import LackingError, read_units
-from bench.capacity.sizing import breaks, sizes
-from bench.capacity.unit_costs import unit_costs
+from bench.capacity.sections import (
+    fleet_bounds,
+    growth,
+    incidents,
+    members_needed,
+    per_member,
+    per_redis,
+    unit_costs,
+)
 from bench.capacity.units import Units
-from bench.capacity.wording import seconds
 from bench.common.results import Report
 
 PAGE = Path(__file__).parents[2] / "docs" / "capacity.md"
@@ -27,12 +32,13 @@ your own:
     python -m bench.capacity --help"""
 
 _PARTS: tuple[Callable[[Units], Iterator[str]], ...] = (
-    members_carry,
-    redis_carries,
-    sizes,
-    breaks,
-    happenings,
+    per_member,
+    per_redis,
+    members_needed,
+    fleet_bounds,
+    incidents,
     growth,
+    unit_costs,
 )
 
 
@@ -61,7 +67,6 @@ def _body(report: Report | None) -> Iterator[str]:
         return
     for part in _PARTS:
         yield from part(units)
-    yield from unit_costs(units)
     yield from _assumptions()
 
 

@@ -55,7 +55,6 @@ class RedisUnits:
         followed: a second of an environment, by each other member.
         change: one change of one flag, with the member that wrote it.
         told: the same, by each other member.
-        kept: a target that a member puts back into a Redis that was emptied.
         fetch: a flag asked for alone, unless others share the question.
         evaluation: evaluations asked for, each for another target, by many at a time.
         auth: a target that is new, kept and registered with Harness, likewise.
@@ -70,7 +69,6 @@ class RedisUnits:
     followed: Asked
     change: Asked
     told: Asked
-    kept: Asked
     fetch: Asked
     evaluation: Asked
     auth: Asked

@@ -55,17 +55,10 @@ class CountingRedis:
         what()
         return self._since(before).less(self._own)
 
-    def keep(self, name: str, fields: Sequence[tuple[str, str]]) -> None:
-        """Set fields of a hash where it does not have them, 500 at a time."""
+    def fill(self, name: str, fields: Sequence[tuple[str, str]]) -> None:
+        """Set fields of a hash, 500 at a time."""
         for start in range(0, len(fields), _BATCH):
-            pipeline = self._client.pipeline(transaction=False)
-            for field, value in fields[start : start + _BATCH]:
-                pipeline.hsetnx(name, field, value)
-            pipeline.execute()
-
-    def forget(self, name: str) -> None:
-        """Delete a key."""
-        self._client.delete(name)
+            self._client.hset(name, mapping=dict(fields[start : start + _BATCH]))
 
     def memory(self) -> float:
         """Bytes that it has allocated."""

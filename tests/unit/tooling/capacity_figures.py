@@ -73,7 +73,6 @@ _ASKED: Final = {
     "a second of 2 members, 20 environments": (85, 8_000, 1_000, 2_900),
     "a change, 1 member": (12, 2_700, 180, 210),
     "a change, 2 members": (16, 3_000, 2_000, 265),
-    "a target put back": (1, 200, 4, 1),
     "a flag fetched": (1, 110, 40, 25),
     "evaluations of a known target": (2, 190, 150, 42),
     "authentication of a new target": (25, 1_400, 210, 185),

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.capacity import formulas
-from bench.capacity.case import Case, Member
+from bench.capacity.case import CLIENTS, SERVERS, Case, Member, joined
 from bench.capacity.measured import LackingError, Wanted, read_units
-from bench.capacity.sdks import CLIENTS, SERVERS, joined
 from bench.capacity.units import Curve
 from tests.unit.tooling.capacity_figures import UNITS, figures, report
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from bench.capacity import __main__ as command
+from bench.capacity.formatting import number, seconds, share, size
 from bench.capacity.measured import read_units
 from bench.capacity.page import PAGE, page
-from bench.capacity.wording import number, seconds, share, size
 from bench.common.results import newest_report, write_report
 from tests.unit.tooling.capacity_figures import figures, report
 
