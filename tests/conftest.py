@@ -9,6 +9,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 
 from tests.support.distribution import GroupScheduling, distribute
+from tests.support.garbage import set_aside
 
 pytest_plugins = ["tests.support.costs", "tests.support.skips"]
 
@@ -23,12 +24,13 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, None, None]:
-    """What is collected is no garbage: looking for some takes an eighth of the time."""
+    """What is collected is no garbage: looking for some takes an eighth of the time, and more later."""
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
+    set_aside()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

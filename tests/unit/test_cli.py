@@ -1,6 +1,5 @@
 """The command line ends in an exit code, and says on the right stream what to do."""
 
-import gc
 import json
 import subprocess
 import sys
@@ -16,14 +15,15 @@ from ff_proxy.commands.registry import COMMANDS
 from ff_proxy.config import records
 from ff_proxy.config.load import Loaded
 from ff_proxy.errors import ExitCode, StartupError
+from tests.support.garbage import set_aside
 from tests.support.ports import free_port
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _visited() -> Iterator[None]:
     """What a command puts aside as it ends is collected as ever in later tests: this process goes on."""
     yield
-    gc.unfreeze()
+    set_aside()
 
 
 def test_with_nothing_configured_it_lists_everything_and_what_is_missing(

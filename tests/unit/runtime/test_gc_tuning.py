@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from ff_proxy.runtime.gc_tuning import end_gc, tune_gc, without_gc
+from tests.support.garbage import set_aside
 
 
 class Circle:
@@ -20,11 +21,9 @@ class Circle:
 @pytest.fixture(autouse=True)
 def aside() -> Iterator[int]:
     """How many objects are put aside already: those of the suite, which passes would take long to visit."""
-    assert gc.get_freeze_count() == 0, "of an earlier test"
-    gc.collect()
-    gc.freeze()
+    set_aside()
     yield gc.get_freeze_count()
-    gc.unfreeze()
+    gc.freeze()
 
 
 def timer(*readings: float) -> Iterator[float]:
