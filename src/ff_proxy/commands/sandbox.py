@@ -66,7 +66,7 @@ def _warn(line: str) -> None:
 
 def _report_problems(directory: Path) -> None:
     reading = read_directory(directory)
-    for problem in [*reading.problems, *(one for part in reading.readings for one in part.problems)]:
+    for problem in reading.all_problems:
         if problem.severity is Severity.BROKEN:
             raise problem.as_error()
         _warn(str(problem))

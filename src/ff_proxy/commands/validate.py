@@ -28,7 +28,7 @@ def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | No
     if not words:
         raise ConfigError("validate: name the directory to check, as in ff-proxy validate /config")
     reading = read_directory(Path(words[0]))
-    problems = _problems(reading)
+    problems = [*reading.all_problems, *dangling(reading.readings)]
     bad = sum(problem.severity is not Severity.WARNING for problem in problems)
     usable = bool(reading.locations) and not bad
     if options.json:
@@ -78,8 +78,3 @@ def _listed(problems: Iterable[Problem]) -> list[dict[str, str]]:
         }
         for problem in problems
     ]
-
-
-def _problems(reading: DirectoryReading) -> list[Problem]:
-    found = (problem for one in reading.readings for problem in one.problems)
-    return [*reading.problems, *found, *dangling(reading.readings)]

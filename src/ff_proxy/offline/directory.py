@@ -24,21 +24,20 @@ _MAX_WAIT_SECONDS: Final = 50
 _MAX_ATTEMPTS: Final = 5
 
 
-class DirectoryReading(msgspec.Struct, frozen=True):
-    """The content of a directory.
+class DirectoryReading(DirectoryScan, frozen=True):
+    """A scan, and what was read of it.
 
-    ``locations``: every environment. ``readings``: the environments that were new or had changed.
-    ``duplicates``: environments with two directories, which are not read. ``missing``: known environments
-    that were not found; the text is empty if they were removed, else it is the error. ``identity``: device
-    and inode of the directory.
+    ``readings``: the environments that were new or had changed. ``missing``: known environments that were not
+    found; the text is empty if they were removed, else it is the error.
     """
 
-    locations: tuple[Location, ...]
-    readings: tuple[Reading, ...]
-    duplicates: frozenset[EnvironmentId]
-    problems: tuple[Problem, ...]
+    readings: tuple[Reading, ...] = ()
     missing: Mapping[EnvironmentId, str] = {}
-    identity: tuple[int, int] = (0, 0)
+
+    @property
+    def all_problems(self) -> list[Problem]:
+        """Problems of the scan and of every environment that was read."""
+        return [*self.problems, *(problem for reading in self.readings for problem in reading.problems)]
 
 
 def read_directory(
@@ -94,7 +93,7 @@ def _read(
         for environment, location in known.items()
         if environment not in present
     }
-    return DirectoryReading(scan.locations, readings, scan.duplicates, scan.problems, missing, scan.identity)
+    return DirectoryReading(**msgspec.structs.asdict(scan), readings=readings, missing=missing)
 
 
 def _contained(location: Location, files: Files) -> Reading:

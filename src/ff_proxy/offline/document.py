@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
-import msgspec
 import yaml
 
 from ff_proxy.errors import OfflineDataError
@@ -21,7 +20,6 @@ _MAX_CHECKED: Final = 2**16
 # Aliases may repeat content, within reason.
 _MIN_NODES: Final = 10_000
 _NODES_PER_CHARACTER: Final = 10
-_MAX_FAST_BYTES: Final = 2**20
 _WHITE_SPACE: Final = re.compile(r"[ \t\n\r]*")
 _EMPTY_FILE: Final = "it is empty; an empty list is written []"
 _TOO_DEEP: Final = "it is nested too deeply"
@@ -40,16 +38,7 @@ def read_document(path: Path, data: bytes) -> tuple[object, list[Problem]]:
 
 
 def _read_json(path: Path, data: bytes) -> tuple[object, list[Problem]]:
-    # Decoding holds the GIL, so larger files are decoded entry by entry.
-    if _MAX_CHECKED < len(data) <= _MAX_FAST_BYTES:
-        try:
-            return msgspec.json.decode(data), []
-        except (ValueError, RecursionError):
-            pass  # the fast decoder gives no line and column, and accepts only one value
-    return _read_json_carefully(path, _text(path, data))
-
-
-def _read_json_carefully(path: Path, text: str) -> tuple[object, list[Problem]]:
+    text = _text(path, data)
     start = _skip_space(text, 0)
     if start == len(text):
         raise OfflineDataError(str(path), _EMPTY_FILE)

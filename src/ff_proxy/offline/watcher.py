@@ -117,7 +117,7 @@ class OfflineWatcher:
         problem and the number of others, and ``StoreError`` if the store fails.
         """
         reading = await asyncio.to_thread(read_directory, self._root, files=self._files)
-        broken = [problem for problem in _problems(reading) if problem.severity is Severity.BROKEN]
+        broken = [problem for problem in reading.all_problems if problem.severity is Severity.BROKEN]
         if broken:
             for problem in broken:
                 self._log.error("offline file cannot be used", problem=str(problem))
@@ -312,10 +312,6 @@ class OfflineWatcher:
             if not self._rescheduled.is_set():
                 self._scan_requested.set()
                 await self._rescheduled.wait()
-
-
-def _problems(reading: DirectoryReading) -> list[Problem]:
-    return [*reading.problems, *(problem for item in reading.readings for problem in item.problems)]
 
 
 def _new_targets(old: OfflineEnvironment | None, new: OfflineEnvironment) -> list[Target]:

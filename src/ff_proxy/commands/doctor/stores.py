@@ -162,7 +162,7 @@ def _offline_directory(directory: Path, report: Reporter) -> None:
     except OfflineDataError as error:
         report.problem(str(error), "name the directory that generate-offline-config wrote in config-dir")
         return
-    problems = [*reading.problems, *(one for part in reading.readings for one in part.problems)]
+    problems = reading.all_problems
     bad = [one for one in problems if one.severity is not Severity.WARNING]
     usable = sum(part.environment is not None for part in reading.readings)
     if not reading.locations:
