@@ -184,7 +184,7 @@ async def test_trust_that_cannot_be_had(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no certificate")
     odd = {"SSL_CERT_DIR": str(tmp_path)}
     found = the_trouble(await found_by(lambda report: check_trust(odd, report)))
-    assert "notes.txt holds no certificate" in found
+    assert "notes.txt has no readable certificate" in found
     assert "take that file out of the directory" in found
     socks = {"ALL_PROXY": "socks5://127.0.0.1:1080"}
     assert "set HTTPS_PROXY" in the_trouble(await found_by(lambda report: check_trust(socks, report)))

@@ -193,10 +193,10 @@ async def test_an_admin_address_gives_its_own_steps(tmp_path: Path, token: str) 
         if token:
             code, said = await run(*asked, "-flag=glaze", "-admin-token=wrong")
             assert code == ExitCode.CRASH
-            assert "say it with ADMIN_TOKEN or -admin-token" in said
+            assert "pass it as ADMIN_TOKEN or -admin-token" in said
         code, said = await run("explain", "-target=ada", f"-url={proxy.url}", "-flag=glaze")
         assert code == ExitCode.BAD_CONFIGURATION
-        assert "is no admin address" in said
+        assert "is not an admin address" in said
 
 
 async def test_one_place_is_asked(tmp_path: Path) -> None:
@@ -204,4 +204,4 @@ async def test_one_place_is_asked(tmp_path: Path) -> None:
     for places in ((), (f"-config-dir={tmp_path}", "-url=http://127.0.0.1:1")):
         code, said = await run(*ASKED, *places)
         assert code == ExitCode.BAD_CONFIGURATION
-        assert "say one place to look at: -config-dir, -data-dir, -redis-address or -url" in said
+        assert "name one place to look at: -config-dir, -data-dir, -redis-address or -url" in said

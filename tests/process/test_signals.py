@@ -22,7 +22,7 @@ from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike
 
 HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-DROPPED = "log lines were dropped: whoever reads standard output does not keep up"
+DROPPED = "log lines were dropped: the reader of standard output does not keep up"
 
 
 def offline(directory: Path, *flags: str) -> Command:

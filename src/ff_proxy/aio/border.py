@@ -10,7 +10,7 @@ from ff_proxy.errors import FfProxyError
 
 @contextmanager
 def border(ours: Callable[[Exception], FfProxyError]) -> Iterator[None]:
-    """Raise ``ours(error)`` for any exception inside, since libraries do not only raise their own classes.
+    """Raise ``ours(error)`` for any exception inside: libraries raise more than their own classes.
 
     Our own errors pass unchanged. A cancellation of the running task stays one, even if the library
     swallowed it or raised something else; a ``CancelledError`` without a cancellation (a library cancelled a

@@ -37,7 +37,7 @@ def make_otlp(context: ProcessContext, process: str, *, serves: bool, speaks_for
     settings = read_settings(context.environ)
     log = context.telemetry.logger("otlp")
     if speaks_for_all:
-        for text in settings.odd:
+        for text in settings.ignored:
             log.warning(text)
     if not ((settings.traces and serves) or (settings.metrics and speaks_for_all)):
         return Otlp()

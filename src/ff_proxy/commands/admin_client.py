@@ -1,4 +1,4 @@
-"""Asking the admin address of a running proxy."""
+"""A client for the admin API of a running proxy."""
 
 import json
 from collections.abc import Sequence
@@ -38,13 +38,13 @@ class _Answers(msgspec.Struct, rename="camel"):
 
 
 async def is_admin_address(client: ProxyClient) -> bool:
-    """Whether an admin address answers there, with or without a token; raises ``UpstreamError``."""
+    """Whether ``client`` reaches an admin address, token or not; raises ``UpstreamError``."""
     reply = await client.get(_STATUS)
     return reply.status == HTTPStatus.OK or reply.status in _REFUSED
 
 
 class AdminClient:
-    """The API of the admin address that ``client`` reaches."""
+    """The admin API that ``client`` reaches."""
 
     def __init__(self, client: ProxyClient, token: Secret | None) -> None:
         self._client = client
@@ -52,7 +52,7 @@ class AdminClient:
         self._known: dict[EnvironmentId, EnvironmentInfo] = {}
 
     async def environments(self) -> Sequence[EnvironmentInfo]:
-        """What the proxy serves; raises ``UpstreamError``."""
+        """The environments that the proxy serves; raises ``UpstreamError``."""
         listed = await self._asked("/api/environments")
         found = [
             EnvironmentInfo(
@@ -70,9 +70,9 @@ class AdminClient:
     async def explain(
         self, environment: EnvironmentId, flag: str, target: Target, *, described: bool
     ) -> tuple[EnvironmentInfo, Target, Explanation]:
-        """The proxy's own steps for one of ``environments``; by attributes it knows unless ``described``.
+        """The proxy's own explanation; with the attributes that it knows unless ``described``.
 
-        Raises ``ConfigError`` for a flag that is not there.
+        Call ``environments`` first. Raises ``ConfigError`` for an unknown flag.
         """
         query = {"environment": environment, "target": target.identifier, "flag": flag}
         if described:
@@ -101,7 +101,8 @@ class AdminClient:
     def _check(self, status: int, path: str) -> None:
         if status in _REFUSED:
             raise UpstreamRefused(
-                f"{self._client.url} wants its token: say it with ADMIN_TOKEN or -admin-token", status=status
+                f"{self._client.url} requires its token: pass it as ADMIN_TOKEN or -admin-token",
+                status=status,
             )
         if status != HTTPStatus.OK:
             raise UpstreamRefused(f"{self._client.url}{path} answered {status}", status=status)

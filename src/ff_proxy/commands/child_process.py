@@ -1,4 +1,4 @@
-"""Processes that a command starts, reads from, and always ends."""
+"""Child processes of a command: started, read from, and always ended."""
 
 import asyncio
 import contextlib
@@ -16,18 +16,18 @@ import httpx2
 from ff_proxy.errors import StartupError
 
 PATIENCE: Final = 30.0
-"""Seconds to wait for each step of a process."""
+"""Seconds to wait for each step of a child process."""
 
 _LOOK_EVERY: Final = 0.05
 _ENDS_WITHIN: Final = 10.0
 _LAST_LINES: Final = 15
-# Whatever else is in the environment may configure a proxy, or send loopback traffic through another.
+# Other variables may configure a proxy, or route loopback traffic through an outbound proxy.
 _KEPT: Final = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"})
 
 
 @final
 class Child:
-    """A running process: its lines of JSON, and the end of its log if it fails."""
+    """A running process: the lines of JSON that it writes, and its log."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
         self._name = name
@@ -35,7 +35,7 @@ class Child:
         self._log = log
         self._kept: list[dict[str, Any]] = []
 
-    async def said(self) -> dict[str, Any]:
+    async def next_line(self) -> dict[str, Any]:
         """The next line of JSON that it writes; ``StartupError`` when there are no more."""
         output = self._process.stdout
         line = await output.readline() if output is not None else b""
@@ -44,14 +44,14 @@ class Child:
         content: dict[str, Any] = json.loads(line)
         return content
 
-    async def heard(self, event: str) -> dict[str, Any]:
+    async def wait_for(self, event: str) -> dict[str, Any]:
         """The next line whose ``event`` is this one; others are kept for later calls."""
         while True:
             for news in self._kept:
                 if news["event"] == event:
                     self._kept.remove(news)
                     return news
-            self._kept.append(await self.said())
+            self._kept.append(await self.next_line())
 
     @property
     def has_ended(self) -> bool:
@@ -59,21 +59,21 @@ class Child:
         return self._process.returncode is not None
 
     async def until_failure(self) -> None:
-        """Wait until it has ended, which it should not: raises ``StartupError``."""
+        """Raise ``StartupError`` when it ends, which it should not."""
         await self._process.wait()
         raise self.failure("has ended")
 
     def failure(self, what: str) -> StartupError:
-        """What to raise when it fails: with the last lines of its log."""
+        """The error to raise if it fails, with the last lines of its log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
         return StartupError("\n".join([f"{self._name} {what}; the end of its log:", *lines]))
 
 
 @contextlib.asynccontextmanager
 async def child(name: str, arguments: Sequence[str], *, speaks_json: bool) -> AsyncIterator[Child]:
-    """Run ``python ARGUMENTS…`` until the context is left: SIGTERM then, and SIGKILL if it does not end.
+    """Run ``python ARGUMENTS…`` within the context; ended with SIGTERM, and SIGKILL if that does not work.
 
-    It runs in a session of its own, so that Ctrl-C reaches the command alone, which ends it in order.
+    It has its own session, so that Ctrl-C reaches only the command, which ends it in order.
     """
     with tempfile.TemporaryDirectory(prefix="ff-proxy-child-") as directory:
         log = Path(directory) / "log"
@@ -95,7 +95,7 @@ async def child(name: str, arguments: Sequence[str], *, speaks_json: bool) -> As
 
 @contextlib.asynccontextmanager
 async def ready_proxy(options: Mapping[str, str], port: int) -> AsyncIterator[tuple[Child, str]]:
-    """A proxy with these options on ``port`` of loopback, ready for SDKs, and its URL.
+    """A proxy with these options on ``port`` of loopback, once it is ready, and its URL.
 
     Raises ``StartupError`` with the end of its log if it does not become ready.
     """

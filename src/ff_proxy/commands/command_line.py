@@ -1,4 +1,4 @@
-"""Command lines of the small commands: their own few options, mostly flags only."""
+"""Parsing the command lines of commands."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,17 +21,17 @@ _PROCESS_ONE: Final = Path("/proc/1/cmdline")
 
 @dataclass(frozen=True, slots=True)
 class NoOptions:
-    """The options of a command that takes words only."""
+    """The options of a command that has none."""
 
 
 def json_option() -> bool:
-    """The field ``json`` of a record of options, where it is to stand in the help."""
+    """Declares the field ``json``, for records that do not inherit it from ``JsonOptions``."""
     return option(kinds.BOOLEAN, False, "One JSON object instead of text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonOptions:
-    """The option of a command whose output programs may read."""
+    """The option ``json``."""
 
     json: bool = json_option()
 
@@ -49,10 +49,10 @@ def read_command(
     variables: Iterable[str] = (),
     rule: Callable[[Values], Iterable[str]] = _no_rule,
 ) -> tuple[R, Sequence[str]] | None:
-    """The options, as ``record`` declares them, and the other words; ``None`` if help is asked for.
+    """The options that ``record`` declares, and up to ``words`` arguments; ``None`` if help is requested.
 
-    ``variables`` are the flags of options that count in the environment too, and in the files it names.
-    ``rule`` gives problems of several options together. Raises ``ConfigError`` with every problem.
+    ``variables`` are the flags of options that are also read from the environment and from files that it
+    names. ``rule`` checks combinations of options. Raises ``ConfigError`` with every problem.
     """
     declared = options_of(record)
     line = parse_flags(argv, declared, words=words)
@@ -73,17 +73,17 @@ def read_command(
 def read_with_settings(
     argv: Sequence[str], environ: Mapping[str, str], record: type[R]
 ) -> tuple[R, Settings] | None:
-    """The command's own options, and the proxy's as it would read them; ``None`` if help is asked for.
+    """Parse the command's own options, and the proxy's from all sources; ``None`` if help is requested.
 
-    What is wrong with the proxy's options is left to the caller, as ``problems`` of the settings. Raises
-    ``ConfigError`` with what is wrong with the command's own.
+    Problems of the proxy's options are in ``problems`` of the settings. Raises ``ConfigError`` for those of
+    the command's own.
     """
     declared = options_of(record)
     line = parse_flags(argv, (*ALL, *declared))
     if line.wants_help:
         return None
     settings = resolve_settings(Inputs(line, environ))
-    # Not the files that the proxy's flags name: they are the proxy's.
+    # Without files: they hold options of the proxy only.
     flags = {one.flag for one in declared}
     given = [one for one in line.reading.given if one.option.flag in flags]
     own_line = replace(line, reading=Reading(given, line.problems))
@@ -97,9 +97,9 @@ def read_with_settings(
 def read_as_in_container(
     argv: Sequence[str], environ: Mapping[str, str], record: type[R], command_line: Path = _PROCESS_ONE
 ) -> tuple[R, Settings] | None:
-    """As ``read_with_settings``; where only the command's own flags are given, with those of process 1 too.
+    """Like ``read_with_settings``; if only the command's own flags are given, adds those of process 1.
 
-    In a container the proxy's flags are on the ``command_line`` of process 1, and nowhere else.
+    In a container, the proxy's flags are only on the ``command_line`` of process 1.
     """
     read = read_with_settings(argv, environ, record)
     if read is None:
@@ -111,9 +111,9 @@ def read_as_in_container(
 
 
 def flags_of_the_container(command_line: Path = _PROCESS_ONE) -> list[str]:
-    """The flags that ``docker run`` gave to the proxy; a container's probe does not get them.
+    """The flags that ``docker run`` gave to the proxy, and does not give to a container's probe.
 
-    Empty where process 1 is something else than ``ff-proxy FLAGS…``, or hidden.
+    Empty if process 1 is not ``ff-proxy FLAGS…``, or hidden.
     """
     try:
         words = os.fsdecode(command_line.read_bytes()).split("\0")[:-1]
@@ -124,6 +124,6 @@ def flags_of_the_container(command_line: Path = _PROCESS_ONE) -> list[str]:
 
 
 def read_options(argv: Sequence[str], record: type[R]) -> R | None:
-    """As ``read_command``, for a command that takes flags only."""
+    """Like ``read_command``, for a command without arguments."""
     command = read_command(argv, record, words=0)
     return command[0] if command else None

@@ -1,4 +1,4 @@
-"""``ff-proxy completion SHELL``: what a shell needs to complete commands, flags and their values."""
+"""``ff-proxy completion SHELL``: a script that completes commands, flags and their values."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,9 +16,9 @@ _PATHS: Final = frozenset({"path"})
 
 
 def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Write the script; ``None`` if help is asked for.
+    """Write the script; ``None`` if help is requested.
 
-    Raises ``ConfigError`` for a shell that is not known.
+    Raises ``ConfigError`` for an unknown shell.
     """
     command = read_command(argv, NoOptions, words=1)
     if command is None:
@@ -33,7 +33,7 @@ def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | No
 
 
 def _entries() -> Iterator[tuple[str, tuple[Option[Any], ...], tuple[str, ...]]]:
-    """Every command (empty: the proxy itself) with its options and the words that can follow it."""
+    """Every command (empty: the proxy itself) with its options and possible arguments."""
     yield "", ALL, (*(name for name in COMMANDS if " " not in name), _HELP)
     for name, command in COMMANDS.items():
         below = tuple(other.split()[1] for other in COMMANDS if other.startswith(f"{name} "))
@@ -42,7 +42,7 @@ def _entries() -> Iterator[tuple[str, tuple[Option[Any], ...], tuple[str, ...]]]
 
 
 def _values(option: Option[Any]) -> tuple[str, ...]:
-    """The values that it can have, if they are few and known."""
+    """The possible values of the option, if they are a fixed few."""
     if option.kind.standalone:
         return ()
     words = option.kind.name.split("|")
@@ -176,7 +176,7 @@ def _fish_condition(name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """For bash and zsh."""
+    """``text`` in quotes of bash and zsh."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 

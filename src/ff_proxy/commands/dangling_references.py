@@ -1,4 +1,4 @@
-"""References to things that do not exist: they break nothing, but do not work as intended."""
+"""Warnings about references to things that do not exist; they break nothing, but do not work as intended."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def dangling(readings: Iterable[Reading]) -> list[Problem]:
-    """Warnings about references within each environment, and about what the environments share."""
+    """Warnings about references within each environment, and about keys of several environments."""
     problems: list[Problem] = []
     owners: dict[SdkKeyHash, EnvironmentId] = {}
     for reading in readings:

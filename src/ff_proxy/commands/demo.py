@@ -24,7 +24,7 @@ _SDK: Final = "featureflags"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything that runs: where the sandbox and the proxy are, the SDK, and what the sandbox said."""
+    """What runs: the sandbox (as it described itself), the proxy, the application with the SDK."""
 
     sandbox: dict[str, Any]
     proxy_url: str
@@ -67,7 +67,7 @@ async def _story(out: TextIO, *, interactive: bool) -> None:
     _tell(out, "Starting a sandbox (a small Harness), ff-proxy in front of it, and an application …")
     async with _stage() as stage:
         async with _patience("the SDK did not say a value"):
-            value = (await stage.sdk.heard("value"))["value"]
+            value = (await stage.sdk.wait_for("value"))["value"]
         _tell(
             out,
             "",
@@ -97,7 +97,7 @@ async def _stage() -> AsyncIterator[Stage]:
             child("the sandbox", ["-m", "ff_proxy", "sandbox", "-port=0", "-json"], speaks_json=True)
         )
         async with _patience("the sandbox did not become ready"):
-            said = await sandbox.said()
+            said = await sandbox.next_line()
         options = {**said["proxyOptions"], "admin-address": "off"}
         _, proxy_url = await running.enter_async_context(ready_proxy(options, _free_port()))
         sdk = await running.enter_async_context(
@@ -111,9 +111,9 @@ async def _stage() -> AsyncIterator[Stage]:
 
 
 async def _flip(stage: Stage, value: bool) -> tuple[bool, float]:
-    """Let the flag serve ``value``; what the SDK then says, and how many milliseconds that took."""
+    """Let the flag serve ``value``; returns what the SDK evaluates then, and after how many milliseconds."""
     async with _patience("the SDK did not connect to the stream"):
-        await stage.sdk.heard("streaming")
+        await stage.sdk.wait_for("streaming")
     # The monotonic clock is the machine's: both processes read the same one.
     flipped = time.monotonic()
     answer = await stage.http.post(
@@ -122,7 +122,7 @@ async def _flip(stage: Stage, value: bool) -> tuple[bool, float]:
     if answer.status_code != httpx2.codes.OK:
         raise FfProxyError(f"the sandbox did not flip the flag: {answer.text}")
     async with _patience("the SDK did not see the flip"):
-        news = await stage.sdk.heard("value")
+        news = await stage.sdk.wait_for("value")
     if news["value"] != value:
         raise FfProxyError(f"the SDK says {news['value']} after the flip, not {value}")
     return news["value"], (news["at"] - flipped) * 1000
@@ -130,7 +130,7 @@ async def _flip(stage: Stage, value: bool) -> tuple[bool, float]:
 
 async def _tell_changes(stage: Stage, out: TextIO) -> None:
     while True:
-        news = await stage.sdk.heard("value")
+        news = await stage.sdk.wait_for("value")
         _tell(out, f"The SDK says: {_FLAG} is {_shown(news['value'])}")
 
 
@@ -185,7 +185,7 @@ def _tell(out: TextIO, *lines: str) -> None:
 
 
 def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy demo``, interactive if standard input is a terminal; ``None`` if help is asked for."""
+    """Run ``ff-proxy demo``, interactive if standard input is a terminal; ``None`` if help is requested."""
     if read_options(argv, NoOptions) is None:
         return None
     return demo(out, interactive=sys.stdin.isatty())

@@ -1,4 +1,4 @@
-"""The application of the demo: the real Harness Python SDK, and a line of JSON when it has news.
+"""The application of the demo: uses the real Harness Python SDK, and writes a line of JSON for each event.
 
 Run as ``python -m ff_proxy.commands.demo_app URL KEY FLAG TARGET``. Lines: ``{"event": "ready"}``,
 ``{"event": "streaming"}``, ``{"event": "value", "value": …, "at": seconds of the monotonic clock}``.
@@ -27,10 +27,10 @@ def _say(event: str, **details: Any) -> None:
 
 
 class _StreamWatch(logging.Handler):
-    """The SDK reports its stream in its log only."""
+    """Reports the SDK's stream, which the SDK only mentions in its log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Look at one line of the SDK's log."""
+        """Handle a line of the SDK's log."""
         if _STREAMING in record.getMessage():
             _say("streaming")
 
@@ -52,7 +52,7 @@ def _run(url: str, key: str, flag: str, target: str) -> None:
         if now != value:
             value = now
             _say("value", value=value, at=time.monotonic())
-        # At first every change is measured; later a person watches, and the processor may rest.
+        # Precise while the demo measures; later, when a person watches, save processor time.
         time.sleep(_LOOK_EVERY if time.monotonic() - began < _EAGER_SECONDS else _LOOK_RARELY)
 
 

@@ -1,4 +1,4 @@
-"""``ff-proxy explain``: why does this target get this variation? Every step, wherever the flag is known."""
+"""``ff-proxy explain``: why a target gets a variation, step by step."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,12 +35,12 @@ _PLACES: Final[Mapping[str, type[Any]]] = {
     "redis-address": RedisStoreOptions,
     "url": ProxySource,
 }
-# What is secret may come from the environment, where no list of processes shows it.
+# Secrets may come from the environment, which lists of processes do not show.
 _FROM_ENVIRONMENT: Final = ("api-keys", "admin-token", "redis-username", "redis-password")
 
 
 def _place(values: Values) -> type[Any] | None:
-    """The place to look at, if exactly one is named."""
+    """The record of the place to look at, if exactly one is given."""
     given = _given(values)
     return _PLACES[given[0]] if len(given) == 1 else None
 
@@ -49,7 +49,7 @@ def _one_place(values: Values) -> Iterable[str]:
     given = _given(values)
     if len(given) != 1:
         said = ", ".join(given) or "explain"
-        yield f"{said}: say one place to look at: -config-dir, -data-dir, -redis-address or -url"
+        yield f"{said}: name one place to look at: -config-dir, -data-dir, -redis-address or -url"
 
 
 def _given(values: Values) -> list[str]:
@@ -74,10 +74,10 @@ class ExplainOptions:
 
 
 def explain(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy explain ARGV…``: the steps, then the outcome; ``None`` if help is asked for.
+    """Run ``ff-proxy explain ARGV…``: the steps, then the outcome; ``None`` if help is requested.
 
-    Raises ``ConfigError`` for a command line that cannot be used or names what is not there, and otherwise
-    what the place raises: ``OfflineDataError``, ``StoreError`` or ``UpstreamError``.
+    Raises ``ConfigError`` for an invalid command line, or an unknown environment or flag; and
+    ``OfflineDataError``, ``StoreError`` or ``UpstreamError`` if the place cannot be read.
     """
     command = read_command(
         argv, ExplainOptions, words=0, environ=environ, variables=_FROM_ENVIRONMENT, rule=_one_place

@@ -40,7 +40,7 @@ class DirectorySource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySource:
-    """A running proxy, asked as an SDK asks it, or at its admin address."""
+    """A running proxy: its port for SDKs, or its admin address."""
 
     url: str = required(kinds.URL, "Address of a running proxy to ask: its admin address, or where SDKs ask")
     api_keys: tuple[SdkKey, ...] = option(
@@ -58,10 +58,10 @@ Source = DirectorySource | SqliteStoreOptions | RedisStoreOptions | ProxySource
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked for: an environment by id or identifier (empty: the only one), a flag, and a target.
+    """What to explain: an environment by id or identifier (empty: the only one), a flag, and a target.
 
-    ``described`` is ``False`` if the target's attributes were not given: those that are known there count.
-    ``and_rules`` is the proxy's own option of this name.
+    ``described`` is whether the target's attributes were given; otherwise those known at the place count.
+    ``and_rules`` is the proxy's option of this name.
     """
 
     environment: str
@@ -73,7 +73,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ProxyAnswer:
-    """What a running proxy says of the flag and the target; ``variation`` is ``None`` if there is none."""
+    """How a running proxy evaluates the flag for the target; ``variation`` is ``None`` if it yields none."""
 
     variation: str | None
     value: str = ""
@@ -151,7 +151,7 @@ async def _in_proxy(source: ProxySource, question: Question) -> Found:
             return await _at_admin_address(client, source, question)
         if not source.api_keys:
             raise ConfigError(
-                f"api-keys: {source.url} is no admin address; to ask it as an SDK, say an SDK key"
+                f"api-keys: {source.url} is not an admin address; to ask it like an SDK, pass an SDK key"
             )
         sessions = [(await client.authenticate(key)) for key in source.api_keys]
         infos = {info.id: info for _, info in sessions}
@@ -205,7 +205,7 @@ async def _listed(
 async def _answer(
     client: ProxyClient, base: str, headers: Mapping[str, str], question: Question
 ) -> ProxyAnswer:
-    """Evaluated by the proxy, with the attributes that it knows or those that were given."""
+    """The proxy's evaluation, with the attributes that it knows or those that were given."""
     described = target_header(question.target) if question.described else {}
     path = f"{base}/target/{segment(question.target.identifier)}/evaluations/{segment(question.flag)}"
     reply = await client.get(path, {**headers, **described})
@@ -243,7 +243,7 @@ def _explained(
 
 
 def _chosen(wanted: str, infos: Sequence[EnvironmentInfo], place: str, hint: str = "") -> EnvironmentId:
-    """The environment that is meant, by id, else by identifier; without either the only one there is."""
+    """The wanted environment, by id or else by identifier; if none is wanted, the only one there is."""
     if not infos:
         raise ConfigError(f"environment: there is none that can be read in {place}{hint}")
     found = [info.id for info in infos if info.id == wanted]

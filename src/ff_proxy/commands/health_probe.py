@@ -1,7 +1,7 @@
-"""``ff-proxy health`` and ``ff-proxy ready``: ask the proxy on this machine how it is, for container probes.
+"""``ff-proxy health`` and ``ff-proxy ready``: check the proxy on this machine, for container probes.
 
-They read the same options as the proxy does, so that a container's environment tells them address, port and
-TLS. Where they are called without flags, the flags are those of the proxy that the container runs.
+They read the options of the proxy to find its address, port and TLS. Without flags, they use those of the
+proxy that the container runs.
 """
 
 import http.client
@@ -17,12 +17,12 @@ from ff_proxy.errors import ConfigError, ExitCode
 
 
 def health(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy health ARGV…``: does the process live? ``None`` if help is asked for."""
+    """Run ``ff-proxy health ARGV…``: is the process alive? ``None`` if help is requested."""
     return _run("health", "/health/live", argv, environ, out)
 
 
 def ready(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy ready ARGV…``: can SDKs be sent here? ``None`` if help is asked for."""
+    """Run ``ff-proxy ready ARGV…``: is it ready for SDKs? ``None`` if help is requested."""
     return _run("ready", "/health/ready", argv, environ, out)
 
 

@@ -1,4 +1,4 @@
-"""Asking the proxy on this machine, where the options say that it listens. Light: probes start often."""
+"""Requests to the proxy on this machine. Imports little, since probes start often."""
 
 import http.client
 import socket
@@ -14,12 +14,12 @@ PATIENCE: Final = 5.0
 
 _SHOWN: Final = 500
 _LOOPBACK: Final = "127.0.0.1"
-# Every address of the machine: loopback is one of them.
+# Listening on all addresses includes loopback.
 _EVERYWHERE: Final = {"0.0.0.0": _LOOPBACK, "::": "::1"}  # noqa: S104  (asked for by options, not bound here)
 
 
 def place_of(settings: Settings) -> str:
-    """Where it listens, for people."""
+    """Where it listens, as text."""
     host: str | Path | None = settings["host"]
     if isinstance(host, Path):
         return f"unix:{host}"
@@ -57,7 +57,7 @@ def _address(host: str | None) -> str:
 
 def _tls(settings: Settings) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    # The certificate is for the name that SDKs use; within this machine it need not be checked.
+    # The certificate is for the name that SDKs use; on the same machine it need not be verified.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     certificate: Path | None = settings["tls-cert"]

@@ -1,4 +1,4 @@
-"""``ff-proxy man``: the manual page, made of the same declarations as the help."""
+"""``ff-proxy man``: the manual page, from the same declarations as the help."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -26,7 +26,7 @@ _SIGNALS: Final = (
 
 
 def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Write the page in the language of troff; ``None`` if help is asked for."""
+    """Write the page as troff; ``None`` if help is requested."""
     if read_options(argv, NoOptions) is None:
         return None
     out.writelines(f"{line}\n" for line in page())
@@ -89,6 +89,6 @@ def _entry(term: str, text: str) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Text that troff shows as it is: a hyphen stays one, and no line is taken for a request."""
+    """``text``, so that troff keeps hyphens and takes no line for a request."""
     shown = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{shown}" if shown.startswith((".", "'")) else shown

@@ -1,4 +1,4 @@
-"""What commands write: JSON for programs, text for people, and progress on a terminal."""
+"""Output of commands: JSON for programs, text for people, progress on a terminal."""
 
 import json
 import os
@@ -14,12 +14,12 @@ _COLUMNS: Final = 80
 
 
 def write_json(out: TextIO, record: Mapping[str, Any]) -> None:
-    """One JSON document, indented, in ASCII: so it can always be written."""
+    """Write one JSON document, indented; in ASCII, which every stream can encode."""
     out.write(f"{json.dumps(msgspec.to_builtins(record), indent=2)}\n")
 
 
 def write_text(out: TextIO, *lines: str) -> None:
-    """Lines of text; what cannot be encoded is escaped."""
+    """Write lines of text; characters that cannot be encoded are escaped."""
     out.writelines(f"{line.encode('utf-8', 'backslashreplace').decode()}\n" for line in lines)
 
 
@@ -42,7 +42,7 @@ class Terminal:
         return f"\x1b[{code}m{text}{_RESET}" if self._colors else text
 
     def progress(self, text: str) -> None:
-        """Show ``text`` in place of what was shown before; nothing unless it is a terminal."""
+        """Replace the line of progress by ``text``, on a terminal."""
         if self.interactive:
             columns = os.get_terminal_size(self._out.fileno()).columns or _COLUMNS
             self._out.write(f"{_CLEAR}{text[: columns - 1]}")
@@ -56,5 +56,5 @@ class Terminal:
 
 
 def standard_error() -> Terminal:
-    """Where progress goes, so that it never mixes with the output."""
+    """The terminal for progress, which must not mix with the output."""
     return Terminal(sys.stderr)

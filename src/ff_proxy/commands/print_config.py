@@ -11,7 +11,7 @@ from ff_proxy.errors import ConfigError, ExitCode
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy print-config ARGV…``; ``None`` if help is asked for."""
+    """Run ``ff-proxy print-config ARGV…``; ``None`` if help is requested."""
     read = read_with_settings(argv, environ, JsonOptions)
     if read is None:
         return None
@@ -20,7 +20,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCod
 
 
 def print_config_json(settings: Settings, out: TextIO) -> ExitCode:
-    """As ``print_config``, as one JSON object that holds the problems too."""
+    """Like ``print_config``, but as one JSON object, which has the problems too."""
     problems = checks.problems(settings)
     listed = [
         {
@@ -45,9 +45,9 @@ def print_config_json(settings: Settings, out: TextIO) -> ExitCode:
 
 
 def print_config(settings: Settings, out: TextIO) -> ExitCode:
-    """Write the mode, the values, then warnings; the report is complete even if the options are unusable.
+    """Write the mode, all values and the warnings, even if the options are invalid.
 
-    Raises ``ConfigError`` with every problem, as a run with these options would.
+    Then raises ``ConfigError`` with every problem, as a start would.
     """
     out.write(f"mode: {checks.mode_of(settings).value}\n")
     out.writelines(f"{line}\n" for line in _table(settings))

@@ -1,4 +1,4 @@
-"""A client that asks a running proxy what SDKs ask, for commands."""
+"""A client that sends the requests of SDKs to a running proxy."""
 
 import base64
 import json
@@ -28,9 +28,9 @@ _AGENT: Final = f"ff-proxy/{__version__}"
 
 @asynccontextmanager
 async def open_transport() -> AsyncIterator[HttpTransport]:
-    """A transport with the outbound proxies and trusted certificates that the environment names.
+    """A transport with the environment's outbound proxies and trusted certificates.
 
-    Raises ``StartupError`` if that cannot be used.
+    Raises ``StartupError`` if these are unusable.
     """
     proxies, _ = outbound_proxies(os.environ)
     async with HttpTransport(_AGENT, client_trust(os.environ).context, proxies) as transport:
@@ -38,7 +38,7 @@ async def open_transport() -> AsyncIterator[HttpTransport]:
 
 
 class ProxyClient:
-    """Requests to the proxy at ``url``; any status is an answer; no answer is an ``UpstreamError``."""
+    """Requests to the proxy at ``url``. Any status is returned; no answer raises ``UpstreamError``."""
 
     def __init__(self, transport: Transport, url: str) -> None:
         self._transport = transport
@@ -47,24 +47,24 @@ class ProxyClient:
     async def get(
         self, path: str, headers: Mapping[str, str] | None = None, query: Mapping[str, str] | None = None
     ) -> Reply:
-        """The answer to a GET of ``path``, which is percent-encoded."""
+        """GET ``path``, which must be percent-encoded."""
         return await self._transport.send(self._request("GET", path, headers or {}, query=query or {}))
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Reply:
-        """The answer to a POST of JSON."""
+        """POST a body of JSON."""
         json_headers = {"Content-Type": "application/json", **(headers or {})}
         return await self._transport.send(self._request("POST", path, json_headers, body=body))
 
     @asynccontextmanager
     async def stream(self, headers: Mapping[str, str], idle: float) -> AsyncIterator[OpenStream]:
-        """The answer to GET /stream; ``idle`` seconds of silence end it."""
+        """GET /stream; it ends after ``idle`` seconds of silence."""
         async with self._transport.open(self._request("GET", "/stream", headers), idle) as answer:
             yield answer
 
     async def authenticate(self, key: SdkKey) -> tuple[Secret, EnvironmentInfo]:
         """A token for ``key``, and the environment in it; this stores no target.
 
-        Raises ``UpstreamRefused`` for a key that the proxy does not take.
+        Raises ``UpstreamRefused`` if the proxy refuses the key.
         """
         reply = await self.post("/client/auth", auth_body(key))
         if reply.status in _REFUSED:
@@ -102,12 +102,12 @@ class ProxyClient:
 
 
 def bearer(token: Secret) -> dict[str, str]:
-    """The header that carries a token."""
+    """The request header with a token."""
     return {"Authorization": f"Bearer {token.reveal()}"}
 
 
 def target_header(target: Target) -> dict[str, str]:
-    """The header that describes a target to the proxy for one request."""
+    """The request header that describes a target."""
     described = {
         "identifier": target.identifier,
         "name": target.name or target.identifier,
@@ -118,6 +118,6 @@ def target_header(target: Target) -> dict[str, str]:
 
 
 def segment(text: str) -> str:
-    """``text`` as one segment of a path."""
+    """``text`` encoded as one segment of a path."""
     quoted = quote(text, safe="", errors="replace")
     return quoted.replace(".", "%2E") if text in {".", ".."} else quoted

@@ -1,4 +1,4 @@
-"""Every command: what it is for, what it takes, and where it is; loaded when it is called."""
+"""The commands, with their help; a command's module is loaded when it is called."""
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,20 +11,20 @@ from ff_proxy.config.reference import usage
 from ff_proxy.errors import ExitCode
 
 Run = Callable[[Sequence[str], Mapping[str, str], TextIO], ExitCode | None]
-"""Runs a command with its arguments, the environment and standard output; ``None``: help is asked for."""
+"""Runs a command: arguments, environment, standard output. Returns ``None`` if help is requested."""
 
 _PROXY_OPTIONS: Final = "It reads flags, environment and files as the proxy does: see ff-proxy help."
 _SERVED: Final = "Exit code: 0, or 1 if not (also if nobody answers); 2 for options that cannot be used."
-_COMMAND_LINE: Final = "Exit code: 0; 2 for a command line that cannot be used."
+_COMMAND_LINE: Final = "Exit code: 0; 2 for an invalid command line."
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A word after ``ff-proxy``, or two.
+    """A command: the one or two words after ``ff-proxy``.
 
-    ``summary`` is a line for lists, ``about`` what the help has to say besides. ``entry`` and ``record`` are
-    ``module:name`` of the ``Run`` and of the record that declares the options. ``words`` are what stands
-    behind the command, as a person writes it; ``choices`` what can stand there.
+    ``summary`` is one line for lists, ``about`` the rest of its help. ``entry`` and ``record`` are
+    ``module:name`` of the ``Run`` and of the record that declares the options. ``words`` describes its
+    arguments, ``choices`` are their possible values.
     """
 
     summary: str
@@ -36,7 +36,7 @@ class Command:
     proxy_options: bool = False
 
     def run(self, argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
-        """Run it; ``None`` if help is asked for."""
+        """Run it; ``None`` if help is requested."""
         entry: Run = _load(self.entry)
         return entry(argv, environ, out)
 
@@ -45,11 +45,11 @@ class Command:
         return options_of(_load(self.record))
 
     def options(self) -> tuple[Option[Any], ...]:
-        """Every option that it takes."""
+        """All its options."""
         return (*self.own_options(), *(ALL if self.proxy_options else ()))
 
     def help(self, name: str) -> str:
-        """How it is called, what it is for, and how it ends."""
+        """Its help: usage, purpose, options and exit codes."""
         call = " ".join(
             filter(None, ("ff-proxy", name, self.words, "[flags of the proxy]" if self.proxy_options else ""))
         )
@@ -104,7 +104,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "explain:explain",
         record="explain:ExplainOptions",
         about=(
-            "Say one place to look at: -config-dir, -data-dir, -redis-address or -url.\n"
+            "Name one place to look at: -config-dir, -data-dir, -redis-address or -url.\n"
             "Exit code: 0; 1 if the place does not answer; 2 for what is not there; 3 if it cannot be read."
         ),
     ),
@@ -122,7 +122,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "a small Harness for development and tests",
         "sandbox:sandbox",
         record="sandbox:SandboxOptions",
-        about="Ctrl-C ends it. Exit code: 0; 2 for a command line that cannot be used; 3 if it cannot start.",
+        about="Ctrl-C ends it. Exit code: 0; 2 for an invalid command line; 3 if it cannot start.",
     ),
     "sandbox flip": Command(
         "change a flag of a running sandbox",

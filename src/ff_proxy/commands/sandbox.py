@@ -42,10 +42,10 @@ class SandboxOptions:
 
 
 def sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy sandbox ARGV…`` and write what it says to ``out``; ``None`` if help is asked for.
+    """Run ``ff-proxy sandbox ARGV…``; ``None`` if help is requested.
 
-    Raises ``ConfigError`` for a command line that cannot be used, ``StartupError`` for an address that
-    cannot be had, ``OfflineDataError`` for a directory that cannot be served.
+    Raises ``ConfigError`` for an invalid command line, ``StartupError`` if the address is in use,
+    ``OfflineDataError`` if the directory cannot be served.
     """
     options = read_options(argv, SandboxOptions)
     if options is None:
@@ -59,7 +59,7 @@ def sandbox(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode 
 
 
 def _warn(line: str) -> None:
-    # Not among what the command says: a program may be reading that.
+    # Not on standard output: a program may be reading that.
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
@@ -94,7 +94,7 @@ async def _run(
 
 
 def _check_free(port: int) -> None:
-    """Make sure that no other program answers on the port."""
+    """Raise an error if the port is in use."""
     if not port:
         raise ConfigError("proxy-port: 0 is not possible, since SDKs have to know the port")
     with socket.socket() as probe:
@@ -108,7 +108,7 @@ def _check_free(port: int) -> None:
 
 
 async def _first(waits: Sequence[Coroutine[Any, Any, object]]) -> None:
-    """Wait until one of them is over; raises what it raised."""
+    """Wait until one of them ends; raises what it raised."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
         over, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -46,10 +46,10 @@ class FlipOptions(FlagOptions):
 
 
 def flip(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy sandbox flip ARGV…``; without ``-on``, ``-off`` and ``-serve`` the state is toggled.
+    """Run ``ff-proxy sandbox flip ARGV…``; without ``-on``, ``-off`` and ``-serve`` it toggles the state.
 
-    As the others here: ``None`` if help is asked for. Raises ``ConfigError`` for a command line that cannot
-    be used, ``RequestError`` for what the sandbox refuses, ``StartupError`` if there is no sandbox.
+    Like the others here, returns ``None`` if help is requested, and raises ``ConfigError`` for an invalid
+    command line, ``RequestError`` if the sandbox refuses, ``StartupError`` if there is no sandbox.
     """
     command = read_command(argv, FlipOptions, words=1)
     if command is None:
@@ -64,7 +64,7 @@ def flip(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | N
 
 
 def set_value(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy sandbox set ARGV…``, see ``flip``."""
+    """Run ``ff-proxy sandbox set ARGV…``; see ``flip``."""
     command = read_command(argv, FlagOptions, words=_FLAG_AND_VALUE)
     if command is None:
         return None
@@ -75,7 +75,7 @@ def set_value(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCod
 
 
 def list_flags(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy sandbox list ARGV…``, see ``flip``."""
+    """Run ``ff-proxy sandbox list ARGV…``; see ``flip``."""
     options = read_options(argv, ListOptions)
     if options is None:
         return None
@@ -108,7 +108,7 @@ def _change(options: FlagOptions, path: str, body: Mapping[str, str], out: TextI
 
 
 def _ask(url: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    """The sandbox's answer; ``RequestError`` if it refuses, ``StartupError`` if there is none at ``url``."""
+    """The sandbox's answer; raises ``RequestError`` if it refuses, ``StartupError`` if there is none."""
     try:
         # A sandbox is never behind an outbound proxy.
         with httpx2.Client(trust_env=False, timeout=_PATIENCE) as http:
@@ -124,7 +124,7 @@ def _ask(url: str, method: str, path: str, body: Mapping[str, Any] | None = None
 
 
 def _in_words(changed: Mapping[str, Any]) -> str:
-    """What a change of a flag came to."""
+    """A changed flag, in words."""
     says = f"{changed['flag']} in {changed['environment']} is {changed['state']}"
     if changed["state"] == "on" and changed["everyone"]:
         says += f", and everyone gets {changed['everyone']}"

@@ -1,4 +1,4 @@
-"""What users of a running sandbox are told: addresses, keys, lines to copy."""
+"""What ``ff-proxy sandbox`` prints when it is ready: addresses, keys, lines to copy."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -31,7 +31,7 @@ _SDK_LINES: Final = (
         'CfConfigurationBuilder().setConfigUri("{url}").setEventUrl("{url}").setStreamUrl("{url}/stream").build()',
     ),
 )
-"""Each SDK, and the line with its options. Pages in docs/sdks have whole programs."""
+"""Each SDK, and how to configure it. The pages in docs/sdks have whole programs."""
 
 _DEVICES: Final = (
     "Mobile SDKs on an emulator or a device need an address of this machine instead of 127.0.0.1 "
@@ -56,7 +56,7 @@ def proxy_options(sandbox: RunningSandbox, api_keys: Sequence[str]) -> list[tupl
 
 
 def server_keys(sandbox: RunningSandbox) -> list[str]:
-    """One server key of each environment that has one whose text is known."""
+    """A server key of each environment, if it has one whose text is known."""
     found = []
     for environment in sandbox.state.environments.values():
         texts = [key.text for key in environment.keys if key.type == "Server" and key.text]
@@ -65,7 +65,7 @@ def server_keys(sandbox: RunningSandbox) -> list[str]:
 
 
 def _first_key(sandbox: RunningSandbox, kind: KeyType) -> str:
-    """A key of that kind to show: the first whose text is known, of whatever kind if there is no other."""
+    """A key to show: the first of ``kind`` whose text is known, or else of any kind."""
     known = [
         key for environment in sandbox.state.environments.values() for key in environment.keys if key.text
     ]
@@ -73,10 +73,7 @@ def _first_key(sandbox: RunningSandbox, kind: KeyType) -> str:
 
 
 def as_record(sandbox: RunningSandbox, proxy_url: str = "") -> dict[str, object]:
-    """The same for programs: ``ready`` is true, ``url`` the root, the rest what options and SDKs need.
-
-    ``proxyUrl`` is there if a proxy runs in front.
-    """
+    """The message for programs; ``proxyUrl`` only if a proxy runs in front."""
     return {
         "ready": True,
         "url": sandbox.url,
@@ -95,7 +92,7 @@ def as_record(sandbox: RunningSandbox, proxy_url: str = "") -> dict[str, object]
 
 
 def greeting(sandbox: RunningSandbox, proxy_url: str = "") -> str:
-    """Everything a person needs to begin, as lines to read and to copy."""
+    """The message for people, with lines to copy."""
     options = proxy_options(sandbox, server_keys(sandbox) or ["<a server key of each environment>"])
     command = " \\\n".join(["  ff-proxy", *(f"    -{name} {value}" for name, value in options)])
     sdk_parts = [

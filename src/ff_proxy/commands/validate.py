@@ -1,4 +1,4 @@
-"""``ff-proxy validate DIR``: is this offline directory one that the proxy can serve?"""
+"""``ff-proxy validate DIR``: can the proxy serve this offline directory?"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ _MARKS = {Severity.WARNING: "warning", Severity.ERROR: "error", Severity.BROKEN:
 def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
     """Run ``ff-proxy validate ARGV…``: every problem with its file and place, then a summary.
 
-    ``None`` if help is asked for, ``OK`` if everything can be used, warnings or not; ``BAD_CONFIGURATION``
-    if anything cannot. Raises ``ConfigError`` for a command line that cannot be used, ``OfflineDataError`` if
-    ``DIR`` cannot be read.
+    ``None`` if help is requested, ``OK`` if everything is usable, warnings or not, else
+    ``BAD_CONFIGURATION``. Raises ``ConfigError`` for an invalid command line, ``OfflineDataError`` if ``DIR``
+    cannot be read.
     """
     command = read_command(argv, JsonOptions, words=1)
     if command is None:
@@ -54,7 +54,7 @@ def _write(
 
 
 def _counts(reading: DirectoryReading) -> list[dict[str, object]]:
-    """What is in each environment that can be read."""
+    """What each readable environment contains."""
     return [
         {
             "id": environment.config.id,

@@ -1,4 +1,4 @@
-"""``ff-proxy version``: which ff-proxy this is, and on which Python it runs."""
+"""``ff-proxy version``: the versions of ff-proxy and Python."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from ff_proxy.errors import ExitCode
 
 
 def run(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy version ARGV…``: one line; ``None`` if help is asked for."""
+    """Run ``ff-proxy version ARGV…``: one line; ``None`` if help is requested."""
     options = read_options(argv, JsonOptions)
     if options is None:
         return None

@@ -1,4 +1,4 @@
-"""Every rule about more than one option, or about unknown options.
+"""The rules about combinations of options, and about unknown ones.
 
 See spec/behaviour#combinations.
 
@@ -27,7 +27,7 @@ _NEEDED: Final = {
     Mode.GENERATE: " to connect to Harness, which generate-offline-config does even if offline is set",
     Mode.REPLICA: " by read-replica, which serves from there",
 }
-# Set where browsers, or clients behind a proxy in front, reach the port.
+# Set if browsers, or clients behind another proxy, reach the port.
 _FOR_OUTSIDE: Final = ("cors-allowed-origins", "trusted-proxies")
 _SERVICES: Final = ("admin-service", "client-service", "metric-service", "sdk-base-url", "sdk-events-url")
 # Variables that Kubernetes sets for every Service of the namespace.
@@ -48,7 +48,7 @@ def missing_options(settings: Settings) -> list[tuple[Option[Any], str]]:
 
 
 def problems(settings: Settings) -> list[str]:
-    """What makes the options unusable, alone or combined; each problem starts with the name of an option."""
+    """What makes the options invalid, alone or combined; each problem starts with the name of an option."""
     if settings.given("proxy-key"):
         # Other differences of a version 2 configuration are not mistakes.
         instead = "account-identifier, org-identifier, admin-service-token and api-keys"
@@ -58,7 +58,7 @@ def problems(settings: Settings) -> list[str]:
 
 def _missing_problems(settings: Settings) -> Iterator[str]:
     if settings.inputs.line.has_unknown_flags:
-        return  # it may be there under a mistyped name, which is reported already
+        return  # a missing one may be the mistyped one, which is reported already
     for option, reason in missing_options(settings):
         yield f"{option.flag}: required{reason} (flag -{option.flag} or environment variable {option.env})"
 

@@ -108,7 +108,7 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Computed:
-    """What a field that is no option holds."""
+    """A field that is not an option."""
 
     of: Callable[[Values], Any]
 
@@ -151,7 +151,7 @@ def one_of(select: Callable[[Values], type[Any] | None], *among: type[Any], defa
 
 
 def computed(of: Callable[[Values], T], default: T, *, compare: bool = True) -> T:
-    """A field that is no option: what ``of`` makes of the values. ``compare``: records differ by it."""
+    """A field that is not an option: ``of`` computes it. ``compare``: it counts when records are compared."""
     return field(default=default, compare=compare, metadata={_DECLARED: _Computed(of)})
 
 

@@ -1,4 +1,4 @@
-"""Origins of web pages in ``cors-allowed-origins``, in the form that browsers send."""
+"""Parsing ``cors-allowed-origins``."""
 
 import re
 from typing import Final

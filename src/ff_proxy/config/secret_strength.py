@@ -1,4 +1,4 @@
-"""How hard a secret is to guess for an attacker with unlimited attempts."""
+"""Estimates how hard a secret is to guess for an attacker with unlimited attempts."""
 
 import re
 import string
@@ -7,14 +7,14 @@ from math import log2
 from typing import Final
 
 ENOUGH_BITS: Final = 70.0
-"""More than can be tried: 16 random bytes, in any notation, are well above it."""
+"""More than anyone can try; 16 random bytes, in any notation, have many more."""
 
 _WORD_BITS: Final = 6.0
 _NEIGHBOUR_BITS: Final = 1.0
 _REPEATED_BITS: Final = 0.25
 _SEPARATORS: Final = frozenset("-_. ")
 _HEXADECIMAL: Final = frozenset(string.hexdigits.lower())
-# What people write who need some secret now, and what pages and charts have as an example.
+# What people type in a hurry, and what documentation and charts have as examples.
 _WORDS: Final = """
     abc access account admin and any api asdf auth authentication bar base baz bearer change changeit
     changeme company correct default demo dev development docker dummy enter env environment example
@@ -30,13 +30,13 @@ _PLAIN: Final = str.maketrans("0134578@$!", "oieastbasi")
 
 
 def guessing_bits(text: str) -> float:
-    """About how many bits an attacker has to guess who knows common words and habits.
+    """The approximate entropy in bits for an attacker who knows common words and habits.
 
-    It is an estimate: passphrases of words that are not known here count as more than they are.
+    Passphrases of words that are not in the list are overestimated.
     """
-    text = text[: (text + text).find(text, 1)]  # once only what is repeated
+    text = text[: (text + text).find(text, 1)]  # a repetition counts once
     lower = text.lower()
-    if len(lower) != len(text):  # a few capitals have two small letters
+    if len(lower) != len(text):  # a few capitals become two small letters
         lower = text
     word_starts, in_words = _words(lower)
     each = log2(_alphabet(text)) if text else 0.0
@@ -57,7 +57,7 @@ def guessing_bits(text: str) -> float:
 
 
 def _words(text: str) -> tuple[int, set[int]]:
-    """How many different known words are in it, and the positions that they take, also with 3 for e."""
+    """The number of different known words in ``text``, also with 3 for e, and the positions they take."""
     found: set[str] = set()
     taken: set[int] = set()
     for start, end, word in _matches(text):
@@ -74,7 +74,7 @@ def _matches(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _alphabet(text: str) -> int:
-    """The number of characters that this one may have been drawn from."""
+    """The size of the alphabet that ``text`` seems to be drawn from."""
     used = frozenset(text)
     if used <= frozenset(string.digits):
         return 10

@@ -149,7 +149,7 @@ def _setting(option: Option[Any], found: Sequence[Given], problems: list[str]) -
 
 
 def _disagree(found: Sequence[Given]) -> bool:
-    """Whether flag and environment differ, for an option with one value."""
+    """Whether flag and environment variable differ, for an option with a single value."""
     if not found or found[0].option.kind.joined:
         return False
     last = {item.source: item for item in found}

@@ -1,4 +1,4 @@
-"""Finding the known name that a mistyped one was meant to be."""
+"""Finds the known name that a mistyped one was probably meant to be."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches

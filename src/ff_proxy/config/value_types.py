@@ -115,7 +115,7 @@ def _not_placeholder(text: str) -> str:
 
 
 def _clean(text: str, where: str = "") -> str:
-    """Return ``text`` unless it contains characters that shells, lists and templates leave behind."""
+    """Return ``text``; raises ``ValueError`` if it contains characters left behind by shells or templates."""
     _not_placeholder(text)
     for character in text:
         if what := _STRAY_CHARACTERS.get(character):

@@ -1,4 +1,4 @@
-"""The figures of ``/metrics``, sent to a collector every now and then."""
+"""Sends the metrics of ``/metrics`` to a collector."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +36,7 @@ _Labels = tuple[tuple[str, str], ...]
 
 
 class OtlpMetrics:
-    """The service that sends what ``collect`` gives every ``interval`` seconds, and once more at the end."""
+    """The service that sends what ``collect`` returns, every ``interval`` seconds and at the end."""
 
     name = "otlp metrics"
 
@@ -65,7 +65,7 @@ class OtlpMetrics:
             await self.send()
 
     async def send(self) -> None:
-        """Send once; a collector that does not take it is logged, and gets the sums with the next ones."""
+        """Send once; a failure is logged, and its sums are part of the next ones."""
         if not await in_daemon_thread(self._export, self.name):
             self._once.warning(_NOT_TAKEN)
 
@@ -75,7 +75,7 @@ class OtlpMetrics:
 
 
 def metrics_data(families: Iterable[Family], resource: Resource, began: int, now: int) -> MetricsData:
-    """Prometheus' families as OTLP has them: sums since ``began``, both times in nanoseconds of the epoch."""
+    """Prometheus families as OTLP metrics; sums since ``began``, times in nanoseconds since the epoch."""
     metrics = [metric for family in families for metric in _metrics(family, began, now)]
     return MetricsData([ResourceMetrics(resource, [ScopeMetrics(_SCOPE, metrics, "")], "")])
 
@@ -100,7 +100,7 @@ def _number(sample: Sample, began: int | None, now: int) -> NumberDataPoint:
 
 
 def _histograms(samples: Iterable[Sample], began: int, now: int) -> list[HistogramDataPoint]:
-    """One point for each set of labels; Prometheus counts every bucket with all smaller ones."""
+    """One point for each set of labels; Prometheus buckets are cumulative, those of OTLP are not."""
     buckets: dict[_Labels, list[tuple[float, float]]] = {}
     sums: dict[_Labels, float] = {}
     for sample in samples:

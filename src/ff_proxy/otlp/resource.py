@@ -1,4 +1,4 @@
-"""Who sends: this proxy, unless OpenTelemetry's variables name it otherwise."""
+"""The OpenTelemetry resource of this proxy."""
 
 import socket
 
@@ -8,7 +8,7 @@ from ff_proxy import __version__
 
 
 def resource(process: str) -> Resource:
-    """The resource of everything that ``process`` (a name that is unique in this proxy) sends.
+    """The resource of ``process``, a name that is unique within this proxy.
 
     ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` take precedence.
     """

@@ -1,4 +1,4 @@
-"""What the standard variables of OpenTelemetry want of us; the SDK itself reads all others."""
+"""Reads the standard variables of OpenTelemetry that its SDK does not read itself."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -17,29 +17,29 @@ class OtlpSettings(msgspec.Struct, frozen=True):
         traces: spans of requests.
         metrics: the figures of ``/metrics``.
         interval: seconds between two exports of metrics.
-        odd: what in the variables is not followed, and why; for the log.
+        ignored: which variables are not followed, and why; for the log.
     """
 
     traces: bool = False
     metrics: bool = False
     interval: float = _INTERVAL_MILLISECONDS / 1000
-    odd: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 def read_settings(environ: Mapping[str, str]) -> OtlpSettings:
-    """What is to be sent: a signal whose endpoint is given, or both if the common endpoint is.
+    """What to send: each signal whose endpoint is set, or both if the common endpoint is.
 
     ``OTEL_SDK_DISABLED=true`` and ``OTEL_TRACES_EXPORTER=none`` (or ``OTEL_METRICS_EXPORTER``) switch off.
     """
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return OtlpSettings()
-    odd: list[str] = []
-    traces, metrics = (_wanted(environ, signal, odd) for signal in ("TRACES", "METRICS"))
-    interval = _milliseconds(environ, odd) / 1000 if metrics else OtlpSettings().interval
-    return OtlpSettings(traces, metrics, interval, tuple(odd))
+    ignored: list[str] = []
+    traces, metrics = (_wanted(environ, signal, ignored) for signal in ("TRACES", "METRICS"))
+    interval = _milliseconds(environ, ignored) / 1000 if metrics else OtlpSettings().interval
+    return OtlpSettings(traces, metrics, interval, tuple(ignored))
 
 
-def _wanted(environ: Mapping[str, str], signal: str, odd: list[str]) -> bool:
+def _wanted(environ: Mapping[str, str], signal: str, ignored: list[str]) -> bool:
     if not (
         environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     ):
@@ -48,23 +48,25 @@ def _wanted(environ: Mapping[str, str], signal: str, odd: list[str]) -> bool:
     chosen = [name.strip() for name in environ.get(exporter, "").split(",") if name.strip()] or ["otlp"]
     if "otlp" not in chosen:
         if chosen != ["none"]:
-            odd.append(f"{exporter}={','.join(chosen)} is not supported: use otlp or none; nothing is sent")
+            ignored.append(
+                f"{exporter}={','.join(chosen)} is not supported: use otlp or none; nothing is sent"
+            )
         return False
     own = f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"
     name = own if environ.get(own) else "OTEL_EXPORTER_OTLP_PROTOCOL"
     protocol = environ.get(name) or _PROTOCOL
     if protocol != _PROTOCOL:
-        odd.append(
+        ignored.append(
             f"{name}={protocol} is not supported: use {_PROTOCOL}, which collectors take on port 4318; "
             "nothing is sent"
         )
     return protocol == _PROTOCOL
 
 
-def _milliseconds(environ: Mapping[str, str], odd: list[str]) -> int:
+def _milliseconds(environ: Mapping[str, str], ignored: list[str]) -> int:
     text = environ.get(_INTERVAL, "").strip()
     if text.isascii() and text.isdecimal() and 0 < int(text) < _INTERVAL_MILLISECONDS**2:
         return int(text)
     if text:
-        odd.append(f"{_INTERVAL}={text} is no number of milliseconds: {_INTERVAL_MILLISECONDS} is used")
+        ignored.append(f"{_INTERVAL}={text} is not a number of milliseconds: using {_INTERVAL_MILLISECONDS}")
     return _INTERVAL_MILLISECONDS

@@ -1,4 +1,4 @@
-"""Spans of requests, sent to a collector in batches."""
+"""Sends spans of requests to a collector, in batches."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -18,7 +18,7 @@ _ERROR: Final = Status(StatusCode.ERROR)
 
 
 class Spans:
-    """Sampled as ``OTEL_TRACES_SAMPLER`` says; what finds no room in the SDK's queue is dropped."""
+    """Records spans, sampled by ``OTEL_TRACES_SAMPLER``; those that find the SDK's queue full are dropped."""
 
     def __init__(self, resource: Resource) -> None:
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -36,15 +36,15 @@ class Spans:
         traceparent: str = "",
         failed: bool = False,
     ) -> None:
-        """A request that was answered.
+        """Record a request that was answered.
 
         Args:
             name: method and route.
             ended: wall-clock seconds.
             seconds: how long it took.
-            attributes: by their names in the semantic conventions.
-            traceparent: of the caller's span, as W3C writes it.
-            failed: we could not do what was asked for.
+            attributes: named as in the semantic conventions.
+            traceparent: the header of the caller's span.
+            failed: whether this is an error of the server.
         """
         parent = self._parents.extract({"traceparent": traceparent}) if traceparent else None
         span = self._tracer.start_span(
@@ -59,5 +59,5 @@ class Spans:
         span.end(int(ended * _NANOSECONDS))
 
     async def finish(self) -> None:
-        """Send what waits, and end."""
+        """Send what is queued, and stop."""
         await in_daemon_thread(self._provider.shutdown, "otlp spans")

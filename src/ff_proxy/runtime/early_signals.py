@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 
 def existing(*names: str) -> tuple[signal.Signals, ...]:
-    """Those of the signals that this system has."""
+    """The signals of these names that this system has."""
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 

@@ -21,13 +21,13 @@ IS_UVLOOP: Final = new_event_loop is not asyncio.new_event_loop
 
 _Result = TypeVar("_Result")
 
-# Time to give up a start, and time for everything after a second signal.
+# How long a cancelled start may take, and everything after a second signal.
 _START_SECONDS: Final = 5.0
 _HURRY_SECONDS: Final = 3.0
 
 
 def run(main: Coroutine[object, object, _Result]) -> _Result:
-    """Run ``main`` to its end, with short pauses."""
+    """Run ``main`` to its end, with the garbage collector tuned for short pauses."""
     with tune_gc(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
 
@@ -42,7 +42,7 @@ def run_until_stopped(
 
     A signal cancels it, and a second one cancels its clean-up, unless it shuts down by itself: a start may
     wait for a store for ever. ``unfinished`` is the exit code if it was cancelled. ``listen`` replaces
-    signals by another source of stop requests. Whatever hangs then, the process ends in time.
+    signals by another source of stop requests. The process ends in time whatever hangs.
     """
     last_resort = LastResort()
     try:

@@ -9,14 +9,14 @@ from typing import Any, Final
 _OLDEST: Final = 2
 _LONG: Final = 0.005
 _EVERY: Final = 5
-"""Passes of the middle generation between full ones: half as many as usual makes full ones half as long."""
+"""Collections of the middle generation between full ones: half the default makes full ones half as long."""
 
 
 @contextmanager
 def without_gc() -> Iterator[None]:
-    """Within the context nothing is collected, and what there is at its end is not visited again.
+    """Within the context nothing is collected, and objects that exist at its end are never visited again.
 
-    For imports, which make many objects that live as long as the process, and no garbage.
+    For imports, which make no garbage but many objects that live as long as the process.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -29,7 +29,7 @@ def without_gc() -> Iterator[None]:
 
 
 def end_gc() -> None:
-    """The process is about to end: its interpreter would look for garbage in everything, several times."""
+    """Spare the ending process the interpreter's last collections."""
     gc.freeze()
 
 
@@ -54,7 +54,7 @@ def tune_gc(seconds: Callable[[], float] = time.perf_counter) -> Iterator[None]:
 
 
 class _Watch:
-    """Called before and after each pass."""
+    """Called before and after each collection."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds

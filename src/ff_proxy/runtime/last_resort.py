@@ -1,4 +1,4 @@
-"""Ending a process whose shutdown hangs: in a library, on a disk, or in a thread that cannot be cancelled."""
+"""Ends a process whose shutdown hangs: in a library, on a disk, or in a thread that cannot be cancelled."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""How long one piece of work holds the event loop while everybody waits (spec/behaviour#metrics)."""
+"""Measures how long single pieces of work block the event loop (spec/behaviour#metrics)."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.telemetry import Telemetry
 
 HELD_SECONDS: Final = 0.05
-"""Longer than this nothing may hold the loop without being told."""
+"""Whatever blocks the loop for longer is logged."""
 
 _TICK: Final = 0.02
 _WATCH_TICK: Final = 0.01
@@ -21,12 +21,12 @@ _FRAMES: Final = 6
 
 
 class LoopLag:
-    """The service that wakes fifty times a second, and measures by how much it was too late.
+    """The service that wakes fifty times a second and measures how late it is.
 
     Args:
         clock: measures and waits.
-        telemetry: is told: of each delay as a metric, of long ones in the log.
-        name_holder: at DEBUG, a thread looks what holds the loop while it does.
+        telemetry: gets every delay as a metric, and long ones in the log.
+        name_holder: have a thread find out what blocks the loop, for a DEBUG line.
     """
 
     name = "event loop lag"
@@ -61,7 +61,7 @@ class LoopLag:
             return
         if spent > HELD_SECONDS:
             self._held.inc()
-        # Without processor time it waited for something, or the machine had no processor for it.
+        # Little processor time: it waited for something, or the machine was busy with other processes.
         seconds, processor = round(late, 3), round(spent, 3)
         self._once.warning(
             "the event loop was held, everybody waited meanwhile",
@@ -73,7 +73,7 @@ class LoopLag:
 
 
 class _Watch:
-    """A thread that notices a loop that does not beat, and remembers where its thread was."""
+    """A thread that notices when the loop stops beating, and records where the loop's thread is then."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -82,17 +82,17 @@ class _Watch:
         self._seen = ""
 
     def start(self, watched: int) -> None:
-        """Look at the thread with that number from now on."""
+        """Watch the thread with that number from now on."""
         self._beat = self._now()
         self._over.clear()
         threading.Thread(target=self._look, args=(watched,), name="loop watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._over.set()
 
     def beat(self) -> str:
-        """The loop turns; what was seen since the last time, innermost call first."""
+        """Report that the loop turns; returns what was seen since the last beat, innermost call first."""
         self._beat = self._now()
         seen, self._seen = self._seen, ""
         return seen

@@ -1,4 +1,4 @@
-"""How much memory there is, and how much of it clients may fill (spec/behaviour#byte-bounds)."""
+"""The default memory budget (spec/behaviour#byte-bounds)."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +16,7 @@ _CGROUP_V2: Final = "0"
 def default_budget(root: Path = _ROOT) -> int:
     """A quarter of the memory or of the container's limit in bytes, ``LEAST_BUDGET`` at least.
 
-    ``root`` is where ``proc`` and ``sys`` are mounted. What cannot be read is no limit.
+    ``root`` is where ``proc`` and ``sys`` are mounted. An unreadable limit is ignored.
     """
     limits = [*_machine(root), *_groups(root)]
     return max(min(limits, default=0) // _QUARTER, LEAST_BUDGET)
@@ -30,7 +30,7 @@ def _machine(root: Path) -> Iterator[int]:
 
 
 def _groups(root: Path) -> Iterator[int]:
-    # Every group above ours may have the limit that counts; a container sees its own as the root.
+    # Any group above ours may have a lower limit; a container sees its own group as the root.
     mount = root / "sys/fs/cgroup"
     for line in [*_lines(root / "proc/self/cgroup"), "0::/", "0:memory:/"]:
         number, _, rest = line.partition(":")

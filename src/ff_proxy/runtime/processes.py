@@ -16,7 +16,7 @@ from ff_proxy.runtime.signals import REQUESTS, ProcessRequest
 from ff_proxy.runtime.stdio import flush_standard_output
 from ff_proxy.runtime.supervisor import Child, Ended
 
-# A terminal and some service managers signal every process at once; the supervisor decides the order.
+# Terminals and some service managers signal every process at once; the supervisor decides the order.
 _NOT_A_CHILDS: Final = (*STOPPING, *REQUESTS)
 _HANDLED: Final = (*_NOT_A_CHILDS, *existing("SIGCHLD"))
 _READ_BYTES: Final = 4096

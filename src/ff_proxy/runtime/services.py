@@ -1,4 +1,4 @@
-"""Running services until a shutdown: one that fails is restarted, and the others go on."""
+"""Runs services until a shutdown; one that fails is restarted while the others go on."""
 
 import asyncio
 import traceback
@@ -19,7 +19,7 @@ from ff_proxy.telemetry import Logger, Telemetry
 
 _GRACE: Final = 0.25
 _LEAST: Final = 0.05
-# Longer than an orderly last step takes that a cancelled service still has to do.
+# Longer than the last steps of a cancelled service take.
 _INSIST_SECONDS: Final = 3.0
 _ENDING_SECONDS: Final = 1.0
 _SOON_SECONDS: Final = 0.5
@@ -122,8 +122,8 @@ async def _run_phases(
         seconds = max(0.0, min(phase.seconds, end - clock.monotonic()))
         acting = asyncio.ensure_future(phase.act(seconds))
         hurry = asyncio.ensure_future(stop.at_once.wait())
-        # A moment more than it was given, so that an act that keeps to its time ends by itself. Phases after
-        # the deadline share that moment.
+        # A little more time than it was given, so that an act that keeps its limit ends by itself. Phases
+        # after the deadline share it.
         grace = max(_LEAST, min(_GRACE, end + _GRACE - clock.monotonic()))
         limit = asyncio.ensure_future(clock.sleep(seconds + grace))
         try:

@@ -1,4 +1,4 @@
-"""Keeping child processes alive, and stopping them in order; ``processes`` does what is decided here.
+"""Keeps child processes alive and stops them in order; ``processes`` carries out what is decided here.
 
 There is no event loop and no thread, so that forking is safe.
 """
@@ -15,9 +15,9 @@ from ff_proxy.telemetry import Logger
 _FINAL: Final = frozenset({ExitCode.BAD_CONFIGURATION, ExitCode.CANNOT_START})
 # After so many seconds of life, a death counts as the first one.
 _LIVED: Final = 10.0
-# A child that keeps to its time ends by itself a moment after it.
+# A child that keeps its limit ends by itself shortly after it.
 _GRACE: Final = 0.75
-# What everybody has to end in after a second signal.
+# How long the end may take after a second signal.
 _HURRY: Final = 1.0
 
 
@@ -190,7 +190,7 @@ class Supervisor:
         end = self._now() + self._deadline
         stages = sorted({child.stage for child in self._children})
         for stage in stages:
-            # Children of later stages are kept alive meanwhile: they take what the others hand over.
+            # Children of later stages stay alive meanwhile: they receive what the others hand over.
             self._leaving.add(stage)
             self._due = {child: due for child, due in self._due.items() if child.stage != stage}
             self._stop_stage(stage, end if stage == stages[-1] else end - self._reserve)

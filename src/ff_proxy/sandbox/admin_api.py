@@ -1,4 +1,4 @@
-"""The two listings of the Harness admin API that a proxy reads: keys and targets, page by page."""
+"""The listings of the Harness admin API that a proxy reads: keys and targets, page by page."""
 
 import math
 import secrets
@@ -26,7 +26,7 @@ class AdminApi:
         self._sandbox = sandbox
 
     def routes(self) -> list[BaseRoute]:
-        """The routes, as they stand behind the admin service's URL."""
+        """The routes below the URL of the admin service."""
         return [
             Route(path, Endpoint(self._sandbox, name, handler), methods=["GET"])
             for path, name, handler in (
@@ -56,7 +56,7 @@ class AdminApi:
 
     def _environment(self, request: Request) -> Environment:
         state = self._sandbox.state
-        # Bytes, because a header may hold what ASCII does not.
+        # As bytes: a header may contain more than ASCII.
         token = request.headers.get("x-api-key", "").encode()
         if not secrets.compare_digest(token, state.admin_token.encode()):
             raise RequestError(401, "x-api-key is missing or wrong")

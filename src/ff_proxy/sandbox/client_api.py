@@ -1,4 +1,4 @@
-"""What SDKs and proxies use: authenticate, fetch, evaluate, listen, post usage (spec/sdk-wire#requests)."""
+"""The client API of Harness: authenticate, fetch, evaluate, stream, post usage (spec/sdk-wire#requests)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -30,7 +30,7 @@ class ClientApi:
         self._evaluate = Evaluations()
 
     def routes(self) -> list[BaseRoute]:
-        """The routes, as they stand behind Harness's base URLs."""
+        """The routes below Harness's base URLs."""
         environment = "/client/env/{environment}"
         evaluations = environment + "/target/{target:path}/evaluations"
         table = (

@@ -16,7 +16,7 @@ _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
 @final
 class Connection:
-    """Ends a connection early: in order, or abruptly."""
+    """Closes or resets a connection."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -29,13 +29,13 @@ class Connection:
         """Drop what is buffered and answer with RST."""
         peer = self._transport.get_extra_info("socket")
         if peer is not None and not self._transport.is_closing():
-            # On a duplicate, because the loop keeps its socket object to itself; both are one socket.
+            # On a duplicate of the descriptor, since the loop does not give its socket away.
             with socket.socket(fileno=os.dup(peer.fileno())) as duplicate:
                 duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         self._transport.abort()
 
 
 def connection_of(scope: Scope) -> Connection:
-    """The connection that a request came on."""
+    """The connection of a request."""
     connection: Connection = scope["extensions"][EXTENSION]["connection"]
     return connection

@@ -1,4 +1,4 @@
-"""The part of the control API that shows and changes what is served: flags, segments, targets and keys."""
+"""The control API for what is served: environments, flags, segments, targets and keys."""
 
 import uuid
 from typing import Any, Final, Literal
@@ -21,7 +21,7 @@ _DOMAINS: Final = {"flags": Domain.FLAG, "segments": Domain.SEGMENT}
 
 
 class Flip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which flag to change, and to what; nothing but the flag toggles its state."""
+    """The body of a flip; with only ``flag``, its state is toggled."""
 
     flag: str
     environment: str = ""
@@ -30,7 +30,7 @@ class Flip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a flag is to be: a variation for everyone, ``on``, ``off`` or ``rules``."""
+    """The body of a set; ``value`` is a variation for everyone, ``on``, ``off`` or ``rules``."""
 
     flag: str
     value: str
@@ -38,7 +38,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flipped(msgspec.Struct, frozen=True):
-    """What a flip came to."""
+    """The flag after a flip or set."""
 
     environment: str
     flag: str
@@ -49,7 +49,7 @@ class Flipped(msgspec.Struct, frozen=True):
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key to add; its text is made up unless ``key`` gives it, or ``hash`` does without."""
+    """A key to add: by its text in ``key``, by ``hash`` alone, or generated."""
 
     name: str
     type: KeyType = "Server"
@@ -64,7 +64,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An environment to add; what is not given is made up or empty."""
+    """An environment to add; other fields are generated or empty."""
 
     identifier: str
     id: str = ""
@@ -195,7 +195,7 @@ class ConfigControl:
 
     async def _patch_item(self, request: Request) -> Change:
         document = await self._item(request)
-        # The version goes up by itself, unless the patch has something to say about it.
+        # The version is incremented unless the patch sets it.
         return self._put(request, {**document, "version": 0, **await read_body(request, Document)})
 
     async def _drop_item(self, request: Request) -> Change:

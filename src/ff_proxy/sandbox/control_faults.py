@@ -1,4 +1,4 @@
-"""The part of the control API that shows what came in, and makes streams and answers fail."""
+"""The control API for received requests and usage, and for faults of streams and answers."""
 
 from typing import Literal
 
@@ -21,13 +21,13 @@ class WhichStreams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cut(WhichStreams, frozen=True):
-    """How to end streams: as HTTP ends a response, or with RST."""
+    """How to end streams: at the end of the response, or with RST."""
 
     how: Literal["eof", "reset"] = "eof"
 
 
 class Chunk(WhichStreams, frozen=True, kw_only=True):
-    """Text to send as one HTTP chunk, whatever it is."""
+    """Any text to send as one HTTP chunk."""
 
     text: str
 

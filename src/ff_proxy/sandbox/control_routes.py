@@ -1,4 +1,4 @@
-"""What the control API's routes have in common."""
+"""Helpers for the routes of the control API."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -12,13 +12,13 @@ from ff_proxy.errors import RequestError
 from ff_proxy.sandbox.endpoint import error_response, json_response
 
 ControlHandler = Callable[[Request], Awaitable[object]]
-"""Takes a request and gives what is answered as JSON."""
+"""Takes a request and returns what to answer as JSON."""
 
 _Body = TypeVar("_Body")
 
 
 def control_route(method: str, path: str, handler: ControlHandler) -> Route:
-    """A route below ``/sandbox``; a ``RequestError`` becomes an error like Harness's."""
+    """A route below ``/sandbox``; a ``RequestError`` becomes an error response like Harness's."""
 
     async def answer(request: Request) -> Response:
         try:
@@ -30,7 +30,7 @@ def control_route(method: str, path: str, handler: ControlHandler) -> Route:
 
 
 async def read_body(request: Request, wanted: type[_Body]) -> _Body:
-    """The body as ``wanted``, an empty one as ``{}``; ``RequestError`` 400 names what does not fit."""
+    """The body decoded as ``wanted``; an empty one counts as ``{}``. Raises ``RequestError`` 400."""
     try:
         return msgspec.json.decode(await request.body() or b"{}", type=wanted)
     except (ValueError, RecursionError) as error:
@@ -38,5 +38,5 @@ async def read_body(request: Request, wanted: type[_Body]) -> _Body:
 
 
 def is_announced(request: Request) -> bool:
-    """Whether streams are to be told of a change: yes, unless the query says ``announce=false``."""
+    """Whether to announce a change to streams: unless the query has ``announce=false``."""
     return request.query_params.get("announce", "true") != "false"

@@ -1,4 +1,4 @@
-"""Environments for the sandbox from an offline directory, as its files say."""
+"""Reads the environments of an offline directory, as its files have them."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,9 +29,9 @@ _TEXTS: Final = frozenset(
 def environments_in(root: Path) -> list[Environment]:
     """Every environment below ``root``. Blocks.
 
-    Keys are hashed there as a rule, so each environment accepts its own keys, and also a server key of the
-    sandbox: ``sandbox-<identifier>-server-key``. What a directory does not say of an environment (and
-    it may not even say its name) is made up, so that the admin API can tell them apart.
+    The directory usually has hashes of keys, so each environment also accepts a key of the sandbox:
+    ``sandbox-<identifier>-server-key``. What the directory lacks (even the environment's name may be missing)
+    is generated, so that the admin API can tell environments apart.
 
     Raises ``OfflineDataError`` for a directory without environments or with a file that cannot be read.
     """
@@ -68,7 +68,7 @@ def _entries(directory: Path, part: str) -> Iterator[Any]:
 
 
 def _plain(path: Path, content: Mapping[str, Any]) -> Iterator[Key]:
-    """Keys that are written as they are, for development: ``keys: [dev-key]``."""
+    """Plain keys, for development: ``keys: [dev-key]``."""
     keys = content.get("keys")
     if not isinstance(keys, list):
         raise OfflineDataError(str(path), "it must hold a list of hashes, or keys: with a list of keys")
@@ -90,13 +90,13 @@ def _first_value(text: str) -> object:
 
 
 def _first_document(text: str) -> object:
-    # The second reading keeps every scalar as the text that it is written as.
+    # BaseLoader keeps every scalar as the text in the file.
     texts = next(yaml.load_all(text, yaml.BaseLoader), None)
     return _with_texts(next(yaml.safe_load_all(text), None), texts, is_text=False)
 
 
 def _encodable(value: Any) -> Any:
-    """The value with U+FFFD for halves of surrogate pairs, which JSON may escape but nobody can send."""
+    """The value with U+FFFD in place of lone surrogates, which JSON may escape but nobody can encode."""
     if isinstance(value, dict):
         return {_encodable(name): _encodable(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -157,7 +157,7 @@ def _environment(info: EnvironmentInfo, parts: Mapping[str, list[Any]]) -> Envir
 
 
 def _documents(entries: Iterable[object], name: str) -> Iterator[Document]:
-    """The entries with an identifier; a bare text is one."""
+    """The entries that have an identifier; a plain text is an identifier."""
     for entry in entries:
         document = {name: entry} if isinstance(entry, str) else entry
         if isinstance(document, dict) and isinstance(document.get(name), str) and document[name]:

@@ -1,4 +1,4 @@
-"""Keeping a running sandbox in step with the directory that it was filled from."""
+"""Applies edits of an offline directory to the running sandbox that was loaded from it."""
 
 import asyncio
 import contextlib
@@ -22,16 +22,16 @@ _VERSION: Final = "version"
 
 @final
 class DirectoryFollower:
-    """Takes up what is edited in the directory, and announces it to the streams.
+    """Applies edits of the directory, and announces them to the streams.
 
-    Only what changed in a file since it was last read is written: a flag flipped by hand stays flipped until
-    its own entry is edited. A file that cannot be read changes nothing.
+    Only entries that have changed since the last read are applied: a flag flipped by hand stays flipped until
+    its own entry is edited. An unreadable file changes nothing.
 
     Args:
         root: the directory.
-        notices: tells of changes in it.
-        tell: gets a line when the directory cannot be read, and one when it can be again.
-        interval: seconds after which it is read without a notice, for file systems that give none.
+        notices: yields when something in it changes.
+        tell: called with a line when the directory becomes unreadable, and when it is readable again.
+        interval: seconds between reads without a notice, for file systems that give none.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class DirectoryFollower:
         return environments
 
     async def run(self, sandbox: RunningSandbox) -> None:
-        """Keep ``sandbox`` in step, until cancelled."""
+        """Apply edits to ``sandbox`` until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
             while True:
@@ -63,7 +63,7 @@ class DirectoryFollower:
                 await self.update(sandbox)
 
     async def update(self, sandbox: RunningSandbox) -> None:
-        """Read it once, and take up what changed."""
+        """Read the directory and apply what has changed."""
         try:
             environments = _by_id(await asyncio.to_thread(environments_in, self._root))
         except OfflineDataError as error:
@@ -86,7 +86,7 @@ class DirectoryFollower:
         self._last = environments
 
     async def _watch(self) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # no notices here: the interval has to do
+        with contextlib.suppress(OSError, RuntimeError):  # without notices, the interval must do
             async for _ in self._notices(self._root):
                 self._changed.set()
 

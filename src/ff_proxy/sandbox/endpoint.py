@@ -1,4 +1,4 @@
-"""What every route has in common: faults, the journal, errors as Harness words them, and who is asking."""
+"""What all routes share: faults, the journal, Harness's form of errors, and authorisation."""
 
 import asyncio
 import contextlib
@@ -32,17 +32,17 @@ def json_response(content: object, status: int = 200) -> Response:
 
 
 def error_response(status: int, message: str) -> Response:
-    """An error as the Harness API words them: the code is a string."""
+    """An error in the form of the Harness API, where the code is a string."""
     return json_response({"code": str(status), "message": message}, status)
 
 
 class Endpoint:
-    """An ASGI application for one route: meets its faults, answers, and notes the request.
+    """An ASGI application for one route: applies faults, answers, and records the request.
 
     Args:
         sandbox: has the faults and the journal.
-        route: the name by which faults and the journal know it.
-        handler: makes the answer; a ``RequestError`` it raises becomes Harness's error.
+        route: its name in faults and the journal.
+        handler: makes the answer; a ``RequestError`` becomes an error of Harness.
     """
 
     def __init__(self, sandbox: RunningSandbox, route: RouteName, handler: Handler) -> None:
@@ -128,7 +128,7 @@ class Endpoint:
 
 
 def authorised(sandbox: RunningSandbox, request: Request) -> tuple[Environment, Key]:
-    """Environment and key of a request's token; ``RequestError`` 401 without a good one, 403 if revoked."""
+    """The environment and key of a request's token; ``RequestError`` 401 if invalid, 403 if revoked."""
     header = request.headers.get("authorization", "")
     claims = sandbox.tokens.read(header.removeprefix(_PREFIX)) if header.startswith(_PREFIX) else None
     if claims is None:
@@ -143,7 +143,7 @@ def authorised(sandbox: RunningSandbox, request: Request) -> tuple[Environment, 
 
 
 def own_environment(sandbox: RunningSandbox, request: Request) -> Environment:
-    """The environment in the path, if it is the token's; otherwise ``RequestError`` 403."""
+    """The environment in the path; raises ``RequestError`` 403 if it is not the token's."""
     environment, _ = authorised(sandbox, request)
     if request.path_params["environment"] != environment.info.id:
         raise RequestError(403, "the token is for another environment")
@@ -151,7 +151,7 @@ def own_environment(sandbox: RunningSandbox, request: Request) -> Environment:
 
 
 async def _environment_of(sandbox: RunningSandbox, request: Request) -> Environment | None:
-    # Faults and the journal need the environment even if the request will be refused.
+    # Faults and the journal need the environment of refused requests, too.
     named = request.path_params.get("environment") or request.query_params.get("environmentIdentifier")
     if named:
         try:

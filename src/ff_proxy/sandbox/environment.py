@@ -8,17 +8,17 @@ from ff_proxy.model.environment import Action, Change, Domain, EnvironmentInfo
 from ff_proxy.sandbox.keys import Key
 
 Document = dict[str, Any]
-"""A flag, segment or target as JSON travels."""
+"""A flag, segment or target as JSON."""
 
 IDENTIFIER_FIELD: Final = {Domain.FLAG: "feature", Domain.SEGMENT: "identifier"}
-"""Where a document says who it is."""
+"""The field with the identifier."""
 
 _DECIDES_FIRST: Final[tuple[str, ...]] = ("rules", "variationToTargetMap", "prerequisites")
-"""The parts of a flag that are asked before its default."""
+"""The parts of a flag that take precedence over its default."""
 
 
 def home(info: EnvironmentInfo) -> Document:
-    """Where something of an environment belongs, as documents say it."""
+    """The fields of documents that name their environment."""
     return {
         "account": info.account,
         "org": info.organization_identifier,
@@ -35,16 +35,15 @@ def variations_of(flag: Mapping[str, Any]) -> list[str]:
 class Environment:
     """Flags, segments, targets and keys of one environment.
 
-    Every change bumps the version of its document, never lowers one (a re-created item starts above
-    the one that was deleted), and is returned as the ``Change`` that streams announce. Documents handed
-    out are the environment's own: to change one, put a new document.
+    Every change increments the version of its document, also across deletions, and is returned as the
+    ``Change`` to announce. Returned documents must not be modified: put a new one.
 
     Args:
         info: identity, as the tokens of this environment carry it.
         flags: documents with ``feature``; ``version`` defaults to 1.
         segments: documents with ``identifier``; they may carry ``rules``, ``servingRules`` or both.
         targets: documents with ``identifier``.
-        keys: what authenticates for this environment.
+        keys: its SDK keys.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class Environment:
             raise RequestError(404, f"{domain.value} {identifier!r} does not exist") from None
 
     def put(self, domain: Domain, document: Mapping[str, Any]) -> Change:
-        """Create or replace a document; its version becomes the next one unless it brings a higher one."""
+        """Create or replace a document; its version becomes the next one, or its own if that is higher."""
         change = self._put(domain, document)
         if domain is Domain.FLAG:
             self._set_aside.pop(change.identifier, None)
@@ -139,10 +138,10 @@ class Environment:
         return self._put(Domain.FLAG, document)
 
     def set(self, flag: str, value: str) -> Change:
-        """Let a flag be ``value`` from now on: a variation for everyone, or ``on``, ``off``, ``rules``.
+        """Set a flag to ``value``: a variation for everyone, or ``on``, ``off``, ``rules``.
 
-        A variation puts rules, target map and prerequisites aside; ``rules`` takes them up again. A flag that
-        has a variation of that name means the variation. ``RequestError`` 400 for any other value.
+        A variation puts rules, target map and prerequisites aside; ``rules`` restores them. A variation of
+        such a name takes precedence. ``RequestError`` 400 for any other value.
         """
         document = self.item(Domain.FLAG, flag)
         variations = variations_of(document)
@@ -161,12 +160,12 @@ class Environment:
         raise RequestError(400, f"flag {flag!r} cannot be {value!r}: on, off, rules, or a variation: {known}")
 
     def everyone_gets(self, flag: str) -> str:
-        """The variation that ``set`` gave to everyone; empty where rules and defaults decide."""
+        """The variation that ``set`` gave to everyone; empty if there is none."""
         served = self.item(Domain.FLAG, flag)["defaultServe"] if flag in self._set_aside else {}
         return str(served.get("variation", ""))
 
     def put_target(self, document: Mapping[str, Any]) -> None:
-        """Register a target; its name defaults to its identifier, fields that are not given stay."""
+        """Register a target; its name defaults to its identifier, and other fields keep their values."""
         identifier = document.get("identifier")
         if not isinstance(identifier, str) or not identifier:
             raise RequestError(400, "a target needs 'identifier'")

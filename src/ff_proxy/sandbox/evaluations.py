@@ -1,4 +1,4 @@
-"""Evaluations for client SDKs: with the product's own engine, for the target as it described itself."""
+"""Evaluations for client SDKs, by the proxy's own engine."""
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +73,7 @@ def _decoded(header: str) -> object:
 def _records(
     documents: Mapping[str, Document], read: Callable[[Document], _Record]
 ) -> Iterator[tuple[str, _Record]]:
-    """Those that the engine can evaluate: a test may have put anything there."""
+    """The documents that the engine can evaluate: a test may have put anything there."""
     for name, document in documents.items():
         with suppress(AttributeError, KeyError, TypeError, ValueError):
             yield name, read(document)

@@ -1,4 +1,4 @@
-"""Misbehaviour on request: which answers are late, wrong, cut short or never given."""
+"""Faults on demand: answers that are late, wrong, cut short or missing."""
 
 from enum import StrEnum
 from typing import Final, Literal
@@ -11,7 +11,7 @@ EVERY_ROUTE: Final = "*"
 
 
 class RouteName(StrEnum):
-    """The routes that clients use, by the names faults and counters call them."""
+    """The routes of clients, by their names in faults and counters."""
 
     AUTH = "auth"
     FLAGS = "flags"
@@ -48,7 +48,7 @@ class Fault(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     retry_after: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant, with ``RequestError`` 400."""
+        """Raise ``RequestError`` 400 for invalid values."""
         if self.route != EVERY_ROUTE and self.route not in set(RouteName):
             raise RequestError(400, f"no route {self.route!r}; there are *, {', '.join(RouteName)}")
         if self.status and not 200 <= self.status <= 599:  # noqa: PLR2004  (what HTTP can carry as an answer)
@@ -75,17 +75,17 @@ class _Armed:
 
 
 class Faults:
-    """The faults in force, in the order in which they were added; a request meets the first that matches."""
+    """The active faults, in order of addition; the first that matches a request applies to it."""
 
     def __init__(self) -> None:
         self._armed: list[_Armed] = []
 
     def add(self, fault: Fault) -> None:
-        """Put a fault in force."""
+        """Activate a fault."""
         self._armed.append(_Armed(fault))
 
     def take(self, route: RouteName, environments: frozenset[str]) -> Fault | None:
-        """The fault that hits a request to ``route``; ``environments`` are the names its environment has."""
+        """The fault for a request to ``route``; ``environments`` are the names of its environment."""
         hit: Fault | None = None
         for armed in self._armed:
             fault = armed.fault
@@ -104,7 +104,7 @@ class Faults:
         return hit
 
     def listing(self) -> list[Fault]:
-        """What is still in force, with the counts that are left."""
+        """The active faults, with the remaining counts."""
         return [
             msgspec.structs.replace(armed.fault, skip=armed.to_skip, count=armed.left)
             for armed in self._armed

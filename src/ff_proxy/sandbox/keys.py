@@ -21,7 +21,7 @@ class Key(msgspec.Struct, frozen=True):
 
     @property
     def masked(self) -> str:
-        """What the admin API shows of it: stars, and the last four characters where they are known."""
+        """What the admin API shows of it: stars, and the last four characters if they are known."""
         return f"{'*' * 8}{self.text[-_SHOWN:]}"
 
 

@@ -1,4 +1,4 @@
-"""The sandbox's listening socket, which can go away and come back while the sandbox lives."""
+"""The sandbox's listening socket, which can be closed and reopened."""
 
 import asyncio
 from typing import Final
@@ -41,7 +41,7 @@ class Listener:
         return self._server is not None
 
     async def start(self, app: ASGIApp) -> None:
-        """Serve ``app``; ``StartupError`` if the address cannot be had."""
+        """Serve ``app``; raises ``StartupError`` if the address cannot be bound."""
         self._app = app
         await self.reopen()
 
@@ -69,7 +69,7 @@ class Listener:
             self._reopening = asyncio.get_running_loop().create_task(self._reopen_after(seconds))
 
     async def close(self) -> None:
-        """Accept no more, give answers under way a second to go out, then close every connection."""
+        """Stop listening, give pending answers a second, then close every connection."""
         if self._reopening is not None:
             self._reopening.cancel()
             await asyncio.wait([self._reopening])

@@ -23,7 +23,7 @@ _HIGH_WATER: Final = 4 * 1024 * 1024
 
 
 class Connections:
-    """What is open, so that it can be closed: protocols, and the tasks that answer their requests."""
+    """The open connections, and the tasks that answer their requests."""
 
     def __init__(self) -> None:
         self.protocols: Final[set[Protocol]] = set()
@@ -56,7 +56,7 @@ class _Request:
 
 
 class Protocol(asyncio.Protocol):
-    """Answers the requests of one connection, one after the other."""
+    """Answers the requests of one connection in turn."""
 
     def __init__(self, app: ASGIApp, connections: Connections) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What clients sent in: usage posts, and a journal of requests."""
+"""Usage posts and requests that the sandbox has received."""
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _MASKED: Final = frozenset({"authorization", "api-key", "x-api-key"})
 
 
 def objects(content: object) -> list[dict[str, Any]]:
-    """The objects of what should be a list of objects; SDKs send nulls and odd ones."""
+    """The objects in what should be a list of objects; SDKs also send null and others."""
     return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
 
 
@@ -24,7 +24,7 @@ def pairs(content: object) -> dict[str, Any]:
 
 
 class UsageSum(msgspec.Struct, frozen=True):
-    """How often one variation of a flag was given to one target."""
+    """How often a variation of a flag was served to a target."""
 
     environment: EnvironmentId
     flag: str
@@ -34,7 +34,7 @@ class UsageSum(msgspec.Struct, frozen=True):
 
 
 class UsagePost(msgspec.Struct, frozen=True):
-    """One body as it was posted."""
+    """The body of one post."""
 
     environment: EnvironmentId
     cluster: str
@@ -42,7 +42,7 @@ class UsagePost(msgspec.Struct, frozen=True):
 
 
 class ReceivedUsage:
-    """Usage posts: sums of all of them, and the newest thousand as they came."""
+    """Usage posts: sums of all, and the newest thousand themselves."""
 
     def __init__(self) -> None:
         self._sums: Counter[tuple[EnvironmentId, str, str, str]] = Counter()
@@ -50,7 +50,7 @@ class ReceivedUsage:
         self.received = 0
 
     def add(self, post: UsagePost) -> None:
-        """Count a post; entries without a usable count are kept in the post and left out of the sums."""
+        """Add a post; entries without a usable count are not part of the sums."""
         self._posts.append(post)
         self.received += 1
         for entry in objects(post.body.get("metricsData")):
@@ -102,7 +102,7 @@ class Journal:
         self._recent: deque[ReceivedRequest] = deque(maxlen=_REQUESTS_KEPT)
 
     def add(self, request: ReceivedRequest) -> None:
-        """Note a request that has been answered, or given up."""
+        """Add a request that was answered, or abandoned (status 0)."""
         self._counts[request.route, request.environment, request.status] += 1
         self._recent.append(request)
 

@@ -1,4 +1,4 @@
-"""The sandbox's environments as one account: the owners of keys, and the listeners to changes."""
+"""The sandbox's environments, which form one account, and listeners to their changes."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -12,7 +12,7 @@ from ff_proxy.sandbox.environment import Environment
 from ff_proxy.sandbox.keys import Key
 
 Listener = Callable[[EnvironmentId, Change], None]
-"""Called after a change is in place, so that those it tells find the new document."""
+"""Called after a change, so that whoever is notified finds the new document."""
 
 DEFAULT_ACCOUNT: Final = "sandbox_account"
 DEFAULT_ORGANIZATION: Final = "default"
@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class SandboxState:
-    """All environments of the sandbox's one account. Knows no sockets and no event loop.
+    """All environments of the sandbox's account; independent of sockets and event loops.
 
     Args:
         environments: what is served, in the order in which it is listed.
@@ -87,7 +87,7 @@ class SandboxState:
         raise RequestError(404, f"flag {flag!r} does not exist in any environment")
 
     def authenticate(self, key: str) -> tuple[Environment, Key] | None:
-        """Whose key this is: by its SHA-256, since of some keys no more is known."""
+        """The environment and key for an SDK key; compared by hash, since some texts are unknown."""
         wanted = hash_key(key)
         for environment in self._environments.values():
             for known in environment.keys:
@@ -124,7 +124,7 @@ class SandboxState:
         return self._made(environment, environment.flip(flag, state=state, serve=serve), announce=announce)
 
     def set(self, name: str, flag: str, value: str, *, announce: bool = True) -> Change:
-        """Let a flag be ``value`` from now on, as ``Environment.set``."""
+        """Set a flag to ``value``, as ``Environment.set``."""
         environment = self.find(name)
         return self._made(environment, environment.set(flag, value), announce=announce)
 

@@ -1,4 +1,4 @@
-"""Open SSE streams: who listens, what is sent, and how a stream can be made to fail."""
+"""Open SSE streams, and their faults."""
 
 import asyncio
 from collections.abc import Callable
@@ -83,7 +83,7 @@ class Streams:
     def send(self, environment: EnvironmentId | None, chunk: bytes) -> None:
         """Send bytes of any kind to the streams of an environment, or to all, as one chunk."""
         for stream in self.open_streams(environment):
-            # What is announced while nothing gets through is lost, as on a dead connection.
+            # Lost, as on a dead connection.
             if not self.is_muted(stream.environment):
                 stream.put(chunk)
 
@@ -125,7 +125,7 @@ class Streams:
         return self._all_muted or environment in self._muted
 
     def response(self, environment: EnvironmentId, key: SdkKeyHash) -> "StreamResponse":
-        """A response that is a stream until it is ended, or its client leaves."""
+        """A response that streams until it is ended or its client disconnects."""
         return StreamResponse(self, self._settings, Stream(environment, key))
 
     def add(self, stream: Stream) -> None:
@@ -139,7 +139,7 @@ class Streams:
         self._wake()
 
     def _wake(self) -> None:
-        # Those who wait now look again; later ones wait for the next change.
+        # Wakes the current waiters only.
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -156,7 +156,7 @@ class StreamResponse:
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the stream until it is ended here or its client leaves."""
+        """Run the stream until it is ended or its client disconnects."""
         self._stream.connection = connection_of(scope)
         self._streams.add(self._stream)
         try:

@@ -13,20 +13,20 @@ _ALGORITHM: Final = "HS256"
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What the sandbox reads back: which environment a token opens, and for which key it was issued."""
+    """The claims that the sandbox reads: environment, and hash of the key."""
 
     environment: EnvironmentId
     key: SdkKeyHash
 
 
 class Tokens:
-    """Issues and checks tokens; ``secret`` signs them. There is no expiry, since no SDK renews a token."""
+    """Issues and checks tokens, signed with ``secret``; they do not expire, since no SDK renews a token."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
 
     def issue(self, environment: Environment, key: Key) -> str:
-        """A token with every claim that Harness's carry, and the hash of ``key`` so that revoking works."""
+        """A token with every claim of Harness's, and the hash of ``key``, so that it can be revoked."""
         info = environment.info
         claims = {
             "environment": info.id,

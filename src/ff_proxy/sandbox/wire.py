@@ -1,7 +1,7 @@
-"""The sandbox's own wire: what it writes, and how it reads its documents for the engine.
+"""The sandbox's own wire format: what it writes, and how it reads its documents for the engine.
 
-The proxy's ``wire`` room is not used here on purpose. Otherwise a mistake there would be made on both sides
-of every test, and no test would find it.
+The ``wire`` room is deliberately not used: a mistake there would be on both sides of every test, and no test
+would find it.
 """
 
 import json

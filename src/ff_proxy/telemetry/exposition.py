@@ -11,7 +11,7 @@ from prometheus_client import Metric
 from prometheus_client.utils import floatToGoString
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-"""What the text is sent as."""
+"""Its media type."""
 
 GO_COUNTERS: Final = frozenset(
     {

@@ -16,7 +16,7 @@ from ff_proxy.telemetry.levels import LogLevels
 from ff_proxy.telemetry.unblocked import UnblockedOutput, may_stall
 
 _ONCE_BYTES: Final = 512 * 1024
-_DROPPED: Final = "log lines were dropped: whoever reads standard output does not keep up"
+_DROPPED: Final = "log lines were dropped: the reader of standard output does not keep up"
 
 
 class _TextLines:

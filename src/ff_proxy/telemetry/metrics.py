@@ -1,4 +1,4 @@
-"""Every Prometheus figure of the product, declared once; v1's names where they make sense.
+"""Every Prometheus metric, declared once; with the Go proxy's names where they make sense.
 
 See spec/behaviour#endpoints.
 
@@ -23,7 +23,7 @@ _BYTES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
 
 class Metrics:
-    """The figures, on the registry that is handed in.
+    """The metrics, registered with ``registry``.
 
     ``multiprocess_mode`` says what becomes of a gauge when several processes have it (see ``multiprocess``).
     """
@@ -217,7 +217,7 @@ class Metrics:
 
 
 def forget(gauge: Gauge, environment: str) -> None:
-    """Show the environment's value no longer, until it is set again.
+    """Hide the environment's value until it is set again.
 
     The library cannot remove a value that several processes share. Of gauges that show the highest value of
     all processes (``livemax``), the lowest is none.
@@ -226,7 +226,7 @@ def forget(gauge: Gauge, environment: str) -> None:
 
 
 def without_forgotten(family: Metric) -> Metric:
-    """The ``family`` without the values that were forgotten."""
+    """``family`` without forgotten values."""
     if family.type == "gauge":
         family.samples = [sample for sample in family.samples if sample.value != _FORGOTTEN]
     return family

@@ -1,4 +1,4 @@
-"""The one object that rooms report to."""
+"""What rooms report to: their logs and the metrics."""
 
 import io
 from collections.abc import Callable, Iterable
@@ -31,11 +31,11 @@ class Telemetry:
         recent: has the last lines of ``logger``, and of other processes if there are any.
 
     Attributes:
-        began: the monotonic second at which it was made, which is among the first things a process does.
+        began: when it was created, about when the process started; in seconds of the monotonic clock.
         grouped_lines: the service that writes lines about many environments, to be run while others work.
         sampler: the service that updates metrics that change with time only.
-        harness: hears of it when Harness cannot be used.
-        store: hears of it when the store cannot be used.
+        harness: logs that Harness cannot be used, and that it can again.
+        store: logs the same of the store.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Telemetry:
         return OnceLog(self.logger(room), self._clock, interval)
 
     def notices(self, room: str) -> Notices:
-        """Lines that are said once for many environments; one and the same for all of a room."""
+        """Grouped log lines about environments; all callers in a room share one."""
         if room not in self._notices:
             self._notices[room] = Notices(self.logger(room), self.grouped_lines)
         return self._notices[room]
@@ -107,12 +107,12 @@ class Telemetry:
         return self._logger.debugging
 
     def trouble(self, error: UpstreamError | StoreError, doing: str, environment: str = "") -> None:
-        """``doing`` something for ``environment`` failed; ``recovered`` says when it works again."""
+        """Report that ``doing`` something for ``environment`` failed; see ``recovered``."""
         troubles = self.harness if isinstance(error, UpstreamError) else self.store
         troubles.failed(error, doing, environment)
 
     def recovered(self, doing: str, environment: str = "") -> None:
-        """It works (again): Harness, and the store where it is used for that."""
+        """Report that ``doing`` something for ``environment`` works."""
         self.harness.answered(doing, environment)
         self.store.answered(doing, environment)
 
@@ -123,15 +123,15 @@ class Telemetry:
         self.store.withdraw(environment)
 
     def dropped(self, container: str) -> Callable[[int], object]:
-        """What counts the entries that ``container`` drops (see ``bounded.BoundedMap``)."""
+        """The counter of entries that ``container`` drops (see ``bounded.BoundedMap``)."""
         return self.metrics.entries_dropped.labels(container).inc
 
     def collect(self) -> Iterable[Metric]:
-        """The figures, of all processes where several share them."""
+        """The current metrics, of all processes of the proxy."""
         return map(without_forgotten, self._shown.collect())
 
     def exposition(self) -> bytes:
-        """The figures as Prometheus text."""
+        """The metrics as Prometheus text."""
         return exposition(self.collect(), replica=self._replica)
 
 

@@ -1,4 +1,4 @@
-"""Standard output whose reader may stall: whoever logs never waits for it."""
+"""Standard output whose reader may stall, without making the logger wait."""
 
 import os
 import select
@@ -16,7 +16,7 @@ _STALLED_MILLISECONDS: Final = 200
 
 
 class UnblockedOutput:
-    """Writes to the descriptor of ``stream`` what fits; the rest waits for the next line, up to a limit.
+    """Writes what the reader of ``stream`` takes; the rest waits for the next line, up to a limit.
 
     Lines beyond it are dropped. Once the reader goes on, ``notice`` makes the line that says how many.
     """
@@ -65,14 +65,15 @@ class UnblockedOutput:
                 self.flush()
 
     def _is_full(self, more: int) -> bool:
-        """Whether lines are dropped; once one was, until nothing waits: the notice stands where they lack."""
+        """Whether to drop a line: there is no room, or others were dropped and their notice comes first."""
         return bool(self._waiting) and (self._dropped > 0 or len(self._waiting) + more > self._most)
 
 
 def _without_waiting(descriptor: int) -> int:
-    """A descriptor of the same pipe that never blocks, where the system has such: ``poll`` only saw room.
+    """A descriptor of the same pipe that never blocks, where the system has one.
 
-    The given one may be shared with programs that expect it to block.
+    ``poll`` is not enough: another process may fill the pipe in between. The given descriptor stays as it is,
+    since programs that expect it to block may share it.
     """
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         with suppress(OSError):
@@ -81,7 +82,7 @@ def _without_waiting(descriptor: int) -> int:
 
 
 def may_stall(stream: TextIO) -> bool:
-    """Whether somebody reads ``stream`` who may stop reading."""
+    """Whether ``stream`` is a pipe, a socket or a terminal, whose reader may stop reading."""
     with suppress(OSError, ValueError):
         mode = os.fstat(stream.fileno()).st_mode
         return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)

@@ -1,6 +1,6 @@
-"""What a certificate says: its subject, its issuer, and how long it is valid (RFC 5280 §4.1).
+"""Reads subject, issuer and validity of certificates (RFC 5280 §4.1).
 
-The standard library tells that only of certificates that a handshake has verified.
+The standard library does that only for certificates that a handshake has verified.
 """
 
 import base64
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 RENEWAL_SECONDS: Final = 14 * 86400.0
-"""A certificate that ends sooner is warned of (spec/behaviour#certificates)."""
+"""Certificates that expire within this time cause a warning (spec/behaviour#certificates)."""
 
 _BLOCK: Final = re.compile(
     rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----([A-Za-z0-9+/=\s]*)-----END \1-----"
@@ -26,7 +26,7 @@ _ORGANIZATION: Final = b"\x55\x04\x0a"
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Names as people write them, and the first and last moment of validity in seconds since 1970."""
+    """Subject and issuer for people; validity in seconds since the epoch."""
 
     subject: str
     issuer: str
@@ -34,26 +34,26 @@ class Certificate:
     ends: float
 
     def good_at(self, moment: float) -> bool:
-        """Whether it is valid then."""
+        """Whether it is valid at ``moment``."""
         return self.begins <= moment <= self.ends
 
 
 def read_pem(text: bytes) -> list[Certificate]:
-    """The certificates of a PEM file, in order; what else is in it is left alone.
+    """The certificates of a PEM file, in order; other blocks are ignored.
 
-    Raises ``ValueError`` if there is none, if one cannot be read, or if the file ends within a block: then it
-    has not been written to its end.
+    Raises ``ValueError`` if there is none, if one cannot be read, or if the file ends within a block: it is
+    still being written.
     """
     if text.count(b"-----BEGIN ") != text.count(b"-----END "):
-        raise ValueError("the file is incomplete: a block in it begins and does not end")
+        raise ValueError("the file is incomplete: a block has no end")
     found = [read_der(base64.b64decode(block[2])) for block in _BLOCK.finditer(text)]
     if not found:
-        raise ValueError("there is no certificate in PEM form in it")
+        raise ValueError("it contains no certificate in PEM form")
     return found
 
 
 def read_der(der: bytes) -> Certificate:
-    """One certificate; raises ``ValueError`` if that is none."""
+    """Parse one certificate; raises ``ValueError``."""
     try:
         _, whole = next(_values(der))
         _, signed = next(_values(whole))
@@ -70,7 +70,7 @@ def read_der(der: bytes) -> Certificate:
 
 
 def _values(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The values of ``data``, one behind the other, each with its tag."""
+    """The values in ``data``, each with its tag."""
     at = 0
     while at < len(data):
         tag, length = data[at], data[at + 1]
@@ -91,7 +91,7 @@ def _moment(tag: int, text: bytes) -> float:
 
 
 def _name(data: bytes) -> str:
-    """The common name, with the organization behind it, or either of them."""
+    """The common name, followed by the organization; or whichever there is."""
     found: dict[bytes, str] = {}
     for _, relative in _values(data):
         for _, pair in _values(relative):

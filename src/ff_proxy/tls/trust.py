@@ -1,4 +1,4 @@
-"""Whose certificates are believed: one answer for Harness, Redis and its Sentinels.
+"""The certificates that are trusted, for connections to Harness, Redis and Sentinels.
 
 See spec/behaviour#certificates.
 """
@@ -15,7 +15,7 @@ from ff_proxy.file_reading import read_regular_file
 
 _FILE: Final = "SSL_CERT_FILE"
 _DIRECTORY: Final = "SSL_CERT_DIR"
-# Where systems keep them whose OpenSSL was built for another place.
+# Where systems keep them if their OpenSSL was built for another place.
 _USUAL_FILES: Final = (
     "/etc/ssl/cert.pem",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -28,20 +28,20 @@ _DER: Final = b"\x30"
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What to connect with, and which files in ``SSL_CERT_DIR`` could not be used, each with the reason."""
+    """The TLS context, and the files in ``SSL_CERT_DIR`` that could not be used, each with the reason."""
 
     context: ssl.SSLContext
     unusable: tuple[str, ...] = ()
 
 
 def client_trust(environ: Mapping[str, str]) -> Trust:
-    """A context for connections to others, which checks certificate and host name.
+    """A context for outgoing connections, which verifies certificate and host name.
 
-    ``SSL_CERT_FILE`` stands in for the system's file, ``SSL_CERT_DIR`` (several with colons between) for its
-    directory; of the latter every file counts, however it is named, in PEM or DER form. What is in them is
-    believed, be it a root, an authority below one, or a server's own certificate.
+    ``SSL_CERT_FILE`` replaces the system's file, ``SSL_CERT_DIR`` (several, separated by colons) its
+    directory; every file there counts, whatever its name, in PEM or DER form. Every certificate in them is
+    trusted: a root, an intermediate authority, or a server's own.
 
-    Raises ``StartupError`` if a variable names nothing that can be used.
+    Raises ``StartupError`` if a variable names nothing usable.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -63,7 +63,7 @@ def client_trust(environ: Mapping[str, str]) -> Trust:
 
 
 def _files(directories: Sequence[str]) -> Iterator[Path]:
-    """The files of the directories, each once: most are there under a second, hashed name."""
+    """The files of the directories, each once: most have a second name, which is a hash."""
     seen: set[tuple[int, int]] = set()
     missing: list[str] = []
     for directory in filter(None, (name.strip() for name in directories)):
@@ -86,7 +86,7 @@ def _files(directories: Sequence[str]) -> Iterator[Path]:
 
 
 def _add(context: ssl.SSLContext, path: Path) -> str:
-    """Believe what is in ``path``; otherwise why that cannot be done."""
+    """Trust the certificates in ``path``; returns what is wrong with it, if anything."""
     try:
         text = read_regular_file(path)
         if text.startswith(_DER):
@@ -94,7 +94,7 @@ def _add(context: ssl.SSLContext, path: Path) -> str:
         else:
             context.load_verify_locations(cafile=path)
     except ssl.SSLError as error:
-        return f"{path} holds no certificate that can be read: {error.reason or error.strerror}"
+        return f"{path} has no readable certificate: {error.reason or error.strerror}"
     except (OSError, ValueError) as error:
         return f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
     return ""

@@ -71,7 +71,7 @@ def test_what_is_cut_off_is_refused(certificate_bytes: bytes, cut: int) -> None:
     if half.strip() == certificate_bytes.strip():
         assert read_pem(half) == read_pem(certificate_bytes)
     else:
-        with pytest.raises(ValueError, match="in it"):
+        with pytest.raises(ValueError, match=r"incomplete|no certificate|in it"):
             read_pem(half)
 
 

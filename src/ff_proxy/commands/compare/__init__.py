@@ -1,1 +1,1 @@
-"""``ff-proxy compare OLD NEW``: do two proxies give SDKs the same answers? For migrations."""
+"""``ff-proxy compare OLD NEW``: whether two proxies give SDKs the same answers, for migrations."""

@@ -1,4 +1,4 @@
-"""Comparing the answers of two proxies: what differs, and what is known to differ."""
+"""Comparing the answers of two proxies; differences may be known ones."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ ORIGIN: Final = "https://compare.example"
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One thing that differs; ``known`` is what docs/compatibility.md calls it, empty if it does not."""
+    """One difference; ``known`` is its title in docs/compatibility.md, empty if it has none."""
 
     question: str
     place: str
@@ -35,7 +35,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a proxy said: a status (0 for none), header fields in lower case, and JSON or other text."""
+    """An answer: status (0 for none), header fields in lower case, and JSON or other text."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,7 +58,7 @@ def read_answer(reply: Reply) -> Answer:
 
 
 def no_answer(reason: str) -> Answer:
-    """For a proxy that did not answer."""
+    """The answer of a proxy that did not answer."""
     return Answer(0, {}, _NONE, reason)
 
 
@@ -128,7 +128,7 @@ def _without_empty(question: str, old: object, new: object) -> tuple[object, lis
 
 
 def _differences(old: object, new: object, place: str) -> Iterator[tuple[str, object, object]]:
-    """Where two documents differ. Empty equals absent: no SDK tells them apart."""
+    """The places where two documents differ. Empty equals absent, since no SDK tells them apart."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in dict.fromkeys([*old, *new]):
             below = f"{place}.{name}" if place else str(name)
@@ -148,7 +148,7 @@ def _named_after(side: Mapping[object, object]) -> object:
 
 
 def _labelled(old: Sequence[object], new: Sequence[object]) -> tuple[_Labelled, _Labelled]:
-    """Entries by the name that all of them have, else by position: then their order matters."""
+    """Entries by name if all have one, else by position, so that their order matters."""
     entries = [entry for entry in (*old, *new) if isinstance(entry, Mapping)]
     for name in _NAMES:
         if len(entries) == len(old) + len(new) and all(isinstance(one.get(name), str) for one in entries):
@@ -160,7 +160,7 @@ def _labelled(old: Sequence[object], new: Sequence[object]) -> tuple[_Labelled, 
 def _same(old: object, new: object) -> bool:
     if _empty(old) and _empty(new):
         return True
-    # 1 and true are equal to Python.
+    # Python takes 1 and true for equal.
     return type(old) is type(new) and old == new
 
 

@@ -1,4 +1,4 @@
-"""``ff-proxy compare OLD NEW``: ask both, ask again what differs, and show what is not known to differ."""
+"""``ff-proxy compare OLD NEW``: asks both, asks again where they differ, and shows unknown differences."""
 
 import asyncio
 from collections import Counter
@@ -81,9 +81,9 @@ Progress = Callable[[int, int], None]
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy compare ARGV…``; ``None`` if help is asked for.
+    """Run ``ff-proxy compare ARGV…``; ``None`` if help is requested.
 
-    Raises ``ConfigError`` for a command line that cannot be used, ``UpstreamError`` if a proxy
+    Raises ``ConfigError`` for an invalid command line, ``UpstreamError`` if a proxy
     does not answer.
     """
     command = read_command(argv, CompareOptions, words=2, environ=environ, variables=("api-keys",))
@@ -137,7 +137,7 @@ def _write(report: Report, options: CompareOptions, terminal: Terminal, out: Tex
 async def compare_proxies(
     old: str, new: str, options: CompareOptions, transport: Transport, progress: Progress
 ) -> Report:
-    """Ask both about the environment of every key; raises ``UpstreamError`` if one does not answer."""
+    """Compare the environment of every key; raises ``UpstreamError`` if a proxy does not answer."""
     sides = ProxyClient(transport, old), ProxyClient(transport, new)
     found: list[Difference] = []
     entered: list[tuple[SdkKey, tuple[Session, Session], EnvironmentInfo]] = []
@@ -177,7 +177,7 @@ async def compare_proxies(
 async def _compared(
     info: EnvironmentInfo, sessions: tuple[Session, Session], question: Question
 ) -> list[Difference]:
-    """What differs twice in a row: a change may reach one before the other."""
+    """Differences found twice in a row: a change may reach one proxy before the other."""
     name = f"{info.identifier or info.id}: {question.name}"
     found: list[Difference] = []
     for attempt in range(2):
@@ -190,7 +190,7 @@ async def _compared(
 
 
 def _claims(old: EnvironmentInfo, new: EnvironmentInfo) -> list[Difference]:
-    """What the tokens say; an old proxy says less."""
+    """Differences between the claims of the tokens; an old proxy has fewer."""
     name = f"{new.identifier or new.id}: authentication"
     found = []
     for field in ("id", "identifier", "project_identifier", "account"):
@@ -208,7 +208,7 @@ async def _subject(
     options: CompareOptions,
     other: str,
 ) -> Subject:
-    """What to ask about: flags and groups that either has, and the chosen targets."""
+    """What to ask about: the flags and groups of either proxy, and the chosen targets."""
     targets = await asyncio.to_thread(_targets, info, options)
     if options.send_targets:
         for target in targets:

@@ -1,4 +1,4 @@
-"""The differences that docs/compatibility.md lists, as far as an SDK can see them, under the same titles."""
+"""The differences that docs/compatibility.md lists and an SDK can see, under the same titles."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Kind(Enum):
-    """What was asked, as far as it matters for what is known to differ."""
+    """The kinds of questions that have different known differences."""
 
     UNKNOWN_KEY = "unknown key"
     MALFORMED = "malformed"
@@ -79,12 +79,12 @@ _SERVING_RULES: Final = "servingRules"
 
 
 def status(kind: Kind, old: int, new: int) -> str:
-    """The title under which these statuses are listed, empty if they are not."""
+    """The title of this difference of statuses; empty if it is not a known one."""
     return _STATUSES.get((kind, old, new), "")
 
 
 def value(kind: Kind, place: str, old: object, new: object, bodies: tuple[object, object]) -> str:
-    """The same for a value at ``place`` of both ``bodies``."""
+    """The title of a difference at ``place`` of the ``bodies``; empty if it is not a known one."""
     if kind is Kind.EVALUATIONS:
         is_value = place.rpartition(".")[2] == "value" and _entry(place, bodies[1]).get("kind") == "json"
         return Title.JSON_VALUE if is_value and _same_json(old, new) else ""
@@ -116,12 +116,12 @@ def _entry(place: str, body: object) -> Mapping[str, object]:
 
 
 def _serves_rules(place: str, old: object, new: object) -> bool:
-    """Whether only the new proxy answers with serving rules, in place of the rules."""
+    """Whether only the new proxy answers with serving rules instead of rules."""
     return bool(_entry(place, new).get(_SERVING_RULES)) and not _entry(place, old).get(_SERVING_RULES)
 
 
 def _same_json(old: object, new: object) -> bool:
-    """Whether both are texts of the same JSON, the old one perhaps encoded once more."""
+    """Whether both are the same JSON, the old one perhaps encoded twice."""
     try:
         was, now = json.loads(str(old)), json.loads(str(new))
         return bool(was == now or (isinstance(was, str) and json.loads(was) == now))

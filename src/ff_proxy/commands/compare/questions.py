@@ -1,4 +1,4 @@
-"""What is asked of both proxies: everything that an SDK may ask, and what must be refused."""
+"""The requests to both proxies: everything that an SDK may request, and what must be refused."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is compared of one environment; ``other`` is another environment's id, if one is known."""
+    """What to compare of one environment; ``other`` is the id of another environment, or empty."""
 
     key: SdkKey
     environment: EnvironmentInfo
@@ -63,10 +63,9 @@ async def answered(work: Awaitable[Reply]) -> Answer:
 
 
 def questions(subject: Subject, listen: float, *, first: bool) -> Iterator[Question]:
-    """Everything to ask about an environment; the stream is listened to for ``listen`` seconds.
+    """All questions about an environment; the stream is read for ``listen`` seconds.
 
-    Questions about no environment are asked with the ``first`` one only: proxies limit how often a client may
-    fail to authenticate.
+    Failing authentications are part of the ``first`` environment only, since proxies limit them.
     """
     if first:
         yield from _failing_authentications()
@@ -147,7 +146,7 @@ async def _first_words(answer: OpenStream, listen: float) -> bytes:
 
 
 def _described(said: bytes) -> str:
-    """The first bytes of a stream, in words."""
+    """The kind of the first bytes of a stream."""
     if said.startswith(b":"):
         return "heartbeat"
     if said.strip():

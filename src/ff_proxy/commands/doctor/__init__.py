@@ -1,5 +1,5 @@
-"""``ff-proxy doctor``: does the proxy have everything that it needs, and if not, what to do?
+"""``ff-proxy doctor``: whether the proxy has everything it needs, and what to do if not.
 
-Each check says what it found in one line, with the cure behind a problem. Checks know nothing of each other,
-run side by side, and have a bound each.
+A check reports findings of one line, problems with advice. Checks are independent, run concurrently, and each
+has a timeout.
 """

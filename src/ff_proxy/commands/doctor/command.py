@@ -1,4 +1,4 @@
-"""``ff-proxy doctor``: the checks for these options, and the report."""
+"""``ff-proxy doctor``: chooses the checks for the options, and reports."""
 
 import asyncio
 from collections import Counter
@@ -68,9 +68,9 @@ class DoctorOptions(JsonOptions):
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCode | None:
-    """Run ``ff-proxy doctor ARGV…``; ``None`` if help is asked for.
+    """Run ``ff-proxy doctor ARGV…``; ``None`` if help is requested.
 
-    Raises ``ConfigError`` for options of its own that cannot be used.
+    Raises ``ConfigError`` for invalid options of its own.
     """
     read = read_as_in_container(argv, environ, DoctorOptions)
     if read is None:

@@ -34,30 +34,30 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Reporter:
-    """Takes what one check finds, or one of its parts."""
+    """Collects the findings of one check, or of one of its parts."""
 
     def __init__(self, name: str, take: Callable[[Finding], None]) -> None:
         self._name = name
         self._take = take
 
     def ok(self, text: str) -> None:
-        """It is right."""
+        """Report that all is well."""
         self._add(Outcome.OK, text, "")
 
     def warning(self, text: str, advice: str) -> None:
-        """It works, but deserves attention."""
+        """Report what works but deserves attention."""
         self._add(Outcome.WARNING, text, advice)
 
     def problem(self, text: str, advice: str) -> None:
-        """It does not work; the advice may be part of the text."""
+        """Report what does not work; ``advice`` may be empty if ``text`` contains it."""
         self._add(Outcome.PROBLEM, text, advice)
 
     def skipped(self, text: str) -> None:
-        """It could not be checked, or need not be."""
+        """Report what could not or need not be checked."""
         self._add(Outcome.SKIPPED, text, "")
 
     async def each(self, parts: Sequence[tuple[str, "Work"]]) -> None:
-        """Run the parts, each with a name, side by side; what they find comes in their order."""
+        """Run the named parts concurrently; their findings keep the order of the parts."""
         found: list[list[Finding]] = [[] for _ in parts]
         async with asyncio.TaskGroup() as group:
             for taken, (name, work) in zip(found, parts, strict=True):
@@ -73,7 +73,7 @@ Work = Callable[[Reporter], Awaitable[None]]
 
 
 async def _contained(report: Reporter, work: Work) -> None:
-    """Whatever a check raises is a finding: the others go on."""
+    """Turn whatever a check raises into a finding, so that the others go on."""
     try:
         await work(report)
     except FfProxyError as error:
@@ -88,7 +88,7 @@ async def _contained(report: Reporter, work: Work) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check that may take ``seconds``."""
+    """A check with a timeout of ``seconds``."""
 
     name: str
     run: Work
@@ -108,10 +108,10 @@ async def run_checks(
     show: Callable[[Finding], None],
     progress: Callable[[int, Sequence[str]], None],
 ) -> list[Finding]:
-    """Run ``checks`` side by side and return what they found, in their order.
+    """Run ``checks`` concurrently and return their findings in order.
 
-    ``show`` is called for each finding in that order, as early as that allows; ``progress`` from time to time
-    with the number of checks that have ended and the names of the others.
+    ``show`` is called for each finding in that order, as early as possible; ``progress`` now and then, with
+    the number of finished checks and the names of the others.
     """
     running = [_Running(check) for check in checks]
 

@@ -1,4 +1,4 @@
-"""Harness as seen from here: the way to each address, every key, the admin listing, flags and the stream."""
+"""Checks of Harness: the connection to each address, every key, the admin listing, flags, the stream."""
 
 import asyncio
 import socket
@@ -46,7 +46,7 @@ def network_checks(
     proxies: OutboundProxies,
     wall: Callable[[], float] = time.time,
 ) -> list[Check]:
-    """A check for each server that the options (name, URL) lead to, and one of the clock."""
+    """A check for each server that the options (name, URL) name, and one of the clock."""
     servers: dict[str, list[str]] = {}
     for name, url in urls:
         servers.setdefault(origin(url), []).append(name)
@@ -96,7 +96,7 @@ def _way(seen: Inspection, proxy: str) -> str:
 
 
 def _unreachable(error: UpstreamError, url: str, proxy: str) -> tuple[str, str]:
-    """What failed, and what to do unless the error says that."""
+    """What failed, and advice unless the error contains it."""
     host = urlsplit(proxy or url).hostname
     behind = [*causes(error.__cause__)]
     if any(isinstance(one, socket.gaierror) for one in behind):
@@ -148,14 +148,14 @@ class Identity:
 
 
 class AccountChecks:
-    """Checks of what Harness says to our keys and to the admin token.
+    """Checks how Harness answers our keys and the admin token.
 
     Args:
-        identity: who we are.
+        identity: the configured keys and account.
         api: the client API.
         admin: the admin API, ``None`` if its token, the account or the organisation is missing.
-        stream: whether streams are wanted.
-        listen: seconds that a stream is listened to after its first byte.
+        stream: whether streaming is enabled.
+        listen: seconds to read a stream after its first byte.
     """
 
     def __init__(
@@ -287,7 +287,7 @@ class AccountChecks:
                     if decoder.life_signs > arrivals[0][1]:
                         break  # a second sign of life: it flows
         except TimeoutError:
-            pass  # what has come until then says it
+            pass  # the arrivals so far tell enough
         except UpstreamRefused as error:
             report.problem(f"Harness refuses it ({error})", "ask again: the key may be revoked by now")
             return
@@ -297,7 +297,7 @@ class AccountChecks:
         _tell_stream(report, arrivals, clock() - began, opened=opened, listen=self._listen)
 
     async def _each(self, report: Reporter, ask: Callable[[Session, Reporter], Awaitable[None]]) -> None:
-        """Call ``ask`` for every environment that a key was accepted for."""
+        """Call ``ask`` for every environment whose key was accepted."""
         await self._entered.wait()
         if not self._sessions:
             report.skipped("no key was accepted")
@@ -307,7 +307,7 @@ class AccountChecks:
 def _tell_stream(
     report: Reporter, arrivals: Sequence[tuple[float, int]], lasted: float, *, opened: bool, listen: float
 ) -> None:
-    """Report what the arrivals (seconds since the start, and records) say about the connection."""
+    """Report what the arrivals (seconds since the start, number of records) tell about the connection."""
     if not arrivals:
         what = "it opened, but no byte came" if opened else "no answer came"
         if lasted < FIRST_BYTE_SECONDS:

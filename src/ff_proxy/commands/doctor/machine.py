@@ -1,4 +1,4 @@
-"""This machine: options, trust, certificates, the limit of open files, and the ports."""
+"""Checks of this machine: options, trusted and own certificates, open files, ports."""
 
 import errno
 import http.client
@@ -55,13 +55,13 @@ async def check_trust(environ: Mapping[str, str], report: Reporter) -> None:
         for unusable in trust.unusable:
             report.warning(f"SSL_CERT_DIR: {unusable}", "take that file out of the directory")
         count = trust.context.cert_store_stats()["x509_ca"]
-        report.ok(f"{count} authorities are believed" if count else "the system's authorities are believed")
+        report.ok(f"{count} authorities are trusted" if count else "the system's authorities are trusted")
     for warning in outbound_proxies(environ)[1]:
         report.warning(warning, "")
 
 
 async def check_certificate(files: TlsFiles, clock: Clock, report: Reporter) -> None:
-    """The certificate that SDKs see: readable, with its key, and valid for a while."""
+    """The certificate for SDKs: readable, with its key, and not about to expire."""
 
     def poll() -> None:
         try:
@@ -92,7 +92,7 @@ async def check_certificate(files: TlsFiles, clock: Clock, report: Reporter) -> 
 async def check_file_limit(
     wanted: int | None, report: Reporter, limit: Callable[[], tuple[int, int]] | None = None
 ) -> None:
-    """Open files: each connection takes one. ``limit`` gives the soft and the hard limit."""
+    """The limit of open files, one of which each connection needs. ``limit`` returns soft and hard limit."""
     _, hard = (limit or open_file_limits)()
     possible = possible_connections(hard)
     advice = "raise it: ulimit -n, LimitNOFILE= of systemd, or --ulimit nofile= of docker"
@@ -110,7 +110,7 @@ async def check_file_limit(
 async def check_port(
     option: str, host: str | Path | None, port: int, serving: Callable[[], bool], report: Reporter
 ) -> None:
-    """Whether the proxy can listen there, or does already; ``serving`` says whether ours answers."""
+    """Whether the proxy can listen there, or already does; ``serving`` returns whether it runs."""
 
     def poll() -> None:
         where = f"unix:{host}" if isinstance(host, Path) else str(HostPort(host or "0.0.0.0", port))  # noqa: S104
@@ -142,7 +142,7 @@ async def check_port(
 
 
 def _busy(host: str | Path | None, port: int) -> int | None:
-    """The error number of listening there, ``None`` if that works."""
+    """The error number of trying to listen there; ``None`` if that works."""
     try:
         if isinstance(host, Path):
             return _busy_socket(host)
@@ -167,7 +167,7 @@ def _busy_socket(path: Path) -> int | None:
 
 
 def answers(get: Callable[[str], tuple[int, str]]) -> Callable[[], bool]:
-    """Whether a proxy of ours answers, asked once by ``get`` (a path gives status and body)."""
+    """A function that returns whether our proxy runs, which it asks once; ``get`` requests a path from it."""
     known: list[bool] = []
 
     def ask() -> bool:

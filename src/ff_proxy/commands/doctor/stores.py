@@ -1,4 +1,4 @@
-"""The stores: Redis, the data directory and the offline directory."""
+"""Checks of Redis, the data directory and the offline directory."""
 
 import os
 import stat
@@ -27,8 +27,8 @@ _NO_BYTES: Final = 4 * 1024 * 1024
 
 
 async def check_redis(options: RedisStoreOptions, report: Reporter) -> None:
-    """Reach, version, role, memory policy, rights, and the state of a Cluster or of Sentinels."""
-    # Its client costs time that only those pay who use Redis.
+    """Connection, version, role, memory policy, rights, and the state of a Cluster or of Sentinels."""
+    # Importing the client takes time: only for users of Redis.
     from ff_proxy.app.redis_store import redis_endpoint  # noqa: PLC0415  (see above)
     from ff_proxy.store.redis.inspection import inspect_redis  # noqa: PLC0415  (see above)
 
@@ -41,7 +41,7 @@ async def check_redis(options: RedisStoreOptions, report: Reporter) -> None:
         report.problem(f"{place}: {error}", "")  # it says what to do
         return
     except StoreUnavailable as error:
-        # What Redis itself says comes with what to do about it.
+        # An answer of Redis comes with advice.
         report.problem(f"{place}: {error}", "" if str(error).endswith(")") else _reach_advice(options))
         return
     version = facts.version or "unknown (no right to INFO)"
@@ -87,7 +87,7 @@ def _reach_advice(options: RedisStoreOptions) -> str:
 
 
 async def check_data_directory(directory: Path, serving: Callable[[], bool], report: Reporter) -> None:
-    """Mode, owner, room, the file, and whether it is in use; ``serving`` says whether our proxy runs."""
+    """Mode, owner, free space, the file, whether it is in use; ``serving`` returns whether our proxy runs."""
     await in_daemon_thread(lambda: _data_directory(directory, serving, report), "check")
 
 
@@ -135,7 +135,7 @@ def _room(directory: Path, report: Reporter) -> None:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[bool]:
-    """Whether the lock of a data directory is free; given back at once."""
+    """Whether the lock of a data directory is free; releases it at the end."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -151,7 +151,7 @@ def _lock(path: Path) -> Iterator[bool]:
 
 
 async def check_offline_directory(directory: Path, report: Reporter) -> None:
-    """Whether the directory that offline mode serves can be read."""
+    """Whether offline mode can serve the directory."""
     await in_daemon_thread(lambda: _offline_directory(directory, report), "check")
 
 
@@ -176,7 +176,7 @@ def _offline_directory(directory: Path, report: Reporter) -> None:
 
 
 async def check_target_directory(directory: Path, report: Reporter) -> None:
-    """Whether generate mode can write its directory."""
+    """Whether generate mode can write the directory."""
     await in_daemon_thread(lambda: _target_directory(directory, report), "check")
 
 

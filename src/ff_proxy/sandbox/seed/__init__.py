@@ -1,6 +1,6 @@
-"""What a sandbox serves when it is given nothing: three environments with every kind of flag and rule.
+"""The default environments of a sandbox: three, with every kind of flag and rule.
 
-Ids and keys are fixed, memorable and public. ``default_environments`` makes them anew at each call.
+Their ids and keys are fixed, memorable and public.
 """
 
 from ff_proxy.sandbox.environment import Environment

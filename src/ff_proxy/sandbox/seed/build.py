@@ -1,4 +1,4 @@
-"""Short ways to write flags, segments and targets as Harness has them."""
+"""Builders of flags, segments and targets in the form of Harness."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ def identity(
     organization: str = DEFAULT_ORGANIZATION,
     account: str = DEFAULT_ACCOUNT,
 ) -> EnvironmentInfo:
-    """An environment's identity; what Harness would make up is made of the names."""
+    """An environment's identity; the ids that Harness would generate are derived from names."""
     return EnvironmentInfo(
         id=EnvironmentId(environment_id),
         identifier=identifier,
@@ -80,7 +80,7 @@ def rollout(bucket_by: str, **weights: int) -> Document:
 
 
 def rule(priority: int, served: Document, *clauses: Document) -> Document:
-    """A flag's rule: every condition holds → serve."""
+    """A flag's rule: if every condition holds, serve."""
     return {
         "ruleId": stable_id("rule", str(priority), *(part["id"] for part in clauses)),
         "priority": priority,
@@ -146,7 +146,7 @@ def group(
 ) -> Document:
     """A target group in both forms: ``rules`` (any condition) and ``serving_rules`` (all of one entry).
 
-    Without ``serving_rules`` each rule becomes an entry of its own, which says the same.
+    Without ``serving_rules`` each rule becomes an entry of its own, which is equivalent.
     """
     entries = serving_rules or [[condition] for condition in rules]
     return {
