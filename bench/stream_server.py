@@ -10,11 +10,11 @@ import sys
 from functools import partial
 
 from ff_proxy.api.ports import AlwaysFresh, Dependencies, LoadedKeys, Signing
-from ff_proxy.app.listening import bind_single
 from ff_proxy.app.process import command_context
 from ff_proxy.app.serving import compile_options, make_serving
 from ff_proxy.app.signing import signing_secret
 from ff_proxy.config.records import LimitOptions, ServingOptions, ShutdownOptions, TokenOptions
+from ff_proxy.http.sockets import bind
 from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item
 from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
 from ff_proxy.model.readiness import Readiness
@@ -87,7 +87,7 @@ async def main() -> None:
             given_up=lambda _: False,
             signing=Signing(secret=partial(signing_secret, _OPTIONS.tokens, store.secrets, context)),
         )
-        serving = make_serving(_OPTIONS, dependencies, context, bind_single(_OPTIONS))
+        serving = make_serving(_OPTIONS, dependencies, context, bind(_OPTIONS.port, _OPTIONS.host or ""))
         over = asyncio.Event()
         version = 1
 

@@ -9,11 +9,12 @@ from tempfile import TemporaryDirectory
 
 from bench.common.processes import HOST
 from bench.common.redis import redis_server
+from ff_proxy.model.redis import Topology
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.telemetry import null_telemetry
 

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
+from ff_proxy.model.redis import Topology
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock

@@ -11,8 +11,9 @@ import pytest
 from ff_proxy.errors import ExitCode, StoreUnavailable, StoreUnusable
 from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.redis import Topology
 from ff_proxy.model.target import Target
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.store.sqlite.reading import check_stored, stored_environments, stored_target
 from ff_proxy.telemetry import null_telemetry

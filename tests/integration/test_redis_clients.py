@@ -12,7 +12,8 @@ import pytest
 from ff_proxy.errors import StoreMisconfigured, StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.model.redis import Topology
+from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import config, flag

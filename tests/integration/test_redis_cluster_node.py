@@ -16,10 +16,11 @@ from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.readiness import Readiness
+from ff_proxy.model.redis import Topology
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey
 from ff_proxy.store.protocol import PutItem, Registration
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import config, flag

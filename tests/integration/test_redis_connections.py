@@ -9,8 +9,9 @@ import pytest
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import Secret
+from ff_proxy.model.redis import Topology
 from ff_proxy.store.protocol import PutItem
-from ff_proxy.store.redis import Endpoint, Topology
+from ff_proxy.store.redis import Endpoint
 from ff_proxy.tls.trust import client_trust
 from tests.support.configs import ENVIRONMENT, config, flag
 from tests.support.ports import free_port

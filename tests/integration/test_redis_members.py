@@ -9,8 +9,9 @@ import pytest
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.member import FleetMember
+from ff_proxy.model.redis import Topology
 from ff_proxy.store.fleet_presence import LISTED_SECONDS
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis import Endpoint, RedisStore
 from tests.support.configs import ENVIRONMENT
 from tests.support.redis_member import member, member_at
 from tests.support.redis_server import RedisServer, redis_cluster, redis_command, redis_server

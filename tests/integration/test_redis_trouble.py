@@ -15,8 +15,9 @@ from redis.exceptions import BusyLoadingError, ResponseError
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.redis import Topology
 from ff_proxy.store.protocol import DropItem, PutItem
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.store.redis.clients import Clients
 from ff_proxy.store.redis.connection import Call, Connection, Script
 from ff_proxy.store.redis.errors import translated

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 
 from ff_proxy.model.environment import Domain, EnvironmentConfig, StreamState, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
+from ff_proxy.model.redis import Topology
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.memory import MemoryStore
@@ -36,7 +37,7 @@ from ff_proxy.store.protocol import (
     Registration,
     SetKeys,
 )
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock

@@ -5,8 +5,9 @@ from uuid import uuid4
 
 from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.redis import Topology
 from ff_proxy.model.usage import UsageCount, UsageKey
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
+from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT

@@ -15,7 +15,6 @@ from ff_proxy.app.backend import Backend, ServedStore, Source
 from ff_proxy.app.fleet import make_presence
 from ff_proxy.app.ingest import make_ingest
 from ff_proxy.app.ipc import make_ipc_server
-from ff_proxy.app.listening import bind_single
 from ff_proxy.app.observability import make_reports, speaks_for_all
 from ff_proxy.app.options_reload import SERVING_FLAGS, TLS_FLAGS, in_other_processes
 from ff_proxy.app.otlp import make_otlp
@@ -36,6 +35,7 @@ from ff_proxy.app.start_lines import ReadyLine
 from ff_proxy.app.tls import tls_changes
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions
 from ff_proxy.errors import StoreError
+from ff_proxy.http.sockets import bind
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
@@ -112,9 +112,9 @@ def _source_opener(
 
 async def _build_server(role: ServingRole, context: ProcessContext, stack: AsyncExitStack) -> Process:
     backend = await opener(role)(context, stack)
-    serving_options, store, clock = role.options.serving, backend.store, context.clock
+    options, store, clock = role.options.serving, backend.store, context.clock
     snapshots = SnapshotRegistry(
-        store.configs, compile_options(serving_options), clock, context.telemetry, retry=backend.retry
+        store.configs, compile_options(options), clock, context.telemetry, retry=backend.retry
     )
     if backend.loaded:
         await snapshots.resync()
@@ -141,14 +141,14 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
         signing=make_signing(role.options, store.secrets, snapshots, context),
     )
     place = None if isinstance(role, Single) else role.slot
-    listening = bind_single(serving_options) if place is None else place.listening
+    listening = bind(options.port, options.host or "") if place is None else place.listening
     for one in listening:
         stack.callback(one.close)
     speaks = speaks_for_all(role)
     otlp = make_otlp(
         context, "main" if isinstance(role, Single) else role.name, serves=True, speaks_for_all=speaks
     )
-    serving = make_serving(serving_options, dependencies, context, listening, otlp.spans)
+    serving = make_serving(options, dependencies, context, listening, otlp.spans)
     reports = make_reports(role, serving.readiness, context, stack)
     presence = make_presence(role, backend.members, serving.readiness, context)
     admin = _make_admin(role, snapshots, backend, source, serving.readiness, context)
@@ -172,7 +172,7 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
         reloads=serving.reloads,
         readiness=serving.readiness,
         start=partial(_start, serving, () if place is None else _first_steps(serving, snapshots, source)),
-        deadline=serving_options.shutdown.deadline,
+        deadline=options.shutdown.deadline,
     )
 
 

@@ -1,4 +1,4 @@
-"""Binds the configured sockets; every function raises ``StartupError``."""
+"""Binds the sockets of operators; every function raises ``StartupError``."""
 
 import socket
 
@@ -6,18 +6,8 @@ from ff_proxy.config.addresses import HostPort
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import GenerateOptions, ServingOptions
 from ff_proxy.errors import StartupError
-from ff_proxy.http.sockets import Listening, bind, bind_each
+from ff_proxy.http.sockets import Listening, bind
 from ff_proxy.telemetry import Logger
-
-
-def bind_single(options: ServingOptions) -> Listening:
-    """The SDK sockets of a single process."""
-    return bind(options.port, options.host or "")
-
-
-def bind_workers(options: ServingOptions) -> list[Listening]:
-    """The SDK sockets of each worker."""
-    return bind_each(options.port, options.workers, options.host or "")
 
 
 def bind_metrics(options: ServingOptions) -> socket.socket | None:

@@ -1,20 +1,10 @@
 """The configured Redis store; imported only where Redis is used."""
 
-from typing import Final
-
 from ff_proxy.app.observability import make_trust
 from ff_proxy.app.process import ProcessContext
-from ff_proxy.config.addresses import RedisTopology
 from ff_proxy.config.records import RedisStoreOptions
 from ff_proxy.runtime.random_names import random_name
-from ff_proxy.store.redis import Endpoint, RedisStore, Topology
-
-_TOPOLOGIES: Final = {
-    RedisTopology.SINGLE: Topology.SINGLE,
-    RedisTopology.SOCKET: Topology.SOCKET,
-    RedisTopology.CLUSTER: Topology.CLUSTER,
-    RedisTopology.SENTINEL: Topology.SENTINEL,
-}
+from ff_proxy.store.redis import Endpoint, RedisStore
 
 
 def redis_store(
@@ -39,7 +29,7 @@ def redis_endpoint(options: RedisStoreOptions, context: ProcessContext) -> Endpo
     """The configured Redis endpoint; raises ``StartupError`` if the trusted CAs cannot be loaded."""
     address = options.address
     return Endpoint(
-        topology=_TOPOLOGIES[address.topology],
+        topology=address.topology,
         nodes=tuple((node.host, node.port) for node in address.nodes),
         socket="" if address.socket is None else str(address.socket),
         service=address.service,

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from ff_proxy.app.build import import_modules
-from ff_proxy.app.listening import bind_admin, bind_metrics, bind_workers
+from ff_proxy.app.listening import bind_admin, bind_metrics
 from ff_proxy.app.observability import make_telemetry, set_levels, share_lines
 from ff_proxy.app.options_reload import APPLIED, LOG_FLAGS, TLS_FLAGS, OptionsReload, in_other_processes
 from ff_proxy.app.process import last_step_seconds
@@ -40,7 +40,7 @@ from ff_proxy.config.records import (
     ReplicaOptions,
 )
 from ff_proxy.errors import ExitCode
-from ff_proxy.http.sockets import Listening, stop_listening
+from ff_proxy.http.sockets import Listening, bind_each, stop_listening
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.early_signals import signals_deferred
 from ff_proxy.runtime.processes import forked_processes
@@ -68,7 +68,7 @@ def supervise(loaded: Loaded) -> ExitCode:
         make_tls(tls_files(options.serving.tls), clock, null_telemetry())
         metrics = bind_metrics(options.serving)
         admin = bind_admin(loaded, telemetry.logger("config"))
-        sockets = bind_workers(options.serving)
+        sockets = bind_each(options.serving.port, options.serving.workers, options.serving.host or "")
         roles = child_roles(options, runtime, sockets, metrics, admin)
         with signals_deferred():
             for role in roles:

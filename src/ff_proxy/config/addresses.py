@@ -6,13 +6,13 @@ See spec/behaviour#options.
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ff_proxy.config.pasted_addresses import pasted_notation
 from ff_proxy.model.keys import Secret
+from ff_proxy.model.redis import Topology
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -45,15 +45,6 @@ class HostPort:
             return self.host == "localhost"
 
 
-class RedisTopology(Enum):
-    """What kind of server a Redis address names."""
-
-    SINGLE = "redis"
-    SOCKET = "unix"
-    CLUSTER = "redis+cluster"
-    SENTINEL = "redis+sentinel"
-
-
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
     """Where Redis is, with the credentials and database of its URL, if any.
@@ -62,7 +53,7 @@ class RedisAddress:
     the Sentinels' name for the primary.
     """
 
-    topology: RedisTopology
+    topology: Topology
     nodes: tuple[HostPort, ...] = ()
     socket: Path | None = None
     service: str = ""
@@ -143,10 +134,10 @@ def parse_redis_address(text: str) -> RedisAddress:
     first = addresses[0]
     if len(addresses) == 1:
         return first
-    if any(address.topology is RedisTopology.SOCKET for address in addresses):
+    if any(address.topology is Topology.SOCKET for address in addresses):
         raise ValueError("must not mix unix:// with other addresses: a Cluster is reached over TCP")
     return RedisAddress(
-        RedisTopology.CLUSTER,
+        Topology.CLUSTER,
         nodes=tuple(dict.fromkeys(node for address in addresses for node in address.nodes)),
         tls=first.tls,
         username=first.username,
@@ -164,14 +155,14 @@ def _split(text: str) -> SplitResult:
 
 def _single(text: str) -> RedisAddress:
     if "://" not in text:
-        return RedisAddress(RedisTopology.SINGLE, nodes=(_node(text, REDIS_PORT),))
+        return RedisAddress(Topology.SINGLE, nodes=(_node(text, REDIS_PORT),))
     url = _split(text)
     username, password = _credentials(url)
     if url.scheme == "unix":
         if not url.path or url.netloc.rpartition("@")[2]:
             raise ValueError("must have three slashes and a path after unix:, as in unix:///run/redis.sock")
         return RedisAddress(
-            RedisTopology.SOCKET,
+            Topology.SOCKET,
             socket=Path(unquote(url.path)),
             username=username,
             password=password,
@@ -180,7 +171,7 @@ def _single(text: str) -> RedisAddress:
     if url.scheme not in {"redis", "rediss"}:
         raise ValueError(_FORMS)
     return RedisAddress(
-        RedisTopology.SINGLE,
+        Topology.SINGLE,
         nodes=(_node(url.netloc.rpartition("@")[2], REDIS_PORT),),
         tls=url.scheme == "rediss",
         username=username,
@@ -196,7 +187,7 @@ def _sentinel(url: SplitResult) -> RedisAddress:
     if not hosts or not service:
         raise ValueError("must name the Sentinels and the service: redis+sentinel://host1,host2/service")
     return RedisAddress(
-        RedisTopology.SENTINEL,
+        Topology.SENTINEL,
         nodes=tuple(_node(host, SENTINEL_PORT) for host in hosts),
         service=unquote(service),
         tls=url.scheme.startswith("rediss"),

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ff_proxy.config.addresses import HostPort, RedisAddress, RedisTopology
+from ff_proxy.config.addresses import HostPort, RedisAddress
 from ff_proxy.config.declare import Mode, Option, build, missing
 from ff_proxy.config.records import ROLES, ModeOptions
 from ff_proxy.config.secret_strength import ENOUGH_BITS, guessing_bits
 from ff_proxy.config.settings import Settings
 from ff_proxy.config.spelling import near_miss
 from ff_proxy.model.keys import Secret
+from ff_proxy.model.redis import Topology
 
 GO_DEFAULT_SECRET: Final = "secret"  # noqa: S105  (the published default of the Go proxy, which must be warned about)
 
@@ -130,7 +131,7 @@ def _serving_problems(settings: Settings) -> Iterator[str]:
 
 def _store_problems(settings: Settings) -> Iterator[str]:
     address: RedisAddress | None = settings["redis-address"]
-    if address is None or address.topology is not RedisTopology.CLUSTER:
+    if address is None or address.topology is not Topology.CLUSTER:
         return
     if settings["redis-db"] if settings.given("redis-db") else address.database:
         yield "redis-db: must be 0 for several addresses: a Cluster has no other database"

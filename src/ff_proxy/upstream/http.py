@@ -137,17 +137,9 @@ class HttpTransport:
 
     async def send(self, request: Request) -> Reply:
         """See ``Transport``."""
-        timeout = httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
         sent = _Sent(request.method)
         try:
-            with self._translate_request_errors(request):
-                async with asyncio.timeout(request.total or request.deadline):
-                    async with asyncio.timeout(request.deadline):
-                        response = await self._answer(self._calls, request, timeout, sent.note)
-                    try:
-                        return await _read(response, request)
-                    finally:
-                        await response.aclose()
+            return await self._exchange(self._calls, request, sent.note)
         except UpstreamError as error:
             error.perhaps_done = sent.started or isinstance(error.__cause__, _AFTER_SENDING)
             raise
@@ -168,9 +160,15 @@ class HttpTransport:
     async def traced(self, request: Request, trace: Trace) -> Reply:
         """As ``send``, on a new connection, with ``trace`` called for every step of the HTTP client."""
         with self._translate_request_errors(request):
-            async with asyncio.timeout(request.deadline), self._client(self._trust, _CALL_LIMITS) as client:
-                timeout = httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
-                response = await self._answer(client, request, timeout, trace)
+            async with self._client(self._trust, _CALL_LIMITS) as client:
+                return await self._exchange(client, request, trace)
+
+    async def _exchange(self, client: httpx2.AsyncClient, request: Request, trace: Trace) -> Reply:
+        timeout = httpx2.Timeout(request.deadline, connect=_CONNECT_SECONDS)
+        with self._translate_request_errors(request):
+            async with asyncio.timeout(request.total or request.deadline):
+                async with asyncio.timeout(request.deadline):
+                    response = await self._answer(client, request, timeout, trace)
                 try:
                     return await _read(response, request)
                 finally:

@@ -12,16 +12,16 @@ from ff_proxy.commands.print_config import print_config
 from ff_proxy.config.addresses import (
     HostPort,
     RedisAddress,
-    RedisTopology,
     parse_host_port,
     parse_redis_address,
 )
 from ff_proxy.config.settings import read_settings
 from ff_proxy.errors import ConfigError
 from ff_proxy.model.keys import Secret
+from ff_proxy.model.redis import Topology
 from tests.support.config_ways import ONLINE, as_environment, as_flags, reader
 
-SINGLE = RedisTopology.SINGLE
+SINGLE = Topology.SINGLE
 A = HostPort("a", 1)
 B = HostPort("b", 6379)
 
@@ -41,32 +41,32 @@ B = HostPort("b", 6379)
             RedisAddress(SINGLE, (B,), username="jane", password=Secret("p@ss:w")),
         ),
         ("redis://:pw@b", RedisAddress(SINGLE, (B,), password=Secret("pw"))),
-        ("unix:///run/r.sock", RedisAddress(RedisTopology.SOCKET, socket=Path("/run/r.sock"))),
+        ("unix:///run/r.sock", RedisAddress(Topology.SOCKET, socket=Path("/run/r.sock"))),
         (
             "unix://jane:pw@/run/r.sock?db=2",
             RedisAddress(
-                RedisTopology.SOCKET,
+                Topology.SOCKET,
                 socket=Path("/run/r.sock"),
                 username="jane",
                 password=Secret("pw"),
                 database=2,
             ),
         ),
-        ("a:1, b", RedisAddress(RedisTopology.CLUSTER, (A, B))),
-        ("b,b", RedisAddress(RedisTopology.CLUSTER, (B,))),
+        ("a:1, b", RedisAddress(Topology.CLUSTER, (A, B))),
+        ("b,b", RedisAddress(Topology.CLUSTER, (B,))),
         ("a:1,", RedisAddress(SINGLE, (A,))),
         (
             "rediss://jane:pw@a:1,rediss://b",
-            RedisAddress(RedisTopology.CLUSTER, (A, B), tls=True, username="jane", password=Secret("pw")),
+            RedisAddress(Topology.CLUSTER, (A, B), tls=True, username="jane", password=Secret("pw")),
         ),
         (
             "redis+sentinel://a:1,b/main",
-            RedisAddress(RedisTopology.SENTINEL, (A, HostPort("b", 26379)), service="main"),
+            RedisAddress(Topology.SENTINEL, (A, HostPort("b", 26379)), service="main"),
         ),
         (
             "rediss+sentinel://jane:pw@a:1/main/2",
             RedisAddress(
-                RedisTopology.SENTINEL,
+                Topology.SENTINEL,
                 (A,),
                 service="main",
                 tls=True,

@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
 
-from ff_proxy.store.redis.clients import Clients, Endpoint, Topology
+from ff_proxy.model.redis import Topology
+from ff_proxy.store.redis.clients import Clients, Endpoint
 from ff_proxy.tls.trust import client_trust
 
 NODES = (("127.0.0.1", 1), ("127.0.0.1", 2))

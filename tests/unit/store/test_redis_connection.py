@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from redis.asyncio.client import PubSub
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.store.redis import Endpoint, Topology
+from ff_proxy.model.redis import Topology
+from ff_proxy.store.redis import Endpoint
 from ff_proxy.store.redis.clients import Clients
 from ff_proxy.store.redis.connection import Call, Connection, Script
 from ff_proxy.store.redis.errors import translated

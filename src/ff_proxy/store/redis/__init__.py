@@ -6,7 +6,7 @@ knows the Redis client.
 """
 
 from ff_proxy.store.redis.beside_sync import ConfigsBesideSync
-from ff_proxy.store.redis.clients import Endpoint, Topology
+from ff_proxy.store.redis.clients import Endpoint
 from ff_proxy.store.redis.fleet_bus import FleetBusListener
 from ff_proxy.store.redis.leader_election import LeaderElection
 from ff_proxy.store.redis.lost_writes import LostWriteListener
@@ -19,5 +19,4 @@ __all__ = [
     "LeaderElection",
     "LostWriteListener",
     "RedisStore",
-    "Topology",
 ]

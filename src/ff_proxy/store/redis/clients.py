@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from enum import Enum
 from typing import Any, Final, cast
 
 import msgspec
@@ -19,6 +18,7 @@ from redis.exceptions import ResponseError
 
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import Secret
+from ff_proxy.model.redis import Topology
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import encoded
 
@@ -28,15 +28,6 @@ _PROBE_SECONDS: Final = 1.0
 _ASK_AGAIN_SECONDS: Final = 2.0
 # Errors of Sentinels that require a password, another one, or none.
 _NOT_LET_IN: Final = ("AuthenticationError", "NOAUTH", "WRONGPASS", "AUTH")
-
-
-class Topology(Enum):
-    """The kind of server at the endpoint."""
-
-    SINGLE = "single"
-    SOCKET = "socket"
-    CLUSTER = "cluster"
-    SENTINEL = "sentinel"
 
 
 class Endpoint(msgspec.Struct, frozen=True):

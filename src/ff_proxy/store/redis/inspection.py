@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.store.redis.clients import CONNECT_SECONDS, Clients, Endpoint, Topology
+from ff_proxy.model.redis import Topology
+from ff_proxy.store.redis.clients import CONNECT_SECONDS, Clients, Endpoint
 from ff_proxy.store.redis.connection import Argument, Connection, Script
 from ff_proxy.store.redis.keys import Keys
 
