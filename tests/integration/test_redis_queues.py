@@ -162,14 +162,14 @@ async def test_registrations_of_a_member_that_died_come_back(server: RedisServer
         waiting = [Registration(ENVIRONMENT, Target(name)) for name in ("a", "b")]
         for one in waiting:
             await dead.registrations.add(one)
-        assert list(await dead.registrations.take(1)) == waiting[:1]
+        assert list(await dead.registrations.take(ENVIRONMENT, 1)) == waiting[:1]
         taken = part(prefix, "registrations:taken")
         mark, _, entry = redis_command(server.port, "HGET", taken, "a").split(b"\r\n")[1].split(b"|", 2)
         redis_command(server.port, "HSET", taken, "a", f"{mark.decode()}|1|{entry.decode()}")
         redis_command(server.port, "DEL", f"{prefix}:registering")
         await dead.leases.give_back([ENVIRONMENT])
         assert await heir.leases.take(ENVIRONMENT)
-        assert list(await heir.registrations.take(5)) == waiting
+        assert list(await heir.registrations.take(ENVIRONMENT, 5)) == waiting
 
 
 async def test_attributes_told_elsewhere_are_kept_when_a_target_is_stored_late(
@@ -308,7 +308,7 @@ async def test_a_key_of_another_kind_loses_no_registration(
         assert await store.leases.take(ENVIRONMENT)
         key = store.registrations._keys.registrations(ENVIRONMENT)[number]
         await store.registrations.add(one)
-        assert list(await store.registrations.take(1)) == [one]
+        assert list(await store.registrations.take(ENVIRONMENT, 1)) == [one]
         await store.registrations.add(two)
         with of_another_kind(server, key):
             with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
@@ -317,7 +317,9 @@ async def test_a_key_of_another_kind_loses_no_registration(
                 await store.registrations.complete(one, delivered=False)
         await store.registrations.add(three)
         await store.registrations.complete(one, delivered=False)
-        assert sorted(left.target.identifier for left in await store.registrations.take(5)) == list(names)
+        assert sorted(
+            left.target.identifier for left in await store.registrations.take(ENVIRONMENT, 5)
+        ) == list(names)
 
 
 @pytest.mark.parametrize("kind", ["counts", "targets", "leases", "bytes", "merged"])

@@ -60,7 +60,7 @@ async def test_a_process_killed_again_and_again_loses_nothing_that_it_acknowledg
                 await store._database.run(lambda c: c.execute("PRAGMA integrity_check").fetchone()[0]) == "ok"
             )
     async with SqliteStore(tmp_path, "one", FakeClock(), null_telemetry(), name="ff-proxy") as store:
-        waiting = {entry.target.identifier for entry in await store.registrations.take(10_000)}
+        waiting = {entry.target.identifier for entry in await store.registrations.take(ENVIRONMENT, 10_000)}
         assert {f"{name}-{last}" for name, last in said.items()} <= waiting
         lease = await store.usage.take(ENVIRONMENT, 10)
         assert lease is not None

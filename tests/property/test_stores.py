@@ -302,15 +302,15 @@ class Stores(RuleBasedStateMachine):
 
         self._all(act)
 
-    @rule(limit=st.integers(1, 4))
-    def take_registrations(self, limit: int) -> None:
-        """Take some, where there are any: a store would wait for the first."""
+    @rule(environment=st.sampled_from(ENVIRONMENTS), limit=st.integers(1, 4))
+    def take_registrations(self, environment: EnvironmentId, limit: int) -> None:
+        """Take some, if there are any."""
 
         async def act(twin: Twin) -> None:
-            if twin.registrations.free():
-                batch = await twin.store.registrations.take(limit)
-                twin.registrations.take(batch, limit)
-                twin.taken.extend(batch)
+            assert twin.registrations.environments() <= set(await twin.store.registrations.waiting())
+            batch = await twin.store.registrations.take(environment, limit)
+            twin.registrations.take(environment, batch, limit)
+            twin.taken.extend(batch)
 
         self._all(act)
 

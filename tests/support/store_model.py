@@ -221,17 +221,15 @@ class RegistrationModel:
         self.waiting[name] = target
         return True
 
-    def free(self) -> int:
-        """How many may be taken."""
-        return sum(name not in self.taken for name in self.waiting)
+    def environments(self) -> set[EnvironmentId]:
+        """Of which some may be taken."""
+        return {name[0] for name in self.waiting if name not in self.taken}
 
-    def take(self, batch: Sequence[Registration], limit: int) -> None:
-        """Check that ``batch`` may be given now: the oldest of each environment, in order."""
-        assert len(batch) == min(limit, self.free())
-        for environment in {registration.environment for registration in batch}:
-            own = [_name(entry) for entry in batch if entry.environment == environment]
-            free = [name for name in self.waiting if name[0] == environment and name not in self.taken]
-            assert not self._ordered or own == free[: len(own)], "the oldest go first"
+    def take(self, environment: EnvironmentId, batch: Sequence[Registration], limit: int) -> None:
+        """Check that ``batch`` may be given now: the oldest, in order."""
+        free = [name for name in self.waiting if name[0] == environment and name not in self.taken]
+        assert len(batch) == min(limit, len(free))
+        assert not self._ordered or [_name(entry) for entry in batch] == free[:limit], "the oldest go first"
         for registration in batch:
             assert self.waiting.pop(_name(registration)) == registration.target
             self.taken[_name(registration)] = registration.target

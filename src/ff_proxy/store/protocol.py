@@ -9,7 +9,7 @@ Rules for every adapter (spec/behaviour#upward-queues, spec/behaviour#lease):
 - Methods raise ``StoreUnavailable`` when the store does not answer in time, never a foreign error.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from typing import Final, Literal, Protocol
@@ -246,11 +246,12 @@ class RegistrationIngest(Protocol):
 class Registrations(RegistrationIngest, Protocol):
     """Registrations on their way to Harness: bounded, one queued per environment and identifier."""
 
-    async def take(self, limit: int) -> Sequence[Registration]:
-        """Wait, then take up to ``limit`` registrations, oldest first.
+    async def waiting(self) -> Collection[EnvironmentId]:
+        """The environments with queued registrations that this process may take."""
+        ...
 
-        The caller must ``complete`` or ``discard`` each.
-        """
+    async def take(self, environment: EnvironmentId, limit: int) -> Sequence[Registration]:
+        """Take up to ``limit`` registrations, oldest first; ``complete`` or ``discard`` each."""
         ...
 
     async def complete(self, registration: Registration, *, delivered: bool) -> None:

@@ -170,7 +170,7 @@ async def test_what_sdks_send_goes_up(pair: Pair) -> None:
     assert lease.counts == (count,)
     registration = Registration(ENVIRONMENT, Target("ana", "Ana", {"x": None}))
     assert await pair.worker.registrations.add(registration)
-    assert list(await pair.store.registrations.take(5)) == [registration]
+    assert list(await pair.store.registrations.take(ENVIRONMENT, 5)) == [registration]
     assert await pair.worker.check(SdkKey("unknown-key")) is KeyVerdict.REFUSED
     assert pair.asked == [SdkKey("unknown-key")]
     assert await pair.worker.secrets.auth_secret(Secret("another")) == Secret("signs")

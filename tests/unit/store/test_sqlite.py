@@ -29,7 +29,7 @@ async def test_everything_survives_a_restart(tmp_path: Path) -> None:
         await store.usage.merge([usage("a", 2)], [UsageTarget(ENVIRONMENT, "ana", "Ana", ())])
         await store.usage.take(ENVIRONMENT, 10)
         await store.registrations.add(ana)
-        await store.registrations.take(1)
+        await store.registrations.take(ENVIRONMENT, 1)
         await store.secrets.auth_secret(Secret("kept"))
         before = await store.configs.environment(ENVIRONMENT)
     async with opened(tmp_path, "two") as store:
@@ -53,7 +53,7 @@ async def test_everything_survives_a_restart(tmp_path: Path) -> None:
         assert lease is not None
         assert lease.counts == (usage("a", 2),)
         assert [entry.identifier for entry in lease.targets] == ["ana"]
-        assert list(await store.registrations.take(5)) == [ana]
+        assert list(await store.registrations.take(ENVIRONMENT, 5)) == [ana]
         assert await store.secrets.auth_secret(Secret("other")) == Secret("kept")
 
 

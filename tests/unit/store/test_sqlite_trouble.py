@@ -268,7 +268,10 @@ async def test_a_file_that_may_not_grow_is_caught_up_with(tmp_path: Path) -> Non
         assert len(names) == 21
         for name in names:
             assert await store.targets.get(ENVIRONMENT, name) is not None
-        assert sorted(entry.target.identifier for entry in await store.registrations.take(50)) == names
+        assert (
+            sorted(entry.target.identifier for entry in await store.registrations.take(ENVIRONMENT, 50))
+            == names
+        )
         assert await store.usage.pending() == {ENVIRONMENT: 21}
 
 
@@ -334,7 +337,7 @@ async def test_rows_that_older_versions_or_others_wrote_hold_nothing_up(tmp_path
         got = await store.targets.get(ENVIRONMENT, "t")
         assert got is None or msgspec.msgpack.encode(got)
         await store.registrations.add(Registration(ENVIRONMENT, Target("other")))
-        taken = await store.registrations.take(10)
+        taken = await store.registrations.take(ENVIRONMENT, 10)
         assert taken[-1].target == Target("other")
         for registration in taken:
             await store.registrations.complete(registration, delivered=True)
@@ -343,7 +346,7 @@ async def test_rows_that_older_versions_or_others_wrote_hold_nothing_up(tmp_path
     async with opened(tmp_path) as store:
         assert await store.targets.get(ENVIRONMENT, "t") == Target("t", "new")
         await store.registrations.add(Registration(ENVIRONMENT, Target("last")))
-        assert [one.target for one in await store.registrations.take(10)] == [Target("last")]
+        assert [one.target for one in await store.registrations.take(ENVIRONMENT, 10)] == [Target("last")]
 
 
 DAMAGE = {

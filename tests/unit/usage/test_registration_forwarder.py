@@ -143,6 +143,37 @@ async def test_an_environment_that_fails_rests_while_the_others_go_on() -> None:
     assert saas.asked - 100 < 300  # at most a batch each time it has rested
 
 
+@pytest.mark.parametrize("where", ["Harness", "the store"])
+async def test_an_environment_that_hangs_delays_no_other(where: str) -> None:
+    """Neither where Harness does not answer for its targets, nor where its part of the store does not."""
+    hang = asyncio.Event()
+
+    class Hanging(MemoryRegistrations):
+        async def complete(self, registration: Registration, *, delivered: bool) -> None:
+            if registration.environment == OTHER and where == "the store":
+                await hang.wait()
+            await super().complete(registration, delivered=delivered)
+
+    class SlowSaas(Saas):
+        async def register(self, environment: EnvironmentId, target: Target) -> None:
+            if environment == OTHER and where == "Harness":
+                await hang.wait()
+            await super().register(environment, target)
+
+    saas, queue, clock = SlowSaas(lambda _: None), Hanging(), FakeClock()
+    for number in range(100):
+        await queue.add(Registration(OTHER, Target(f"other{number}")))
+    async with forwarding(saas, queue, clock):
+        await clock.advance(3)
+        for number in range(100):
+            await queue.add(Registration(ENV, Target(f"t{number}")))
+        await clock.advance(20)
+        assert {f"t{number}" for number in range(100)} <= set(saas.known)
+        hang.set()
+        await clock.advance(5)
+    assert len(saas.known) == 200
+
+
 async def test_an_environment_that_is_refused_for_an_hour_is_given_up() -> None:
     """Its targets must not take the room of others for ever; an outage alone gives up nothing."""
     error: UpstreamError | None = UpstreamUnavailable("away")
@@ -172,11 +203,11 @@ async def test_a_store_that_is_away_for_a_moment_ends_nothing() -> None:
     class Shaky(MemoryRegistrations):
         failures = 0
 
-        async def take(self, limit: int) -> Sequence[Registration]:
+        async def take(self, environment: EnvironmentId, limit: int) -> Sequence[Registration]:
             self.failures += 1
             if self.failures == 1:
                 raise StoreUnavailable("no answer")
-            return await super().take(limit)
+            return await super().take(environment, limit)
 
         async def complete(self, registration: Registration, *, delivered: bool) -> None:
             await super().complete(registration, delivered=delivered)

@@ -1,7 +1,6 @@
 """The queues to Harness in memory: usage and target registrations."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -50,73 +49,75 @@ class MemoryRegistrations:
 
     def __init__(self, budget: int = LEAST_SHARES.registrations) -> None:
         self._budget = budget - budget // _SENT_PART
-        self._waiting: BoundedMap[_Name, Registration] = BoundedMap(self._budget)
+        self._spent = 0
+        self._waiting: dict[EnvironmentId, dict[str, Registration]] = {}
         self._taken: dict[_Name, tuple[Registration, bytes]] = {}
         self._sent: BoundedMap[_Name, bytes] = BoundedMap(budget // _SENT_PART)
-        self._in_flight = 0
-        self._arrived = asyncio.Event()
 
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``; a newer target replaces the queued one."""
         name = _name(registration)
-        if name not in self._waiting:
+        queued = self._of(registration).get(registration.target.identifier)
+        if queued is None:
             taken = self._taken.get(name)
             if fingerprint(registration.target) == (taken[1] if taken else self._sent.get(name)):
                 return True
-            if self._waiting.spent + self._in_flight + entry_cost(name, registration) > self._budget:
-                return False
-        if not self._waiting.offer(name, registration):
+        size = _cost(registration) - (0 if queued is None else _cost(queued))
+        if self._spent + size > self._budget:
             return False
-        self._arrived.set()
+        self._queue(registration, size)
         return True
 
-    async def take(self, limit: int) -> Sequence[Registration]:
+    async def waiting(self) -> Collection[EnvironmentId]:
+        """See ``Registrations``."""
+        return list(self._waiting)
+
+    async def take(self, environment: EnvironmentId, limit: int) -> Sequence[Registration]:
         """See ``Registrations``; a target is not taken while an older version is in flight."""
-        while True:
-            free = list(islice((name for name in self._waiting if name not in self._taken), limit))
-            if free:
-                batch = [found for name in free if (found := self._waiting.pop(name)) is not None]
-                self._taken.update({_name(taken): (taken, fingerprint(taken.target)) for taken in batch})
-                self._in_flight += sum(entry_cost(_name(taken), taken) for taken in batch)
-                return batch
-            self._arrived.clear()
-            await self._arrived.wait()
+        waiting = self._waiting.get(environment, {})
+        free = list(islice((name for name in waiting if (environment, name) not in self._taken), limit))
+        batch = [waiting.pop(name) for name in free]
+        if not waiting:
+            self._waiting.pop(environment, None)
+        self._taken.update({_name(taken): (taken, fingerprint(taken.target)) for taken in batch})
+        return batch
 
     async def complete(self, registration: Registration, *, delivered: bool) -> None:
         """See ``Registrations``; ignores a completed one."""
         sent = self._settle(registration)
-        if sent is None:
-            return
-        name = _name(registration)
-        if delivered:
-            self._sent.put(name, sent)
-        elif name not in self._waiting:
-            self._waiting.offer(name, registration)
-        if self._waiting:
-            self._arrived.set()
+        if sent is not None and delivered:
+            self._sent.put(_name(registration), sent)
+        elif sent is not None and registration.target.identifier not in self._of(registration):
+            self._queue(registration, _cost(registration))
 
     async def discard(self, registration: Registration) -> None:
         """See ``Registrations``; ignores a completed one."""
         self._settle(registration)
-        if self._waiting:
-            self._arrived.set()
 
     def _settle(self, registration: Registration) -> bytes | None:
         """The fingerprint of a registration, which is not in flight any more; ``None`` if it was not."""
-        name = _name(registration)
-        taken = self._taken.pop(name, None)
+        taken = self._taken.pop(_name(registration), None)
         if taken is None:
             return None
-        self._in_flight -= entry_cost(name, taken[0])
+        self._spent -= _cost(taken[0])
         return taken[1]
 
     def is_waiting(self, registration: Registration) -> bool:
         """Whether this registration is queued and not taken."""
-        return self._waiting.peek(_name(registration)) is registration
+        return self._of(registration).get(registration.target.identifier) is registration
 
     def outstanding(self) -> list[Registration]:
         """Every registration that is queued or in flight, the newest of each target last."""
-        return [*(taken for taken, _ in self._taken.values()), *self._waiting.values()]
+        taken = [taken for taken, _ in self._taken.values()]
+        return taken + [one for waiting in self._waiting.values() for one in waiting.values()]
+
+    def _of(self, registration: Registration) -> Mapping[str, Registration]:
+        return self._waiting.get(registration.environment, {})
+
+    def _queue(self, registration: Registration, size: int) -> None:
+        waiting = self._waiting.setdefault(registration.environment, {})
+        waiting[registration.target.identifier] = registration
+        self._spent += size
 
 
 _Name = tuple[EnvironmentId, str]
@@ -124,3 +125,7 @@ _Name = tuple[EnvironmentId, str]
 
 def _name(registration: Registration) -> _Name:
     return (registration.environment, registration.target.identifier)
+
+
+def _cost(registration: Registration) -> int:
+    return entry_cost(_name(registration), registration)

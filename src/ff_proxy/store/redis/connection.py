@@ -102,11 +102,7 @@ class Connection:
         if not self._clients.clustered:
             return (name,)
         copies = (name, *(f"{name}:{{{tag}}}" for tag in _TAGS))
-        return [copy for copy in copies if not self.is_doubted(copy)] or copies
-
-    def is_doubted(self, key: str) -> bool:
-        """Whether the node of a Cluster that a key is on did not answer when it was last asked."""
-        return self._clients.clustered and self._clients.is_doubted(self.group(key))
+        return [copy for copy in copies if not self._clients.is_doubted(self.group(copy))] or copies
 
     async def do(self, *command: Argument) -> Any:
         """One command; bytes in, bytes out."""

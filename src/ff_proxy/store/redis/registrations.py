@@ -1,11 +1,8 @@
 """The queue of target registrations in Redis."""
 
-import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import Registration
 from ff_proxy.store.redis import queue_scripts
@@ -18,8 +15,6 @@ from ff_proxy.wire.stored import encode_target, fingerprint, read_row
 _MARK: Final = 32  # hexadecimal digits of a fingerprint
 _COMEBACK: Final = 120
 _REMEMBERED: Final = 50_000
-# Additions of other members are found by polling; registrations are not urgent.
-_LOOK_SECONDS: Final = 1.0
 # Once in so many looks every environment is looked at, whatever the set of those with something waiting says:
 # that finds what a member had taken that died.
 _EVERYWHERE: Final = 30
@@ -41,7 +36,6 @@ class RedisRegistrations:
         self._registering = SharedSet(connection, keys.registering)
         self._budget = budget
         self._leads = leads
-        self._added = asyncio.Event()
         self._looks = 0
 
     async def add(self, registration: Registration) -> bool:
@@ -61,25 +55,30 @@ class RedisRegistrations:
         # Only after it is there: a reader that finds nothing takes the environment out of the set first.
         await self._queues.add(environment)
         await self._registering.add(environment)
-        self._added.set()
         return bool(added)
 
-    async def take(self, limit: int) -> Sequence[Registration]:
+    async def waiting(self) -> Collection[EnvironmentId]:
         """See ``Registrations``."""
-        while True:
-            self._added.clear()
-            found: list[Registration] = []
-            for environment in await self._candidates():
-                # Each environment on a node of a Cluster that is away would hold up those on others.
-                away = self._connection.is_doubted(self._keys.registrations(environment)[0])
-                if len(found) < limit and self._leads(environment) and not away:
-                    with suppress(StoreUnavailable):
-                        found += await self._take_of(environment, limit - len(found))
-            if found:
-                return found
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._added.wait()
+        everywhere = self._looks % _EVERYWHERE == 0
+        self._looks += 1
+        names = await (self._queues if everywhere else self._registering).environments()
+        return [name for name in names if self._leads(name)]
+
+    async def take(self, environment: EnvironmentId, limit: int) -> Sequence[Registration]:
+        """See ``Registrations``."""
+        if not self._leads(environment):
+            return []
+        order, waiting, taken, _ = self._keys.registrations(environment)
+        await self._registering.remove(environment)
+        *entries, left = await self._connection.run(
+            queue_scripts.TAKE_REGISTRATIONS, [order, waiting, taken], [limit, _COMEBACK]
+        )
+        if left:
+            await self._registering.add(environment)
+        with translated():
+            found = [read_row(entry[_MARK:]) for entry in entries]
+        # An unreadable one returns to the queue and is skipped again, without delaying the others.
+        return [Registration(environment, row.target) for row in found if row is not None]
 
     async def complete(self, registration: Registration, *, delivered: bool) -> None:
         """See ``Registrations``."""
@@ -100,21 +99,3 @@ class RedisRegistrations:
                 _REMEMBERED,
             ],
         )
-
-    async def _candidates(self) -> list[EnvironmentId]:
-        everywhere = self._looks % _EVERYWHERE == 0
-        self._looks += 1
-        return await (self._queues if everywhere else self._registering).environments()
-
-    async def _take_of(self, environment: EnvironmentId, limit: int) -> list[Registration]:
-        order, waiting, taken, _ = self._keys.registrations(environment)
-        await self._registering.remove(environment)
-        *entries, left = await self._connection.run(
-            queue_scripts.TAKE_REGISTRATIONS, [order, waiting, taken], [limit, _COMEBACK]
-        )
-        if left:
-            await self._registering.add(environment)
-        with translated():
-            found = [read_row(entry[_MARK:]) for entry in entries]
-        # An unreadable one returns to the queue and is skipped again, without delaying the others.
-        return [Registration(environment, row.target) for row in found if row is not None]

@@ -45,7 +45,7 @@ async def test_what_was_sent_long_ago_is_forgotten_first() -> None:
 
     async def send(registration: Registration) -> None:
         await queue.add(registration)
-        (taken,) = await queue.take(1)
+        (taken,) = await queue.take(ENV, 1)
         await queue.complete(taken, delivered=True)
 
     await send(one)
@@ -54,4 +54,4 @@ async def test_what_was_sent_long_ago_is_forgotten_first() -> None:
     await send(three)
     await queue.add(one)
     await queue.add(two)
-    assert list(await queue.take(5)) == [two]
+    assert list(await queue.take(ENV, 5)) == [two]
