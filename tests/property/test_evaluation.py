@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ff_proxy.evaluation import Engine, StepKind, compile_engine, render
+from ff_proxy.evaluation.attributes import fold
 from ff_proxy.evaluation.bucketing import bucket_of, share_of, thresholds
-from ff_proxy.evaluation.case_folding import fold
 from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, compile_clause
 from ff_proxy.evaluation.target_view import TargetView
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason

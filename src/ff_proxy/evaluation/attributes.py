@@ -38,6 +38,22 @@ def utf8(text: str) -> bytes:
         return clean_text(text).encode()
 
 
+def fold(text: str) -> str:
+    """Replace each character by one that represents all its cases (spec/evaluation#operators).
+
+    ``casefold`` of the whole text changes its length and makes ``straße`` equal ``STRASSE``; ``lower`` keeps
+    ``ς`` and ``Σ`` different.
+    """
+    return text.lower() if text.isascii() else "".join(map(_fold_character, text))
+
+
+def _fold_character(character: str) -> str:
+    for folded in (character.casefold(), character.lower()):
+        if len(folded) == 1:
+            return folded
+    return character
+
+
 def _float64(number: float) -> float | None:
     """The number as a finite float64, or ``None``."""
     try:

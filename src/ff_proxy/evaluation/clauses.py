@@ -6,7 +6,7 @@ See spec/evaluation#operators.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from ff_proxy.evaluation.case_folding import fold
+from ff_proxy.evaluation.attributes import fold
 from ff_proxy.evaluation.membership import Member, MemberOfAny
 from ff_proxy.evaluation.patterns import compile_pattern
 from ff_proxy.evaluation.target_view import Condition, FoldedText, TargetView, Text, interned

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final, TypeVar, final
 
+from ff_proxy.evaluation.clauses import compile_clauses
 from ff_proxy.evaluation.explain import explain
 from ff_proxy.evaluation.explanation import Explanation
 from ff_proxy.evaluation.flags import compile_flag, unknown_flag
-from ff_proxy.evaluation.segments import compile_segment
+from ff_proxy.evaluation.membership import Member, MemberOfAny
 from ff_proxy.evaluation.target_view import CompiledFlag, CompiledSegment, Result, TargetView
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation
 from ff_proxy.model.feature import FeatureConfig, Segment
@@ -131,9 +132,35 @@ def compile_engine(
         _compile(
             flags, previous_flags, lambda name, record: compile_flag(name, record, escape_json=escape_json)
         ),
-        _compile(segments, previous_segments, lambda _, record: compile_segment(record, and_rules=and_rules)),
+        _compile(
+            segments, previous_segments, lambda _, record: _compile_segment(record, and_rules=and_rules)
+        ),
         and_rules=and_rules,
         escape_json=escape_json,
+    )
+
+
+def _compile_segment(record: Segment, *, and_rules: bool) -> CompiledSegment:
+    """Compile a segment (spec/evaluation#segments); ``and_rules=False`` ignores its serving rules.
+
+    The priority of serving rules is irrelevant: a match of any rule makes the target a member.
+    """
+    if and_rules and record.serving_rules:
+        groups = [rule.clauses for rule in record.serving_rules if rule.clauses]
+    else:
+        groups = [(clause,) for clause in record.rules]
+    prepared = tuple(group for clauses in groups if (group := compile_clauses(clauses)) is not None)
+    facts = [fact for group in prepared for fact, _ in group]
+    lists = tuple(fact for fact in facts if isinstance(fact, MemberOfAny))
+    members = [fact for fact in facts if isinstance(fact, Member)]
+    members += [member for fact in lists for member in fact.members]
+    return CompiledSegment(
+        record=record,
+        included=record.included,
+        excluded=record.excluded,
+        groups=prepared,
+        references=tuple(dict.fromkeys(member.segment for member in members)),
+        lists=lists,
     )
 
 

@@ -11,9 +11,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ff_proxy.evaluation.attributes import attribute_text
+from ff_proxy.evaluation.attributes import attribute_text, fold
 from ff_proxy.evaluation.bucketing import NO_BUCKET, bucket_of, share_of
-from ff_proxy.evaluation.case_folding import fold
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation
 from ff_proxy.model.feature import FeatureConfig, Segment
 from ff_proxy.model.target import Target

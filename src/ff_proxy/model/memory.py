@@ -14,6 +14,8 @@ _HUNDREDTHS: Final = 100
 class MemoryShares(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes for each kind of thing that clients can make the process keep. Together they are the budget.
 
+    The defaults are hundredths of it; ``shares_of`` makes bytes of them.
+
     ``responses``: answers kept to be given again.
     ``evaluations``: lists of evaluations by target.
     ``targets``: descriptions of targets, kept or cached.
@@ -30,43 +32,25 @@ class MemoryShares(msgspec.Struct, frozen=True, kw_only=True):
     ``unsent``: responses that clients have not taken yet.
     """
 
-    responses: int
-    evaluations: int
-    targets: int
-    tokens: int
-    routes: int
-    pending_writes: int
-    usage_buffer: int
-    usage_queue: int
-    usage_tally: int
-    registrations: int
-    keys: int
-    events: int
-    bodies: int
-    unsent: int
-
-
-_HUNDREDTHS_EACH: Final = MemoryShares(
-    responses=15,
-    evaluations=8,
-    targets=18,
-    tokens=5,
-    routes=2,
-    pending_writes=4,
-    usage_buffer=8,
-    usage_queue=16,
-    usage_tally=1,
-    registrations=3,
-    keys=1,
-    events=4,
-    bodies=8,
-    unsent=7,
-)
+    responses: int = 15
+    evaluations: int = 8
+    targets: int = 18
+    tokens: int = 5
+    routes: int = 2
+    pending_writes: int = 4
+    usage_buffer: int = 8
+    usage_queue: int = 16
+    usage_tally: int = 1
+    registrations: int = 3
+    keys: int = 1
+    events: int = 4
+    bodies: int = 8
+    unsent: int = 7
 
 
 def shares_of(budget: int) -> MemoryShares:
     """``budget`` bytes shared out."""
-    parts = msgspec.structs.asdict(_HUNDREDTHS_EACH)
+    parts = msgspec.structs.asdict(MemoryShares())
     return MemoryShares(**{name: budget * part // _HUNDREDTHS for name, part in parts.items()})
 
 

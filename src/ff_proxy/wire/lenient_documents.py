@@ -8,6 +8,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -35,7 +36,6 @@ _NUMBER: Final = re.compile(r"\s*([-+]?[0-9]{1,19})(\.0*)?\s*%?\s*")
 _YES: Final = frozenset({"true", "on", "yes", "enabled"})
 _NO: Final = frozenset({"false", "off", "no", "disabled"})
 _MIN_SIMILARITY: Final = 0.75
-_MAX_REMEMBERED: Final = 1000
 _MAX_QUOTED: Final = 40
 _MAX_BITS: Final = 128
 
@@ -59,7 +59,6 @@ class LenientReader:
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
         self._exact = _EXACT_TYPES[shape.noun]
-        self._intended_fields: dict[tuple[str, str], str] = {}
         self._notes: list[Note] = []
 
     def read(self, document: object) -> tuple[object, tuple[Note, ...]]:
@@ -144,7 +143,7 @@ class LenientReader:
             if name in shape.fields:
                 result[name] = part
                 continue
-            intended = self._intended_field(shape, name)
+            intended = _intended_field(tuple(shape.fields), name)
             if intended and _folded(intended) == _folded(name) and value.get(intended) is None:
                 result.setdefault(intended, part)
                 continue
@@ -155,27 +154,21 @@ class LenientReader:
                 self._warn((*path, name), f"it is ignored, because there is '{intended}'")
         return result
 
-    def _intended_field(self, shape: Shape, name: str) -> str:
-        """Find the known field that most resembles an unknown one, if any."""
-        known = self._intended_fields.get((shape.noun, name))
-        if known is not None:
-            return known
-        folded = {_folded(item): item for item in shape.fields}
-        similar = (
-            difflib.get_close_matches(_folded(name), folded, 1, _MIN_SIMILARITY)
-            if len(name) <= _MAX_QUOTED
-            else []
-        )
-        intended = folded[similar[0]] if similar else ""
-        if len(self._intended_fields) < _MAX_REMEMBERED:
-            self._intended_fields[shape.noun, name] = intended
-        return intended
-
     def _drop(self, path: Path, text: str) -> None:
         self._notes.append(Note(path, text, left_out=True))
 
     def _warn(self, path: Path, text: str) -> None:
         self._notes.append(Note(path, text, left_out=False))
+
+
+@lru_cache(maxsize=1000)
+def _intended_field(known: tuple[str, ...], name: str) -> str:
+    """The known field that most resembles an unknown one; empty if none does."""
+    if len(name) > _MAX_QUOTED:
+        return ""
+    folded = {_folded(field): field for field in known}
+    similar = difflib.get_close_matches(_folded(name), folded, 1, _MIN_SIMILARITY)
+    return folded[similar[0]] if similar else ""
 
 
 def _text(value: object) -> str | None:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ff_proxy.evaluation.case_folding import fold
+from ff_proxy.evaluation.attributes import fold
 
 
 @pytest.mark.parametrize(
