@@ -10,6 +10,8 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -347,6 +349,43 @@ async def test_rows_that_older_versions_or_others_wrote_hold_nothing_up(tmp_path
         assert await store.targets.get(ENVIRONMENT, "t") == Target("t", "new")
         await store.registrations.add(Registration(ENVIRONMENT, Target("last")))
         assert [one.target for one in await store.registrations.take(ENVIRONMENT, 10)] == [Target("last")]
+
+
+WRITES: dict[str, Callable[[SqliteStore], Coroutine[object, object, object]]] = {
+    "environments": lambda store: store.configs.replace(config(flag())),
+    "usage_counts": lambda store: store.usage.merge([usage("a")], []),
+    "registrations": lambda store: store.registrations.add(Registration(ENVIRONMENT, Target("a"))),
+    "targets": lambda store: store.targets.put(ENVIRONMENT, Target("a")),
+}
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("table", WRITES)
+async def test_a_cancelled_write_is_in_the_file_soon(tmp_path: Path, table: str, turns: int) -> None:
+    """Memory has it, so nobody would write it again: a client that leaves must not cost data in a restart."""
+    clock, held = FakeClock(), threading.Event()
+    async with SqliteStore(tmp_path, "one", clock, null_telemetry()) as store:
+        recovering = asyncio.create_task(store.recovery.run())
+        await store.targets.get(ENVIRONMENT, "a")
+        holding = asyncio.create_task(store._database.run(lambda _: held.wait(10)))
+        await clock.settle()
+        writing = asyncio.create_task(WRITES[table](store))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        held.set()
+        await holding
+        await clock.advance(1)
+        await store._database.run(lambda _: None)
+        (rows,) = await store._database.run(
+            lambda connection: connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        )
+        assert rows == (turns > 0)
+        assert store.recovery.merge_into(Readiness(loaded=1)).degraded == ()
+        assert clock.sleeping == 0
+        recovering.cancel()
+        await asyncio.gather(recovering, return_exceptions=True)
 
 
 DAMAGE = {

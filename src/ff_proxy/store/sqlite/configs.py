@@ -116,7 +116,7 @@ class SqliteConfigs(MemoryConfigs):
         try:
             await self._copy.write(write)
         finally:
-            # Also when cancelled: the write continues, and an equal write later would be no change.
+            # Also when cancelled: it is written later, and an equal write would be no change.
             self._show(config)
         return config.revision
 

@@ -1,5 +1,6 @@
 """Targets: in the file, up to a capacity; recently used ones also in memory."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
@@ -148,6 +149,10 @@ class SqliteTargets:
         except StoreUnavailable as error:
             self._keep(batch)
             self._recovery.failed(error)
+        except asyncio.CancelledError:  # perhaps before it began
+            self._keep(batch)
+            self._recovery.interrupted()
+            raise
 
     async def _save(self, batch: Mapping[_Key, DescribedTarget]) -> None:
         # Memory has the newest version, whichever write fails.

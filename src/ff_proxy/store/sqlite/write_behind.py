@@ -64,11 +64,17 @@ class FileRecovery:
         self._once.warning(_CANNOT_WRITE, error=self._trouble)
         self._behind.set()
 
+    def interrupted(self) -> None:
+        """A write was cancelled, perhaps before it began."""
+        self._behind.set()
+
     def written(self) -> None:
         """Something was written: if no part is behind any more, log that."""
-        if self._trouble and not any(part.behind for part in self._parts):
+        if any(part.behind for part in self._parts):
+            return
+        self._behind.clear()
+        if self._trouble:
             self._trouble = ""
-            self._behind.clear()
             self._once.forget(_CANNOT_WRITE)
             self._log.info("data directory can be written again, the file is up to date")
 
@@ -112,26 +118,37 @@ class WriteBehind:
     """Writes one part of the store to the file.
 
     A failed write is not an error for the caller: memory serves on, and the next write uses ``rewrite``,
-    which writes the whole part.
+    which writes the whole part. So does the next write after one that was cancelled.
     """
 
     def __init__(self, database: Database, recovery: FileRecovery, rewrite: Callable[[], Work]) -> None:
         self._database = database
         self._recovery = recovery
         self._rewrite = rewrite
-        self.behind = False
+        self._missing = 0
+        self._caught_up = 0
         recovery.add(self)
+
+    @property
+    def behind(self) -> bool:
+        """See ``Part``."""
+        return self._missing != self._caught_up
 
     async def write(self, work: Work) -> None:
         """Make ``work`` durable; after an earlier failure, write the whole part."""
         try:
             await (self.catch_up() if self.behind else self._database.run(work))
         except StoreUnavailable as error:
-            self.behind = True
+            self._missing += 1
             self._recovery.failed(error)
+        except asyncio.CancelledError:
+            self._missing += 1
+            self._recovery.interrupted()
+            raise
 
     async def catch_up(self) -> None:
         """See ``Part``."""
+        missing = self._missing
         await self._database.run(self._rewrite())
-        self.behind = False
+        self._caught_up = missing
         self._recovery.written()
