@@ -1,4 +1,4 @@
-"""The options while the proxy runs: reading them again, and who can read the files that they come from."""
+"""Reloading the options while the proxy runs, and warnings about the files that they come from."""
 
 import asyncio
 import stat
@@ -24,45 +24,45 @@ KEY_FLAGS: Final = ("api-keys",)
 SERVICE_TOKEN_FLAGS: Final = ("admin-service-token",)
 ADMIN_FLAGS: Final = ("admin-token",)
 APPLIED: Final = (*LOG_FLAGS, *SERVING_FLAGS, *TLS_FLAGS, *KEY_FLAGS, *SERVICE_TOKEN_FLAGS, *ADMIN_FLAGS)
-"""Every option of which some process of ours takes up a new value without a restart."""
+"""Every option of which some process applies a new value without a restart."""
 
 _GENERAL = frozenset({"env-file", "config"})
 
 Apply = Callable[[RoleOptions], Collection[str]]
-"""Takes up new options, in any thread; returns the flags of those that need a restart all the same."""
+"""Applies new options, in any thread; returns the flags of those that need a restart all the same."""
 
 Check = Callable[[RoleOptions, Collection[str]], object]
-"""Raises ``ConfigError`` if options cannot be taken up, of which those with these flags are new."""
+"""Raises ``ConfigError`` if the options cannot be applied; those with these flags have changed."""
 
 
 def in_other_processes(_: RoleOptions) -> Collection[str]:
-    """Other processes of this proxy take these options up: each reads them for itself."""
+    """Other processes of this proxy apply these options: each reads them for itself."""
     return ()
 
 
-def upstream_changes(take_up: Callable[[UpstreamOptions], object]) -> Apply:
-    """Call ``take_up`` with the new options about Harness, in the running loop."""
+def upstream_changes(use: Callable[[UpstreamOptions], object]) -> Apply:
+    """Call ``use`` with the new options about Harness, in the running event loop."""
     loop = asyncio.get_running_loop()
 
     def apply(changed: RoleOptions) -> Collection[str]:
         assert isinstance(changed, OnlineOptions)  # noqa: S101  (the role never changes)
-        loop.call_soon_threadsafe(take_up, changed.upstream)
+        loop.call_soon_threadsafe(use, changed.upstream)
         return ()
 
     return apply
 
 
 class OptionsReload:
-    """Reads the sources of ``loaded`` again when called, and has them taken up by what was added.
+    """Reads the sources of ``loaded`` again when called, and applies what has changed.
 
     Args:
-        loaded: what was read at the start.
-        log: told what has changed.
-        checks: what the sources alone do not show; one that fails refuses all that is new.
+        loaded: the options read at the start.
+        log: gets a line about what has changed.
+        checks: find problems beyond those of the sources; one that fails refuses all changes.
 
     Attributes:
-        loaded: what was read last; its report says what is in force: options that need a restart are there
-            as they were at the start.
+        loaded: the options read last. Its report has the values in force: an option that needs a restart
+            keeps its value from the start.
     """
 
     def __init__(self, loaded: Loaded, log: Logger, checks: Sequence[Check] = ()) -> None:
@@ -74,33 +74,32 @@ class OptionsReload:
         self._applied: list[tuple[frozenset[str], Apply]] = []
 
     def add(self, flags: Collection[str], apply: Apply) -> None:
-        """Have ``apply`` take up new values of ``flags``, and at once what has changed since the start."""
+        """Call ``apply`` when options with ``flags`` change, and now if any have changed since the start."""
         self._applied.append((frozenset(flags), apply))
         if self._reloaded:
             apply(self.loaded.options)
 
     def for_child(self, log: Logger) -> "OptionsReload":
-        """The same for another process, which was started with the options of the start."""
+        """The same for another process, which begins with the options of the start."""
         child = OptionsReload(self.loaded, log, self._checks)
         child._reloaded = self._reloaded
         return child
 
     @property
     def in_force(self) -> Mapping[str, Any]:
-        """The value of every option by its flag, as it is in force."""
+        """The value in force of every option, by its flag."""
         return {one.option.flag: one.value for one in self.loaded.report}
 
     def __call__(self) -> ReloadResult:
-        """Never raises for what is in the files: the present options stay in force, all of them."""
+        """Reload; problems in the files are returned, not raised, and then nothing is changed."""
         with self._lock:
             return self._reload()
 
     def _reload(self) -> ReloadResult:
         try:
-            again = reload(self.loaded)
-            different = {*again.changed, *again.restart}
+            loaded, different = reload(self.loaded)
             for check in self._checks:
-                check(again.loaded.options, different)
+                check(loaded.options, different)
         except ConfigError as error:
             self._log.error(
                 "the options cannot be used as they are now, the present ones stay",
@@ -110,17 +109,18 @@ class OptionsReload:
         if not different:
             self._log.info("options have not changed")
             return ReloadResult()
-        restart = self._apply(again.loaded.options, different)
-        self._keep(again.loaded, restart)
-        result = ReloadResult(changed=tuple(sorted(different - restart)), restart=tuple(sorted(restart)))
-        self._tell(result)
+        restart = self._apply(loaded.options, different)
+        self._keep(loaded, restart)
+        applied = different.difference(restart)
+        result = ReloadResult(changed=tuple(sorted(applied)), restart=tuple(sorted(restart)))
+        self._log_result(result)
         return result
 
-    def _apply(self, options: RoleOptions, different: set[str]) -> set[str]:
-        """Have new options taken up; returns the flags of those that need a restart."""
+    def _apply(self, options: RoleOptions, different: frozenset[str]) -> Collection[str]:
+        """Apply new options; returns the flags of those that need a restart."""
         if type(options) is not type(self.loaded.options):
-            return different  # another mode: all of it is for the process that is started then
-        restart = different - {flag for flags, _ in self._applied for flag in flags}
+            return different  # another mode: everything needs a restart
+        restart = set(different.difference(*(flags for flags, _ in self._applied)))
         for flags, apply in self._applied:
             if not flags.isdisjoint(different):
                 restart.update(set(apply(options)).intersection(different))
@@ -137,7 +137,7 @@ class OptionsReload:
         options = loaded.options if same_mode else self.loaded.options
         self.loaded = replace(loaded, options=options, report=report)
 
-    def _tell(self, result: ReloadResult) -> None:
+    def _log_result(self, result: ReloadResult) -> None:
         if result.changed:
             values = {one.option.flag: one.masked for one in self.loaded.report}
             changed = {flag: values[flag] for flag in result.changed}
@@ -147,7 +147,7 @@ class OptionsReload:
 
 
 def start_warnings(loaded: Loaded) -> tuple[str, ...]:
-    """What the options have to say, and which files with secrets every user can read."""
+    """Warnings about the options, and about files with secrets that every user can read."""
     general = {setting.value for setting in loaded.report if setting.option.flag in _GENERAL}
     secret = [path for path in loaded.files if path not in general and _open_to_all(path)]
     return (
@@ -160,4 +160,4 @@ def _open_to_all(path: Path) -> bool:
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:
-        return False  # it was there a moment ago, and is read anew when it changes
+        return False  # it was there a moment ago, and will be read again

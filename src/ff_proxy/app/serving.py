@@ -62,7 +62,7 @@ class Serving:
         phases: end streams and requests at shutdown.
         reloads: read certificates again.
         readiness: how far everything has come.
-        changes: take up new options while it runs, by their flags.
+        changes: apply new options while it runs, by their flags.
     """
 
     server: HttpServer

@@ -1,4 +1,4 @@
-"""TLS for SDKs as the options want it, at the start and when they change."""
+"""TLS for SDKs according to the options, at the start and when they change."""
 
 from collections.abc import Callable, Collection
 from typing import Final
@@ -14,14 +14,14 @@ _ENABLED: Final = "tls-enabled"
 
 
 def tls_files(options: TlsOptions | None) -> TlsFiles | None:
-    """The files that the options name, if they want TLS."""
+    """The files that the options name; ``None`` without TLS."""
     return None if options is None else TlsFiles(options.certificate, options.key, options.client_ca)
 
 
 def tls_in_force(options: ServingOptions, reload: OptionsReload | None) -> TlsFiles | None:
-    """The files for a process that starts with ``options``, of which ``reload`` may have changed some.
+    """The files for a process that starts with ``options``, or those that a reload has put in their place.
 
-    Those of the start may be gone since.
+    The files of the start may no longer exist.
     """
     if reload is None:
         return tls_files(options.tls)
@@ -35,9 +35,9 @@ def make_tls(files: TlsFiles | None, clock: Clock, telemetry: Telemetry) -> Tls 
 
 
 def tls_changes(present: ServingOptions, use: Callable[[TlsFiles], object] = lambda _: None) -> Apply:
-    """Have ``use`` take up other files; by default other processes do.
+    """Call ``use`` with changed files; by default nothing is called, because other processes use them.
 
-    A port that was opened without TLS stays without, and one with TLS stays with it.
+    A port opened with TLS keeps TLS, and one without it stays without, until a restart.
     """
 
     def apply(changed: RoleOptions) -> Collection[str]:
@@ -51,9 +51,9 @@ def tls_changes(present: ServingOptions, use: Callable[[TlsFiles], object] = lam
 
 
 def check_tls(clock: Clock) -> Check:
-    """Refuse options whose TLS files cannot be used; if they name others than before, also by their dates.
+    """Refuse options whose TLS files cannot be used; if other files are named, also check their dates.
 
-    A certificate that ends while it is in force must not keep other options from being changed.
+    A certificate that expires while it is in use must not prevent changes of other options.
     """
 
     def check(changed: RoleOptions, different: Collection[str]) -> None:

@@ -27,19 +27,6 @@ class Loaded:
     inputs: Inputs = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Reloaded:
-    """The options after a reload.
-
-    ``changed`` are the flags of changed options that take effect now, ``restart`` those that need a restart.
-    Options that have no use in this mode are neither.
-    """
-
-    loaded: Loaded
-    changed: tuple[str, ...]
-    restart: tuple[str, ...]
-
-
 def load(argv: Sequence[str], environ: Mapping[str, str], read_file: ReadFile = read_file_or_pipe) -> Loaded:
     """Read all sources (spec/behaviour#options) and build the record of the role they choose.
 
@@ -62,21 +49,16 @@ def checked(settings: Settings) -> Loaded:
     )
 
 
-def reload(loaded: Loaded) -> Reloaded:
+def reload(loaded: Loaded) -> tuple[Loaded, frozenset[str]]:
     """Read the sources again: the original command line and environment, and the current files.
 
-    Raises ``ConfigError`` with every problem; the current options then stay in force.
+    Also returns the flags of the options that differ. Raises ``ConfigError`` with every problem.
     """
     reread = checked(resolve_settings(loaded.inputs))
     old = {setting.option.flag: setting.value for setting in loaded.report}
     used = {option.flag for option in options_of(ModeOptions, type(reread.options))}
-    changed = [
-        setting.option
+    return reread, frozenset(
+        setting.option.flag
         for setting in reread.report
         if setting.value != old[setting.option.flag] and setting.option.flag in used
-    ]
-    return Reloaded(
-        reread,
-        tuple(option.flag for option in changed if option.reloadable),
-        tuple(option.flag for option in changed if not option.reloadable),
     )

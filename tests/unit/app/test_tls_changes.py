@@ -120,7 +120,7 @@ def _encrypted(proxy: Proxy) -> tuple[Path, Path]:
         (_no_key, "tls-key: {folder}/nowhere.key: No such file or directory"),
         (_a_directory, "tls-key: {folder}: Is a directory"),
         (_another_key, "tls-key: {folder}/first.key is not the key of {folder}/other.crt"),
-        (_nonsense, "tls-cert: {folder}/nonsense: there is no certificate"),
+        (_nonsense, "tls-cert: {folder}/nonsense: it contains no certificate"),
         (_expired, "tls-cert: {folder}/expired.crt: the certificate has ended"),
         (_encrypted, "tls-key: {folder}/locked.key is encrypted"),
     ],
