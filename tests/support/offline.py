@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -84,6 +85,7 @@ class FaultyFiles(Files):
         self._devices: dict[Path, int] = {}
         self._unread: dict[Path, int] = {}
         self._answer: threading.Event | None = None
+        self._listed: Counter[Path] = Counter()
 
     def fail(self, path: Path, number: int) -> None:
         """From now on everything at or below ``path`` gives this error."""
@@ -107,7 +109,12 @@ class FaultyFiles(Files):
         self._devices.clear()
         self._unread.clear()
 
+    def scans(self, directory: Path) -> int:
+        """How often its entries have been asked for."""
+        return self._listed[directory]
+
     def entries(self, directory: Path) -> Mapping[str, bool]:
+        self._listed[directory] += 1
         self._check(directory)
         return super().entries(directory)
 

@@ -96,6 +96,7 @@ class Retention:
     def scan_failed(self, reason: str) -> None:
         """The directory cannot be read: everything stays active, and nothing counts as absent."""
         self._absent = {}
+        self._accept_stable(present={}, now=0.0)
         self._problems = {**self._content_problems(), self._root: reason}
 
     def update(self, reading: DirectoryReading, now: float) -> None:
@@ -136,7 +137,11 @@ class Retention:
     def _accept_stable(self, present: Mapping[EnvironmentId, Location], now: float) -> None:
         # Half of a YAML file is also YAML, so wait until the file no longer changes.
         for environment, (reading, since) in list(self._unstable.items()):
-            if now - since >= _STABLE_SECONDS and present.get(environment) == reading.location:
+            if environment not in present:
+                # To be read again once it is back; scanning for it all the time would not help.
+                del self._unstable[environment]
+                self._locations[environment] = msgspec.structs.replace(reading.location, signature=())
+            elif now - since >= _STABLE_SECONDS and present[environment] == reading.location:
                 del self._unstable[environment]
                 self._latest[environment] = reading
 

@@ -1,10 +1,11 @@
 """Keeping the store equal to a directory."""
 
 import asyncio
+import errno
 import json
 import shutil
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,65 @@ async def test_yaml_must_have_settled(watched: Watched) -> None:
     config = await watched.configs.environment(ENV_ID)
     assert config is not None
     assert set(config.flags) == {"glaze", "yeast"}
+    assert await watched.version() == 2
+
+
+def _remove(watched: Watched, directory: Path) -> None:
+    shutil.move(directory, watched.root / ".aside")
+
+
+def _empty(watched: Watched, directory: Path) -> None:
+    _remove(watched, directory)
+    directory.mkdir()
+
+
+def _link_to_nothing(watched: Watched, directory: Path) -> None:
+    _remove(watched, directory)
+    directory.symlink_to("nowhere")
+
+
+def _refuse(watched: Watched, directory: Path) -> None:
+    watched.files.fail(directory, errno.EIO)
+
+
+def _refuse_everything(watched: Watched, _: Path) -> None:
+    watched.files.fail(watched.root, errno.EIO)
+
+
+def _have_it_twice(watched: Watched, directory: Path) -> None:
+    shutil.copytree(directory, watched.root / "again" / directory.name)
+
+
+@pytest.mark.parametrize(
+    "happens", [_remove, _empty, _link_to_nothing, _refuse, _refuse_everything, _have_it_twice]
+)
+async def test_yaml_that_vanishes_before_it_has_settled_is_looked_for_now_and_then(
+    watched: Watched, happens: Callable[[Watched, Path], None]
+) -> None:
+    """Not all the time; and once it is back it is served."""
+    bakery(watched.root, OTHER)
+    directory = watched.root / f"env-{ENV}"
+    (directory / "feature_config.json").unlink()
+    (directory / "feature_config.yaml").write_text("- " + json.dumps(flag_doc("glaze", version=2)))
+    await watched.watcher.scan()
+    happens(watched, directory)
+    async with watched.running() as when:
+        await when(lambda: watched.files.scans(watched.root) >= 2)
+        await watched.clock.advance(1.5)
+        before = watched.files.scans(watched.root)
+        for _ in range(50):
+            await watched.clock.advance(0.0)  # what sleeps for no time goes on
+            await asyncio.to_thread(int)
+        # A scan asks a few times; without a pause there are dozens of scans.
+        assert watched.files.scans(watched.root) - before <= 20
+    watched.files.mend()
+    shutil.rmtree(watched.root / "again", ignore_errors=True)
+    if (aside := watched.root / ".aside").exists():
+        directory.unlink() if directory.is_symlink() else shutil.rmtree(directory, ignore_errors=True)
+        aside.rename(directory)
+    for _ in range(3):
+        await watched.watcher.scan()
+        await watched.clock.advance(1.1)
     assert await watched.version() == 2
 
 
