@@ -17,7 +17,10 @@ from ff_proxy.commands.doctor.stores import (
 from ff_proxy.config.declare import build
 from ff_proxy.config.records import RedisStoreOptions
 from ff_proxy.config.settings import read_settings
-from ff_proxy.store.redis import scripts
+from ff_proxy.model.keys import Secret
+from ff_proxy.model.member import FleetMember, fingerprint
+from ff_proxy.model.redis import Topology
+from ff_proxy.store.redis import Endpoint, scripts
 from ff_proxy.store.redis.connection import Script
 from ff_proxy.store.redis.inspection import commands_tried
 from ff_proxy.store.sqlite import SqliteStore
@@ -27,13 +30,14 @@ from tests.support.configs import config, flag
 from tests.support.doctor import found_by, the_trouble, trouble
 from tests.support.offline import bakery
 from tests.support.ports import free_port
+from tests.support.redis_member import member_at
 from tests.support.redis_server import RedisServer, redis_cluster, redis_command, redis_sentinel, redis_server
 
 
-async def redis(address: str, *more: str) -> list[Finding]:
+async def redis(address: str, *more: str, secret: Secret | None = None) -> list[Finding]:
     """What is found of a Redis with these options."""
     options = build(RedisStoreOptions, read_settings([f"-redis-address={address}", *more], {}))
-    return await found_by(lambda report: check_redis(options, report))
+    return await found_by(lambda report: check_redis(options, secret, report))
 
 
 async def test_a_good_redis(server: RedisServer, prefix: str) -> None:
@@ -76,6 +80,19 @@ async def test_tls_with_a_redis_that_has_none(server: RedisServer) -> None:
     """It waits for the rest of what it takes for a command."""
     found = the_trouble(await redis(f"rediss://127.0.0.1:{server.port}"))
     assert "Timeout connecting to server (does it speak TLS there" in found
+
+
+async def test_members_that_sign_with_another_secret(server: RedisServer, prefix: str) -> None:
+    """Than the one configured here, or than the store's."""
+    where, options = f"127.0.0.1:{server.port}", f"-redis-prefix={prefix}"
+    async with member_at(Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),)), prefix) as store:
+        await store.members.put(FleetMember("m", host="there", signs_with=fingerprint(Secret("a"))))
+        assert trouble(await redis(where, options, secret=Secret("a"))) == []
+        for secret in (Secret("b"), None):
+            found = the_trouble(await redis(where, options, secret=secret))
+            assert found.startswith("warning members sign tokens with another secret: there")
+        await store.members.put(FleetMember("m", host="there"))
+        assert trouble(await redis(where, options, secret=Secret("b"))) == []
 
 
 async def test_a_full_redis(tmp_path: Path) -> None:

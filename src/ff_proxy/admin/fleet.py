@@ -42,12 +42,14 @@ class Leader(msgspec.Struct, frozen=True, rename="camel"):
 class FleetView(msgspec.Struct, frozen=True, rename="camel"):
     """The members that share the store; ``trouble`` says why they are currently not known.
 
-    Several ``versions`` mean that an upgrade is in progress.
+    Several ``versions`` mean that an upgrade is in progress. With ``different_secrets`` members refuse tokens
+    of others.
     """
 
     members: tuple[MemberRow, ...] = ()
     versions: tuple[str, ...] = ()
     trouble: str = ""
+    different_secrets: bool = False
 
 
 class FleetNow(msgspec.Struct, frozen=True):
@@ -73,17 +75,20 @@ class FleetNow(msgspec.Struct, frozen=True):
         leads: dict[str, list[str]] = {}
         for environment, name in sorted(self.leaders.items()):
             leads.setdefault(name, []).append(environment)
+        members = [msgspec.structs.asdict(one.member) for one in self.members]
+        secrets = {member.pop("signs_with") for member in members} - {""}
         rows = [
             MemberRow(
-                **msgspec.structs.asdict(one.member),
+                **member,
                 seen_seconds_ago=round(one.age, 1),
                 this_proxy=one.member.id == self.own,
                 leads=tuple(leads.get(one.member.id, ())),
             )
-            for one in self.members
+            for member, one in zip(members, self.members, strict=True)
         ]
         rows.sort(key=lambda row: (row.host, row.address, row.id))
-        return FleetView(tuple(rows), tuple(sorted({row.version for row in rows})), self.trouble)
+        versions = tuple(sorted({row.version for row in rows}))
+        return FleetView(tuple(rows), versions, self.trouble, different_secrets=len(secrets) > 1)
 
 
 async def look(fleet: FleetMembers, environments: Collection[EnvironmentId]) -> FleetNow:

@@ -8,7 +8,7 @@ from ff_proxy.app.observability import speaks_for_all
 from ff_proxy.app.process import ProcessContext, process_count
 from ff_proxy.app.roles import ServingRole, Sync
 from ff_proxy.app.start_lines import MODES, address_of
-from ff_proxy.model.member import FleetMember
+from ff_proxy.model.member import FleetMember, fingerprint
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.store.fleet_presence import FleetPresence
 from ff_proxy.store.protocol import FleetMembers
@@ -32,5 +32,6 @@ def make_presence(
         version=__version__,
         started=clock.wall(),
         processes=process_count(options),
+        signs_with=fingerprint(options.serving.tokens.secret),
     )
     return [FleetPresence(members, member, readiness, clock, context.telemetry)]

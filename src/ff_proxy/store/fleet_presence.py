@@ -12,19 +12,24 @@ from ff_proxy.errors import StoreError
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.member import FleetMember
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.store.protocol import MemberList
+from ff_proxy.store.protocol import FleetMembers
 from ff_proxy.telemetry import Telemetry
 
 LISTED_SECONDS: Final = 10.0
 """How long a member is listed after it was last heard of."""
 
 EVERY_SECONDS: Final = 2.0
+_DIFFERENT: Final = "members sign tokens with different secrets: set the same auth-secret on all"
+
+_COMPARED_EVERY: Final = 5
 _FAREWELL_SECONDS: Final = 0.4
 _STOPPING: Final = "stopping"
 
 
 class FleetPresence:
     """The service that lists this member every ``EVERY_SECONDS``, and takes it out in the end.
+
+    Now and then it makes sure that all members sign tokens with the same secret.
 
     Args:
         members: the list; a failure costs this member its entry and nothing else.
@@ -38,7 +43,7 @@ class FleetPresence:
 
     def __init__(
         self,
-        members: MemberList,
+        members: FleetMembers,
         member: FleetMember,
         readiness: Callable[[], Readiness],
         clock: Clock,
@@ -51,6 +56,7 @@ class FleetPresence:
         self._clock = clock
         self._once = telemetry.once("fleet")
         self._stopping = asyncio.Event()
+        self._listings = 0
 
     async def run(self) -> None:
         """List it until cancelled."""
@@ -80,3 +86,13 @@ class FleetPresence:
             return
         if not listed:
             self._once.warning("the list of members is full, this one is not in it")
+        if self._listings % _COMPARED_EVERY == 0:
+            await self._compare_secrets()
+        self._listings += 1
+
+    async def _compare_secrets(self) -> None:
+        with suppress(StoreError):
+            members = [seen.member for seen in await self._members.present()]
+            different = [one for one in members if one.signs_with not in {"", self._member.signs_with}]
+            if different:
+                self._once.warning(_DIFFERENT, others=sorted({one.host for one in different}))

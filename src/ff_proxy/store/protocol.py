@@ -271,8 +271,13 @@ class SecretStore(Protocol):
         ...
 
 
-class MemberList(Protocol):
-    """The members that share the store, as far as this one is in it."""
+class FleetMembers(Protocol):
+    """Who shares the store, and who of them leads which environment."""
+
+    @property
+    def own(self) -> str:
+        """The name of this member."""
+        ...
 
     async def put(self, member: FleetMember) -> bool:
         """List this member as it is now, for some seconds; ``False`` if the list is full."""
@@ -280,15 +285,6 @@ class MemberList(Protocol):
 
     async def take_out(self) -> None:
         """Take this member off the list."""
-        ...
-
-
-class FleetMembers(MemberList, Protocol):
-    """Who shares the store, and who of them leads which environment."""
-
-    @property
-    def own(self) -> str:
-        """The name of this member."""
         ...
 
     async def present(self) -> Sequence[SeenMember]:

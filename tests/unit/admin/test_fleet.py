@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.member import FleetMember, SeenMember
@@ -127,3 +129,19 @@ async def test_a_store_that_is_away_or_silent_costs_the_members_only() -> None:
         fleet.error, fleet.silent, fleet.members = None, False, []
         assert "Redis has no members listed" in (await http.get("/")).text
     assert world.failures == []
+
+
+async def test_members_with_different_secrets_are_marked() -> None:
+    """In the API and on the page, without any part of what tells them apart."""
+    fleet = Fleet()
+    world = AdminWorld(fleet=fleet)
+    for prints, different in ((("", ""), False), (("aaaa", "aaaa"), False), (("aaaa", "bbbb"), True)):
+        fleet.members = [
+            SeenMember(msgspec.structs.replace(one.member, signs_with=print_), one.age)
+            for one, print_ in zip(fleet.members, prints, strict=True)
+        ]
+        async with world.client() as http:
+            status, page = await http.get("/api/status"), (await http.get("/")).text
+        assert status.json()["fleet"]["differentSecrets"] is different
+        assert ("Different secrets" in page) is different
+        assert "bbbb" not in status.text + page

@@ -2,11 +2,17 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+import json
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ff_proxy.errors import StoreUnavailable
-from ff_proxy.model.member import FleetMember
+from ff_proxy.model.keys import EnvironmentId, Secret
+from ff_proxy.model.member import FleetMember, SeenMember, fingerprint
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.store.fleet_presence import EVERY_SECONDS, FleetPresence
 from ff_proxy.telemetry import Telemetry
@@ -17,12 +23,21 @@ from tests.support.clock import FakeClock
 class Members:
     """A list that can be away, full, or silent in the end."""
 
+    own = "one"
+
     def __init__(self) -> None:
         self.said: list[FleetMember] = []
         self.away = False
         self.silent = False
         self.full = False
         self.listed = False
+        self.others: list[FleetMember] = []
+
+    async def present(self) -> Sequence[SeenMember]:
+        return [SeenMember(one, 0.0) for one in (*self.said[-1:], *self.others)]
+
+    async def leaders(self, environments: Iterable[EnvironmentId]) -> Mapping[EnvironmentId, str]:
+        raise NotImplementedError(environments)
 
     async def put(self, member: FleetMember) -> bool:
         if self.away:
@@ -47,7 +62,7 @@ class World:
         self.readiness = Readiness()
         self.presence = FleetPresence(
             self.members,
-            FleetMember("one", host="host-1", version="1.2.3"),
+            FleetMember("one", host="host-1", version="1.2.3", signs_with=fingerprint(Secret("a"))),
             lambda: self.readiness,
             self.clock,
             Telemetry(make_logger("INFO", self.out), self.clock),
@@ -116,3 +131,30 @@ async def test_a_full_list_is_said_once() -> None:
         await world.clock.advance(3 * EVERY_SECONDS)
     assert world.states() == ["starting"] * 4
     assert world.out.getvalue().count("the list of members is full") == 1
+
+
+async def test_members_with_another_secret_are_told_once() -> None:
+    """By host; members of a version that does not say what it signs with are none of them."""
+    world = World()
+    world.members.others = [
+        FleetMember("two", host="host-2", signs_with=fingerprint(Secret("a"))),
+        FleetMember("three", host="host-3"),
+    ]
+    async with world.running():
+        await world.clock.advance(20 * EVERY_SECONDS)
+        assert world.out.getvalue() == ""
+        world.members.others += [
+            FleetMember("four", host="host-4", signs_with=fingerprint(Secret("b"))),
+            FleetMember("five", host="host-5", signs_with=fingerprint(None)),
+        ]
+        await world.clock.advance(20 * EVERY_SECONDS)
+    (line,) = map(json.loads, world.out.getvalue().splitlines())
+    assert line["event"] == "members sign tokens with different secrets: set the same auth-secret on all"
+    assert (line["level"], line["others"]) == ("warning", ["host-4", "host-5"])
+
+
+@given(one=st.text(), other=st.text())
+def test_a_fingerprint_is_that_of_one_secret(one: str, other: str) -> None:
+    """And has nothing of it."""
+    assert (fingerprint(Secret(one)) == fingerprint(Secret(other))) is (one == other)
+    assert re.fullmatch("[0-9a-f]{16}", fingerprint(Secret(one)))

@@ -202,7 +202,8 @@ def _stores(settings: Settings, mode: Mode, serving: Callable[[], bool]) -> list
     if mode is Mode.OFFLINE:
         found.append(Check("config-dir", partial(check_offline_directory, directory)))
     if settings["redis-address"] is not None:
-        found.append(Check("redis", partial(check_redis, build(RedisStoreOptions, settings)), 60.0))
+        redis = build(RedisStoreOptions, settings)
+        found.append(Check("redis", partial(check_redis, redis, settings["auth-secret"]), 60.0))
     elif settings["data-dir"] is not None:
         found.append(Check("data-dir", partial(check_data_directory, settings["data-dir"], serving)))
     return found

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,8 @@ from ff_proxy.app.process import command_context
 from ff_proxy.commands.doctor.findings import Reporter
 from ff_proxy.config.records import RedisStoreOptions
 from ff_proxy.errors import OfflineDataError, StoreMisconfigured, StoreUnavailable
+from ff_proxy.model.keys import Secret
+from ff_proxy.model.member import fingerprint
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.problems import Severity
 from ff_proxy.posix import hold_lock
@@ -26,7 +28,7 @@ _LITTLE_BYTES: Final = 64 * 1024 * 1024
 _NO_BYTES: Final = 4 * 1024 * 1024
 
 
-async def check_redis(options: RedisStoreOptions, report: Reporter) -> None:
+async def check_redis(options: RedisStoreOptions, secret: Secret | None, report: Reporter) -> None:
     """Connection, version, role, memory policy, rights, and the state of a Cluster or of Sentinels."""
     # Importing the client takes time: only for users of Redis.
     from ff_proxy.app.redis_store import redis_endpoint  # noqa: PLC0415  (see above)
@@ -72,11 +74,26 @@ async def check_redis(options: RedisStoreOptions, report: Reporter) -> None:
         )
     elif facts.clustered:
         report.ok(f"the Cluster is {facts.cluster or 'one (no right to CLUSTER INFO)'}")
+    await _compare_secrets(options, secret, report)
     if facts.silent:
         report.warning(
             f"Sentinels that do not answer: {', '.join(facts.silent)}",
             "start them, or take them out of redis-address",
         )
+
+
+async def _compare_secrets(options: RedisStoreOptions, secret: Secret | None, report: Reporter) -> None:
+    """Whether the members that run now sign tokens with ``secret``, or with the store's if it is ``None``."""
+    from ff_proxy.app.redis_store import redis_store  # noqa: PLC0415  (as above)
+
+    with suppress(StoreUnavailable):
+        async with redis_store(options, command_context()) as store:
+            members = [seen.member for seen in await store.members.present()]
+        if different := {one.host for one in members if one.signs_with not in {"", fingerprint(secret)}}:
+            report.warning(
+                f"members sign tokens with another secret: {', '.join(sorted(different))}",
+                "set the same auth-secret on all members: each refuses tokens that it cannot verify",
+            )
 
 
 def _reach_advice(options: RedisStoreOptions) -> str:
