@@ -99,7 +99,6 @@ class OfflineWatcher:
         self._identity: tuple[int, int] | None = None
         self._replaced = asyncio.Event()
         self._scan_requested = asyncio.Event()
-        self._rescheduled = asyncio.Event()
 
     @property
     def degraded(self) -> tuple[str, ...]:
@@ -150,10 +149,11 @@ class OfflineWatcher:
             await self.load()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
-            group.create_task(self._tick())
-            group.create_task(self._scan_when_due())
+            group.create_task(self._report_hanging())
             while True:
-                await self._scan_requested.wait()
+                due = self._retention.next_scan
+                wait = self._interval if due is None else due - self._clock.monotonic()
+                await sleep_unless(self._scan_requested, self._clock, min(max(0.0, wait), self._interval))
                 self._scan_requested.clear()
                 await self.scan()
 
@@ -173,7 +173,6 @@ class OfflineWatcher:
             self._scanning_since = None
         self._once.forget(_FILE_SYSTEM_HANGS)
         self._report_problems()
-        self._rescheduled.set()
         try:
             await self._update_store()
         except StoreError as error:
@@ -293,25 +292,11 @@ class OfflineWatcher:
             await self._clock.sleep(self._interval)
             self._scan_requested.set()
 
-    async def _tick(self) -> None:
+    async def _report_hanging(self) -> None:
         while True:
             await self._clock.sleep(self._interval)
-            self._scan_requested.set()
             if problem := self._file_system_problem():
                 self._once.warning(_FILE_SYSTEM_HANGS, problem=problem)
-
-    async def _scan_when_due(self) -> None:
-        """Scan when a grace period ends."""
-        while True:
-            due = self._retention.next_scan
-            self._rescheduled.clear()
-            if due is None:
-                await self._rescheduled.wait()
-                continue
-            await sleep_unless(self._rescheduled, self._clock, max(0.0, due - self._clock.monotonic()))
-            if not self._rescheduled.is_set():
-                self._scan_requested.set()
-                await self._rescheduled.wait()
 
 
 def _new_targets(old: OfflineEnvironment | None, new: OfflineEnvironment) -> list[Target]:
