@@ -3,7 +3,6 @@
 import math
 import select
 import socket
-import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 
 from bench.common.plan import BenchError
 from bench.common.processes import HOST
+from tests.support.resets import reset_when_closed
 
 HEARTBEAT = b":\n\n"
 _PATIENCE = 30.0
@@ -83,7 +83,7 @@ def _dial(port: int, place: int) -> socket.socket:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Closed, it must not keep its port from the servers of what is measured next.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_when_closed(sock)
     sock.bind((f"127.0.0.{2 + place % _SOURCES}", 0))
     sock.connect_ex((HOST, port))
     return sock

@@ -2,17 +2,16 @@
 
 import asyncio
 import random
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from tests.chaos.fault import Begin
 from tests.chaos.world import World
+from tests.support.resets import reset_when_closed
 from tests.support.sdk_like import DEV, KEYS, SdkLike
 
 _MANY: Final = 60
-_RESET: Final = b"\x01\x00\x00\x00\x00\x00\x00\x00"
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Act = Callable[[Connection, Mapping[str, str], random.Random], Awaitable[None]]
@@ -82,8 +81,7 @@ async def reset_in_a_body(connection: Connection, headers: Mapping[str, str], ch
     """Goes in the middle of it."""
     await half_a_body(connection, headers, chance)
     await connection[1].drain()
-    sock = connection[1].get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    reset_when_closed(connection[1].get_extra_info("socket"))
 
 
 async def unread_answers(connection: Connection, headers: Mapping[str, str], _: random.Random) -> None:

@@ -1,14 +1,13 @@
 """What stands between one member and Harness, and fails for that member alone in the way a test chooses."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from typing import Final, Self
 
-_RESET: Final = struct.pack("ii", 1, 0)
+from tests.support.resets import reset
+
 _BYTES: Final = 65536
 
 
@@ -59,7 +58,7 @@ class FailingSaas:
         self.failure = failure
         if failure not in {Failure.BLACK_HOLE, Failure.FETCHES}:
             for writer in tuple(self._streams):
-                _reset(writer)
+                reset(writer)
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._accept(reader, writer))
@@ -78,7 +77,7 @@ class FailingSaas:
         streams = b"/stream" in head.partition(b"\r\n")[0]
         failure = self.failure
         if failure is Failure.RESET:
-            _reset(writer)
+            reset(writer)
         elif failure in {Failure.HANG, Failure.BLACK_HOLE}:
             await asyncio.Event().wait()
         elif failure is Failure.HTML:
@@ -113,10 +112,3 @@ class FailingSaas:
 def _respond(writer: asyncio.StreamWriter, status: str, kind: str, body: bytes) -> None:
     fields = [f"Content-Type: {kind}", f"Content-Length: {len(body)}", "Connection: close"]
     writer.write("\r\n".join([f"HTTP/1.1 {status}", *fields, "", ""]).encode() + body)
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    sock = writer.get_extra_info("socket")
-    with suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    writer.transport.abort()

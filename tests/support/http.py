@@ -1,8 +1,6 @@
 """A server with routes of a test's own, and a connection to it that is spoken to in bytes."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
@@ -23,6 +21,7 @@ from ff_proxy.http.tls import Tls
 from ff_proxy.model.clock import Clock
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.telemetry import null_telemetry
+from tests.support.resets import reset
 
 HOST = "127.0.0.1"
 MEBIBYTE = 1024 * 1024
@@ -73,10 +72,7 @@ class Wire:
 
     def reset(self) -> None:
         """Leave at once: the connection is reset, and not just ended."""
-        self.writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )
-        self._transport.abort()
+        reset(self.writer)
 
     @property
     def _transport(self) -> asyncio.Transport:

@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
@@ -11,10 +9,11 @@ from typing import Final, Self
 
 import msgspec
 
+from tests.support.resets import reset
+
 _BYTES: Final = 65536
 # A receiver that is slower than the sender must be felt by the sender, not by a buffer here.
 _BUFFER: Final = 65536
-_RESET: Final = struct.pack("ii", 1, 0)
 
 
 class Accepting(StrEnum):
@@ -118,7 +117,7 @@ class Relay:
     def reset(self) -> None:
         """Reset every open connection, at both ends; new ones are as before."""
         for writer in self._near | self._far:
-            _reset(writer)
+            reset(writer)
 
     def half_close(self) -> None:
         """End what the server sends on open connections, and leave the other direction as it is."""
@@ -157,7 +156,7 @@ class Relay:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if self.link.accepting is Accepting.RESET:
-                _reset(writer)
+                reset(writer)
             while self.link.accepting is Accepting.IGNORE:
                 await self._changed.wait()
             if self.link.accepting is Accepting.PASS:
@@ -208,7 +207,7 @@ class Relay:
             if link.cut_after and sent + len(data) >= link.cut_after:
                 writer.write(data[: link.cut_after - sent])
                 await writer.drain()
-                _reset(writer)
+                reset(writer)
                 return
             sent += len(data)
             writer.write(self._corrupted(data) if self._chance.random() < link.corrupt else data)
@@ -230,12 +229,3 @@ class Relay:
         place = self._chance.randrange(len(data))
         other = data[place] ^ self._chance.randrange(1, 256)
         return data[:place] + bytes([other]) + data[place + 1 :]
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """RST instead of FIN."""
-    sock = writer.get_extra_info("socket")
-    if sock is not None:
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    writer.transport.abort()

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import socket
 import time
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from ff_proxy.streams.framing import WRITE_LIMIT
 from ff_proxy.streams.sender import Intervals
 from ff_proxy.streams.stream import Stream
 from tests.support.configs import KEY, config, flag
+from tests.support.resets import reset
 from tests.support.stream_server import StreamServer, stream_server
 from tests.support.streams import HEAD, HEARTBEAT, FakeSnapshots, StreamClient, fake_snapshots
 
@@ -144,12 +144,10 @@ async def test_a_slow_reader_catches_up_with_the_newest(snapshots: FakeSnapshots
 async def test_a_client_that_leaves_is_noticed(snapshots: FakeSnapshots) -> None:
     """By a clean end, by half an end and by a reset, without anything being sent."""
     async with stream_server(snapshots) as server:
-        clean, half, reset = [await opened(server) for _ in range(3)]
+        clean, half, gone = [await opened(server) for _ in range(3)]
         clean.writer.close()
         half.writer.write_eof()
-        sock = reset.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        reset.writer.transport.abort()
+        reset(gone.writer)
         await until(lambda: server.closings == 3)
         assert len(server.hub) == 0
         assert await half.reader.read() == b""
