@@ -210,11 +210,7 @@ class Api:
     async def flag(self, request: Request) -> Response:
         """See ``operations``."""
         snapshot = find_environment(self._ports.snapshots, request.path_params["environment"])
-        identifier = request.path_params["flag"]
-        view = await self._reader.flag(snapshot, identifier)
-        if view is None:
-            raise RequestError(404, f"the environment has no flag {identifier!r}")
-        return _json(view)
+        return _json(await self._reader.flag(snapshot, request.path_params["flag"]))
 
     async def changes(self, request: Request) -> Response:
         """See ``operations``."""

@@ -21,7 +21,6 @@ _AT_ONCE: Final = 50
 class NotedChange(msgspec.Struct, frozen=True):
     """A change of one item; ``at`` is in seconds since the epoch."""
 
-    number: int
     at: float
     environment: EnvironmentId
     action: Action
@@ -53,11 +52,9 @@ class ChangeLog:
         if announcement.previous is None or announcement.snapshot is None:
             return
         for change in announcement.changes[:_AT_ONCE]:
-            number = next(self._numbers)
             self._noted.put(
-                number,
+                next(self._numbers),
                 NotedChange(
-                    number,
                     self._clock.wall(),
                     announcement.environment,
                     change.action,

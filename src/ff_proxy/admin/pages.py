@@ -107,8 +107,6 @@ class Pages:
         snapshot = find_environment(self._ports.snapshots, request.path_params["id"])
         identifier = request.path_params["flag"]
         view = await self._reader.flag(snapshot, identifier)
-        if view is None:
-            raise RequestError(404, f"the environment has no flag {identifier!r}")
         content = snapshot.flag(identifier).content  # type: ignore[union-attr]
         wire = await asyncio.to_thread(msgspec.json.format, content, indent=2)
         return await self._render(

@@ -15,7 +15,7 @@ from ff_proxy.admin.fleet import FleetNow, FleetView, Leader, look
 from ff_proxy.admin.metrics import MetricValues, Sdk
 from ff_proxy.admin.ports import AdminPorts
 from ff_proxy.admin.usage import UsageView, usage_view
-from ff_proxy.errors import StoreError
+from ff_proxy.errors import RequestError, StoreError
 from ff_proxy.evaluation.clauses import groups_named
 from ff_proxy.model.environment import Domain, UpstreamStatus
 from ff_proxy.model.feature import FeatureConfig, Variation
@@ -233,11 +233,11 @@ class Reader:
             tuple(one for one in metrics.sdks if one.environment == name),
         )
 
-    async def flag(self, snapshot: Snapshot, identifier: str) -> FlagView | None:
-        """One flag, or ``None`` if there is no such flag."""
+    async def flag(self, snapshot: Snapshot, identifier: str) -> FlagView:
+        """One flag; raises ``RequestError`` 404."""
         compiled = snapshot.engine.flags.get(identifier)
         if compiled is None:
-            return None
+            raise RequestError(404, f"the environment has no flag {identifier!r}")
         name = snapshot.environment
         fleet = await self._fleet([name])
         leader = None if fleet is None else fleet.leader(name)

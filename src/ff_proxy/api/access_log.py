@@ -3,7 +3,7 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, final
 
 from ff_proxy.bounded import ENTRY_OVERHEAD, BoundedMap
@@ -32,9 +32,6 @@ class AccessLog:
 
     With ``everything``, every request gets a line. Otherwise only errors do: one line in ten seconds for each
     combination of status, cause and environment, then a line with the number of suppressed ones.
-
-    Attributes:
-        known: looks up the start of the line for a request of exactly these bytes; ``None`` if not cached.
     """
 
     def __init__(self, log: Logger, clock: Clock, *, everything: bool) -> None:
@@ -50,14 +47,16 @@ class AccessLog:
         # Cached line starts are empty while the log level suppresses them; they are void when it changes.
         self._levels_at_caching = log.levels.changes
         self._waiting: list[str] = []
-        self.known: Final[Callable[[bytes], str | None]] = self._line_starts.peek
         self._clock = clock
         self._kinds: BoundedMap[_Kind, _Suppressed] = BoundedMap(_BUDGET)
 
-    def write(self, answered: Answered) -> None:
-        """Log an answered request."""
+    def write(self, answered: Answered, data: bytes = b"") -> None:
+        """Log an answered request; with ``data``, cache the start of its line for the same bytes."""
         if self.all:
             self._write(answered)
+            line_start = self._log.beginning(**_facts(answered)) if data else None
+            if line_start is not None:
+                self._line_starts.put(data, line_start)
             return
         if answered.status < _OK_BELOW:
             return
@@ -72,21 +71,21 @@ class AccessLog:
         self._kinds.put(kind, _Suppressed(now))
         self._log.info("request", **self._all_facts(answered))
 
-    def learn(self, data: bytes, answered: Answered) -> None:
-        """As ``write``, and cache the start of the line for requests of the same bytes."""
-        self.write(answered)
-        line_start = self._log.beginning(**_facts(answered))
-        if line_start is not None:
-            self._line_starts.put(data, line_start)
+    def repeat(self, data: bytes, peer: str, seconds: float) -> bool:
+        """Log a request of exactly these bytes; ``False`` if the start of its line is not cached."""
+        line_start = self._line_starts.peek(data)
+        if line_start is None:
+            return False
+        self._write_known(line_start, peer, seconds)
+        return True
 
-    def repeat(self, known: str, peer: str, seconds: float) -> None:
-        """Log a request whose line start is ``known``."""
-        if not known:
+    def _write_known(self, line_start: str, peer: str, seconds: float) -> None:
+        if not line_start:
             return
         self._numbered += 1
         peer = peer.removeprefix(_MAPPED)
         more = f',"ms":{seconds * 1000:.3f},"peer":"{peer}","request_id":"{self._prefix}-{self._numbered}"'
-        self._send_soon(self._log.ended(known, "request", more))
+        self._send_soon(self._log.ended(line_start, "request", more))
 
     @property
     def kinds(self) -> int:
@@ -115,7 +114,7 @@ class AccessLog:
         if answered.match is not None and answered.request_id is None and not answered.cause:
             line_start = self._line_start(answered, answered.match)
             if line_start is not None:
-                self.repeat(line_start, answered.peer, answered.seconds)
+                self._write_known(line_start, answered.peer, answered.seconds)
                 return
         facts = self._all_facts(answered)
         line_start = self._log.beginning(**facts)

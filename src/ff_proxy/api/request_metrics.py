@@ -50,24 +50,14 @@ class RequestMetrics:
             match.label, self._environment(label or match.params.get("env", "")), status, method
         )
 
-    def answered(self, answered: Answered) -> None:
+    def answered(self, answered: Answered, data: bytes = b"") -> None:
         """See ``Observer``."""
         if self._access_log is not None:
-            self._access_log.write(answered)
+            self._access_log.write(answered, data)
 
-    def known(self, data: bytes) -> str | None:
+    def repeated(self, data: bytes, peer: str, seconds: float) -> bool:
         """See ``Observer``."""
-        return None if self._access_log is None else self._access_log.known(data)
-
-    def learn(self, data: bytes, answered: Answered) -> None:
-        """See ``Observer``."""
-        if self._access_log is not None:
-            self._access_log.learn(data, answered)
-
-    def repeated(self, known: str, peer: str, seconds: float) -> None:
-        """See ``Observer``."""
-        if self._access_log is not None:
-            self._access_log.repeat(known, peer, seconds)
+        return self._access_log is None or self._access_log.repeat(data, peer, seconds)
 
     def body_bytes(self, match: Match, length: int) -> None:
         """See ``Observer``."""

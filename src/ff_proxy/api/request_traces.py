@@ -26,8 +26,9 @@ class RequestTraces:
         self.body_bytes = other.body_bytes
         self.tick = other.tick
 
-    def answered(self, answered: Answered) -> None:
+    def answered(self, answered: Answered, data: bytes = b"") -> None:
         """See ``Observer``; health and metrics requests have no spans."""
+        del data  # it never recurs: see ``repeated``
         self._other.answered(answered)
         match = answered.match
         if match is not None and match.label in UNCOUNTED:
@@ -56,18 +57,10 @@ class RequestTraces:
             failed=answered.status >= _FAILED_FROM,
         )
 
-    def known(self, data: bytes) -> None:
-        """See ``Observer``; always ``None``, so that every request gets a span."""
-        del data
-
-    def learn(self, data: bytes, answered: Answered) -> None:
-        """See ``Observer``."""
-        del data
-        self.answered(answered)
-
-    def repeated(self, known: str, peer: str, seconds: float) -> None:
-        """See ``Observer``; never called, since ``known`` is always ``None``."""
-        self._other.repeated(known, peer, seconds)
+    def repeated(self, data: bytes, peer: str, seconds: float) -> bool:
+        """See ``Observer``; every request gets a span."""
+        del data, peer, seconds
+        return False
 
 
 def _text(sent: bytes) -> str:

@@ -205,9 +205,9 @@ class Connection(asyncio.Protocol):
         dispatcher, began = self._state.dispatcher, perf_counter()
         self._outgoing.repeat(entry, self._state.date)
         seconds = perf_counter() - began
-        if (known := dispatcher.observer.known(data)) is not None:
-            dispatcher.observer.repeated(known, self._peer, seconds)
-        elif (parsed := head or self._read_head(data)) is not None:
+        if dispatcher.observer.repeated(data, self._peer, seconds):
+            return
+        if (parsed := head or self._read_head(data)) is not None:
             exact = data if head is None else b""
             dispatcher.note_repeated(exact, parsed, entry.response.status, self._peer, seconds)
 

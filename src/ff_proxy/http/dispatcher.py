@@ -324,11 +324,7 @@ class Dispatcher:
 
         ``exact`` is the whole request if it was found by its bytes, else empty: such bytes may never recur.
         """
-        record = _access_record(self.exchange(head), status, seconds, peer, "")
-        if exact:
-            self.observer.learn(exact, record)
-        else:
-            self.observer.answered(record)
+        self.observer.answered(_access_record(self.exchange(head), status, seconds, peer, ""), exact)
 
 
 def _access_record(exchange: Exchange, status: int, seconds: float, peer: str, label: str) -> Answered:

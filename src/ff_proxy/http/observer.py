@@ -87,20 +87,12 @@ class Observer(Protocol):
         """The counter of this kind of request; ``label`` is that of a ``Handover``."""
         ...
 
-    def answered(self, answered: Answered) -> None:
-        """Log a request; it has been counted already."""
+    def answered(self, answered: Answered, data: bytes = b"") -> None:
+        """Log a request, which has been counted already; ``data`` are its bytes if they may well recur."""
         ...
 
-    def known(self, data: bytes) -> str | None:
-        """What ``repeated`` needs for a request of exactly these bytes; ``None``: call ``learn`` instead."""
-        ...
-
-    def learn(self, data: bytes, answered: Answered) -> None:
-        """Log a cache hit, and remember what ``known`` returns for a request of exactly these bytes."""
-        ...
-
-    def repeated(self, known: str, peer: str, seconds: float) -> None:
-        """Log a cache hit whose request is ``known``."""
+    def repeated(self, data: bytes, peer: str, seconds: float) -> bool:
+        """Log a cache hit if a request of exactly these bytes is known; if not, call ``answered``."""
         ...
 
     def body_bytes(self, match: Match, length: int) -> None:
@@ -124,4 +116,8 @@ class NullObserver:
     def _ignore(self, *_: object, **__: object) -> None:
         pass
 
-    answered = known = learn = repeated = body_bytes = tick = _ignore
+    def repeated(self, *_: object) -> bool:
+        """See ``Observer``."""
+        return True
+
+    answered = body_bytes = tick = _ignore
