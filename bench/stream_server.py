@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import sys
 from functools import partial
+from secrets import token_hex
 
 from ff_proxy.api.ports import AlwaysFresh, Dependencies, LoadedKeys, Signing
 from ff_proxy.app.process import command_context
@@ -19,7 +20,6 @@ from ff_proxy.model.environment import EnvironmentConfig, EnvironmentInfo, Item
 from ff_proxy.model.keys import EnvironmentId, Secret, hash_key
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.event_loop import run
-from ff_proxy.runtime.random_names import random_name
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import PutItem
@@ -62,7 +62,7 @@ async def main() -> None:
     """Serve until the control connection ends."""
     context = command_context()
     clock, telemetry = context.clock, context.telemetry
-    async with MemoryStore(random_name(), clock) as store:
+    async with MemoryStore(token_hex(16), clock) as store:
         flags = [flag(number, 1) for number in range(FLAGS)]
         await store.configs.replace(
             EnvironmentConfig(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from shutil import which
 from tempfile import TemporaryDirectory
 
@@ -11,7 +12,6 @@ from bench.common.processes import HOST
 from bench.common.redis import redis_server
 from ff_proxy.model.redis import Topology
 from ff_proxy.runtime.clock import SystemClock
-from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
 from ff_proxy.store.redis import Endpoint, RedisStore
@@ -24,7 +24,7 @@ _PREFIX = "ffp"
 
 def store(kind: str, place: str) -> Store:
     """A store, to be opened; ``place`` is a directory for SQLite and a port for Redis."""
-    clock, telemetry, epoch = SystemClock(), null_telemetry(), random_name()
+    clock, telemetry, epoch = SystemClock(), null_telemetry(), token_hex(16)
     if kind == SQLITE:
         return SqliteStore(Path(place), epoch, clock, telemetry)
     if kind == REDIS:

@@ -3,7 +3,7 @@
 import asyncio
 
 
-def cancellations() -> int:
+def _cancellations() -> int:
     """The number of pending cancellations of the running task; 0 outside of tasks."""
     try:
         task = asyncio.current_task()
@@ -21,11 +21,11 @@ class CancellationCheck:
     """
 
     def __init__(self) -> None:
-        self._before = cancellations()
+        self._before = _cancellations()
 
     def cancelled(self) -> bool:
         """Whether the task has been cancelled since."""
-        return cancellations() > self._before
+        return _cancellations() > self._before
 
     def raise_if_cancelled(self, cause: BaseException | None = None) -> None:
         """Raise ``CancelledError`` if the task has been cancelled since."""

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from secrets import token_hex
 
 from ff_proxy import __version__
 from ff_proxy.api.ports import LoadedEnvironments
@@ -22,7 +23,6 @@ from ff_proxy.config.records import (
 )
 from ff_proxy.ipc import CountedTargets
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.protocol import StoreFacets
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
@@ -82,7 +82,7 @@ def _open_member(
     from ff_proxy.app.redis import open_fleet_member  # noqa: PLC0415  (see above)
 
     # A sync process that is started again keeps its leases by the name that it shares with its workers.
-    return open_fleet_member(options, context, random_name() if runtime is None else runtime.member)
+    return open_fleet_member(options, context, token_hex(16) if runtime is None else runtime.member)
 
 
 def _network(trust: ssl.SSLContext, proxies: OutboundProxies) -> HttpTransport:

@@ -1,9 +1,10 @@
 """The configured Redis store; imported only where Redis is used."""
 
+from secrets import token_hex
+
 from ff_proxy.app.observability import make_trust
 from ff_proxy.app.process import ProcessContext
 from ff_proxy.config.records import RedisStoreOptions
-from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.redis import Endpoint, RedisStore
 
 
@@ -17,10 +18,10 @@ def redis_store(
     return RedisStore(
         redis_endpoint(options, context),
         f"{options.prefix}:{namespace}" if namespace else options.prefix,
-        random_name(),
+        token_hex(16),
         context.clock,
         context.telemetry,
-        member=member or random_name(),
+        member=member or token_hex(16),
         shares=context.shares,
     )
 

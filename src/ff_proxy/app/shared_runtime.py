@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 from ff_proxy.errors import StartupError
 from ff_proxy.ipc import SharedGenerations
 from ff_proxy.posix import hold_lock
-from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.private_files import DIRECTORY_MODE, FILE_MODE
 from ff_proxy.telemetry import Logger
 
@@ -76,7 +76,7 @@ def open_shared_runtime(log: Logger) -> Iterator[SharedRuntime]:
     with made as name, SharedGenerations() as generations, os.fdopen(lock):
         if len(os.fsencode(name)) > _LONGEST:
             raise StartupError(f"the path {name} is too long for a socket; set TMPDIR to a shorter one")
-        runtime = SharedRuntime(Path(name), generations, random_name(), os.getpid())
+        runtime = SharedRuntime(Path(name), generations, token_hex(16), os.getpid())
         runtime.metrics.mkdir(DIRECTORY_MODE)
         runtime.logs.mkdir(DIRECTORY_MODE)
         yield runtime

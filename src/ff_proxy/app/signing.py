@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
+from secrets import token_hex
 from typing import Final, Protocol, runtime_checkable
 
 from ff_proxy.api.derived_secrets import DerivedSecrets, SecretsFromKeyHashes, SecretsFromServerKeys
@@ -19,7 +20,6 @@ from ff_proxy.config.records import (
 )
 from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.keys import EnvironmentId, SdkKeyHash, Secret
-from ff_proxy.runtime.random_names import random_name
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.protocol import SecretStore
 
@@ -110,7 +110,7 @@ async def signing_secret(tokens: TokenOptions, secrets: SecretStore, context: Pr
                     patience -= _LOOK_SECONDS
                     await clock.sleep(_LOOK_SECONDS)
                     continue
-            return await secrets.auth_secret(Secret(random_name()))
+            return await secrets.auth_secret(Secret(token_hex(16)))
         except StoreUnavailable as error:
             once.trouble("waiting for the store", error)
             await clock.sleep(_RETRY_SECONDS)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Protocol, runtime_checkable
 
 from ff_proxy.app.process import ProcessContext
@@ -16,7 +17,6 @@ from ff_proxy.config.records import (
 )
 from ff_proxy.errors import StartupError
 from ff_proxy.model.readiness import Readiness
-from ff_proxy.runtime.random_names import random_name
 from ff_proxy.runtime.services import Service
 from ff_proxy.store.memory import MemoryStore
 from ff_proxy.store.protocol import Store
@@ -35,7 +35,7 @@ async def open_store(
 
     ``runtime`` has the directory for a temporary store, which ends with the proxy but outlives its processes.
     """
-    epoch, clock, shares, telemetry = random_name(), context.clock, context.shares, context.telemetry
+    epoch, clock, shares, telemetry = token_hex(16), context.clock, context.shares, context.telemetry
     match options:
         case MemoryStoreOptions():
             async with MemoryStore(epoch, clock, shares=shares, dropped=telemetry.dropped) as memory:

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 from ff_proxy.aio.daemon_thread import in_daemon_thread
@@ -17,7 +18,6 @@ from ff_proxy.model.member import fingerprint
 from ff_proxy.offline.directory import read_directory
 from ff_proxy.offline.problems import Severity
 from ff_proxy.posix import hold_lock
-from ff_proxy.runtime.random_names import random_name
 from ff_proxy.store.sqlite.database import database_file, lock_file
 from ff_proxy.store.sqlite.reading import check_stored
 
@@ -37,7 +37,7 @@ async def check_redis(options: RedisStoreOptions, secret: Secret | None, report:
     place = str(options.address)
     try:
         facts = await inspect_redis(
-            redis_endpoint(options, command_context()), options.prefix, f"doctor-{random_name()}"
+            redis_endpoint(options, command_context()), options.prefix, f"doctor-{token_hex(16)}"
         )
     except StoreMisconfigured as error:
         report.problem(f"{place}: {error}", "")  # it says what to do
