@@ -17,9 +17,12 @@ from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.support.certificates import make_certificate
 from tests.support.commands import Command
+from tests.support.http import connected_to
+from tests.support.local_http import local_http
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike
+from tests.support.web import message
 
 HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 DROPPED = "log lines were dropped: the reader of standard output does not keep up"
@@ -164,14 +167,18 @@ async def test_a_log_that_nobody_reads_holds_nothing_up(
     )
     os.close(writing)
     try:
-        async with asyncio.timeout(60), httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            while True:
-                with suppress(httpx2.TransportError):
-                    if (await client.get("/health/ready")).status_code == 200:
-                        break
-                await asyncio.sleep(0.05)
-            for _ in range(2000):
-                assert (await client.get("/health")).status_code == 200
+        async with asyncio.timeout(60):
+            async with local_http(f"http://127.0.0.1:{port}") as client:
+                while True:
+                    with suppress(httpx2.TransportError):
+                        if (await client.get("/health/ready")).status_code == 200:
+                            break
+                    await asyncio.sleep(0.05)
+            async with connected_to(port) as wire:
+                for _ in range(20):
+                    await wire.send(message("GET", "/health") * 100)
+                    for _ in range(100):
+                        assert (await wire.response()).status == 200
             process.send_signal(signal.SIGTERM)
             lines = await asyncio.to_thread(_read_lines, reading) if read_at_last else []
             _, said = await process.communicate()
