@@ -16,6 +16,7 @@ from ff_proxy.sandbox.server import serve
 from ff_proxy.sandbox.state import SandboxState
 from tests.support.fork_server import ProxyProcess, start_proxy
 from tests.support.local_http import local_http
+from tests.support.looks import until_next_look
 from tests.support.ports import free_port
 
 READY_WITHIN: Final = 60.0
@@ -148,12 +149,12 @@ class Proxy:
         """
         process = self._process
         assert process is not None
-        end = time.monotonic() + READY_WITHIN
+        began = time.monotonic()
         workers = int(self._options.get("workers", "1"))
         wanted = 1 if workers == 1 else workers * ASKED_PER_WORKER
         ready = 0
         async with local_http(timeout=5.0) as http:
-            while time.monotonic() < end and process.returncode is None:
+            while time.monotonic() - began < READY_WITHIN and process.returncode is None:
                 answer = None
                 with contextlib.suppress(httpx2.TransportError):
                     answer = await http.get(f"{self.url}/health/ready", headers={"Connection": "close"})
@@ -163,5 +164,5 @@ class Proxy:
                         return
                     continue
                 ready = 0
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(until_next_look(began))
         raise ProxyError(f"not ready, exit status {process.returncode}\n{self.last_words()}")

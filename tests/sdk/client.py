@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.looks import until_next_look
+
 ANSWER_WITHIN = 20.0  # seconds; a loaded machine of two cores runs thirty drivers at once
 EXIT_WITHIN = 30.0  # seconds from `close` to the end of the process: some SDKs post what they counted
 
@@ -148,7 +150,7 @@ class SdkClient(ABC):
             value = await self.variation(kind, flag, target, default)
             if value == expected:
                 return time.monotonic() - start
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(until_next_look(start))
         raise DriverError(f"{self.name}: {flag} is still {value!r}, not {expected!r}, after {within} s")
 
     def ended(self) -> bool:

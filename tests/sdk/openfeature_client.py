@@ -17,6 +17,7 @@ from _pytest.mark import ParameterSet
 from tests.sdk.client import DriverError, environment
 from tests.sdk.prepare import OPENFEATURE, OPENFEATURE_JAVA, executable, missing_tools, prepare
 from tests.sdk.sdks import java_command
+from tests.support.looks import until_next_look
 
 WITHIN: Final = 60.0  # seconds, for an answer and for the end
 
@@ -111,10 +112,10 @@ class OpenFeatureClient:
         self, kind: str, flag: str, fallback: object, expected: object, **context: object
     ) -> None:
         """Ask again and again until the value is ``expected``."""
-        end = time.monotonic() + WITHIN
+        began = time.monotonic()
         details = await self.details(kind, flag, fallback, context)
         while details["value"] != expected:
-            if time.monotonic() > end:
+            if time.monotonic() - began > WITHIN:
                 raise DriverError(f"{flag} is still {details}, not {expected!r}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(until_next_look(began))
             details = await self.details(kind, flag, fallback, context)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from tests.support.looks import until_next_look
 from tests.support.streams import StreamClient
 
 DEV: Final = "11111111-1111-4111-8111-111111111111"
@@ -106,6 +108,7 @@ def claims(token: str) -> dict[str, Any]:
 
 async def eventually(condition: Any, seconds: float = 30.0) -> None:
     """Wait until an async function of nothing answers true: for what another process does in its own time."""
+    began = time.monotonic()
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110  (another process tells nobody)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(until_next_look(began))
