@@ -59,9 +59,10 @@ def per_member(units: Units) -> Iterator[str]:
     """What each resource of a member is enough for."""
     yield "## What one core, one gigabyte and one network carry"
     yield (
-        "SDKs for which each is enough by itself: with half of the core and of the network in use, 100 flags"
-        " in one environment, one change a minute, 10 counts in each post of usage, client SDKs that stay"
-        f" {_SESSION:.0f} minutes. The last column is a member of 1 core, 2 GB, 65,536 files and 1 Gbit/s."
+        "How many SDKs each resource serves, if nothing else limits it: half of the core and of the network"
+        " in use, 100 flags in one environment, one change a minute, 10 counts in each usage post, client"
+        f" SDKs that stay {_SESSION:.0f} minutes. The last column is a member with 1 core, 2 GB, 65,536 files"
+        " and 1 Gbit/s, and what limits it first."
     )
     rows = []
     for name, case in [*_KINDS.items(), *_through_tls()]:
@@ -73,10 +74,9 @@ def per_member(units: Units) -> Iterator[str]:
         rows.append([name, fits[0], gigabyte, *fits[1:], member])
     yield table(["", "one core", "1 GB for connections", "65,536 files", "1 Gbit/s", "one member"], rows)
     yield (
-        "A process holds"
-        f" {size(units.process_bytes)} before anything else, {size(units.environment_bytes)} for each"
-        f" environment and {size(units.flag_bytes)} for each flag in it; with several workers each of them"
-        f" does. A stream takes {size(units.stream_bytes)}, through TLS {size(units.tls_bytes)} more."
+        f"An empty process takes {size(units.process_bytes)}, an environment"
+        f" {size(units.environment_bytes)}, a flag {size(units.flag_bytes)}, in each worker. A stream takes"
+        f" {size(units.stream_bytes)}, with TLS {size(units.tls_bytes)} more."
     )
 
 
@@ -97,10 +97,10 @@ def per_redis(units: Units) -> Iterator[str]:
     """What Redis is enough for."""
     redis = units.redis
     yield "## What one Redis carries"
-    yield "With half of its one core in use, for one of these alone:"
+    yield "With half of its core in use, a Redis serves one of these:"
     told = [redis.change.cpu + redis.told.cpu * (count - 1) for count in (10, 100, 1000)]
     rows = [
-        ["members, 1 environment, nothing happens", _at_most(_HALF, (redis.member + redis.followed).cpu)],
+        ["members, 1 environment, idle", _at_most(_HALF, (redis.member + redis.followed).cpu)],
         ["members, 100 environments", _at_most(_HALF, (redis.member + redis.followed * 100).cpu)],
         ["changes a second, 10 members", _at_most(_HALF, told[0])],
         ["changes a second, 100 members", _at_most(_HALF, told[1])],
@@ -113,11 +113,11 @@ def per_redis(units: Units) -> Iterator[str]:
     ]
     yield table(["", "at most"], rows)
     yield (
-        f"A change is {number(redis.change.commands)} commands and {size(redis.change.bytes)} for the member"
-        f" that writes it, {number(redis.told.commands)} commands and {size(redis.told.bytes)} for each other"
-        " one. A Cluster shares the work out by environment: it helps as far as there are several, and one"
-        " environment is never on more than one node. If the member that follows Harness dies, another one"
-        f" does after {seconds(units.takeover)}."
+        f"A change costs {number(redis.change.commands)} commands and {size(redis.change.bytes)} for the"
+        f" member that writes it, and {number(redis.told.commands)} commands and {size(redis.told.bytes)} for"
+        " each other member. A Cluster distributes environments over its nodes; one environment is always on"
+        " one node. If the member that follows Harness dies, another one takes over after"
+        f" {seconds(units.takeover)}."
     )
 
 
@@ -137,8 +137,8 @@ def growth(units: Units) -> Iterator[str]:
     headings = ["", "CPU of a poll", "its body, gzip", "CPU of all evaluations", "memory of the environment"]
     yield table(headings, rows)
     yield (
-        "CPU in cores, over all members; `N` SDKs, `C` changes a minute in each environment, `U` counts in a"
-        " post:"
+        "Cores, over all members, for `N` SDKs, `C` changes a minute in each environment, and `U` counts in"
+        " a post:"
     )
     beat = f"N / 14 * {micros(units.heartbeat)}"
     flag = micros(units.event + units.flag)
@@ -148,16 +148,16 @@ def growth(units: Units) -> Iterator[str]:
         ["server SDKs that poll", f"`N / 60 * {micros(units.poll.at(100) + units.groups)}`, 100 flags"],
         ["server SDKs that stream", f"`{beat} + N * C / 60 * {flag}`"],
         ["client SDKs that stream", f"`{beat} + N * C / 60 * {evaluation}`"],
-        ["client SDKs that stay M minutes, besides", f"`N / (60 * M) * {arrival}`, 100 flags"],
+        ["besides, client SDKs that stay M minutes", f"`N / (60 * M) * {arrival}`, 100 flags"],
         ["usage of each", f"`N / 60 * ({micros(units.post)} + U * {micros(units.count)})`"],
     ]
     yield table(["", "cores"], rows)
     yield (
-        "With flags grow polls, evaluations of everything, memory and start-up; single fetches and events do"
-        " not. With targets grows Redis' memory, and with those that are new, its work. With SDKs everything"
-        " grows in proportion, but for what Redis is asked about revisions: members share those questions."
-        " With changes grow events and fetches, and for Redis changes times members. No official SDK asks"
-        " with an ETag, so that 304s save nothing with them."
+        "More flags make polls, bulk evaluations, memory and start-up cost more, but not single fetches or"
+        " events. More targets take more memory in Redis, and new ones more of its CPU. Everything grows in"
+        " proportion to SDKs, except revision checks in Redis, which members share. Changes cost events and"
+        " fetches, and Redis work for every member. 304s save nothing, because no official SDK sends an"
+        " ETag."
     )
 
 
@@ -168,11 +168,11 @@ def members_needed(units: Units) -> Iterator[str]:
     """Members needed, for kinds, numbers and changes."""
     yield "## Members needed"
     yield (
-        "100 flags, an environment (and a node of Redis) for every 100,000 SDKs, half of the CPU and four"
-        f" fifths of memory and files in use, a change with everyone within {Case().within:.0f} seconds, a"
-        " tenth of the members to spare (at least one), so that a rolling deploy by tenths and the death of a"
-        " member leave enough. A small member has 1 core, 2 GB, 65,536 files, 1 Gbit/s; a large one 4 cores"
-        " (`workers=4`), 8 GB, 262,144 files, 10 Gbit/s."
+        "For 100 flags, one environment (and Redis node) for every 100,000 SDKs, half of the CPU and four"
+        f" fifths of memory and files in use, and changes that reach everyone within {Case().within:.0f}"
+        " seconds. A tenth of the members, at least one, is spare: enough for a rolling deployment in tenths"
+        " or a dead member. A small member has 1 core, 2 GB, 65,536 files and 1 Gbit/s; a large one"
+        " has 4 cores (`workers=4`), 8 GB, 262,144 files and 10 Gbit/s."
     )
     for kind in _KINDS:
         headings = ["SDKs", "changes a minute", "small members", "large members", "one change everywhere in"]
@@ -236,9 +236,9 @@ def fleet_bounds(units: Units) -> Iterator[str]:
     """Which bound is reached at how many SDKs."""
     yield "## What breaks first"
     yield (
-        "More members help against everything that a member runs out of. These bounds stay, and are reached"
-        " at so many SDKs with as many small members as they need, one change a minute, one Redis, and client"
-        f" SDKs that stay {_SESSION:.0f} minutes:"
+        "More members help against whatever limits a member. They do not help against these limits, which"
+        " are reached at so many SDKs with as many small members as needed, one change a minute, one Redis,"
+        f" and client SDKs that stay {_SESSION:.0f} minutes:"
     )
     cases = {
         "server SDKs, 1 environment": Case(server=1000),
@@ -276,16 +276,15 @@ def _first(reached: Mapping[str, float]) -> str:
 
 def incidents(units: Units) -> Iterator[str]:
     """For each of the example fleets."""
-    yield "## When something happens"
+    yield "## Restarts and changes"
     yield (
-        "Members are killed, and all their SDKs come back at the same moment, each with what it fetches on"
-        " its way: this is the work that it makes for the members, behind their start if all of them start"
-        " again. In truth SDKs wait before they come back, each for its own time:"
-        f" {_waits(SERVERS)}; {_waits(CLIENTS)}. An SDK is back after the longer of the two, its wait or the"
-        " work. Where the work takes more than some ten seconds, SDKs give up and ask again, and it takes"
-        " longer still. Ruby's SDK never streams again and is left out. A member that is asked to stop makes"
-        " the same work as one that is killed, over its `shutdown-delay`, and a rolling deploy makes it once"
-        " for each member. When a machine vanishes, its SDKs notice after 30 to 60 seconds without a byte."
+        "How long members need to serve all SDKs again that reconnect at the same moment after members were"
+        " killed, including the start if all restart. In practice SDKs wait for different times before they"
+        f" reconnect: {_waits(SERVERS)}; {_waits(CLIENTS)}. An SDK is back after the longer of the two, its"
+        " wait or this work. If the work takes more than about ten seconds, SDKs give up and try again, which"
+        " takes longer. Ruby's SDK never streams again and is left out. A member that stops in order causes"
+        " the same work, spread over its `shutdown-delay`; a rolling deployment causes it once for each"
+        " member. If a machine vanishes, its SDKs notice after 30 to 60 seconds without data."
     )
     for name, case in _STORMY.items():
         given = formulas.fleet(case, units)
@@ -308,14 +307,14 @@ def incident(given: Fleet) -> str:
     if through_tls is not None and not case.tls:
         name = f"all restart, through TLS: {through_tls.members:,} members"
         rows.append(_lost(name, through_tls, case.streaming, formulas.fleet_back(through_tls)))
-    lost = table(["", "SDKs concerned", "back after", "CPU of each Redis"], rows)
+    lost = table(["", "SDKs", "back after", "CPU of each Redis"], rows)
     flip, ten = (formulas.changes_seconds(given, changes) for changes in (1, 10))
     known = [
         ["one flip", seconds(flip)],
-        ["ten flips in one moment", seconds(ten)],
-        ["a flip as the leader dies", seconds(units.takeover + flip)],
+        ["ten flips at once", seconds(ten)],
+        ["a flip while the leader dies", seconds(units.takeover + flip)],
     ]
-    return f"{lost}\n\n{table(['', 'all have it in'], known)}"
+    return f"{lost}\n\n{table(['', 'reaches everyone in'], known)}"
 
 
 def _lost(name: str, given: Fleet, lost: float, back: float) -> list[str]:
@@ -333,7 +332,7 @@ def _wait(most: float) -> str:
 def unit_costs(units: Units) -> Iterator[str]:
     """CPU and memory of members, and what Redis is asked."""
     yield "## Unit costs"
-    yield "Taken from the results; `docs/performance.md` has them as they were measured."
+    yield "Derived from the measurements in `docs/performance.md`."
     rows = [
         ["flags and target groups polled, 100 flags", micros(units.poll.at(100) + units.groups), "reads"],
         ["one flag fetched, Redis asked", micros(units.flag), "fleet"],

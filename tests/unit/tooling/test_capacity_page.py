@@ -39,7 +39,7 @@ def test_the_whole_page() -> None:
     """Every part is there, every table is even, no figure is missing; a quick run is said to be one."""
     text = page(report(figures(), quick=True))
     assert "figures mean nothing" in text
-    for part in ("carry", "Members needed", "What breaks first", "When something happens", "Unit costs"):
+    for part in ("carry", "Members needed", "What breaks first", "Restarts and changes", "Unit costs"):
         assert part in text
     lines = text.splitlines()
     for number_of, line in enumerate(lines):
