@@ -130,7 +130,7 @@ def _help(argv: Sequence[str], out: TextIO) -> ExitCode:
     return ExitCode.OK
 
 
-_EXIT_CODES: Final = "Exit codes: 0 ok, 1 crash or failure, 2 options that cannot be used, 3 cannot start."
+_EXIT_CODES: Final = "Exit codes: 0 ok, 1 crash or failure, 2 invalid options, 3 cannot start."
 _SYNONYMS: Final = {"-version": "version", "--version": "version"}
 _HELP: Final = "help"
 _HELP_SUMMARY: Final = "this text; help COMMAND: how a command is called"

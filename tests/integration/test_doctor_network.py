@@ -114,7 +114,7 @@ async def test_a_certificate_that_is_not_trusted(secured: tuple[ssl.SSLContext, 
         assert not trouble(good)
         assert "TLSv1.3, certificate for Inspection CA (Example Ltd) from Inspection CA" in good[0].text
         soon = await examined(f"https://localhost:{port}/x", environ=trusting, wall=NOW + 3640 * 86400.0)
-        assert "its certificate ends soon" in the_trouble([soon[0]])
+        assert "its certificate expires soon" in the_trouble([soon[0]])
 
 
 @pytest.mark.parametrize(

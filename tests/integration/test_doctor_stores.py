@@ -214,7 +214,7 @@ async def test_offline_directories(tmp_path: Path) -> None:
 
     absent = the_trouble(await offline(tmp_path / "absent"))
     assert "name the directory that generate-offline-config wrote in config-dir" in absent
-    assert "is that the right directory?" in the_trouble(await offline(tmp_path))
+    assert "is it the right directory?" in the_trouble(await offline(tmp_path))
     environment = bakery(tmp_path)
     assert not trouble(await offline(tmp_path))
     (environment / "segments.json").write_text("[{]")

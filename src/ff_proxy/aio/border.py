@@ -1,4 +1,4 @@
-"""Translates exceptions of libraries into errors of ours (spec/behaviour#containment)."""
+"""Translates exceptions of libraries into our errors (spec/behaviour#containment)."""
 
 import asyncio
 from collections.abc import Callable, Iterator

@@ -13,10 +13,10 @@ from ff_proxy.config.reference import SOURCES
 from ff_proxy.errors import ExitCode
 
 _EXIT: Final = (
-    ("0", "ended by a signal, or done what was asked"),
+    ("0", "ended by a signal, or done"),
     ("1", "failed; a supervisor may start it again"),
-    ("2", "options that cannot be used; every problem was printed"),
-    ("3", "cannot start: port or data directory in use, certificate or directory that cannot be used"),
+    ("2", "invalid options; every problem was printed"),
+    ("3", "cannot start: port or data directory in use, unusable certificate or directory"),
 )
 _SIGNALS: Final = (
     ("SIGTERM, SIGINT, SIGQUIT", "end in order; a second one at once"),

@@ -14,7 +14,7 @@ Run = Callable[[Sequence[str], Mapping[str, str], TextIO], ExitCode | None]
 """Runs a command: arguments, environment, standard output. Returns ``None`` if help is requested."""
 
 _PROXY_OPTIONS: Final = "It reads flags, environment and files as the proxy does: see ff-proxy help."
-_SERVED: Final = "Exit code: 0, or 1 if not (also if nobody answers); 2 for options that cannot be used."
+_SERVED: Final = "Exit code: 0; 1 if not, or if nothing answers; 2 for invalid options."
 _COMMAND_LINE: Final = "Exit code: 0; 2 for an invalid command line."
 
 
@@ -65,21 +65,21 @@ def _load(place: str) -> Any:
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "health": Command(
-        "whether the proxy on this machine lives, for container probes",
+        "check that the proxy on this machine is alive, for container probes",
         "health_probe:health",
         record="command_line:JsonOptions",
         about=_SERVED,
         proxy_options=True,
     ),
     "ready": Command(
-        "whether the proxy on this machine is ready for SDKs, for container probes",
+        "check that the proxy on this machine is ready for SDKs, for container probes",
         "health_probe:ready",
         record="command_line:JsonOptions",
         about=_SERVED,
         proxy_options=True,
     ),
     "doctor": Command(
-        "whether everything is there that the proxy needs, and what to do where it is not",
+        "check everything that the proxy needs, with advice for each problem",
         "doctor.command:run",
         record="doctor.command:DoctorOptions",
         about="Exit code: 0, or 1 if there is a problem.",
@@ -89,7 +89,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "effective value and source of every option, secrets masked",
         "print_config:run",
         record="command_line:JsonOptions",
-        about="Exit code: 0; 2 if the proxy could not be started with these options.",
+        about="Exit code: 0; 2 if the options are invalid.",
         proxy_options=True,
     ),
     "validate": Command(
@@ -105,16 +105,16 @@ COMMANDS: Final[Mapping[str, Command]] = {
         record="explain:ExplainOptions",
         about=(
             "Name one place to look at: -config-dir, -data-dir, -redis-address or -url.\n"
-            "Exit code: 0; 1 if the place does not answer; 2 for what is not there; 3 if it cannot be read."
+            "Exit code: 0; 1 if the place does not answer; 2 if nothing is found; 3 if it cannot be read."
         ),
     ),
     "compare": Command(
-        "ask two proxies what SDKs ask, and show where their answers differ",
+        "send the requests of SDKs to two proxies, and show where their answers differ",
         "compare.command:run",
         record="compare.command:CompareOptions",
         about=(
             "Differences that docs/compatibility.md lists are counted, and shown with -all.\n"
-            "Exit code: 0; 1 if there is another difference, or a proxy does not answer; 2 as above."
+            "Exit code: 0; 1 for another difference, or a proxy that does not answer; 2 for invalid options."
         ),
         words="OLD NEW",
     ),
@@ -135,17 +135,17 @@ COMMANDS: Final[Mapping[str, Command]] = {
         words="FLAG",
     ),
     "sandbox set": Command(
-        "let a flag of a running sandbox be something for everyone",
+        "set what everyone gets for a flag of a running sandbox",
         "sandbox_flags:set_value",
         record="sandbox_flags:FlagOptions",
         about=(
-            "VALUE: on, off, a variation that everyone gets whatever the rules, or rules: as they say.\n"
+            "VALUE: on, off, a variation for everyone whatever the rules say, or rules to restore those.\n"
             "Exit code: 0; 1 if the sandbox refuses; 2 for a bad command line; 3 if there is no sandbox."
         ),
         words="FLAG VALUE",
     ),
     "sandbox list": Command(
-        "the flags of a running sandbox, and what they are",
+        "list the flags of a running sandbox",
         "sandbox_flags:list_flags",
         record="sandbox_flags:ListOptions",
         about="Exit code: 0; 1 for an unknown environment; 2 for bad flags; 3 if there is no sandbox.",
@@ -156,7 +156,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         about="Exit code: 0; 1 if a step fails; 3 if the Python SDK is not installed.",
     ),
     "completion": Command(
-        "completion of commands and flags for a shell: a script to be read by it",
+        "print a script that completes commands and flags in a shell",
         "completion:run",
         about=(
             'bash: eval "$(ff-proxy completion bash)" in ~/.bashrc\n'

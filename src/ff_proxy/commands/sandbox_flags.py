@@ -70,7 +70,7 @@ def set_value(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCod
         return None
     options, words = command
     if len(words) != _FLAG_AND_VALUE:
-        raise ConfigError("what to be? ff-proxy sandbox set FLAG VARIATION, or on, off or rules")
+        raise ConfigError("set it to what? ff-proxy sandbox set FLAG VARIATION, or on, off or rules")
     return _change(options, "/sandbox/set", {"flag": words[0], "value": words[1]}, out)
 
 

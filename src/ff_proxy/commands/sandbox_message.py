@@ -109,7 +109,7 @@ def greeting(sandbox: RunningSandbox, proxy_url: str = "") -> str:
             _environments(sandbox),
             *sdk_parts,
             f"Change a flag and watch:\n{_flips(sandbox)}",
-            f"More: {sandbox.url}/sandbox lists what else can be seen and done",
+            f"More: {sandbox.url}/sandbox lists everything else",
         ]
     )
 

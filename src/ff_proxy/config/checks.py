@@ -145,7 +145,7 @@ def _security_warnings(settings: Settings, mode: Mode) -> Iterator[str]:
         yield "auth-secret is the published default of the Go proxy: anyone can forge tokens"
     elif secret is not None and guessing_bits(secret.reveal()) < ENOUGH_BITS:
         yield (
-            "auth-secret can be guessed, since it is short or made of well-known words: whoever has a token "
+            "auth-secret can be guessed, since it is short or made of well-known words: anyone with a token "
             "can try offline, then forge others; use 32 random bytes, such as openssl rand -hex 32 prints"
         )
     stored = settings.given("redis-address") or settings.given("data-dir")
@@ -157,8 +157,8 @@ def _security_warnings(settings: Settings, mode: Mode) -> Iterator[str]:
     outside = [flag for flag in _FOR_OUTSIDE if settings.given(flag) and settings[flag]]
     if outside and settings["prometheus-port"] in {None, settings["port"]} and _listens_beyond(settings):
         yield (
-            f"prometheus-port is not set: whoever reaches port {settings['port']} can read /metrics, and by "
-            f"{' and '.join(outside)} those are not only SDKs of this network"
+            f"prometheus-port is not set: anyone who reaches port {settings['port']} can read /metrics, "
+            f"and by {' and '.join(outside)} those are not only SDKs of this network"
         )
     unused = [flag for flag in ("tls-cert", "tls-key") if settings.given(flag)]
     if unused and not settings["tls-enabled"]:

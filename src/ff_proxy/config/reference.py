@@ -25,8 +25,8 @@ _FLAGS: Final = (
     "=true, =false, =1, =0, =t or =f."
 )
 _CHANGE: Final = (
-    "*change* says what takes up a new value in the config file, `.env` or a file with a secret: "
-    "a [reload](admin.md#reload) while the proxy runs, or only a restart."
+    "*change* says how a new value in the config file, `.env` or a file with a secret takes effect: "
+    "by a [reload](admin.md#reload) while the proxy runs, or only by a restart."
 )
 _COLUMN: Final = 24
 

@@ -40,7 +40,7 @@ def log_tasks(log: Logger) -> None:
 
 
 def _where(work: Any) -> str:
-    """The innermost place of ours or a library's where ``work`` waits."""
+    """The innermost line where ``work`` waits."""
     frame: FrameType | None = None
     for _ in range(_DEEPEST):
         if isinstance(work, Coroutine):

@@ -22,11 +22,11 @@ class Connection:
         self._transport = transport
 
     def close(self) -> None:
-        """Send what is buffered, then FIN, whether or not the answer was complete."""
+        """Send buffered data, then FIN, even if the answer is incomplete."""
         self._transport.close()
 
     def reset(self) -> None:
-        """Drop what is buffered and answer with RST."""
+        """Drop buffered data and send RST."""
         peer = self._transport.get_extra_info("socket")
         if peer is not None and not self._transport.is_closing():
             # On a duplicate of the descriptor, since the loop does not give its socket away.

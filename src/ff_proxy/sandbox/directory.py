@@ -41,7 +41,7 @@ def environments_in(root: Path) -> list[Environment]:
         if directory.is_dir() and any(_files(directory, part) for part in _PARTS)
     ]
     if not found:
-        raise OfflineDataError(str(root), "there is no environment in it: no directory called env-…")
+        raise OfflineDataError(str(root), "it contains no environment, that is, no directory named env-…")
     taken: set[str] = set()
     environments = []
     for directory in found:

@@ -27,9 +27,8 @@ ADMIN_BASE: Final = "/gateway/cf"
 class RunningSandbox:
     """A sandbox's parts; they may be used directly, on the loop that runs it.
 
-    ``state`` is what it serves, ``streams`` who listens, ``faults`` how it misbehaves, ``usage`` and
-    ``journal`` what came in, ``hung`` the connections that a fault keeps waiting, ``closing`` is set when
-    it is about to end, so that nothing sleeps through that.
+    ``state`` has what it serves, ``usage`` and ``journal`` what it received; ``hung`` are connections that a
+    fault keeps waiting. ``closing`` is set at the end, so that nothing sleeps through it.
     """
 
     def __init__(self, state: SandboxState, listener: Listener) -> None:

@@ -38,7 +38,7 @@ _DOUBLED: Final = re.compile(rf"^((?:{CLIENT_BASE}|{ADMIN_BASE})?)/{{2,}}")
 async def serve(state: SandboxState, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[RunningSandbox]:
     """Serve ``state`` until the context is left; port 0 lets the system choose.
 
-    ``StartupError`` if the address cannot be had.
+    Raises ``StartupError`` if the address cannot be bound.
     """
     sandbox = RunningSandbox(state, Listener(host, port))
     await sandbox.listener.start(_App(sandbox))

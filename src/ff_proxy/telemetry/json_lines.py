@@ -16,11 +16,11 @@ class Output(Protocol):
     """Where lines go."""
 
     def write(self, text: str, /) -> object:
-        """Take in whole lines."""
+        """Write whole lines."""
         ...
 
     def flush(self) -> object:
-        """Send off what was written."""
+        """Flush."""
         ...
 
 

@@ -66,7 +66,7 @@ def read_der(der: bytes) -> Certificate:
         begins, ends = _values(validity[1])
         return Certificate(_name(subject[1]), _name(issuer[1]), _moment(*begins), _moment(*ends))
     except (StopIteration, IndexError, UnicodeDecodeError, OverflowError) as error:
-        raise ValueError("a certificate in it cannot be read") from error
+        raise ValueError("it contains an unreadable certificate") from error
 
 
 def _values(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -298,10 +298,13 @@ def test_offline_with_generate_names_all_that_is_missing() -> None:
         ),
         ({"offline": "true"}, "auth-secret is not set: tokens are signed with a secret derived"),
         ({**ONLINE, "auth-secret": "s3"}, "auth-secret can be guessed"),
-        ({**ONLINE, "trusted-proxies": "10.0.0.1"}, "prometheus-port is not set: whoever reaches port 7000"),
+        (
+            {**ONLINE, "trusted-proxies": "10.0.0.1"},
+            "prometheus-port is not set: anyone who reaches port 70",
+        ),
         (
             {**ONLINE, "cors-allowed-origins": "https://a.example", "port": "8", "prometheus-port": "8"},
-            "prometheus-port is not set: whoever reaches port 8 can read /metrics, and by cors-",
+            "prometheus-port is not set: anyone who reaches port 8 can read /metrics, and by cors-",
         ),
     ],
 )

@@ -77,7 +77,7 @@ async def _reach(
         return
     text = _way(seen, proxy)
     if seen.certificate is not None and seen.certificate.ends - wall() < RENEWAL_SECONDS:
-        report.warning(text, "its certificate ends soon: whoever runs that server has to renew it")
+        report.warning(text, "its certificate expires soon: the operator of that server must renew it")
     else:
         report.ok(text)
 

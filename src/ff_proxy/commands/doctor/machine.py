@@ -81,7 +81,7 @@ async def check_certificate(files: TlsFiles, clock: Clock, report: Reporter) -> 
             report.problem(f"{text} {when}: SDKs do not connect", "renew it, or check this machine's clock")
         elif left < RENEWAL_SECONDS:
             report.warning(
-                f"{text} ends on {end}, in {left / _DAY:.0f} days", "renew it; new files are taken up at once"
+                f"{text} ends on {end}, in {left / _DAY:.0f} days", "renew it; new files are loaded at once"
             )
         else:
             report.ok(f"{text} until {end}")

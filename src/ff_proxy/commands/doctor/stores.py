@@ -183,7 +183,7 @@ def _offline_directory(directory: Path, report: Reporter) -> None:
     bad = [one for one in problems if one.severity is not Severity.WARNING]
     usable = sum(part.environment is not None for part in reading.readings)
     if not reading.locations:
-        report.problem(f"there is no environment (env-<id>) in {directory}", "is that the right directory?")
+        report.problem(f"there is no environment (env-<id>) in {directory}", "is it the right directory?")
     elif bad:
         report.problem(f"{bad[0]}{f' (and {len(bad) - 1} more)' if len(bad) > 1 else ''}", advice)
     elif problems:
