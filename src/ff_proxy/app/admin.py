@@ -16,10 +16,10 @@ from ff_proxy.admin.server import AdminServer
 from ff_proxy.api.openapi import openapi_json
 from ff_proxy.app.backend import Backend, ServedStore
 from ff_proxy.app.options_reload import ADMIN_FLAGS, OptionsReload
-from ff_proxy.app.process import ProcessContext, ProxyOptions, process_count
+from ff_proxy.app.process import ProcessContext, process_count
 from ff_proxy.app.start_lines import start_facts
 from ff_proxy.config.load import Loaded
-from ff_proxy.config.records import GenerateOptions, OfflineOptions, ReplicaOptions
+from ff_proxy.config.records import GenerateOptions, OfflineOptions, ProxyOptions, ReplicaOptions
 from ff_proxy.config.settings import DEFAULT
 from ff_proxy.http.sockets import Listening
 from ff_proxy.model.keys import Secret

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ff_proxy.api.ports import Registrar
 from ff_proxy.app.backend import ServedStore
 from ff_proxy.app.process import ProcessContext
-from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions
+from ff_proxy.config.records import OfflineOptions, OnlineOptions, ProxyOptions, ReplicaOptions
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
@@ -46,9 +46,7 @@ class Forwarding:
     sent: UsageTally | None
 
 
-def make_ingest(
-    options: OnlineOptions | OfflineOptions | ReplicaOptions, store: ServedStore, context: ProcessContext
-) -> Ingest:
+def make_ingest(options: ProxyOptions, store: ServedStore, context: ProcessContext) -> Ingest:
     """The intakes into the store, if enabled by the options; offline both drop everything."""
     clock, shares, telemetry = context.clock, context.shares, context.telemetry
     services: list[Service] = []

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from ff_proxy.app.options_reload import OptionsReload
-from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions, ShutdownOptions
+from ff_proxy.config.records import ProxyOptions, ReplicaOptions, ShutdownOptions
 from ff_proxy.http.sockets import Listening
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.memory import LEAST_BUDGET, LEAST_SHARES, MemoryShares, shares_of
@@ -81,10 +81,6 @@ class Process:
     readiness: Callable[[], Readiness]
     start: Step
     deadline: float
-
-
-ProxyOptions = OnlineOptions | OfflineOptions | ReplicaOptions
-"""The options of a proxy that serves SDKs."""
 
 
 def process_count(options: ProxyOptions) -> int:

@@ -9,6 +9,7 @@ from ff_proxy.config.records import (
     GenerateOptions,
     OfflineOptions,
     OnlineOptions,
+    ProxyOptions,
     RedisStoreOptions,
     ReplicaOptions,
     RoleOptions,
@@ -29,7 +30,7 @@ class WorkerSlot:
 class Single:
     """The only process: follows Harness, a directory or a shared Redis, and serves SDKs."""
 
-    options: OnlineOptions | OfflineOptions | ReplicaOptions
+    options: ProxyOptions
 
 
 @dataclass(frozen=True, slots=True)

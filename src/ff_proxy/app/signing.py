@@ -9,11 +9,12 @@ from typing import Final, Protocol, runtime_checkable
 from ff_proxy.api.derived_secrets import DerivedSecrets, SecretsFromKeyHashes, SecretsFromServerKeys
 from ff_proxy.api.ports import Signing
 from ff_proxy.app.options_reload import KEY_FLAGS, OptionsReload, upstream_changes
-from ff_proxy.app.process import ProcessContext, ProxyOptions
+from ff_proxy.app.process import ProcessContext
 from ff_proxy.config.records import (
     MemoryStoreOptions,
     OfflineOptions,
     OnlineOptions,
+    ProxyOptions,
     RedisStoreOptions,
     TemporaryStoreOptions,
     TokenOptions,

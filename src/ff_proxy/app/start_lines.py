@@ -9,6 +9,7 @@ from ff_proxy.config.records import (
     GenerateOptions,
     OfflineOptions,
     OnlineOptions,
+    ProxyOptions,
     RedisStoreOptions,
     ReplicaOptions,
     RoleOptions,
@@ -39,7 +40,7 @@ def start_facts(loaded: Loaded) -> Mapping[str, object]:
     """The fields of the ``starting`` line: mode, store, keys, address, and options that are not defaults."""
     options = loaded.options
     facts: dict[str, object] = {"mode": MODES[type(options)]}
-    if isinstance(options, OnlineOptions | OfflineOptions | ReplicaOptions):
+    if isinstance(options, ProxyOptions):
         store, serving = options.store, options.serving
         match store:
             case RedisStoreOptions():

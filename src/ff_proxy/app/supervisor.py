@@ -34,8 +34,8 @@ from ff_proxy.app.shared_runtime import SharedRuntime, open_shared_runtime
 from ff_proxy.app.tls import check_tls, make_tls, tls_changes, tls_files
 from ff_proxy.config.load import Loaded
 from ff_proxy.config.records import (
-    OfflineOptions,
     OnlineOptions,
+    ProxyOptions,
     RedisStoreOptions,
     ReplicaOptions,
 )
@@ -48,7 +48,7 @@ from ff_proxy.runtime.supervisor import Child, Supervisor
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.telemetry.multiprocess import mark_dead
 
-_Options = TypeVar("_Options", bound=OnlineOptions | OfflineOptions | ReplicaOptions)
+_Options = TypeVar("_Options", bound=ProxyOptions)
 # Workers end before the sync process, which receives their last data.
 _WORKERS: Final = 0
 _SYNC: Final = 1
@@ -57,7 +57,7 @@ _SYNC: Final = 1
 def supervise(loaded: Loaded) -> ExitCode:
     """Run until a signal; raises ``FfProxyError`` if the proxy cannot start."""
     options = loaded.options
-    assert isinstance(options, OnlineOptions | OfflineOptions | ReplicaOptions)  # noqa: S101  (they have workers)
+    assert isinstance(options, ProxyOptions)  # noqa: S101  (they have workers)
     clock = SystemClock()
     telemetry = make_telemetry(loaded, clock, process="supervisor")
     with ExitStack() as stack:
@@ -93,7 +93,7 @@ def supervise(loaded: Loaded) -> ExitCode:
 
 
 def child_roles(
-    options: OnlineOptions | OfflineOptions | ReplicaOptions,
+    options: ProxyOptions,
     runtime: SharedRuntime,
     sockets: Sequence[Listening],
     metrics: socket.socket | None,

@@ -189,7 +189,10 @@ class GenerateOptions(_DirectoryOptions):
     operation: OperationOptions = group(OperationOptions)
 
 
-RoleOptions = OnlineOptions | ReplicaOptions | OfflineOptions | GenerateOptions
+ProxyOptions = OnlineOptions | OfflineOptions | ReplicaOptions
+"""The options of a proxy that serves SDKs."""
+
+RoleOptions = ProxyOptions | GenerateOptions
 
 ROLES: Final[Mapping[Mode, type[RoleOptions]]] = {
     Mode.ONLINE: OnlineOptions,
