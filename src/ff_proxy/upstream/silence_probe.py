@@ -7,6 +7,7 @@ from typing import Final
 
 from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import UpstreamError, UpstreamRefused
+from ff_proxy.model.backoff import requested_wait
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.upstream.environment import Environment
 from ff_proxy.upstream.intervals import Schedule
@@ -43,6 +44,7 @@ class SilenceProbe:
         self._telemetry = telemetry
         self._schedule = schedule
         self._places = PatientLimiter(_PROBING, schedule.clock)
+        self._requested_wait = 0.0
 
     async def run(self) -> None:
         """Probe until cancelled."""
@@ -65,7 +67,10 @@ class SilenceProbe:
                 continue
             for environment in environments:
                 environment.response_tracker.request_sent(_PROBE)
+            self._requested_wait = 0.0
             found = await self._probe_some(environments)
+            # As long as Harness asks to wait, everybody would be answered the same.
+            pause = max(pause, self._requested_wait)
             if _Reply.SILENCE not in found.values() and _Reply.REFUSAL not in found.values():
                 last_response = self._schedule.clock.monotonic()
             for environment, reply in found.items():
@@ -98,6 +103,7 @@ class SilenceProbe:
             reply = _Reply.REFUSAL if refused.rejects_credentials else _Reply.ANSWER
         except UpstreamError as error:
             self._telemetry.trouble(error, _PROBE)
+            self._requested_wait = max(self._requested_wait, requested_wait(error))
             return _Reply.SILENCE
         else:
             reply = _Reply.ANSWER

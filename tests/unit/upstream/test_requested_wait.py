@@ -13,7 +13,7 @@ from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.transport import Reply
 from tests.support.saas import ENV, JSON, KEY, flag_doc, segment_doc
 from tests.support.thorough import examples
-from tests.unit.upstream.world import World, running
+from tests.unit.upstream.world import Fleet, World, running
 
 AUTH = "/client/auth"
 LISTS = ("/client/env/{env}/feature-configs", "/client/env/{env}/target-segments")
@@ -85,6 +85,28 @@ def test_every_caller_of_the_service(route: str, seconds: int, status: int, shar
             assert world.saas.count(route) == asked
             del world.saas.always[route]
             await world.clock.advance(LONGEST_SECONDS)
+            assert world.saas.count(route) > asked
+
+    play(test)
+
+
+@settings(max_examples=examples(0.2))
+@given(seconds=st.integers(10, 300), status=st.sampled_from([429, 503]))
+def test_probes(seconds: int, status: int) -> None:
+    """A member of a fleet asks often whether Harness is there, but not while Harness asks to wait."""
+    route = f"{LISTS[0]}/{{id}}"
+
+    async def test(world: World) -> None:
+        async with running(world.service(KEY, leadership=Fleet()).run()):
+            await world.clock.advance(2)
+            world.saas.always[route] = asks_to_wait(seconds, status)
+            await world.clock.advance(5)
+            asked = world.saas.count(route)
+            assert asked == 1
+            await world.clock.advance(seconds - 6)
+            assert world.saas.count(route) == asked
+            del world.saas.always[route]
+            await world.clock.advance(8)
             assert world.saas.count(route) > asked
 
     play(test)
