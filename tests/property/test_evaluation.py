@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ff_proxy.evaluation import Engine, StepKind, compile_engine, render
@@ -13,9 +13,9 @@ from ff_proxy.evaluation.bucketing import bucket_of, share_of, thresholds
 from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, compile_clause
 from ff_proxy.evaluation.target_view import TargetView
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
-from ff_proxy.model.feature import Clause
+from ff_proxy.model.feature import Clause, FeatureConfig, Segment
 from ff_proxy.model.target import Target
-from ff_proxy.wire.config import read_target
+from ff_proxy.wire.config import read_feature, read_segment, read_target
 from ff_proxy.wire.evaluation import encode_evaluation
 from tests.support.engines import flag_record, segment_record
 
@@ -106,6 +106,15 @@ def test_reading_is_total(doc: object) -> None:
     for record in (flag_record(doc), segment_record(doc), read_target(doc)):
         if not isinstance(record, Target):
             msgspec.json.encode(record)
+
+
+@given(st.binary())
+@example(b"[" * 100_000)
+@example(b'{"feature":"f","variations":' + b"[" * 100_000)
+def test_reading_stored_bytes_is_total(wire: bytes) -> None:
+    """A store may be damaged, or hold what something else has written."""
+    assert isinstance(read_feature(wire), FeatureConfig)
+    assert isinstance(read_segment(wire), Segment)
 
 
 @given(_ODD, _TARGETS, st.booleans(), st.booleans())

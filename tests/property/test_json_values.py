@@ -27,7 +27,7 @@ from ff_proxy.wire.offline import read_info
 from ff_proxy.wire.saas_auth import auth_body, read_auth_token, read_claims
 from ff_proxy.wire.sdk import read_auth_request, read_target_header, write_claims
 from ff_proxy.wire.stored import MAX_ATTRIBUTES_BYTES, DescribedTarget, encode_row, fingerprint, read_row
-from ff_proxy.wire.usage import encode_count, encode_target
+from ff_proxy.wire.usage import write_usage
 from ff_proxy.wire.values import MAX_DEPTH, clean, decode_json
 from tests.support.usage_body import read_usage
 
@@ -315,12 +315,8 @@ def test_usage(value: object) -> None:
 def assert_usage_carried(body: bytes) -> None:
     """What is read of a body of usage can be written."""
     report = read_usage(body, ENVIRONMENT, 1)
-    for count in report.counts:
-        decode_json(encode_count(count))
-        msgspec.msgpack.encode(count)
-    for target in report.targets:
-        decode_json(encode_target(target))
-        msgspec.msgpack.encode(target)
+    decode_json(write_usage(report.counts, report.targets))
+    msgspec.msgpack.encode((report.counts, report.targets))
 
 
 flags = described(

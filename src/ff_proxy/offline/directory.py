@@ -20,7 +20,7 @@ from ff_proxy.offline.problems import Problem, Severity
 
 _READ_ONLY: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _RETRY_SECONDS: Final = 0.1
-_MAX_WAIT_SECONDS: Final = 50
+_MAX_LOCK_ATTEMPTS: Final = 50
 _MAX_ATTEMPTS: Final = 5
 
 
@@ -110,7 +110,7 @@ def _scan(root: Path, disk: Disk, files: Files, pause: Callable[[float], None]) 
 
 
 def _complete(root: Path, disk: Disk, files: Files, pause: Callable[[float], None]) -> DirectoryScan:
-    for _ in range(_MAX_WAIT_SECONDS):
+    for _ in range(_MAX_LOCK_ATTEMPTS):
         with writer_lock(root) as has_lock:
             if has_lock:
                 return _complete_locked(root, disk, files)

@@ -112,7 +112,7 @@ def _read(
 ) -> _Doc:
     try:
         return decode(wire)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # stored by something else: read it as from any source
     try:
         item = normalise(decode_json(wire))

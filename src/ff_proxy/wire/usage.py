@@ -54,41 +54,33 @@ def evaluated(key: UsageKey) -> tuple[str, str]:
     return flag, _text(said.get("variationIdentifier", ""))
 
 
-def encode_count(count: UsageCount) -> bytes:
-    """One element of ``metricsData``."""
-    return msgspec.json.encode(
-        {
-            "timestamp": count.timestamp,
-            "count": count.count,
-            "metricsType": count.key.metrics_type,
-            "attributes": _pairs(count.key.attributes),
-        }
-    )
-
-
-def encode_target(target: UsageTarget) -> bytes:
-    """One element of ``targetData``."""
-    return msgspec.json.encode(
-        {
-            "identifier": target.identifier,
-            "name": target.name,
-            "attributes": _pairs(target.attributes),
-        }
-    )
-
-
-def join_usage(counts: Iterable[bytes], targets: Iterable[bytes]) -> bytes:
-    """Join encoded elements into one body for Harness."""
-    return b'{"targetData":[%b],"metricsData":[%b]}' % (b",".join(targets), b",".join(counts))
-
-
 def write_usage(counts: Iterable[UsageCount], targets: Iterable[UsageTarget]) -> bytes:
     """Encode records as one body for Harness; attribute values keep the JSON they arrived with."""
-    return join_usage(map(encode_count, counts), map(encode_target, targets))
+    return msgspec.json.encode(
+        {
+            "targetData": [
+                {
+                    "identifier": target.identifier,
+                    "name": target.name,
+                    "attributes": _pairs(target.attributes),
+                }
+                for target in targets
+            ],
+            "metricsData": [
+                {
+                    "timestamp": count.timestamp,
+                    "count": count.count,
+                    "metricsType": count.key.metrics_type,
+                    "attributes": _pairs(count.key.attributes),
+                }
+                for count in counts
+            ],
+        }
+    )
 
 
 def _text(written: str) -> str:
-    """The text of an attribute's JSON; what is none of a text stays as it is, and null says nothing."""
+    """The text of an attribute's JSON; null is empty, and other JSON stays as it is."""
     with suppress(msgspec.MsgspecError, UnicodeError):  # half a surrogate pair
         if written[:1] == '"':
             text: str = _decode_text(written)
