@@ -30,22 +30,16 @@ def run_single(loaded: Loaded) -> ExitCode:
     role, clock = single_role(loaded), SystemClock()
     telemetry = make_telemetry(loaded, clock)
     unfinished = ExitCode.CRASH if isinstance(role, Generate) else ExitCode.OK
-    try:
-        return run_until_stopped(partial(_single, role, loaded, clock, telemetry), unfinished=unfinished)
-    finally:
-        telemetry.drain_log()
+    main = partial(_single, role, loaded, clock, telemetry)
+    return run_until_stopped(main, unfinished=unfinished, at_end=telemetry.drain_log)
 
 
 def run_child(role: ChildRole, reload: OptionsReload, pipe: int) -> ExitCode:
     """Run as one of several processes, until the supervisor ends it through ``pipe``."""
     clock = SystemClock()
     telemetry = make_child_telemetry(role, clock)
-    try:
-        code = run_until_stopped(
-            partial(_child, role, reload, clock, telemetry), listen=partial(stop_on_control, pipe)
-        )
-    finally:
-        telemetry.drain_log()
+    main = partial(_child, role, reload, clock, telemetry)
+    code = run_until_stopped(main, listen=partial(stop_on_control, pipe), at_end=telemetry.drain_log)
     if isinstance(role, Sync | ReplicaWorker):  # other workers may still hand over to the sync process
         role.runtime.remove_if_orphaned()
     return code

@@ -37,18 +37,21 @@ def run_until_stopped(
     *,
     unfinished: ExitCode = ExitCode.OK,
     listen: Callable[[], AbstractContextManager[Stop]] = stop_on_signals,
+    at_end: Callable[[], object] = lambda: None,
 ) -> ExitCode:
     """Run ``main``, and handle signals from its beginning to its end.
 
     A signal cancels it, and a second one cancels its clean-up, unless it shuts down by itself: a start may
     wait for a store for ever. ``unfinished`` is the exit code if it was cancelled. ``listen`` replaces
-    signals by another source of stop requests. The process ends in time whatever hangs.
+    signals by another source of stop requests. The process ends in time whatever hangs; ``at_end`` is called
+    in any case.
     """
-    last_resort = LastResort()
+    last_resort = LastResort(at_end)
     try:
         return run(_watched(main, unfinished, listen, last_resort))
     finally:
         last_resort.disarm()
+        at_end()
 
 
 async def _watched(

@@ -17,10 +17,11 @@ _WRITE_SECONDS: Final = 0.2
 class LastResort:
     """Ends the process with exit code 0 after the time that ``arm`` sets; ``disarm`` cancels that.
 
-    ``leave`` ends the process.
+    ``at_end`` is called first, and has a moment. ``leave`` ends the process.
     """
 
-    def __init__(self, leave: Callable[[int], object] = os._exit) -> None:
+    def __init__(self, at_end: Callable[[], object], leave: Callable[[int], object] = os._exit) -> None:
+        self._at_end = at_end
         self._leave = leave
         self._timer: threading.Timer | None = None
 
@@ -38,14 +39,14 @@ class LastResort:
             self._timer = None
 
     def _end(self) -> None:
-        writing = threading.Thread(target=_write, daemon=True)
+        writing = threading.Thread(target=self._write, daemon=True)
         writing.start()
         writing.join(_WRITE_SECONDS)
         self._leave(ExitCode.OK)
 
-
-def _write() -> None:
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.write(_MESSAGE)
-        sys.stderr.flush()
+    def _write(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(_MESSAGE)
+            sys.stderr.flush()
+            sys.stdout.flush()
+            self._at_end()

@@ -14,23 +14,24 @@ def test_it_ends_the_process_when_the_time_is_over() -> None:
     """As an orderly end would."""
     left = threading.Event()
     codes: list[int] = []
+    written: list[str] = []
 
     def leave(code: int) -> None:
         codes.append(code)
         left.set()
 
-    last_resort = LastResort(leave)
+    last_resort = LastResort(lambda: written.append("the rest"), leave)
     last_resort.arm(3600)
     last_resort.arm(0)
     assert left.wait(5)
-    assert codes == [0]
+    assert (codes, written) == ([0], ["the rest"])
     last_resort.disarm()
 
 
 def test_an_orderly_end_comes_first() -> None:
     """Then nothing is left that could end anybody."""
     before = threading.active_count()
-    last_resort = LastResort(lambda _: pytest.fail("nobody hangs"))
+    last_resort = LastResort(lambda: None, lambda _: pytest.fail("nobody hangs"))
     last_resort.disarm()
     last_resort.arm(3600)
     last_resort.disarm()
