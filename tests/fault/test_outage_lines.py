@@ -11,9 +11,8 @@ from ff_proxy.errors import UpstreamUnavailable
 from ff_proxy.model.keys import EnvironmentId, SdkKey
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
-from ff_proxy.upstream.context import UpstreamContext
+from ff_proxy.upstream.context import Schedule, SyncIntervals, UpstreamContext
 from ff_proxy.upstream.credentials import EnvironmentDirectory
-from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.service import Upstream
 from ff_proxy.upstream.transport import Reply
 from tests.support.clock import FakeClock

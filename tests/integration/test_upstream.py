@@ -21,10 +21,9 @@ from ff_proxy.store.memory import MemoryStore
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
-from ff_proxy.upstream.context import UpstreamContext
+from ff_proxy.upstream.context import Schedule, SyncIntervals, UpstreamContext
 from ff_proxy.upstream.credentials import EnvironmentDirectory
 from ff_proxy.upstream.http import HttpTransport
-from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.leadership import SoleLeader
 from ff_proxy.upstream.posts import HarnessSink

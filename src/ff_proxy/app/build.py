@@ -5,20 +5,20 @@ needs them, since some libraries take megabytes.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Final
 
+from ff_proxy import __version__
 from ff_proxy.api.ports import Dependencies
 from ff_proxy.app.backend import Backend, ServedStore, Source
-from ff_proxy.app.fleet import make_presence
 from ff_proxy.app.ingest import make_ingest
-from ff_proxy.app.ipc import make_ipc_server
 from ff_proxy.app.observability import make_reports, speaks_for_all
 from ff_proxy.app.options_reload import SERVING_FLAGS, TLS_FLAGS, in_other_processes
 from ff_proxy.app.otlp import make_otlp
-from ff_proxy.app.process import Process, ProcessContext, Step, last_step_seconds
+from ff_proxy.app.process import Process, ProcessContext, Step, last_step_seconds, process_count
 from ff_proxy.app.roles import (
     ChildRole,
     RedisWorker,
@@ -30,18 +30,21 @@ from ff_proxy.app.roles import (
 )
 from ff_proxy.app.serving import Serving, compile_options, make_serving
 from ff_proxy.app.shared_runtime import SharedRuntime
-from ff_proxy.app.signing import make_signing
-from ff_proxy.app.start_lines import ReadyLine
+from ff_proxy.app.signing import make_signing, signing_secret
+from ff_proxy.app.start_lines import MODES, ReadyLine, address_of
 from ff_proxy.app.tls import tls_changes
 from ff_proxy.config.records import OfflineOptions, OnlineOptions, ReplicaOptions
 from ff_proxy.errors import StoreError
 from ff_proxy.http.sockets import bind
+from ff_proxy.ipc import IpcServer, State, WorkerServices
 from ff_proxy.model.keys import EnvironmentId
+from ff_proxy.model.member import FleetMember, fingerprint
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.runtime.services import Phase, Service
 from ff_proxy.snapshots.registry import SnapshotRegistry
+from ff_proxy.store.fleet_presence import FleetPresence
 from ff_proxy.store.known_environments import KnownEnvironments
-from ff_proxy.store.protocol import StoreFacets
+from ff_proxy.store.protocol import FleetMembers, StoreFacets
 
 _FIRST_STEPS_SECONDS: Final = 5.0
 
@@ -150,7 +153,7 @@ async def _build_server(role: ServingRole, context: ProcessContext, stack: Async
     )
     serving = make_serving(options, dependencies, context, listening, otlp.spans)
     reports = make_reports(role, serving.readiness, context, stack)
-    presence = make_presence(role, backend.members, serving.readiness, context)
+    presence = _make_presence(role, backend.members, serving.readiness, context)
     admin = _make_admin(role, snapshots, backend, source, serving.readiness, context)
     if context.reload is not None:
         for flags, change in serving.changes:
@@ -184,7 +187,7 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
     def readiness() -> Readiness:
         return context.telemetry.failures.merge_into(source.readiness())
 
-    server = make_ipc_server(role, backend, source, known, readiness, context)
+    server = _make_ipc_server(role, backend, source, known, readiness, context)
     serving_options = role.options.serving
     reports = make_reports(role, readiness, context, stack)
     if context.reload is not None:
@@ -198,7 +201,7 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
         )
         admin = _make_admin(role, snapshots, backend, source, readiness, context)
         for_admin = (snapshots, *admin)
-    presence = make_presence(role, backend.members, readiness, context)
+    presence = _make_presence(role, backend.members, readiness, context)
     otlp = make_otlp(context, role.name, serves=False, speaks_for_all=True)
     shutdown = serving_options.shutdown
     # Wait until all workers have disconnected, and with that handed over their data.
@@ -215,6 +218,63 @@ async def _build_sync(role: Sync, context: ProcessContext, stack: AsyncExitStack
         start=known.poll,
         deadline=shutdown.deadline,
     )
+
+
+def _make_ipc_server(
+    role: Sync,
+    backend: Backend[StoreFacets],
+    source: Source,
+    known: KnownEnvironments,
+    readiness: Callable[[], Readiness],
+    context: ProcessContext,
+) -> IpcServer:
+    """The server that workers call: the store, and the state that only the sync process has."""
+    store = backend.store
+
+    async def state() -> State:
+        await known.poll()
+        return State(
+            readiness(),
+            frozenset(source.environments()),
+            frozenset(source.expected()),
+            frozenset(source.standalone()),
+            source.settled(),
+        )
+
+    services = WorkerServices(
+        configs=store.configs,
+        targets=store.targets,
+        usage=store.usage,
+        registrations=store.registrations,
+        check_key=source.key_checker.check,
+        secret=partial(signing_secret, role.options.serving.tokens, store.secrets, context),
+        state=state,
+    )
+    runtime = role.runtime
+    return IpcServer(runtime.socket, services, runtime.generations, context.clock, context.telemetry.failures)
+
+
+def _make_presence(
+    role: ServingRole | Sync,
+    members: FleetMembers | None,
+    readiness: Callable[[], Readiness],
+    context: ProcessContext,
+) -> Sequence[FleetPresence]:
+    """The service that registers this proxy in its fleet, in the one process that reports for all."""
+    if members is None or not speaks_for_all(role):
+        return ()
+    options, clock = role.options, context.clock
+    member = FleetMember(
+        id=members.own,
+        host=socket.gethostname(),
+        address=address_of(options.serving),
+        mode=MODES[type(options)],
+        version=__version__,
+        started=clock.wall(),
+        processes=process_count(options),
+        signs_with=fingerprint(options.serving.tokens.secret),
+    )
+    return [FleetPresence(members, member, readiness, clock, context.telemetry)]
 
 
 def _make_admin(

@@ -26,10 +26,9 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import StoreFacets
 from ff_proxy.upstream.admin import AdminApi
 from ff_proxy.upstream.client import ClientApi
-from ff_proxy.upstream.context import UpstreamContext
+from ff_proxy.upstream.context import Schedule, SyncIntervals, UpstreamContext
 from ff_proxy.upstream.credentials import EnvironmentDirectory
 from ff_proxy.upstream.http import HttpTransport
-from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.key_checks import KeyChecker
 from ff_proxy.upstream.outbound_proxy import OutboundProxies, outbound_proxies
 from ff_proxy.upstream.posts import HarnessSink

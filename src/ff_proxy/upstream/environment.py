@@ -10,12 +10,11 @@ from ff_proxy.model.environment import EnvironmentConfig, StreamState
 from ff_proxy.model.keys import KeyVerdict, SdkKeyHash
 from ff_proxy.upstream.context import UpstreamContext
 from ff_proxy.upstream.credentials import Credentials
-from ff_proxy.upstream.key_refresh import KeyRefresh
+from ff_proxy.upstream.listings import KeyRefresh, TargetPoll
 from ff_proxy.upstream.refresher import Refresher
 from ff_proxy.upstream.response_tracker import ResponseTracker
 from ff_proxy.upstream.status_reporter import StatusReporter
 from ff_proxy.upstream.stream_follower import Follower
-from ff_proxy.upstream.target_poll import TargetPoll
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 
 

@@ -9,8 +9,8 @@ from ff_proxy.aio.limiter import PatientLimiter
 from ff_proxy.errors import UpstreamError, UpstreamRefused
 from ff_proxy.model.backoff import requested_wait
 from ff_proxy.telemetry import Telemetry
+from ff_proxy.upstream.context import Schedule
 from ff_proxy.upstream.environment import Environment
-from ff_proxy.upstream.intervals import Schedule
 
 # Probe Harness after this much silence, and this often while it lasts.
 _SILENCE_SECONDS: Final = 4.0

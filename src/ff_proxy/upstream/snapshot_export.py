@@ -4,7 +4,9 @@ See spec/behaviour#modes, spec/behaviour#generate.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -14,19 +16,22 @@ from ff_proxy.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
 from ff_proxy.model.environment import Domain, EnvironmentConfig, Item
 from ff_proxy.model.keys import SdkKey
 from ff_proxy.model.target import Target
-from ff_proxy.telemetry import Telemetry
+from ff_proxy.telemetry import Logger, Telemetry
 from ff_proxy.upstream.admin import AdminApi, Listing
 from ff_proxy.upstream.client import ClientApi
+from ff_proxy.upstream.context import Schedule
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory
-from ff_proxy.upstream.fetch_progress import FetchProgress
 from ff_proxy.upstream.fetcher import Fetcher
-from ff_proxy.upstream.intervals import Schedule
 
 Answer = TypeVar("Answer")
 Entry = TypeVar("Entry")
 
 _MAX_TRIES: Final = 4
 _MAX_CONCURRENT: Final = 8
+# The first line comes soon, the others less often.
+_FIRST_SECONDS: Final = 1.0
+_EVERY_SECONDS: Final = 5.0
+_MAX_NAMED: Final = 3
 
 
 class ExportedEnvironment(msgspec.Struct, frozen=True):
@@ -34,6 +39,75 @@ class ExportedEnvironment(msgspec.Struct, frozen=True):
 
     config: EnvironmentConfig
     targets: tuple[Target, ...]
+
+
+@dataclass(slots=True)
+class Wait:
+    """A running step: its start, the number of the try, and the error of the last one."""
+
+    what: str
+    since: float
+    attempt: int = 1
+    error: str = ""
+
+    def failed(self, error: UpstreamError) -> None:
+        """Record a failed try that will be repeated."""
+        self.attempt += 1
+        self.error = str(error)
+
+
+class FetchProgress:
+    """Logs the steps that have been running longest, and how many have ended, including failed ones."""
+
+    def __init__(self, schedule: Schedule, log: Logger) -> None:
+        self._schedule = schedule
+        self._log = log
+        self._waits: dict[int, Wait] = {}
+        self._done = 0
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[Wait]:
+        """Report ``what`` as running during the context."""
+        wait = Wait(what, self._schedule.clock.monotonic())
+        self._waits[id(wait)] = wait
+        try:
+            yield wait
+        finally:
+            del self._waits[id(wait)]
+            self._done += 1
+
+    @asynccontextmanager
+    async def logged(self) -> AsyncIterator[None]:
+        """During the context, log what is being waited for: after a second, then every few seconds."""
+        logging_task = asyncio.create_task(self._log_regularly())
+        try:
+            yield
+        finally:
+            logging_task.cancel()
+            await asyncio.gather(logging_task, return_exceptions=True)
+
+    async def _log_regularly(self) -> None:
+        await self._schedule.clock.sleep(_FIRST_SECONDS)
+        while True:
+            self._log_once()
+            await self._schedule.clock.sleep(_EVERY_SECONDS)
+
+    def _log_once(self) -> None:
+        waits = sorted(self._waits.values(), key=lambda wait: wait.since)
+        if not waits:
+            return
+        say = self._log.warning if any(wait.error for wait in waits) else self._log.info
+        say(
+            "waiting for Harness",
+            waits=[self._describe(wait) for wait in waits[:_MAX_NAMED]],
+            more=max(len(waits) - _MAX_NAMED, 0),
+            done=self._done,
+        )
+
+    def _describe(self, wait: Wait) -> str:
+        seconds = self._schedule.clock.monotonic() - wait.since
+        said = f"{wait.what}: {seconds:.0f} s, try {wait.attempt}"
+        return f"{said}; the last one: {wait.error}" if wait.error else said
 
 
 class SnapshotExporter:

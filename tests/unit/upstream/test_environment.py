@@ -10,8 +10,8 @@ from ff_proxy.errors import UpstreamUnavailable
 from ff_proxy.model.environment import StreamState
 from ff_proxy.model.keys import KeyVerdict, hash_key
 from ff_proxy.model.target import Target
+from ff_proxy.upstream.context import SyncIntervals
 from ff_proxy.upstream.environment import Environment
-from ff_proxy.upstream.intervals import SyncIntervals
 from tests.support.saas import ENV, HTML, KEY, FakeStream, error, flag_doc
 from tests.unit.upstream.world import ENVIRONMENT, World, running
 

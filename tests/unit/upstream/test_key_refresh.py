@@ -6,7 +6,7 @@ from ff_proxy.errors import UpstreamUnavailable
 from ff_proxy.model.environment import Domain, EnvironmentInfo
 from ff_proxy.model.keys import hash_key
 from ff_proxy.upstream.credentials import Credentials
-from ff_proxy.upstream.key_refresh import KeyRefresh
+from ff_proxy.upstream.listings import KeyRefresh
 from ff_proxy.upstream.transport import Reply
 from ff_proxy.upstream.writer import EnvironmentWriter, KeyRing
 from tests.support.saas import ENV, HTML, KEY, error, reply

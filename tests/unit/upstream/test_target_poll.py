@@ -3,8 +3,8 @@
 import pytest
 
 from ff_proxy.model.target import Target
-from ff_proxy.upstream.intervals import SyncIntervals
-from ff_proxy.upstream.target_poll import TargetPoll
+from ff_proxy.upstream.context import SyncIntervals
+from ff_proxy.upstream.listings import TargetPoll
 from tests.support.saas import ENV, error
 from tests.unit.upstream.world import AWAY, BACK, ENVIRONMENT, World, running
 

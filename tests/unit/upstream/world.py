@@ -15,9 +15,8 @@ from ff_proxy.store.memory import MemoryConfigs, MemoryTargets
 from ff_proxy.store.protocol import Edit
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.telemetry.logs import make_logger
-from ff_proxy.upstream.context import UpstreamContext
+from ff_proxy.upstream.context import Schedule, SyncIntervals, UpstreamContext
 from ff_proxy.upstream.credentials import Credentials, EnvironmentDirectory, Session
-from ff_proxy.upstream.intervals import Schedule, SyncIntervals
 from ff_proxy.upstream.leadership import Leadership, SoleLeader, Work
 from ff_proxy.upstream.service import Upstream
 from tests.support.clock import FakeClock

@@ -1,4 +1,4 @@
-"""Refreshing an environment's keys from the admin API (spec/behaviour#key-checks)."""
+"""Refreshing an environment's keys and targets from listings of the admin API."""
 
 from collections.abc import Callable, Collection
 
@@ -11,7 +11,9 @@ from ff_proxy.upstream.writer import EnvironmentWriter
 
 
 class KeyRefresh:
-    """Refreshes one environment's keys. An empty, failed or partial listing changes nothing.
+    """Refreshes one environment's keys (spec/behaviour#key-checks).
+
+    An empty, failed or partial listing changes nothing.
 
     Args:
         context: the admin API, and the time between listings.
@@ -109,3 +111,30 @@ class KeyRefresh:
                 if good:
                     accepted.append(key.hash)
         return accepted
+
+
+class TargetPoll:
+    """Stores the targets that Harness lists (option ``target-poll-duration``); others stay."""
+
+    def __init__(self, context: UpstreamContext, credentials: Credentials) -> None:
+        self._context = context
+        self._credentials = credentials
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            asked = await self.refresh()
+            await self._context.schedule.sleep_jittered(self._context.intervals.targets, asked)
+
+    async def refresh(self) -> float:
+        """List and store once; returns the seconds that Harness asks to wait."""
+        context, environment = self._context, self._credentials.environment
+        try:
+            async with context.listing.place():
+                listing = await context.admin.targets(environment)
+            await context.targets.put_many(environment.id, listing.entries)
+        except (UpstreamError, StoreUnavailable) as error:
+            context.telemetry.trouble(error, "targets", environment.id)
+            return requested_wait(error)
+        context.telemetry.recovered("targets", environment.id)
+        return 0.0
