@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import httpx2
-from prometheus_client import CollectorRegistry
 
 from ff_proxy.admin.app import AdminApp
 from ff_proxy.admin.ports import AdminPorts, ProxyFacts, ReloadResult, SettingRow
@@ -39,7 +38,6 @@ class AdminWorld:
         self.telemetry = Telemetry(
             make_logger("INFO", io.StringIO(), recent=self.recent, form="json"),
             self.clock,
-            CollectorRegistry(),
             recent=self.recent,
         )
         self.snapshots = SnapshotRegistry(self.store.configs, CompileOptions(), self.clock, self.telemetry)

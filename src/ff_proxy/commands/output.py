@@ -24,17 +24,15 @@ def write_text(out: TextIO, *lines: str) -> None:
 
 
 class Terminal:
-    """Writes to a stream, with colours and a line of progress where it is a terminal.
+    """Writes to ``out``, with colours and a line of progress where it is a terminal.
 
-    Args:
-        out: the stream.
-        environ: ``NO_COLOR`` and ``TERM`` are honoured.
+    It honours the variables ``NO_COLOR`` and ``TERM``.
     """
 
-    def __init__(self, out: TextIO, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, out: TextIO) -> None:
         self._out = out
-        self.interactive: Final = out.isatty() and environ.get("TERM") != "dumb"
-        self._colors = self.interactive and not environ.get("NO_COLOR")
+        self.interactive: Final = out.isatty() and os.environ.get("TERM") != "dumb"
+        self._colors = self.interactive and not os.environ.get("NO_COLOR")
         self._shown = False
 
     def colored(self, text: str, code: int) -> str:

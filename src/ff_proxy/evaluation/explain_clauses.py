@@ -1,6 +1,6 @@
 """Explaining clauses and target groups in words: the value that each one tested, and whether it holds."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from ff_proxy.evaluation.clauses import SEGMENT_MATCH, all_hold, compile_clause, member_of
@@ -133,10 +133,10 @@ def quote(text: str) -> str:
     return repr(text) if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]!r}…"
 
 
-def join_names(names: Sequence[str], max_names: Callable[[str], str] = quote) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Join names with commas; of many, only the first few."""
     more = len(names) - _MAX_NAMES
-    return ", ".join(map(max_names, names[:_MAX_NAMES])) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(quote, names[:_MAX_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def _clause_text(clause: Clause, value: str, holds: bool, *, possible: bool) -> str:

@@ -25,8 +25,7 @@ class Telemetry:
     Args:
         logger: where lines go.
         clock: used to space repeated lines.
-        registry: where the metrics are registered; a new one by default.
-        shown: the registry that is exposed; by default this one.
+        shown: the registry that is exposed; by default, one with the metrics of this process.
         replica: this process never talks to Harness; some metrics have other names then.
         recent: has the last lines of ``logger``, and of other processes if there are any.
 
@@ -42,7 +41,6 @@ class Telemetry:
         self,
         logger: Logger,
         clock: Clock,
-        registry: CollectorRegistry | None = None,
         *,
         shown: CollectorRegistry | None = None,
         replica: bool = False,
@@ -53,9 +51,9 @@ class Telemetry:
         self._logger = logger
         self._clock = clock
         self._replica = replica
-        registered = registry if registry is not None else CollectorRegistry()
-        self._shown = shown if shown is not None else registered
-        self.metrics = Metrics(registered)
+        registry = CollectorRegistry()
+        self._shown = shown if shown is not None else registry
+        self.metrics = Metrics(registry)
         self.failures = Failures(self.logger("runtime"), self.once("runtime"), self.metrics.service_failures)
         self.sampler = Sampler(clock, self.failures)
         self.grouped_lines = GroupedLines(clock)

@@ -21,10 +21,9 @@ class UnblockedOutput:
     Lines beyond it are dropped. Once the reader goes on, ``notice`` makes the line that says how many.
     """
 
-    def __init__(self, stream: TextIO, notice: Callable[[int], str], most: int = _MOST_BYTES) -> None:
+    def __init__(self, stream: TextIO, notice: Callable[[int], str]) -> None:
         self._descriptor = _without_waiting(stream.fileno())
         self._notice = notice
-        self._most = most
         self._waiting = bytearray()
         self._dropped = 0
         self._poll = select.poll()
@@ -66,7 +65,7 @@ class UnblockedOutput:
 
     def _is_full(self, more: int) -> bool:
         """Whether to drop a line: there is no room, or others were dropped and their notice comes first."""
-        return bool(self._waiting) and (self._dropped > 0 or len(self._waiting) + more > self._most)
+        return bool(self._waiting) and (self._dropped > 0 or len(self._waiting) + more > _MOST_BYTES)
 
 
 def _without_waiting(descriptor: int) -> int:
