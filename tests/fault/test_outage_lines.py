@@ -51,10 +51,10 @@ class SharedLeases:
     def fence(self, environment: EnvironmentId) -> int | None:
         return 1 if self._holders.get(environment, ("",))[0] == self._member else None
 
-    def left(self, environment: EnvironmentId) -> float:
+    def seconds_left(self, environment: EnvironmentId) -> float:
         return max(0.1, self._holders[environment][1] - self._clock.monotonic())
 
-    async def take(self, environment: EnvironmentId) -> bool:
+    async def acquire(self, environment: EnvironmentId) -> bool:
         now = self._clock.monotonic()
         holder, until = self._holders.get(environment, ("", 0.0))
         if holder not in {"", self._member} and until > now:
@@ -68,10 +68,9 @@ class SharedLeases:
     def leads(self, environment: EnvironmentId) -> bool:
         raise AssertionError(environment)
 
-    async def give_back(self, environments: list[EnvironmentId]) -> None:
-        for environment in environments:
-            if self.fence(environment) is not None:
-                del self._holders[environment]
+    async def release(self, environment: EnvironmentId) -> None:
+        if self.fence(environment) is not None:
+            del self._holders[environment]
 
 
 class AlwaysJoined:

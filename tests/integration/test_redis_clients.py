@@ -107,7 +107,7 @@ async def test_a_user_without_channels_is_served(tmp_path: Path) -> None:
         async with opened(Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))) as store:
             with pytest.raises(StoreMisconfigured, match="ACL"):
                 await store.configs.watch().__aenter__()
-            await store.recovery.look_and_tell()
+            await store.recovery.poll_and_report()
             readiness = store.recovery.merge_into(Readiness(loaded=1))
             assert readiness.ready
             assert "noticed late" in readiness.degraded[0]
@@ -130,5 +130,5 @@ async def test_a_redis_that_takes_no_writes_makes_degraded(
     with redis_server(tmp_path, trouble) as server:
         async with opened(Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))) as store:
             await store.configs.environments()
-            await store.recovery.look_and_tell()
+            await store.recovery.poll_and_report()
             assert reason in store.recovery.merge_into(Readiness(loaded=1)).degraded[0]

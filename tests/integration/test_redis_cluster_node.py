@@ -75,7 +75,7 @@ async def test_a_node_that_is_away_concerns_nobody_else(
             old = await stack.enter_async_context(member("old"))
             secret = await old.secrets.auth_secret(Secret("first"))
             for name in environments:
-                assert await old.leases.take(name)
+                assert await old.leases.acquire(name)
                 await old.configs.replace(config(flag("a"), environment=name))
                 await old.configs.set_status(name, UpstreamStatus(StreamState.CONNECTED, 5))
             await old.recovery.poll()
@@ -90,7 +90,7 @@ async def test_a_node_that_is_away_concerns_nobody_else(
             assert set(await old.configs.environments()) == set(environments)
             assert set(await new.configs.environments()) == set(others)
             for name in others:
-                assert await old.leases.take(name)
+                assert await old.leases.acquire(name)
                 await old.configs.apply(name, PutItem(flag("b")))
                 await old.targets.put(name, Target("t", "T"))
                 await old.usage.merge([counted(name)], [])
@@ -108,7 +108,7 @@ async def test_a_node_that_is_away_concerns_nobody_else(
             away = {name for name, status in statuses.items() if "from memory" in status.trouble}
             assert away == {gone}
             for store in (old, new):
-                await store.recovery.look_and_tell()
+                await store.recovery.poll_and_report()
                 assert store.recovery.merge_into(Readiness(loaded=1)).degraded == ()
             took = time.monotonic() - began
             for task in hopeless:
@@ -122,5 +122,5 @@ async def _in_vain(store: RedisStore, environment: EnvironmentId) -> None:
         with suppress(StoreUnavailable):
             await store.configs.environment(environment)
         with suppress(StoreUnavailable):
-            await store.leases.take(environment)
+            await store.leases.acquire(environment)
         await asyncio.sleep(0.01)

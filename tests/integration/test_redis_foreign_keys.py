@@ -95,14 +95,14 @@ async def test_what_cannot_be_read_is_written_anew_by_who_leads(
     """Any fields with any content: members serve what they hold, versions never fall, and changes arrive."""
     random = Random(seed)
     async with member(server, prefix, "leader") as store, member(server, prefix, "follower") as late:
-        assert await store.leases.take(ENVIRONMENT)
+        assert await store.leases.acquire(ENVIRONMENT)
         await store.configs.replace(config(flag("a", version=5), flag("b", version=7)))
         assert (await held(late)).flags["b"].version == 7
         for turn in range(6):
             _spoil(server, prefix, random)
             for one in random.sample([store, late], 2):
                 assert ENVIRONMENT in await one.configs.environments()
-            assert await store.leases.take(ENVIRONMENT)
+            assert await store.leases.acquire(ENVIRONMENT)
             await store.configs.apply(ENVIRONMENT, PutItem(flag("a", version=6 + turn)))
             async with member(server, prefix, "new") as new:
                 for one in (store, late, new):
@@ -195,14 +195,14 @@ async def test_a_lease_without_an_end_is_none(
     """Of a dead member, or of nobody: somebody leads all the same, and one at a time."""
     async with member(server, prefix, "one") as one, member(server, prefix, "two") as two:
         redis_command(server.port, "SET", part(prefix, "lease"), lease, *ends)
-        assert await one.leases.take(ENVIRONMENT)
-        assert not await two.leases.take(ENVIRONMENT)
+        assert await one.leases.acquire(ENVIRONMENT)
+        assert not await two.leases.acquire(ENVIRONMENT)
         await one.configs.replace(config(flag("a")))
         redis_command(server.port, "PERSIST", part(prefix, "lease"))
-        assert await one.leases.take(ENVIRONMENT)
-        assert not await two.leases.take(ENVIRONMENT)
+        assert await one.leases.acquire(ENVIRONMENT)
+        assert not await two.leases.acquire(ENVIRONMENT)
         redis_command(server.port, "PERSIST", part(prefix, "lease"))
-        assert await two.leases.take(ENVIRONMENT)
+        assert await two.leases.acquire(ENVIRONMENT)
         with pytest.raises(StoreUnavailable, match="another member"):
             await one.configs.replace(config(flag("b")))
         await two.configs.replace(config(flag("c")))

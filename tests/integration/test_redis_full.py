@@ -87,7 +87,7 @@ async def test_a_redis_that_others_filled_still_takes_changes_and_gives_usage_ou
 ) -> None:
     """Changes of flags, leases and what leaves go through; usage is refused until there is room."""
     async with member(small, prefix, "me") as store:
-        assert await store.leases.take(ENVIRONMENT)
+        assert await store.leases.acquire(ENVIRONMENT)
         await store.configs.replace(config(flag("a")))
         assert await store.usage.merge([large(number) for number in range(20)], []) == 0
         redis_command(small.port, "CONFIG", "SET", "maxmemory", str(used(small) - 10_000))
@@ -95,6 +95,6 @@ async def test_a_redis_that_others_filled_still_takes_changes_and_gives_usage_ou
             await store.usage.merge([large(99)], [])
         await store.configs.apply(ENVIRONMENT, PutItem(flag("a", on=False, version=2)))
         assert (await held(store)).flags["a"].version == 2
-        assert await store.leases.take(ENVIRONMENT)
+        assert await store.leases.acquire(ENVIRONMENT)
         assert await everything(store) == 20
         assert await store.usage.merge([large(99)], []) == 0

@@ -41,7 +41,7 @@ async def test_members_see_each_other_and_who_leads(server: RedisServer, prefix:
         assert all(0 <= each.age < LISTED_SECONDS for each in seen)
         assert redis_command(server.port, "ZCARD", f"{prefix}:members") == b":2\r\n"
         assert await one.members.leaders([ENVIRONMENT]) == {}
-        assert await other.leases.take(ENVIRONMENT)
+        assert await other.leases.acquire(ENVIRONMENT)
         assert await one.members.leaders([ENVIRONMENT]) == {ENVIRONMENT: "b"}
         await other.members.take_out()
         assert await names(one) == ["a"]

@@ -158,7 +158,7 @@ async def test_a_count_that_is_none_counts_as_absent(server: RedisServer, prefix
 async def test_registrations_of_a_member_that_died_come_back(server: RedisServer, prefix: str) -> None:
     """Also where nothing says any more that there are some: the heir looks everywhere now and then."""
     async with member(server, prefix, "dead") as dead, member(server, prefix, "next") as heir:
-        assert await dead.leases.take(ENVIRONMENT)
+        assert await dead.leases.acquire(ENVIRONMENT)
         waiting = [Registration(ENVIRONMENT, Target(name)) for name in ("a", "b")]
         for one in waiting:
             await dead.registrations.add(one)
@@ -167,8 +167,8 @@ async def test_registrations_of_a_member_that_died_come_back(server: RedisServer
         mark, _, entry = redis_command(server.port, "HGET", taken, "a").split(b"\r\n")[1].split(b"|", 2)
         redis_command(server.port, "HSET", taken, "a", f"{mark.decode()}|1|{entry.decode()}")
         redis_command(server.port, "DEL", f"{prefix}:registering")
-        await dead.leases.give_back([ENVIRONMENT])
-        assert await heir.leases.take(ENVIRONMENT)
+        await dead.leases.release(ENVIRONMENT)
+        assert await heir.leases.acquire(ENVIRONMENT)
         assert list(await heir.registrations.take(ENVIRONMENT, 5)) == waiting
 
 
@@ -305,7 +305,7 @@ async def test_a_key_of_another_kind_loses_no_registration(
     names = "abc"
     one, two, three = (Registration(ENVIRONMENT, Target(name)) for name in names)
     async with member(server, prefix, "leader") as store:
-        assert await store.leases.take(ENVIRONMENT)
+        assert await store.leases.acquire(ENVIRONMENT)
         key = store.registrations._keys.registrations(ENVIRONMENT)[number]
         await store.registrations.add(one)
         assert list(await store.registrations.take(ENVIRONMENT, 1)) == [one]

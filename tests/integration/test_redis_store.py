@@ -57,14 +57,14 @@ async def test_an_emptied_redis_is_filled_again_by_the_holder(server: RedisServe
         member_at(endpoint(server), prefix, "holder") as holder,
         member_at(endpoint(server), prefix, "other", "second") as other,
     ):
-        assert await holder.leases.take(ENVIRONMENT)
+        assert await holder.leases.acquire(ENVIRONMENT)
         await holder.configs.replace(config(flag(version=7)))
         before = await held(other)
         assert redis_command(server.port, "FLUSHALL") == b"+OK\r\n"
         assert await held(other) == before
         assert await other.configs.environments() == {ENVIRONMENT: before.revision}
         assert redis_command(server.port, "DBSIZE") == b":0\r\n"
-        assert await holder.leases.take(ENVIRONMENT)
+        assert await holder.leases.acquire(ENVIRONMENT)
         again = await holder.configs.environments()
         assert again[ENVIRONMENT].counter > before.revision.counter
         after = await held(other)
@@ -81,7 +81,7 @@ async def test_a_failover_that_lost_writes_takes_nobody_back(server: RedisServer
         member_at(endpoint(server), prefix, "leader") as leader,
         member_at(endpoint(server), prefix, "other", "second") as other,
     ):
-        assert await leader.leases.take(ENVIRONMENT)
+        assert await leader.leases.acquire(ENVIRONMENT)
         await leader.configs.replace(config(flag("a"), flag("b")))
         for name in ("config", "items", "moved"):
             redis_command(server.port, "COPY", f"{part}{name}", f"{part}{name}:old")
@@ -108,13 +108,13 @@ async def test_a_new_term_begins_an_epoch(server: RedisServer, prefix: str) -> N
         member_at(endpoint(server), prefix, "one") as one,
         member_at(endpoint(server), prefix, "two", "second") as two,
     ):
-        assert await one.leases.take(ENVIRONMENT)
+        assert await one.leases.acquire(ENVIRONMENT)
         first = await one.configs.replace(config(flag()))
         second = await one.configs.apply(ENVIRONMENT, PutItem(flag("b")))
         assert second is not None
         assert second.epoch == first.epoch
-        await one.leases.give_back([ENVIRONMENT])
-        assert await two.leases.take(ENVIRONMENT)
+        await one.leases.release(ENVIRONMENT)
+        assert await two.leases.acquire(ENVIRONMENT)
         assert await two.configs.replace(config(flag(), flag("b"))) == second, "nothing has changed"
         third = await two.configs.apply(ENVIRONMENT, PutItem(flag("c")))
         assert third is not None
@@ -129,12 +129,12 @@ async def test_a_slower_clock_does_not_lock_a_leader_out(server: RedisServer, pr
         member_at(endpoint(server), prefix, "one") as one,
         member_at(endpoint(server), prefix, "two") as two,
     ):
-        assert await one.leases.take(ENVIRONMENT)
+        assert await one.leases.acquire(ENVIRONMENT)
         await one.configs.replace(config(flag()))
         far = str(4_000_000_000_000_000)
         redis_command(server.port, "HSET", f"{prefix}:{{{ENVIRONMENT}}}:config", "fence", far)
         redis_command(server.port, "DEL", f"{prefix}:{{{ENVIRONMENT}}}:lease")
-        assert await two.leases.take(ENVIRONMENT)
+        assert await two.leases.acquire(ENVIRONMENT)
         await two.configs.apply(ENVIRONMENT, PutItem(flag("b")))
         assert sorted((await held(two)).flags) == ["b", "checkout"]
 
@@ -147,17 +147,17 @@ async def test_statuses_are_their_leaders_word(server: RedisServer, prefix: str)
         member_at(endpoint(server), prefix, "other") as other,
         member_at(endpoint(server), prefix) as replica,
     ):
-        assert await leader.leases.take(ENVIRONMENT)
+        assert await leader.leases.acquire(ENVIRONMENT)
         await leader.configs.replace(config(flag()))
         await leader.configs.set_status(ENVIRONMENT, connected)
         await other.configs.set_status(ENVIRONMENT, UpstreamStatus())
         for store in (leader, other, replica):
             assert await store.configs.statuses() == {ENVIRONMENT: connected}
         redis_command(server.port, "FLUSHALL")
-        assert await leader.leases.take(ENVIRONMENT)
+        assert await leader.leases.acquire(ENVIRONMENT)
         await leader.configs.environments()
         assert await replica.configs.statuses() == {ENVIRONMENT: connected}
-        await leader.leases.give_back([ENVIRONMENT])
+        await leader.leases.release(ENVIRONMENT)
         after = (await replica.configs.statuses())[ENVIRONMENT]
         assert after.state is StreamState.INITIALIZING
 
@@ -259,15 +259,15 @@ async def test_one_member_holds_the_lease(server: RedisServer, prefix: str) -> N
         member_at(endpoint(server), prefix, "one") as one,
         member_at(endpoint(server), prefix, "two") as two,
     ):
-        assert await one.leases.take(ENVIRONMENT)
-        assert await one.leases.take(ENVIRONMENT)
-        assert not await two.leases.take(ENVIRONMENT)
+        assert await one.leases.acquire(ENVIRONMENT)
+        assert await one.leases.acquire(ENVIRONMENT)
+        assert not await two.leases.acquire(ENVIRONMENT)
         with pytest.raises(StoreUnavailable, match="another member"):
             await two.configs.replace(config(flag()))
         await one.configs.replace(config(flag()))
         stale = one.leases.fence(ENVIRONMENT)
-        await one.leases.give_back([ENVIRONMENT])
-        assert await two.leases.take(ENVIRONMENT)
+        await one.leases.release(ENVIRONMENT)
+        assert await two.leases.acquire(ENVIRONMENT)
         assert two.leases.fence(ENVIRONMENT) is not None
         assert stale is not None
         assert (two.leases.fence(ENVIRONMENT) or 0) > stale
@@ -285,12 +285,12 @@ async def test_an_expired_lease_is_taken_over(server: RedisServer, prefix: str) 
         member_at(endpoint(server), prefix, "one") as one,
         member_at(endpoint(server), prefix, "two") as two,
     ):
-        assert await one.leases.take(ENVIRONMENT)
+        assert await one.leases.acquire(ENVIRONMENT)
         assert redis_command(server.port, "PEXPIRE", f"{prefix}:{{{ENVIRONMENT}}}:lease", "1") == b":1\r\n"
         async with asyncio.timeout(5):
-            while not await two.leases.take(ENVIRONMENT):  # noqa: ASYNC110  (Redis tells nobody of an expiry)
+            while not await two.leases.acquire(ENVIRONMENT):  # noqa: ASYNC110  (Redis tells nobody of an expiry)
                 await asyncio.sleep(0.005)
-        assert not await one.leases.take(ENVIRONMENT)
+        assert not await one.leases.acquire(ENVIRONMENT)
         assert one.leases.fence(ENVIRONMENT) is None
 
 

@@ -135,7 +135,7 @@ async def _use(store: RedisStore) -> None:
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (BusyLoadingError("Redis is loading the dataset in memory"), "when it has read its data"),
+        (BusyLoadingError("Redis is loading the dataset in memory"), "it is loading its data"),
         (ResponseError("MISCONF Redis is configured to save RDB snapshots"), "check its disk"),
         (ResponseError("NOREPLICAS Not enough good replicas to write."), "min-replicas-to-write"),
         (ValueError("not a number"), "another version of ff-proxy"),
@@ -173,7 +173,7 @@ async def test_half_an_environment_is_none(server: RedisServer, prefix: str) -> 
     for lost in ("items", "moved", "config"):
         fleet = prefix + lost
         async with member(server, fleet, "leader") as leader, member(server, fleet, "other") as other:
-            assert await leader.leases.take(ENVIRONMENT)
+            assert await leader.leases.acquire(ENVIRONMENT)
             await leader.configs.replace(config(flag("a"), flag("b")))
             await leader.configs.apply(ENVIRONMENT, DropItem(flag("b").domain, "b"))
             before = await held(other)
@@ -214,7 +214,7 @@ async def test_whoever_missed_a_removal_reads_what_came_after(server: RedisServe
 async def test_a_set_that_was_lost_is_mended(server: RedisServer, prefix: str) -> None:
     """Members that start later find the environment again."""
     async with member(server, prefix, "leader") as leader:
-        assert await leader.leases.take(ENVIRONMENT)
+        assert await leader.leases.acquire(ENVIRONMENT)
         await leader.configs.replace(config(flag()))
         redis_command(server.port, "DEL", f"{prefix}:environments")
         await leader.configs.environments()
@@ -226,17 +226,17 @@ async def test_a_leader_of_the_past_does_not_report(server: RedisServer, prefix:
     """Nor is a status forgotten when the lease is taken under a new number."""
     connected = UpstreamStatus(StreamState.CONNECTED, 5)
     async with member(server, prefix, "old") as old, member(server, prefix, "new") as new:
-        assert await old.leases.take(ENVIRONMENT)
+        assert await old.leases.acquire(ENVIRONMENT)
         stale = old.leases.fence(ENVIRONMENT)
         assert stale is not None
-        await old.leases.give_back([ENVIRONMENT])
-        assert await new.leases.take(ENVIRONMENT)
+        await old.leases.release(ENVIRONMENT)
+        assert await new.leases.acquire(ENVIRONMENT)
         await new.configs.set_status(ENVIRONMENT, connected)
         old.leases._fences[ENVIRONMENT] = stale
         await old.configs.set_status(ENVIRONMENT, UpstreamStatus(StreamState.DISCONNECTED, 6))
         assert await new.configs.statuses() == {ENVIRONMENT: connected}
         redis_command(server.port, "DEL", part(prefix, "lease"))
-        assert await new.leases.take(ENVIRONMENT)
+        assert await new.leases.acquire(ENVIRONMENT)
         assert (await new.configs.statuses())[ENVIRONMENT].state is StreamState.INITIALIZING
         await new.configs.environments()
         assert await new.configs.statuses() == {ENVIRONMENT: connected}
@@ -245,12 +245,12 @@ async def test_a_leader_of_the_past_does_not_report(server: RedisServer, prefix:
 async def test_a_leader_is_not_locked_out_of_its_own_term(server: RedisServer, prefix: str) -> None:
     """After a flush and a clock that went back, somebody may have written under a higher number."""
     async with member(server, prefix, "leader") as leader:
-        assert await leader.leases.take(ENVIRONMENT)
+        assert await leader.leases.acquire(ENVIRONMENT)
         await leader.configs.replace(config(flag()))
         redis_command(server.port, "HSET", part(prefix, "config"), "fence", "4000000000000000")
         with pytest.raises(StoreUnavailable, match="another member"):
             await leader.configs.apply(ENVIRONMENT, PutItem(flag("b")))
-        assert await leader.leases.take(ENVIRONMENT)
+        assert await leader.leases.acquire(ENVIRONMENT)
         await leader.configs.apply(ENVIRONMENT, PutItem(flag("b")))
 
 

@@ -27,8 +27,8 @@ def restore(server: RedisServer, prefix: str) -> None:
 
 async def changes_hands(old: RedisStore, new: RedisStore) -> None:
     """Another member leads from now on."""
-    await old.leases.give_back([ENVIRONMENT])
-    assert await new.leases.take(ENVIRONMENT)
+    await old.leases.release(ENVIRONMENT)
+    assert await new.leases.acquire(ENVIRONMENT)
 
 
 async def test_a_state_from_before_a_change_of_leaders_is_not_taken(server: RedisServer, prefix: str) -> None:
@@ -38,7 +38,7 @@ async def test_a_state_from_before_a_change_of_leaders_is_not_taken(server: Redi
         member(server, prefix, "two") as two,
         member(server, prefix, "replica") as replica,
     ):
-        assert await one.leases.take(ENVIRONMENT)
+        assert await one.leases.acquire(ENVIRONMENT)
         await one.configs.replace(config(flag("a"), flag("b"), keys=("old", "revoked")))
         save(server, prefix)
         await changes_hands(one, two)
@@ -59,11 +59,11 @@ async def test_a_state_from_before_a_change_of_leaders_is_not_taken(server: Redi
 async def test_a_sleeper_writes_nothing_after_a_flush(server: RedisServer, prefix: str) -> None:
     """Its lease is gone: whoever has taken it meanwhile need not have written yet."""
     async with member(server, prefix, "sleeper") as sleeper, member(server, prefix, "other") as other:
-        assert await sleeper.leases.take(ENVIRONMENT)
+        assert await sleeper.leases.acquire(ENVIRONMENT)
         await sleeper.configs.replace(config(flag("a")))
         await held(other)
         redis_command(server.port, "FLUSHALL")
-        assert await other.leases.take(ENVIRONMENT)
+        assert await other.leases.acquire(ENVIRONMENT)
         with pytest.raises(StoreUnavailable, match="another member"):
             await sleeper.configs.apply(ENVIRONMENT, PutItem(flag("a", on=False, version=9)))
         async with member(server, prefix, "late") as late:
@@ -76,7 +76,7 @@ async def test_a_sleeper_writes_nothing_after_a_flush(server: RedisServer, prefi
 async def test_who_led_before_a_flush_leads_on_if_nobody_else_does(server: RedisServer, prefix: str) -> None:
     """The lease is taken anew for the first write, under a higher number."""
     async with member(server, prefix, "leader") as leader:
-        assert await leader.leases.take(ENVIRONMENT)
+        assert await leader.leases.acquire(ENVIRONMENT)
         await leader.configs.replace(config(flag("a")))
         before = leader.leases.fence(ENVIRONMENT)
         assert before is not None
@@ -93,12 +93,12 @@ async def test_who_led_before_a_flush_leads_on_if_nobody_else_does(server: Redis
 async def test_a_sleeper_does_not_lead_on_where_others_have_led(server: RedisServer, prefix: str) -> None:
     """Even if nobody does any more: what it is about to write is of the past."""
     async with member(server, prefix, "sleeper") as sleeper, member(server, prefix, "other") as other:
-        assert await sleeper.leases.take(ENVIRONMENT)
+        assert await sleeper.leases.acquire(ENVIRONMENT)
         await sleeper.configs.replace(config(flag("a")))
         redis_command(server.port, "DEL", part(prefix, "lease"))
-        assert await other.leases.take(ENVIRONMENT)
+        assert await other.leases.acquire(ENVIRONMENT)
         await other.configs.replace(config(flag("a")))
-        await other.leases.give_back([ENVIRONMENT])
+        await other.leases.release(ENVIRONMENT)
         with pytest.raises(StoreUnavailable, match="another member"):
             await sleeper.configs.apply(ENVIRONMENT, DropItem(flag("a").domain, "a"))
 
@@ -108,7 +108,7 @@ async def test_a_write_that_got_no_answer_shares_its_revision_with_nobody(
 ) -> None:
     """It was seen, then lost in a failover; what is written instead is not taken for it."""
     async with member(server, prefix, "leader") as leader, member(server, prefix, "other") as other:
-        assert await leader.leases.take(ENVIRONMENT)
+        assert await leader.leases.acquire(ENVIRONMENT)
         await leader.configs.replace(config(flag("a")))
         save(server, prefix)
         connection = leader._connection

@@ -128,7 +128,7 @@ class Fleet(RuleBasedStateMachine):
         """In order."""
         for name, store in self.members.items():
             if name not in self.asleep and store.leases.leads(ENVIRONMENT):
-                self.background.call(store.leases.give_back([ENVIRONMENT]))
+                self.background.call(store.leases.release(ENVIRONMENT))
         if who not in self.asleep:
             self._lead(who)
         self._settle()
@@ -193,7 +193,7 @@ class Fleet(RuleBasedStateMachine):
             if not store.leases.leads(ENVIRONMENT):
                 continue
             before = store.leases.fence(ENVIRONMENT)
-            if self.background.call(store.leases.take(ENVIRONMENT)) and (
+            if self.background.call(store.leases.acquire(ENVIRONMENT)) and (
                 store.leases.fence(ENVIRONMENT) != before or store.lost_writes._noted.is_set()
             ):
                 self._refetch(who)
@@ -203,7 +203,7 @@ class Fleet(RuleBasedStateMachine):
                     break
 
     def _lead(self, who: str) -> bool:
-        if not self.background.call(self.members[who].leases.take(ENVIRONMENT)):
+        if not self.background.call(self.members[who].leases.acquire(ENVIRONMENT)):
             return False
         self._refetch(who)
         return True

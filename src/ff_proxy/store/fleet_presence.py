@@ -1,4 +1,4 @@
-"""Telling the other members of a fleet that this one is there, and how it is."""
+"""Announces this member and its state to the other members of the fleet."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from ff_proxy.store.protocol import FleetMembers
 from ff_proxy.telemetry import Telemetry
 
 LISTED_SECONDS: Final = 10.0
-"""How long a member is listed after it was last heard of."""
+"""How long a member stays listed without listing itself again."""
 
 EVERY_SECONDS: Final = 2.0
 _DIFFERENT: Final = "members sign tokens with different secrets: set the same auth-secret on all"
@@ -27,16 +27,16 @@ _STOPPING: Final = "stopping"
 
 
 class FleetPresence:
-    """The service that lists this member every ``EVERY_SECONDS``, and takes it out in the end.
+    """The service that lists this member every ``EVERY_SECONDS``, and removes it at the end.
 
     Now and then it makes sure that all members sign tokens with the same secret.
 
     Args:
-        members: the list; a failure costs this member its entry and nothing else.
-        member: what does not change about it.
-        readiness: how it is.
+        members: the list; a failure costs only this member's entry.
+        member: the facts about it that do not change.
+        readiness: its state.
         clock: time.
-        telemetry: told of failures, once.
+        telemetry: reports failures once.
     """
 
     name = "fleet presence"
@@ -75,7 +75,7 @@ class FleetPresence:
                     await self._members.take_out()
 
     async def leave(self, _: float) -> None:
-        """The process begins to end: say so at once, without waiting for an answer."""
+        """The process is stopping: announce that at once, without waiting for an answer."""
         self._stopping.set()
 
     async def _list(self, state: str) -> None:

@@ -1,7 +1,7 @@
 """Joining two states of one environment, where each may have newer items.
 
 A store can go back to an earlier state: a dump is restored, or a lagging replica is promoted. Item versions
-never fall, so the newer of each item is known, and joining again changes nothing.
+never fall, so they tell which of two items is newer, and joining again changes nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -83,8 +83,8 @@ def _newer(held: _Known | None, found: _Known | None, *, older: bool) -> _Known:
         return _Known(held.version, None)
     if held.item.digest == found.item.digest:
         return found
-    # One version with two contents: a write was lost, and another one got its number. SDKs that have seen
-    # either would ignore the other, so the later one gets a new number.
+    # One version with two contents: a write was lost, and another one got its version. SDKs that have one
+    # would ignore the other, so the later one gets a new version.
     version = held.version + 1
     return _Known(version, with_version(held.item if older else found.item, version))
 

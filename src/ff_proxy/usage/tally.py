@@ -1,4 +1,4 @@
-"""How often which variation was given, as far as Harness was told of it from here: for people to look at."""
+"""Sums of the usage that Harness has accepted from this process, for the status page."""
 
 import sys
 from array import array
@@ -13,19 +13,19 @@ from ff_proxy.wire.usage import evaluated
 
 STEP_SECONDS: Final = 300.0
 _STEPS: Final = 12
-# A key of three texts, and a record of 12 numbers with its total.
+# A key of three texts, and 12 numbers with their total.
 _RECORDS_BYTES: Final = 400
 
 _Key = tuple[EnvironmentId, str, str]
 
 
 class UsageTally:
-    """Adds up what Harness has accepted, by environment, flag and variation; of targets it keeps nothing.
+    """Adds up accepted usage by environment, flag and variation, without targets.
 
     Args:
         clock: time.
-        budget: bytes; beyond them what was not counted for longest is forgotten.
-        dropped: told how many entries that were.
+        budget: bytes; beyond that, the entry that was not counted for longest is dropped.
+        dropped: counts dropped entries.
 
     Attributes:
         since: when counting began, in seconds since the epoch.
@@ -40,7 +40,7 @@ class UsageTally:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing had to be forgotten."""
+        """Whether no entry was dropped."""
         return self._complete
 
     def add(self, counts: Iterable[UsageCount]) -> None:
@@ -56,7 +56,7 @@ class UsageTally:
             known.add(one.count, step)
 
     def of(self, environment: EnvironmentId) -> Sequence[SentUsage]:
-        """What was sent for the environment, in no order."""
+        """The environment's usage, in no order."""
         step = self._step()
         return [
             SentUsage(flag, variation, one.last_hour(step), one.total)
@@ -73,7 +73,7 @@ class UsageTally:
 
 
 class _Sum:
-    """Counts of the last hour by steps, and all of them."""
+    """Counts of the last hour in steps, and the total."""
 
     __slots__ = ("_newest", "_steps", "total")
 

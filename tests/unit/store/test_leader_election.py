@@ -29,11 +29,11 @@ class FakeLeases:
         assert environment == ENVIRONMENT
         return self.number if self.held else None
 
-    def left(self, environment: EnvironmentId) -> float:
+    def seconds_left(self, environment: EnvironmentId) -> float:
         assert environment == ENVIRONMENT
         return self.remaining
 
-    async def take(self, environment: EnvironmentId) -> bool:
+    async def acquire(self, environment: EnvironmentId) -> bool:
         assert environment == ENVIRONMENT
         if self.down:
             await self.clock.sleep(self.patience)
@@ -48,8 +48,8 @@ class FakeLeases:
         assert environment == ENVIRONMENT
         self.held = False
 
-    async def give_back(self, environments: list[EnvironmentId]) -> None:
-        assert environments == [ENVIRONMENT]
+    async def release(self, environment: EnvironmentId) -> None:
+        assert environment == ENVIRONMENT
         self.held = False
         self.given_back += 1
 

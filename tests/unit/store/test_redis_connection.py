@@ -123,8 +123,8 @@ class _Scripted:
         self.doubted: set[str] = set()
         self._where = where
 
-    async def know_slots(self) -> None:
-        self.fail("know_slots")
+    async def ensure_slots(self) -> None:
+        self.fail("ensure_slots")
 
     def node(self, key: str) -> str:
         return key if self.clustered else ""
@@ -133,13 +133,13 @@ class _Scripted:
         assert bool(node) == self.clustered
         return self
 
-    def doubt(self, node: str) -> None:
+    def mark_unresponsive(self, node: str) -> None:
         self.doubted.add(node)
 
-    def trust(self, node: str) -> None:
+    def mark_responsive(self, node: str) -> None:
         self.doubted.discard(node)
 
-    def is_doubted(self, node: str) -> bool:
+    def is_unresponsive(self, node: str) -> bool:
         return node in self.doubted
 
     async def execute_command(self, *command: object) -> object:
@@ -217,7 +217,7 @@ _OPERATIONS: Mapping[str, Callable[[Connection], Awaitable[object]]] = {
     "subscribed": _listen,
 }
 _PLACES = {
-    "do": ("command", "know_slots"),
+    "do": ("command", "ensure_slots"),
     "run": ("command",),
     "each": ("pipeline", "execute", "answers"),
     "each script": ("pipeline", "execute", "answers"),

@@ -1,8 +1,8 @@
 """The store that a fleet shares: Redis or Valkey, single, behind Sentinel, or a Cluster.
 
-Every key of an environment carries the environment as hash tag, so that a write and its notice are one script
-on one node. Readers cache what they read and fetch only what changed since. ``app`` opens it; no other room
-knows the Redis client.
+The keys of an environment share a hash tag, so that a write and its notice are one script on one node.
+Readers cache what they read, and fetch only what changed since. ``app`` opens the store; no other room knows
+the Redis client.
 """
 
 from ff_proxy.store.redis.beside_sync import ConfigsBesideSync

@@ -1,4 +1,4 @@
-"""A worker's reads: from Redis, or from the sync process while that serves without Redis."""
+"""A worker reads from Redis, or from the sync process for what that serves without Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence

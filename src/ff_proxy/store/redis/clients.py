@@ -24,18 +24,17 @@ from ff_proxy.store.redis.keys import encoded
 
 CONNECT_SECONDS: Final = 2.0
 _PROBE_SECONDS: Final = 1.0
-# How often a Cluster is asked for its nodes while one of them does not answer.
-_ASK_AGAIN_SECONDS: Final = 2.0
-# Errors of Sentinels that require a password, another one, or none.
-_NOT_LET_IN: Final = ("AuthenticationError", "NOAUTH", "WRONGPASS", "AUTH")
+# How often a Cluster's slots are read again while one of its nodes does not answer.
+_REFRESH_SECONDS: Final = 2.0
+# Errors of Sentinels that require another password, or none.
+_AUTH_ERRORS: Final = ("AuthenticationError", "NOAUTH", "WRONGPASS", "AUTH")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
     """Where Redis is, and the credentials.
 
     ``nodes`` are (host, port) pairs: the server, the seeds of the Cluster, or the Sentinels; ``service`` is
-    the Sentinels' name for the primary, ``socket`` a path. With ``trust`` all connections use TLS with a
-    trusted certificate.
+    the Sentinels' name for the primary, ``socket`` a path. With ``trust`` all connections use TLS.
     """
 
     topology: Topology
@@ -49,11 +48,10 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Clients:
-    """Clients for commands, one for each node of a Cluster, and clients that listen; closed by ``close``.
+    """Clients for commands, one per node of a Cluster, and clients for subscriptions; closed by ``close``.
 
-    A client of a Cluster that meets a node which does not answer looks for the others anew, and drops what
-    it has asked of them meanwhile. So each node has a client of its own, which follows its slots wherever
-    they go.
+    A Cluster client that meets a node which does not answer discovers all nodes again, and drops its calls to
+    the others. So each node has a client of its own, which follows its slots when they move.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -62,49 +60,49 @@ class Clients:
         self.client = self._make()
         self._by_node: dict[str, RedisCluster] = {}
         self._listened = 0
-        self._knowing = asyncio.Lock()
-        self._doubted: set[str] = set()
-        self._asked = 0.0
-        self._learning: asyncio.Task[None] | None = None
+        self._slots_lock = asyncio.Lock()
+        self._unresponsive: set[str] = set()
+        self._refreshed_at = 0.0
+        self._refreshing: asyncio.Task[None] | None = None
 
     @property
     def clustered(self) -> bool:
         """Whether keys are spread over several nodes."""
         return isinstance(self.client, RedisCluster)
 
-    async def know_slots(self) -> None:
-        """Ask a Cluster which node holds which keys, unless that is known."""
+    async def ensure_slots(self) -> None:
+        """Learn which node of a Cluster holds which slots, unless that is known."""
         if isinstance(self.client, RedisCluster) and not self.client.nodes_manager.slots_cache:
-            async with self._knowing:
+            async with self._slots_lock:
                 if not self.client.nodes_manager.slots_cache:
-                    await self._learn()
+                    await self._refresh_slots()
 
-    def doubt(self, node: str) -> None:
-        """A node does not answer: another may hold its keys by now, so learn the slots in the background."""
-        self._doubted.add(node)
-        due = asyncio.get_running_loop().time() - self._asked > _ASK_AGAIN_SECONDS
-        if self.clustered and due and self._learning is None:
-            self._learning = asyncio.create_task(self._learn_again())
+    def mark_unresponsive(self, node: str) -> None:
+        """A node did not answer: another may have its slots now, so read them again in the background."""
+        self._unresponsive.add(node)
+        due = asyncio.get_running_loop().time() - self._refreshed_at > _REFRESH_SECONDS
+        if self.clustered and due and self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh_in_background())
 
-    def trust(self, node: str) -> None:
-        """A node has answered."""
-        self._doubted.discard(node)
+    def mark_responsive(self, node: str) -> None:
+        """A node answered."""
+        self._unresponsive.discard(node)
 
-    def is_doubted(self, node: str) -> bool:
-        """Whether a node did not answer when it was last asked."""
-        return node in self._doubted
+    def is_unresponsive(self, node: str) -> bool:
+        """Whether the last call to a node got no answer."""
+        return node in self._unresponsive
 
-    async def _learn_again(self) -> None:
+    async def _refresh_in_background(self) -> None:
         try:
             with suppress(StoreUnavailable), translated():  # what is known stays
-                await self._learn()
+                await self._refresh_slots()
         finally:
-            self._asked = asyncio.get_running_loop().time()
-            self._learning = None
+            self._refreshed_at = asyncio.get_running_loop().time()
+            self._refreshing = None
 
-    async def _learn(self) -> None:
+    async def _refresh_slots(self) -> None:
         known = {(one.host, int(one.port)) for one in self._nodes()} | set(self._endpoint.nodes)
-        # The library asks one node after the other, and one that is silent for many seconds.
+        # The library asks one node after another, and waits many seconds for a silent one.
         nodes = sorted(known)
         answers = await asyncio.gather(*map(self._answers, nodes))
         made = self._make([node for node, answered in zip(nodes, answers, strict=True) if answered])
@@ -132,7 +130,7 @@ class Clients:
         return nodes[0].name if nodes else ""
 
     def of_node(self, node: str) -> Redis | RedisCluster:
-        """The client for what is on a node."""
+        """The client for the slots of a node."""
         if not isinstance(self.client, RedisCluster):
             return self.client
         if node not in self._by_node:
@@ -145,7 +143,7 @@ class Clients:
     async def listener(self) -> Redis:
         """A new client for subscriptions; close it with ``aclose``.
 
-        It never reconnects by itself, because messages would be missed unnoticed.
+        It never reconnects by itself: messages would be missed without notice.
         """
         if not isinstance(self.client, RedisCluster):
             made = self._make()
@@ -181,9 +179,9 @@ class Clients:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._learning is not None:
-            self._learning.cancel()
-            await asyncio.gather(self._learning, return_exceptions=True)
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
         if isinstance(self.client, Redis):
             await self.client.aclose(close_connection_pool=True)
         else:
@@ -213,7 +211,7 @@ class Clients:
             del options["db"]
             # Its retries follow moved slots and failovers, so they stay the library's.
             del options["retry"]
-            # A node that says nothing must not keep it from asking another.
+            # A silent node must not keep it from asking another.
             options["socket_timeout"] = CONNECT_SECONDS
             nodes = [ClusterNode(host, port) for host, port in seeds or endpoint.nodes]
             # Serve environments whose slots are covered, whatever happens to the others.
@@ -240,8 +238,8 @@ class Clients:
 class _Sentinels(Sentinel):
     """The Sentinels of an endpoint, with or without credentials.
 
-    Many Sentinels have no password although their servers do, and refuse one. So try with credentials first,
-    then without; what last worked is tried first.
+    Many Sentinels have no password although their servers do, and refuse one. So this tries with credentials,
+    then without, beginning with what worked last.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -262,7 +260,7 @@ class _Sentinels(Sentinel):
             Sentinel(list(endpoint.nodes), sentinel_kwargs=way)  # type: ignore[no-untyped-call]  # as above
             for way in ways
         ]
-        for asked in self._everyone():
+        for asked in self._clients():
             _secured(asked, SSLConnection, endpoint.trust)
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
@@ -272,7 +270,7 @@ class _Sentinels(Sentinel):
             try:
                 found: tuple[str, int] = await way.discover_master(service_name)
             except (MasterNotFoundError, ResponseError) as error:
-                if not any(mark in str(error) for mark in _NOT_LET_IN):
+                if not any(mark in str(error) for mark in _AUTH_ERRORS):
                     raise
                 refusal = refusal or error
             else:
@@ -284,10 +282,10 @@ class _Sentinels(Sentinel):
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for asked in self._everyone():
+        for asked in self._clients():
             await asked.aclose(close_connection_pool=True)
 
-    def _everyone(self) -> list[Redis]:
+    def _clients(self) -> list[Redis]:
         return [*self.sentinels, *(one for way in self._ways for one in way.sentinels)]
 
 
@@ -300,15 +298,15 @@ def _secured(client: Redis, base: type[SSLConnection], trust: ssl.SSLContext | N
 
 async def _close(client: RedisCluster) -> None:
     await client.aclose()
-    # By itself it closes nothing while it means to look for its nodes anew.
+    # ``aclose`` closes nothing while the client is about to discover its nodes again.
     for nodes in ("nodes_cache", "startup_nodes"):
         await client.nodes_manager.aclose(nodes)
 
 
 class _FirstIsKey:
-    """Where the key is in a command: first, in each that is used here.
+    """Finds the key of a command: the first argument, in every command used here.
 
-    The library would ask a node for all its commands at the start, and not another if that is silent.
+    The library would ask one node for its command table at the start, and no other if that is silent.
     """
 
     async def initialize(self, node: object) -> None:

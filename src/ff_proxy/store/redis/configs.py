@@ -1,4 +1,4 @@
-"""Environments in Redis: one script per write, and reads that fetch only what moved."""
+"""Environments in Redis: one script per write, and reads that fetch only what changed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -24,12 +24,12 @@ from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.leases import Leases
 from ff_proxy.store.redis.lookups import Lookups
 from ff_proxy.store.redis.lost_writes import LostWrites
-from ff_proxy.store.redis.shared_set import SharedSet
+from ff_proxy.store.redis.replicated_set import ReplicatedSet
 from ff_proxy.store.redis.statuses import RedisStatuses
 from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder().encode
-# A conflict means that another member wrote in between; the lease makes that rare.
+# A conflict means that another member wrote meanwhile, which the lease makes rare.
 _ATTEMPTS: Final = 50
 
 _EMPTIED: Final = "Redis lost environments, serving them from memory"
@@ -41,17 +41,17 @@ _NOT_YET: Final = "what Redis has lost is not put back yet"
 class RedisConfigs:
     """Everything about environments.
 
-    What was read or written last is kept: a read fetches what moved since, and if Redis has lost an
-    environment (``FLUSHALL``, an empty failover) or its last changes (a dump that was restored, a failover
-    that lost writes) it is served from here, and put back (spec/behaviour#read-your-writes). No item is ever
-    taken in an older version than the one that is kept.
+    The last state that was read or written is kept here. A read fetches the changes since, and if Redis has
+    lost an environment (``FLUSHALL``, an empty failover) or its last changes (a restored dump, a failover
+    that lost writes), it is served from here and restored (spec/behaviour#read-your-writes). An item is never
+    replaced by an older version.
 
     Args:
-        epoch: names this life of the process; a random text in production. An environment that is written
-            whole, for the first time under a lease, or after somebody else or after a write whose fate is
-            unknown, begins an epoch of that name and a number: no revision is ever used twice.
+        epoch: identifies this run of the process; random in production. A write begins a new epoch, of this
+            name and a number, if it replaces the whole environment, is the first one under a lease, or
+            follows a write of another member or one without an answer. So no revision is used twice.
         leases: say which environments this member leads.
-        lost: hears of every sign that Redis has lost writes.
+        lost: collects signs that Redis has lost writes.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class RedisConfigs:
         self._lost = lost
         self._statuses = RedisStatuses(connection, keys, leases)
         self._held = HeldEnvironments()
-        # Where more is held than Redis has, and that is to be put back.
+        # Environments of which more is held than Redis has: to be restored.
         self._ahead: set[EnvironmentId] = set()
-        # The epoch that was begun here and its fencing number; none after a write that got no answer.
+        # The epoch that began here and its fencing number; none after a write without an answer.
         self._begun: dict[EnvironmentId, tuple[str, int]] = {}
         self._reading: KeyedLocks[EnvironmentId] = KeyedLocks()
-        self._listed = SharedSet(connection, keys.environments)
+        self._listed = ReplicatedSet(connection, keys.environments)
         self._lookups = Lookups(connection, keys)
 
     async def close(self) -> None:
@@ -96,7 +96,7 @@ class RedisConfigs:
         for name, config in self._held.configs().items():
             state = states.get(name)
             if isinstance(state, StoreUnavailable) and not isinstance(state, StoreUnreadable):
-                # A node of the Cluster is away, or another program wrote there: of the others nothing is new.
+                # A node of the Cluster is away, or another program wrote there: nothing is known to be newer.
                 found[name] = config.revision
                 continue
             seen = self._held[name].seen
@@ -112,25 +112,25 @@ class RedisConfigs:
         if not lost:
             self._once.forget(_EMPTIED)
             self._once.forget(_WENT_BACK)
-        await self._statuses.again(known)
+        await self._statuses.rewrite_missing(known)
         return found
 
     async def _current(self, environment: EnvironmentId) -> EnvironmentConfig | None:
-        # What cannot be read there concerns no other environment.
+        # A failure concerns this environment only.
         with suppress(StoreUnavailable):
             return await self.environment(environment)
         return self.held_config(environment)
 
     def held(self) -> Mapping[EnvironmentId, Revision]:
-        """What was read or written last, and is served while Redis does not have it."""
+        """The revisions that were read or written last, and are served while Redis has none."""
         return {name: config.revision for name, config in self._held.configs().items()}
 
     def held_config(self, environment: EnvironmentId) -> EnvironmentConfig | None:
-        """The same of one environment."""
+        """One of these environments."""
         return self._held[environment].config
 
     def hold(self, config: EnvironmentConfig) -> None:
-        """Serve ``config`` while Redis does not have its environment, unless more is known already."""
+        """Serve ``config`` while Redis does not have its environment, unless one is held already."""
         held = self._held[config.id]
         if held.config is None:
             self._held[config.id] = msgspec.structs.replace(held, config=config)
@@ -148,7 +148,7 @@ class RedisConfigs:
             return config
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
-        """See ``ConfigReader``: of the last 2,000 changes."""
+        """See ``ConfigReader``; limited to the last 2,000 changes."""
         answer = await self._lookups.recent(environment, since)
         with translated():
             return rows.recent(answer, since)
@@ -164,7 +164,7 @@ class RedisConfigs:
         return await self._write(environment, lambda old: None if old is None else apply_edit(old, edit))
 
     async def remove(self, environment: EnvironmentId) -> None:
-        """See ``ConfigWriter``: what remains in Redis says that it is gone, or members would put it back."""
+        """See ``ConfigWriter``; a mark remains in Redis, or other members would restore the environment."""
         async with self._reading.held(environment):
             arguments: list[Argument] = [
                 self._leases.member,
@@ -190,7 +190,7 @@ class RedisConfigs:
         return self._watching()
 
     async def set_status(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
-        """See ``StatusStore``; the word of a member that does not lead the environment is not taken."""
+        """See ``StatusStore``; ignored unless this member leads the environment."""
         await self._statuses.set(environment, status)
 
     async def statuses(self) -> Mapping[EnvironmentId, UpstreamStatus]:
@@ -198,12 +198,12 @@ class RedisConfigs:
         return await self._statuses.all()
 
     async def _read(self, environment: EnvironmentId) -> tuple[EnvironmentConfig | None, Revision]:
-        """As ``_read_once``; what cannot be read counts as lost where this member leads."""
+        """As ``_read_once``; a leader treats an unreadable environment as lost."""
         try:
             return await self._read_once(environment)
         except StoreUnreadable as error:
             fence = self._leases.fence(environment)
-            if not fence:  # also where nothing is fenced
+            if not fence:  # or nothing is fenced
                 raise
             self._once.warning(_UNREADABLE, environment, error=str(error))
             await self._connection.run(
@@ -212,12 +212,12 @@ class RedisConfigs:
         return await self._read_once(environment)
 
     async def _read_once(self, environment: EnvironmentId) -> tuple[EnvironmentConfig | None, Revision]:
-        """What is held now, and the revision that a write of it must still find in Redis."""
+        """The environment as held after reading, and the revision that a write must still find in Redis."""
         held = self._held[environment]
         in_step = held.config is not None and held.config.revision == held.seen
         answer = await self._lookups.read(environment, NEVER if environment in self._ahead else held.seen)
         if answer[0] == b"part" and not in_step:
-            # What moved says nothing where more is held than Redis had.
+            # The held state has more than Redis had, so changes are not enough.
             answer = await self._lookups.read(environment, NEVER)
         self._ahead.discard(environment)
         with translated():
@@ -225,13 +225,13 @@ class RedisConfigs:
             fence, life = rows.number(answer[3]), rows.number(answer[4])
             if kind == "same":
                 return held.config, now
-            self._leases.noticed(environment, fence)
+            self._leases.note_fence(environment, fence)
             if kind == "absent":
                 if held.config is None:
                     return None, now
                 held = msgspec.structs.replace(held, seen=now)
                 self._held[environment] = held
-                return await self._put_back(held, None)
+                return await self._restore(held, None)
             older = (fence, life, now.counter) < (held.fence, held.life, held.seen.counter)
             if older and held.config is None:
                 return None, now  # it was removed
@@ -241,7 +241,7 @@ class RedisConfigs:
             else:
                 found = rows.environment((*answer[1:3], *answer[5:]), held.config if kind == "part" else None)
         if kind == "whole" and held.fence == self._leases.fence(environment):
-            # Another member has written although this one leads, or an older state is back.
+            # Another member wrote although this one leads, or an older state is back.
             self._lost.note(environment)
         if held.config is not None and (older or (kind == "whole" and life <= held.life)):
             return await self._join(held, found, fresh, older=older)
@@ -251,7 +251,7 @@ class RedisConfigs:
     async def _join(
         self, held: Held, found: EnvironmentConfig | None, fresh: Held, *, older: bool
     ) -> tuple[EnvironmentConfig, Revision]:
-        """Combine the newer items of both, and write what Redis lacks."""
+        """Join both states, and write to Redis what it lacks."""
         assert held.config is not None  # noqa: S101  (every caller has checked)
         name = held.config.id
         if found is None:
@@ -262,27 +262,27 @@ class RedisConfigs:
                 self._held[name] = msgspec.structs.replace(fresh, config=found)
                 return found, fresh.seen
         if newest is not held.config:
-            # Until Redis has it, this state has a revision of its own.
+            # Redis does not have this state yet, so it needs a revision of its own.
             counter = max(fresh.seen.counter, held.config.revision.counter)
             newest = msgspec.structs.replace(newest, revision=Revision(self._next_epoch(), counter))
         known = msgspec.structs.replace(fresh, config=newest)
         self._held[name] = known
-        return await self._put_back(known, found)
+        return await self._restore(known, found)
 
-    async def _put_back(
+    async def _restore(
         self, held: Held, found: EnvironmentConfig | None
     ) -> tuple[EnvironmentConfig, Revision]:
-        """Write what Redis, which has ``found``, has lost of what is held; the latter, and the revision.
+        """Write to Redis, which has ``found``, what it has lost of ``held``; returns as ``_read_once``.
 
-        A whole environment is written by who leads it. Items may be added by everybody: that takes nothing
-        back, and who leads may not know them.
+        Only the leader writes a whole environment. Any member may add items: that undoes nothing, and the
+        leader may not know them.
         """
         config = held.config
         assert config is not None  # noqa: S101  (every caller has checked)
         self._once.warning(_EMPTIED if found is None else _WENT_BACK, environment=config.id)
-        self._statuses.lost(config.id)
+        self._statuses.note_lost(config.id)
         self._lost.note(config.id)
-        for _ in range(2):  # a lease may have to be taken anew
+        for _ in range(2):  # a lost lease is acquired again
             leads = self._leases.leads(config.id)
             if not leads and (found is None or not _adds(difference(found, config))):
                 break
@@ -326,7 +326,7 @@ class RedisConfigs:
         return "part" if begun else "begin"
 
     async def _claim(self, environment: EnvironmentId) -> None:
-        """Mark what is in Redis as current under the lease, although nothing had to change."""
+        """Mark the environment as current under this lease, although nothing changed."""
         fence, held = self._leases.fence(environment), self._held[environment]
         if fence is not None and fence > held.fence:
             keys = [self._keys.config(environment), self._keys.lease(environment)]
@@ -342,11 +342,11 @@ class RedisConfigs:
         *,
         least: int = 0,
     ) -> EnvironmentConfig | None:
-        """Write what makes ``old``, which is there at ``expected``, equal ``new``; without it everything.
+        """Write the difference from ``old``, which Redis has at ``expected``, to ``new``; or all of it.
 
-        ``None`` if another member wrote first, or if the lease had to be taken anew.
+        Returns ``None`` if another member wrote first, or if the lease had to be acquired again.
         """
-        await self._listed.at_each(lambda copy: self._connection.run(scripts.ENLIST, [copy], [new.id]))
+        await self._listed.on_each_copy(lambda copy: self._connection.run(scripts.ENLIST, [copy], [new.id]))
         fence, now = 0 if mode == "join" else self._own_fence(new.id), self._clock.wall()
         held, epoch = self._held[new.id], self._next_epoch()
         change = difference(old, new)
@@ -373,8 +373,8 @@ class RedisConfigs:
         begun = self._begun.pop(new.id, None)
         answer = await self._connection.run(scripts.COMMIT, self._lookups.keys_of(new.id), arguments)
         outcome = answer[0].decode()
-        if outcome == "leaseless" and await self._leases.take(new.id):
-            # Emptied, or asleep for too long: no other member has led since, but what was held may be old.
+        if outcome == "leaseless" and await self._leases.acquire(new.id):
+            # Redis was emptied, or this process slept: nobody has led since, but the held state may be old.
             self._lost.note(new.id)
             return None
         if outcome in {"fenced", "leaseless"}:

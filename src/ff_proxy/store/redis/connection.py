@@ -16,23 +16,23 @@ from ff_proxy.errors import StoreUnavailable
 from ff_proxy.store.redis.clients import CONNECT_SECONDS, Clients
 from ff_proxy.store.redis.errors import translated
 
-# The total time for connecting, waiting for the reply and following a moved slot.
-_PATIENCE: Final = 6.0
-# What a client of a Cluster may take to find out which of its nodes answer.
-_CLUSTER_PATIENCE: Final = 12.0
+# For connecting, waiting for the reply and following a moved slot together.
+_TIMEOUT_SECONDS: Final = 6.0
+# A Cluster client may need this long to find out which nodes answer.
+_CLUSTER_TIMEOUT_SECONDS: Final = 12.0
 # More calls wait here instead of opening connections.
-_AT_ONCE: Final = 32
+_MAX_CONCURRENT: Final = 32
 # Redis serves others between two batches.
 _BATCH: Final = 256
 # A subscription that has been silent for this long is pinged.
-_SILENCE: Final = 5.0
+_PING_AFTER_SECONDS: Final = 5.0
 
-# How long the others are waited for once a node of a Cluster has answered.
+# How long to wait for the other nodes of a Cluster once one has answered.
 _OTHERS_SECONDS: Final = 0.5
-# Their slots lie evenly spread.
+# Hash tags whose slots are evenly spread.
 _TAGS: Final = ("342", "76", "358", "181", "357", "120", "308", "26", "53")
 
-# Of errors that keys of another kind, or with other content, lead to; the latter in a script.
+# Parts of errors that a key of another type, or (in scripts) with other content, causes.
 _ABOUT_KEYS: Final = ("WRONGTYPE", "attempt to", "not an integer", "not a valid float", "bad argument")
 
 _Answer = TypeVar("_Answer")
@@ -63,16 +63,16 @@ _PUBLISH: Final = Script("return redis.call('PUBLISH', ARGV[1], ARGV[2])")
 class Connection:
     """The connections of ``clients`` to one Redis; closed by ``close``.
 
-    Every call ends within ``_PATIENCE`` seconds of its turn, and raises only ``StoreUnavailable``.
+    Every call ends within ``_TIMEOUT_SECONDS`` seconds of its turn, and raises only ``StoreUnavailable``.
     """
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         # A node of a Cluster that does not answer must not delay calls to other nodes.
-        self._gates: dict[str, asyncio.Semaphore] = {}
+        self._slots: dict[str, asyncio.Semaphore] = {}
         self._calls: set[asyncio.Task[Any]] = set()
         # Channels whose last subscription failed, and why.
-        self.deaf_to: dict[str, str] = {}
+        self.failed_channels: dict[str, str] = {}
 
     async def close(self) -> None:
         """Close every connection."""
@@ -84,25 +84,25 @@ class Connection:
             await self._clients.close()
 
     @property
-    def _patience(self) -> float:
-        return _CLUSTER_PATIENCE if self._clients.clustered else _PATIENCE
+    def _timeout(self) -> float:
+        return _CLUSTER_TIMEOUT_SECONDS if self._clients.clustered else _TIMEOUT_SECONDS
 
     def group(self, key: str) -> str:
         """The node of a Cluster that a key is on, empty for a single Redis.
 
-        What is asked at once, of one node, has one fate; nodes do not wait for each other.
+        Keys of one group can be asked for together; groups do not wait for each other.
         """
         return self._clients.node(key)
 
     def copies(self, name: str) -> Sequence[str]:
-        """The keys of something that every member needs: copies on several nodes of a Cluster.
+        """The keys of the copies of ``name``, on several nodes of a Cluster.
 
-        Copies on nodes that do not answer are left out if there are others.
+        Copies on nodes that do not answer are left out, unless none is left.
         """
         if not self._clients.clustered:
             return (name,)
         copies = (name, *(f"{name}:{{{tag}}}" for tag in _TAGS))
-        return [copy for copy in copies if not self._clients.is_doubted(self.group(copy))] or copies
+        return [copy for copy in copies if not self._clients.is_unresponsive(self.group(copy))] or copies
 
     async def do(self, *command: Argument) -> Any:
         """One command; bytes in, bytes out."""
@@ -113,7 +113,7 @@ class Connection:
         return (await self.each([Call(script, keys, arguments)]))[0]
 
     async def publish(self, channel: str, payload: str, near: str) -> None:
-        """Publish; in a Cluster on the node with the key ``near``, which passes it on to all."""
+        """Publish; in a Cluster on the node of the key ``near``, which forwards it to all."""
         await self.run(_PUBLISH, [near], [channel, payload])
 
     async def each(self, asked: Sequence[Command | Call]) -> list[Any]:
@@ -128,25 +128,25 @@ class Connection:
         return answers
 
     async def try_each(self, asked: Sequence[Command | Call]) -> list[Any]:
-        """As ``each``: a ``StoreUnavailable`` in the place of an answer that its keys alone prevent.
+        """As ``each``, but errors that concern single keys are returned in the place of their answers.
 
-        That is what a key of another kind or with other content does; the neighbours have their answers.
+        Keys of another type or with other content cause these.
         """
         answers: list[Any] = []
         for start in range(0, len(asked), _BATCH):
             some = asked[start : start + _BATCH]
-            answers += await self._ask(_key(some[0]), partial(_send, some))
+            answers += await self._execute(_key(some[0]), partial(_send, some))
         return [_ours(answer) for answer in answers]
 
     async def settle_each(self, asked: Sequence[Command | Call]) -> list[Any]:
-        """As ``each``, of any keys: a ``StoreUnavailable`` in the place of each answer that is not there.
+        """As ``each``, on keys of any group; a ``StoreUnavailable`` in the place of each missing answer.
 
-        Raises ``StoreUnavailable`` if none is.
+        Raises ``StoreUnavailable`` if all are missing.
         """
         groups: dict[str, list[int]] = {}
         if self._clients.clustered and asked:
             with translated():
-                await self._clients.know_slots()
+                await self._clients.ensure_slots()
         for place, one in enumerate(asked):
             groups.setdefault(self.group(_key(one)), []).append(place)
         answers: list[Any] = [StoreUnavailable("Redis: no answer in time")] * len(asked)
@@ -161,7 +161,7 @@ class Connection:
                 answers[place] = answer
             return not all(isinstance(answer, StoreUnavailable) for answer in found)
 
-        await soon(map(settle, groups.values()), lambda answered: answered)
+        await first_answers(map(settle, groups.values()), lambda answered: answered)
         if answers and all(isinstance(answer, StoreUnavailable) for answer in answers):
             raise answers[0]
         return answers
@@ -172,56 +172,56 @@ class Connection:
 
         Raises ``StoreUnavailable`` when the connection is lost, since messages may be missed.
         """
-        async with self._asking(""):
+        async with self._slot(""):
             listener = await self._clients.listener()
             pubsub: PubSub = listener.pubsub()
         try:
             try:
-                async with self._asking(""):
+                async with self._slot(""):
                     await _subscribe(pubsub, channel)
             except StoreUnavailable as error:
-                self.deaf_to[channel] = str(error)
+                self.failed_channels[channel] = str(error)
                 raise
-            self.deaf_to.pop(channel, None)
-            yield _payloads(pubsub)
+            self.failed_channels.pop(channel, None)
+            yield _messages(pubsub)
         finally:
-            # A cancellation must not be replaced by an error while leaving.
+            # An error here must not replace a cancellation.
             with suppress(StoreUnavailable), translated():
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # the library leaves it untyped
                 await listener.aclose(close_connection_pool=True)
 
-    async def _ask(self, key: str, work: _Work) -> Any:
+    async def _execute(self, key: str, work: _Work) -> Any:
         if not self._clients.clustered:
-            return await self._bounded(key, work)
-        # A call that is cancelled while the client finds out about its nodes takes everybody's connections
-        # along. So it goes on by itself, to its own bound.
-        call = asyncio.create_task(self._bounded(key, work))
+            return await self._execute_on_node(key, work)
+        # Cancelling a call while the client discovers its nodes closes the connections of all calls. So the
+        # call continues in a task of its own, until its own timeout.
+        call = asyncio.create_task(self._execute_on_node(key, work))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         call.add_done_callback(retrieve)
         with translated():
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 return await asyncio.shield(call)
 
-    async def _bounded(self, key: str, work: _Work) -> Any:
+    async def _execute_on_node(self, key: str, work: _Work) -> Any:
         with translated():
-            await self._clients.know_slots()
+            await self._clients.ensure_slots()
         node = self.group(key)
         try:
-            async with self._asking(node):
+            async with self._slot(node):
                 answer = await work(self._clients.of_node(node))
         except StoreUnavailable:
-            self._clients.doubt(node)
+            self._clients.mark_unresponsive(node)
             raise
-        self._clients.trust(node)
+        self._clients.mark_responsive(node)
         return answer
 
     @asynccontextmanager
-    async def _asking(self, node: str) -> AsyncIterator[None]:
-        async with self._gates.setdefault(node, asyncio.Semaphore(_AT_ONCE)):
+    async def _slot(self, node: str) -> AsyncIterator[None]:
+        async with self._slots.setdefault(node, asyncio.Semaphore(_MAX_CONCURRENT)):
             with translated():
                 try:
-                    async with asyncio.timeout(self._patience):
+                    async with asyncio.timeout(self._timeout):
                         yield
                 except ReadOnlyError:
                     await self._clients.forget()
@@ -231,10 +231,10 @@ class Connection:
                     raise
 
 
-async def soon(
+async def first_answers(
     asked: Iterable[Awaitable[_Answer]], good: Callable[[_Answer], bool]
 ) -> list[_Answer | BaseException]:
-    """The answers until ``_OTHERS_SECONDS`` after the first ``good`` one; the others are cancelled."""
+    """The answers until ``_OTHERS_SECONDS`` after the first ``good`` one; the rest is cancelled."""
     tasks = [asyncio.ensure_future(one) for one in asked]
     waiting = set(tasks)
     answers: list[_Answer | BaseException] = []
@@ -319,11 +319,11 @@ async def _subscribe(pubsub: PubSub, channel: str) -> None:
         raise StoreUnavailable("Redis: a subscription is not confirmed in time")
 
 
-async def _payloads(pubsub: PubSub) -> AsyncIterator[bytes]:
+async def _messages(pubsub: PubSub) -> AsyncIterator[bytes]:
     asked = False
     while True:
         with translated():
-            message = await pubsub.get_message(timeout=_SILENCE)
+            message = await pubsub.get_message(timeout=_PING_AFTER_SECONDS)
             if message is None:
                 if asked:
                     raise StoreUnavailable("Redis: a subscription went silent")

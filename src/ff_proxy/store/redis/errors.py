@@ -96,9 +96,9 @@ _ADVICE: Final[Sequence[_Advice]] = (
         ("Timeout connecting",),
         "does it speak TLS there, as rediss:// means, and does a firewall let the port pass?",
     ),
-    ((MovedError,), ("MOVED ",), "this is a node of a Cluster, whose others are asked from now on"),
-    ((BusyLoadingError,), ("LOADING",), "it answers when it has read its data"),
-    ((), ("BUSY ",), "somebody's script holds it up, SCRIPT KILL ends one"),
+    ((MovedError,), ("MOVED ",), "this is a node of a Cluster: the other nodes are used from now on"),
+    ((BusyLoadingError,), ("LOADING",), "it is loading its data and answers after that"),
+    ((), ("BUSY ",), "a script blocks it: SCRIPT KILL ends it"),
     ((), ("MISCONF",), "it refuses writes while it cannot save its data: check its disk"),
     ((), ("NOREPLICAS",), "it refuses writes while replicas are missing: see min-replicas-to-write"),
     ((), ("WRONGTYPE",), "a key is of another kind: does another program use the same redis-prefix?"),
@@ -108,7 +108,7 @@ _ADVICE: Final[Sequence[_Advice]] = (
         "see CLUSTER INFO: are its nodes up, and all slots assigned?",
     ),
 )
-# What uvloop and the library say of a connection that somebody else ended between two of their steps.
+# Errors of uvloop and the library when a connection is closed between two of their steps.
 _CLOSED: Final = ("closed", "'NoneType' object has no attribute 'write")
 
 

@@ -1,4 +1,4 @@
-"""Messages between members: accepted keys for the leader, and released leases."""
+"""Messages between members: accepted keys, sent to the leader, and released leases."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,13 +16,13 @@ from ff_proxy.store.redis.lost_writes import LostWrites
 Take = Callable[[EnvironmentId, SdkKeyHash], Awaitable[object]]
 Freed = Callable[[EnvironmentId], None]
 
-_PATIENCE: Final = 2.0
-_LOOK: Final = 0.05
-_AGAIN: Final = 1.0
+_FORWARD_SECONDS: Final = 2.0
+_CHECK_SECONDS: Final = 0.05
+_RETRY_SECONDS: Final = 1.0
 
 
 class FleetBus:
-    """Publishes keys, and waits for their effect; sends only hashes (spec/behaviour#upward-queues)."""
+    """Sends hashes of keys, and waits until they are stored (spec/behaviour#upward-queues)."""
 
     def __init__(
         self, connection: Connection, keys: Keys, configs: ConfigReader, clock: Clock, lost: LostWrites
@@ -34,13 +34,13 @@ class FleetBus:
         self._lost = lost
 
     async def forward_key(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
-        """Send the key to the leader; ``True`` once the store has it, ``False`` after a timeout."""
+        """Send a key to the leader; ``True`` once the store has it, ``False`` after a timeout."""
         with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_FORWARD_SECONDS):
                 near = self._keys.config(environment)
                 await self._connection.publish(self._keys.bus, f"{environment}\n{key}", near)
                 while not await self._is_held(environment, key):
-                    await self._clock.sleep(_LOOK)
+                    await self._clock.sleep(_CHECK_SECONDS)
                 return True
         return False
 
@@ -60,7 +60,7 @@ class FleetBus:
                         else:
                             freed(EnvironmentId(environment))
             except StoreUnavailable:
-                await self._clock.sleep(_AGAIN)
+                await self._clock.sleep(_RETRY_SECONDS)
 
     async def _is_held(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         config = await self._configs.environment(environment)

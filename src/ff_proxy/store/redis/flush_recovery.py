@@ -1,4 +1,4 @@
-"""Detecting that Redis was emptied, and restoring what only members know.
+"""Detects that Redis was emptied, and restores what only members know.
 
 See spec/behaviour#token-secrets, spec/behaviour#read-your-writes.
 """
@@ -15,12 +15,12 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.keys import Keys
+from ff_proxy.store.redis.replicated_set import ReplicatedSet
 from ff_proxy.store.redis.secrets import RedisSecrets
-from ff_proxy.store.redis.shared_set import SharedSet
 from ff_proxy.store.redis.targets import RedisTargets
 from ff_proxy.telemetry import Telemetry
 
-_LOOK_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 2.0
 _UNUSABLE: Final = "Redis cannot be used with these options, serving without it"
 _AWAY: Final = "Redis is away, serving without it"
 
@@ -28,8 +28,8 @@ _AWAY: Final = "Redis is away, serving without it"
 class FlushRecovery:
     """The service that checks every two seconds whether a marker key still exists.
 
-    Leaders restore their environments; this restores the secret, and the targets that this member has seen or
-    could not store while Redis was down.
+    It restores the secret, the targets that this member has seen, and those that it could not store while
+    Redis was down. Leaders restore their environments.
     """
 
     name = "flush recovery"
@@ -45,7 +45,7 @@ class FlushRecovery:
     ) -> None:
         self.ready = asyncio.Event()
         self._connection = connection
-        self._marks = SharedSet(connection, keys.born)
+        self._markers = ReplicatedSet(connection, keys.born)
         self._secrets = secrets
         self._targets = targets
         self._clock = clock
@@ -53,17 +53,17 @@ class FlushRecovery:
         self._once = telemetry.once("store")
         self._trouble = ""
         self._up = telemetry.metrics.store_up
-        # Of each copy of the mark that has answered.
-        self._born: dict[str, bytes] = {}
+        # The marker in each copy, as last read.
+        self._seen: dict[str, bytes] = {}
 
     async def run(self) -> None:
         """Poll until cancelled."""
         self.ready.set()
         while True:
-            await self.look_and_tell()
-            await self._clock.sleep(_LOOK_SECONDS)
+            await self.poll_and_report()
+            await self._clock.sleep(_POLL_SECONDS)
 
-    async def look_and_tell(self) -> None:
+    async def poll_and_report(self) -> None:
         """Poll once, and log when Redis becomes unusable or usable again."""
         try:
             await self.poll()
@@ -87,7 +87,7 @@ class FlushRecovery:
         if not found:
             found = [
                 f"changes of other members are noticed late, no subscription to {channel}: {trouble}"
-                for channel, trouble in self._connection.deaf_to.items()
+                for channel, trouble in self._connection.failed_channels.items()
             ]
         if not found or any(self._trouble and self._trouble in reason for reason in readiness.degraded):
             return readiness
@@ -95,27 +95,27 @@ class FlushRecovery:
 
     async def poll(self) -> None:
         """Poll once; raises ``StoreUnavailable``."""
-        marks = dict(await self._marks.at_each(self._mark))
-        new = [copy for copy, born in marks.items() if self._born.get(copy) != born]
-        if any(copy in self._born for copy in new):
+        marks = dict(await self._markers.on_each_copy(self._read_marker))
+        new = [copy for copy, born in marks.items() if self._seen.get(copy) != born]
+        if any(copy in self._seen for copy in new):
             self._once.warning("Redis was emptied, putting back secret and targets")
-            await self._targets.put_back()
+            await self._targets.restore()
         if new:
-            await self._advise()
+            await self._check_eviction()
         # Always: it is cheap, and Redis may have been emptied before the first poll.
-        await self._secrets.put_back()
+        await self._secrets.restore()
         if self._secrets.others():
             self._once.warning("members sign tokens with different secrets, all of them are taken")
         await self._targets.flush_pending()
-        self._born |= marks
+        self._seen |= marks
         self._once.forget("Redis was emptied, putting back secret and targets")
 
-    async def _mark(self, copy: str) -> tuple[str, bytes]:
+    async def _read_marker(self, copy: str) -> tuple[str, bytes]:
         await self._connection.do("SET", copy, uuid4().hex, "NX")
         return copy, await self._connection.do("GET", copy)
 
-    async def _advise(self) -> None:
-        with suppress(StoreUnavailable):  # an ACL user need not have the command
+    async def _check_eviction(self) -> None:
+        with suppress(StoreUnavailable):  # the user may have no right to the command
             memory = await self._connection.do("INFO", "memory")
             policy = memory.get("maxmemory_policy", "noeviction")
             if memory.get("maxmemory") and policy != "noeviction":

@@ -1,4 +1,4 @@
-"""What a Redis is and lets us do, asked without touching anything that a fleet keeps in it."""
+"""Inspects a Redis and our rights in it, without touching the keys of a fleet."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ from ff_proxy.store.redis.keys import Keys
 
 _SCRATCH_SECONDS: Final = 60
 _NO_RIGHT: Final = ("NOPERM", "no permissions", "can't run this command", "ACL failure")
-# Facts of one server hold one of these; else they are by node.
+# One of these is in the facts of one server; other answers are by node.
 _NAMED: Final = frozenset({"redis_version", "cluster_state"})
 _PROBE: Final = Script("return redis.call('TIME')")
 
 
 class RedisFacts(msgspec.Struct, frozen=True):
-    """What was found; texts are empty and numbers 0 where the server does not tell.
+    """The facts; texts are empty and numbers 0 where the server does not say.
 
-    ``forbidden`` are commands and channels that the user has no right to, ``silent`` the Sentinels that do
-    not answer. ``cluster`` is the Cluster's own word for its state, with the number of slots that are served.
+    ``forbidden`` are commands and channels that the user has no right to, ``silent`` are Sentinels that do
+    not answer. ``cluster`` is the state that the Cluster reports, ``slots`` the number of served slots.
     """
 
     version: str = ""
@@ -40,7 +40,7 @@ class RedisFacts(msgspec.Struct, frozen=True):
 
 
 def commands_tried(key: str) -> list[Sequence[Argument]]:
-    """Every command that the store uses, on a scratch key of each type that ends by itself."""
+    """Every command that the store uses, on scratch keys that expire."""
     text, table, members, scores = (f"{key}:{part}" for part in ("text", "hash", "set", "zset"))
     tried: list[Sequence[Argument]] = [
         ("SET", text, "1", "EX", _SCRATCH_SECONDS),
@@ -81,7 +81,7 @@ def commands_tried(key: str) -> list[Sequence[Argument]]:
 
 
 async def inspect_redis(endpoint: Endpoint, prefix: str, scratch: str) -> RedisFacts:
-    """Ask the Redis at ``endpoint``; ``scratch`` makes the names of keys that are written and removed.
+    """Inspect the Redis at ``endpoint``; ``scratch`` is in the names of keys that it writes and deletes.
 
     Raises ``StoreUnavailable`` if it cannot be used at all.
     """
@@ -106,7 +106,7 @@ async def inspect_redis(endpoint: Endpoint, prefix: str, scratch: str) -> RedisF
 
 
 async def _enter(connection: Connection, key: str) -> None:
-    """The first command: what stands in its way stands in the way of all."""
+    """Send the first command: what makes it fail makes all fail."""
     for last in (False, True):
         try:
             await connection.do("GET", key)
@@ -120,7 +120,7 @@ async def _enter(connection: Connection, key: str) -> None:
 
 
 async def _described(connection: Connection, facts: RedisFacts) -> RedisFacts:
-    """What the server says of itself; not every user may ask."""
+    """Add what the server reports, if the user may ask."""
     with suppress(StoreUnavailable):
         info = _first(await connection.do("INFO"))
         facts = msgspec.structs.replace(
@@ -148,7 +148,7 @@ async def _forbidden_commands(connection: Connection, key: str) -> list[str]:
         try:
             await connection.do(*command)
         except StoreUnavailable as error:
-            # Channels are asked for by themselves.
+            # Channels are checked separately.
             if _forbidden(error) and "channel" not in str(error.__cause__):
                 found.append(str(command[0]))
             elif not _forbidden(error):
@@ -194,7 +194,7 @@ def _forbidden(error: StoreUnavailable) -> bool:
 
 
 def _first(answer: Any) -> Mapping[str, Any]:
-    """The facts of one server: a Cluster's client may answer with those of several, by node."""
+    """The facts of one server: a Cluster client may return those of several, by node."""
     if isinstance(answer, Mapping):
         first = next(iter(answer.values()), None)
         return first if isinstance(first, Mapping) and not _NAMED & answer.keys() else answer

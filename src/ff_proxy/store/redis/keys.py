@@ -9,7 +9,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
 def encoded(text: str) -> bytes:
-    """``text`` as a key or field; lone surrogates, which identifiers in JSON may hold, stay apart."""
+    """``text`` as a key or field; supports lone surrogates, which identifiers in JSON may contain."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -62,15 +62,15 @@ class Keys:
         return self._of(environment, "usage:targets")
 
     def usage_leases(self, environment: EnvironmentId) -> str:
-        """Sorted set: leases on their way to Harness, by the time at which they come back."""
+        """Sorted set: leases on their way to Harness, by the time at which they expire."""
         return self._of(environment, "usage:leases")
 
     def usage_bytes(self, environment: EnvironmentId) -> str:
-        """Number: about the bytes that counts, targets and leases take; worked out anew if it is lost."""
+        """Number: about the bytes that counts, targets and leases take; computed again if it is lost."""
         return self._of(environment, "usage:bytes")
 
     def usage_merged(self, environment: EnvironmentId) -> str:
-        """Sorted set: merges of the last minutes, so that none counts twice."""
+        """Sorted set: the names of recent merges, so that none counts twice."""
         return self._of(environment, "usage:merged")
 
     def usage_lease(self, environment: EnvironmentId, lease: str) -> str:
@@ -78,7 +78,7 @@ class Keys:
         return self._of(environment, f"usage:lease:{lease}")
 
     def registrations(self, environment: EnvironmentId) -> tuple[str, str, str, str]:
-        """Order and content of waiting targets, those being sent, fingerprints of those sent."""
+        """The order and content of queued targets, targets in flight, fingerprints of sent ones."""
         return (
             self._of(environment, "registrations:order"),
             self._of(environment, "registrations:waiting"),
@@ -87,7 +87,7 @@ class Keys:
         )
 
     def _of(self, environment: EnvironmentId, part: str) -> str:
-        # What is not plain begins with a character that is not plain either: no two environments share keys.
+        # The "=" keeps encoded names apart from plain ones, so no two environments share keys.
         plain = _PLAIN.fullmatch(environment)
         tag = environment if plain else "=" + encoded(environment).hex()
         return f"{self._prefix}:{{{tag}}}:{part}"

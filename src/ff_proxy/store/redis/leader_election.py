@@ -14,15 +14,15 @@ from ff_proxy.store.redis.leases import SECONDS, Leases
 from ff_proxy.store.redis.standalone import StandaloneConfigs
 from ff_proxy.telemetry import Telemetry
 
-_RENEW: Final = SECONDS / 3
-_TRY_AGAIN: Final = 1.0
-# Without a confirmation for this long, another member may soon hold the lease.
-_CONFIRMED: Final = SECONDS * 0.75
+_RENEW_SECONDS: Final = SECONDS / 3
+_RETRY_SECONDS: Final = 1.0
+# After this long without a confirmation, another member may soon hold the lease.
+_UNCONFIRMED_SECONDS: Final = SECONDS * 0.75
 # Redis expires a lease a moment late.
-_BEAT: Final = 0.05
-_FAREWELL: Final = 1.0
+_EXPIRY_SLACK: Final = 0.05
+_RELEASE_SECONDS: Final = 1.0
 # A waiting member acquires a released lease within this time.
-_OTHERS_FIRST: Final = 3.0
+_YIELD_SECONDS: Final = 3.0
 
 
 class LeaderElection:
@@ -57,9 +57,9 @@ class LeaderElection:
     ) -> None:
         """Run ``work`` for ever, but only while this member holds the environment's lease.
 
-        ``work`` is cancelled when the lease is lost, and begins anew when it had to be taken anew: what the
-        work knows may be old by then. When this call is cancelled, or the work is ``is_unreachable`` here,
-        the lease is given back, so that another member takes over at once.
+        ``work`` is cancelled when the lease is lost, and restarted when it had to be acquired again, since
+        what it knows may be old. When this call is cancelled, or the work ``is_unreachable`` from here, the
+        lease is released, so that another member takes over at once.
         """
         try:
             while True:
@@ -73,30 +73,30 @@ class LeaderElection:
                     continue
                 self._notices.warning("no longer leading", environment)
                 if self._leases.fence(environment) is not None:
-                    await self._give_back(environment)
-                    await self._clock.sleep(_OTHERS_FIRST)
+                    await self._release(environment)
+                    await self._clock.sleep(_YIELD_SECONDS)
         finally:
-            await self._give_back(environment)
+            await self._release(environment)
 
     async def leave(self, environment: EnvironmentId) -> None:
-        """Others may lead the environment: only what this member keeps of it without Redis is forgotten."""
+        """Stop following the environment: forget what this member keeps of it without Redis."""
         self._configs.leave(environment)
 
-    async def _give_back(self, environment: EnvironmentId) -> None:
+    async def _release(self, environment: EnvironmentId) -> None:
         with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(_FAREWELL):
-                await self._leases.give_back([environment])
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._leases.release(environment)
 
     async def _until_taken(self, environment: EnvironmentId, work: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the lease; while Redis has not answered for it since the start, work without it."""
+        """Wait for the lease; until Redis first answers for it, work without."""
         free = self._free.setdefault(environment, asyncio.Event())
         alone: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as group:
             while True:
                 free.clear()
-                pause = _TRY_AGAIN
+                pause = _RETRY_SECONDS
                 try:
-                    taken = await self._leases.take(environment)
+                    taken = await self._leases.acquire(environment)
                     if alone is not None:
                         alone.cancel()
                         await asyncio.wait([alone])
@@ -113,22 +113,22 @@ class LeaderElection:
                 else:
                     if taken:
                         return
-                    pause = self._leases.left(environment) + _BEAT
+                    pause = self._leases.seconds_left(environment) + _EXPIRY_SLACK
                 await sleep_unless(free, self._clock, pause)
 
     async def _until_lost(self, environment: EnvironmentId, is_unreachable: Callable[[], bool]) -> bool:
-        """Renew the lease until that is over; ``True`` if it is held, but had to be taken anew."""
+        """Renew the lease until it is lost; ``True`` if it is held, but had to be acquired again."""
         term = self._leases.fence(environment)
         confirmed = self._clock.monotonic()
-        pause = _RENEW
+        pause = _RENEW_SECONDS
         while True:
             await self._clock.sleep(pause)
             try:
-                # Measured from before asking: the lease runs from when Redis hears of it.
+                # From before the call: the lease runs from when Redis receives it.
                 asked = self._clock.monotonic()
-                if not await self._leases.take(environment):
+                if not await self._leases.acquire(environment):
                     return False
-                confirmed, pause = asked, _RENEW
+                confirmed, pause = asked, _RENEW_SECONDS
                 if self._leases.fence(environment) != term:
                     self._notices.warning("lease lost and taken anew, beginning anew", environment)
                     return True
@@ -137,10 +137,10 @@ class LeaderElection:
                     return False
             except StoreUnavailable as error:
                 self._once.trouble("lease not renewed", error)
-                if self._clock.monotonic() - confirmed > _CONFIRMED:
+                if self._clock.monotonic() - confirmed > _UNCONFIRMED_SECONDS:
                     self._leases.forget(environment)
                     return False
-                pause = _TRY_AGAIN
+                pause = _RETRY_SECONDS
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:

@@ -1,7 +1,6 @@
-"""Leases: which member talks to Harness for an environment (spec/behaviour#lease)."""
+"""Leases: which member follows Harness for an environment (spec/behaviour#lease)."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final
 
 from ff_proxy.errors import StoreUnavailable
@@ -14,13 +13,13 @@ SECONDS: Final = 6.0
 """How long a lease lasts without renewal: a dead holder is replaced within this time."""
 
 ANSWER_SECONDS: Final = 1.0
-"""The timeout of Redis: a holder without a reply must stop before its lease expires."""
+"""The timeout of a call: a holder without an answer must stop before its lease expires."""
 
 
 class Leases:
     """Acquires, renews and releases leases for ``member``, and knows their fencing numbers.
 
-    Without a name nothing is fenced; then there must be no other writer.
+    Without a name nothing is fenced, and there must be no other writer.
     """
 
     def __init__(self, connection: Connection, keys: Keys, member: str) -> None:
@@ -39,29 +38,29 @@ class Leases:
         """Whether this member believes it holds the environment's lease."""
         return self.fence(environment) is not None
 
-    def highest(self, environment: EnvironmentId) -> int:
-        """The highest number that this member has seen, which Redis may have lost; 0 if none."""
+    def highest_fence(self, environment: EnvironmentId) -> int:
+        """The highest fencing number that this member has seen, which Redis may have lost; 0 if none."""
         return self._highest.get(environment, 0)
 
-    def noticed(self, environment: EnvironmentId, fence: int) -> None:
-        """Note that something was written under that number."""
-        if fence > self.highest(environment):
+    def note_fence(self, environment: EnvironmentId, fence: int) -> None:
+        """Note that something was written under ``fence``."""
+        if fence > self.highest_fence(environment):
             self._highest[environment] = fence
 
-    def left(self, environment: EnvironmentId) -> float:
-        """For how many seconds another member held the lease when it was last asked for, if not renewed."""
+    def seconds_left(self, environment: EnvironmentId) -> float:
+        """Seconds for which another member held the lease at the last attempt to acquire it."""
         return self._left.get(environment, 0.0)
 
-    async def take(self, environment: EnvironmentId) -> bool:
+    async def acquire(self, environment: EnvironmentId) -> bool:
         """Acquire or renew; returns whether this member holds the lease.
 
         Raises ``StoreUnavailable`` after ``ANSWER_SECONDS`` at the latest.
         """
-        arguments: list[Argument] = [self.member, round(SECONDS * 1000), str(self.highest(environment))]
+        arguments: list[Argument] = [self.member, round(SECONDS * 1000), str(self.highest_fence(environment))]
         keys = [self._keys.lease(environment), self._keys.config(environment)]
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await self._connection.run(scripts.TAKE_LEASE, keys, arguments)
+                answer = await self._connection.run(scripts.ACQUIRE_LEASE, keys, arguments)
         except TimeoutError as error:
             raise StoreUnavailable("Redis: no answer in time", reported=True) from error
         if isinstance(answer, int):
@@ -69,16 +68,15 @@ class Leases:
             self._left[environment] = max(answer, 0) / 1000
             return False
         self._fences[environment] = int(answer)
-        self.noticed(environment, int(answer))
+        self.note_fence(environment, int(answer))
         return True
 
     def forget(self, environment: EnvironmentId) -> None:
-        """Redis did not confirm the lease in time: another member may hold it."""
+        """Stop counting on the lease: Redis did not confirm it in time."""
         self._fences.pop(environment, None)
 
-    async def give_back(self, environments: Sequence[EnvironmentId]) -> None:
+    async def release(self, environment: EnvironmentId) -> None:
         """Release the lease and notify all members."""
-        for environment in environments:
-            self._fences.pop(environment, None)
-            arguments: list[Argument] = [self.member, self._keys.bus, environment]
-            await self._connection.run(scripts.DROP_LEASE, [self._keys.lease(environment)], arguments)
+        self._fences.pop(environment, None)
+        arguments: list[Argument] = [self.member, self._keys.bus, environment]
+        await self._connection.run(scripts.RELEASE_LEASE, [self._keys.lease(environment)], arguments)

@@ -1,4 +1,4 @@
-"""What Redis says of environments, asked for many at once."""
+"""Lookups of environments, in batches."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,29 +12,27 @@ from ff_proxy.store.redis.batch_loader import BatchLoader
 from ff_proxy.store.redis.connection import Call, Connection
 from ff_proxy.store.redis.keys import Keys
 
-# Whole environments of hundreds of flags: so many are megabytes, and others wait meanwhile.
-_READ_AT_ONCE: Final = 32
-_REVISIONS_AT_ONCE: Final = 256
-# A connection that says nothing for so long is given up, so that the next check is on another.
-_REVISION_SECONDS: Final = 0.5
+# Environments with hundreds of flags: this many are megabytes, and others wait meanwhile.
+_MAX_READS: Final = 32
+_MAX_REVISIONS: Final = 256
+# A silent connection is given up after this long, so that the next check uses another.
+_REVISION_TIMEOUT: Final = 0.5
 
 
 class Lookups:
-    """Lookups in batches, one for each node of a Cluster; all raise ``StoreUnavailable``.
+    """Lookups in batches, separate for each node of a Cluster; all raise ``StoreUnavailable``.
 
-    What cannot be read of one environment concerns no other.
+    An environment that cannot be read does not affect the others.
     """
 
     def __init__(self, connection: Connection, keys: Keys) -> None:
         self._connection = connection
         self._keys = keys
-        self._reads = BatchLoader(
-            self._read_many, most=_READ_AT_ONCE, group=lambda asked: self._group(asked[0])
-        )
+        self._reads = BatchLoader(self._read_many, most=_MAX_READS, group=lambda asked: self._group(asked[0]))
         self._recents = BatchLoader(
-            self._recent_many, most=_READ_AT_ONCE, group=lambda asked: self._group(asked[0])
+            self._recent_many, most=_MAX_READS, group=lambda asked: self._group(asked[0])
         )
-        self._revisions = BatchLoader(self._revision_many, most=_REVISIONS_AT_ONCE, group=self._group)
+        self._revisions = BatchLoader(self._revision_many, most=_MAX_REVISIONS, group=self._group)
 
     async def close(self) -> None:
         """Stop all lookups."""
@@ -42,11 +40,11 @@ class Lookups:
             await questions.close()
 
     async def read(self, environment: EnvironmentId, known: Revision) -> list[Any]:
-        """What ``scripts.READ`` answers to who knows that revision."""
+        """The answer of ``scripts.READ`` for the ``known`` revision."""
         return await self._reads.get((environment, known))
 
     async def recent(self, environment: EnvironmentId, since: float) -> list[bytes]:
-        """Fields and rows of what has changed after ``since``."""
+        """Fields and rows of the items that changed after ``since``."""
         return await self._recents.get((environment, since))
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
@@ -56,14 +54,14 @@ class Lookups:
     async def states(
         self, names: Sequence[EnvironmentId]
     ) -> Mapping[EnvironmentId, Revision | StoreUnavailable | None]:
-        """The revision of each that is there whole, or why nobody can tell."""
+        """The revision of each environment that is complete, or the error that prevents reading it."""
         states = await self._connection.settle_each(
             [Call(scripts.STATE, self.keys_of(name)) for name in names]
         )
         return dict(zip(names, map(rows.revision, states), strict=True))
 
     def keys_of(self, environment: EnvironmentId) -> list[str]:
-        """The keys of its configuration and its lease."""
+        """The keys of an environment's configuration and lease."""
         return [
             self._keys.config(environment),
             self._keys.items(environment),
@@ -87,7 +85,7 @@ class Lookups:
         self, environments: Sequence[EnvironmentId]
     ) -> list[Revision | StoreUnavailable | None]:
         try:
-            async with asyncio.timeout(_REVISION_SECONDS):
+            async with asyncio.timeout(_REVISION_TIMEOUT):
                 found = await self._connection.try_each(
                     [("HMGET", self._keys.config(name), "epoch", "counter") for name in environments]
                 )

@@ -1,4 +1,4 @@
-"""Signs that Redis has lost writes: leaders then fetch everything from Harness again."""
+"""Signs that Redis has lost writes, after which leaders fetch everything from Harness again."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -7,7 +7,7 @@ from typing import Final
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.keys import EnvironmentId
 
-# Signs within this time count as one.
+# Signs within this time are handled together.
 _PAUSE_SECONDS: Final = 1.0
 
 Refetch = Callable[[Collection[EnvironmentId] | None], object]
@@ -22,12 +22,12 @@ class LostWrites:
         self._noted = asyncio.Event()
 
     def note(self, environment: EnvironmentId) -> None:
-        """Redis has another state of it than the one that was written or read last."""
+        """Redis has another state of the environment than was last written or read."""
         self._some.add(environment)
         self._noted.set()
 
     def note_all(self) -> None:
-        """A connection was lost: another Redis may answer now, which may have less."""
+        """A connection was lost: another Redis, which may have less, may answer now."""
         self._all = True
         self._noted.set()
 

@@ -1,4 +1,4 @@
-"""The members of the fleet: each lists itself, and is dropped unless it repeats that."""
+"""The members of the fleet: each lists itself again and again, or is dropped."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,16 +13,16 @@ from ff_proxy.store.redis.connection import Argument, Connection, Script
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.leases import Leases
-from ff_proxy.store.redis.shared_set import SharedSet
+from ff_proxy.store.redis.replicated_set import ReplicatedSet
 
 _MOST: Final = 500
 _MILLISECONDS: Final = 1000
 
-# By the clock of Redis, so that those of members do not matter. It begins with a write that needs no memory,
-# as the scripts of leases do. What is in the future was written before a failover to a slower clock.
+# Uses the clock of Redis, so that those of members do not matter. Begins with a write that needs no memory,
+# as scripts for leases do. Entries of the future were written before a failover to a slower clock.
 _LIST: Final = Script("""
--- KEYS: members; ARGV: what the member says, what it said before, milliseconds, most members
--- Answers 0 if the list is full.
+-- KEYS: members; ARGV: the member, its previous entry, milliseconds, most members
+-- Returns 0 if the list is full.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - tonumber(ARGV[3])))
@@ -36,7 +36,7 @@ return 1
 """)
 
 _READ: Final = Script("""
--- KEYS: members; answers the milliseconds of Redis' clock, then what each member said and when.
+-- KEYS: members; returns the time in milliseconds, then each entry and when it was listed.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 return {string.format('%.0f', now), redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')}
@@ -47,7 +47,7 @@ _decode: Final = msgspec.json.Decoder(FleetMember).decode
 
 
 class RedisMembers:
-    """The list of members, and who of them leads an environment; its methods raise ``StoreUnavailable``.
+    """The list of members, and the leader of each environment; its methods raise ``StoreUnavailable``.
 
     Attributes:
         own: the name of this member.
@@ -56,7 +56,7 @@ class RedisMembers:
     def __init__(self, connection: Connection, keys: Keys, leases: Leases) -> None:
         self._connection = connection
         self._keys = keys
-        self._list = SharedSet(connection, keys.members)
+        self._list = ReplicatedSet(connection, keys.members)
         self._said = b""
         self.own: Final = leases.member
 
@@ -64,18 +64,18 @@ class RedisMembers:
         """List this member as it is now for the next ``LISTED_SECONDS``; ``False`` if the list is full."""
         says = _encode(member)
         arguments: list[Argument] = [says, self._said or says, round(LISTED_SECONDS * _MILLISECONDS), _MOST]
-        taken = await self._list.at_each(lambda copy: self._connection.run(_LIST, [copy], arguments))
+        taken = await self._list.on_each_copy(lambda copy: self._connection.run(_LIST, [copy], arguments))
         self._said = says
         return any(taken)
 
     async def take_out(self) -> None:
-        """This member ends: take it off the list."""
+        """Remove this member from the list."""
         if self._said:
-            await self._list.at_each(lambda copy: self._connection.do("ZREM", copy, self._said))
+            await self._list.on_each_copy(lambda copy: self._connection.do("ZREM", copy, self._said))
 
     async def present(self) -> Sequence[SeenMember]:
         """Every member that was listed within ``LISTED_SECONDS``, by name."""
-        answers = await self._list.at_each(lambda copy: self._connection.run(_READ, [copy], []))
+        answers = await self._list.on_each_copy(lambda copy: self._connection.run(_READ, [copy], []))
         newest: dict[str, SeenMember] = {}
         with translated():
             for one in (seen for answer in answers for seen in _seen(answer)):
@@ -85,7 +85,7 @@ class RedisMembers:
         return [newest[name] for name in sorted(newest)]
 
     async def leaders(self, environments: Iterable[EnvironmentId]) -> Mapping[EnvironmentId, str]:
-        """The name of the member that has the lease of each environment, if one has."""
+        """The name of the member that leads each environment, if one does."""
         names = list(environments)
         held = await self._connection.settle_each([("GET", self._keys.lease(name)) for name in names])
         with translated():
@@ -99,5 +99,5 @@ class RedisMembers:
 def _seen(answer: Any) -> Iterable[SeenMember]:
     now, listed = answer
     for said, at in zip(listed[::2], listed[1::2], strict=True):
-        with suppress(msgspec.MsgspecError):  # of a version that tells it otherwise
+        with suppress(msgspec.MsgspecError):  # from a version with another format
             yield SeenMember(_decode(said), max(0.0, float(now) - float(at)) / _MILLISECONDS)

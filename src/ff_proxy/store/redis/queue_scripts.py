@@ -1,6 +1,6 @@
-"""What must happen in one step to targets, and to usage and registrations on their way to Harness, as Lua.
+"""Atomic operations on targets, and on usage and registrations on their way to Harness, in Lua.
 
-See ``scripts`` for numbers, and for what a Redis without memory refuses.
+See ``scripts`` for numbers, and for a Redis that is out of memory.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ from ff_proxy.store.redis.connection import Script
 
 _CROWDED: Final = """
 local function crowded()
-  -- What can wait leaves a fifth of Redis to what must go through. Where we may not ask, nothing is known.
+  -- Leave a fifth of the memory to what cannot wait. Without the right to ask, assume that there is room.
   local memory = redis.pcall('INFO', 'memory')
   if type(memory) ~= 'string' then return false end
   local most = tonumber(string.match(memory, 'maxmemory:(%d+)') or '0')
@@ -19,7 +19,7 @@ end
 
 _FORGET: Final = """
 local function forget(targets, most, own, size)
-  -- A sample says how long rows are. A Redis that is nearly full keeps no more than it had.
+  -- Estimates the size from a sample. A nearly full Redis keeps no more rows than it had.
   local found, sum = redis.call('HRANDFIELD', targets, -20, 'WITHVALUES'), 0
   for i = 1, #found, 2 do sum = sum + #found[i] + #found[i + 1] + 120 end
   if #found == 0 then return end
@@ -36,10 +36,10 @@ PUT_TARGETS: Final = Script(
     _CROWDED
     + _FORGET
     + """
--- KEYS: targets; ARGV: most bytes, 1 if these are the newest descriptions or 0 if the newest by time counts,
--- then identifier, time and description of each
--- A row is a description that begins with its time: rows without one are of time 0.
--- Answers the time under which each is stored, -1 where something newer is.
+-- KEYS: targets; ARGV: most bytes, 1 if these are the newest versions or 0 if the newest by time counts,
+-- then identifier, time and JSON of each
+-- A row is JSON that begins with its time; rows without one have time 0.
+-- Returns the time under which each is stored, -1 if a newer one is there.
 local own, times = {}, {}
 for i = 3, #ARGV, 3 do
   local row = redis.call('HGET', KEYS[1], ARGV[i])
@@ -72,8 +72,8 @@ KEEP_TARGET: Final = Script(
     _CROWDED
     + _FORGET
     + """
--- KEYS: targets; ARGV: most bytes, identifier, what was found ('' if nothing), what it becomes
--- Answers 0 if another member stored it meanwhile.
+-- KEYS: targets; ARGV: most bytes, identifier, the expected row ('' if none), the new row
+-- Returns 0 if another member changed it meanwhile.
 if (redis.call('HGET', KEYS[1], ARGV[2]) or '') ~= ARGV[3] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[4])
 forget(KEYS[1], ARGV[1], {[ARGV[2]] = true}, 1)
@@ -83,7 +83,7 @@ return 1
 
 _ROOM: Final = """
 local function usable(counts, targets, leases, bytes)
-  -- A script that fails half-way leaves what it has written: keys of another kind must show before.
+  -- A script that fails halfway is not rolled back, so fail on keys of another type before any write.
   redis.call('HLEN', counts)
   redis.call('HLEN', targets)
   redis.call('ZCARD', leases)
@@ -111,7 +111,7 @@ local function spent(counts, targets, leases, bytes, prefix)
   for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do sum = sum + total(prefix .. id, 1) end
   return sum
 end
--- A row that is no count has none: what others wrote must not stop the rest.
+-- Ignore rows that are no counts: what other programs wrote must not stop the rest.
 local function parsed(entry) return string.match(entry, '^(%-?%d+)|(%-?%d+)$') end
 local function added(known, count, timestamp)
   local held, at = parsed(known or '')
@@ -127,7 +127,7 @@ local function add(counts, field, count, timestamp)
   return known and #entry - #known or cost(field, entry)
 end
 local function describe(targets, identifier, entry)
-  -- A newer description stays.
+  -- A newer version stays.
   return redis.call('HSETNX', targets, identifier, entry) == 1 and cost(identifier, entry) or 0
 end
 local function restore(counts, targets, key)
@@ -160,7 +160,7 @@ MERGE_USAGE: Final = Script(
 usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 local now = tonumber(redis.call('TIME')[1])
 if redis.call('ZSCORE', KEYS[5], ARGV[3]) then return 0 end
--- The first write needs memory: a Redis that has none refuses it all.
+-- The first write needs memory, so a Redis without memory refuses all of this.
 redis.call('ZADD', KEYS[5], now, ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - tonumber(ARGV[4]))
 redis.call('EXPIRE', KEYS[5], ARGV[4])
@@ -207,7 +207,7 @@ TAKE_USAGE: Final = Script(
     _ROOM
     + """
 -- KEYS: counts, targets, leases, bytes, new lease
--- ARGV: prefix of lease keys, lease, limit, seconds until it comes back
+-- ARGV: prefix of lease keys, lease, limit, seconds until it expires
 usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 if redis.call('EXISTS', KEYS[5]) == 1 then return redis.call('HGETALL', KEYS[5]) end
 redis.call('HDEL', KEYS[1], '')
@@ -244,8 +244,8 @@ SETTLE_USAGE: Final = Script(
     _ROOM
     + """
 -- KEYS: counts, targets, leases, bytes, lease
--- ARGV: prefix of lease keys, lease, number of counts that have not arrived, then field, count, timestamp of
---       each, then identifier and entry of each target that has not arrived
+-- ARGV: prefix of lease keys, lease, number of undelivered counts, then field, count, timestamp of each, then
+--       identifier and entry of each undelivered target
 usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 redis.call('HLEN', KEYS[5])
 if not redis.call('ZSCORE', KEYS[3], ARGV[2]) then return 0 end
@@ -269,7 +269,7 @@ return 1
 )
 
 _USABLE_REGISTRATIONS: Final = """
--- A script that fails half-way leaves what it has written: keys of another kind must show before.
+-- A script that fails halfway is not rolled back, so fail on keys of another type before any write.
 redis.call('ZCARD', KEYS[1])
 for group = 2, #KEYS do redis.call('HLEN', KEYS[group]) end
 """
@@ -278,7 +278,7 @@ ADD_REGISTRATION: Final = Script(
     _CROWDED
     + """
 -- KEYS: order, waiting, taken, sent
--- ARGV: identifier, fingerprint (32 hexadecimal digits) and registration in one text, fingerprint, most bytes
+-- ARGV: identifier, fingerprint (32 hexadecimal digits) followed by the registration, fingerprint, most bytes
 """
     + _USABLE_REGISTRATIONS
     + """
@@ -291,7 +291,7 @@ local known = taken and string.match(taken, '^(%x+)|') or redis.call('HGET', KEY
 if known == ARGV[3] then return 1 end
 local average = 0
 for group = 2, 3 do
-  -- A sample is enough: entries are short, or at most of one length.
+  -- Estimated from a sample.
   local found = redis.call('HRANDFIELD', KEYS[group], -20, 'WITHVALUES')
   local sum = 0
   for i = 1, #found, 2 do sum = sum + #found[i] + #found[i + 1] + 240 end
@@ -307,8 +307,8 @@ return 1
 
 TAKE_REGISTRATIONS: Final = Script(
     """
--- KEYS: order, waiting, taken; ARGV: limit, seconds until one comes back
--- Answers what was taken, and last how many wait or are being sent.
+-- KEYS: order, waiting, taken; ARGV: limit, seconds until one expires
+-- Returns what was taken, and last the number that is queued or in flight.
 """
     + _USABLE_REGISTRATIONS
     + """
@@ -322,7 +322,7 @@ for i = 1, #taken, 2 do
     if redis.call('HSETNX', KEYS[2], taken[i], entry) == 1 then redis.call('ZADD', KEYS[1], 0, taken[i]) end
   end
 end
--- Only those that are being sent are passed over.
+-- Skips only those in flight.
 local last = tonumber(ARGV[1]) + redis.call('HLEN', KEYS[3])
 for _, identifier in ipairs(redis.call('ZRANGE', KEYS[1], 0, last)) do
   if #found >= tonumber(ARGV[1]) then break end

@@ -9,14 +9,13 @@ from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.connection import Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys, encoded
-from ff_proxy.store.redis.shared_set import SharedSet
+from ff_proxy.store.redis.replicated_set import ReplicatedSet
 from ff_proxy.wire.stored import encode_target, fingerprint, read_row
 
-_MARK: Final = 32  # hexadecimal digits of a fingerprint
-_COMEBACK: Final = 120
+_FINGERPRINT_DIGITS: Final = 32  # hexadecimal digits of a fingerprint
+_LEASE_SECONDS: Final = 120
 _REMEMBERED: Final = 50_000
-# Once in so many looks every environment is looked at, whatever the set of those with something waiting says:
-# that finds what a member had taken that died.
+# Every so many looks all environments are included, which finds what a member had taken that died.
 _EVERYWHERE: Final = 30
 
 
@@ -24,7 +23,7 @@ class RedisRegistrations:
     """About ``budget`` bytes per environment, queued or in flight.
 
     Args:
-        leads: whose registrations this process may take: who leads an environment has a key of it.
+        leads: whether this member leads an environment, and so may take its registrations.
     """
 
     def __init__(
@@ -32,27 +31,27 @@ class RedisRegistrations:
     ) -> None:
         self._connection = connection
         self._keys = keys
-        self._queues = SharedSet(connection, keys.queues)
-        self._registering = SharedSet(connection, keys.registering)
+        self._queues = ReplicatedSet(connection, keys.queues)
+        self._registering = ReplicatedSet(connection, keys.registering)
         self._budget = budget
         self._leads = leads
         self._looks = 0
 
     async def add(self, registration: Registration) -> bool:
         """See ``Registrations``."""
-        mark = fingerprint(registration.target).hex()
+        digest = fingerprint(registration.target).hex()
         environment = registration.environment
         added = await self._connection.run(
             queue_scripts.ADD_REGISTRATION,
             self._keys.registrations(environment),
             [
                 encoded(registration.target.identifier),
-                mark.encode() + encode_target(registration.target),
-                mark,
+                digest.encode() + encode_target(registration.target),
+                digest,
                 self._budget,
             ],
         )
-        # Only after it is there: a reader that finds nothing takes the environment out of the set first.
+        # Last: a reader removes the environment from the set before it looks.
         await self._queues.add(environment)
         await self._registering.add(environment)
         return bool(added)
@@ -71,13 +70,13 @@ class RedisRegistrations:
         order, waiting, taken, _ = self._keys.registrations(environment)
         await self._registering.remove(environment)
         *entries, left = await self._connection.run(
-            queue_scripts.TAKE_REGISTRATIONS, [order, waiting, taken], [limit, _COMEBACK]
+            queue_scripts.TAKE_REGISTRATIONS, [order, waiting, taken], [limit, _LEASE_SECONDS]
         )
         if left:
             await self._registering.add(environment)
         with translated():
-            found = [read_row(entry[_MARK:]) for entry in entries]
-        # An unreadable one returns to the queue and is skipped again, without delaying the others.
+            found = [read_row(entry[_FINGERPRINT_DIGITS:]) for entry in entries]
+        # An unreadable one returns to the queue when its lease expires, and delays no other.
         return [Registration(environment, row.target) for row in found if row is not None]
 
     async def complete(self, registration: Registration, *, delivered: bool) -> None:

@@ -1,4 +1,4 @@
-"""Items as fields of a Redis hash: what a row holds, and how rows become an environment again."""
+"""Items as fields of a Redis hash: encoding rows, and building environments from them."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -25,9 +25,9 @@ from ff_proxy.store.redis.errors import translated
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
-    """An item, or with no ``wire`` the version that a vanished one had.
+    """An item, or without ``wire`` the last version of a deleted one.
 
-    ``changed`` is the wall-clock second of its change, 0 for what came with the environment.
+    ``changed`` is the wall-clock second of its change, 0 for items that came with the environment.
     """
 
     version: int
@@ -36,14 +36,14 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     wire: bytes | None
 
 
-# Beyond it Lua counts no more.
+# Lua counts no further.
 _MOST: Final = 2**53 - 1
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Row).decode
 
 
 def changed(old: EnvironmentConfig | None, change: Difference, now: float) -> Iterator[tuple[str, bytes]]:
-    """Fields and rows that ``change`` writes; a new environment has no changes."""
+    """Fields and rows that ``change`` writes; the items of a new environment are not changes."""
     at = 0.0 if old is None else now
     for item in change.changed:
         yield _field(item), _encode(Row(item.version, item.digest, at, item.wire))
@@ -88,7 +88,7 @@ def environment(answer: Sequence[Any], held: EnvironmentConfig | None) -> Enviro
 
 
 def number(text: bytes) -> int:
-    """A counter, number of a fence or of removals; raises ``ValueError`` if it is none that was counted."""
+    """A counter or fencing number; raises ``ValueError`` if it cannot be one."""
     found = int(text)
     if not 0 <= found <= _MOST:
         raise ValueError(f"{found} is out of range")
@@ -96,7 +96,7 @@ def number(text: bytes) -> int:
 
 
 def revision(state: Any) -> Revision | StoreUnavailable | None:
-    """What epoch and counter say, or why they say nothing; ``None`` if they are not there."""
+    """The revision from epoch and counter, or the error that prevents it; ``None`` if they are missing."""
     if isinstance(state, StoreUnavailable):
         return state
     epoch, counter = state or (None, b"")
@@ -110,7 +110,7 @@ def revision(state: Any) -> Revision | StoreUnavailable | None:
 
 
 def notice(payload: bytes) -> Notice | None:
-    """A published notice; ``None`` if it is not one of ours."""
+    """A published notice; ``None`` if another program published it."""
     name, *revision = payload.decode("utf-8", "replace").split("\n")
     if not revision:
         return Notice(EnvironmentId(name), None)
@@ -122,7 +122,7 @@ def notice(payload: bytes) -> Notice | None:
 
 
 async def notices(payloads: AsyncIterator[bytes]) -> AsyncIterator[Notice]:
-    """Published notices, as they come."""
+    """Published notices, as they arrive."""
     async for payload in payloads:
         found = notice(payload)
         if found is not None:
@@ -143,9 +143,9 @@ def recent(fields: Sequence[bytes], since: float) -> Sequence[RecentChange]:
 
 
 def status(stored: bytes, reporter: int, lease: bytes | None) -> UpstreamStatus:
-    """A status as it was reported under the lease with the number ``reporter`` (0: without one).
+    """A status that was reported under the fencing number ``reporter`` (0: without a lease).
 
-    Once that lease is over, the status is unknown: the next leader begins anew.
+    When that lease has ended, the status is unknown until the next leader reports.
     """
     reported = msgspec.json.decode(stored, type=UpstreamStatus)
     current = 0 if lease is None else int(lease.rpartition(b"|")[2])
@@ -170,5 +170,5 @@ def _pairs(fields: Sequence[bytes]) -> Iterator[tuple[Domain, str, Row]]:
         try:
             domain, identifier = split_name(field.decode())
         except ValueError:
-            continue  # no item's name: somebody else's
+            continue  # not the name of an item: another program wrote it
         yield domain, identifier, _decode(row)

@@ -1,4 +1,4 @@
-"""Environments that a process serves on its own until Redis first answers.
+"""Environments that a process serves by itself until Redis first answers.
 
 See spec/behaviour#redis-optional.
 """
@@ -19,17 +19,17 @@ from ff_proxy.store.merge import apply_edit, merge
 from ff_proxy.store.protocol import ChangeSource, Edit, Notice
 from ff_proxy.store.redis.configs import RedisConfigs
 
-# How long Redis may take for an answer while environments are served without it.
+# The timeout of Redis while environments are served without it.
 _ANSWER_SECONDS: Final = 1.0
-# How often a subscription is tried where there is only our own feed.
+# How often to try a subscription while there is only our own feed.
 _RESUBSCRIBE_SECONDS: Final = 2.0
 
 
 class StandaloneConfigs:
     """Everything about environments, in Redis; those that ``stand_alone`` are kept here instead.
 
-    A process that starts while Redis is away would have nothing to serve, although Harness could be asked.
-    It begins without the lease, keeps what Harness says in memory, and ``join``s when Redis answers.
+    A process that starts while Redis is away works without the lease: it keeps what Harness sends in memory,
+    and ``join``s when Redis answers.
     """
 
     def __init__(self, shared: RedisConfigs, epoch: str, clock: Clock) -> None:
@@ -45,7 +45,7 @@ class StandaloneConfigs:
         await self._shared.close()
 
     def stand_alone(self, environment: EnvironmentId) -> None:
-        """Keep what is written of ``environment`` here: Redis has not answered for it yet."""
+        """Keep writes of ``environment`` here: Redis has not answered for it yet."""
         self._own.setdefault(environment, None)
 
     def standalone(self) -> frozenset[EnvironmentId]:
@@ -53,9 +53,9 @@ class StandaloneConfigs:
         return frozenset(name for name, config in self._own.items() if config is not None)
 
     async def join(self, environment: EnvironmentId, *, leads: bool) -> None:
-        """Redis answers. Who ``leads`` the environment writes what it has, since that is what SDKs have seen.
+        """Redis answers: a member that ``leads`` writes its state there, since SDKs have seen it.
 
-        Raises ``StoreUnavailable``, after which the environment still stands alone.
+        Raises ``StoreUnavailable``; then the environment still stands alone.
         """
         own = self._own.get(environment)
         if own is not None and leads:
@@ -67,13 +67,13 @@ class StandaloneConfigs:
             self._feed.publish(Notice(environment, None if own is None else own.revision))
 
     def leave(self, environment: EnvironmentId) -> None:
-        """This process does not follow ``environment`` any more: what Redis says of it counts."""
+        """This process stops following ``environment``: Redis counts from now on."""
         if environment in self._own:
             del self._own[environment]
             self._feed.publish(Notice(environment, None))
 
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
-        """See ``ConfigReader``; without Redis those that are kept here, or were read before."""
+        """See ``ConfigReader``; without Redis, those that are kept here or were read before."""
         own = {name: config.revision for name, config in self._own.items() if config is not None}
         if not self._own:
             return await self._shared.environments()
@@ -87,7 +87,7 @@ class StandaloneConfigs:
         return found | own
 
     def held(self) -> Mapping[EnvironmentId, Revision]:
-        """What was read before, and is served while Redis does not answer."""
+        """The revisions that were read before and are served while Redis does not answer."""
         return self._shared.held()
 
     async def revision(self, environment: EnvironmentId) -> Revision | None:
@@ -105,7 +105,7 @@ class StandaloneConfigs:
         return await self._shared.environment(environment)
 
     async def recent(self, environment: EnvironmentId, since: float) -> Sequence[RecentChange]:
-        """See ``ConfigReader``; what is kept here has been announced already."""
+        """See ``ConfigReader``; changes of environments that are kept here were announced already."""
         return () if environment in self._own else await self._shared.recent(environment, since)
 
     async def replace(self, config: EnvironmentConfig) -> Revision:
@@ -180,7 +180,7 @@ async def watching(
 
 
 async def _until_later(notices: AsyncIterator[Notice]) -> AsyncIterator[Notice]:
-    """The notices of ``_RESUBSCRIBE_SECONDS``: after that it is time to try Redis again."""
+    """The notices of ``_RESUBSCRIBE_SECONDS``; then raises, so that Redis is tried again."""
     following: asyncio.Task[Notice] | None = None
     end = asyncio.get_running_loop().time() + _RESUBSCRIBE_SECONDS
     try:
@@ -197,7 +197,7 @@ async def _until_later(notices: AsyncIterator[Notice]) -> AsyncIterator[Notice]:
 
 
 async def _merged(*sources: AsyncIterator[Notice]) -> AsyncIterator[Notice]:
-    """The notices of all ``sources`` as they come, until one of them fails."""
+    """The notices of all ``sources`` as they arrive, until one of them fails."""
     waiting = {asyncio.ensure_future(_next(source)): source for source in sources}
     try:
         while True:

@@ -14,13 +14,13 @@ from ff_proxy.store.redis.connection import Command, Connection
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys
 from ff_proxy.store.redis.leases import Leases
-from ff_proxy.store.redis.shared_set import SharedSet
+from ff_proxy.store.redis.replicated_set import ReplicatedSet
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class RedisStatuses:
-    """Statuses, stored with their environments; each is written again when Redis may have lost it.
+    """Statuses, stored with their environments; written again when Redis may have lost them.
 
     Args:
         leases: as for ``RedisConfigs``.
@@ -30,22 +30,22 @@ class RedisStatuses:
         self._connection = connection
         self._keys = keys
         self._leases = leases
-        self._listed = SharedSet(connection, keys.environments)
+        self._listed = ReplicatedSet(connection, keys.environments)
         self._reported: dict[EnvironmentId, UpstreamStatus] = {}
-        self._told: dict[EnvironmentId, int] = {}
-        self._seen: dict[EnvironmentId, UpstreamStatus] = {}
+        self._written_fences: dict[EnvironmentId, int] = {}
+        self._last_read: dict[EnvironmentId, UpstreamStatus] = {}
 
     async def set(self, environment: EnvironmentId, status: UpstreamStatus) -> None:
-        """See ``StatusStore.set_status``; only who leads an environment knows it."""
+        """See ``StatusStore.set_status``; ignored unless this member leads the environment."""
         fence = self._leases.fence(environment)
         if fence is None:
             return
         self._reported[environment] = status
-        self._told.pop(environment, None)
+        self._written_fences.pop(environment, None)
         await self._report(environment, fence)
 
     async def all(self) -> Mapping[EnvironmentId, UpstreamStatus]:
-        """See ``StatusStore.statuses``; what was reported under a lease counts for as long as that lasts."""
+        """See ``StatusStore.statuses``; a report counts as long as its lease lasts."""
         names = await self._listed.environments()
         questions: list[Command] = []
         for name in names:
@@ -60,38 +60,38 @@ class RedisStatuses:
                         if isinstance(answer, StoreUnavailable):
                             raise answer
                     if reported[0] is not None:
-                        statuses[name] = self._seen[name] = rows.status(
+                        statuses[name] = self._last_read[name] = rows.status(
                             reported[0], int(reported[1] or 0), lease
                         )
             except StoreUnavailable as error:
-                seen = self._seen.get(name, UpstreamStatus())
+                seen = self._last_read.get(name, UpstreamStatus())
                 statuses[name] = UpstreamStatus(
                     since=seen.since, trouble=f"served from memory: {error}", confirmed=seen.confirmed
                 )
         return statuses
 
-    async def again(self, known: Collection[EnvironmentId]) -> None:
-        """Write what Redis does not have under the current lease: it was away, or emptied.
+    async def rewrite_missing(self, known: Collection[EnvironmentId]) -> None:
+        """Write the statuses that Redis lacks under the current lease, after it was away or emptied.
 
         ``known`` are the environments that Redis has.
         """
         for environment in list(self._reported):
             if environment not in known:
-                self.lost(environment)
+                self.note_lost(environment)
             fence = self._leases.fence(environment)
-            if fence is not None and self._told.get(environment) != fence:
-                with suppress(StoreUnavailable):  # the next time, then
+            if fence is not None and self._written_fences.get(environment) != fence:
+                with suppress(StoreUnavailable):  # retried next time
                     await self._report(environment, fence)
 
-    def lost(self, environment: EnvironmentId) -> None:
+    def note_lost(self, environment: EnvironmentId) -> None:
         """Redis does not have the environment's status any more."""
-        self._told.pop(environment, None)
+        self._written_fences.pop(environment, None)
 
     def forget(self, environment: EnvironmentId) -> None:
-        """The environment is gone."""
+        """The environment was removed."""
         self._reported.pop(environment, None)
-        self._told.pop(environment, None)
-        self._seen.pop(environment, None)
+        self._written_fences.pop(environment, None)
+        self._last_read.pop(environment, None)
 
     async def _report(self, environment: EnvironmentId, fence: int) -> None:
         status = self._reported[environment]
@@ -102,4 +102,4 @@ class RedisStatuses:
             [self._leases.member, fence, _encode(status)],
         )
         if taken and self._reported.get(environment) is status:
-            self._told[environment] = fence
+            self._written_fences[environment] = fence

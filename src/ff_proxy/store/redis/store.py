@@ -28,15 +28,15 @@ class RedisStore:
 
     Args:
         endpoint: where Redis is.
-        prefix: begins every key.
+        prefix: of every key.
         epoch: identifies this run of the process; random in production.
-        clock: stamps changes.
-        telemetry: for an emptied Redis.
-        member: the name under which this process takes leases; without one nothing is fenced, and there
+        clock: for the times of changes.
+        telemetry: reports trouble.
+        member: the name under which this process acquires leases; without one nothing is fenced, and there
             must be no other writer.
         target_bytes: bytes of targets that Redis keeps per environment.
-        shares: bytes that this process keeps of each kind; usage and registrations that are outstanding may
-            take as much in Redis, for each environment.
+        shares: bytes that this process keeps of each kind; outstanding usage and registrations may take as
+            much in Redis, per environment.
     """
 
     def __init__(

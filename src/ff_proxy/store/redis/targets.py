@@ -23,25 +23,25 @@ from ff_proxy.telemetry import OnceLog
 from ff_proxy.wire.stored import DescribedTarget, encode_row, encode_target, is_newer, read_row
 
 _BATCH: Final = 500
-_ASKED_AT_ONCE: Final = 1000
-_SCANNED_AT_ONCE: Final = 500
+_MAX_LOOKUPS: Final = 1000
+_SCAN_COUNT: Final = 500
 # The timeout of a lookup if a cached target can be served instead
 # (spec/behaviour#read-your-writes).
 _KNOWN_SECONDS: Final = 0.05
 # The timeout if none is cached: a short delay must not lose a target's attributes.
 _UNKNOWN_SECONDS: Final = 0.5
-# How long an SDK's authentication waits for its target to be stored.
+# How long an authentication waits for its target to be stored.
 _PUT_SECONDS: Final = 1.0
 _ATTEMPTS: Final = 5
 _Key = tuple[EnvironmentId, str]
 
 
 class RedisTargets:
-    """About ``capacity`` bytes of targets per environment, beyond which Redis forgets some at random.
+    """About ``capacity`` bytes of targets per environment; beyond that, random ones are deleted.
 
-    Another member may store a newer target at any time, so a lookup always asks Redis. What is
-    ``cached`` here saves decoding, keeps an unchanged target the same object, and is served while Redis does
-    not answer or has lost it. What could not be stored yet is pending, and served from here.
+    Another member may store a newer target at any time, so a lookup always asks Redis. The cache saves
+    decoding, keeps an unchanged target the same object, and is served while Redis does not answer or has lost
+    a target. Targets that could not be stored yet are pending, and served from here.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RedisTargets:
             shares.targets, dropped=dropped("targets")
         )
         self._once = once
-        # With whether attributes that are stored already stay.
+        # With whether stored attributes are kept.
         self._pending: BoundedMap[_Key, tuple[DescribedTarget, bool]] = BoundedMap(
             shares.pending_writes, dropped=self._drop_pending
         )
@@ -70,7 +70,7 @@ class RedisTargets:
         self._flushing = asyncio.Lock()
         self._silent = False
         self._lookups = BatchLoader(
-            self._look_up, most=_ASKED_AT_ONCE, group=lambda key: connection.group(keys.targets(key[0]))
+            self._look_up, most=_MAX_LOOKUPS, group=lambda key: connection.group(keys.targets(key[0]))
         )
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
@@ -79,7 +79,7 @@ class RedisTargets:
         return UNKNOWN
 
     async def get(self, environment: EnvironmentId, identifier: str) -> Target | None:
-        """See ``TargetStore``: a moment for what is cached, half a second for what is not.
+        """See ``TargetStore``; waits a moment for a cached target, half a second for another.
 
         After half a second without an answer, every call waits only a moment until Redis answers again.
         """
@@ -98,8 +98,8 @@ class RedisTargets:
                 raise StoreUnavailable(str(error) or "Redis does not answer in time") from error
             return known[1].target
         found = None if stored is None else self._decoded(key, stored)
-        # Targets are never deleted but for want of room, and never get older: a Redis that does not have one,
-        # or has an older description, has lost what it held.
+        # Targets are deleted for lack of room only, and never get older: a Redis without a known target, or
+        # with an older one, has lost data.
         known = self._cache.get(key)
         if found is None:
             return None if known is None else known[1].target
@@ -116,7 +116,7 @@ class RedisTargets:
         keep_attributes: bool = False,
         described_at: int | None = None,
     ) -> None:
-        """See ``TargetStore``; bounded, and stored later if Redis does not answer now."""
+        """See ``TargetStore``; stored later if Redis does not answer now."""
         keep, late = keep_attributes, described_at is not None
         described = DescribedTarget(
             target, milliseconds(self._clock) if described_at is None else described_at
@@ -131,7 +131,7 @@ class RedisTargets:
                 if pending is None:
                     await self._store(environment, described, keep=keep, late=late)
                 else:
-                    async with self._flushing:  # the older description may be on its way
+                    async with self._flushing:  # the older target may be in flight
                         await self._store(environment, described, keep=keep, late=late)
         except (StoreUnavailable, TimeoutError) as error:
             self._add_pending(key, described, keep=keep)
@@ -142,9 +142,9 @@ class RedisTargets:
             self._pending.pop(key)
 
     async def flush_pending(self) -> None:
-        """Store what could not be stored when it came; called when Redis has just answered."""
+        """Store pending targets; called when Redis has just answered."""
         self._silent = False
-        # Of a Cluster some nodes may be away: what they hold waits, and nothing else.
+        # Some nodes of a Cluster may be away: only their environments wait.
         away: set[EnvironmentId] = set()
         for key in list(self._pending):
             if key[0] in away:
@@ -166,7 +166,7 @@ class RedisTargets:
         await self._lookups.close()
 
     async def put_many(self, environment: EnvironmentId, targets: Sequence[Target]) -> None:
-        """See ``TargetStore``; what Redis does not take is served here all the same."""
+        """See ``TargetStore``; served from here even if Redis does not store them."""
         now = milliseconds(self._clock)
         described = [DescribedTarget(target, now) for target in targets]
         try:
@@ -177,12 +177,12 @@ class RedisTargets:
             raise
 
     async def every(self, environment: EnvironmentId) -> Sequence[Target]:
-        """See ``TargetStore``; read in parts, so that Redis answers others meanwhile."""
+        """See ``TargetStore``; read in parts, so that Redis serves others meanwhile."""
         rows: dict[bytes, bytes] = {}
         cursor = 0
         while True:
             part = await self._connection.do(
-                "HSCAN", self._keys.targets(environment), cursor, "COUNT", _SCANNED_AT_ONCE
+                "HSCAN", self._keys.targets(environment), cursor, "COUNT", _SCAN_COUNT
             )
             with translated():
                 rows.update(part[1])
@@ -193,8 +193,8 @@ class RedisTargets:
         pending = {name: held.target for (of, name), (held, _) in self._pending.items() if of == environment}
         return list((found | pending).values())
 
-    async def put_back(self) -> None:
-        """Store what is cached here and is newer than what Redis has: for a Redis that was emptied."""
+    async def restore(self) -> None:
+        """Store cached targets that Redis has lost, or has in an older version."""
         lost: dict[EnvironmentId, list[DescribedTarget]] = {}
         for (environment, _), (_, described) in list(self._cache.items()):
             lost.setdefault(environment, []).append(described)
@@ -220,7 +220,7 @@ class RedisTargets:
                 for described, at in zip(batch, map(int, times), strict=True):
                     key = (environment, described.target.identifier)
                     if at < 0:
-                        self._cache.pop(key)  # something newer is there
+                        self._cache.pop(key)  # Redis has a newer one
                     else:
                         row = encode_row(DescribedTarget(described.target, at))
                         self._decoded(key, row)
@@ -232,7 +232,7 @@ class RedisTargets:
             await self._put(environment, [described], late=late)
 
     async def _keep(self, environment: EnvironmentId, described: DescribedTarget, *, late: bool) -> bool:
-        """Store it with the attributes that are stored; ``False`` if others keep changing it."""
+        """Store it with the attributes in Redis; ``False`` if other members keep changing it."""
         key = (environment, described.target.identifier)
         for _ in range(_ATTEMPTS):
             row = await self._lookups.get(key)
@@ -280,7 +280,7 @@ class RedisTargets:
         self._cache.put(key, (stored, described))
 
     def _decoded(self, key: _Key, stored: bytes) -> DescribedTarget | None:
-        """What a row says, remembered unless something newer is; ``None`` if it cannot be read."""
+        """Decode a row, and cache it unless a newer target is cached; ``None`` if it cannot be read."""
         known = self._cache.get(key)
         if known is not None and known[0] == stored:
             self._remember(key, *known)

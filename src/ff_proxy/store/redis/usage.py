@@ -1,4 +1,4 @@
-"""Usage on its way to Harness, in Redis: any member adds, one takes."""
+"""Usage on its way to Harness, in Redis: any member adds, the leader takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,35 +15,34 @@ from ff_proxy.store.redis import queue_scripts
 from ff_proxy.store.redis.connection import Argument, Call, Connection, Script
 from ff_proxy.store.redis.errors import translated
 from ff_proxy.store.redis.keys import Keys, encoded
-from ff_proxy.store.redis.shared_set import SharedSet
+from ff_proxy.store.redis.replicated_set import ReplicatedSet
 from ff_proxy.telemetry import OnceLog
 
 _encode: Final = msgspec.json.Encoder().encode
 _UNREADABLE: Final = (ValueError, TypeError, RecursionError)
-_LOST: Final = "usage in Redis cannot be read, it is left out"
+_LOST: Final = "usage in Redis cannot be read and is dropped"
 _Entry = TypeVar("_Entry", UsageCount, UsageTarget)
-# A batch whose sender died is sent again after so many seconds: longer than any post may take.
-COMEBACK: Final = 120
-# How long a merge is remembered, so that it can be sent again if it may not have arrived.
+# The lease of a member that died expires after this: longer than any post may take.
+_LEASE_SECONDS: Final = 120
+# How long the name of a merge is remembered.
 _REMEMBERED: Final = 600
-# Redis answers others between two parts of a large merge.
+# Redis serves others between two parts of a large merge.
 _BATCH: Final = 1000
 
 
 class RedisUsageQueue:
     """At most about ``budget`` bytes per environment, leased entries included.
 
-    Nothing new is taken while Redis has used most of the memory that it may use.
-
-    A merge without an answer is sent once more under the same name, and counts once. If that is not answered
-    either, ``merge`` raises, and the caller asks for it again under that name.
+    While Redis is nearly full, new entries are dropped. A merge that gets no answer is sent once more under
+    the same name, and counts once. If that gets no answer either, ``merge`` raises, and the caller retries
+    under that name.
     """
 
     def __init__(self, connection: Connection, keys: Keys, budget: int, once: OnceLog) -> None:
         self._connection = connection
         self._once = once
         self._keys = keys
-        self._queues = SharedSet(connection, keys.queues)
+        self._queues = ReplicatedSet(connection, keys.queues)
         self._budget = budget
 
     async def merge(
@@ -74,13 +73,13 @@ class RedisUsageQueue:
         targets: Sequence[UsageTarget],
     ) -> int:
         arguments: list[Argument] = [
-            self._prefix(environment),
+            self._lease_prefix(environment),
             self._budget,
             name,
             _REMEMBERED,
             len(counts),
         ]
-        keys = [*self._of(environment), self._keys.usage_merged(environment)]
+        keys = [*self._queue_keys(environment), self._keys.usage_merged(environment)]
         dropped: int = await self._run(
             queue_scripts.MERGE_USAGE, keys, [*arguments, *_entries(counts, targets)]
         )
@@ -90,7 +89,10 @@ class RedisUsageQueue:
         """See ``UsageQueue``."""
         names = await self._queues.environments()
         waiting = await self._connection.settle_each(
-            [Call(queue_scripts.COUNT_USAGE, self._of(name)[:3], [self._prefix(name)]) for name in names]
+            [
+                Call(queue_scripts.COUNT_USAGE, self._queue_keys(name)[:3], [self._lease_prefix(name)])
+                for name in names
+            ]
         )
         return {
             name: entries
@@ -99,18 +101,18 @@ class RedisUsageQueue:
         }
 
     async def take(self, environment: EnvironmentId, limit: int) -> UsageLease | None:
-        """See ``UsageQueue``: a lease that is not settled comes back after ``COMEBACK`` seconds."""
+        """See ``UsageQueue``: a lease that is not settled expires after ``_LEASE_SECONDS``."""
         while True:
             name = uuid4().hex
-            keys = [*self._of(environment), self._keys.usage_lease(environment, name)]
-            arguments: list[Argument] = [self._prefix(environment), name, limit, COMEBACK]
+            keys = [*self._queue_keys(environment), self._keys.usage_lease(environment, name)]
+            arguments: list[Argument] = [self._lease_prefix(environment), name, limit, _LEASE_SECONDS]
             entries = await self._run(queue_scripts.TAKE_USAGE, keys, arguments)
             if not entries:
                 return None
             lease = self._lease(name, environment, entries)
             if lease.counts or lease.targets:
                 return lease
-            # Nothing in it can be read: it would be taken and put back without end.
+            # Nothing in it is readable: it would be taken again without end.
             await self.settle(lease)
 
     def _lease(self, name: str, environment: EnvironmentId, entries: Sequence[bytes]) -> UsageLease:
@@ -126,7 +128,7 @@ class RedisUsageQueue:
                         targets.append(msgspec.json.decode(entry, type=UsageTarget))
         lost = len(entries) // 2 - len(counts) - len(targets)
         if lost:
-            # They stay in the lease, and are forgotten with it.
+            # They stay in the lease and are deleted with it.
             self._once.warning(_LOST, environment, entries=lost)
         return UsageLease(tuple(counts), tuple(targets), name, environment)
 
@@ -134,8 +136,8 @@ class RedisUsageQueue:
         self, lease: UsageLease, counts: Sequence[UsageCount] = (), targets: Sequence[UsageTarget] = ()
     ) -> None:
         """See ``UsageQueue``."""
-        keys = [*self._of(lease.environment), self._keys.usage_lease(lease.environment, lease.id)]
-        arguments: list[Argument] = [self._prefix(lease.environment), lease.id, len(counts)]
+        keys = [*self._queue_keys(lease.environment), self._keys.usage_lease(lease.environment, lease.id)]
+        arguments: list[Argument] = [self._lease_prefix(lease.environment), lease.id, len(counts)]
         await self._run(queue_scripts.SETTLE_USAGE, keys, [*arguments, *_entries(counts, targets)])
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
@@ -143,7 +145,7 @@ class RedisUsageQueue:
             return await self._connection.run(script, keys, arguments)
         return await self._connection.run(script, keys, arguments)
 
-    def _of(self, environment: EnvironmentId) -> list[str]:
+    def _queue_keys(self, environment: EnvironmentId) -> list[str]:
         return [
             self._keys.usage_counts(environment),
             self._keys.usage_targets(environment),
@@ -151,7 +153,7 @@ class RedisUsageQueue:
             self._keys.usage_bytes(environment),
         ]
 
-    def _prefix(self, environment: EnvironmentId) -> str:
+    def _lease_prefix(self, environment: EnvironmentId) -> str:
         return self._keys.usage_lease(environment, "")
 
 
