@@ -20,7 +20,7 @@ from bench.common.machine import commit, machine
 from bench.common.plan import Plan
 from bench.common.processes import interruptible, raise_file_limit
 from bench.common.results import Outcome, Report, Table, newest_report, write_report
-from bench.common.text import as_text, not_measured
+from bench.common.tables import as_text, not_measured
 from bench.suite import BENCHMARKS
 
 _INTERRUPTED = 130

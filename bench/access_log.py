@@ -1,4 +1,4 @@
-"""What the log of requests costs: the same requests to proxies that log none, errors, and all of them."""
+"""What the access log costs: the same requests to proxies that log none, errors, and all of them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ _ABOUT = (
 
 
 def measure(plan: Plan) -> Iterator[Table]:
-    """The table; raises ``BenchError`` if a server does not do its part."""
+    """The table; raises ``BenchError`` if a server fails."""
     with ExitStack() as stack:
         own = stack.enter_context(site([_MADE], access_log=_MODES[0], log_level="INFO"))
         servers = [own.proxy]

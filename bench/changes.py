@@ -11,12 +11,12 @@ from itertools import cycle
 from bench.common.environments import Made
 from bench.common.figures import Figure
 from bench.common.http import expect
+from bench.common.local_servers import control_port
 from bench.common.plan import BenchError, Plan
 from bench.common.results import Column, Row, Table
 from bench.common.site import Site, site
 from bench.common.stores import kept_stores
 from bench.common.streams import Clients, Programs, Streamed, compiled
-from bench.common.threads import control_port
 
 _ABOUT = (
     "A flag is flipped at Harness, again and again. Milliseconds until the event is at the one open stream,"

@@ -51,7 +51,7 @@ def measure(plan: Plan) -> Iterator[Table]:
 
 
 def until_streams(server: Server, wanted: int) -> None:
-    """Wait until a proxy has that many streams open; raises ``BenchError`` if it does not come to that."""
+    """Wait until a proxy has that many streams open; raises ``BenchError`` after ten seconds."""
     end = time.monotonic() + _LONG
     while (found := metric(server.port, "ff_proxy_sdk_streams{")) != wanted:
         if time.monotonic() > end:

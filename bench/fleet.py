@@ -30,7 +30,7 @@ COUNTS = 200
 FEW, MANY = 3, 64
 _FLAGS = 100
 _FLUSH = 0.6
-"""Seconds between two posts of usage: longer than they are gathered, so that each is handed on by itself."""
+"""Seconds between two usage posts: longer than they are collected, so that each is written by itself."""
 _VARIATIONS = ("one", "two", "three")
 _LONG = 30.0
 _LOOK = 0.02
@@ -61,7 +61,7 @@ _ABOUT_RECOVERY = (
 
 
 class _Fleet:
-    """A Redis, a Harness, and members that come one by one."""
+    """A Redis, a Harness, and members that join one by one."""
 
     def __init__(self, plan: Plan, stack: ExitStack, environments: int, options: Mapping[str, str]) -> None:
         self.plan = plan
@@ -77,7 +77,7 @@ class _Fleet:
 
     @property
     def made(self) -> Made:
-        """The environment in which things happen."""
+        """The environment that is changed and read."""
         return self.mades[0]
 
     def join(self) -> Server:
@@ -93,7 +93,7 @@ class _Fleet:
         return all(ask(member.port, *_auth({"apiKey": made.key})).status == 200 for made in self.mades)
 
     def idle(self) -> Row:
-        """Measure a second in which nothing happens; it is subtracted from now on."""
+        """Measure an idle second; it is subtracted from now on."""
         time.sleep(self.plan.pick(3.0, 0.2))  # what a member does once, when it has started, is over then
         windows, seconds = self.plan.pick((2, 5.0), (1, 0.3))
         given = [self.redis.during(lambda: time.sleep(seconds)) for _ in range(windows)]
@@ -117,7 +117,7 @@ class _Fleet:
         return _row(label, [one.less(self.quiet, one.seconds).each(count) for one in given])
 
     def token(self, target: str | None = None) -> str:
-        """A token from the youngest member, for a target if one is named."""
+        """A token from the newest member, for ``target`` if given."""
         answer = expect(200, self.members[-1].port, *_auth(self.asked(target)))
         token: str = json.loads(answer.body)["authToken"]
         return token
@@ -132,7 +132,7 @@ class _Fleet:
 
 
 def measure(plan: Plan) -> Iterator[Table]:
-    """The tables; raises ``BenchError`` if the fleet does not do its part."""
+    """The tables; raises ``BenchError`` if the fleet fails."""
     with _fleet(plan, 1) as alone:
         rows = [alone.idle()]
         alone.join()
@@ -220,7 +220,7 @@ def _posts(fleet: _Fleet, counts: int, done: str) -> Row:
 
 
 def _loaded(fleet: _Fleet) -> Iterator[Row]:
-    """The youngest member, asked by many at once."""
+    """The newest member, asked by many at once."""
     member, bearer = fleet.members[-1], {"Authorization": f"Bearer {fleet.token()}"}
     base, usage = f"/client/env/{fleet.made.id}", f"/metrics/{fleet.made.id}"
     asks = {

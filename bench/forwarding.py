@@ -1,4 +1,4 @@
-"""Usage of very many client SDKs in one environment, on its way to a Harness that is far away."""
+"""Usage of very many client SDKs in one environment, sent to a distant Harness."""
 
 import asyncio
 import json
@@ -98,7 +98,7 @@ async def _post(port: int, head: str, sdks: int, seconds: float) -> None:
 
 
 def _until_sent(own: Site) -> None:
-    """Wait until nothing is queued any more, neither on its way into the store nor to Harness."""
+    """Wait until nothing is queued, neither for the store nor for Harness."""
     end, quiet = time.monotonic() + _LONG, 0
     while quiet < 2:  # counts may be between the two queues at one moment
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""How much usage is lost when the proxy ends while SDKs post: asked to, or killed.
+"""How much usage is lost when the proxy stops or is killed while SDKs post.
 
 Each post has one entry. A store outlives the proxy; a second one is started on it and delivers what the
 first had not. What Harness has then is held against what SDKs were told had arrived.
@@ -71,7 +71,7 @@ def _once(saas: Saas, opened: Opened, number: signal.Signals, plan: Plan) -> tup
 
 
 def _posts(own: Site, number: signal.Signals, seconds: float) -> tuple[int, float]:
-    """Post until the proxy, told to end in the midst, takes no more: posts answered with 200, in a second."""
+    """Post until the proxy, told to end meanwhile, refuses: posts answered with 200, and their rate."""
     fields = {"Content-Type": "application/json", **own.bearer(_MADE)}
     ending = threading.Timer(seconds, os.kill, (own.proxy.pid, number))
     begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""OpenFeature's remote evaluation under load: one flag and all, and other servers of it."""
+"""OpenFeature's remote evaluation under load, of one flag and of all, beside other servers."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _ABOUT_EVALUATIONS = (
 
 
 def measure(plan: Plan) -> Iterator[Table]:
-    """The tables; raises ``BenchError`` if a server does not do its part."""
+    """The tables; raises ``BenchError`` if a server fails."""
     with ExitStack() as stack:
         own = stack.enter_context(site([_ENVIRONMENT]))
         write_peer_flags(own.directory, _ENVIRONMENT)

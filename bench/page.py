@@ -1,10 +1,10 @@
-"""The page that shows what was measured: written from a report, never by hand."""
+"""docs/performance.md: written from a report, never by hand."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.common.results import Outcome, Report
-from bench.common.text import as_markdown, lines_of, not_measured
+from bench.common.tables import as_markdown, lines_of, not_measured
 from bench.goals import GOALS, Goal
 from bench.suite import BENCHMARKS
 

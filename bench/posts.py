@@ -26,7 +26,7 @@ _ABOUT = (
 
 
 def measure(plan: Plan) -> Iterator[Table]:
-    """The tables; raises ``BenchError`` if a server does not do its part."""
+    """The tables; raises ``BenchError`` if a server fails."""
     with ExitStack() as stack:
         own = stack.enter_context(site([_ENVIRONMENT]))
         peers = [stack.enter_context(running_peer(path, own)) for path in plan.peers]

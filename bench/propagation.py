@@ -16,12 +16,12 @@ from featureflags.evaluations.auth_target import Target
 
 from bench.common.environments import Made
 from bench.common.figures import Figure, percentile
+from bench.common.local_servers import control_port
 from bench.common.plan import BenchError, Plan
 from bench.common.processes import HOST
 from bench.common.results import Column, Row, Table
 from bench.common.site import Site, site
 from bench.common.streams import Clients, Programs, compiled
-from bench.common.threads import control_port
 
 _MADE = Made("propagation", 100)
 _TARGET = Target("somebody")

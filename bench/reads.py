@@ -36,7 +36,7 @@ _ABOUT_WORKERS = (
 
 
 def measure(plan: Plan) -> Iterator[Table]:
-    """The tables; raises ``BenchError`` if a server does not do its part."""
+    """The tables; raises ``BenchError`` if a server fails."""
     sizes = [Made(f"flags-{size}", size) for size in plan.pick(_SIZES, (10,))]
     with ExitStack() as stack:
         own = stack.enter_context(site([*sizes, _RULED]))

@@ -11,12 +11,12 @@ from random import Random
 from bench.common.crowd import crowd
 from bench.common.environments import Made
 from bench.common.figures import Figure, percentile
+from bench.common.local_servers import control_port
 from bench.common.plan import Plan
 from bench.common.processes import raise_file_limit
 from bench.common.results import Column, Row, Table
 from bench.common.site import Site, site
 from bench.common.streams import Clients, compiled
-from bench.common.threads import control_port
 from bench.connections import until_streams
 
 _MADE = Made("storm", 100)

@@ -64,7 +64,7 @@ class _Scene:
 
 
 def measure(plan: Plan) -> Iterator[Table]:
-    """One table for each scene; raises ``BenchError`` if a server does not do its part."""
+    """One table for each scene; raises ``BenchError`` if a server fails."""
     # Each stream is a file of the server's, and the client opens as many.
     most = raise_file_limit() - 2000
     full = (
@@ -110,7 +110,7 @@ def _table(
 
 
 def _peer_figures(runs: Callable[[], Sequence[Streamed]], expected: int) -> tuple[Figure | None, ...]:
-    """None at all if the peer did not get through: that must not cost the figures of the others."""
+    """No figures if the peer failed: that must not cost those of the others."""
     try:
         return _figures(runs(), expected)
     except BenchError as error:

@@ -1,4 +1,4 @@
-"""The list of benchmarks, and running them one after the other."""
+"""The list of benchmarks, and running one."""
 
 import importlib
 import shutil

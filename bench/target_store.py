@@ -1,4 +1,4 @@
-"""One store with many targets in a process of its own: what ``bench.targets`` measures.
+"""One store with many targets in its own process, for ``bench.targets``.
 
     python -m bench.target_store KIND PLACE COUNT TIMES
 

@@ -1,4 +1,4 @@
-"""A million targets: their size in a process, in a file and in Redis, and the time of one."""
+"""A million targets: their size in a process, in a file and in Redis, and access times."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ _WITHIN = 300.0
 
 
 def measure(plan: Plan) -> Iterator[Table]:
-    """The table; raises ``BenchError`` if a store does not do its part."""
+    """The table; raises ``BenchError`` if a store fails."""
     count, times = plan.pick((1_000_000, 5000), (2000, 50))
     few = min(count, _IN_MEMORY)
     rows = [_row(MEMORY, few, _held(MEMORY, "-", few, times), None)]

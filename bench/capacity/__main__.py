@@ -1,4 +1,4 @@
-"""Work out a fleet of your own.
+"""Calculate a fleet of your own.
 
     python -m bench.capacity --sdks 200000 --flags 300 --changes 2 --session 10
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def answer(case: Case, units: Units) -> list[str]:
-    """What a fleet needs, what is in use then, and what happens to it, as texts."""
+    """What a fleet needs and uses, and how it takes restarts and changes, as texts."""
     needs = [[need.reason, number(need.members)] for need in formulas.needs(case, units)]
     parts = [f"members of {_member_words(case.member)}:", table(["for", "members"], needs)]
     given = formulas.fleet(case, units)

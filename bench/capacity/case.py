@@ -86,7 +86,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A fleet to be calculated.
+    """A fleet to calculate.
 
     Attributes:
         polling: server SDKs that poll.
@@ -120,12 +120,12 @@ class Case:
 
     @property
     def sdks(self) -> float:
-        """All of them."""
+        """All SDKs."""
         return self.polling + self.server + self.client
 
     @property
     def streaming(self) -> float:
-        """Those with streams."""
+        """SDKs with streams."""
         return self.server + self.client
 
     @property
@@ -144,7 +144,7 @@ class Case:
         return self.streams + self.sdks
 
     def times(self, factor: float) -> "Case":
-        """The same with a multiple of the SDKs."""
+        """This case with the SDKs multiplied."""
         return replace(
             self, polling=self.polling * factor, server=self.server * factor, client=self.client * factor
         )

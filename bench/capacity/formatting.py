@@ -1,13 +1,13 @@
-"""Numbers and tables as the page says them: as many digits as they are worth."""
+"""Numbers and tables as the page shows them, with meaningful digits only."""
 
 import math
 from collections.abc import Iterable, Sequence
 
-from bench.common.text import lines_of
+from bench.common.tables import lines_of
 
 
 def number(value: float) -> str:
-    """Two digits that count: 1,200 or 0.034."""
+    """Two significant digits: 1,200 or 0.034."""
     if math.isinf(value):
         return "any number"
     if value == int(value) and abs(value) < 100:

@@ -1,4 +1,4 @@
-"""What a fleet needs, what it uses, and what its end and its return cost, in closed form.
+"""What a fleet needs and uses, and what restarts cost it, in closed form.
 
 Every function takes a case and unit costs; CPU is in cores (seconds of CPU per second), all rates per second.
 """
@@ -14,38 +14,38 @@ HEARTBEAT_SECONDS = 14.0
 USAGE_CAPACITY = 100_000
 """Counts that may wait for Harness in one environment; more are dropped, and counted."""
 USAGE_MUCH = 20_000
-"""With that many, sending begins before the round is over."""
+"""If that many wait, they are sent before the interval is over."""
 USAGE_LOOK = 10.0
-"""Seconds between two checks for that many."""
+"""Seconds between checks for that."""
 USAGE_BODY = 500
-"""Counts that are sent to Harness at a time, for one environment after another."""
+"""Counts in one post to Harness."""
 FLUSHES = 2.0
-"""A member hands on usage every half second."""
+"""How often a second a member writes usage to Redis."""
 ROUND_TRIP = 0.0005
-"""Seconds, an assumption. A member has one check under way at a time; who comes meanwhile shares the next."""
+"""Seconds, an assumption. A member makes one revision check at a time; requests meanwhile share the next."""
 _KINDS = 6
 """Kinds and versions of SDKs whose counts do not merge with each other: an assumption."""
 _RESERVED_FILES = 128
-"""What a proxy keeps of its files for itself."""
+"""Files that a proxy needs for itself."""
 TARGET_CAPACITY = 1_000_000
-"""Targets that Redis keeps for one environment; some are forgotten beyond."""
+"""The most targets that Redis keeps of an environment."""
 _REGISTRATIONS = 8
-"""Targets that a member registers with Harness at a time."""
+"""Concurrent registrations of a member with Harness."""
 _REGISTERED_A_SECOND = 200
-"""And at most."""
+"""The most registrations of a member."""
 HARNESS_SECONDS = 0.1
-"""For Harness to answer: an assumption."""
+"""The response time of Harness: an assumption."""
 _REDIS_HEADROOM = 0.5
 _FILLED = 0.8
-"""The part of memory and files that is meant to be in use: load is never quite even."""
+"""The share of memory and files to use: load is never quite even."""
 _MOST = 1e9
 _LEAST_FREE = 0.05
-"""Of a core, however busy a member is."""
+"""The share of a core that is free however busy a member is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What happens each second in the whole fleet.
+    """Events a second in the whole fleet.
 
     Attributes:
         polls: bulk reads of flags and target groups.
@@ -84,7 +84,7 @@ def rates(case: Case) -> Rates:
 
 
 def cpu(case: Case, units: Units) -> Mapping[str, float]:
-    """Cores that each thing takes, over all members."""
+    """Cores that each kind of work takes, over all members."""
     rate = rates(case)
     return {
         "polls": rate.polls * (units.poll.at(case.flags) + units.groups),
@@ -97,18 +97,18 @@ def cpu(case: Case, units: Units) -> Mapping[str, float]:
 
 
 def cores(case: Case, units: Units) -> float:
-    """All of that."""
+    """Cores in use, over all members."""
     # Rounded once, so that every Python comes to the same.
     return math.fsum(cpu(case, units).values())
 
 
 def evaluation_fetched(units: Units) -> float:
-    """Seconds of CPU for one evaluation after an event; a browser asks for each flag's for the first time."""
+    """Seconds of CPU for one evaluation after an event; a browser sends a preflight for each flag."""
     return units.evaluation + BROWSERS * units.preflight
 
 
 def arrival(case: Case, units: Units) -> float:
-    """Seconds of CPU for a client SDK that comes: authentication, every evaluation, a stream."""
+    """Seconds of CPU for a new client SDK: authentication, every evaluation, a stream."""
     requests = units.auth + units.evaluations.at(case.flags) + units.stream + units.connection
     handshakes = 2 * units.handshake if case.tls else 0.0
     # Browsers ask before each of these, and before their first usage.
@@ -141,19 +141,19 @@ def memory(case: Case, units: Units) -> tuple[float, float]:
 
 
 def news_work(case: Case, units: Units) -> float:
-    """Seconds of CPU, of all members, for one environment's SDKs to be told of a change and to fetch."""
+    """Seconds of CPU, over all members, to announce a change in one environment and serve the fetches."""
     fetches = case.server * units.flag + case.client * evaluation_fetched(units)
     return (case.streams * units.event + fetches) / case.environments
 
 
 def news_seconds(case: Case, units: Units, members: float) -> float:
-    """Seconds that this takes so many members, with what else they have to do."""
+    """Seconds that this takes ``members`` beside their other work."""
     spare = max(_LEAST_FREE * case.member.cores, case.member.cores - cores(case, units) / members)
     return news_work(case, units) / members / spare
 
 
 def redis(case: Case, units: Units, members: float) -> Asked:
-    """What Redis does in a second, all nodes together."""
+    """The work of Redis in a second, over all nodes."""
     cost, rate = units.redis, rates(case)
     changes = case.changes / 60 * case.environments
     asked = cost.member * members + cost.led * case.environments
@@ -170,13 +170,13 @@ def redis(case: Case, units: Units, members: float) -> Asked:
 
 
 def flushes(case: Case, members: float) -> float:
-    """How often members hand on usage of an environment, each second: when there is some, of random posts."""
+    """Writes of usage to Redis a second, if posts arrive at random."""
     slots = members * FLUSHES * case.environments
     return slots * -math.expm1(-rates(case).posts / slots)
 
 
 def handed_on(case: Case, members: float) -> float:
-    """Counts a second that members hand on to Redis: those of the same flag, variation and target are merged.
+    """Counts a second that members write to Redis: those of one flag, variation and target are merged.
 
     Server SDKs name one target for all; client SDKs each its own.
     """
@@ -186,12 +186,12 @@ def handed_on(case: Case, members: float) -> float:
 
 
 def waiting(case: Case) -> float:
-    """Counts that wait for Harness in one environment when a round begins."""
+    """Counts that wait for Harness in one environment when they are sent."""
     return _waiting_after(case, sending(case))
 
 
 def sending(case: Case) -> float:
-    """Seconds between two rounds of usage to Harness: sooner than asked for where there is much."""
+    """Seconds between two posts of usage to Harness: less than configured if much waits."""
     after = USAGE_LOOK
     while after < case.sending and _waiting_after(case, after) < USAGE_MUCH:
         after += USAGE_LOOK
@@ -205,7 +205,7 @@ def _waiting_after(case: Case, seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Harness:
-    """What Harness sees of a fleet: streams open, posts of usage a minute, new targets a second."""
+    """The load on Harness: streams, usage posts a minute, new targets a second."""
 
     streams: float
     posts: float
@@ -220,14 +220,14 @@ def harness(case: Case) -> Harness:
 
 
 def redis_memory(case: Case, units: Units) -> float:
-    """Bytes for flags, and for as many targets as there are client SDKs at a time."""
+    """Bytes for all flags, and for one target of each client SDK."""
     flags = case.environments * case.flags * units.redis.flag_bytes
     return flags + case.client * units.redis.target_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Members needed for one reason; infinite if no number of them is enough."""
+    """Members needed for one reason; infinite if no number is enough."""
 
     reason: str
     members: float
@@ -235,7 +235,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A bound of the whole fleet that more members do not move: ``used`` is the share of it in use."""
+    """A limit that more members do not raise; ``used`` is the share of it in use."""
 
     name: str
     used: float
@@ -259,13 +259,13 @@ def needs(case: Case, units: Units) -> Sequence[Need]:
 
 
 def members(case: Case, units: Units) -> float:
-    """Members needed, without one to spare; infinite if no number of them is enough."""
+    """Members needed, without a spare one; infinite if no number is enough."""
     most = needs(case, units)[0].members
     return most if math.isinf(most) else max(1.0, math.ceil(most))
 
 
 def limits(case: Case, units: Units) -> Sequence[Limit]:
-    """The bounds that more members do not move, the most used first."""
+    """The limits that more members do not raise, most used first."""
     count = members(case, units)
     if math.isinf(count):
         return ()
@@ -312,7 +312,7 @@ def limits(case: Case, units: Units) -> Sequence[Limit]:
 
 
 def usage_lost(case: Case) -> float:
-    """The share of counts that find no room, or are not sent as fast as they come."""
+    """The share of counts that are dropped."""
     sent = min(_counts_a_second(case), USAGE_BODY / HARNESS_SECONDS)
     return 1 - min(1.0, USAGE_CAPACITY / waiting(case), sent / _counts_a_second(case))
 
@@ -326,17 +326,17 @@ def _registered_a_second() -> float:
 
 
 def told_seconds(units: Units, count: float) -> float:
-    """Seconds in which Redis tells every member of one change."""
+    """Seconds until every member has read a change from Redis."""
     return units.redis.change.cpu + units.redis.told.cpu * (count - 1)
 
 
 def reached_seconds(case: Case, units: Units, count: float) -> float:
-    """Seconds from the moment at which the leader has a change until every SDK has it."""
+    """Seconds from the leader's write of a change until every SDK has it."""
     return told_seconds(units, count) + news_seconds(case, units, count)
 
 
 def reached_at(case: Case, units: Units, name: str) -> float:
-    """How many times the SDKs of ``case`` until the limit of that name is reached, with members as needed.
+    """By what factor the SDKs of ``case`` may grow until a limit is reached, with members as needed.
 
     Infinite if it is not within a thousand million times as many.
     """
@@ -348,13 +348,13 @@ def _used(case: Case, units: Units, name: str) -> float:
 
 
 def carried(case: Case, units: Units) -> tuple[float, str]:
-    """How many times the SDKs of ``case`` one member carries, and what is used up then."""
+    """By what factor the SDKs of ``case`` may grow on one member, and what limits it then."""
     factor = _largest(lambda times: needs(case.times(times), units)[0].members <= 1)
     return factor, needs(case.times(factor * 1.01), units)[0].reason
 
 
 def _largest(holds: Callable[[float], bool]) -> float:
-    """The largest factor for which ``holds`` is true, which it is for all smaller ones."""
+    """The largest factor for which ``holds`` is true; it is true for all smaller ones."""
     low, high = 0.0, 1.0
     while holds(high):
         low, high = high, high * 2
@@ -371,7 +371,7 @@ def _largest(holds: Callable[[float], bool]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """A case with its members: those that it needs, and some to spare."""
+    """A case with the members that it needs, and some spare ones."""
 
     case: Case
     units: Units
@@ -388,7 +388,7 @@ def fleet(case: Case, units: Units) -> Fleet | None:
 
 
 def way_back(case: Case, units: Units) -> float:
-    """Seconds of a member's CPU for one SDK that lost its stream to have it again, on average."""
+    """Seconds of CPU for an SDK to reconnect its stream, on average."""
     handshake = units.handshake if case.tls else 0.0
     opened = units.stream_of_many + handshake
     poll = units.poll.at(case.flags) + units.groups
@@ -407,12 +407,12 @@ def way_back(case: Case, units: Units) -> float:
 
 
 def back_seconds(given: Fleet, lost: float, cores_free: float) -> float:
-    """Seconds until ``lost`` SDKs have their streams again if all come at once and none gives up."""
+    """Seconds until ``lost`` SDKs are connected again, if all reconnect at once and none gives up."""
     return lost * way_back(given.case, given.units) / cores_free
 
 
 def member_back(given: Fleet) -> float:
-    """The same for those of one member that is killed, shared out among the others."""
+    """``back_seconds`` for the SDKs of one killed member, on the others."""
     case, others = given.case, given.members - 1
     busy = cores(case, given.units)
     free = max(_LEAST_FREE * case.member.cores, case.member.cores * others - busy)
@@ -420,7 +420,7 @@ def member_back(given: Fleet) -> float:
 
 
 def fleet_back(given: Fleet) -> float:
-    """The same for everybody, when all members are killed and start again."""
+    """``back_seconds`` for all SDKs, after all members restart."""
     case, units = given.case, given.units
     ready = max(units.ready.points[0][1], units.ready.at(case.environments * case.flags))
     # Nothing else goes on while no SDK is connected.
@@ -428,7 +428,7 @@ def fleet_back(given: Fleet) -> float:
 
 
 def redis_back(given: Fleet, lost: float) -> float:
-    """Seconds of CPU of each Redis for ``lost`` SDKs that come back: targets looked up, and stored."""
+    """Seconds of each Redis' CPU for ``lost`` SDKs that reconnect: targets are looked up and stored."""
     case, redis = given.case, given.units.redis
     asked = math.fsum(
         share * (sdk.evaluations * redis.evaluation.cpu + sdk.authentications * redis.auth.cpu)
@@ -438,6 +438,6 @@ def redis_back(given: Fleet, lost: float) -> float:
 
 
 def changes_seconds(given: Fleet, changes: int) -> float:
-    """Seconds until everyone has so many changes of one moment, each of another flag."""
+    """Seconds until everyone has that many simultaneous changes, each of another flag."""
     case, units = given.case, given.units
     return told_seconds(units, given.members) + changes * news_seconds(case, units, given.members)

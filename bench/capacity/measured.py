@@ -1,4 +1,4 @@
-"""Unit costs taken from results: each from the figures of one benchmark, and what is lacking said by name."""
+"""Unit costs from results: each from the figures of a benchmark; missing figures are named."""
 
 import itertools
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Wanted(NamedTuple):
 
 
 class LackingError(Exception):
-    """Figures that the model needs and that the results do not have: ``wanted`` lists them."""
+    """The results lack figures that the model needs: ``wanted`` lists them."""
 
     def __init__(self, wanted: tuple[Wanted, ...]) -> None:
         super().__init__("; ".join(map(", ".join, wanted)))
@@ -46,7 +46,7 @@ class _Reader:
     lacking: list[Wanted] = field(default_factory=list)
 
     def figure(self, benchmark: str, table: str, row: str, column: str) -> float:
-        """One median; what is lacking counts as 1 until all that is lacking is known."""
+        """One median; a missing one counts as 1 until all missing ones are known."""
         wanted = Wanted(benchmark, table, row, column)
         try:
             found = self.report.figure(*wanted)
@@ -62,14 +62,14 @@ class _Reader:
         return 1 / max(self.figure(benchmark, table, row, _PER_CPU), _MICRO)
 
     def asked(self, row: str) -> Asked:
-        """What Redis does for one of something."""
+        """The work of Redis for one operation."""
         commands, received, sent, cpu = (
             self.figure("fleet", "What is asked of Redis", row, column) for column in _REDIS
         )
         return Asked(commands, received + sent, cpu * _MICRO)
 
     def shared(self, row: str, alone: str) -> Asked:
-        """The same for one of many at a time, asked for together; with the bytes of one ``alone``."""
+        """The work for one of many concurrent operations; bytes are those of one ``alone``."""
         commands = self.figure("fleet", "A member under load", row, "commands of Redis")
         cpu = self.figure("fleet", "A member under load", row, "CPU µs of Redis")
         return Asked(commands, self.asked(alone).bytes, cpu * _MICRO)

@@ -56,7 +56,7 @@ _HALF = 0.5
 
 
 def per_member(units: Units) -> Iterator[str]:
-    """What each resource of a member is enough for."""
+    """What each resource of a member serves."""
     yield "## What one core, one gigabyte and one network carry"
     yield (
         "How many SDKs each resource serves, if nothing else limits it: half of the core and of the network"
@@ -94,7 +94,7 @@ def _through_tls() -> Iterator[tuple[str, Case]]:
 
 
 def per_redis(units: Units) -> Iterator[str]:
-    """What Redis is enough for."""
+    """What a Redis serves."""
     redis = units.redis
     yield "## What one Redis carries"
     yield "With half of its core in use, a Redis serves one of these:"
@@ -233,7 +233,7 @@ def _members(case: Case, units: Units) -> str:
 
 
 def fleet_bounds(units: Units) -> Iterator[str]:
-    """Which bound is reached at how many SDKs."""
+    """At how many SDKs each limit is reached."""
     yield "## What breaks first"
     yield (
         "More members help against whatever limits a member. They do not help against these limits, which"
@@ -275,7 +275,7 @@ def _first(reached: Mapping[str, float]) -> str:
 
 
 def incidents(units: Units) -> Iterator[str]:
-    """For each of the example fleets."""
+    """Restarts and changes, for each example fleet."""
     yield "## Restarts and changes"
     yield (
         "How long members need to serve all SDKs again that reconnect at the same moment after members were"
@@ -297,7 +297,7 @@ def incidents(units: Units) -> Iterator[str]:
 
 
 def incident(given: Fleet) -> str:
-    """What it costs a fleet, in two tables."""
+    """Restarts and changes of one fleet, in two tables."""
     case, units = given.case, given.units
     rows = [
         _lost("a member is killed", given, case.streaming / given.members, formulas.member_back(given)),

@@ -1,4 +1,4 @@
-"""Unit costs: what one of each thing takes."""
+"""Unit costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A figure that grows with a count: straight lines between what was measured, and on beyond it."""
+    """A figure that depends on a count: interpolated between measurements, and extrapolated."""
 
     points: Sequence[tuple[float, float]]
 
     def at(self, count: float) -> float:
-        """The figure for ``count``; never less than the smallest that was measured if it grows."""
+        """The figure for ``count``, at least 0."""
         points = self.points
         if len(points) == 1:
             return points[0][1]
@@ -24,7 +24,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What Redis does for one thing: commands, bytes in both directions together, seconds of its CPU."""
+    """The work of Redis for one operation: commands, bytes in both directions, seconds of CPU."""
 
     commands: float = 0.0
     bytes: float = 0.0
@@ -37,7 +37,7 @@ class Asked:
         return Asked(self.commands * times, self.bytes * times, self.cpu * times)
 
     def __sub__(self, other: "Asked") -> "Asked":
-        """The difference, but never less than nothing."""
+        """The difference, at least 0."""
         return Asked(
             max(0.0, self.commands - other.commands),
             max(0.0, self.bytes - other.bytes),
@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class RedisUnits:
-    """The requests to Redis.
+    """Costs in Redis.
 
     Attributes:
         member: a second of a member.

@@ -1,4 +1,4 @@
-"""Many SDKs that open streams, each at its own time, in one thread with epoll."""
+"""Many clients that open streams, each at its own time, in one thread with epoll."""
 
 import math
 import select
@@ -15,7 +15,7 @@ from tests.support.resets import reset_when_closed
 HEARTBEAT = b":\n\n"
 _PATIENCE = 30.0
 _SOURCES = 4
-"""Loopback addresses that connections come from: one has too few ports for many of them."""
+"""Loopback addresses to connect from: one has too few ports."""
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class _Caller:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Open streams; ``waits`` are the seconds that each one waited, in order."""
+    """Open streams; ``waits`` are the seconds that each took to open, in order."""
 
     sockets: Sequence[socket.socket]
     waits: Sequence[float]
@@ -90,7 +90,7 @@ def _dial(port: int, place: int) -> socket.socket:
 
 
 def _goes_on(caller: _Caller, request: bytes, until: bytes, poll: select.epoll) -> bool:
-    """One step of a connection that is ready for it; whether its stream is open now."""
+    """Advance a connection that is ready; whether its stream is open now."""
     if not caller.sent:
         caller.sock.sendall(request)
         caller.sent = True

@@ -25,12 +25,12 @@ class Made:
 
     @property
     def id(self) -> EnvironmentId:
-        """An id that differs by name."""
+        """An id made of the name."""
         return EnvironmentId(f"0f5b6c1e-9f6b-4d6e-8a53-{sum(map(ord, self.name)):06}{self.flags:06}")
 
     @property
     def key(self) -> str:
-        """Its text; servers know the hash."""
+        """The server key; servers know its hash."""
         return f"bench-{self.name}-key"
 
     def docs(self) -> Doc:

@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path
 
 from bench.common.http import expect
+from bench.common.local_servers import control_port, origin
 from bench.common.peers import DIRECTORY, filled
 from bench.common.processes import HOST, Server, listens, running
-from bench.common.threads import control_port, origin
 from tests.support.ports import free_port
 
 _CHANNEL = "bench"

@@ -65,7 +65,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All that one run of the benchmarks gave; ``measured`` is UTC in ISO 8601."""
+    """The results of one run of the benchmarks; ``measured`` is UTC in ISO 8601."""
 
     measured: str
     commit: str
@@ -84,7 +84,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def write_report(report: Report, directory: Path = DIRECTORY) -> Path:
-    """Keep a report.
+    """Save a report.
 
     What it lacks is taken over from one of the same day and commit, so that one benchmark may be repeated.
     """
@@ -98,12 +98,12 @@ def write_report(report: Report, directory: Path = DIRECTORY) -> Path:
 
 
 def read_report(path: Path) -> Report:
-    """A report that was kept."""
+    """Load a report."""
     return msgspec.json.decode(path.read_bytes(), type=Report)
 
 
 def latest_report(directory: Path = DIRECTORY) -> tuple[Path, Report]:
-    """The newest of those kept, a quick one only if there is no other.
+    """The newest report, a quick one only if there is no other.
 
     Raises ``FileNotFoundError`` if there is none at all.
     """
@@ -116,7 +116,7 @@ def latest_report(directory: Path = DIRECTORY) -> tuple[Path, Report]:
 
 
 def newest_report() -> Report | None:
-    """The same without its file; ``None`` if there is none."""
+    """The newest report; ``None`` if there is none."""
     try:
         return latest_report()[1]
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Stores to be filled before, or without, a proxy that starts on them."""
+"""Stores that are filled before, or without, a proxy that uses them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager

@@ -1,4 +1,4 @@
-"""Turns: measuring alternately, so that other load on the machine affects all."""
+"""Measuring alternately, so that other load on the machine affects all alike."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Load by wrk: one kind of request, all equal or each one different."""
+"""Load by wrk: one kind of request, all equal or all different."""
 
 import base64
 import itertools

@@ -18,7 +18,7 @@ from bench.common.results import (
     newest_report,
     write_report,
 )
-from bench.common.text import as_text
+from bench.common.tables import as_text
 from bench.goals import GOALS, Goal
 from bench.page import PAGE, page
 from tests.unit.tooling.capacity_figures import report
