@@ -127,5 +127,5 @@ class AuthGate:
         if not self.ready.is_set():
             return msgspec.structs.replace(readiness, pending=(*readiness.pending, AWAITED))
         if self._awaited is not None:
-            return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, AWAITED))
+            return readiness.with_degraded(AWAITED)
         return readiness

@@ -38,7 +38,7 @@ def sync_source(
     store: IpcStore, loaded: LoadedEnvironments, shared: SharedGenerations, context: ProcessContext
 ) -> Source:
     """The sync process as a source."""
-    state = SyncState(store, loaded, shared, context.clock)
+    state = SyncState(store, lambda: loaded.names, shared, context.clock)
     return Source(
         services=[state],
         readiness=state.readiness,

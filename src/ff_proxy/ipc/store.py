@@ -33,6 +33,9 @@ class IpcStore:
 
     ``async with`` keeps it connected. While the sync process is down, calls wait a moment (see ``IpcClient``)
     and then raise ``StoreUnavailable``. ``dropped`` gives the counters of dropped entries.
+
+    Attributes:
+        last_state: of the sync process, as last read.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class IpcStore:
     ) -> None:
         client = IpcClient(path, clock)
         self._client = client
-        self._last_state: messages.State | None = None
+        self.last_state: messages.State | None = None
         self.configs: Final = IpcConfigs(client)
         self.targets: Final = IpcTargets(client, generations, clock, shares, dropped)
         self.usage: Final = IpcUsage(client)
@@ -63,13 +66,13 @@ class IpcStore:
     async def state(self) -> messages.State:
         """The state of the sync process."""
         state: messages.State = await self._client.call(messages.GetState(), messages.State)
-        self._last_state = state
+        self.last_state = state
         return state
 
     @property
     def standalone(self) -> frozenset[EnvironmentId]:
         """The environments that only the sync process had when its state was last read."""
-        return frozenset() if self._last_state is None else self._last_state.standalone
+        return frozenset() if self.last_state is None else self.last_state.standalone
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()

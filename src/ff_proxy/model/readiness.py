@@ -21,6 +21,10 @@ class Readiness(msgspec.Struct, frozen=True):
         """Every environment loaded or definitely refused, at least one loaded."""
         return self.loaded > 0 and not self.pending
 
+    def with_degraded(self, *reasons: str) -> "Readiness":
+        """The same with more reasons to be degraded."""
+        return msgspec.structs.replace(self, degraded=(*self.degraded, *reasons))
+
     @property
     def state(self) -> str:
         """``starting``, ``ready``, or ``degraded``: ready, but something works on old data only."""

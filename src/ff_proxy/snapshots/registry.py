@@ -172,9 +172,7 @@ class SnapshotRegistry:
             for environment, error in self._unread.items()
             if not any(environment in reason or error in reason for reason in readiness.degraded)
         ]
-        if not found:
-            return readiness
-        return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *found))
+        return readiness.with_degraded(*found)
 
     async def _catch_up(self, environments: Sequence[EnvironmentId]) -> list[StoreUnavailable]:
         """Refresh each; one that cannot be read stays as it is, and no other waits for it."""

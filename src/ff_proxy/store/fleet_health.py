@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Final
 
-import msgspec
-
 from ff_proxy.errors import StoreError
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import UpstreamStatus
@@ -65,4 +63,4 @@ class FleetHealth:
             unknown = UpstreamStatus(trouble="no member has connected to Harness yet")
             problems = {name: self._last.get(name, unknown).trouble for name in sorted(followed)}
             found = [f"environment {name}: {problem}" for name, problem in problems.items() if problem]
-        return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *found))
+        return readiness.with_degraded(*found)

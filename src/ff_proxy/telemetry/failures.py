@@ -3,7 +3,6 @@
 import traceback
 from typing import Final
 
-import msgspec
 from prometheus_client import Counter
 
 from ff_proxy.model.readiness import Readiness
@@ -60,7 +59,7 @@ class Failures:
         """Add the current failures to ``readiness``."""
         if not self._failing:
             return readiness
-        return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *self.reasons()))
+        return readiness.with_degraded(*self.reasons())
 
     def _report(self, event: str, service: str, error: BaseException, subject: str) -> None:
         self._counter.labels(service).inc()

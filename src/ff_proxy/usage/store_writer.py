@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-
 from ff_proxy.aio.keyed_locks import KeyedLocks
 from ff_proxy.aio.waits import finish
 from ff_proxy.errors import StoreError
@@ -85,8 +83,7 @@ class StoreWriter:
         """Add the trouble, unless something else is said already: a store that is away has many effects."""
         if not self._trouble or readiness.degraded:
             return readiness
-        reason = f"{self._refuses}: {next(iter(self._trouble.values()))}"
-        return msgspec.structs.replace(readiness, degraded=(reason,))
+        return readiness.with_degraded(f"{self._refuses}: {next(iter(self._trouble.values()))}")
 
     async def _keep_writing(self, environment: EnvironmentId) -> None:
         try:

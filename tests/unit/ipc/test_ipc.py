@@ -235,7 +235,7 @@ async def test_a_worker_is_ready_once_both_have_loaded_and_stays_so(pair: Pair) 
     """The sync process decides, the worker catches up; afterwards only degraded."""
     loaded = Loaded()
     clock = FakeClock()
-    state = SyncState(pair.worker, loaded, pair.generations, clock)
+    state = SyncState(pair.worker, lambda: loaded.names, pair.generations, clock)
     assert not state.readiness().ready
     assert state.environments() == frozenset()
     await state.poll()
@@ -257,7 +257,9 @@ async def test_a_worker_is_ready_once_both_have_loaded_and_stays_so(pair: Pair) 
 async def test_a_worker_that_loads_while_the_sync_process_begins_anew_is_ready(pair: Pair) -> None:
     """Another worker has seen it ready: what it held then is complete."""
     loaded = Loaded()
-    first, late = (SyncState(pair.worker, loaded, pair.generations, FakeClock()) for _ in range(2))
+    first, late = (
+        SyncState(pair.worker, lambda: loaded.names, pair.generations, FakeClock()) for _ in range(2)
+    )
     held = frozenset([ENVIRONMENT])
     pair.state = State(Readiness(pending=("key: not tried yet",)), frozenset(), held)
     loaded.names.add(ENVIRONMENT)
@@ -284,7 +286,7 @@ async def test_a_worker_that_has_loaded_is_ready_though_the_sync_process_died_be
     held = frozenset([ENVIRONMENT])
     with pair.generations:
         async with IpcStore(pair.socket, pair.generations, clock) as worker:
-            state = SyncState(worker, loaded, pair.generations, clock)
+            state = SyncState(worker, lambda: loaded.names, pair.generations, clock)
             async with pair.serving():
                 pair.state = State(Readiness(pending=("key: not tried yet",)), frozenset(), held)
                 await clock.advance(1)
@@ -306,7 +308,7 @@ async def test_a_sync_process_that_is_away_makes_a_worker_degraded(tmp_path: Pat
     loaded = Loaded()
     loaded.names.add(ENVIRONMENT)
     pair.state = State(Readiness(loaded=1), frozenset([ENVIRONMENT]), frozenset([ENVIRONMENT]))
-    state = SyncState(worker, loaded, pair.generations, clock)
+    state = SyncState(worker, lambda: loaded.names, pair.generations, clock)
     with pair.generations:
         async with worker:
             async with pair.serving():

@@ -8,8 +8,6 @@ from contextlib import suppress
 from typing import Final
 from uuid import uuid4
 
-import msgspec
-
 from ff_proxy.errors import StoreMisconfigured, StoreUnavailable
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
@@ -89,9 +87,9 @@ class FlushRecovery:
                 f"changes of other members are noticed late, no subscription to {channel}: {trouble}"
                 for channel, trouble in self._connection.failed_channels.items()
             ]
-        if not found or any(self._trouble and self._trouble in reason for reason in readiness.degraded):
+        if any(self._trouble and self._trouble in reason for reason in readiness.degraded):
             return readiness
-        return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, *found))
+        return readiness.with_degraded(*found)
 
     async def poll(self) -> None:
         """Poll once; raises ``StoreUnavailable``."""

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
-import msgspec
-
 from ff_proxy.errors import StoreError, StoreUnavailable
 from ff_proxy.model.clock import Clock
 from ff_proxy.model.readiness import Readiness
@@ -110,8 +108,9 @@ class FileRecovery:
         """``readiness``, degraded while the file is behind."""
         if not self._trouble:
             return readiness
-        reason = f"changes are only in memory, data-dir cannot be written: {self._trouble}"
-        return msgspec.structs.replace(readiness, degraded=(*readiness.degraded, reason))
+        return readiness.with_degraded(
+            f"changes are only in memory, data-dir cannot be written: {self._trouble}"
+        )
 
 
 class WriteBehind:
