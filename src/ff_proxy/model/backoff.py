@@ -1,4 +1,4 @@
-"""How long to wait before the next try: growing, jittered, and short again after a success."""
+"""Delays between tries: growing, jittered, and short again after a success."""
 
 from collections.abc import Iterator
 from random import Random

@@ -1,10 +1,10 @@
-"""Time as something that is handed in, so that tests own it."""
+"""The clock as a dependency, so that tests control time."""
 
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two readings, ``wall`` for people and the wire and ``monotonic`` for measuring, and a way to wait."""
+    """``wall`` is for people and the wire, ``monotonic`` for measuring."""
 
     def wall(self) -> float:
         """Seconds since the epoch."""

@@ -66,7 +66,7 @@ class RecentChange(msgspec.Struct, frozen=True):
 
 
 class EnvironmentInfo(msgspec.Struct, frozen=True):
-    """What Harness says of an environment in its tokens; texts are empty where unknown."""
+    """An environment as Harness's tokens describe it; unknown texts are empty."""
 
     id: EnvironmentId
     identifier: str = ""
@@ -113,11 +113,11 @@ class StreamState(StrEnum):
 
 
 class UpstreamStatus(msgspec.Struct, frozen=True):
-    """How an environment's upstream is doing.
+    """The state of an environment's stream from Harness, ``since`` when (epoch milliseconds).
 
-    ``since`` is in epoch milliseconds; ``refused`` is Harness's definite no; ``detail`` is for people, as is
-    ``trouble``: what keeps the environment from being in step, empty if nothing does. ``confirmed``, in epoch
-    milliseconds too, is when the environment was last known to be as Harness has it (0: not since a start).
+    ``refused``: Harness definitely refuses its keys. ``detail`` and ``trouble`` are for people; ``trouble``
+    says what keeps the environment from being in step, if anything does. ``confirmed`` is when it was last
+    known to be in step, in epoch milliseconds; 0 if it has not been since a start.
     """
 
     state: StreamState = StreamState.INITIALIZING
@@ -129,11 +129,11 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
 
     @property
     def in_step(self) -> bool:
-        """The environment is as Harness has it now: changes arrive, and nothing is missing."""
+        """Whether the environment is as Harness has it: changes arrive, and nothing is missing."""
         return self.state is StreamState.CONNECTED and not self.trouble
 
     def data_age(self, now: float) -> float:
-        """Seconds since the environment was as Harness has it; ``now`` in seconds since the epoch."""
+        """Seconds since the environment was last in step; ``now`` is in epoch seconds."""
         if self.in_step:
             return 0.0
         return max(0.0, now - (self.confirmed or self.since) / 1000)

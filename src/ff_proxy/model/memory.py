@@ -1,4 +1,4 @@
-"""How the memory that outside input may fill is shared out (spec/behaviour#byte-bounds)."""
+"""How ``memory-budget`` is divided among what clients can fill (spec/behaviour#byte-bounds)."""
 
 from typing import Final
 
@@ -49,7 +49,7 @@ class MemoryShares(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shares_of(budget: int) -> MemoryShares:
-    """``budget`` bytes shared out."""
+    """Divide ``budget`` bytes."""
     parts = msgspec.structs.asdict(MemoryShares())
     return MemoryShares(**{name: budget * part // _HUNDREDTHS for name, part in parts.items()})
 

@@ -1,4 +1,4 @@
-"""How far the upstream side has come: what a readiness probe is answered from."""
+"""The readiness of a process, for probes and people."""
 
 import msgspec
 

@@ -18,7 +18,7 @@ MAX_COUNT: Final = 2**53 - 1
 
 
 class UsageKey(msgspec.Struct, frozen=True, cache_hash=True, dict=True):
-    """What makes two counts the same: counts with equal keys add up."""
+    """The identity of a count: counts with equal keys add up."""
 
     environment: EnvironmentId
     metrics_type: str
@@ -73,7 +73,7 @@ class UsageEntries(msgspec.Struct, frozen=True):
 
 
 class SentUsage(msgspec.Struct, frozen=True):
-    """How many evaluations with this result Harness was told of, in the last hour and altogether."""
+    """Evaluations with this result that Harness has received, in the last hour and in total."""
 
     flag: str
     variation: str

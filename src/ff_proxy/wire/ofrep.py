@@ -37,7 +37,7 @@ _encode_sorted: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
 class ErrorCode(StrEnum):
-    """What the protocol calls failures."""
+    """The protocol's error codes."""
 
     PARSE_ERROR = "PARSE_ERROR"
     TARGETING_KEY_MISSING = "TARGETING_KEY_MISSING"
@@ -56,7 +56,7 @@ class OfrepError(RequestError):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What to evaluate for: ``target`` is ``None`` without a targeting key.
+    """An evaluation context: ``target`` is ``None`` without a targeting key.
 
     ``canonical`` is the same for equal contexts.
     """
@@ -115,12 +115,12 @@ def success(evaluation: Evaluation, metadata: Mapping[str, bool | str | int]) ->
 
 
 def failure(flag: str, code: ErrorCode, detail: str) -> bytes:
-    """One flag that cannot be evaluated."""
+    """The error of one flag."""
     return _encode({"key": flag, "errorCode": code.value, "errorDetails": detail})
 
 
 def bulk(flags: Iterable[bytes], streams: str) -> bytes:
-    """All flags; ``streams`` is where events are to be had, relative to this service; empty if nowhere."""
+    """All flags; ``streams`` is the event stream's URL relative to this service, empty if there is none."""
     announced = b""
     if streams:
         stream = {
@@ -133,12 +133,12 @@ def bulk(flags: Iterable[bytes], streams: str) -> bytes:
 
 
 def refused(code: ErrorCode, detail: str) -> bytes:
-    """A request for all flags that cannot be answered."""
+    """The error of a bulk request."""
     return _encode({"errorCode": code.value, "errorDetails": detail})
 
 
 def revision_text(revision: Revision) -> str:
-    """A revision as events and hints carry it."""
+    """A revision as text, for events and hints."""
     return f"{revision.epoch}-{revision.counter}"
 
 
@@ -150,7 +150,7 @@ def refetch_record(revision: Revision) -> bytes:
 
 
 def _typed(kind: str, text: str) -> bytes | None:
-    """A value's text as JSON of its kind; ``None`` if it is none."""
+    """A value's text as JSON of its kind; ``None`` if it is not of that kind."""
     match kind:
         case Kind.BOOLEAN:
             return {"true": b"true", "false": b"false"}.get(text.strip().lower())

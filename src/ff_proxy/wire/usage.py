@@ -15,7 +15,7 @@ _GLOBAL_TARGET: Final = "__global__cf_target"
 
 
 class SdkLabels(msgspec.Struct, frozen=True):
-    """Which SDK posted, as it calls itself; empty if it does not say."""
+    """The SDK that posted, as it names itself; unknown fields are empty."""
 
     type: str = ""
     version: str = ""
@@ -48,7 +48,7 @@ def evaluation_key(environment: EnvironmentId, flag: str, variation: str, langua
 
 
 def evaluated(key: UsageKey) -> tuple[str, str]:
-    """The flag and the variation that were counted; empty if an SDK does not say. Some name the flag only."""
+    """The flag and the variation that were evaluated; empty if unknown. Some SDKs name only the flag."""
     said = dict(key.attributes)
     flag = _text(said.get("featureIdentifier", "")) or _text(said.get("featureName", ""))
     return flag, _text(said.get("variationIdentifier", ""))
