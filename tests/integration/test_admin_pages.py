@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -132,8 +131,7 @@ def _server_key(environment: Environment) -> str:
 
 @pytest.mark.timeout(400)
 async def test_every_page_is_accessible_fits_and_keeps_to_its_policy(tmp_path: Path) -> None:
-    """In light on a desk and in dark on a phone; pictures are files of the run."""
-    pictures = Path(os.environ.get("FF_PROXY_PICTURES") or tmp_path)
+    """In light on a desk and in dark on a phone; whoever wants pictures names a directory for them."""
     async with contextlib.AsyncExitStack() as stack:
         redis = stack.enter_context(redis_server(tmp_path / "redis"))
         await stack.enter_async_context(neighbours(redis))
@@ -162,7 +160,7 @@ async def test_every_page_is_accessible_fits_and_keeps_to_its_policy(tmp_path: P
                         "result.violations.map((one) => [one.id, one.nodes.map((node) => node.html)])))"
                     )
                     assert json.loads(found) == [], (name, width)
-                await tab.picture(pictures / f"{name}-{width}{'-dark' if dark else ''}.png")
+                await tab.picture(f"{name}-{width}{'-dark' if dark else ''}.png")
         assert [text for text in tab.violations if "404" not in text] == []
 
 

@@ -101,14 +101,19 @@ class Tab:
         if loaded is not None:
             await asyncio.wait_for(loaded, ANSWER_WITHIN)
 
-    async def picture(self, file: Path) -> None:
-        """Write the whole page as PNG."""
+    async def picture(self, name: str) -> None:
+        """Write the whole page as PNG into ``FF_PROXY_PICTURES``, if that names a directory.
+
+        Painting and packing one takes more CPU than all that tests look at.
+        """
+        if not (directory := os.environ.get("FF_PROXY_PICTURES")):
+            return
         size = (await self.send("Page.getLayoutMetrics"))["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 6000), "scale": 1}
         answer = await self.send(
             "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip
         )
-        await asyncio.to_thread(file.write_bytes, base64.b64decode(answer["data"]))
+        await asyncio.to_thread(Path(directory, name).write_bytes, base64.b64decode(answer["data"]))
 
 
 class Browser:
