@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+import pytest_asyncio
 
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.member import FleetMember
@@ -24,7 +25,7 @@ from ff_proxy.store.fleet_presence import FleetPresence
 from ff_proxy.telemetry import null_telemetry
 from tests.integration.harness import Proxy, online_options, sandbox
 from tests.sdk.prepare import BROWSER, missing_tools, prepare
-from tests.support.chromium import Tab, browser
+from tests.support.chromium import Browser, Tab, browser
 from tests.support.local_http import local_http
 from tests.support.ports import free_port
 from tests.support.redis_member import endpoint, member_at
@@ -32,6 +33,7 @@ from tests.support.redis_server import RedisServer, redis_server
 from tests.support.sdk_like import SdkLike
 
 pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(bool(missing_tools("browser")), reason="this machine lacks Chromium or npm"),
 ]
 
@@ -62,10 +64,17 @@ class World:
     tab: Tab
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def opened(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """One Chromium for all tests, since starting it takes seconds of CPU; each tab has cookies of its own."""
+    await asyncio.to_thread(prepare, ["browser"])
+    async with browser(tmp_path_factory.mktemp("p")) as chromium:
+        yield chromium
+
+
 @contextlib.asynccontextmanager
-async def world(folder: Path, **options: str) -> AsyncIterator[World]:
+async def world(opened: Browser, folder: Path, **options: str) -> AsyncIterator[World]:
     """Running until the context is left."""
-    prepare(["browser"])
     port = free_port()
     async with contextlib.AsyncExitStack() as stack:
         saas = await stack.enter_async_context(sandbox(*default_environments()))
@@ -77,8 +86,7 @@ async def world(folder: Path, **options: str) -> AsyncIterator[World]:
             **{name.replace("_", "-"): value for name, value in options.items()},
         }
         proxy = await stack.enter_async_context(Proxy.running(given, folder / "proxy.log"))
-        chromium = await stack.enter_async_context(browser(folder / "profile"))
-        tab = await stack.enter_async_context(chromium.tab())
+        tab = await stack.enter_async_context(opened.tab())
         await tab.show(1440)
         yield World(saas, proxy, f"http://127.0.0.1:{port}", tab)
 
@@ -130,13 +138,13 @@ def _server_key(environment: Environment) -> str:
 
 
 @pytest.mark.timeout(400)
-async def test_every_page_is_accessible_fits_and_keeps_to_its_policy(tmp_path: Path) -> None:
+async def test_every_page_is_accessible_fits_and_keeps_to_its_policy(opened: Browser, tmp_path: Path) -> None:
     """In light on a desk and in dark on a phone; whoever wants pictures names a directory for them."""
     async with contextlib.AsyncExitStack() as stack:
         redis = stack.enter_context(redis_server(tmp_path / "redis"))
         await stack.enter_async_context(neighbours(redis))
         here = await stack.enter_async_context(
-            world(tmp_path, redis_address=f"127.0.0.1:{redis.port}", metric_post_duration="1")
+            world(opened, tmp_path, redis_address=f"127.0.0.1:{redis.port}", metric_post_duration="1")
         )
         tab, axe = here.tab, AXE.read_text(encoding="utf-8")
         await evaluations(here)
@@ -164,9 +172,11 @@ async def test_every_page_is_accessible_fits_and_keeps_to_its_policy(tmp_path: P
         assert [text for text in tab.violations if "404" not in text] == []
 
 
-async def test_a_change_is_on_the_open_page_before_anybody_reloads_it(tmp_path: Path) -> None:
+async def test_a_change_is_on_the_open_page_before_anybody_reloads_it(
+    opened: Browser, tmp_path: Path
+) -> None:
     """And what the reader has opened stays open."""
-    async with world(tmp_path) as here:
+    async with world(opened, tmp_path) as here:
         await here.tab.open(here.url + PAGES["target"])
         await here.tab.run("document.getElementById('flag-dark_mode').open = true; window.mine = true")
         got = "document.querySelector('#flag-checkout_flow .why').textContent"
@@ -196,9 +206,9 @@ async def by_keyboard(tab: Tab, page: str) -> None:
     assert seen == list(range(len(seen))), page
 
 
-async def test_everything_is_there_without_javascript(tmp_path: Path) -> None:
+async def test_everything_is_there_without_javascript(opened: Browser, tmp_path: Path) -> None:
     """Pages, forms and what they lead to."""
-    async with world(tmp_path) as here:
+    async with world(opened, tmp_path) as here:
         tab = here.tab
         await tab.scripts(run=False)
         for name, path in PAGES.items():
@@ -227,9 +237,9 @@ async def _typed(tab: Tab, text: str) -> None:
     await tab.until(f"document.activeElement.value === {text!r}")
 
 
-async def test_a_login_by_keyboard(tmp_path: Path) -> None:
+async def test_a_login_by_keyboard(opened: Browser, tmp_path: Path) -> None:
     """The field has the focus, a wrong token is said, and no script can read the cookie."""
-    async with world(tmp_path, admin_token=TOKEN) as here:
+    async with world(opened, tmp_path, admin_token=TOKEN) as here:
         tab = here.tab
         await tab.open(f"{here.url}/logs")
         assert (await tab.run("location.pathname + location.search")) == "/login?next=/logs"
@@ -251,9 +261,9 @@ async def test_a_login_by_keyboard(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_page_api_and_sdks_say_the_same(tmp_path: Path, workers: str) -> None:
+async def test_page_api_and_sdks_say_the_same(opened: Browser, tmp_path: Path, workers: str) -> None:
     """For each flag of a target; with several processes one page shows the figures of all."""
-    async with world(tmp_path, workers=workers) as here, local_http() as http:
+    async with world(opened, tmp_path, workers=workers) as here, local_http() as http:
         alice = {
             "identifier": "alice",
             "name": "alice",

@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import sandbox
 from tests.sdk.prepare import BROWSER, missing_tools, prepare
-from tests.support.chromium import Tab, browser
+from tests.support.chromium import Browser, Tab, browser
 
-pytestmark = pytest.mark.skipif(bool(missing_tools("browser")), reason="this machine lacks Chromium or npm")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(bool(missing_tools("browser")), reason="this machine lacks Chromium or npm"),
+]
 
 SWITCH = '[role=switch][aria-label="dark_mode in development"]'
 CHOICE = '[aria-label="Who gets what of dark_mode in development"]'
@@ -33,11 +38,18 @@ async def switches(tab: Tab, saas: RunningSandbox, url: str) -> None:
         assert flag(saas) == wanted
 
 
-async def test_its_switches(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """By a click, by the list beside it, and by somebody else's command while the page is open."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def opened(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """One Chromium for both tests."""
     await asyncio.to_thread(prepare, ["browser"])
-    profile = tmp_path_factory.mktemp("p")  # a short path: the browser makes sockets below it
-    async with sandbox(*default_environments()) as saas, browser(profile) as opened, opened.tab() as tab:
+    # A short path: the browser makes sockets below it.
+    async with browser(tmp_path_factory.mktemp("p")) as chromium:
+        yield chromium
+
+
+async def test_its_switches(opened: Browser) -> None:
+    """By a click, by the list beside it, and by somebody else's command while the page is open."""
+    async with sandbox(*default_environments()) as saas, opened.tab() as tab:
         await switches(tab, saas, saas.url)
         await tab.run(
             f"const choice = document.querySelector('{CHOICE}'); choice.value = 'true';"
@@ -50,12 +62,10 @@ async def test_its_switches(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert tab.violations == []
 
 
-async def test_everybody_can_use_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_everybody_can_use_it(opened: Browser) -> None:
     """No violation of accessibility on a phone in dark and on a desk in light."""
-    await asyncio.to_thread(prepare, ["browser"])
     axe = (BROWSER / "node_modules/axe-core/axe.min.js").read_text("utf-8")
-    profile = tmp_path_factory.mktemp("p")  # a short path: the browser makes sockets below it
-    async with sandbox(*default_environments()) as saas, browser(profile) as opened, opened.tab() as tab:
+    async with sandbox(*default_environments()) as saas, opened.tab() as tab:
         for width, dark in ((1440, False), (390, True)):
             await tab.show(width, dark=dark)
             await tab.open(saas.url)
