@@ -57,7 +57,7 @@ class ServingChanges:
         before, self.present = self.present, replace(changed, workers=self.present.workers)
         telemetry = self.context.telemetry
         limits = divided(changed.limits, self.present.workers)
-        self.state.change_limits(make_limits(replace(self.present, limits=limits), telemetry))
+        self.state.limits = make_limits(replace(self.present, limits=limits), telemetry)
         self.addresses.trust(changed.abuse.trusted_proxies)
         self.attempts.limited = self.failures.limited = changed.abuse.rate_limit
         if changed.cors_allowed_origins != before.cors_allowed_origins:

@@ -115,7 +115,8 @@ class ReadyLine:
             }
             for one in held
         ]
-        facts: dict[str, object] = {name: list(why) for name, why in _troubles(state) if why}
+        troubles = {"refused": state.refused, "degraded": state.degraded}
+        facts: dict[str, object] = {name: list(why[:_LISTED]) for name, why in troubles.items() if why}
         for name in ("flags", "target_groups", "keys"):
             facts[name] = sum(one[name] for one in counts)
         self._log.info(
@@ -129,7 +130,3 @@ class ReadyLine:
                 for one, count in zip(held[:_LISTED], counts[:_LISTED], strict=True)
             ],
         )
-
-
-def _troubles(state: Readiness) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return (("refused", state.refused[:_LISTED]), ("degraded", state.degraded[:_LISTED]))

@@ -36,10 +36,13 @@ class Cors:
     Args:
         origins: ``*`` for all, otherwise as browsers send them: ``https://app.example.com``;
             ``https://*.example.com`` matches every host below ``example.com``.
+
+    Attributes:
+        constant: the fields are the same for every request.
     """
 
     def __init__(self, origins: Collection[str] = ("*",)) -> None:
-        self._all = "*" in origins
+        self.constant = "*" in origins
         written = [origin.rstrip("/").lower().encode() for origin in origins if origin != "*"]
         self._origins = frozenset(origin for origin in written if b"://*." not in origin)
         self._below = [
@@ -49,14 +52,9 @@ class Cors:
             if wildcard
         ]
 
-    @property
-    def constant(self) -> bool:
-        """Whether the fields are the same for every request."""
-        return self._all
-
     def fields(self, origin: bytes | None) -> Fields:
         """The CORS fields of a response to a request with that ``Origin``."""
-        if self._all:
+        if self.constant:
             return ((b"Access-Control-Allow-Origin", b"*"),)
         vary = (b"Vary", b"Origin")
         if origin is None or not self._allows(origin.lower()):

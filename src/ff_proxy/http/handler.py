@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, final
+from typing import Final, final
 
 from ff_proxy.http.request import Request
 from ff_proxy.http.response import Fields, Response
@@ -63,13 +63,9 @@ class Handover:
 Outcome = Response | Cacheable | Handover
 
 
-class Handler(Protocol):
-    """Answers the requests of a route.
+Handler = Callable[[Request], Outcome | Awaitable[Outcome]]
+"""Answers the requests of a route.
 
-    It returns the outcome, or an awaitable if it has to wait; the server cancels that if the client
-    disconnects. It raises ``RequestError``; any other exception becomes a 500.
-    """
-
-    def __call__(self, request: Request, /) -> Outcome | Awaitable[Outcome]:
-        """Answer one request."""
-        ...
+It returns the outcome, or an awaitable if it has to wait; the server cancels that if the client disconnects.
+It raises ``RequestError``; any other exception becomes a 500.
+"""

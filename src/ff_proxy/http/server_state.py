@@ -95,7 +95,7 @@ class ServerState:
 
     Args:
         dispatcher: answers requests.
-        limits: limits.
+        limits: limits; may be replaced at any time, also for open connections.
         bodies: budget for request bodies.
         unsent: budget for unsent responses.
         clock: time.
@@ -151,10 +151,6 @@ class ServerState:
         self.over_limit_response: Final = empty_response(UNAVAILABLE, (b"Retry-After", b"%d" % RETRY_SOON))
 
     # --- connections
-
-    def change_limits(self, limits: Limits) -> None:
-        """Replace the limits, also for open connections."""
-        self.limits = limits
 
     def refresh_logging(self) -> None:
         """Apply a change of ``Observer.logs`` to open connections."""

@@ -47,12 +47,11 @@ def bind(port: int, host: str | Path = "", *, shared: bool = False, option: str 
             # IPv6 is compiled in but disabled.
             return [_create(("", port), socket.AF_INET, shared=shared)]
     except OSError as error:
-        reason = "is in use"
-        if error.errno != errno.EADDRINUSE:
-            reason = f"cannot be used: {error.strerror or error}"
         variable = option.upper().replace("-", "_")
         where = f"port {port} of {host}" if host else f"port {port}"
-        raise StartupError(f"{where} {reason}; choose another one with -{option} or {variable}") from error
+        raise StartupError(
+            f"{where} {_reason(error)}; choose another one with -{option} or {variable}"
+        ) from error
 
 
 def bind_each(port: int, processes: int, host: str | Path = "") -> list[Listening]:
@@ -123,11 +122,13 @@ def _bind_path(path: Path) -> socket.socket:
         made.setblocking(False)
     except OSError as error:
         made.close()
-        reason = (
-            "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
-        )
-        raise StartupError(f"the socket {path} {reason}; choose another one with -host or HOST") from error
+        message = f"the socket {path} {_reason(error)}; choose another one with -host or HOST"
+        raise StartupError(message) from error
     return made
+
+
+def _reason(error: OSError) -> str:
+    return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
 
 
 def _remove_stale(path: Path) -> None:

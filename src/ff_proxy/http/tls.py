@@ -91,6 +91,9 @@ class Tls:
         clock: time, to check validity.
         telemetry: logs changes.
 
+    Attributes:
+        context: the context for the listener; stays the same object across reloads.
+
     Raises:
         ConfigError: the key is encrypted.
         StartupError: the files cannot be used.
@@ -112,16 +115,11 @@ class Tls:
             raise StartupError(f"the TLS files cannot be used: {_describe(error)}") from error
         self._refused: LoadedTls | None = None
         self._reason = ""
-        self._switch: Final = _Switch(ssl.PROTOCOL_TLS_SERVER)
-        self._switch.active = self._loaded.context
+        self.context: Final = _Switch(ssl.PROTOCOL_TLS_SERVER)
+        self.context.active = self._loaded.context
         self._lock: Final = threading.Lock()
         self._warn_of_readers()
         self._watch_validity()
-
-    @property
-    def context(self) -> ssl.SSLContext:
-        """The context for the listener; stays the same object across reloads."""
-        return self._switch
 
     async def run(self) -> None:
         """Check the files every second until cancelled."""
@@ -190,7 +188,7 @@ class Tls:
             for event in (_ENDS, _ENDED, _NOT_YET):
                 self._once.forget(event)
         self._loaded = loaded
-        self._switch.active = loaded.context
+        self.context.active = loaded.context
         self._watch_validity()
         self._log.info(
             "TLS files read again",

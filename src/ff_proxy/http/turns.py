@@ -14,16 +14,14 @@ class Turns:
     """A queue of connections that wait for their turn, first come, first served.
 
     All of them together hold the event loop for little more than ``_SECONDS`` at a time.
+
+    Attributes:
+        busy: connections are waiting; further busy connections must queue too.
     """
 
     def __init__(self) -> None:
         self._waiting: Final[deque[Callable[[], None]]] = deque()
-        self._scheduled = False
-
-    @property
-    def busy(self) -> bool:
-        """Whether connections are waiting; further busy connections must queue too."""
-        return self._scheduled
+        self.busy = False
 
     def wait(self, take: Callable[[], None]) -> None:
         """Call ``take`` when its turn comes; it does a little work and may queue again."""
@@ -31,12 +29,12 @@ class Turns:
         self._schedule()
 
     def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
+        if not self.busy:
+            self.busy = True
             asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:
-        self._scheduled = False
+        self.busy = False
         until = perf_counter() + _SECONDS
         waiting = self._waiting
         try:

@@ -34,11 +34,14 @@ class Credentials:
     Args:
         first: the first session of the environment.
         authenticate: exchanges keys for sessions.
+
+    Attributes:
+        session: the current session; its token may have expired.
     """
 
     def __init__(self, first: Session, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
-        self._session = first
+        self.session = first
         # The last session of each key, by which a key may have been refused since.
         self._sessions: dict[SdkKey, Session] = {first.key: first}
         self._refused: set[SdkKey] = set()
@@ -47,12 +50,7 @@ class Credentials:
     @property
     def environment(self) -> EnvironmentInfo:
         """The environment, from the newest token."""
-        return self._session.environment
-
-    @property
-    def session(self) -> Session:
-        """The current session; its token may have expired."""
-        return self._session
+        return self.session.environment
 
     @property
     def accepted(self) -> frozenset[SdkKey]:
@@ -71,9 +69,9 @@ class Credentials:
         """
         del self._sessions[key]
         self._refused.discard(key)
-        if self._session.key == key and self._sessions:
+        if self.session.key == key and self._sessions:
             usable = [one for one in self._sessions if one not in self._refused] or list(self._sessions)
-            self._session = self._sessions[usable[0]]
+            self.session = self._sessions[usable[0]]
         return bool(self._sessions)
 
     def __contains__(self, key: SdkKey) -> bool:
@@ -88,8 +86,8 @@ class Credentials:
             UpstreamError: no key was accepted, but not all were definitely refused.
         """
         async with self._renewing:
-            if self._session is not stale:
-                return self._session
+            if self.session is not stale:
+                return self.session
             refusals: list[UpstreamRefused] = []
             for key in self._keys_after(stale.key):
                 try:
@@ -98,7 +96,7 @@ class Credentials:
                     refusals.append(refused)
                 else:
                     if key in self._sessions:  # it may have been removed meanwhile
-                        self._session = session
+                        self.session = session
                         return session
             if not refusals:
                 raise UpstreamUnavailable(f"environment {self.environment.id}: {_NO_KEY}")
@@ -114,7 +112,7 @@ class Credentials:
 
     async def call(self, request: Callable[[Session], Awaitable[Answer]]) -> Answer:
         """Call ``request``, again with a new token if the current one is refused."""
-        session = self._session
+        session = self.session
         try:
             return await request(session)
         except UpstreamRefused as refused:

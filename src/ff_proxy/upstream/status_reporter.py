@@ -19,6 +19,8 @@ _CONFIRM_MILLISECONDS: Final = 30_000
 class StatusReporter:
     """Reports one environment's status, when it changes and again after a store failure.
 
+    ``current`` is the last reported status.
+
     ``problem`` describes all problems of the environment, including a stream that is down; it returns an
     empty string if there are none.
     """
@@ -38,14 +40,9 @@ class StatusReporter:
         self._notices = telemetry.notices("upstream")
         self._telemetry = telemetry
         self._gauge = telemetry.metrics.upstream_connected.labels(environment)
-        self._current = UpstreamStatus(since=self._now())
+        self.current = UpstreamStatus(since=self._now())
         self._saved = False
         self._problem = problem
-
-    @property
-    def current(self) -> UpstreamStatus:
-        """The last reported status."""
-        return self._current
 
     async def report(
         self, state: StreamState, detail: str = "", *, refused: bool = False, polled: bool = False
@@ -54,10 +51,10 @@ class StatusReporter:
 
         ``polled`` says that everything was fetched a moment ago, without a stream.
         """
-        old = self._current
+        old = self.current
         since = old.since if state is old.state else self._now()
         confirmed = self._now() if polled else old.confirmed
-        self._current = UpstreamStatus(state, since, refused, detail, confirmed=confirmed)
+        self.current = UpstreamStatus(state, since, refused, detail, confirmed=confirmed)
         self._gauge.set(state is StreamState.CONNECTED)
         if state is not old.state or refused is not old.refused:
             self._log_state(state, detail)
@@ -76,15 +73,15 @@ class StatusReporter:
 
     async def repeat(self) -> None:
         """Report problems other than the stream's."""
-        await self._save(self._current)
+        await self._save(self.current)
 
     async def _save(self, old: UpstreamStatus) -> None:
-        current = msgspec.structs.replace(self._current, trouble=self._problem())
-        self._current = msgspec.structs.replace(current, confirmed=self._confirmed(old, current))
-        if self._saved and self._current == old:
+        current = msgspec.structs.replace(self.current, trouble=self._problem())
+        self.current = msgspec.structs.replace(current, confirmed=self._confirmed(old, current))
+        if self._saved and self.current == old:
             return
         try:
-            await self._store.set_status(self._environment, self._current)
+            await self._store.set_status(self._environment, self.current)
         except StoreUnavailable as error:
             self._saved = False
             self._telemetry.trouble(error, "status", self._environment)

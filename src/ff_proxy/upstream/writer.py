@@ -23,33 +23,28 @@ _Key = tuple[Domain, str]
 
 
 class KeyRing:
-    """An environment's valid keys, from Harness's listings (spec/behaviour#key-checks)."""
+    """An environment's valid keys, from Harness's listings (spec/behaviour#key-checks).
+
+    Attributes:
+        keys: the valid keys.
+        unconfirmed: those that the last complete listing lacked; another such listing revokes them.
+    """
 
     def __init__(self, keys: Collection[SdkKeyHash] = ()) -> None:
-        self._keys = frozenset(keys)
-        self._unconfirmed: frozenset[SdkKeyHash] = frozenset()
-
-    @property
-    def keys(self) -> frozenset[SdkKeyHash]:
-        """The valid keys."""
-        return self._keys
-
-    @property
-    def unconfirmed(self) -> frozenset[SdkKeyHash]:
-        """Keys that the last complete listing lacked; another such listing revokes them."""
-        return self._unconfirmed
+        self.keys = frozenset(keys)
+        self.unconfirmed: frozenset[SdkKeyHash] = frozenset()
 
     def accept(self, key: SdkKeyHash) -> None:
         """Harness accepted the key."""
-        self._keys |= {key}
-        self._unconfirmed -= {key}
+        self.keys |= {key}
+        self.unconfirmed -= {key}
 
     def listed(self, listing: Collection[SdkKeyHash], accepted: Collection[SdkKeyHash] = ()) -> None:
         """Update from a complete, non-empty listing; ``accepted`` keys stay although it lacks them."""
-        missing = self._keys.difference(listing, accepted)
-        revoked = missing & self._unconfirmed
-        self._keys = (self._keys | frozenset(listing)) - revoked
-        self._unconfirmed = missing - revoked
+        missing = self.keys.difference(listing, accepted)
+        revoked = missing & self.unconfirmed
+        self.keys = (self.keys | frozenset(listing)) - revoked
+        self.unconfirmed = missing - revoked
 
 
 class Ticket(msgspec.Struct, frozen=True):

@@ -47,10 +47,10 @@ class Running:
 
     def poll(self) -> bool:
         """Look twice, as in two seconds; whether other files are in force then."""
-        before = self.tls._switch.active
+        before = self.tls.context.active
         self.tls.refresh()
         self.tls.refresh()
-        return self.tls._switch.active is not before
+        return self.tls.context.active is not before
 
     @property
     def said(self) -> list[str]:
@@ -69,11 +69,11 @@ def test_changed_files_are_loaded_once_they_are_stable(tmp_path: Path) -> None:
     running = Running(tmp_path)
     assert not running.poll()
     running.put("other", 50)
-    active = running.tls._switch.active
+    active = running.tls.context.active
     running.tls.refresh()
-    assert running.tls._switch.active is active
+    assert running.tls.context.active is active
     running.tls.refresh()
-    assert running.tls._switch.active is not active
+    assert running.tls.context.active is not active
     assert abs(running.seconds_left - 50 * DAY) < 300
     assert "other" in running.said[-1]
     assert not running.poll()
