@@ -55,7 +55,7 @@ class ElementSink(Protocol):
         """Add ``text``, which is one object."""
         ...
 
-    def count_unusable(self, array: str, elements: int) -> None:
+    def count_unusable(self, elements: int) -> None:
         """Count elements that are not objects or too long; a wanted value that is no array counts once."""
         ...
 
@@ -176,7 +176,7 @@ class IncrementalJson:
                 self._descend(character)
                 return True
             if character not in "nN":  # null or NaN
-                self._sink.count_unusable(str(self._name), 1)
+                self._sink.count_unusable(1)
             self._name = None  # count it once, even if it is incomplete
         if character in _CLOSING:
             return self._read_container(character)
@@ -203,7 +203,7 @@ class IncrementalJson:
             if character == "{" and end - start <= self._max_element:
                 self._sink.add(array, text[start:end])
             else:
-                self._sink.count_unusable(array, 1)
+                self._sink.count_unusable(1)
         self._skip_to(end)
         return True
 
@@ -255,7 +255,7 @@ class IncrementalJson:
 
     def _count_unusable(self, elements: int) -> None:
         if self._array is not None and len(self._open) == 2:  # noqa: PLR2004  (its own elements)
-            self._sink.count_unusable(self._array, elements)
+            self._sink.count_unusable(elements)
 
     def _descend(self, character: str) -> None:
         if len(self._open) == MAX_DEPTH:

@@ -97,7 +97,7 @@ class UsageReader:
         self._entries = _Entries(environment, received, keys)
         self._json = IncrementalJson((_COUNTS, _TARGETS), MAX_ENTRY_BYTES, self._entries)
         self._prefix: bytes | None = b""
-        self._decode: Callable[[bytes, bool], str] = _utf8
+        self._decode: Callable[[bytes, bool], str]
 
     def feed(self, data: bytes) -> UsageReport:
         """Parse the next bytes and return the entries they complete; raises ``RequestError`` 400.
@@ -179,9 +179,8 @@ class _Entries:
         else:
             self._add(entry)
 
-    def count_unusable(self, array: str, elements: int) -> None:
+    def count_unusable(self, elements: int) -> None:
         """See ``ElementSink``."""
-        del array
         self._bad += elements
 
     def _add(self, entry: _Count | _Target) -> None:
@@ -204,11 +203,6 @@ class _Entries:
 def steps(piece: bytes) -> Iterator[bytes]:
     """Split a piece of a body into steps of ``STEP_BYTES``."""
     return (piece[start : start + STEP_BYTES] for start in range(0, len(piece), STEP_BYTES))
-
-
-def _utf8(data: bytes, final: bool) -> str:
-    del final
-    return data.decode()
 
 
 def _decoded(array: str, data: bytes) -> _Count | _Target:
