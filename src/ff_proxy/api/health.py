@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, Protocol, final
+from typing import Final, final
 
 import msgspec
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from ff_proxy.model.clock import Clock
 from ff_proxy.model.environment import UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.readiness import Readiness
+from ff_proxy.snapshots.environment_metrics import EnvironmentMetrics
 from ff_proxy.store.protocol import StatusReader
 from ff_proxy.telemetry import Telemetry
 
@@ -51,15 +52,6 @@ class StickyReadiness:
         return state
 
 
-class DataAges(Protocol):
-    """The age of the served data."""
-
-    @property
-    def data_age(self) -> float | None:
-        """Seconds since the stalest environment was in sync with Harness; ``None`` without an upstream."""
-        ...
-
-
 class Health:
     """Answers the health endpoints.
 
@@ -77,7 +69,7 @@ class Health:
         statuses: StatusReader,
         readiness: Callable[[], Readiness],
         draining: Callable[[], bool],
-        ages: DataAges,
+        ages: EnvironmentMetrics,
     ) -> None:
         self._environments = environments
         self._statuses = statuses

@@ -106,7 +106,7 @@ class Reads:
         targets: the targets that SDKs sent when they authenticated.
         freshness: whether a snapshot is current enough to answer at once.
         evaluations: evaluates targets.
-        snapshots: swaps end what is cached.
+        snapshots: swapping one ends its cached responses.
         lists: records which tokens have fetched all flags or all segments.
         telemetry: logs invalid ``Harness-Target`` headers.
     """

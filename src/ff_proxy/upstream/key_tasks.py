@@ -18,6 +18,9 @@ class KeyTasks:
         keys: the keys that are wanted at the start.
         follow: runs until cancelled, then releases what it holds.
         ended: called after tasks that were cancelled have ended.
+
+    Attributes:
+        wanted: the wanted keys.
     """
 
     def __init__(
@@ -26,7 +29,7 @@ class KeyTasks:
         follow: Callable[[SdkKey], Awaitable[object]],
         ended: Callable[[], object],
     ) -> None:
-        self._wanted = tuple(keys)
+        self.wanted = tuple(keys)
         self._follow = follow
         self._ended = ended
         self._running: dict[SdkKey, asyncio.Task[None]] = {}
@@ -35,7 +38,7 @@ class KeyTasks:
 
     def want(self, keys: Collection[SdkKey]) -> None:
         """Want these keys and no others; the tasks of others are cancelled at once."""
-        self._wanted = tuple(keys)
+        self.wanted = tuple(keys)
         for key in self._running.keys() - set(keys):
             self.restart(key)
         self._changed.set()
@@ -54,7 +57,7 @@ class KeyTasks:
             async with asyncio.TaskGroup() as tasks:
                 while True:
                     self._changed.clear()
-                    for key in self._wanted:
+                    for key in self.wanted:
                         if key not in self._running:
                             self._running[key] = tasks.create_task(self._run_one(key))
                     await self._end(frozenset(self._ending))

@@ -60,8 +60,7 @@ class Upstream:
     ) -> None:
         telemetry, schedule = context.telemetry, context.schedule
         self._context = context
-        self._keys = tuple(dict.fromkeys(keys))
-        self._tasks = KeyTasks(self._keys, self._keep_following, self._tasks_ended)
+        self._tasks = KeyTasks(tuple(dict.fromkeys(keys)), self._keep_following, self._tasks_ended)
         self._leadership = leadership
         self._served = served
         self._api = context.api
@@ -80,7 +79,6 @@ class Upstream:
         self._refused: dict[SdkKey, str] = {}
         self._stored: dict[SdkKeyHash, EnvironmentId] = {}
         self._environments: dict[EnvironmentId, Environment] = {}
-        self._followed_by_others: set[EnvironmentId] = set()
         # No configured key is known to be of them any more.
         self._leaving: set[EnvironmentId] = set()
         self._strangers_stored = not leadership.contested
@@ -113,10 +111,9 @@ class Upstream:
         until it is known that no new key is of it.
         """
         wanted = tuple(dict.fromkeys(keys))
-        added = [key for key in wanted if key not in self._keys]
-        gone = [key for key in self._keys if key not in wanted]
+        added = [key for key in wanted if key not in self._tasks.wanted]
+        gone = [key for key in self._tasks.wanted if key not in wanted]
         self._grown |= bool(added) and self.readiness().ready
-        self._keys = wanted
         self._pending |= dict.fromkeys(added, "not tried yet")
         for key in gone:
             self._forget_key(key)
@@ -174,7 +171,8 @@ class Upstream:
                 loaded.add(stored)
                 degraded.append(f"environment {stored}: serving stored data; {reason}")
         loaded.update(self._stored[key.hash] for key in self._refused if key.hash in self._stored)
-        loaded |= self._followed_by_others
+        # Other processes synchronise those that this one knows but does not lead.
+        loaded |= self._turns.keys() - self._environments.keys()
         for name in sorted(filter(self._served, self._leaving)):
             loaded.add(name)
             degraded.append(f"environment {name}: {_LEAVING}")
@@ -196,7 +194,7 @@ class Upstream:
     async def accept(self, environment: EnvironmentId, key: SdkKeyHash) -> KeyVerdict:
         """Add a key that Harness accepted for ``environment`` in a key check."""
         served = self._environments.get(environment)
-        if served is None and environment in self._followed_by_others:
+        if served is None and environment in self._turns:  # another process leads it
             forwarded = await self._leadership.forward_key(environment, key)
             return KeyVerdict.ACCEPTED if forwarded else KeyVerdict.UNAVAILABLE
         if served is None:
@@ -283,7 +281,6 @@ class Upstream:
     def _tasks_ended(self) -> None:
         for name in self._turns.keys() - self._directory.names - self._leading.keys():
             del self._turns[name]
-            self._followed_by_others.discard(name)
             self._failed_terms.pop(name, None)
             for gauge in (self._metrics.leading, self._metrics.keys_age, self._metrics.upstream_connected):
                 forget(gauge, name)
@@ -298,7 +295,6 @@ class Upstream:
         name = credentials.environment.id
         turn = self._turns.setdefault(name, asyncio.Lock())
         if fresh:
-            self._followed_by_others.add(name)
             self._notices.info("environment found", name, identifier=credentials.environment.identifier)
         elif name in self._environments:
             await self._environments[name].accept(key.hash)
@@ -338,7 +334,6 @@ class Upstream:
         stored_config = await self._read_stored(name)
         environment = Environment(self._context, credentials, stored_config)
         self._environments[name] = environment
-        self._followed_by_others.discard(name)
         self._metrics.leading.labels(name).set(1)
         try:
             await environment.run()
@@ -348,7 +343,6 @@ class Upstream:
                 self._failed_terms.get(name, 0) + 1 if environment.response_tracker.unanswered_for else 0
             )
             del self._environments[name]
-            self._followed_by_others.add(name)
             self._metrics.leading.labels(name).set(0)
             self._metrics.keys_age.labels(name).set(0)
             self._telemetry.withdraw(name)
