@@ -12,6 +12,7 @@ from ff_proxy.commands.output import write_json, write_text
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option
 from ff_proxy.errors import ConfigError, ExitCode, RequestError, StartupError
+from ff_proxy.sandbox.environment import default_variation, variations_of
 
 _PATIENCE: Final = 10.0
 _ENVIRONMENTS: Final = "/sandbox/environments"
@@ -129,19 +130,18 @@ def _in_words(changed: Mapping[str, Any]) -> str:
     if changed["state"] == "on" and changed["everyone"]:
         says += f", and everyone gets {changed['everyone']}"
     elif changed["state"] == "on":
-        served = changed["serve"] or {}
-        says += f" and serves {served.get('variation') or 'by percentage'} by default"
+        served = default_variation({"defaultServe": changed["serve"]})
+        says += f" and serves {served or 'by percentage'} by default"
     return f"{says} (version {changed['version']})"
 
 
 def _described(flag: Mapping[str, Any]) -> dict[str, Any]:
-    served = flag.get("defaultServe") or {}
     return {
         "flag": flag["feature"],
         "kind": flag.get("kind"),
         "state": flag.get("state"),
-        "default": served.get("variation"),
-        "variations": [variation["identifier"] for variation in flag.get("variations", ())],
+        "default": default_variation(flag) or None,
+        "variations": variations_of(flag),
     }
 
 
@@ -150,4 +150,4 @@ def _lines(flags: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for flag in flags:
         default = flag["default"] or "by percentage"
         others = ", ".join(flag["variations"])
-        yield f"{flag['flag']:{width}}  {flag['state']:3}  {flag['kind']}: {default} (of {others})"
+        yield f"{flag['flag']:{width}}  {flag['state']!s:3}  {flag['kind']}: {default} (of {others})"

@@ -28,8 +28,26 @@ def home(info: EnvironmentInfo) -> Document:
 
 
 def variations_of(flag: Mapping[str, Any]) -> list[str]:
-    """The identifiers of a flag's variations."""
-    return [variation["identifier"] for variation in flag.get("variations", ())]
+    """The identifiers of a flag's variations, as far as they have a known form: documents may be anything."""
+    listed = flag.get("variations")
+    found = (one.get("identifier") if isinstance(one, dict) else one for one in _entries(listed))
+    return [identifier for identifier in found if isinstance(identifier, str)]
+
+
+def default_variation(flag: Mapping[str, Any]) -> str:
+    """The variation that a flag serves by default; empty for a percentage, or an unknown form."""
+    served = flag.get("defaultServe")
+    found = served.get("variation") if isinstance(served, dict) else served
+    return found if isinstance(found, str) else ""
+
+
+def is_on(flag: Mapping[str, Any]) -> bool:
+    """Whether a flag is on; ``true`` is accepted in directories, too."""
+    return str(flag.get("state")).lower() in {"on", "true"}
+
+
+def _entries(listed: object) -> list[Any]:
+    return listed if isinstance(listed, list) else []
 
 
 class Environment:
@@ -134,7 +152,7 @@ class Environment:
             document["defaultServe"] = {"variation": serve}
             document["state"] = state or "on"
         else:
-            document["state"] = state or ("off" if document.get("state") == "on" else "on")
+            document["state"] = state or ("off" if is_on(document) else "on")
         return self._put(Domain.FLAG, document)
 
     def set(self, flag: str, value: str) -> Change:

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 
 from ff_proxy.errors import RequestError
-from ff_proxy.sandbox.environment import Environment, variations_of
+from ff_proxy.sandbox.environment import Environment, is_on, variations_of
 from ff_proxy.sandbox.running import RunningSandbox
 
 _TEMPLATE: Final = Path(__file__).with_name("page.html")
@@ -57,7 +57,7 @@ class Page:
                     "identifier": identifier,
                     "name": document.get("name", identifier),
                     "kind": document.get("kind", ""),
-                    "is_on": document.get("state") == "on",
+                    "is_on": is_on(document),
                     "variations": variations_of(document),
                     "everyone": environment.everyone_gets(identifier),
                 }
