@@ -1,6 +1,5 @@
 """Evaluates targets and caches the encoded results."""
 
-from functools import cached_property
 from typing import Final, final
 
 import mmh3
@@ -20,25 +19,22 @@ _OVERHEAD: Final = 1024
 
 
 @final
-class EvaluationBody(EncodedBody):
-    """One target's evaluations; the ETag hashes content and target (spec/behaviour#paths-and-caching).
-
-    Most bodies are sent once, so compressing one must not cost more than evaluating it.
-    """
+class TargetBody(EncodedBody):
+    """A body for one target: most are sent once, so compressing one must not cost more than evaluating it."""
 
     gzip_level = 3
 
-    def __init__(self, content: bytes, target: bytes) -> None:
+    def __init__(self, content: bytes, etag: bytes) -> None:
         super().__init__(content)
-        self._target = target
+        self.etag = etag
 
-    @cached_property
-    def etag(self) -> bytes:
-        """The strong entity tag, quotes included.
 
-        Murmur3-128 is fast, and a forged collision is harmless: it affects only the forger's own target.
-        """
-        return b'"%b"' % mmh3.hash_bytes(self.content + self._target).hex().encode()
+def _body(content: bytes, target: bytes) -> TargetBody:
+    """A body whose ETag hashes content and target (spec/behaviour#paths-and-caching).
+
+    Murmur3-128 is fast, and a forged collision is harmless: it affects only the forger's own target.
+    """
+    return TargetBody(content, b'"%b"' % mmh3.hash_bytes(content + target).hex().encode())
 
 
 class Evaluations:
@@ -66,7 +62,7 @@ class Evaluations:
         content, left_out = snapshot.engine.evaluate_all_json(target)
         for missing in left_out:
             self._report(snapshot, missing)
-        body = EvaluationBody(content, key[1])
+        body = _body(content, key[1])
         self._cache.put(key, (snapshot.revision, body))
         return body, False
 
@@ -77,7 +73,7 @@ class Evaluations:
             if content.reason is not Reason.UNKNOWN_FLAG:
                 self._report(snapshot, content)
             return None
-        return EvaluationBody(content, fingerprint(target))
+        return _body(content, fingerprint(target))
 
     def _report(self, snapshot: Snapshot, missing: NoEvaluation) -> None:
         self._unresolved.labels(snapshot.environment).inc()

@@ -9,6 +9,7 @@ import mmh3
 
 from ff_proxy.api.access import bearer_token
 from ff_proxy.api.encoded_response import CACHE, encoded_response, takes
+from ff_proxy.api.evaluations import TargetBody
 from ff_proxy.api.key_lookup import KeyLookup
 from ff_proxy.api.ofrep_streams import StreamTickets
 from ff_proxy.api.ofrep_usage import OfrepUsage, Served
@@ -57,16 +58,6 @@ _CacheKey = tuple[EnvironmentId, SdkKeyHash, str, bytes]
 
 _CachedBulk = tuple[Revision, int, EncodedBody, tuple[Served, ...]]
 """The revision and ticket period of a bulk response, its body, and the variations in it."""
-
-
-class _BulkBody(EncodedBody):
-    """The bulk response for one context; compressing it must not cost more than evaluating."""
-
-    gzip_level = 3
-
-    def __init__(self, content: bytes, etag: bytes) -> None:
-        super().__init__(content)
-        self.etag = etag
 
 
 _Form = tuple[bytes, Served | None]
@@ -196,7 +187,7 @@ class OfrepEvaluations:
                 # Without a secret there is no address; a later response with one must have a different ETag.
                 etag = _etag(snapshot, name, _UNSIGNED)
             content, given = self._list(snapshot, context, address and prefix + address)
-            body: EncodedBody = _BulkBody(content, etag)
+            body: EncodedBody = TargetBody(content, etag)
             if address:
                 self._cache.put(name, (snapshot.revision, period, body, given))
         else:
