@@ -17,6 +17,7 @@ from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.keys import EnvironmentId, KeyVerdict, hash_key
 from ff_proxy.model.target import Target
 from ff_proxy.store.memory import MemoryTargets
+from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.web import SECRET, Response, Site, ask, serving
 
@@ -251,6 +252,6 @@ class BrokenTargets(MemoryTargets):
 
 async def test_a_store_that_is_away_refuses_nobody() -> None:
     """An SDK can do without attributes, but not without a token."""
-    async with serving(Site(targets=BrokenTargets(10)), config(flag("a"))) as site:
+    async with serving(Site(targets=BrokenTargets(FakeClock(), 10)), config(flag("a"))) as site:
         got = await authenticate(site, {"apiKey": KEY, "target": {"identifier": "jane"}})
         assert got.status == 200

@@ -58,7 +58,7 @@ class FarTargets(MemoryTargets):
     """Targets that cannot be looked up without waiting, or not at all."""
 
     def __init__(self) -> None:
-        super().__init__(100_000)
+        super().__init__(FakeClock(), 100_000)
         self.away = False
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:

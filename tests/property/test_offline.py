@@ -57,7 +57,7 @@ class Directory(RuleBasedStateMachine):
         self.watcher = OfflineWatcher(
             self.root,
             self.configs,
-            MemoryTargets(10),
+            MemoryTargets(self.clock, 10),
             self.clock,
             telemetry,
             grace=GRACE,

@@ -47,7 +47,7 @@ class Watched:
         self.lines = io.StringIO()
         self.telemetry = Telemetry(make_logger("INFO", self.lines), self.clock)
         self.configs = Configs("epoch", self.clock)
-        self.targets = MemoryTargets()
+        self.targets = MemoryTargets(self.clock)
         self.watcher = OfflineWatcher(
             root,
             self.configs,

@@ -109,7 +109,7 @@ class World:
         self.api = client_api(self.saas, self.telemetry)
         self.admin = admin_api(self.saas)
         self.configs = Configs()
-        self.targets = MemoryTargets()
+        self.targets = MemoryTargets(self.clock)
         self.trouble = ""
         self.lagging = False
 

@@ -95,8 +95,8 @@ class MemoryTargets:
 
     def __init__(
         self,
+        clock: Clock,
         budget: int = LEAST_SHARES.targets,
-        clock: Clock | None = None,
         dropped: Callable[[int], object] = lambda _: None,
     ) -> None:
         self._clock = clock
@@ -124,10 +124,13 @@ class MemoryTargets:
     ) -> None:
         """See ``TargetStore``."""
         key = (environment, target.identifier)
-        now = 0 if self._clock is None else milliseconds(self._clock)
         held = self._targets.get(key)
         described = merge_target(
-            held, target, now, keep_attributes=keep_attributes, described_at=described_at
+            held,
+            target,
+            milliseconds(self._clock),
+            keep_attributes=keep_attributes,
+            described_at=described_at,
         )
         if described is not held:
             self._targets.put(key, described)
@@ -174,7 +177,7 @@ class MemoryStore:
         dropped: Callable[[str], Callable[[int], object]] = lambda _: lambda _: None,
     ) -> None:
         self.configs = MemoryConfigs(epoch, clock)
-        self.targets = MemoryTargets(shares.targets, clock, dropped("targets"))
+        self.targets = MemoryTargets(clock, shares.targets, dropped("targets"))
         self.usage = MemoryUsageQueue(shares.usage_queue)
         self.registrations = MemoryRegistrations(shares.registrations)
         self.secrets = MemorySecrets()
