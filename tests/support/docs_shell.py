@@ -83,7 +83,7 @@ serve() {  # PORTS COMMAND...
         holder[$port]=$!
         until listens "$port"; do
             kill -0 $! || { echo "it ended: $*" >&2; exit 1; }
-            sleep 0.05
+            sleep 0.1
         done
     done
     set -x
