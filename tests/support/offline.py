@@ -5,6 +5,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 from ff_proxy.model.keys import EnvironmentId, hash_key
@@ -86,6 +87,8 @@ class FaultyFiles(Files):
         self._unread: dict[Path, int] = {}
         self._answer: threading.Event | None = None
         self._listed: Counter[Path] = Counter()
+        self._unstable: Path | None = None
+        self._inodes = count(1)
 
     def fail(self, path: Path, number: int) -> None:
         """From now on everything at or below ``path`` gives this error."""
@@ -102,6 +105,10 @@ class FaultyFiles(Files):
     def move_to_device(self, path: Path, device: int) -> None:
         """From now on everything at or below ``path`` is on another device."""
         self._devices[path] = device
+
+    def change_inodes(self, path: Path) -> None:
+        """From now on ``path`` has another inode number at each look, as on some network volumes."""
+        self._unstable = path
 
     def mend(self) -> None:
         """Everything is as the real file system has it."""
@@ -121,6 +128,8 @@ class FaultyFiles(Files):
     def status(self, path: Path) -> os.stat_result:
         self._check(path)
         status = super().status(path)
+        if path == self._unstable:
+            return os.stat_result([status[0], next(self._inodes), *status[2:10]])
         for place, device in self._devices.items():
             if path.is_relative_to(place):
                 fields = list(status)

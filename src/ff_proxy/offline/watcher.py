@@ -25,6 +25,7 @@ _DEBOUNCE_MS: Final = 200
 _STEP_MS: Final = 50
 _MAX_LISTED: Final = 20
 _TARGET_BATCH: Final = 200
+_REWATCH_SECONDS: Final = 1.0
 # Timeouts for storing targets: at first, and after a timeout.
 _STORE_SECONDS: Final = 1.0
 _STORE_RETRY_SECONDS: Final = 0.02
@@ -281,6 +282,8 @@ class OfflineWatcher:
                 listening = group.create_task(self._listen())
                 await self._replaced.wait()
                 listening.cancel()
+            # On volumes without lasting inode numbers, every scan finds another directory.
+            await self._clock.sleep(_REWATCH_SECONDS)
 
     async def _listen(self) -> None:
         while True:
