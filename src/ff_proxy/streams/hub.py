@@ -1,10 +1,12 @@
 """The hub: decides what open SDK streams get, and when (spec/behaviour#streaming, #stream-pacing)."""
 
 import asyncio
+import heapq
 import random
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from itertools import count
 from typing import Final, Protocol
 
 import msgspec
@@ -15,7 +17,6 @@ from ff_proxy.snapshots.registry import Announcement, Listener
 from ff_proxy.snapshots.snapshot import Snapshot
 from ff_proxy.streams.channel import Channel, RefetchChannel
 from ff_proxy.streams.list_reads import ListReads
-from ff_proxy.streams.resync_schedule import ResyncSchedule
 from ff_proxy.streams.sender import Intervals, Sender
 from ff_proxy.streams.stream import Stream
 from ff_proxy.telemetry import Telemetry
@@ -97,7 +98,9 @@ class Hub:
         self.ready = asyncio.Event()
         self._snapshots = snapshots
         self._lists = lists
-        self._resyncs = ResyncSchedule(pace.resync_earliest, pace.resync_latest, jitter)
+        # A heap of times and streams, with a number that breaks ties.
+        self._resyncs: list[tuple[float, int, Stream]] = []
+        self._resync_numbers = count()
         self._clock = clock
         self._metrics = telemetry.metrics
         self._jitter = jitter
@@ -162,8 +165,11 @@ class Hub:
         if opening.client:
             channel.refetch(stream)
         else:
+            # Spread over time, and late: an SDK that polls without a stream will not need it by then.
             stream.token = opening.token
-            self._resyncs.add(stream, self._clock.monotonic())
+            delay = self._jitter.uniform(self._pace.resync_earliest, self._pace.resync_latest)
+            at = self._clock.monotonic() + delay
+            heapq.heappush(self._resyncs, (at, next(self._resync_numbers), stream))
 
     async def run(self) -> None:
         """Serve all streams until cancelled."""
@@ -245,5 +251,7 @@ class Hub:
             now = self._clock.monotonic()
             for channel in self._channels.values():
                 channel.prune(now)
-            for stream in self._resyncs.due(now):
-                stream.owner.resync(stream)
+            while self._resyncs and self._resyncs[0][0] <= now:
+                stream = heapq.heappop(self._resyncs)[2]
+                if not stream.ending:
+                    stream.owner.resync(stream)
