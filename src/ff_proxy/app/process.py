@@ -1,11 +1,11 @@
 """The inputs and the result of building a process."""
 
 import os
-import random
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random, SystemRandom
 
 from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.config.records import ProxyOptions, ReplicaOptions, ShutdownOptions
@@ -30,9 +30,9 @@ class ProcessContext:
 
     Args:
         clock: time.
-        random: jitter for retries and for the ends of streams.
         telemetry: logs and metrics.
         shares: this process's memory budgets for data from clients.
+        random: jitter for retries and for the ends of streams.
         environ: environment variables, for common ones such as ``HTTPS_PROXY`` and ``SSL_CERT_FILE``.
         transport: the transport to Harness; by default the network.
         reload: the options and their reload; ``None`` if they never change.
@@ -40,10 +40,10 @@ class ProcessContext:
     """
 
     clock: Clock
-    random: random.Random
     telemetry: Telemetry
     shares: MemoryShares
-    environ: Mapping[str, str]
+    random: Random = field(default_factory=SystemRandom)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     transport: TransportFactory | None = None
     reload: OptionsReload | None = None
     admin: Listening | None = None
@@ -51,13 +51,7 @@ class ProcessContext:
 
 def command_context() -> ProcessContext:
     """A context for commands, which write no logs and need little memory."""
-    return ProcessContext(
-        clock=SystemClock(),
-        random=random.SystemRandom(),
-        telemetry=null_telemetry(),
-        shares=LEAST_SHARES,
-        environ=os.environ,
-    )
+    return ProcessContext(clock=SystemClock(), telemetry=null_telemetry(), shares=LEAST_SHARES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

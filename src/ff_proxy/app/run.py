@@ -1,7 +1,5 @@
 """Runs a process of the proxy until a signal ends it (spec/behaviour#shutdown)."""
 
-import os
-import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -14,9 +12,8 @@ from ff_proxy.app.roles import ChildRole, Generate, ReplicaWorker, ServingRole, 
 from ff_proxy.app.tls import check_tls
 from ff_proxy.config.load import Loaded
 from ff_proxy.errors import ExitCode
-from ff_proxy.http.sockets import Listening
 from ff_proxy.model.clock import Clock
-from ff_proxy.model.memory import LEAST_SHARES, MemoryShares
+from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.runtime.clock import SystemClock
 from ff_proxy.runtime.control_pipe import stop_on_control
 from ff_proxy.runtime.event_loop import run_until_stopped
@@ -51,10 +48,18 @@ async def _single(
     if isinstance(role, Generate):
         from ff_proxy.app.generate import generate  # noqa: PLC0415  (no other role needs YAML for it)
 
-        return await generate(role, _context(clock, telemetry, LEAST_SHARES), stop)
+        return await generate(
+            role, ProcessContext(clock=clock, telemetry=telemetry, shares=LEAST_SHARES), stop
+        )
     log = telemetry.logger("config")
     reload = OptionsReload(loaded, log, [check_tls(clock)])
-    context = _context(clock, telemetry, memory_shares(role.options), reload, bind_admin(loaded, log))
+    context = ProcessContext(
+        clock=clock,
+        telemetry=telemetry,
+        shares=memory_shares(role.options),
+        reload=reload,
+        admin=bind_admin(loaded, log),
+    )
     return await run_role(role, context, stop)
 
 
@@ -64,7 +69,9 @@ async def _child(
     admin = role.admin if isinstance(role, Sync | ReplicaWorker) else None
     # Only the supervisor logs what a reload has changed.
     own = reload.for_child(null_telemetry().logger("config"))
-    context = _context(clock, telemetry, memory_shares(role.options), own, admin)
+    context = ProcessContext(
+        clock=clock, telemetry=telemetry, shares=memory_shares(role.options), reload=own, admin=admin
+    )
     return await run_role(role, context, stop)
 
 
@@ -87,21 +94,3 @@ async def run_role(role: ServingRole | Sync, context: ProcessContext, stop: Stop
             random=context.random,
             telemetry=context.telemetry,
         )
-
-
-def _context(
-    clock: Clock,
-    telemetry: Telemetry,
-    shares: MemoryShares,
-    reload: OptionsReload | None = None,
-    admin: Listening | None = None,
-) -> ProcessContext:
-    return ProcessContext(
-        clock=clock,
-        random=random.SystemRandom(),
-        telemetry=telemetry,
-        shares=shares,
-        environ=os.environ,
-        reload=reload,
-        admin=admin,
-    )
