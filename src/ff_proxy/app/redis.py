@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ff_proxy.api.ports import Freshness, LoadedEnvironments, LoadedKeys
 from ff_proxy.app.backend import Backend, ServedStore, Source
@@ -14,17 +15,12 @@ from ff_proxy.app.roles import RedisWorker
 from ff_proxy.config.records import RedisStoreOptions, ReplicaOptions
 from ff_proxy.ipc import IpcStore
 from ff_proxy.model.readiness import Readiness
+from ff_proxy.runtime.services import FunctionService
 from ff_proxy.snapshots.freshness import RevisionFreshness
 from ff_proxy.snapshots.registry import SnapshotRegistry
 from ff_proxy.store.fleet_health import FleetHealth
 from ff_proxy.store.protocol import RegistrationIngest, SecretStore, Targets, UsageIngest
-from ff_proxy.store.redis import (
-    ConfigsBesideSync,
-    FleetBusListener,
-    LeaderElection,
-    LostWriteListener,
-    RedisStore,
-)
+from ff_proxy.store.redis import ConfigsBesideSync, LeaderElection, RedisStore
 from ff_proxy.upstream.service import Upstream
 
 
@@ -49,8 +45,10 @@ async def open_fleet_member(
             services=lambda upstream: [
                 store.recovery,
                 health,
-                FleetBusListener(store.bus, upstream.accept_forwarded, leadership.freed),
-                LostWriteListener(store.lost_writes, upstream.refetch, clock),
+                FunctionService(
+                    "fleet bus", partial(store.bus.listen, upstream.accept_forwarded, leadership.freed)
+                ),
+                FunctionService("lost writes", partial(store.lost_writes.listen, upstream.refetch, clock)),
             ],
             readiness=readiness,
             standalone=store.configs.standalone,

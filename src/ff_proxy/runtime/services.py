@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol, final
 
 from ff_proxy.aio.cancellation import CancellationCheck
 from ff_proxy.aio.keep_going import keep_going
@@ -34,6 +34,21 @@ class Service(Protocol):
     async def run(self) -> None:
         """Work until cancelled; it may be called again after a failure."""
         ...
+
+
+@final
+class FunctionService:
+    """The service that calls ``run``, and is ready at once."""
+
+    def __init__(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        self.name = name
+        self.ready = asyncio.Event()
+        self.ready.set()
+        self._run: Final = run
+
+    async def run(self) -> None:
+        """See ``Service``."""
+        await self._run()
 
 
 @dataclass(frozen=True, slots=True)

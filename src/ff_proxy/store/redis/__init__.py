@@ -7,16 +7,12 @@ the Redis client.
 
 from ff_proxy.store.redis.beside_sync import ConfigsBesideSync
 from ff_proxy.store.redis.clients import Endpoint
-from ff_proxy.store.redis.fleet_bus import FleetBusListener
 from ff_proxy.store.redis.leader_election import LeaderElection
-from ff_proxy.store.redis.lost_writes import LostWriteListener
 from ff_proxy.store.redis.store import RedisStore
 
 __all__ = [
     "ConfigsBesideSync",
     "Endpoint",
-    "FleetBusListener",
     "LeaderElection",
-    "LostWriteListener",
     "RedisStore",
 ]

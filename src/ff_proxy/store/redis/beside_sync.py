@@ -1,18 +1,14 @@
 """A worker reads from Redis, or from the sync process for what that serves without Redis."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Protocol
+from typing import Protocol
 
-from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import EnvironmentConfig, RecentChange, Revision, UpstreamStatus
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.store.protocol import ChangeSource, ConfigReader, Notice
-from ff_proxy.store.redis.standalone import StandaloneConfigs, watching
-
-_ANSWER_SECONDS: Final = 1.0
+from ff_proxy.store.redis.standalone import StandaloneConfigs, watching, with_own
 
 
 class SyncConfigs(ConfigReader, ChangeSource, Protocol):
@@ -44,12 +40,8 @@ class ConfigsBesideSync:
         if not standalone:
             return await self._shared.environments()
         kept = await self._sync.environments()
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                found = dict(await self._shared.environments())
-        except (StoreUnavailable, TimeoutError):
-            found = dict(self._shared.held())
-        return found | {name: revision for name, revision in kept.items() if name in standalone}
+        own = {name: revision for name, revision in kept.items() if name in standalone}
+        return await with_own(self._shared, own)
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentConfig | None:
         """See ``ConfigReader``."""

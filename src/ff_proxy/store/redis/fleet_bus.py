@@ -65,20 +65,3 @@ class FleetBus:
     async def _is_held(self, environment: EnvironmentId, key: SdkKeyHash) -> bool:
         config = await self._configs.environment(environment)
         return config is not None and key in config.keys
-
-
-class FleetBusListener:
-    """The service that handles messages of other members."""
-
-    name = "fleet bus"
-
-    def __init__(self, bus: FleetBus, take: Take, freed: Freed) -> None:
-        self.ready = asyncio.Event()
-        self._bus = bus
-        self._take = take
-        self._freed = freed
-
-    async def run(self) -> None:
-        """Listen until cancelled."""
-        self.ready.set()
-        await self._bus.listen(self._take, self._freed)

@@ -31,30 +31,13 @@ class LostWrites:
         self._all = True
         self._noted.set()
 
-    async def next(self) -> Collection[EnvironmentId] | None:
-        """Wait for signs: the environments concerned, ``None`` for all of them."""
-        await self._noted.wait()
-        self._noted.clear()
-        found = None if self._all else frozenset(self._some)
-        self._some.clear()
-        self._all = False
-        return found
-
-
-class LostWriteListener:
-    """The service that requests new fetches."""
-
-    name = "lost writes"
-
-    def __init__(self, lost: LostWrites, refetch: Refetch, clock: Clock) -> None:
-        self.ready = asyncio.Event()
-        self._lost = lost
-        self._refetch = refetch
-        self._clock = clock
-
-    async def run(self) -> None:
-        """Listen until cancelled."""
-        self.ready.set()
+    async def listen(self, refetch: Refetch, clock: Clock) -> None:
+        """Call ``refetch`` with the environments concerned, or ``None`` for all, until cancelled."""
         while True:
-            self._refetch(await self._lost.next())
-            await self._clock.sleep(_PAUSE_SECONDS)
+            await self._noted.wait()
+            self._noted.clear()
+            found = None if self._all else frozenset(self._some)
+            self._some.clear()
+            self._all = False
+            refetch(found)
+            await clock.sleep(_PAUSE_SECONDS)

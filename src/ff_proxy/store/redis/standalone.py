@@ -75,16 +75,7 @@ class StandaloneConfigs:
     async def environments(self) -> Mapping[EnvironmentId, Revision]:
         """See ``ConfigReader``; without Redis, those that are kept here or were read before."""
         own = {name: config.revision for name, config in self._own.items() if config is not None}
-        if not self._own:
-            return await self._shared.environments()
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                found = dict(await self._shared.environments())
-        except (StoreUnavailable, TimeoutError):
-            if not own:
-                raise
-            found = dict(self._shared.held())
-        return found | own
+        return await (with_own(self._shared, own) if self._own else self._shared.environments())
 
     def held(self) -> Mapping[EnvironmentId, Revision]:
         """The revisions that were read before and are served while Redis does not answer."""
@@ -159,6 +150,20 @@ class StandaloneConfigs:
         self._own[environment] = msgspec.structs.replace(new, revision=revision, since=since)
         self._feed.publish(Notice(environment, revision))
         return revision
+
+
+async def with_own(
+    shared: "RedisConfigs | StandaloneConfigs", own: Mapping[EnvironmentId, Revision]
+) -> Mapping[EnvironmentId, Revision]:
+    """The environments in ``shared``, or while it does not answer those read before, and our ``own`` ones."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            found = dict(await shared.environments())
+    except (StoreUnavailable, TimeoutError):
+        if not own:
+            raise
+        found = dict(shared.held())
+    return found | dict(own)
 
 
 @asynccontextmanager
