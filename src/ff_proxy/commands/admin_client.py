@@ -3,23 +3,41 @@
 import json
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from ff_proxy.commands.proxy_client import ProxyClient, bearer, segment
 from ff_proxy.config.spelling import nearest
-from ff_proxy.errors import ConfigError, MalformedJson, UpstreamMalformed, UpstreamRefused
+from ff_proxy.errors import ConfigError, UpstreamMalformed, UpstreamRefused
 from ff_proxy.evaluation import Explanation
 from ff_proxy.evaluation.explanation import Step
 from ff_proxy.model.environment import EnvironmentInfo
 from ff_proxy.model.evaluation import Evaluation, NoEvaluation, Reason
 from ff_proxy.model.keys import EnvironmentId, Secret
 from ff_proxy.model.target import Target
-from ff_proxy.wire.values import decode_json
+from ff_proxy.upstream.transport import Reply
+
+_T = TypeVar("_T")
 
 _STATUS: Final = "/api/status"
 _REFUSED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+class _Environment(msgspec.Struct):
+    id: str
+    identifier: str
+    project: str
+    organization: str
+    loaded: bool
+
+
+class _Flag(msgspec.Struct):
+    identifier: str
+
+
+class _View(msgspec.Struct):
+    flags: list[_Flag]
 
 
 class _Answer(msgspec.Struct, rename="camel"):
@@ -53,16 +71,16 @@ class AdminClient:
 
     async def environments(self) -> Sequence[EnvironmentInfo]:
         """The environments that the proxy serves; raises ``UpstreamError``."""
-        listed = await self._asked("/api/environments")
+        listed = await self._asked("/api/environments", list[_Environment])
         found = [
             EnvironmentInfo(
-                id=EnvironmentId(str(one["id"])),
-                identifier=str(one["identifier"]),
-                project_identifier=str(one["project"]),
-                organization_identifier=str(one["organization"]),
+                id=EnvironmentId(one.id),
+                identifier=one.identifier,
+                project_identifier=one.project,
+                organization_identifier=one.organization,
             )
             for one in listed
-            if one["loaded"]
+            if one.loaded
         ]
         self._known = {info.id: info for info in found}
         return found
@@ -79,33 +97,28 @@ class AdminClient:
             query["attributes"] = json.dumps(dict(target.attributes))
         reply = await self._client.get("/api/explain", self._headers, query)
         if reply.status == HTTPStatus.NOT_FOUND:
-            view = await self._asked(f"/api/environments/{segment(environment)}")
-            hint = nearest(flag, [str(one["identifier"]) for one in view["flags"]])
+            view = await self._asked(f"/api/environments/{segment(environment)}", _View)
+            hint = nearest(flag, [one.identifier for one in view.flags])
             raise ConfigError(f"flag: the environment has no flag {flag!r}{hint}")
-        self._check(reply.status, "/api/explain")
-        try:
-            answers = msgspec.json.decode(reply.body, type=_Answers)
-            (answer,) = answers.answers
-        except (ValueError, RecursionError) as error:
-            raise UpstreamMalformed(f"{self._client.url}/api/explain gave no explanation: {error}") from error
-        return self._known[environment], answers.target, _explanation(answer)
+        answers = self._decoded(reply, "/api/explain", _Answers)
+        if len(answers.answers) != 1:
+            raise UpstreamMalformed(f"{self._client.url}/api/explain gave no explanation")
+        return self._known[environment], answers.target, _explanation(answers.answers[0])
 
-    async def _asked(self, path: str) -> Any:
-        reply = await self._client.get(path, self._headers)
-        self._check(reply.status, path)
-        try:
-            return decode_json(reply.body, max_lenient_bytes=len(reply.body))
-        except MalformedJson as error:
-            raise UpstreamMalformed(f"{self._client.url}{path} gave no JSON") from error
+    async def _asked(self, path: str, wanted: type[_T]) -> _T:
+        return self._decoded(await self._client.get(path, self._headers), path, wanted)
 
-    def _check(self, status: int, path: str) -> None:
+    def _decoded(self, reply: Reply, path: str, wanted: type[_T]) -> _T:
+        url, status = self._client.url, reply.status
         if status in _REFUSED:
-            raise UpstreamRefused(
-                f"{self._client.url} requires its token: pass it as ADMIN_TOKEN or -admin-token",
-                status=status,
-            )
+            message = f"{url} requires its token: pass it as ADMIN_TOKEN or -admin-token"
+            raise UpstreamRefused(message, status=status)
         if status != HTTPStatus.OK:
-            raise UpstreamRefused(f"{self._client.url}{path} answered {status}", status=status)
+            raise UpstreamRefused(f"{url}{path} answered {status}", status=status)
+        try:
+            return msgspec.json.decode(reply.body, type=wanted)
+        except (ValueError, RecursionError) as error:
+            raise UpstreamMalformed(f"{url}{path} is not that of ff-proxy: {error}") from error
 
 
 def _explanation(answer: _Answer) -> Explanation:

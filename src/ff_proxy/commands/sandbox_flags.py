@@ -2,21 +2,34 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, TypeVar
 from urllib.parse import quote
 
 import httpx2
+import msgspec
 
 from ff_proxy.commands.command_line import json_option, read_command, read_options
 from ff_proxy.commands.output import write_json, write_text
 from ff_proxy.config import value_types as kinds
 from ff_proxy.config.declare import option
 from ff_proxy.errors import ConfigError, ExitCode, RequestError, StartupError
+from ff_proxy.sandbox.control_config import Flipped
 from ff_proxy.sandbox.environment import default_variation, variations_of
+
+_T = TypeVar("_T")
 
 _PATIENCE: Final = 10.0
 _ENVIRONMENTS: Final = "/sandbox/environments"
 _FLAG_AND_VALUE: Final = 2
+
+
+class _Environment(msgspec.Struct):
+    id: str
+    identifier: str
+
+
+class _Refusal(msgspec.Struct):
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +94,14 @@ def list_flags(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCo
     if options is None:
         return None
     environments = (
-        [_ask(options.url, "GET", f"{_ENVIRONMENTS}/{quote(options.environment, safe='')}")]
+        [_ask(options.url, "GET", f"{_ENVIRONMENTS}/{quote(options.environment, safe='')}", _Environment)]
         if options.environment
-        else _ask(options.url, "GET", _ENVIRONMENTS)
+        else _ask(options.url, "GET", _ENVIRONMENTS, list[_Environment])
     )
     found = {
-        one["identifier"]: [
-            _described(flag) for flag in _ask(options.url, "GET", f"{_ENVIRONMENTS}/{one['id']}/flags")
+        one.identifier: [
+            _described(flag)
+            for flag in _ask(options.url, "GET", f"{_ENVIRONMENTS}/{one.id}/flags", list[dict[str, Any]])
         ]
         for one in environments
     }
@@ -100,44 +114,44 @@ def list_flags(argv: Sequence[str], _: Mapping[str, str], out: TextIO) -> ExitCo
 
 
 def _change(options: FlagOptions, path: str, body: Mapping[str, str], out: TextIO) -> ExitCode:
-    changed = _ask(options.url, "POST", path, {"environment": options.environment, **body})
+    changed = _ask(options.url, "POST", path, Flipped, {"environment": options.environment, **body})
     if options.json:
-        write_json(out, changed)
+        write_json(out, msgspec.structs.asdict(changed))
     else:
         write_text(out, _in_words(changed))
     return ExitCode.OK
 
 
-def _ask(url: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+def _ask(url: str, method: str, path: str, wanted: type[_T], body: Mapping[str, Any] | None = None) -> _T:
     """The sandbox's answer; raises ``RequestError`` if it refuses, ``StartupError`` if there is none."""
     try:
         # A sandbox is never behind an outbound proxy.
         with httpx2.Client(trust_env=False, timeout=_PATIENCE) as http:
             answer = http.request(method, f"{url}{path}", json=body)
-            content = answer.json()
-    except (httpx2.TransportError, ValueError) as error:
+        if answer.status_code == httpx2.codes.OK:
+            return msgspec.json.decode(answer.content, type=wanted)
+        refusal = msgspec.json.decode(answer.content, type=_Refusal)
+    except (httpx2.TransportError, ValueError, RecursionError) as error:
         raise StartupError(
             f"no sandbox answers at {url}; start one with ff-proxy sandbox, or say -url"
         ) from error
-    if answer.status_code != httpx2.codes.OK:
-        raise RequestError(answer.status_code, str(content.get("message", content)))
-    return content
+    raise RequestError(answer.status_code, refusal.message)
 
 
-def _in_words(changed: Mapping[str, Any]) -> str:
+def _in_words(changed: Flipped) -> str:
     """A changed flag, in words."""
-    says = f"{changed['flag']} in {changed['environment']} is {changed['state']}"
-    if changed["state"] == "on" and changed["everyone"]:
-        says += f", and everyone gets {changed['everyone']}"
-    elif changed["state"] == "on":
-        served = default_variation({"defaultServe": changed["serve"]})
+    says = f"{changed.flag} in {changed.environment} is {changed.state}"
+    if changed.state == "on" and changed.everyone:
+        says += f", and everyone gets {changed.everyone}"
+    elif changed.state == "on":
+        served = default_variation({"defaultServe": changed.serve})
         says += f" and serves {served or 'by percentage'} by default"
-    return f"{says} (version {changed['version']})"
+    return f"{says} (version {changed.version})"
 
 
 def _described(flag: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "flag": flag["feature"],
+        "flag": str(flag.get("feature")),
         "kind": flag.get("kind"),
         "state": flag.get("state"),
         "default": default_variation(flag) or None,

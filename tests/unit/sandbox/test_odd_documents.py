@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ff_proxy.commands import sandbox_flags
 from ff_proxy.errors import RequestError
 from ff_proxy.model.environment import Domain
+from ff_proxy.sandbox.control_config import Flipped
 from ff_proxy.sandbox.environment import Environment, default_variation, is_on, variations_of
 from ff_proxy.sandbox.running import RunningSandbox
 from ff_proxy.sandbox.seed.build import identity
@@ -49,8 +50,7 @@ def test_any_flag_can_be_listed(flag: dict[str, Any]) -> None:
     """And what a change of it came to is said."""
     described = sandbox_flags._described({**flag, "feature": "f"})
     assert len(list(sandbox_flags._lines([described]))) == 1
-    changed = {"flag": "f", "environment": "e", "everyone": "", "version": 1}
-    assert sandbox_flags._in_words({**changed, "state": "on", "serve": flag.get("defaultServe")})
+    assert sandbox_flags._in_words(Flipped("e", "f", "on", flag.get("defaultServe"), "", 1))
 
 
 def test_what_people_write_by_hand() -> None:
