@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from typing import Final
 
 from ff_proxy.aio.limiter import PatientLimiter
@@ -18,14 +17,6 @@ _PROBE_INTERVAL: Final = 2.0
 _PROBE_SECONDS: Final = 4.0
 _PROBING: Final = 16
 _PROBE: Final = "probe"
-
-
-class _Reply(Enum):
-    """The outcome of a probe."""
-
-    ANSWER = "answer"
-    REFUSAL = "refusal"
-    SILENCE = "silence"
 
 
 class SilenceProbe:
@@ -44,7 +35,6 @@ class SilenceProbe:
         self._telemetry = telemetry
         self._schedule = schedule
         self._places = PatientLimiter(_PROBING, schedule.clock)
-        self._requested_wait = 0.0
 
     async def run(self) -> None:
         """Probe until cancelled."""
@@ -67,45 +57,45 @@ class SilenceProbe:
                 continue
             for environment in environments:
                 environment.response_tracker.request_sent(_PROBE)
-            self._requested_wait = 0.0
             found = await self._probe_some(environments)
             # As long as Harness asks to wait, everybody would be answered the same.
-            pause = max(pause, self._requested_wait)
-            if _Reply.SILENCE not in found.values() and _Reply.REFUSAL not in found.values():
+            pause = max(pause, *map(requested_wait, found.values()))
+            if all(error is None for error in found.values()):
                 last_response = self._schedule.clock.monotonic()
-            for environment, reply in found.items():
-                if reply is _Reply.ANSWER:
+            for environment, error in found.items():
+                if error is None:
                     environment.response_tracker.response_received(_PROBE)
 
     def withdraw(self) -> None:
         """Forget failed probes: other processes synchronise every environment now."""
         self._telemetry.harness.withdraw(doing=_PROBE)
 
-    async def _probe_some(self, environments: Sequence[Environment]) -> Mapping[Environment, _Reply]:
+    async def _probe_some(
+        self, environments: Sequence[Environment]
+    ) -> Mapping[Environment, UpstreamError | None]:
         """Probe one environment, and after a refusal the others too.
 
         A refusal may concern only one environment's key, or come from a gateway in between.
         """
         first = self._schedule.random.choice(environments)
-        reply = await self._probe_one(first)
-        if reply is not _Reply.REFUSAL:
-            return dict.fromkeys(environments, reply)
+        error = await self._probe_one(first)
+        if not isinstance(error, UpstreamRefused):
+            return dict.fromkeys(environments, error)
         others = [environment for environment in environments if environment is not first]
-        replies = await asyncio.gather(*map(self._probe_one, others))
-        return {first: reply, **dict(zip(others, replies, strict=True))}
+        errors = await asyncio.gather(*map(self._probe_one, others))
+        return {first: error, **dict(zip(others, errors, strict=True))}
 
-    async def _probe_one(self, environment: Environment) -> _Reply:
+    async def _probe_one(self, environment: Environment) -> UpstreamError | None:
+        """Why Harness cannot be used for the environment; ``None`` if it can."""
+        refusal: UpstreamRefused | None = None
         try:
             async with self._places.place():
                 await environment.probe(_PROBE_SECONDS)
         except UpstreamRefused as refused:
             # A missing path would be missing for every other process too.
-            reply = _Reply.REFUSAL if refused.rejects_credentials else _Reply.ANSWER
+            refusal = refused if refused.rejects_credentials else None
         except UpstreamError as error:
             self._telemetry.trouble(error, _PROBE)
-            self._requested_wait = max(self._requested_wait, requested_wait(error))
-            return _Reply.SILENCE
-        else:
-            reply = _Reply.ANSWER
+            return error
         self._telemetry.recovered(_PROBE)
-        return reply
+        return refusal
