@@ -65,7 +65,8 @@ async def test_equal_keys_add_up(stores: Stores) -> None:
 async def test_the_newest_description_of_a_target_stays(stores: Stores) -> None:
     """A target is kept once per environment and identifier."""
     async with stores() as store:
-        await store.usage.merge([], [target("x", "old"), target("x", "new"), target("x", environment=OTHER)])
+        await store.usage.merge([], [target("x", "old"), target("x", "new")])
+        await store.usage.merge([], [target("x", environment=OTHER)])
 
         lease = await store.usage.take(ENV, 10)
 
@@ -243,6 +244,7 @@ async def test_room_is_given_back_however_entries_leave(stores: Stores) -> None:
 async def test_environments_do_not_meet(stores: Stores) -> None:
     """A take of one environment leaves the other's counts alone."""
     async with stores() as store:
-        await store.usage.merge([usage("a", 1), usage("a", 2, environment=OTHER)], [])
+        await store.usage.merge([usage("a", 1)], [])
+        await store.usage.merge([usage("a", 2, environment=OTHER)], [])
         assert await everything(store.usage, ENV) == {"a": 1}
         assert await everything(store.usage, OTHER) == {"a": 2}

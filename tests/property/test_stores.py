@@ -246,8 +246,11 @@ class Stores(RuleBasedStateMachine):
         """Merge counts and targets in."""
 
         async def act(twin: Twin) -> None:
-            dropped = twin.usage.merge(more, described)
-            assert await twin.store.usage.merge(more, described) == dropped
+            for environment in ENVIRONMENTS:
+                counts = [count for count in more if count.key.environment == environment]
+                seen = [target for target in described if target.environment == environment]
+                dropped = twin.usage.merge(counts, seen)
+                assert await twin.store.usage.merge(counts, seen) == dropped
 
         self._all(act)
 

@@ -196,7 +196,7 @@ class UsageIngest(Protocol):
     async def merge(
         self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
     ) -> int:
-        """Merge with queued entries; returns how many were dropped for lack of room.
+        """Merge entries of one environment with queued ones; returns how many were dropped for lack of room.
 
         A merge that raised may have been made. A shared store counts it once if it is asked for the same
         again, within ten minutes, under the same ``name``.

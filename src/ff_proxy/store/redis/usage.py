@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -21,13 +21,10 @@ from ff_proxy.telemetry import OnceLog
 _encode: Final = msgspec.json.Encoder().encode
 _UNREADABLE: Final = (ValueError, TypeError, RecursionError)
 _LOST: Final = "usage in Redis cannot be read and is dropped"
-_Entry = TypeVar("_Entry", UsageCount, UsageTarget)
 # The lease of a member that died expires after this: longer than any post may take.
 _LEASE_SECONDS: Final = 120
 # How long the name of a merge is remembered.
 _REMEMBERED: Final = 600
-# Redis serves others between two parts of a large merge.
-_BATCH: Final = 1000
 
 
 class RedisUsageQueue:
@@ -49,40 +46,20 @@ class RedisUsageQueue:
         self, counts: Sequence[UsageCount], targets: Sequence[UsageTarget], *, name: str = ""
     ) -> int:
         """See ``UsageQueue``."""
-        name = name or uuid4().hex
-        own_counts: dict[EnvironmentId, list[UsageCount]] = {}
-        own_targets: dict[EnvironmentId, list[UsageTarget]] = {}
-        for count in counts:
-            own_counts.setdefault(count.key.environment, []).append(count)
-        for target in targets:
-            own_targets.setdefault(target.environment, []).append(target)
-        dropped = 0
-        for environment in sorted({*own_counts, *own_targets}):
-            await self._queues.add(environment)
-            for number, some in enumerate(_parts(own_counts.get(environment, []))):
-                dropped += await self._merge(f"{name}c{number}", environment, some, [])
-            for number, more in enumerate(_parts(own_targets.get(environment, []))):
-                dropped += await self._merge(f"{name}t{number}", environment, [], more)
-        return dropped
-
-    async def _merge(
-        self,
-        name: str,
-        environment: EnvironmentId,
-        counts: Sequence[UsageCount],
-        targets: Sequence[UsageTarget],
-    ) -> int:
+        if not counts and not targets:
+            return 0
+        environment = counts[0].key.environment if counts else targets[0].environment
+        await self._queues.add(environment)
+        keys = [*self._queue_keys(environment), self._keys.usage_merged(environment)]
         arguments: list[Argument] = [
             self._lease_prefix(environment),
             self._budget,
-            name,
+            name or uuid4().hex,
             _REMEMBERED,
             len(counts),
+            *_entries(counts, targets),
         ]
-        keys = [*self._queue_keys(environment), self._keys.usage_merged(environment)]
-        dropped: int = await self._run(
-            queue_scripts.MERGE_USAGE, keys, [*arguments, *_entries(counts, targets)]
-        )
+        dropped: int = await self._run(queue_scripts.MERGE_USAGE, keys, arguments)
         return dropped
 
     async def pending(self) -> Mapping[EnvironmentId, int]:
@@ -168,7 +145,3 @@ def _entries(counts: Sequence[UsageCount], targets: Sequence[UsageTarget]) -> It
 def _count(key: bytes, entry: bytes) -> UsageCount:
     count, timestamp = entry.split(b"|")
     return UsageCount(msgspec.json.decode(key, type=UsageKey), int(count), int(timestamp))
-
-
-def _parts(entries: Sequence[_Entry]) -> Iterator[Sequence[_Entry]]:
-    return (entries[start : start + _BATCH] for start in range(0, len(entries), _BATCH))
