@@ -63,9 +63,9 @@ class UsageForwarder:
         interval: seconds between two rounds (option ``metric-post-duration``).
         clock: time.
         random: for jitter of rounds and retries.
-        telemetry: counts bodies sent, failed and dropped.
+        telemetry: counts what is sent, failed and dropped.
         owns: which environments this process sends for; by default all.
-        accepted: told what Harness has accepted, once.
+        accepted: called with the counts of each body that Harness has accepted.
     """
 
     name = "usage forwarder"

@@ -36,7 +36,7 @@ _UNKNOWN_SDK: Final = SdkLabels()
 
 
 CountSource = Callable[[], Iterable[tuple[EnvironmentId, Iterable[UsageCount]]]]
-"""Gives what was counted since it was last asked, by environment."""
+"""Returns the counts since the last call, by environment."""
 
 
 class Intake(Protocol):
@@ -50,9 +50,9 @@ class Intake(Protocol):
         ...
 
     def pull(self, source: CountSource) -> Callable[[], None] | None:
-        """Take what ``source`` has counted in this process whenever counts are stored.
+        """Call ``source`` for counts of this process before counts are stored.
 
-        Returns what says that there is something; ``None`` if such counts are not wanted.
+        Returns a function to call when ``source`` has some; ``None`` if such counts are not wanted.
         """
         ...
 
@@ -72,7 +72,7 @@ class UsageIntake:
         local_counts: whether evaluations made in this process count as well.
 
     Attributes:
-        writer: whether the store accepts it.
+        writer: writes to the store, and reports whether that accepts it.
     """
 
     name = "usage intake"

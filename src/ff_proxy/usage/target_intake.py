@@ -31,7 +31,7 @@ class TargetIntake:
         budget: bytes of waiting targets; of each, only the newest attributes.
 
     Attributes:
-        writer: whether the store accepts them.
+        writer: writes to the store, and reports whether that accepts them.
     """
 
     name = "target intake"
