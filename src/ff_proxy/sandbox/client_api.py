@@ -17,6 +17,7 @@ from ff_proxy.sandbox.evaluations import Evaluations
 from ff_proxy.sandbox.faults import RouteName
 from ff_proxy.sandbox.received import UsagePost, objects, pairs
 from ff_proxy.sandbox.running import RunningSandbox
+from ff_proxy.sandbox.tokens import issue_token
 
 _AND_RULES: Final = "v2"
 _TARGET_HEADER: Final = "harness-target"
@@ -62,7 +63,7 @@ class ClientApi:
         # A server SDK may send a target without an identifier; anonymous ones are never registered.
         if isinstance(target, dict) and target.get("identifier") and not target.get("anonymous"):
             environment.put_target({**target, "identifier": str(target["identifier"])})
-        return json_response({"authToken": self._sandbox.tokens.issue(environment, known)})
+        return json_response({"authToken": issue_token(environment, known)})
 
     async def _flags(self, request: Request) -> Response:
         return json_response(list(own_environment(self._sandbox, request).flags.values()))

@@ -17,6 +17,7 @@ from ff_proxy.sandbox.faults import Fault, RouteName
 from ff_proxy.sandbox.keys import Key
 from ff_proxy.sandbox.received import ReceivedRequest, masked
 from ff_proxy.sandbox.running import RunningSandbox
+from ff_proxy.sandbox.tokens import read_token
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
 
@@ -130,7 +131,7 @@ class Endpoint:
 def authorised(sandbox: RunningSandbox, request: Request) -> tuple[Environment, Key]:
     """The environment and key of a request's token; ``RequestError`` 401 if invalid, 403 if revoked."""
     header = request.headers.get("authorization", "")
-    claims = sandbox.tokens.read(header.removeprefix(_PREFIX)) if header.startswith(_PREFIX) else None
+    claims = read_token(header.removeprefix(_PREFIX)) if header.startswith(_PREFIX) else None
     if claims is None:
         raise RequestError(401, "missing or bad token")
     environment = sandbox.state.environments.get(claims.environment)

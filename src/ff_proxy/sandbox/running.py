@@ -10,11 +10,6 @@ from ff_proxy.sandbox.listener import Listener
 from ff_proxy.sandbox.received import Journal, ReceivedUsage
 from ff_proxy.sandbox.state import SandboxState
 from ff_proxy.sandbox.streams import Streams
-from ff_proxy.sandbox.tokens import Tokens
-
-# Always the same, so that a restarted sandbox accepts the tokens that it gave before.
-_SIGNING_SECRET: Final = "the-sandbox-signs-with-a-secret-that-is-not-one"  # noqa: S105  (says so itself)
-
 
 CLIENT_BASE: Final = "/api/1.0"
 """Where Harness's client, stream and metrics services live below their hosts."""
@@ -34,7 +29,6 @@ class RunningSandbox:
     def __init__(self, state: SandboxState, listener: Listener) -> None:
         self.state: Final = state
         self.listener: Final = listener
-        self.tokens: Final = Tokens(_SIGNING_SECRET)
         self.streams: Final = Streams(state.settings)
         self.faults: Final = Faults()
         self.usage: Final = ReceivedUsage()
