@@ -82,7 +82,7 @@ class OneDirectory(Files):
 
 def read(contents: dict[str, bytes]) -> Reading:
     """An environment of files with these contents."""
-    signature = tuple((name, 0, 0, 0, 0) for name in sorted(contents))
+    signature = tuple((name, 0, 0, 0) for name in sorted(contents))
     location = Location(EnvironmentId("e"), Path("/e"), signature, 1)
     return read_environment(location, OneDirectory(contents))
 

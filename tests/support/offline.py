@@ -107,7 +107,7 @@ class FaultyFiles(Files):
         self._devices[path] = device
 
     def change_inodes(self, path: Path) -> None:
-        """From now on ``path`` has another inode number at each look, as on some network volumes."""
+        """From now on all at or below ``path`` has another inode number at each look, as on some volumes."""
         self._unstable = path
 
     def mend(self) -> None:
@@ -128,8 +128,9 @@ class FaultyFiles(Files):
     def status(self, path: Path) -> os.stat_result:
         self._check(path)
         status = super().status(path)
-        if path == self._unstable:
-            return os.stat_result([status[0], next(self._inodes), *status[2:10]])
+        if self._unstable is not None and path.is_relative_to(self._unstable):
+            times = {name: getattr(status, name) for name in ("st_mtime_ns", "st_ctime_ns")}
+            return os.stat_result([status[0], next(self._inodes), *status[2:10]], times)
         for place, device in self._devices.items():
             if path.is_relative_to(place):
                 fields = list(status)

@@ -53,8 +53,11 @@ _PART_FILES: Final = frozenset(part.value + suffix for part in Part for suffix i
 OWN_FILES: Final = frozenset({README, *_PART_FILES})
 """Every file name of the format."""
 
-FileSignature = tuple[str, int, int, int, int]
-"""A file's name, times, size and inode; a negative size is an error number."""
+FileSignature = tuple[str, int, int, int]
+"""A file's name, times and size; a negative size is an error number.
+
+The inode is left out: on some volumes it is another one at each look, and replacing a file changes a time.
+"""
 
 Signature = tuple[FileSignature, ...]
 """Changes whenever a directory's files may have changed."""
@@ -243,5 +246,5 @@ def _file_signature(path: Path, files: Files) -> FileSignature | None:
             missing = isinstance(error, FileNotFoundError) and not files.is_link(path)
         except OSError:
             missing = False
-        return None if missing else (path.name, 0, 0, -(error.errno or 1), 0)
-    return path.name, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+        return None if missing else (path.name, 0, 0, -(error.errno or 1))
+    return path.name, status.st_mtime_ns, status.st_ctime_ns, status.st_size

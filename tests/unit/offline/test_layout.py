@@ -1,6 +1,7 @@
 """Finding environments."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,20 @@ def test_the_signature_tells_a_change(tmp_path: Path) -> None:
     seen.append(locate(ENV_ID, directory).signature)
     assert len(set(seen)) == 4
     assert find(tmp_path).locations[0].signature == seen[-1]
+
+
+def test_the_signature_tells_another_file_of_the_same_size_and_age(tmp_path: Path) -> None:
+    """Moved to the place of the old one."""
+    directory = write_files(tmp_path / "env-one", segments=[])
+    file, other = directory / "segments.json", tmp_path / "other.json"
+    other.write_text("{}")
+    os.utime(other, ns=(0, 0))
+    os.utime(file, ns=(0, 0))
+    before = locate(ENV_ID, directory).signature
+    while other.stat().st_ctime_ns == file.stat().st_ctime_ns:  # a tick of the system's clock
+        os.utime(other, ns=(0, 0))
+    other.rename(file)
+    assert locate(ENV_ID, directory).signature != before
 
 
 def test_json_comes_before_yaml(tmp_path: Path) -> None:
