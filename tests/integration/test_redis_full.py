@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from ff_proxy.errors import StoreUnavailable
+from ff_proxy.model.environment import StreamState, UpstreamStatus
 from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
@@ -90,11 +91,17 @@ async def test_a_redis_that_others_filled_still_takes_changes_and_gives_usage_ou
         assert await store.leases.acquire(ENVIRONMENT)
         await store.configs.replace(config(flag("a")))
         assert await store.usage.merge([large(number) for number in range(20)], []) == 0
+        waiting = [Registration(ENVIRONMENT, Target(name)) for name in ("a", "b")]
+        for one in waiting:
+            assert await store.registrations.add(one)
         redis_command(small.port, "CONFIG", "SET", "maxmemory", str(used(small) - 10_000))
         with pytest.raises(StoreUnavailable, match="more maxmemory"):
             await store.usage.merge([large(99)], [])
         await store.configs.apply(ENVIRONMENT, PutItem(flag("a", on=False, version=2)))
         assert (await held(store)).flags["a"].version == 2
         assert await store.leases.acquire(ENVIRONMENT)
+        await store.configs.set_status(ENVIRONMENT, UpstreamStatus(StreamState.CONNECTED, 7))
+        assert (await store.configs.statuses())[ENVIRONMENT].state is StreamState.CONNECTED
+        assert await store.registrations.take(ENVIRONMENT, 1) == [waiting[0]]
         assert await everything(store) == 20
         assert await store.usage.merge([large(99)], []) == 0

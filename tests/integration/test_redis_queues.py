@@ -15,6 +15,7 @@ from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget
 from ff_proxy.store.protocol import Registration
+from ff_proxy.store.redis.queue_scripts import MERGE_USAGE, TAKE_USAGE
 from ff_proxy.telemetry import null_telemetry
 from ff_proxy.usage.forwarder import UsageForwarder
 from ff_proxy.usage.intake import UsageIntake
@@ -46,9 +47,9 @@ def _once_unheard(run: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
 
     async def unheard(*arguments: Any) -> Any:
         nonlocal calls
-        calls += 1
+        calls += arguments[0] in {MERGE_USAGE, TAKE_USAGE}
         answer = await run(*arguments)
-        if calls == 1:
+        if calls == 1 and arguments[0] in {MERGE_USAGE, TAKE_USAGE}:
             raise StoreUnavailable("the answer was lost")
         return answer
 

@@ -346,7 +346,7 @@ class RedisConfigs:
 
         Returns ``None`` if another member wrote first, or if the lease had to be acquired again.
         """
-        await self._listed.on_each_copy(lambda copy: self._connection.run(scripts.ENLIST, [copy], [new.id]))
+        await self._listed.add(new.id)
         fence, now = 0 if mode == "join" else self._own_fence(new.id), self._clock.wall()
         held, epoch = self._held[new.id], self._next_epoch()
         change = difference(old, new)

@@ -312,6 +312,7 @@ TAKE_REGISTRATIONS: Final = Script(
 """
     + _USABLE_REGISTRATIONS
     + """
+redis.call('HDEL', KEYS[2], '')
 local now = tonumber(redis.call('TIME')[1])
 local found = {}
 local taken = redis.call('HGETALL', KEYS[3])

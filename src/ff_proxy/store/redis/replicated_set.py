@@ -2,11 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from ff_proxy.model.keys import EnvironmentId
-from ff_proxy.store.redis.connection import Argument, Connection, first_answers
+from ff_proxy.store.redis.connection import Argument, Connection, Script, first_answers
 from ff_proxy.wire.text import clean_text
+
+_ADD: Final = Script("""
+-- KEYS: set; ARGV: members
+-- Begins with a write that needs no memory, see ``scripts``.
+redis.call('SREM', KEYS[1], '')
+for _, member in ipairs(ARGV) do redis.call('SADD', KEYS[1], member) end
+""")
 
 
 class ReplicatedSet:
@@ -43,7 +50,7 @@ class ReplicatedSet:
 
     async def add(self, *members: Argument) -> None:
         """Add members."""
-        await self.on_each_copy(lambda copy: self._connection.do("SADD", copy, *members))
+        await self.on_each_copy(lambda copy: self._connection.run(_ADD, [copy], members))
 
     async def remove(self, member: Argument) -> None:
         """Remove a member."""

@@ -187,12 +187,6 @@ return 1
 """
 )
 
-ENLIST: Final = Script("""
--- KEYS: environments; ARGV: environment
-redis.call('SREM', KEYS[1], '')
-return redis.call('SADD', KEYS[1], ARGV[1])
-""")
-
 REPORT: Final = Script(
     _NUMBER
     + _LEADING
