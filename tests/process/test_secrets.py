@@ -204,7 +204,7 @@ async def ask_commands(proxy: Proxy, found: Found) -> None:
     """Those that are run beside a proxy, with its configuration."""
     flags = as_flags(proxy._options)
     for line in ("print-config", "print-config -json", "doctor -stream-seconds=1", "ready"):
-        _, text = await run(*line.split(), *flags, seconds=60.0, directory=None, fresh=True, **proxy.environ)
+        _, text = await run(*line.split(), *flags, seconds=60.0, directory=None, fresh=False, **proxy.environ)
         found.add(f"ff-proxy {line}", text)
 
 
