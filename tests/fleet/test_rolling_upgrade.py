@@ -35,15 +35,19 @@ class Applications:
     url: str
     begun: int = 0
     ends: list[float] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def all_listen(self) -> bool:
-        """Whether each has a stream."""
+        """Whether each has a stream; what keeps one from being opened again is raised."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
         return self.begun - len(self.ends) == _STREAMS
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """For as long as the context lasts; what keeps a stream from being opened again is raised here."""
-        tasks = [asyncio.create_task(self._listen()) for _ in range(_STREAMS)]
+        tasks = self._tasks = [asyncio.create_task(self._listen()) for _ in range(_STREAMS)]
         try:
             yield
         finally:

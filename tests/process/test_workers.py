@@ -74,8 +74,7 @@ async def test_event_then_fetch_never_goes_back_through_any_worker(tmp_path: Pat
         for _ in range(FLIPS):
             saas.state.flip("development", "dark_mode")
             await asyncio.sleep(0.05)
-        async with asyncio.timeout(15):
-            assert set(await asyncio.gather(*following)) == {before + FLIPS}
+        assert set(await asyncio.gather(*following)) == {before + FLIPS}
 
 
 async def test_a_target_authenticated_anywhere_is_known_everywhere(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ class SdkLike:
         async with StreamClient(reader, writer) as client:
             answer = await client.head()
             assert answer.startswith(b"HTTP/1.1 200 "), answer
-            assert await client.record() == b":\n\n"
+            first = await client.record()
+            assert first == b":\n\n", first
             yield client
 
 
