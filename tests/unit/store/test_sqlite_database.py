@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.errors import StoreUnavailable
@@ -60,6 +60,7 @@ async def test_what_is_asked_for_during_a_transaction_shares_the_next(tmp_path: 
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=20))
+@settings(max_examples=20, deadline=None)
 def test_work_that_fails_fails_alone(good: list[bool]) -> None:
     """Nothing of it stays, and everything else of the same transaction does, in order."""
 
