@@ -18,12 +18,18 @@ class Circle:
         self.itself = self
 
 
-@pytest.fixture(autouse=True)
-def aside() -> Iterator[int]:
-    """How many objects are put aside already: those of the suite, which passes would take long to visit."""
+@pytest.fixture(autouse=True, scope="module")
+def suite() -> Iterator[None]:
+    """What the suite holds is put aside again afterwards."""
+    yield
     set_aside()
-    yield gc.get_freeze_count()
+
+
+@pytest.fixture(autouse=True)
+def aside() -> int:
+    """How many objects are put aside already: those of the suite, which passes would take long to visit."""
     gc.freeze()
+    return gc.get_freeze_count()
 
 
 def timer(*readings: float) -> Iterator[float]:
