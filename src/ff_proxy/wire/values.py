@@ -30,7 +30,9 @@ _MIN_INT: Final = -(2**63)
 _MAX_INT: Final = 2**64 - 1
 _MAX_DIGITS: Final = 400  # more than any float has
 # Numbers that the strict decoder accepts but some encoder does not support, or that Go reads differently.
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
+_LONG_NUMBER: Final = b"0" * 19
+# Finding text is many times faster than matching a pattern.
+_DIGITS_AS_ZEROS: Final = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _MINUS_ZERO: Final = re.compile(rb"[:\[,]\s*-0\s*[,}\]]")
 # A NUL means UTF-16 or UTF-32, where digits are not adjacent bytes.
 _ODD_INTEGER: Final = re.compile(rb"-0|[0-9]{400}|\0")
@@ -58,9 +60,9 @@ def decode_json(data: bytes, *, max_lenient_bytes: int = MAX_LENIENT_BYTES) -> o
         if len(data) > max_lenient_bytes:
             raise MalformedJson(f"not readable as JSON: {error}") from error
         return _decode_and_clean(data)
-    if _MINUS_ZERO.search(data) is not None and len(data) <= max_lenient_bytes:
+    if b"-0" in data and _MINUS_ZERO.search(data) is not None and len(data) <= max_lenient_bytes:
         return _decode_and_clean(data)
-    if _LONG_NUMBER.search(data) is not None or data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+    if _LONG_NUMBER in data.translate(_DIGITS_AS_ZEROS) or data.count(b"[") + data.count(b"{") > MAX_DEPTH:
         return clean(value)
     return value
 
