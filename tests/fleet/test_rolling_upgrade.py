@@ -63,7 +63,8 @@ class Applications:
     async def _listen(self) -> None:
         async with SdkLike.connected(self.url, KEYS[DEV]) as client:
             while True:
-                async with client.stream() as stream:
+                # A member that is stopping may take one in its last moment.
+                async with client.stream(may_end=True) as stream:
                     self.begun += 1
                     while await stream.record() != b"":
                         pass
