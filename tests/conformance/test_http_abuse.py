@@ -8,6 +8,7 @@ import pytest
 
 from ff_proxy.http.failure_limit import FailureLimit
 from ff_proxy.http.limits import Limits
+from ff_proxy.http.parser import RequestParser
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT, KEY, config, flag
 from tests.support.web import Response, Site, ask, connected, message, serving
@@ -107,3 +108,26 @@ async def test_connections_of_one_client_leave_room_for_others() -> None:
             async with connected(site) as wire:
                 await wire.send(message("GET", FLAGS, site.bearer()))
                 assert (await wire.response()).status == 200
+
+
+@pytest.mark.parametrize("line", ["\r\n", "0\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"])
+async def test_a_body_of_blank_lines_is_read_in_large_slices(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them may be its end, but looking at every one would cost two hundred times as much."""
+    fed: list[int] = []
+    feed = RequestParser.feed
+
+    def noting(self: RequestParser, data: bytes) -> None:
+        fed.append(len(data))
+        feed(self, data)
+
+    monkeypatch.setattr(RequestParser, "feed", noting)
+    part = line.encode() * (8000 // len(line))
+    chunks = b"%x\r\n%b\r\n" % (len(part), part) * 20 + b"0\r\n\r\n"
+    head = b"POST /metrics/%b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" % ENVIRONMENT.encode()
+    async with serving(Site()) as site, connected(site) as wire:
+        await wire.send(head + chunks + message("GET", "/health"))
+        assert [(await wire.response()).status for _ in range(2)] == [401, 200]
+    assert sum(fed) > len(chunks)
+    assert len(fed) < len(chunks) // 500

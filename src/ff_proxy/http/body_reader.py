@@ -27,6 +27,7 @@ class ArrivingBody:
         expects: the client sent ``Expect: 100-continue``.
 
     Attributes:
+        cuts: how often it was cut at bytes that looked like its end.
         received: bytes received so far.
         ended: the whole body has arrived.
         expects: the client still waits for ``100 Continue``.
@@ -46,6 +47,7 @@ class ArrivingBody:
         "_waiter",
         "_waiting",
         "abandoned",
+        "cuts",
         "declared",
         "ended",
         "expects",
@@ -65,6 +67,7 @@ class ArrivingBody:
         self._resume: Callable[[], None] = _no_op
         self._waiting = 0
         self._kept = 0
+        self.cuts = 0
         self.received = 0
         self.ended = False
         self.expects = expects

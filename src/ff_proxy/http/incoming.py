@@ -17,6 +17,9 @@ _UNCOUNTED: Final = 16 * 1024
 _SLICE: Final = 16 * 1024
 """Bytes fed to the parser at a time."""
 
+_MOST_CUTS: Final = 16
+"""How often a chunked body is cut at what may be its end: blank lines would make thousands of slices."""
+
 
 @final
 class Incoming:
@@ -96,8 +99,11 @@ class Incoming:
         if body.ended or body.full or not self.buffer:
             return False
         body.expects = False
+        left = _SLICE if body.declared is None else body.declared - body.received
         # A chunked body ends like a head, and the parser wants the next head to itself.
-        left = self._length_to_end() or _SLICE if body.declared is None else body.declared - body.received
+        if body.declared is None and body.cuts < _MOST_CUTS and 0 < (end := self._length_to_end()) < left:
+            body.cuts += 1
+            left = end
         self.feed(self._cut(min(left, _SLICE)))
         return True
 
