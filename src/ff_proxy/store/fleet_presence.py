@@ -21,6 +21,8 @@ LISTED_SECONDS: Final = 10.0
 EVERY_SECONDS: Final = 2.0
 _DIFFERENT: Final = "members sign tokens with different secrets: set the same auth-secret on all"
 
+# Secrets are compared after so many listings, and more rarely in a large fleet: its members together read the
+# list, which has an entry of each, about once a second.
 _COMPARED_EVERY: Final = 5
 _FAREWELL_SECONDS: Final = 0.4
 _STOPPING: Final = "stopping"
@@ -56,7 +58,7 @@ class FleetPresence:
         self._clock = clock
         self._once = telemetry.once("fleet")
         self._stopping = asyncio.Event()
-        self._listings = 0
+        self._until_comparison = 0
 
     async def run(self) -> None:
         """List it until cancelled."""
@@ -86,13 +88,15 @@ class FleetPresence:
             return
         if not listed:
             self._once.warning("the list of members is full, this one is not in it")
-        if self._listings % _COMPARED_EVERY == 0:
+        if self._until_comparison == 0:
             await self._compare_secrets()
-        self._listings += 1
+        self._until_comparison -= 1
 
     async def _compare_secrets(self) -> None:
+        self._until_comparison = _COMPARED_EVERY
         with suppress(StoreError):
             members = [seen.member for seen in await self._members.present()]
+            self._until_comparison = max(_COMPARED_EVERY, round(len(members) / EVERY_SECONDS))
             different = [one for one in members if one.signs_with not in {"", self._member.signs_with}]
             if different:
                 self._once.warning(_DIFFERENT, others=sorted({one.host for one in different}))

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,8 +33,10 @@ class Members:
         self.full = False
         self.listed = False
         self.others: list[FleetMember] = []
+        self.reads = 0
 
     async def present(self) -> Sequence[SeenMember]:
+        self.reads += 1
         return [SeenMember(one, 0.0) for one in (*self.said[-1:], *self.others)]
 
     async def leaders(self, environments: Iterable[EnvironmentId]) -> Mapping[EnvironmentId, str]:
@@ -151,6 +154,16 @@ async def test_members_with_another_secret_are_told_once() -> None:
     (line,) = map(json.loads, world.out.getvalue().splitlines())
     assert line["event"] == "members sign tokens with different secrets: set the same auth-secret on all"
     assert (line["level"], line["others"]) == ("warning", ["host-4", "host-5"])
+
+
+@pytest.mark.parametrize("members", [1, 10, 50, 500])
+async def test_members_together_read_their_list_about_once_a_second(members: int) -> None:
+    """It is as long as the fleet is large; a small fleet reads it every ten seconds."""
+    world = World()
+    world.members.others = [FleetMember(f"other {number}") for number in range(members - 1)]
+    async with world.running():
+        await world.clock.advance(999)
+    assert world.members.reads == round(1000 / max(members, 10))
 
 
 @given(one=st.text(), other=st.text())
