@@ -151,6 +151,18 @@ async def test_the_oldest_targets_make_room(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM targets").fetchone()[0] <= 100
 
 
+async def test_targets_that_arrive_together_make_room_once(tmp_path: Path) -> None:
+    """Each of them found the table full, and a tenth was deleted for each: sixty emptied it."""
+    async with opened(tmp_path, target_bytes=100 * 200) as store:
+        for number in range(99):
+            await store.targets.put(ENVIRONMENT, Target(f"t{number}", "n"))
+        new = [Target(f"n{number}", "n") for number in range(60)]
+        await asyncio.gather(*(store.targets.put(ENVIRONMENT, target) for target in new))
+        held = await store.targets.every(ENVIRONMENT)
+        assert len(held) >= 60
+        assert new[-1] in held
+
+
 async def test_vanished_items_are_remembered_in_bounds(tmp_path: Path) -> None:
     """The last of them, in memory as well as in the file."""
     names = [f"f{number}" for number in range(RETIRED + 10)]

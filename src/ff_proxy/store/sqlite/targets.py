@@ -61,6 +61,7 @@ class SqliteTargets:
         )
         self._count_unsaved = dropped("pending_writes")
         self._stored = 0
+        self._shrinking = False
         recovery.add(self)
 
     @property
@@ -174,8 +175,12 @@ class SqliteTargets:
             self._stored = counted
         else:
             self._stored += size
-        if self._stored > self._capacity:
-            await self._shrink()
+        if self._stored > self._capacity and not self._shrinking:
+            self._shrinking = True  # each of several at once would delete as much
+            try:
+                await self._shrink()
+            finally:
+                self._shrinking = False
 
     def _keep(self, batch: Mapping[_Key, DescribedTarget]) -> None:
         for key, described in batch.items():
