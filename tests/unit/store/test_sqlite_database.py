@@ -116,3 +116,15 @@ async def test_a_closed_database_is_unavailable(tmp_path: Path) -> None:
         pass
     with pytest.raises(StoreUnavailable, match="not open"):
         await database.run(_numbers)
+
+
+async def test_an_error_of_ours_arrives_as_it_is(tmp_path: Path) -> None:
+    """It is not its own cause, which would be followed for ever."""
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise StoreUnavailable("ours")
+
+    async with _opened(tmp_path) as database:
+        with pytest.raises(StoreUnavailable, match="ours") as raised:
+            await database.run(fail)
+    assert raised.value.__cause__ is None

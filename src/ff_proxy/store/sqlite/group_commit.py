@@ -105,7 +105,8 @@ class GroupCommit:
     def _fail(self, call: _Call, error: Exception) -> None:
         if not call.answer.done():
             translated = self._translated(error)
-            translated.__cause__ = error
+            if translated is not error:
+                translated.__cause__ = error
             call.answer.set_exception(translated)
 
     def _run_all(self, works: Sequence[Work[Any]]) -> list[_Outcome]:
