@@ -162,7 +162,9 @@ class UsageIntake:
         self._pull_counts()
         await self.writer.last_flush(seconds)
         for environment, entries in self._buffer.pending().items():
-            self._drop(environment, "not stored at the end", entries)
+            batches = self._unstored.get(environment)
+            done = len(batches[0].lease) - sum(map(len, batches)) if batches else 0
+            self._drop(environment, "not stored at the end", entries - done)
 
     def _pull_counts(self) -> None:
         for source in self._sources:

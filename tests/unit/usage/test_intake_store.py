@@ -110,6 +110,17 @@ async def test_the_metric_counts_what_a_failed_write_keeps() -> None:
     assert b'ff_proxy_queue_entries{queue="usage"} 0.0' in telemetry.exposition()
 
 
+async def test_what_is_lost_at_the_end_counts_without_the_stored_part_of_a_batch() -> None:
+    """A batch was refused, and the store failed between its halves."""
+    queue, telemetry = SharedQueue([WORKS, WORKS, WORKS, FAILS]), null_telemetry()
+    intake = UsageIntake(queue, FakeClock(), telemetry)
+    counts = tuple(usage(name, environment=OTHER) for name in ("a", "b", "c", "odd"))
+    intake._merge(OTHER, UsageReport(counts, (), SdkLabels(), 0))
+    await intake.last_flush(1)
+    assert sum((await queue.stored()).values()) == 2
+    assert telemetry.metrics.usage_dropped.labels(OTHER, "not stored at the end")._value.get() == 2
+
+
 async def test_a_large_post_gets_its_room_while_another_environment_cannot_be_stored() -> None:
     """It waits for its own usage to be stored, and for nothing else."""
     queue, clock, telemetry = SharedQueue([HANGS]), FakeClock(), null_telemetry()
