@@ -105,6 +105,7 @@ class UsageForwarder:
     async def run(self) -> None:
         """Send for ever."""
         self.ready.set()
+        self._busy.clear()  # a run that failed may have left some that it had not begun with
         async with asyncio.TaskGroup() as group:
             while True:
                 for environment, entries in (await self._wait_until_due(group)).items():

@@ -88,6 +88,7 @@ class RegistrationForwarder:
     async def run(self) -> None:
         """Forward for ever, at most ``_MAX_PER_SECOND``."""
         self.ready.set()
+        self._busy.clear()  # a run that failed may have left some that it had not begun with
         async with asyncio.TaskGroup() as group:
             while True:
                 with self._reported():

@@ -60,6 +60,10 @@ class StoreWriter:
 
     async def run(self, gather: Callable[[], Awaitable[None]] = _at_once) -> None:
         """Write until cancelled; ``gather`` is awaited when something has arrived, and may wait for more."""
+        # A run that failed may have left something behind, also in environments that it had not begun with.
+        self._busy.clear()
+        if self._waiting():
+            self.arrived.set()
         async with asyncio.TaskGroup() as group:
             while True:
                 await self.arrived.wait()
@@ -71,7 +75,11 @@ class StoreWriter:
 
     async def flush(self) -> bool:
         """Try once to write everything that waits; returns whether the store took it."""
-        return all(await asyncio.gather(*map(self._try_to_write, self._waiting())))
+        written = await asyncio.gather(*map(self._try_to_write, self._waiting()), return_exceptions=True)
+        for outcome in written:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return all(written)
 
     async def last_flush(self, seconds: float) -> None:
         """Flush for up to ``seconds``."""
