@@ -155,15 +155,27 @@ class StandaloneConfigs:
 async def with_own(
     shared: "RedisConfigs | StandaloneConfigs", own: Mapping[EnvironmentId, Revision]
 ) -> Mapping[EnvironmentId, Revision]:
-    """The environments in ``shared``, or while it does not answer those read before, and our ``own`` ones."""
+    """The environments in ``shared``, or while it does not answer those read before, and our ``own`` ones.
+
+    Raises ``StoreUnavailable`` if it does not answer and there are no ``own`` ones.
+    """
     try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with _within(_ANSWER_SECONDS):
             found = dict(await shared.environments())
-    except (StoreUnavailable, TimeoutError):
+    except StoreUnavailable:
         if not own:
             raise
         found = dict(shared.held())
     return found | dict(own)
+
+
+@asynccontextmanager
+async def _within(seconds: float | None) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise StoreUnavailable("Redis: no answer in time", reported=True) from error
 
 
 @asynccontextmanager
@@ -174,9 +186,9 @@ async def watching(
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(own.watch())
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS if standalone() else None):
+            async with _within(_ANSWER_SECONDS if standalone() else None):
                 second = await stack.enter_async_context(shared.watch())
-        except (StoreUnavailable, TimeoutError):
+        except StoreUnavailable:
             if not standalone():
                 raise
             yield _until_later(first)
