@@ -99,6 +99,7 @@ def _weight(attributes: Attributes, *texts: str) -> int:
     return ENTRY_OVERHEAD + _RECORDS_WEIGHT + _PAIR_WEIGHT * len(attributes) + sys.getsizeof(text)
 
 
-_RECORDS_WEIGHT: Final = 250
+# The record, its key with the dictionary that holds the weight, and their places in a buffer.
+_RECORDS_WEIGHT: Final = 370
 # A tuple of two, and what two texts take besides their characters.
 _PAIR_WEIGHT: Final = 80 + 2 * 49

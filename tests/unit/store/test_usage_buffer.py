@@ -1,5 +1,10 @@
 """Merging within bounds."""
 
+import gc
+import tracemalloc
+
+import pytest
+
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.usage import UsageCount, UsageKey, UsageTarget, weight
 from ff_proxy.store.usage_buffer import UsageBuffer
@@ -82,3 +87,25 @@ def test_what_comes_back_keeps_the_newer_target() -> None:
     assert not buffer.settle(lease, lease.counts, lease.targets)
     assert taken(buffer, 10) == ((usage("a", 7),), (target("x", "new"), target("y")))
     assert buffer.spent == 0
+
+
+@pytest.mark.parametrize("attributes", range(1, 4))
+@pytest.mark.parametrize("targets", [False, True])
+def test_entries_take_about_what_they_weigh(attributes: int, targets: bool) -> None:
+    """Also the small ones, with what their keys remember."""
+    buffer = UsageBuffer(1 << 30)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(1000):
+            pairs = tuple((f"key {one}", f'"{number}"') for one in range(attributes))
+            name = f"name {number}"
+            if targets:
+                buffer.add([], [UsageTarget(ENV, name, name, pairs)])
+            else:
+                buffer.add([UsageCount(UsageKey(ENV, name, pairs), number, number)], [])
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before <= buffer.spent * 1.05
