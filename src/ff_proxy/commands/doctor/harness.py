@@ -270,7 +270,7 @@ class AccountChecks:
         clock = asyncio.get_running_loop().time
         began = clock()
         arrivals: list[tuple[float, int]] = []
-        opened = False
+        opened = ended = False
         try:
             async with (
                 asyncio.timeout(FIRST_BYTE_SECONDS) as patience,
@@ -286,6 +286,8 @@ class AccountChecks:
                     arrivals.append((clock() - began, decoder.life_signs - before))
                     if decoder.life_signs > arrivals[0][1]:
                         break  # a second sign of life: it flows
+                else:
+                    ended = True
         except TimeoutError:
             pass  # the arrivals so far tell enough
         except UpstreamRefused as error:
@@ -294,7 +296,10 @@ class AccountChecks:
         except UpstreamError as error:
             report.problem(str(error), _MIDDLEBOX if opened else "")
             return
-        _tell_stream(report, arrivals, clock() - began, opened=opened, listen=self._listen)
+        if ended:
+            _tell_end(report, [at for at, _ in arrivals], clock() - began)
+        else:
+            _tell_stream(report, arrivals, opened=opened, listen=self._listen)
 
     async def _each(self, report: Reporter, ask: Callable[[Session, Reporter], Awaitable[None]]) -> None:
         """Call ``ask`` for every environment whose key was accepted."""
@@ -304,22 +309,26 @@ class AccountChecks:
         await report.each([(_name(session), partial(ask, session)) for session in self._sessions.values()])
 
 
+def _tell_end(report: Reporter, arrivals: Sequence[float], lasted: float) -> None:
+    """Report a stream that Harness, or something between, ended; times are seconds since the start."""
+    if arrivals:
+        said = f"first byte after {arrivals[0]:.1f} s, and it ended {lasted - arrivals[0]:.1f} s later"
+    else:
+        said = f"it opened, but no byte came, and it ended after {lasted:.1f} s"
+    report.problem(said, _MIDDLEBOX)
+
+
 def _tell_stream(
-    report: Reporter, arrivals: Sequence[tuple[float, int]], lasted: float, *, opened: bool, listen: float
+    report: Reporter, arrivals: Sequence[tuple[float, int]], *, opened: bool, listen: float
 ) -> None:
     """Report what the arrivals (seconds since the start, number of records) tell about the connection."""
     if not arrivals:
         what = "it opened, but no byte came" if opened else "no answer came"
-        if lasted < FIRST_BYTE_SECONDS:
-            report.problem(f"{what}, and it ended after {lasted:.1f} s", _MIDDLEBOX)
-        else:
-            report.problem(f"{what} within {FIRST_BYTE_SECONDS:.0f} s", _MIDDLEBOX)
+        report.problem(f"{what} within {FIRST_BYTE_SECONDS:.0f} s", _MIDDLEBOX)
         return
     first = arrivals[0][0]
     said = f"first byte after {first:.1f} s"
-    if len(arrivals) == 1 and lasted - first < listen:
-        report.problem(f"{said}, and it ended {lasted - first:.1f} s later", _MIDDLEBOX)
-    elif len(arrivals) == 1:
+    if len(arrivals) == 1:
         report.warning(f"{said}, then nothing for {listen:.0f} s, where heartbeats should come", _MIDDLEBOX)
     elif max(records for _, records in arrivals) >= _BURST:
         report.warning(f"{said}, and then several records at once", _MIDDLEBOX)
