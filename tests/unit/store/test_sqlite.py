@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,23 @@ async def test_the_oldest_targets_make_room(tmp_path: Path) -> None:
         assert await store.targets.get(ENVIRONMENT, "t149") == Target("t149", "n")
     with contextlib.closing(sqlite3.connect(tmp_path / "ff-proxy.sqlite")) as connection:
         assert connection.execute("SELECT count(*) FROM targets").fetchone()[0] <= 100
+
+
+async def test_an_item_that_is_being_written_is_no_recent_change_yet(tmp_path: Path) -> None:
+    """Nobody sees it, so a deletion of it would be an event about nothing."""
+    async with opened(tmp_path) as store:
+        await store.configs.replace(config(flag()))
+        gate = threading.Event()
+        holding = asyncio.create_task(store._database.run(lambda _: gate.wait()))
+        writing = asyncio.create_task(store.configs.apply(ENVIRONMENT, PutItem(flag("new"))))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        early = await store.configs.recent(ENVIRONMENT, 0.0)
+        gate.set()
+        await asyncio.gather(holding, writing)
+        assert not early
+        recent = await store.configs.recent(ENVIRONMENT, 0.0)
+        assert [entry.change.identifier for entry in recent] == ["new"]
 
 
 async def test_targets_that_arrive_together_make_room_once(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ class SqliteConfigs(MemoryConfigs):
         times = self._times.get(environment, {})
         if config is None:
             return ()
-        found = [RecentChange(at, _change(config, name)) for name, at in times.items() if at > since]
+        recent = [(at, _change(config, name)) for name, at in times.items() if at > since]
+        found = [RecentChange(at, change) for at, change in recent if change is not None]
         return sorted(found, key=lambda one: one.at)
 
     async def replace(self, config: EnvironmentConfig) -> Revision:
@@ -165,13 +166,14 @@ def _name(domain: str, identifier: str) -> str:
     return retired_name(Domain(domain), identifier)
 
 
-def _change(config: EnvironmentConfig, name: str) -> Change:
-    """The change after which an item is as it is."""
+def _change(config: EnvironmentConfig, name: str) -> Change | None:
+    """The change after which an item is as it is; ``None`` while a new one is being written."""
     domain, identifier = split_name(name)
     item = config.items(domain).get(identifier)
-    if item is None:
-        return Change(Action.DELETE, domain, identifier, config.retired.get(name, 0))
-    return Change(Action.PATCH, domain, identifier, item.version)
+    if item is not None:
+        return Change(Action.PATCH, domain, identifier, item.version)
+    version = config.retired.get(name)
+    return None if version is None else Change(Action.DELETE, domain, identifier, version)
 
 
 def read_environments(connection: sqlite3.Connection) -> list[EnvironmentConfig]:
