@@ -13,8 +13,9 @@ from ff_proxy.store.protocol import Registration, RegistrationIngest
 from ff_proxy.telemetry import Telemetry
 from ff_proxy.usage.store_writer import StoreWriter
 
-# Stores, and the connection between processes, do together what they are asked for at once.
-_CONCURRENT: Final = 64
+# SQLite and the connection between processes batch what is asked for at once. Of Redis's few connections most
+# are for SDKs that wait.
+_CONCURRENT: Final = 8
 _REFUSED: Final = "a target cannot be registered and is dropped"
 
 
