@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
@@ -25,8 +25,10 @@ def leave_when_signalled() -> None:
 
     The first process of a container has no default action for SIGTERM: without this it would not end.
     """
+    current = signal.getsignal(STOPPING[0])
+    leave = current if isinstance(current, _Leave) else _Leave()
     for number in STOPPING:
-        signal.signal(number, _leave)
+        signal.signal(number, leave)
     for number in HARMLESS:
         signal.signal(number, _ignore)
 
@@ -68,8 +70,23 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _leave(*_: object) -> NoReturn:
-    sys.exit(0)
+def was_signalled(handlers: Iterable[object]) -> bool:
+    """Whether a signal came to one of these earlier handlers, and yet the process goes on.
+
+    Python ignores what a handler raises in a finalizer or in the callback of a weak reference.
+    """
+    return any(isinstance(handler, _Leave) and handler.signalled for handler in handlers)
+
+
+class _Leave:
+    """The handler that ends the process."""
+
+    def __init__(self) -> None:
+        self.signalled = False
+
+    def __call__(self, *_: object) -> NoReturn:
+        self.signalled = True
+        sys.exit(0)
 
 
 def _ignore(_: int, __: FrameType | None) -> None:

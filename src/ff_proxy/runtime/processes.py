@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 from ff_proxy.errors import ExitCode, FfProxyError, StartupError
 from ff_proxy.runtime.control_pipe import send_request, send_stop
-from ff_proxy.runtime.early_signals import STOPPING, existing
+from ff_proxy.runtime.early_signals import STOPPING, existing, was_signalled
 from ff_proxy.runtime.signals import REQUESTS, ProcessRequest
 from ff_proxy.runtime.stdio import flush_standard_output
 from ff_proxy.runtime.supervisor import Child, Ended
@@ -165,6 +165,8 @@ def forked_processes(reload: Callable[[], object] = _nothing) -> Iterator[Forked
 
     before = {number: signal.signal(number, handle) for number in _HANDLED}
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    if was_signalled(before.values()):
+        processes.request_stop()
     gc.collect()
     gc.disable()
     gc.freeze()  # pages that are not written to stay shared with all children

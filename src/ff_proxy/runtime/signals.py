@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Final
 
-from ff_proxy.runtime.early_signals import STOPPING, existing
+from ff_proxy.runtime.early_signals import STOPPING, existing, was_signalled
 
 _MOST_REQUESTS: Final = 8
 
@@ -82,6 +82,8 @@ def stop_on_signals() -> Iterator[Stop]:
         loop.add_signal_handler(number, stop.request_stop)
     for number, wanted in REQUESTS.items():
         loop.add_signal_handler(number, stop.add_request, wanted)
+    if was_signalled(before.values()):
+        stop.request_stop()
     try:
         yield stop
     finally:

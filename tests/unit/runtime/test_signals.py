@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import sys
+import weakref
 
 import pytest
 
 from ff_proxy.runtime.early_signals import HARMLESS, STOPPING, leave_on_signals, signals_deferred
+from ff_proxy.runtime.processes import forked_processes
 from ff_proxy.runtime.signals import REQUESTS, ProcessRequest, Stop, stop_on_signals
 
 
@@ -106,3 +108,34 @@ def test_a_signal_within_an_import_takes_effect_after_it() -> None:
     with pytest.raises(SystemExit) as left, leave_on_signals(), signals_deferred():
         imported.append(type("Imported", (), {"attribute": _Signalled()}))
     assert (left.value.code, len(imported)) == (0, 1)
+
+
+class Dying:
+    """Its end is announced to a weak reference's callback, whose exceptions Python ignores."""
+
+
+def signalled_in_a_callback(number: signal.Signals) -> None:
+    """A signal at a moment at which what its handler raises is lost."""
+    dying = Dying()
+    reference = weakref.ref(dying, lambda _: os.kill(os.getpid(), number))
+    del dying
+    assert reference() is None
+
+
+@pytest.mark.parametrize("number", STOPPING)
+async def test_a_signal_whose_exception_was_lost_is_heard_later(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was being loaded served for ever: imports remove their locks in such callbacks."""
+    lost: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: lost.append(ignored.exc_type))
+    with leave_on_signals():
+        signalled_in_a_callback(number)
+        assert lost == [SystemExit]
+        with leave_on_signals(), stop_on_signals() as stop:
+            assert stop.requested.is_set()
+            assert not stop.at_once.is_set()
+        with forked_processes() as processes:
+            assert processes.stop_requests() == 1
+    with leave_on_signals(), stop_on_signals() as stop:
+        assert not stop.requested.is_set()
