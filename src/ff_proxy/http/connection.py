@@ -205,9 +205,8 @@ class Connection(asyncio.Protocol):
         dispatcher, began = self._state.dispatcher, perf_counter()
         self._outgoing.repeat(entry, self._state.date)
         seconds = perf_counter() - began
-        if dispatcher.observer.repeated(data, self._peer, seconds):
-            return
-        if (parsed := head or self._read_head(data)) is not None:
+        known = dispatcher.observer.repeated(data, self._peer, seconds)
+        if not known and (parsed := head or self._read_head(data)) is not None:
             exact = data if head is None else b""
             dispatcher.note_repeated(exact, parsed, entry.response.status, self._peer, seconds)
 
@@ -278,8 +277,7 @@ class Connection(asyncio.Protocol):
         self._exchange = exchange
         if head.body is not None:
             limits = self._state.limits
-            limit = 0 if exchange.route is None else min(exchange.route.body_limit, limits.body_bytes)
-            head.body.open(limit, limits.discard_bytes, self._resume_body)
+            head.body.open(exchange.body_limit(limits), limits.discard_bytes, self._resume_body)
             for _ in range(_TURN):
                 if not self._feed_body(exchange):
                     break

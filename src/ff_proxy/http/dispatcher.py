@@ -89,6 +89,10 @@ class Exchange:
             return ""
         return self.route.share(self.match.params)
 
+    def body_limit(self, limits: Limits) -> int:
+        """The longest body that is read, in bytes; nothing is read of one that no route takes."""
+        return 0 if self.route is None else min(self.route.body_limit, limits.body_bytes)
+
     def overdue(self, age: int, limits: Limits) -> RequestError | None:
         """The timeout that has expired ``age`` seconds after its head, the end of its body or its answer."""
         body = self.head.body
