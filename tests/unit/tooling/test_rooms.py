@@ -7,7 +7,9 @@ import pytest
 
 _PACKAGE = Path(__file__).parents[3] / "src" / "ff_proxy"
 _ROOMS = sorted(path.parent for path in _PACKAGE.glob("*/__init__.py"))
+_MODULES = sorted(_PACKAGE.rglob("*.py"))
 _FEW_WORDS = 15
+_MOST_LINES = 450
 
 
 def test_all_rooms_are_found() -> None:
@@ -23,3 +25,10 @@ def test_a_room_says_what_it_owns_and_who_may_import_it(room: Path) -> None:
     assert "\n" not in summary
     assert len(paragraph.split()) >= _FEW_WORDS
     assert "may import" in " ".join(paragraph.split())
+
+
+def test_no_module_has_grown_beyond_one_duty() -> None:
+    """Longer ones are two."""
+    lines = {str(path.relative_to(_PACKAGE)): len(path.read_text("utf-8").splitlines()) for path in _MODULES}
+    assert "http/connection.py" in lines
+    assert {name: length for name, length in lines.items() if length > _MOST_LINES} == {}

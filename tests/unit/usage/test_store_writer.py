@@ -27,6 +27,15 @@ class Bench:
         await self.gate.wait()
         self.waiting.discard(environment)
 
+    async def all_is_written_again(self) -> None:
+        """Mended and started again, it leaves nothing waiting."""
+        self.broken = False
+        running = asyncio.create_task(self.writer.run())
+        await self.clock.settle()
+        assert self.waiting == set()
+        running.cancel()
+        await asyncio.wait([running])
+
 
 async def test_a_restart_writes_what_waits_although_nothing_arrives() -> None:
     """A quiet environment's counts must not be in memory only until an SDK posts again."""
@@ -36,12 +45,7 @@ async def test_a_restart_writes_what_waits_although_nothing_arrives() -> None:
     with pytest.raises(ExceptionGroup):
         await bench.writer.run()
     assert OTHER in bench.waiting
-    bench.broken = False
-    running = asyncio.create_task(bench.writer.run())
-    await bench.clock.settle()
-    assert bench.waiting == set()
-    running.cancel()
-    await asyncio.wait([running])
+    await bench.all_is_written_again()
 
 
 async def test_a_write_that_the_end_of_a_run_kept_from_beginning_is_made_by_the_next() -> None:
@@ -58,12 +62,7 @@ async def test_a_write_that_the_end_of_a_run_kept_from_beginning_is_made_by_the_
         bench.writer.arrived.set()
         with pytest.raises(ExceptionGroup):
             await running
-        bench.broken = False
-        running = asyncio.create_task(bench.writer.run())
-        await bench.clock.settle()
-        assert bench.waiting == set()
-        running.cancel()
-        await asyncio.wait([running])
+        await bench.all_is_written_again()
 
 
 async def test_a_flush_waits_for_all_environments_although_one_breaks() -> None:
