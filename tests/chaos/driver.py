@@ -33,8 +33,9 @@ Who has failed often to reach Harness pauses for half a minute before the next a
 _TAKEN: Final = 1.5
 _ON_ITS_WAY: Final = 3.0
 _GROWTH: Final = Usage(memory=40 * 1024 * 1024, files=24)
-# A Cluster's client keeps open what a burst of commands has opened, up to a hundred for each node.
-_CLUSTER_GROWTH: Final = Usage(memory=_GROWTH.memory, files=300)
+# What a burst of commands has opened is closed half a minute later: of each member 32 connections to Redis
+# and as many to its Sentinels, or for each node of a Cluster a hundred in all.
+_GROWTH_WITH_REDIS: Final = {Form.REDIS: 100, Form.SENTINEL: 200, Form.CLUSTER: 300}
 _MOST_AT_ONCE: Final = 3
 # In less, trouble need not have been noticed, and a change need not have arrived by another way.
 _LONG_ENOUGH: Final = 8.0
@@ -349,7 +350,8 @@ class Driver:
         if trouble := await self._world.trouble():
             raise self._violation("the end", trouble)
         now = self._world.resources()
-        if now.exceeds(fresh, _CLUSTER_GROWTH if self._world.form is Form.CLUSTER else _GROWTH):
+        files = _GROWTH_WITH_REDIS.get(self._world.form, _GROWTH.files)
+        if now.exceeds(fresh, msgspec.structs.replace(_GROWTH, files=files)):
             raise self._violation("the end", f"{fresh} has become {now}")
 
     def _judge_complaints(self, after: str) -> None:

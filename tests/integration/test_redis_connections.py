@@ -2,7 +2,8 @@
 
 import asyncio
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from ff_proxy.model.keys import Secret
 from ff_proxy.model.redis import Topology
 from ff_proxy.store.protocol import PutItem
 from ff_proxy.store.redis import Endpoint
+from ff_proxy.store.redis.clients import Clients
+from ff_proxy.store.redis.connection import Connection
 from ff_proxy.tls.trust import client_trust
 from tests.support.configs import ENVIRONMENT, config, flag
 from tests.support.ports import free_port
 from tests.support.redis_member import held, member_at
-from tests.support.redis_server import RedisServer, redis_command, redis_sentinel, redis_server
+from tests.support.redis_server import RedisServer, redis_cluster, redis_command, redis_sentinel, redis_server
 
 
 async def test_a_socket_a_user_and_a_database(tmp_path: Path, prefix: str) -> None:
@@ -89,6 +92,55 @@ async def test_tls_is_checked_against_the_trusted_authorities(tmp_path: Path, pr
         async with member_at(where, prefix) as store:
             await store.configs.replace(config(flag()))
             assert (await held(store)).flags
+
+
+@pytest.mark.parametrize("topology", [Topology.SINGLE, Topology.SENTINEL, Topology.CLUSTER])
+async def test_what_a_burst_has_opened_is_closed_again(tmp_path: Path, topology: Topology) -> None:
+    """Many members after one outage would fill the server with connections that nobody needs; calls go on."""
+    with ExitStack() as servers:
+        service = "main" if topology is Topology.SENTINEL else ""
+        if topology is Topology.SENTINEL:
+            primary, _, port = servers.enter_context(redis_sentinel(tmp_path))
+            ports, ask = [port], [primary]
+        elif topology is Topology.CLUSTER:
+            ask = servers.enter_context(redis_cluster(tmp_path))
+            ports = [server.port for server in ask]
+        else:
+            ask = [servers.enter_context(redis_server(tmp_path))]
+            ports = [server.port for server in ask]
+        where = Endpoint(topology, tuple(("127.0.0.1", port) for port in ports), service=service)
+        connection = Connection(Clients(where), idle_seconds=0.2)
+        await connection.do("SET", "key", "held")
+        before = _clients(ask)
+        await asyncio.gather(*(connection.do("GET", "key") for _ in range(100)))
+        assert _clients(ask) >= before + 20
+        async with asyncio.timeout(10):
+            while _clients(ask) > before + 1:
+                assert await connection.do("GET", "key") == b"held"
+                await asyncio.sleep(0.02)
+        await connection.close()
+
+
+async def test_a_steady_load_keeps_its_connections(tmp_path: Path) -> None:
+    """Opening them anew costs more than holding them."""
+    with redis_server(tmp_path) as server:
+        where = Endpoint(Topology.SINGLE, (("127.0.0.1", server.port),))
+        connection = Connection(Clients(where), idle_seconds=0.01)
+        for _ in range(20):
+            await asyncio.gather(*(connection.do("GET", "key") for _ in range(20)))
+            await asyncio.sleep(0.005)
+        opened = _figure(server, "stats", "total_connections_received")
+        assert opened < 20 * 2 + 5
+        await connection.close()
+
+
+def _clients(servers: Sequence[RedisServer]) -> int:
+    return sum(_figure(server, "clients", "connected_clients") for server in servers)
+
+
+def _figure(server: RedisServer, section: str, name: str) -> int:
+    told = redis_command(server.port, "INFO", section).decode()
+    return int(told.partition(f"{name}:")[2].split()[0])
 
 
 async def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -64,6 +64,7 @@ class Clients:
         self._unresponsive: set[str] = set()
         self._refreshed_at = 0.0
         self._refreshing: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def clustered(self) -> bool:
@@ -177,16 +178,34 @@ class Clients:
         if isinstance(self.client, Redis):
             await self.client.connection_pool.disconnect(inuse_connections=False)
 
+    def replace_idle(self) -> None:
+        """Replace the clients for commands, and close the connections of the former ones in the background.
+
+        Only while no call runs.
+        """
+        former: list[Redis | RedisCluster]
+        if isinstance(self.client, RedisCluster):
+            former = [*self._by_node.values()]
+            self._by_node.clear()
+        else:
+            former, self.client = [self.client], self._make()
+        closing = asyncio.create_task(self._close_former(former))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _close_former(self, former: Sequence[Redis | RedisCluster]) -> None:
+        for client in former:
+            with suppress(StoreUnavailable), translated():
+                await _close(client)
+
     async def close(self) -> None:
         """Close every connection."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
-        if isinstance(self.client, Redis):
-            await self.client.aclose(close_connection_pool=True)
-        else:
-            for client in (self.client, *self._by_node.values()):
-                await _close(client)
+        background = [*self._closing, *([] if self._refreshing is None else [self._refreshing])]
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        for client in (self.client, *self._by_node.values()):
+            await _close(client)
         if self._sentinel is not None:
             await self._sentinel.aclose()
 
@@ -296,7 +315,10 @@ def _secured(client: Redis, base: type[SSLConnection], trust: ssl.SSLContext | N
     return client
 
 
-async def _close(client: RedisCluster) -> None:
+async def _close(client: Redis | RedisCluster) -> None:
+    if isinstance(client, Redis):
+        await client.aclose(close_connection_pool=True)
+        return
     await client.aclose()
     # ``aclose`` closes nothing while the client is about to discover its nodes again.
     for nodes in ("nodes_cache", "startup_nodes"):

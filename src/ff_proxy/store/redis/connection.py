@@ -22,6 +22,9 @@ _TIMEOUT_SECONDS: Final = 6.0
 _CLUSTER_TIMEOUT_SECONDS: Final = 12.0
 # More calls wait here instead of opening connections.
 _MAX_CONCURRENT: Final = 32
+# So many idle connections stay open, and twice as many as were lately needed at a time.
+_FEW: Final = 8
+_IDLE_SECONDS: Final = 30.0
 # Redis serves others between two batches.
 _BATCH: Final = 256
 # A subscription that has been silent for this long is pinged.
@@ -60,14 +63,49 @@ class Call(NamedTuple):
 _PUBLISH: Final = Script("return redis.call('PUBLISH', ARGV[1], ARGV[2])")
 
 
+class _Demand:
+    """How many calls run at a time, and whether many more connections are open than they need.
+
+    The library keeps every connection open that a burst of calls has opened.
+
+    Args:
+        window: how many seconds a burst counts as recent.
+    """
+
+    def __init__(self, window: float) -> None:
+        self.running = 0
+        self._window: Final = window
+        self._since = 0.0
+        self._recent = 0
+        self._open = 0
+
+    def begin(self) -> None:
+        """A call begins."""
+        self.running += 1
+        self._recent = max(self._recent, self.running)
+        self._open = max(self._open, self.running)
+
+    def end(self, now: float) -> bool:
+        """A call ends: whether it was the last one, and many connections have been idle for a window."""
+        self.running -= 1
+        if self.running or now - self._since < self._window:
+            return False
+        excess = self._open > max(_FEW, 2 * self._recent)
+        self._open = self._open if not excess else 0
+        self._since, self._recent = now, 0
+        return excess
+
+
 class Connection:
     """The connections of ``clients`` to one Redis; closed by ``close``.
 
     Every call ends within ``_TIMEOUT_SECONDS`` seconds of its turn, and raises only ``StoreUnavailable``.
+    Connections that a burst of calls has opened are closed ``idle_seconds`` to twice as long after it.
     """
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, idle_seconds: float = _IDLE_SECONDS) -> None:
         self._clients = clients
+        self._demand = _Demand(idle_seconds)
         # A node of a Cluster that does not answer must not delay calls to other nodes.
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._calls: set[asyncio.Task[Any]] = set()
@@ -219,16 +257,26 @@ class Connection:
     @asynccontextmanager
     async def _slot(self, node: str) -> AsyncIterator[None]:
         async with self._slots.setdefault(node, asyncio.Semaphore(_MAX_CONCURRENT)):
-            with translated():
-                try:
-                    async with asyncio.timeout(self._timeout):
-                        yield
-                except ReadOnlyError:
-                    await self._clients.forget()
-                    raise
-                except MovedError:
-                    await self._clients.follow_slots()
-                    raise
+            self._demand.begin()
+            try:
+                async with self._ends_in_time():
+                    yield
+            finally:
+                if self._demand.end(asyncio.get_running_loop().time()):
+                    self._clients.replace_idle()
+
+    @asynccontextmanager
+    async def _ends_in_time(self) -> AsyncIterator[None]:
+        with translated():
+            try:
+                async with asyncio.timeout(self._timeout):
+                    yield
+            except ReadOnlyError:
+                await self._clients.forget()
+                raise
+            except MovedError:
+                await self._clients.follow_slots()
+                raise
 
 
 async def first_answers(
