@@ -64,7 +64,7 @@ class Applications:
         async with SdkLike.connected(self.url, KEYS[DEV]) as client:
             while True:
                 # A member that is stopping may take one in its last moment.
-                async with client.stream(may_end=True) as stream:
+                async with client.stream(balanced=True) as stream:
                     self.begun += 1
                     while await stream.record() != b"":
                         pass
