@@ -1,6 +1,7 @@
 """Which tests may run beside each other, and in which order, when several processes share them."""
 
 from collections import defaultdict
+from functools import cache
 from pathlib import PurePath
 from typing import Final, final
 
@@ -30,20 +31,22 @@ def distribute(items: list[pytest.Item]) -> None:
     for item in items:
         name = group(item.nodeid)
         patience[name] = max(patience[name], _patience(item))
-        order[name] = (-patience[name], not _is_in(item.nodeid, _WAITING))
+        order[name] = (-patience[name], not _is_in(item.nodeid.partition("::")[0], _WAITING))
     items.sort(key=lambda item: order[group(item.nodeid)])
 
 
 def group(nodeid: str) -> str:
     """The group of the test of that name: its module, so that its fixtures are made once."""
+    module = nodeid.partition("::")[0]
     for shared in _TOGETHER:
-        if _is_in(nodeid, (shared,)):
+        if _is_in(module, (shared,)):
             return shared
-    return nodeid if _is_in(nodeid, _APART) else nodeid.partition("::")[0]
+    return nodeid if _is_in(module, _APART) else module
 
 
-def _is_in(nodeid: str, folders: tuple[str, ...]) -> bool:
-    path = PurePath(nodeid.partition("::")[0])
+@cache
+def _is_in(module: str, folders: tuple[str, ...]) -> bool:
+    path = PurePath(module)
     return any(path.is_relative_to(PurePath("tests", folder)) for folder in folders)
 
 

@@ -5,6 +5,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 
 import httpx2
 
@@ -17,7 +18,15 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def make_transport(agent: str = "test", backend: httpx2.AsyncBaseTransport | None = None) -> HttpTransport:
     """To be opened; ``backend`` stands in for sockets."""
-    return HttpTransport(agent, client_trust(os.environ).context, outbound_proxies(os.environ)[0], backend)
+    variables = [(name, os.environ[name]) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ]
+    trust = _trust(tuple(variables))
+    return HttpTransport(agent, trust, outbound_proxies(os.environ)[0], backend)
+
+
+@cache
+def _trust(environ: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+    """Loading the certificates of the system takes 75 ms of CPU."""
+    return client_trust(dict(environ)).context
 
 
 @asynccontextmanager

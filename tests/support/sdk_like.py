@@ -89,7 +89,7 @@ class SdkLike:
     async def stream(self, *, balanced: bool = False) -> AsyncIterator[StreamClient]:
         """An open stream, its first heartbeat read.
 
-        Through a balancer (``balanced``) it may end before that, and chunks that follow each other are merged.
+        Through a balancer (``balanced``) it may end before that, and several chunks may arrive as one.
         """
         reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(self.url).port)
         fields = {"Host": "x", "API-Key": self.key, **self.headers}

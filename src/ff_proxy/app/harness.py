@@ -52,7 +52,15 @@ async def open_apis(options: UpstreamOptions, context: ProcessContext) -> AsyncI
     proxies, warnings = outbound_proxies(context.environ)
     for warning in warnings:
         telemetry.logger("upstream").warning(warning)
-    trust = make_trust(context)
+    urls = (
+        options.client_service,
+        options.sdk_base_url,
+        options.metric_service,
+        options.admin_service,
+        proxies.http,
+        proxies.https,
+    )
+    trust = make_trust(context, needed=any(url.lower().startswith("https:") for url in urls))
     async with (context.transport or _network)(trust, proxies) as transport:
         caller = Caller(transport, telemetry)
         client = ClientApi(

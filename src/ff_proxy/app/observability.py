@@ -119,8 +119,13 @@ def set_levels(telemetry: Telemetry, options: RoleOptions) -> Collection[str]:
     return ()
 
 
-def make_trust(context: ProcessContext) -> ssl.SSLContext:
-    """The trusted CAs (``SSL_CERT_FILE``, ``SSL_CERT_DIR``); raises ``StartupError``."""
+def make_trust(context: ProcessContext, *, needed: bool = True) -> ssl.SSLContext:
+    """The trusted CAs (``SSL_CERT_FILE``, ``SSL_CERT_DIR``); raises ``StartupError``.
+
+    Unless they are ``needed``, none are trusted: loading those of the system takes 50 ms at every start.
+    """
+    if not needed:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trust = client_trust(context.environ)
     if trust.unusable:
         log = context.telemetry.logger("tls")

@@ -4,12 +4,14 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ff_proxy.api.tokens import AWAITED
 from ff_proxy.app.build import build
+from ff_proxy.app.harness import open_apis
 from ff_proxy.app.options_reload import OptionsReload
 from ff_proxy.app.process import Process, ProcessContext, memory_shares
 from ff_proxy.app.roles import (
@@ -273,3 +275,21 @@ def test_memory_is_shared_out_among_processes() -> None:
     )
     assert several == pytest.approx(single / 3, abs=2)
     assert replicas == pytest.approx(single / 2, abs=2)
+
+
+ADDRESSES = ("admin-service", "client-service", "metric-service", "sdk-base-url")
+
+
+@pytest.mark.parametrize("secure", [*ADDRESSES, "HTTPS_PROXY", ""])
+async def test_certificates_are_loaded_if_somebody_is_asked_over_tls(secure: str) -> None:
+    """Otherwise a start need not wait for them, and a file that cannot be used is nobody's concern."""
+    urls = {name: f"{'https' if name == secure else 'http'}://harness.example" for name in ADDRESSES}
+    argv = [*ONLINE, *(word for name, url in urls.items() for word in (f"-{name}", url))]
+    options = load(argv, {}).options
+    assert isinstance(options, OnlineOptions)
+    environ = {"SSL_CERT_FILE": "/missing", "HTTPS_PROXY": "https://proxy.example"}
+    used = {name: value for name, value in environ.items() if name in ("SSL_CERT_FILE", secure)}
+    failing = pytest.raises(StartupError, match="SSL_CERT_FILE: /missing")
+    with failing if secure else nullcontext():
+        async with open_apis(options.upstream, replace(context(), environ=used)):
+            pass
