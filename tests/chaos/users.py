@@ -12,7 +12,8 @@ from tests.chaos.truth import COMET, TICK
 from tests.chaos.world import Form, Member, World
 from tests.support.sdk_like import KEYS, SdkLike
 
-_PAUSE: Final = 0.05
+# Users who ask more often leave the members no CPU.
+_PAUSE: Final = 0.15
 _TORN: Final = (httpx2.TransportError, OSError, asyncio.IncompleteReadError, TimeoutError)
 
 

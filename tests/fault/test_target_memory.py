@@ -16,9 +16,9 @@ from tests.support.redis_server import RedisServer, redis_command, redis_server
 from tests.support.sdk_like import DEV, KEYS, SdkLike
 
 MEBIBYTE: Final = 1024 * 1024
-KEPT_TARGETS: Final = 1_200
-# 400 MiB of attributes, of which an eighth may be kept.
-HUGE_TARGETS: Final = 400
+KEPT_TARGETS: Final = 600
+# 200 MiB of attributes, of which a quarter may be kept.
+HUGE_TARGETS: Final = 200
 AT_ONCE: Final = 8
 CLIENT_KEY: Final = "sandbox-dev-client-key"
 BUDGET: Final = 256 * MEBIBYTE

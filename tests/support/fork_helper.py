@@ -16,12 +16,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+import anyio
+import httpcore2
+
 from ff_proxy import __main__ as program
 from ff_proxy.runtime.gc_tuning import without_gc
 
 _IMPORTED: Final = (
     *("cli", "app.run", "app.supervisor"),
-    *("app.beside_sync", "app.directory", "app.harness", "app.redis"),
+    *("app.admin", "app.beside_sync", "app.directory", "app.harness", "app.redis"),
 )
 """What servers import, whatever their role: see ``import_modules`` in ``ff_proxy.app.build``."""
 _READ_BYTES: Final = 65536
@@ -130,11 +133,18 @@ def become(start: Start) -> None:
     sys.argv = [str(Path(program.__file__)), *start.arguments]
 
 
+def _import_http_client() -> None:
+    """What the client of HTTP imports only when it is used first, a seventh of what a short life costs."""
+    httpcore2.AsyncConnectionPool()
+    anyio.run(anyio.sleep, 0)
+
+
 def main() -> int:
     """Serve until the socket ends; in a child: run ``ff-proxy``, and return its exit code."""
     with without_gc():
         for module in _IMPORTED:
             import_module(f"ff_proxy.{module}")
+        _import_http_client()
     start = Helper(socket.socket(fileno=int(sys.argv[1]))).serve()
     if start is None:
         return 0

@@ -16,7 +16,7 @@ from tests.support.streams import StreamClient
 
 POSTED: Final = "posted"
 _PAUSE: Final = 0.02
-_TURN_PAUSE: Final = 0.1
+_TURN_PAUSE: Final = 0.2
 """Seconds between the turns of one user: members and users would fill the processors otherwise."""
 
 
