@@ -65,6 +65,7 @@ class Clients:
         self._refreshed_at = 0.0
         self._refreshing: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def clustered(self) -> bool:
@@ -183,6 +184,8 @@ class Clients:
 
         Only while no call runs.
         """
+        if self._closed:
+            return
         former: list[Redis | RedisCluster]
         if isinstance(self.client, RedisCluster):
             former = [*self._by_node.values()]
@@ -200,6 +203,7 @@ class Clients:
 
     async def close(self) -> None:
         """Close every connection."""
+        self._closed = True
         background = [*self._closing, *([] if self._refreshing is None else [self._refreshing])]
         for task in background:
             task.cancel()
