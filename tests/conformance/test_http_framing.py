@@ -166,6 +166,35 @@ async def test_half_a_connection_gets_its_answer(site: Site) -> None:
             assert await wire.closed() == b""
 
 
+def chunked(body: bytes, size: int) -> bytes:
+    """A body in chunks of ``size`` bytes."""
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
+
+
+@pytest.mark.parametrize("length", [0, 1_000, 70_000, 1_000_000])
+@pytest.mark.parametrize("chunk", [0, 64, 50_000])
+async def test_half_a_connection_gets_the_answer_to_any_body(site: Site, length: int, chunk: int) -> None:
+    """A long body arrives faster than it is parsed, so that the client's end is there before it is used."""
+    body = b'{"metricsData":[]' + b"\r\n" * (length // 2) + b"}"
+    framing = {"Transfer-Encoding": "chunked"} if chunk else {"Content-Length": str(len(body))}
+    head = message("POST", USAGE, site.bearer() | framing)
+    async with connected(site) as wire:
+        await wire.send(head + (chunked(body, chunk) if chunk else body) + message("GET", "/health"))
+        wire.writer.write_eof()
+        assert [(await wire.response()).status for _ in range(2)] == [200, 200]
+        assert await wire.closed() == b""
+
+
+async def test_half_a_body_of_half_a_connection_is_not_waited_for(site: Site) -> None:
+    """Nothing more can come."""
+    head = message("POST", USAGE, site.bearer() | {"Content-Length": "1000000"})
+    async with connected(site) as wire:
+        await wire.send(head + b" " * 900_000)
+        wire.writer.write_eof()
+        assert await wire.closed() == b""
+
+
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 
 

@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
         if self._ended or not self._transport.can_write_eof():
             return False
         if (exchange := self._exchange) is not None:
-            return exchange.head.whole and not (exchange.route is not None and exchange.route.streams)
+            return self._incoming.may_complete(exchange.head) and not exchange.streams
         return self._outgoing.busy or self._scheduled
 
     def pause_writing(self) -> None:
@@ -170,8 +170,7 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Process what has arrived, as far as one turn allows."""
-        left = _TURN
-        incoming = self._incoming
+        left, incoming = _TURN, self._incoming
         while left > 0 and not (self._ended or self._outgoing.busy):
             if self._exchange is not None:
                 if not self._feed_body(self._exchange):
@@ -221,20 +220,21 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     def _end_turn(self, *, again: bool) -> None:
-        incoming = self._incoming
+        incoming, exchange, busy = self._incoming, self._exchange, self._outgoing.busy
         incoming.release_parser()
-        busy = self._exchange is not None or self._outgoing.busy
         empty = incoming.empty
-        if again and not (empty or self._outgoing.busy):
+        if again and not (empty or busy):
             self._schedule()
-        if self._finished and not (busy or self._scheduled):
+        unfinished = exchange is not None and incoming.may_complete(exchange.head)
+        if self._finished and not (unfinished or busy or self._scheduled):
             self._transport.close()
             return
-        self._free = empty and not (busy or self._finished or self._over_limit or self._state.draining)
+        idle = empty and exchange is None and not busy
+        self._free = idle and not (self._finished or self._over_limit or self._state.draining)
         ahead = len(incoming.buffer) > _AHEAD
         if ahead is self._reading:
             self._set_reading(on=not ahead)
-        if not empty or self._exchange is not None or incoming.counted:
+        if not empty or exchange is not None or incoming.counted:
             self._count_held()
 
     def _set_reading(self, *, on: bool) -> None:

@@ -89,6 +89,11 @@ class Exchange:
             return ""
         return self.route.share(self.match.params)
 
+    @property
+    def streams(self) -> bool:
+        """Whether the response has no end."""
+        return self.route is not None and self.route.streams
+
     def body_limit(self, limits: Limits) -> int:
         """The longest body that is read, in bytes; nothing is read of one that no route takes."""
         return 0 if self.route is None else min(self.route.body_limit, limits.body_bytes)

@@ -65,6 +65,10 @@ class Incoming:
         parser = self._parser
         return parser.heads.pop(0) if parser is not None and parser.heads else None
 
+    def may_complete(self, head: Head) -> bool:
+        """Whether a request may yet be answered if its client sends no more: all of it may have arrived."""
+        return head.whole or bool(self.buffer)
+
     def feed(self, data: bytes) -> None:
         """Parse ``data``, which precedes the buffer; an error is kept in ``refusal``."""
         parser = self._parser
