@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -277,7 +277,7 @@ def of_another_kind(server: RedisServer, key: str) -> Iterator[None]:
         redis_command(server.port, "RENAME", f"{key}:away", key)
 
 
-@pytest.mark.parametrize("kind", ["counts", "targets", "leases", "bytes", "lease"])
+@pytest.mark.parametrize("kind", ["counts", "targets", "leases", "bytes"])
 async def test_a_key_of_another_kind_loses_nothing_that_comes_back(
     server: RedisServer, prefix: str, kind: str
 ) -> None:
@@ -288,14 +288,93 @@ async def test_a_key_of_another_kind_loses_nothing_that_comes_back(
         lease = await store.usage.take(ENVIRONMENT, 10)
         assert lease is not None
         await store.usage.merge([counted(1)], [])
-        name = f"lease:{lease.id}" if kind == "lease" else kind
-        with of_another_kind(server, part(prefix, f"usage:{name}")):
+        with of_another_kind(server, part(prefix, f"usage:{kind}")):
             with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
                 await store.usage.settle(lease, lease.counts, lease.targets)
         await store.usage.settle(lease, lease.counts, lease.targets)
         again = await store.usage.take(ENVIRONMENT, 10)
         assert again is not None
         assert (again.counts, again.targets) == ((counted(4),), tuple(described))
+
+
+async def test_a_lease_of_another_kind_holds_nothing_up(server: RedisServer, prefix: str) -> None:
+    """Its sender knows what was in it, and what is in the others comes back."""
+    async with member(server, prefix) as store:
+        await store.usage.merge([counted(3)], [])
+        lease = await store.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        with of_another_kind(server, part(prefix, f"usage:lease:{lease.id}")):
+            await store.usage.merge([counted(1)], [])
+            assert await store.usage.pending() == {ENVIRONMENT: 1}
+            await store.usage.settle(lease, lease.counts)
+        with of_another_kind(server, part(prefix, "usage:lease:ghost")):
+            redis_command(server.port, "ZADD", part(prefix, "usage:leases"), "1", "ghost")
+            again = await store.usage.take(ENVIRONMENT, 10)
+        assert again is not None
+        assert again.counts == (counted(4),)
+        await store.usage.settle(again)
+        assert await store.usage.pending() == {}
+
+
+@pytest.mark.parametrize("size", ["nan", "-nan", "inf", "-inf", "1e300", "-5", "9007199254740991", "full"])
+async def test_a_size_that_is_wrong_takes_no_room(server: RedisServer, prefix: str, size: str) -> None:
+    """Another program wrote it, or it outlived the entries: Redis evicted them."""
+    async with member(server, prefix) as store:
+        assert await store.usage.merge([counted(3)], []) == 0
+        redis_command(server.port, "SET", part(prefix, "usage:bytes"), size)
+        if size in {"full", "9007199254740991"}:
+            redis_command(server.port, "DEL", part(prefix, "usage:counts"))
+        other = UsageCount(UsageKey(ENVIRONMENT, "FFMETRICS", (("featureIdentifier", '"b"'),)), 2, 1)
+        assert await store.usage.merge([other], []) == 0
+        lease = await store.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        assert other in lease.counts
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_registrations_go_on_whatever_another_program_does(
+    server: RedisServer, prefix: str, seed: int
+) -> None:
+    """Redis evicts a key, a person deletes a row, or something else is written: what comes later arrives."""
+    random = Random(seed)
+    async with member(server, prefix, "leader") as store:
+        assert await store.leases.acquire(ENVIRONMENT)
+        queue, keys = store.registrations, store.registrations._keys.registrations(ENVIRONMENT)
+        for _ in range(60):
+            name = f"target-{random.randrange(8)}"
+            match random.randrange(6):
+                case 0 | 1:
+                    described = Target(name, name, {"number": random.randrange(3)})
+                    await queue.add(Registration(ENVIRONMENT, described))
+                case 2:
+                    for taken in await queue.take(ENVIRONMENT, random.randrange(1, 4)):
+                        if random.randrange(3):
+                            await queue.complete(taken, delivered=random.random() < 0.5)
+                case 3:
+                    redis_command(server.port, "DEL", random.choice(keys))
+                case 4:
+                    number = random.randrange(4)
+                    redis_command(server.port, "HDEL" if number else "ZREM", keys[number], name)
+                case _:
+                    _write_garbage(server, keys, name, random)
+        assert await queue.add(Registration(ENVIRONMENT, Target("last", "last", {"seed": seed})))
+        found = set()
+        for _ in range(20):
+            for taken in await queue.take(ENVIRONMENT, 5):
+                found.add(taken.target.identifier)
+                await queue.complete(taken, delivered=True)
+        assert "last" in found
+
+
+def _write_garbage(server: RedisServer, keys: Sequence[str], name: str, random: Random) -> None:
+    number = random.randrange(4)
+    garbage = ["", "x", "ab|5|x", "ab|99999999999999999999|x", "|||", "ab|nan|{}", "a" * 64]
+    row = (
+        [random.choice(["0", "inf", "-inf", "1e300"]), name]
+        if number == 0
+        else [name, random.choice(garbage)]
+    )
+    redis_command(server.port, "HSET" if number else "ZADD", keys[number], *row)
 
 
 @pytest.mark.parametrize("number", range(4))

@@ -92,23 +92,32 @@ end
 -- About the bytes that an entry takes besides its texts.
 local OVERHEAD = 120
 local function cost(field, entry) return #field + #entry + OVERHEAD end
+-- A lease of another type is empty: what other programs wrote must not stop the rest.
+local function leased(key)
+  local entries = redis.pcall('HGETALL', key)
+  return entries.err and {} or entries
+end
 local function held(counts, targets, leases, prefix)
   local sum = redis.call('HLEN', counts) + redis.call('HLEN', targets)
   for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
-    sum = sum + redis.call('HLEN', prefix .. id)
+    local entries = redis.pcall('HLEN', prefix .. id)
+    sum = sum + (type(entries) == 'number' and entries or 0)
   end
   return sum
 end
-local function total(key, mark)
-  local sum, entries = 0, redis.call('HGETALL', key)
+local function sum_of(entries, mark)
+  local sum = 0
   for i = 1, #entries, 2 do sum = sum + cost(entries[i], entries[i + 1]) - mark end
   return sum
 end
+local function total(key, mark) return sum_of(redis.call('HGETALL', key), mark) end
 local function spent(counts, targets, leases, bytes, prefix)
+  -- The number may outlive the entries, which Redis may evict and a person delete.
+  if held(counts, targets, leases, prefix) == 0 then return 0 end
   local known = tonumber(redis.call('GET', bytes) or '')
-  if known then return known end
+  if known and known >= 0 and known <= 9007199254740991 then return known end
   local sum = total(counts, 0) + total(targets, 0)
-  for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do sum = sum + total(prefix .. id, 1) end
+  for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do sum = sum + sum_of(leased(prefix .. id), 1) end
   return sum
 end
 -- Ignore rows that are no counts: what other programs wrote must not stop the rest.
@@ -131,7 +140,7 @@ local function describe(targets, identifier, entry)
   return redis.call('HSETNX', targets, identifier, entry) == 1 and cost(identifier, entry) or 0
 end
 local function restore(counts, targets, key)
-  local freed, entries = 0, redis.call('HGETALL', key)
+  local freed, entries = 0, leased(key)
   for i = 1, #entries, 2 do
     local field, entry = string.sub(entries[i], 2), entries[i + 1]
     freed = freed + cost(field, entry)
@@ -142,7 +151,7 @@ local function restore(counts, targets, key)
       freed = freed - describe(targets, field, entry)
     end
   end
-  redis.call('DEL', key)
+  if #entries > 0 then redis.call('DEL', key) end
   return freed
 end
 local function note(bytes, sum)
@@ -247,12 +256,12 @@ SETTLE_USAGE: Final = Script(
 -- ARGV: prefix of lease keys, lease, number of undelivered counts, then field, count, timestamp of each, then
 --       identifier and entry of each undelivered target
 usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-redis.call('HLEN', KEYS[5])
 if not redis.call('ZSCORE', KEYS[3], ARGV[2]) then return 0 end
 local sum = spent(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[2])
-sum = sum - total(KEYS[5], 1)
-redis.call('DEL', KEYS[5])
+local entries = leased(KEYS[5])
+sum = sum - sum_of(entries, 1)
+if #entries > 0 then redis.call('DEL', KEYS[5]) end
 local i = 4
 for _ = 1, tonumber(ARGV[3]) do
   sum = sum + add(KEYS[1], ARGV[i], ARGV[i + 1], ARGV[i + 2])
@@ -272,6 +281,10 @@ _USABLE_REGISTRATIONS: Final = """
 -- A script that fails halfway is not rolled back, so fail on keys of another type before any write.
 redis.call('ZCARD', KEYS[1])
 for group = 2, #KEYS do redis.call('HLEN', KEYS[group]) end
+local function enqueue(order, identifier)
+  local last = redis.call('ZREVRANGE', order, 0, 0, 'WITHSCORES')
+  redis.call('ZADD', order, 'NX', tonumber(last[2] or '0') + 1, identifier)
+end
 """
 
 ADD_REGISTRATION: Final = Script(
@@ -284,6 +297,7 @@ ADD_REGISTRATION: Final = Script(
     + """
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then
   redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+  enqueue(KEYS[1], ARGV[1])
   return 1
 end
 local taken = redis.call('HGET', KEYS[3], ARGV[1])
@@ -298,9 +312,9 @@ for group = 2, 3 do
   if #found > 0 then average = average + redis.call('HLEN', KEYS[group]) * sum / (#found / 2) end
 end
 if crowded() or average + #ARGV[1] + #ARGV[2] + 240 > tonumber(ARGV[4]) then return 0 end
+if redis.call('HLEN', KEYS[2]) == 0 then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-redis.call('ZADD', KEYS[1], tonumber(last[2] or '0') + 1, ARGV[1])
+enqueue(KEYS[1], ARGV[1])
 return 1
 """
 )
@@ -318,9 +332,19 @@ local found = {}
 local taken = redis.call('HGETALL', KEYS[3])
 for i = 1, #taken, 2 do
   local due, entry = string.match(taken[i + 1], '^%x+|(%d+)|(.*)$')
-  if tonumber(due) <= now then
+  -- One that is due in the distant future is of another program, or of a clock that was ahead.
+  local left = tonumber(due or '0') - now
+  if left <= 0 or left > 10 * tonumber(ARGV[2]) then
     redis.call('HDEL', KEYS[3], taken[i])
-    if redis.call('HSETNX', KEYS[2], taken[i], entry) == 1 then redis.call('ZADD', KEYS[1], 0, taken[i]) end
+    if entry and redis.call('HSETNX', KEYS[2], taken[i], entry) == 1 then
+      redis.call('ZADD', KEYS[1], 0, taken[i])
+    end
+  end
+end
+-- Redis may evict, or a person delete, one key without the others: then some have no place, or no content.
+if redis.call('ZCARD', KEYS[1]) < redis.call('HLEN', KEYS[2]) then
+  for _, identifier in ipairs(redis.call('HRANDFIELD', KEYS[2], tonumber(ARGV[1]))) do
+    enqueue(KEYS[1], identifier)
   end
 end
 -- Skips only those in flight.
@@ -329,11 +353,13 @@ for _, identifier in ipairs(redis.call('ZRANGE', KEYS[1], 0, last)) do
   if #found >= tonumber(ARGV[1]) then break end
   if redis.call('HEXISTS', KEYS[3], identifier) == 0 then
     local entry = redis.call('HGET', KEYS[2], identifier)
-    redis.call('HSET', KEYS[3], identifier, string.sub(entry, 1, 32) .. '|' ..
-               string.format('%.0f', now + tonumber(ARGV[2])) .. '|' .. entry)
-    redis.call('HDEL', KEYS[2], identifier)
     redis.call('ZREM', KEYS[1], identifier)
-    found[#found + 1] = entry
+    if entry then
+      redis.call('HSET', KEYS[3], identifier, string.sub(entry, 1, 32) .. '|' ..
+                 string.format('%.0f', now + tonumber(ARGV[2])) .. '|' .. entry)
+      redis.call('HDEL', KEYS[2], identifier)
+      found[#found + 1] = entry
+    end
   end
 end
 found[#found + 1] = redis.call('HLEN', KEYS[2]) + redis.call('HLEN', KEYS[3])
@@ -359,10 +385,8 @@ if ARGV[3] == 'sent' then
     end
   end
 elseif ARGV[3] == 'again' then
-  if redis.call('HSETNX', KEYS[2], ARGV[1], string.match(taken, '^%x+|%d+|(.*)$')) == 1 then
-    local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-    redis.call('ZADD', KEYS[1], tonumber(last[2] or '0') + 1, ARGV[1])
-  end
+  local entry = string.match(taken, '^%x+|%d+|(.*)$')
+  if entry and redis.call('HSETNX', KEYS[2], ARGV[1], entry) == 1 then enqueue(KEYS[1], ARGV[1]) end
 end
 return 1
 """
