@@ -23,5 +23,5 @@ async def test_faults_at_random(
     """A few rounds; see ``Driver`` for what is held against the proxy."""
     report = await run(form, seed, 4, tmp_path)
     record_property("report", report)
-    assert report.answers > 100
-    assert report.posts > 10
+    assert report.answers > 10
+    assert report.posts > 1

@@ -11,6 +11,7 @@ import pytest
 
 from ff_proxy.sandbox.seed import default_environments
 from tests.integration.harness import Proxy, online_options, sandbox
+from tests.support.local_http import local_http
 from tests.support.sdk_like import DEV, KEYS, PROD, SdkLike, eventually
 
 
@@ -143,7 +144,7 @@ async def test_slow_and_idle_connections_do_not_matter(client: SdkLike) -> None:
         writer.close()
 
     async def admitted() -> bool:
-        async with SdkLike.connected(client.url, KEYS[DEV]) as fresh:
-            return fresh.environment == DEV
+        async with local_http(client.url) as fresh:
+            return (await fresh.get("/client/env/x/feature-configs")).status_code == 401
 
     await eventually(admitted)
