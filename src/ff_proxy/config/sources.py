@@ -21,6 +21,10 @@ from ff_proxy.config.spelling import near_miss, nearest
 ReadFile = Callable[[Path], bytes]
 
 _SERVICE: Final = re.compile(r"(?:tcp|udp|sctp)://")
+# Python refuses to convert integers of more digits.
+_LONG_NUMBER: Final = re.compile(r"[0-9][0-9_]{4300}")
+_MOST_BITS: Final = 10_000
+_TOO_LONG: Final = "a number has thousands of digits"
 
 
 def from_environment(
@@ -83,8 +87,8 @@ def from_toml_file(path: Path, read_file: ReadFile, options: Iterable[Option[Any
     text = _read(path, read_file, reading)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        reading.problems.append(_toml_problem(path, error))
+    except (ValueError, RecursionError) as error:
+        reading.problems.append(_toml_problem(path, text, error))
         return reading
     by_name = {name: option for option in options for name in option.names}
     seen: dict[str, str] = {}
@@ -142,10 +146,16 @@ def _line_of(binding: Binding) -> int:
     return binding.original.line + len(re.findall(r"\r\n|\n|\r", blank))
 
 
-def _toml_problem(path: Path, error: tomllib.TOMLDecodeError) -> str:
-    # The parser's message quotes keys and single characters, never a value.
-    what, _, where = str(error).removesuffix(")").rpartition(" (at ")
-    return f"{path} {where.replace(',', '')}: is not TOML: {what}"
+def _toml_problem(path: Path, text: str, error: ValueError | RecursionError) -> str:
+    if isinstance(error, tomllib.TOMLDecodeError):
+        # The parser's message quotes keys and single characters, never a value.
+        what, _, where = str(error).removesuffix(")").rpartition(" (at ")
+        return f"{path} {where.replace(',', '')}: is not TOML: {what}"
+    if isinstance(error, RecursionError):
+        return f"{path}: cannot be read: it is nested too deeply"
+    found = _LONG_NUMBER.search(text)
+    line = f" line {text.count(chr(10), 0, found.start()) + 1}" if found else ""
+    return f"{path}{line}: cannot be read: {_TOO_LONG}"
 
 
 def _toml_line(text: str, key: str) -> str:
@@ -159,6 +169,9 @@ def _add_toml(reading: Reading, option: Option[Any], value: object, place: str) 
     match value:
         case bool():
             text = "true" if value else "false"
+        case int() if value.bit_length() > _MOST_BITS:
+            reading.problems.append(f"{option.flag}: {_TOO_LONG} ({place})")
+            return
         case str() | int() | float():
             text = str(value)
         case list() if all(isinstance(item, str) for item in value):

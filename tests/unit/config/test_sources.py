@@ -120,6 +120,21 @@ def test_broken_toml_is_named_with_line_and_column_and_without_its_values() -> N
     assert "hunter2" not in str(toml_file("auth-secret = 'hunter2\n").problems)
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("[" * 5000, "e/ff.toml: cannot be read: it is nested too deeply"),
+        ("{a=" * 5000, "e/ff.toml: cannot be read: it is nested too deeply"),
+        ("9" * 5000, "e/ff.toml line 2: cannot be read: a number has thousands of digits"),
+        ("1" + "_000" * 5000, "e/ff.toml line 2: cannot be read: a number has thousands of digits"),
+        ("0x" + "f" * 5000, "workers: a number has thousands of digits (e/ff.toml line 2)"),
+    ],
+)
+def test_toml_that_python_cannot_convert_is_a_problem(value: str, problem: str) -> None:
+    """The parser lets two kinds of errors through that are not about TOML."""
+    assert toml_file(f"port = 1\nworkers = {value}\n").problems == [problem]
+
+
 @pytest.mark.parametrize("read", [env_file, toml_file])
 def test_a_file_of_other_bytes_is_a_problem(read: Callable[[bytes], Reading]) -> None:
     """Neither format knows another encoding than UTF-8."""
