@@ -20,7 +20,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ff_proxy.errors import StartupError, StoreError, StoreUnusable
+from ff_proxy.errors import StartupError, StoreError, StoreUnavailable, StoreUnusable
 from ff_proxy.model.environment import Domain
 from ff_proxy.model.memory import LEAST_SHARES
 from ff_proxy.model.readiness import Readiness
@@ -305,6 +305,49 @@ async def test_a_file_that_lacks_a_table_is_refused(tmp_path: Path, table: str) 
         await database.run(lambda connection: connection.execute(f"DROP TABLE {table}"))
     with pytest.raises(StoreUnusable, match=f"lacks the tables {table}"):
         await Database(tmp_path, "test", null_telemetry().once("store")).__aenter__()
+
+
+def _move_root(connection: sqlite3.Connection, table: str, page: int) -> int:
+    """Say that ``table`` begins on another page, and return on which it did; others read that at once."""
+    connection.execute("PRAGMA writable_schema = 1")
+    (before,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    connection.execute("UPDATE sqlite_master SET rootpage = ? WHERE name = ?", (page, table))
+    (version,) = connection.execute("PRAGMA schema_version").fetchone()
+    connection.execute(f"PRAGMA schema_version = {version + 1}")
+    connection.commit()
+    return int(before)
+
+
+@pytest.mark.parametrize("table", ["environments", "items", "targets", "usage_counts", "registrations"])
+async def test_a_file_that_is_damaged_while_it_is_used_is_as_good_as_unwritable(
+    tmp_path: Path, table: str
+) -> None:
+    """Memory serves on, nothing counts twice however often it is merged, and a repaired file catches up."""
+    async with opened(tmp_path) as store:
+        await store.configs.replace(config(flag()))
+        with contextlib.closing(sqlite3.connect(tmp_path / "ff-proxy.sqlite")) as other:
+            page = _move_root(other, table, 999_999)
+            await store.configs.apply(ENVIRONMENT, PutItem(flag("new")))
+            await store.targets.put_many(ENVIRONMENT, [Target("t")])
+            await store.registrations.add(Registration(ENVIRONMENT, Target("t")))
+            assert await store.usage.merge([usage("f", 5)], []) == 0
+            with pytest.raises(StoreUnavailable, match="damaged"):
+                await store.targets.every(ENVIRONMENT)
+            (reason,) = store.recovery.merge_into(Readiness(loaded=1)).degraded
+            assert "only in memory" in reason
+            assert "damaged" in reason
+            _move_root(other, table, page)
+        await store.recovery.catch_up()
+        assert not store.recovery.merge_into(Readiness(loaded=1)).degraded
+    async with opened(tmp_path) as again:
+        held = await again.configs.environment(ENVIRONMENT)
+        assert held is not None
+        assert len(held.flags) == 2
+        lease = await again.usage.take(ENVIRONMENT, 10)
+        assert lease is not None
+        assert [entry.count for entry in lease.counts] == [5]
+        assert await again.targets.get(ENVIRONMENT, "t") == Target("t")
+        assert len(await again.registrations.take(ENVIRONMENT, 10)) == 1
 
 
 @pytest.mark.parametrize(

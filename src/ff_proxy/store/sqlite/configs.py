@@ -53,7 +53,7 @@ class SqliteConfigs(MemoryConfigs):
 
     async def load(self) -> None:
         """Read every environment from the file."""
-        environments, self._times = await self._database.run(_read_all)
+        environments, self._times = await self._database.load(_read_all)
         self._newest = {config.id: self._revised(config, config) for config in environments}
         self._environments = dict(self._newest)
 

@@ -45,8 +45,8 @@ def lock_file(directory: Path, name: str = FILE_PREFIX) -> Path:
 class Database:
     """A SQLite file in ``directory``, locked against other processes while open.
 
-    ``async with`` opens it. ``run`` executes a function of the connection in a transaction. ``once`` logs
-    files that other users could read; ``up`` is set to 1 or 0 after each use.
+    ``async with`` opens it. ``run`` and ``load`` execute a function of the connection in a transaction.
+    ``once`` logs files that other users could read; ``up`` is set to 1 or 0 after each use.
     """
 
     def __init__(
@@ -81,10 +81,16 @@ class Database:
     async def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Run ``work`` in a transaction, as ``GroupCommit.run`` does.
 
-        Raises:
-            StoreUnavailable: the file cannot be used now (disk full, I/O error, no answer in time).
-            StoreUnusable: its content is corrupt.
+        Raises ``StoreUnavailable`` if the file cannot be used now (disk full, I/O error, no answer in time).
+        So does a file that is damaged while it is used: memory serves on.
         """
+        try:
+            return await self.load(work)
+        except StoreUnusable as error:
+            raise StoreUnavailable(str(error)) from error
+
+    async def load(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """As ``run``, at the start: a damaged file raises ``StoreUnusable``."""
         if self._commits is None:
             raise StoreUnavailable(f"{self.path} is not open")
         return await self._commits.run(work)

@@ -40,7 +40,7 @@ class SqliteUsageQueue(MemoryUsageQueue):
 
     async def load(self) -> None:
         """Load what was unfinished when the file was last used."""
-        counts, targets, lost = await self._database.run(_read_usage)
+        counts, targets, lost = await self._database.load(_read_usage)
         self._buffer.add(counts, targets)
         if lost:
             self._once.warning(_LOST, entries=lost)
@@ -106,7 +106,7 @@ class SqliteRegistrations(MemoryRegistrations):
 
     async def load(self) -> None:
         """Load what was unfinished when the file was last used."""
-        registrations, lost = await self._database.run(_read_registrations)
+        registrations, lost = await self._database.load(_read_registrations)
         for registration in registrations:
             await super().add(registration)
         if lost:

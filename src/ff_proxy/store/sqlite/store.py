@@ -31,7 +31,7 @@ class SqliteSecrets:
             secret: str = connection.execute("SELECT secret FROM secrets WHERE name = 'auth'").fetchone()[0]
             return secret
 
-        return Secret(await self._database.run(settle))
+        return Secret(await self._database.load(settle))
 
 
 class SqliteStore:

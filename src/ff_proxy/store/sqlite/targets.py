@@ -71,7 +71,7 @@ class SqliteTargets:
 
     async def load(self) -> None:
         """Measure the file's content."""
-        self._stored = await self._database.run(_measure)
+        self._stored = await self._database.load(_measure)
 
     def peek(self, environment: EnvironmentId, identifier: str) -> Target | Literal[Unknown.UNKNOWN] | None:
         """See ``TargetStore``."""
