@@ -7,6 +7,7 @@ make the proxy remove a flag or refuse a key (spec/behaviour#key-checks).
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
+from urllib.parse import urljoin
 
 from ff_proxy.errors import (
     MalformedJson,
@@ -146,7 +147,7 @@ def _unusable(request: Request, status: int, headers: Mapping[str, str], body: b
         return problem
     if status in _REDIRECTS:
         return UpstreamMalformed(
-            f"{answered}, a redirect to {origin(headers.get('location', ''))}; "
+            f"{answered}, a redirect to {_redirect_target(request, headers.get('location', ''))}; "
             "if that is Harness, set the option to the address it redirects to"
         )
     if status not in request.definite:
@@ -158,6 +159,16 @@ def _unusable(request: Request, status: int, headers: Mapping[str, str], body: b
             f"{describe_body(Reply(status, headers, body))}"
         )
     return UpstreamRefused(answered, status=status)
+
+
+def _redirect_target(request: Request, location: str) -> str:
+    """The server that a ``Location`` names, which may be relative, or what is wrong with it."""
+    if not location:
+        return "nowhere"
+    try:
+        return origin(urljoin(request.url, location))
+    except ValueError:
+        return "an address that is not valid"
 
 
 async def _first_bytes(chunks: AsyncIterator[bytes]) -> bytes:

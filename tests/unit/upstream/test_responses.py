@@ -84,6 +84,25 @@ async def test_redirect_names_where_to(saas: FakeSaas) -> None:
     assert "token" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [
+        ("/login", "http://saas.test"),
+        ("login?token=1", "http://saas.test"),
+        ("//sso.test/login", "http://sso.test"),
+        ("https://sso.test:99999999/", "https://sso.test"),
+        ("", "nowhere"),
+        ("http://[sso.test/", "an address that is not valid"),
+        ("//[/", "an address that is not valid"),
+    ],
+)
+async def test_any_redirect_is_an_error_of_ours(saas: FakeSaas, location: str, named: str) -> None:
+    """Gateways redirect to a page of their own, and some write addresses that are none."""
+    error = await outcome(saas, answered(302, location=location))
+    assert isinstance(error, UpstreamMalformed)
+    assert f"a redirect to {named};" in str(error)
+
+
 async def test_a_400_is_definite_only_where_the_request_says_so(saas: FakeSaas) -> None:
     """For a posted body it is, for a key it is not (spec/behaviour#key-checks)."""
     assert isinstance(await outcome(saas, answered(400)), UpstreamMalformed)
