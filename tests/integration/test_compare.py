@@ -1,5 +1,6 @@
 """``ff-proxy compare`` finds what differs between two proxies, and nothing that is known to differ."""
 
+import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ff_proxy.commands.compare import known
+from ff_proxy.commands.compare import command, known
 from ff_proxy.commands.compare.command import CompareOptions, Report, compare_proxies
 from ff_proxy.commands.proxy_client import open_transport
 from ff_proxy.config.declare import build, options_of
 from ff_proxy.config.settings import read_settings
-from ff_proxy.errors import ExitCode, UpstreamError
+from ff_proxy.errors import ConfigError, ExitCode, UpstreamError
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.target import Target
 from ff_proxy.wire.normalise import normalise_flag, normalise_segment
@@ -326,6 +327,23 @@ async def test_as_people_and_programs_run_it(tmp_path: Path) -> None:
         assert "Connection refused" in said
         code, said = await run("compare", now)
         assert code == ExitCode.BAD_CONFIGURATION
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["http://a"],
+        ["http://a", "b"],
+        ["http://[", "http://b"],
+        ["http://a", "http://[::1"],
+        ["http://a", "http://b:x"],
+    ],
+)
+def test_what_are_not_two_addresses_is_refused(words: list[str]) -> None:
+    """In one sentence."""
+    with pytest.raises(ConfigError, match="name two proxies"):
+        command.run([*words, "-api-keys", KEY], {}, io.StringIO())
 
 
 async def test_a_proxy_that_does_not_take_the_key_is_named() -> None:

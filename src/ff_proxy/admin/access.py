@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
@@ -119,7 +118,8 @@ class AdminAccess:
         if origin is None:
             # Browsers send Origin with every form; a request with our cookie is from a browser.
             return COOKIE not in connection.headers.get("cookie", "")
-        return urlsplit(origin).netloc == connection.headers.get("host", "")
+        _, separator, host = origin.partition("://")
+        return bool(separator) and host == connection.headers.get("host")
 
 
 def client_address(connection: HTTPConnection) -> str:

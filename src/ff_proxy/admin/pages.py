@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 from jinja2 import Environment
@@ -284,6 +283,5 @@ class Pages:
 
 def _own_path(text: str) -> str:
     """``text`` if it is a path on this server, else ``/``: prevents open redirects."""
-    parts = urlsplit(text)
-    own = not parts.scheme and not parts.netloc and text.startswith("/") and not text.startswith("//")
+    own = text.startswith("/") and not text.startswith("//")
     return text if own and "\\" not in text and text.isprintable() else "/"

@@ -34,19 +34,28 @@ def outbound_proxies(environ: Mapping[str, str]) -> tuple[OutboundProxies, tuple
 
     Lower-case names take precedence. Each entry of ``NO_PROXY`` is a host (with its subdomains), ``.host``
     (only its subdomains), an address, a network such as ``10.0.0.0/8``, any of them with ``:port``, or ``*``.
+    What cannot be the address of an HTTP proxy is ignored with a warning.
     """
     warnings = []
+
+    def usable(name: str, address: str) -> str:
+        if not address or _is_proxy(address):
+            return _with_scheme(address)
+        if address.lower().startswith("socks"):
+            said = f"{name} names a SOCKS proxy and is ignored: set HTTPS_PROXY to an HTTP proxy"
+        else:
+            said = f"{name} is ignored: it must be an address such as http://proxy.example.com:3128"
+        warnings.append(said)
+        return ""
+
     # Under CGI, a client's ``Proxy`` header arrives under this name.
     cgi = "REQUEST_METHOD" in environ
     plain = environ.get("http_proxy", "").strip() if cgi else _read(environ, "HTTP_PROXY")
-    fallback = _read(environ, "ALL_PROXY")
-    if fallback.lower().startswith("socks"):
-        warnings.append("ALL_PROXY names a SOCKS proxy and is ignored: set HTTPS_PROXY to an HTTP proxy")
-        fallback = ""
+    fallback = usable("ALL_PROXY", _read(environ, "ALL_PROXY"))
     direct = tuple(entry for part in _read(environ, "NO_PROXY").split(",") if (entry := part.strip().lower()))
     found = OutboundProxies(
-        http=_with_scheme(plain or fallback),
-        https=_with_scheme(_read(environ, "HTTPS_PROXY") or fallback),
+        http=usable("HTTP_PROXY", plain) or fallback,
+        https=usable("HTTPS_PROXY", _read(environ, "HTTPS_PROXY")) or fallback,
         direct=direct,
     )
     return found, tuple(warnings)
@@ -58,6 +67,14 @@ def _read(environ: Mapping[str, str], name: str) -> str:
 
 def _with_scheme(address: str) -> str:
     return address if not address or "://" in address else f"http://{address}"
+
+
+def _is_proxy(address: str) -> bool:
+    try:
+        parts = urlsplit(_with_scheme(address))
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an open bracket, or a port that is none
+        return False
 
 
 def _names(entry: str, host: str, port: int) -> bool:

@@ -86,12 +86,19 @@ async def test_a_session_begins_with_the_token_and_ends_with_logout_or_another_t
 
 
 @pytest.mark.parametrize(
-    "after", ["//evil.example", "https://evil.example/", "/\\evil.example", "x", "", "/\n"]
+    "after",
+    [
+        *("//evil.example", "https://evil.example/", "/\\evil.example", "x", "", "/\n"),
+        *("//[", "http://[::1", "http://\N{ACCOUNT OF}"),
+    ],
 )
 async def test_login_leads_to_our_own_pages_only(after: str) -> None:
-    """Login leads to our own pages only."""
-    async with AdminWorld(token=TOKEN).client() as http:
+    """Login leads to our own pages only, also if what it is given is not an address."""
+    world = AdminWorld(token=TOKEN)
+    async with world.client() as http:
+        assert (await http.get("/login", params={"next": after})).status_code == 200
         assert (await log_in(http, TOKEN, after)).headers["location"] == "/"
+    assert world.failures == []
 
 
 async def test_wrong_tokens_are_limited_per_address_and_sessions_are_not() -> None:
@@ -117,6 +124,9 @@ async def test_wrong_tokens_are_limited_per_address_and_sessions_are_not() -> No
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:7000"},
+        {"Origin": "http://["},
+        {"Origin": "http://[::1"},
+        {"Origin": "http://[x]:7001"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site", "Origin": BASE},
         {"Cookie": "ff_proxy_admin=x"},

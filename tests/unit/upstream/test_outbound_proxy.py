@@ -1,12 +1,14 @@
 """Which outbound proxy a request goes through."""
 
 import ipaddress
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ff_proxy.upstream.outbound_proxy import OutboundProxies, outbound_proxies
+from ff_proxy.upstream.transport import origin
 
 PROXY = "http://proxy.test:3128"
 
@@ -40,6 +42,38 @@ def test_a_socks_proxy_for_all_is_ignored_with_a_warning(scheme: str) -> None:
     assert found.proxy_of("https://saas.test/") == ""
     assert "ALL_PROXY" in warning
     assert "secret" not in warning
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("http://[", "http://u:secret@[::1", "[::1", "http://[secret]", "http://", "http://:3128"),
+        *(
+            "http://secret:x",
+            "secret:99999",
+            "secret:0",
+            "ftp://secret",
+            "socks5://secret",
+            "http://\N{ACCOUNT OF}",
+        ),
+    ],
+)
+def test_what_is_no_address_of_a_proxy_is_ignored_with_a_warning(name: str, address: str) -> None:
+    """Otherwise each request would fail, some in a way that looks like a fault of ours."""
+    found, (warning,) = outbound_proxies({name: address})
+    assert found == OutboundProxies()
+    assert name.upper() in warning
+    assert "secret" not in warning
+
+
+@given(address=st.text() | st.text("htps:/[]@.0123456789"))
+def test_every_proxy_in_use_can_be_named(address: str) -> None:
+    """Messages about requests through it do so."""
+    found, warnings = outbound_proxies({"ALL_PROXY": address})
+    assert bool(found.http) == bool(address.strip() and not warnings)
+    assert bool(found.http) == bool(urlsplit(found.http).hostname)
+    assert bool(found.http) == bool(origin(found.http).strip(":/"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, TextIO
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -90,9 +89,12 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO) -> ExitCod
     if command is None:
         return None
     options, words = command
-    if len(words) < 2 or not all(urlsplit(word).scheme in {"http", "https"} for word in words):  # noqa: PLR2004
-        raise ConfigError("compare: name two proxies, as in ff-proxy compare http://old:7000 http://new:7000")
-    return run_until_stopped(partial(_run, words[0], words[1], options, out), unfinished=ExitCode.CRASH)
+    try:
+        old, new = map(kinds.URL.parse, words)
+    except ValueError:
+        example = "as in ff-proxy compare http://old:7000 http://new:7000"
+        raise ConfigError(f"compare: name two proxies by address, {example}") from None
+    return run_until_stopped(partial(_run, old, new, options, out), unfinished=ExitCode.CRASH)
 
 
 async def _run(old: str, new: str, options: CompareOptions, out: TextIO, _: Stop) -> ExitCode:
