@@ -11,7 +11,7 @@ from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import ENVIRONMENT
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, redis_command
 
 
 def endpoint(server: RedisServer, **how: Any) -> Endpoint:
@@ -44,3 +44,10 @@ def counted(number: int = 1, environment: EnvironmentId = ENVIRONMENT) -> UsageC
 def part(prefix: str, name: str) -> str:
     """A key of the environment."""
     return f"{prefix}:{{{ENVIRONMENT}}}:{name}"
+
+
+def make_leases_return(server: RedisServer, prefix: str) -> None:
+    """Leased batches of usage are due now."""
+    leases = part(prefix, "usage:leases")
+    for lease in redis_command(server.port, "ZRANGE", leases, "0", "-1").split(b"\r\n")[2::2]:
+        redis_command(server.port, "ZADD", leases, "1", lease.decode())

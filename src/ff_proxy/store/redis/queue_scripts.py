@@ -83,25 +83,28 @@ return 1
 
 _ROOM: Final = """
 local function usable(counts, targets, leases, bytes)
-  -- A script that fails halfway is not rolled back, so fail on keys of another type before any write.
+  -- A script that fails halfway is not rolled back, so fail before any write: on keys of another type, and on
+  -- what the user may not do.
   redis.call('HLEN', counts)
   redis.call('HLEN', targets)
   redis.call('ZCARD', leases)
   redis.call('GET', bytes)
+  redis.call('HEXISTS', targets, '')
 end
 -- About the bytes that an entry takes besides its texts.
 local OVERHEAD = 120
 local function cost(field, entry) return #field + #entry + OVERHEAD end
 -- A lease of another type is empty: what other programs wrote must not stop the rest.
-local function leased(key)
-  local entries = redis.pcall('HGETALL', key)
-  return entries.err and {} or entries
+local function leased(key, command)
+  local answer = redis.pcall(command, key)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  if not string.find(answer.err, 'WRONGTYPE', 1, true) then return redis.call(command, key) end
 end
+local function entries_of(key) return leased(key, 'HGETALL') or {} end
 local function held(counts, targets, leases, prefix)
   local sum = redis.call('HLEN', counts) + redis.call('HLEN', targets)
   for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
-    local entries = redis.pcall('HLEN', prefix .. id)
-    sum = sum + (type(entries) == 'number' and entries or 0)
+    sum = sum + (leased(prefix .. id, 'HLEN') or 0)
   end
   return sum
 end
@@ -117,7 +120,9 @@ local function spent(counts, targets, leases, bytes, prefix)
   local known = tonumber(redis.call('GET', bytes) or '')
   if known and known >= 0 and known <= 9007199254740991 then return known end
   local sum = total(counts, 0) + total(targets, 0)
-  for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do sum = sum + sum_of(leased(prefix .. id), 1) end
+  for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
+    sum = sum + sum_of(entries_of(prefix .. id), 1)
+  end
   return sum
 end
 -- Ignore rows that are no counts: what other programs wrote must not stop the rest.
@@ -137,10 +142,12 @@ local function add(counts, field, count, timestamp)
 end
 local function describe(targets, identifier, entry)
   -- A newer version stays.
-  return redis.call('HSETNX', targets, identifier, entry) == 1 and cost(identifier, entry) or 0
+  if redis.call('HEXISTS', targets, identifier) == 1 then return 0 end
+  redis.call('HSET', targets, identifier, entry)
+  return cost(identifier, entry)
 end
 local function restore(counts, targets, key)
-  local freed, entries = 0, leased(key)
+  local freed, entries = 0, entries_of(key)
   for i = 1, #entries, 2 do
     local field, entry = string.sub(entries[i], 2), entries[i + 1]
     freed = freed + cost(field, entry)
@@ -169,11 +176,13 @@ MERGE_USAGE: Final = Script(
 usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 local now = tonumber(redis.call('TIME')[1])
 if redis.call('ZSCORE', KEYS[5], ARGV[3]) then return 0 end
--- The first write needs memory, so a Redis without memory refuses all of this.
-redis.call('ZADD', KEYS[5], now, ARGV[3])
+local sum = spent(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1])
+-- What the user may not do must fail before a count is stored; a merge that failed must not count as made.
+-- The first write changes nothing, but needs memory, so a Redis without memory refuses all of this.
+redis.call('ZADD', KEYS[5], 'XX', now, ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - tonumber(ARGV[4]))
 redis.call('EXPIRE', KEYS[5], ARGV[4])
-local sum = spent(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1])
+note(KEYS[4], sum)
 local most = crowded() and 0 or tonumber(ARGV[2])
 local dropped, i = 0, 6
 for _ = 1, tonumber(ARGV[5]) do
@@ -199,6 +208,8 @@ while i < #ARGV do
   end
   i = i + 2
 end
+redis.call('ZADD', KEYS[5], now, ARGV[3])
+redis.call('EXPIRE', KEYS[5], ARGV[4])
 note(KEYS[4], sum)
 return dropped
 """
@@ -219,7 +230,10 @@ TAKE_USAGE: Final = Script(
 -- ARGV: prefix of lease keys, lease, limit, seconds until it expires
 usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 if redis.call('EXISTS', KEYS[5]) == 1 then return redis.call('HGETALL', KEYS[5]) end
+-- These change nothing: what the user may not do must fail before anything is moved.
 redis.call('HDEL', KEYS[1], '')
+redis.call('ZREM', KEYS[3], '')
+redis.call('DEL', KEYS[5])
 local now = tonumber(redis.call('TIME')[1])
 local back = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)
 if #back > 0 then
@@ -236,15 +250,15 @@ for group, mark in ipairs({'c', 't'}) do
   if left > 0 then
     local found = redis.call('HRANDFIELD', KEYS[group], left, 'WITHVALUES')
     for i = 1, #found, 2 do
+      if #entries == 0 then redis.call('ZADD', KEYS[3], now + tonumber(ARGV[4]), ARGV[2]) end
       entries[#entries + 1] = mark .. found[i]
       entries[#entries + 1] = found[i + 1]
-      redis.call('HDEL', KEYS[group], found[i])
       redis.call('HSET', KEYS[5], mark .. found[i], found[i + 1])
+      redis.call('HDEL', KEYS[group], found[i])
       left = left - 1
     end
   end
 end
-if #entries > 0 then redis.call('ZADD', KEYS[3], now + tonumber(ARGV[4]), ARGV[2]) end
 return entries
 """
 )
@@ -258,8 +272,9 @@ SETTLE_USAGE: Final = Script(
 usable(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 if not redis.call('ZSCORE', KEYS[3], ARGV[2]) then return 0 end
 local sum = spent(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1])
-redis.call('ZREM', KEYS[3], ARGV[2])
-local entries = leased(KEYS[5])
+-- Changes nothing: what the user may not do must fail before anything is stored that is stored again later.
+redis.call('ZREM', KEYS[3], '')
+local entries = entries_of(KEYS[5])
 sum = sum - sum_of(entries, 1)
 if #entries > 0 then redis.call('DEL', KEYS[5]) end
 local i = 4
@@ -271,6 +286,7 @@ while i < #ARGV do
   sum = sum + describe(KEYS[2], ARGV[i], ARGV[i + 1])
   i = i + 2
 end
+redis.call('ZREM', KEYS[3], ARGV[2])
 note(KEYS[4], sum)
 if held(KEYS[1], KEYS[2], KEYS[3], ARGV[1]) == 0 then redis.call('DEL', KEYS[4]) end
 return 1
