@@ -350,6 +350,31 @@ async def test_a_file_that_is_damaged_while_it_is_used_is_as_good_as_unwritable(
         assert len(await again.registrations.take(ENVIRONMENT, 10)) == 1
 
 
+@pytest.mark.parametrize("moved", ["data/ff-proxy.sqlite", "data"])
+async def test_a_file_that_is_moved_away_while_it_is_used_is_as_good_as_unwritable(
+    tmp_path: Path, moved: str
+) -> None:
+    """Written where no restart would look, it would be lost without a word; put back, it catches up."""
+    place, away = tmp_path / moved, tmp_path / "away"
+    async with opened(tmp_path / "data") as store:
+        await store.configs.replace(config(flag()))
+        place.rename(away)
+        await store.configs.apply(ENVIRONMENT, PutItem(flag("new")))
+        (reason,) = store.recovery.merge_into(Readiness(loaded=1)).degraded
+        assert "was moved or removed while it is used" in reason
+        if place.suffix:
+            place.touch()  # another one in its place is not ours
+            await store.recovery.catch_up()
+            assert store.recovery.merge_into(Readiness(loaded=1)).degraded
+        away.replace(place)
+        await store.recovery.catch_up()
+        assert not store.recovery.merge_into(Readiness(loaded=1)).degraded
+    async with opened(tmp_path / "data") as again:
+        held = await again.configs.environment(ENVIRONMENT)
+        assert held is not None
+        assert len(held.flags) == 2
+
+
 @pytest.mark.parametrize(
     "row",
     [

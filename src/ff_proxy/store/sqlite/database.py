@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -59,6 +60,7 @@ class Database:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._commits: GroupCommit | None = None
         self._lock: int | None = None
+        self._opened: os.stat_result | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -82,10 +84,15 @@ class Database:
         """Run ``work`` in a transaction, as ``GroupCommit.run`` does.
 
         Raises ``StoreUnavailable`` if the file cannot be used now (disk full, I/O error, no answer in time).
-        So does a file that is damaged while it is used: memory serves on.
+        So does a file that is damaged, moved or removed while it is used: memory serves on.
         """
+
+        def in_place(connection: sqlite3.Connection) -> _Result:
+            self._require_in_place()
+            return work(connection)
+
         try:
-            return await self.load(work)
+            return await self.load(in_place)
         except StoreUnusable as error:
             raise StoreUnavailable(str(error)) from error
 
@@ -112,9 +119,19 @@ class Database:
             )
         return StoreUnavailable(f"{self.path}: {described(error)}")
 
+    def _require_in_place(self) -> None:
+        """Raise if the open file is no longer what a restart would find: SQLite writes to it all the same."""
+        with suppress(OSError):
+            if self._opened is not None and os.path.samestat(self.path.stat(), self._opened):
+                return
+        raise StoreUnavailable(
+            f"{self.path} was moved or removed while it is used: put it back, or restart with a new one"
+        )
+
     def _open(self) -> sqlite3.Connection:
         try:
             make_private_file(self.path, self._once)
+            self._opened = self.path.stat()
             # SQLite gives new files the database's mode, but a killed process may have left older ones.
             make_all_private(
                 (self.path.with_name(f"{self.path.name}{end}") for end in _SIDE_FILE_SUFFIXES), self._once
