@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from ff_proxy.errors import StartupError
+
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -34,28 +36,24 @@ def outbound_proxies(environ: Mapping[str, str]) -> tuple[OutboundProxies, tuple
 
     Lower-case names take precedence. Each entry of ``NO_PROXY`` is a host (with its subdomains), ``.host``
     (only its subdomains), an address, a network such as ``10.0.0.0/8``, any of them with ``:port``, or ``*``.
-    What cannot be the address of an HTTP proxy is ignored with a warning.
+    ``ALL_PROXY`` may name a SOCKS proxy for others: it is ignored with a warning.
+
+    Raises ``StartupError`` for what else cannot be the address of an HTTP proxy: credentials would go another
+    way than the one that was asked for.
     """
     warnings = []
-
-    def usable(name: str, address: str) -> str:
-        if not address or _is_proxy(address):
-            return _with_scheme(address)
-        if address.lower().startswith("socks"):
-            said = f"{name} names a SOCKS proxy and is ignored: set HTTPS_PROXY to an HTTP proxy"
-        else:
-            said = f"{name} is ignored: it must be an address such as http://proxy.example.com:3128"
-        warnings.append(said)
-        return ""
-
     # Under CGI, a client's ``Proxy`` header arrives under this name.
     cgi = "REQUEST_METHOD" in environ
     plain = environ.get("http_proxy", "").strip() if cgi else _read(environ, "HTTP_PROXY")
-    fallback = usable("ALL_PROXY", _read(environ, "ALL_PROXY"))
+    fallback = _read(environ, "ALL_PROXY")
+    if fallback.lower().startswith("socks"):
+        warnings.append("ALL_PROXY names a SOCKS proxy and is ignored: set HTTPS_PROXY to an HTTP proxy")
+        fallback = ""
+    fallback = _usable("ALL_PROXY", fallback)
     direct = tuple(entry for part in _read(environ, "NO_PROXY").split(",") if (entry := part.strip().lower()))
     found = OutboundProxies(
-        http=usable("HTTP_PROXY", plain) or fallback,
-        https=usable("HTTPS_PROXY", _read(environ, "HTTPS_PROXY")) or fallback,
+        http=_usable("HTTP_PROXY", plain) or fallback,
+        https=_usable("HTTPS_PROXY", _read(environ, "HTTPS_PROXY")) or fallback,
         direct=direct,
     )
     return found, tuple(warnings)
@@ -67,6 +65,14 @@ def _read(environ: Mapping[str, str], name: str) -> str:
 
 def _with_scheme(address: str) -> str:
     return address if not address or "://" in address else f"http://{address}"
+
+
+def _usable(name: str, address: str) -> str:
+    if address and not _is_proxy(address):
+        raise StartupError(
+            f"{name} must be the address of an HTTP proxy, such as http://proxy.example.com:3128"
+        )
+    return _with_scheme(address)
 
 
 def _is_proxy(address: str) -> bool:

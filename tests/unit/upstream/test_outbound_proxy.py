@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ff_proxy.errors import StartupError
 from ff_proxy.upstream.outbound_proxy import OutboundProxies, outbound_proxies
 from ff_proxy.upstream.transport import origin
 
@@ -54,23 +55,24 @@ def test_a_socks_proxy_for_all_is_ignored_with_a_warning(scheme: str) -> None:
             "secret:99999",
             "secret:0",
             "ftp://secret",
-            "socks5://secret",
             "http://\N{ACCOUNT OF}",
         ),
     ],
 )
-def test_what_is_no_address_of_a_proxy_is_ignored_with_a_warning(name: str, address: str) -> None:
-    """Otherwise each request would fail, some in a way that looks like a fault of ours."""
-    found, (warning,) = outbound_proxies({name: address})
-    assert found == OutboundProxies()
-    assert name.upper() in warning
-    assert "secret" not in warning
+def test_what_is_no_address_of_a_proxy_is_refused(name: str, address: str) -> None:
+    """Otherwise each request would fail, some in a way that looks like a fault of ours, or go another way."""
+    with pytest.raises(StartupError, match=f"^{name.upper()} must be the address") as refused:
+        outbound_proxies({name: address})
+    assert "secret" not in str(refused.value)
 
 
 @given(address=st.text() | st.text("htps:/[]@.0123456789"))
 def test_every_proxy_in_use_can_be_named(address: str) -> None:
     """Messages about requests through it do so."""
-    found, warnings = outbound_proxies({"ALL_PROXY": address})
+    try:
+        found, warnings = outbound_proxies({"ALL_PROXY": address})
+    except StartupError:
+        return
     assert bool(found.http) == bool(address.strip() and not warnings)
     assert bool(found.http) == bool(urlsplit(found.http).hostname)
     assert bool(found.http) == bool(origin(found.http).strip(":/"))

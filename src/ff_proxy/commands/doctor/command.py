@@ -150,8 +150,8 @@ async def _checks(settings: Settings, listen: float, clock: Clock, stack: AsyncE
 
 async def _harness(settings: Settings, listen: float, clock: Clock, stack: AsyncExitStack) -> list[Check]:
     environ = settings.inputs.environ
-    proxies, _ = outbound_proxies(environ)
     try:
+        proxies, _ = outbound_proxies(environ)
         trust = client_trust(environ).context
         transport = await stack.enter_async_context(HttpTransport(f"ff-proxy/{__version__}", trust, proxies))
     except StartupError as error:

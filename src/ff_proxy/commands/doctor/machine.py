@@ -56,7 +56,12 @@ async def check_trust(environ: Mapping[str, str], report: Reporter) -> None:
             report.warning(f"SSL_CERT_DIR: {unusable}", "take that file out of the directory")
         count = trust.context.cert_store_stats()["x509_ca"]
         report.ok(f"{count} authorities are trusted" if count else "the system's authorities are trusted")
-    for warning in outbound_proxies(environ)[1]:
+    try:
+        warnings = outbound_proxies(environ)[1]
+    except StartupError as error:
+        report.problem(str(error), "")
+        return
+    for warning in warnings:
         report.warning(warning, "")
 
 
