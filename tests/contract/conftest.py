@@ -17,6 +17,7 @@ from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.store.sqlite import SqliteStore
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
+from tests.support.redis_member import reached
 from tests.support.redis_server import RedisServer, redis_cluster, redis_server
 
 
@@ -75,14 +76,16 @@ def _redis(_: Path, servers: Servers, **sizes: int) -> AbstractAsyncContextManag
 
 
 def _cluster(_: Path, servers: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
-    return RedisStore(
-        servers.cluster(),
-        uuid4().hex,
-        "epoch-1",
-        FakeClock(),
-        null_telemetry(),
-        member="",
-        shares=least(sizes),
+    return reached(
+        RedisStore(
+            servers.cluster(),
+            uuid4().hex,
+            "epoch-1",
+            FakeClock(),
+            null_telemetry(),
+            member="",
+            shares=least(sizes),
+        )
     )
 
 

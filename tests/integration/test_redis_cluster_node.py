@@ -24,6 +24,7 @@ from ff_proxy.store.redis import Endpoint, RedisStore
 from ff_proxy.telemetry import null_telemetry
 from tests.support.clock import FakeClock
 from tests.support.configs import config, flag
+from tests.support.redis_member import reached
 from tests.support.redis_server import redis_cluster
 
 NODES: Final = 3
@@ -72,7 +73,7 @@ async def test_a_node_that_is_away_concerns_nobody_else(
             return RedisStore(where, prefix, name, FakeClock(), null_telemetry(), member=name)
 
         async with AsyncExitStack() as stack:
-            old = await stack.enter_async_context(member("old"))
+            old = await stack.enter_async_context(reached(member("old")))
             secret = await old.secrets.auth_secret(Secret("first"))
             for name in environments:
                 assert await old.leases.acquire(name)

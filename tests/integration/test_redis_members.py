@@ -13,7 +13,7 @@ from ff_proxy.model.redis import Topology
 from ff_proxy.store.fleet_presence import LISTED_SECONDS
 from ff_proxy.store.redis import Endpoint, RedisStore
 from tests.support.configs import ENVIRONMENT
-from tests.support.redis_member import member, member_at
+from tests.support.redis_member import member, member_at, reached
 from tests.support.redis_server import RedisServer, redis_cluster, redis_command, redis_server
 
 MOST: Final = 500
@@ -123,7 +123,8 @@ async def test_in_a_cluster_members_are_listed_while_any_node_is_away(tmp_path: 
         where = Endpoint(Topology.CLUSTER, tuple(("127.0.0.1", node.port) for node in nodes))
         async with AsyncExitStack() as stack:
             one, other = [
-                await stack.enter_async_context(member_at(where, prefix, name)) for name in ("a", "b")
+                await stack.enter_async_context(reached(member_at(where, prefix, name)))
+                for name in ("a", "b")
             ]
             for store in (one, other):
                 assert await store.members.put(words(store))

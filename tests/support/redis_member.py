@@ -1,8 +1,12 @@
 """Members of a fleet on a Redis of the test, and what they hold of its one environment."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
+from ff_proxy.errors import StoreUnavailable
 from ff_proxy.model.environment import EnvironmentConfig
 from ff_proxy.model.keys import EnvironmentId
 from ff_proxy.model.redis import Topology
@@ -27,6 +31,19 @@ def member(server: RedisServer, prefix: str, name: str = "", **sizes: Any) -> Re
 def member_at(where: Endpoint, prefix: str, name: str = "", epoch: str = "first", **sizes: Any) -> RedisStore:
     """One process of a fleet, on whatever Redis."""
     return RedisStore(where, prefix, epoch, FakeClock(), null_telemetry(), member=name, **sizes)
+
+
+@asynccontextmanager
+async def reached(store: RedisStore) -> AsyncIterator[RedisStore]:
+    """The opened store, once Redis has answered: discovering a Cluster may take longer than a call."""
+    async with store:
+        async with asyncio.timeout(60):
+            while True:
+                with suppress(StoreUnavailable):
+                    await store.configs.environments()
+                    break
+                await asyncio.sleep(0.05)
+        yield store
 
 
 async def held(store: RedisStore) -> EnvironmentConfig:
