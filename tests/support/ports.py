@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-# Below those that systems give to outgoing connections: one of these may be taken for that at any time.
-_FIRST: Final = 10_000
+# Above 10080, the last one that browsers and Node.js refuse to ask, and below those that systems give to
+# outgoing connections: one of these may be taken for that at any time.
+_FIRST: Final = 10_100
 _LAST: Final = 32_000
 _TRIES: Final = 1000
 
