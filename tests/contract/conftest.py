@@ -63,29 +63,17 @@ def _sqlite(directory: Path, _: Servers, **sizes: int) -> AbstractAsyncContextMa
 
 
 def _redis(_: Path, servers: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
-    # A prefix of its own is as good as a Redis of its own.
-    return RedisStore(
-        servers.single(),
-        uuid4().hex,
-        "epoch-1",
-        FakeClock(),
-        null_telemetry(),
-        member="",
-        shares=least(sizes),
-    )
+    return _member(servers.single(), sizes)
 
 
 def _cluster(_: Path, servers: Servers, **sizes: int) -> AbstractAsyncContextManager[Store]:
-    return reached(
-        RedisStore(
-            servers.cluster(),
-            uuid4().hex,
-            "epoch-1",
-            FakeClock(),
-            null_telemetry(),
-            member="",
-            shares=least(sizes),
-        )
+    return reached(_member(servers.cluster(), sizes))
+
+
+def _member(where: Endpoint, sizes: Mapping[str, int]) -> RedisStore:
+    # A prefix of its own is as good as a Redis of its own.
+    return RedisStore(
+        where, uuid4().hex, "epoch-1", FakeClock(), null_telemetry(), member="", shares=least(sizes)
     )
 
 
