@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ff_proxy.errors import StartupError, UpstreamError, UpstreamMalformed, UpstreamUnavailable
-from ff_proxy.upstream.http import translate_errors
+from ff_proxy.upstream.http import HttpTransport, translate_errors
+from ff_proxy.upstream.outbound_proxy import OutboundProxies
 from ff_proxy.upstream.transport import Request, origin
 from tests.support.foreign_errors import FOREIGN, made
 from tests.support.network import make_transport
@@ -169,11 +170,12 @@ async def test_idle_time_is_the_read_timeout() -> None:
     assert backend.requests[0].extensions["timeout"]["read"] == 45.0
 
 
-async def test_unusable_proxy_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the variables and not the password."""
-    monkeypatch.setenv("HTTPS_PROXY", "ftp://user:secret@proxy.test")
+@pytest.mark.parametrize("address", ["ftp://user:secret@proxy.test", "http://user:secret@1.2.3.999"])
+async def test_unusable_proxy_stops_the_start(address: str) -> None:
+    """Also one that only the client finds out; the message names the variables and not the password."""
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with pytest.raises(StartupError, match="HTTPS_PROXY") as caught:
-        await make_transport("a").__aenter__()
+        await HttpTransport("a", trust, OutboundProxies(https=address)).__aenter__()
     assert "secret" not in str(caught.value)
 
 
