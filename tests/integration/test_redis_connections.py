@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -94,6 +95,10 @@ async def test_tls_is_checked_against_the_trusted_authorities(tmp_path: Path, pr
             assert (await held(store)).flags
 
 
+MOST: Final = 32
+"""Connections of one process to one node, as docs/redis.md says."""
+
+
 @pytest.mark.parametrize("topology", [Topology.SINGLE, Topology.SENTINEL, Topology.CLUSTER])
 async def test_what_a_burst_has_opened_is_closed_again(tmp_path: Path, topology: Topology) -> None:
     """Many members after one outage would fill the server with connections that nobody needs; calls go on."""
@@ -113,7 +118,7 @@ async def test_what_a_burst_has_opened_is_closed_again(tmp_path: Path, topology:
         await connection.do("SET", "key", "held")
         before = _clients(ask)
         await asyncio.gather(*(connection.do("GET", "key") for _ in range(100)))
-        assert _clients(ask) >= before + 20
+        assert before + 20 <= _clients(ask) <= before + MOST
         async with asyncio.timeout(10):
             while _clients(ask) > before + 1:
                 assert await connection.do("GET", "key") == b"held"

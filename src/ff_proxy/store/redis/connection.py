@@ -91,7 +91,8 @@ class _Demand:
         if self.running or now - self._since < self._window:
             return False
         excess = self._open > max(_FEW, 2 * self._recent)
-        self._open = self._open if not excess else 0
+        if excess:
+            self._open = 0
         self._since, self._recent = now, 0
         return excess
 
