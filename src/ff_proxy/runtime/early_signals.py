@@ -31,6 +31,14 @@ def leave_when_signalled() -> None:
         signal.signal(number, leave)
     for number in HARMLESS:
         signal.signal(number, _ignore)
+    report = sys.unraisablehook
+
+    def report_others(ignored: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(ignored.exc_value, _Left):
+            report(ignored)
+
+    # What Python ignores (see ``was_signalled``) it would print with its trace.
+    sys.unraisablehook = report_others
 
 
 def end_when_interrupted() -> None:
@@ -43,10 +51,12 @@ def end_when_interrupted() -> None:
 def leave_on_signals() -> Iterator[None]:
     """``leave_when_signalled`` within the context."""
     before = {number: signal.getsignal(number) for number in (*STOPPING, *HARMLESS)}
+    report = sys.unraisablehook
     leave_when_signalled()
     try:
         yield
     finally:
+        sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -78,6 +88,10 @@ def was_signalled(handlers: Iterable[object]) -> bool:
     return any(isinstance(handler, _Leave) and handler.signalled for handler in handlers)
 
 
+class _Left(SystemExit):
+    """A signal has ended the process."""
+
+
 class _Leave:
     """The handler that ends the process."""
 
@@ -86,7 +100,7 @@ class _Leave:
 
     def __call__(self, *_: object) -> NoReturn:
         self.signalled = True
-        sys.exit(0)
+        raise _Left(0)
 
 
 def _ignore(_: int, __: FrameType | None) -> None:
